@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A byte queue of fixed size: written at the end, read from the start. The memory comes from a
+ * buf_pool and is held only while there are bytes, so an idle connection holds none. */
+#pragma once
+
+#include "base/assert.h"
+#include "base/list.h"
+#include "base/str.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Blocks of one size, kept for reuse, with a cap on how many are out at once. One per worker; no
+ * locks. */
+struct buf_pool {
+	struct list idle;
+	uint32_t block_bytes;
+	uint32_t block_count; /* out with users */
+	uint32_t block_count_max;
+	uint32_t idle_count;
+	uint32_t idle_count_max; /* more than this go back to malloc */
+};
+
+void buf_pool_init(struct buf_pool *pool, uint32_t block_bytes, uint32_t block_count_max);
+/* Every block must have been given back. */
+void buf_pool_done(struct buf_pool *pool);
+
+struct buf {
+	struct buf_pool *pool;
+	uint8_t *bytes; /* NULL while empty and released */
+	uint32_t start, end;
+};
+
+void buf_init(struct buf *b, struct buf_pool *pool);
+/* Gives the block back, whatever it holds. */
+void buf_clear(struct buf *b);
+/* Gets a block if there is none. False: the pool's cap is reached. */
+bool buf_hold(struct buf *b) MUST_CHECK;
+/* Gives the block back if it holds no bytes. */
+void buf_release_if_empty(struct buf *b);
+
+static inline size_t buf_len(const struct buf *b)
+{
+	return b->end - b->start;
+}
+
+static inline uint8_t *buf_at(const struct buf *b)
+{
+	return b->bytes + b->start;
+}
+
+/* Room for more bytes, after moving what is left to the front; 0 when the pool is exhausted. */
+size_t buf_space(struct buf *b);
+/* Appends all or nothing; false when it does not fit. */
+bool buf_put(struct buf *b, const void *bytes, size_t len) MUST_CHECK;
+bool buf_put_str(struct buf *b, struct str s) MUST_CHECK;
+/* Appends as much as fits and returns how much that was. */
+size_t buf_fill(struct buf *b, const void *bytes, size_t len);
+/* The place for `buf_space()` bytes to be written directly, then taken with buf_wrote(). */
+uint8_t *buf_tail(struct buf *b);
+void buf_wrote(struct buf *b, size_t len);
+void buf_consume(struct buf *b, size_t len);

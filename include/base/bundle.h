@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Named texts that travel together: what the keeper read from disk and looked up (configuration
+ * files, mesh objects, certificate chains, user ids, marks, local addresses), handed to the proxy
+ * process as one sealed memfd. The proxy therefore never opens a file.
+ *
+ * Kinds in use:
+ *   conf     node configuration file; name = its path
+ *   mesh     mesh object file; name = its path
+ *   user     name = user name, text = decimal uid
+ *   mark     name = decimal uid, text = decimal mark number (before shifting into the mask)
+ *   address  name = an address of this machine in text form
+ *   chain    name = identity path ("service/orders"), text = PEM chain, leaf first
+ *   key      name = identity path, text = decimal key number to ask signatures for
+ *   roots    name = trust domain, text = PEM of its trust anchors
+ * Private keys are never in a bundle. */
+#pragma once
+
+#include "base/error.h"
+#include "base/list.h"
+#include "base/str.h"
+
+struct bundle_item {
+	struct list node;
+	struct str kind, name, text; /* NUL behind each, not counted */
+};
+
+struct bundle {
+	struct list items; /* of struct bundle_item, in order of adding */
+	size_t bytes;	   /* of all texts */
+};
+
+void bundle_init(struct bundle *b);
+void bundle_done(struct bundle *b);
+/* Copies all three. Fails with EFBIG beyond 64 MiB in all. */
+int bundle_add(struct bundle *b, struct str kind, struct str name, struct str text,
+	struct err *err) MUST_CHECK;
+/* Reads a regular file (at most 16 MiB) into the bundle with its path as name. Blocks on disk. */
+int bundle_add_file(struct bundle *b, struct str kind, const char *path, struct err *err) MUST_CHECK;
+/* Next item of a kind after `after` (NULL = first), or NULL. */
+const struct bundle_item *bundle_next(
+	const struct bundle *b, const char *kind, const struct bundle_item *after);
+/* Item by kind and name, or NULL. */
+const struct bundle_item *bundle_find(const struct bundle *b, const char *kind, struct str name);
+
+/* A sealed memfd with everything in it; the caller closes it. -errno on failure. */
+int bundle_to_memfd(const struct bundle *b, struct err *err) MUST_CHECK;
+/* Fills an initialised bundle; bounds-checked, so a torn one is an error, never a crash. */
+int bundle_from_memfd(struct bundle *b, int fd, struct err *err) MUST_CHECK;

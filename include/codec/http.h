@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one HTTP vocabulary: bytes become events, heads and bodies become bytes, whatever the version
+ * on the wire. A codec does no I/O and knows no mesh. HTTP/1.1 (RFC 9112) is h1.c; further versions
+ * are further `struct http_ops`.
+ *
+ * One struct http is one connection's codec. A message is named by a stream number: HTTP/1 has one
+ * stream at a time, numbered 1, 2, 3… per message, and never opens the next before both halves of
+ * the current one have ended. */
+#pragma once
+
+#include "base/assert.h"
+#include "base/buf.h"
+#include "base/str.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#define HTTP_HEADERS_MAX 128
+
+enum http_side { HTTP_SERVER, HTTP_CLIENT }; /* who we are on this connection */
+
+enum http_version { HTTP_1_0, HTTP_1_1, HTTP_2 };
+
+/* How a message body's end is known. */
+enum http_framing {
+	HTTP_FRAMING_NONE,   /* no body at all */
+	HTTP_FRAMING_LENGTH, /* body_bytes */
+	HTTP_FRAMING_STREAM, /* chunked, or HTTP/2 DATA until the end flag */
+	HTTP_FRAMING_CLOSE,  /* response only: until the connection ends */
+	HTTP_FRAMING_TUNNEL, /* 101, or 2xx to CONNECT: raw bytes from here on */
+};
+
+struct http_header {
+	struct str name; /* as received; compare without case */
+	struct str value;
+};
+
+/* A request's or response's start line and headers, without hop-by-hop and framing fields: those
+ * are taken off when reading (RFC 9110 7.6.1) and written anew when writing. */
+struct http_head {
+	struct str method;    /* request */
+	struct str path;      /* request: origin form ("/a?b"), or "*" for OPTIONS, empty for CONNECT */
+	struct str authority; /* request: host[:port], lower case, from the target or Host */
+	struct str upgrade;   /* the Upgrade protocol asked for, or switched to with 101; else empty */
+	uint16_t status;      /* response */
+	enum http_version version; /* as received */
+	enum http_framing framing;
+	uint64_t body_bytes; /* HTTP_FRAMING_LENGTH */
+	bool expect_continue;
+	bool te_trailers; /* the request said TE: trailers */
+	uint16_t header_count;
+	struct http_header headers[HTTP_HEADERS_MAX];
+};
+
+/* Why a message was refused. One list for status, log detail and tests: name, status to answer
+ * with, text. */
+#define HTTP_BAD_LIST(X)                                                                           \
+	X(NONE, 0, "")                                                                             \
+	X(SYNTAX, 400, "malformed request or response")                                            \
+	X(METHOD, 501, "method not known")                                                         \
+	X(METHOD_REFUSED, 405, "method not allowed here")                                          \
+	X(VERSION, 505, "HTTP version not supported")                                              \
+	X(HOST, 400, "missing, repeated or invalid Host")                                          \
+	X(TARGET, 400, "invalid request target")                                                   \
+	X(TARGET_TOO_LONG, 414, "request target too long")                                         \
+	X(HEADERS_TOO_LARGE, 431, "header section too large")                                      \
+	X(HEADER_NAME, 400, "header name not allowed")                                             \
+	X(LINE_FOLDING, 400, "folded header line")                                                 \
+	X(LINE_END, 400, "line not ended by CRLF")                                                 \
+	X(LENGTH, 400, "invalid or repeated Content-Length")                                       \
+	X(LENGTH_AND_ENCODING, 400, "Content-Length together with Transfer-Encoding")              \
+	X(ENCODING, 400, "invalid Transfer-Encoding")                                              \
+	X(ENCODING_UNKNOWN, 501, "Transfer-Encoding not supported")                                \
+	X(CHUNK, 400, "malformed chunk")                                                           \
+	X(CHUNK_TOO_LARGE, 413, "chunk or chunk extension too large")                              \
+	X(EXPECTATION, 417, "unknown Expect")                                                      \
+	X(TRAILER, 400, "trailer field not allowed")                                               \
+	X(TRUNCATED, 400, "message ended early")                                                   \
+	X(UNEXPECTED, 400, "bytes where no message was expected")                                  \
+	X(NOT_HTTP, 400, "not HTTP: TLS or another protocol on a plain port")
+
+enum http_bad {
+#define X(name, status, text) HTTP_BAD_##name,
+	HTTP_BAD_LIST(X)
+#undef X
+};
+
+uint16_t http_bad_status(enum http_bad bad);
+const char *http_bad_text(enum http_bad bad);
+const char *http_bad_name(enum http_bad bad); /* "LENGTH_AND_ENCODING" */
+
+enum http_event_kind {
+	HTTP_EVENT_MORE,     /* all input used, nothing to tell */
+	HTTP_EVENT_HEAD,     /* head; for a server this opens a stream */
+	HTTP_EVENT_INTERIM,  /* client side: a 1xx head other than 101 */
+	HTTP_EVENT_BODY,     /* bytes, pointing into the input */
+	HTTP_EVENT_TRAILERS, /* head->headers only */
+	HTTP_EVENT_END,	     /* the message is complete */
+	HTTP_EVENT_BAD,	     /* the connection can't be read any further; `bad` says why */
+};
+
+struct http_event {
+	enum http_event_kind kind;
+	enum http_bad bad;
+	uint32_t stream;
+	struct http_head *head; /* the codec's, valid until the stream's next head or its END */
+	struct str body;
+};
+
+struct http_limits {
+	uint32_t head_bytes_max;    /* start line and headers together */
+	uint32_t target_bytes_max;
+	uint32_t header_count_max;  /* at most HTTP_HEADERS_MAX */
+	uint32_t chunk_ext_bytes_max; /* per message */
+	uint64_t chunk_bytes_max;
+};
+extern const struct http_limits http_limits_default;
+
+struct http;
+struct http_ops; /* private to the codec room: one table per version */
+
+/* NULL when memory is exhausted. An HTTP/1 codec holds no head buffer while idle. */
+struct http *http_new(enum http_version version, enum http_side side,
+	const struct http_limits *limits);
+void http_free(struct http *h);
+
+/* --- reading --- */
+
+/* Reads from `bytes` until the first event and returns how much it used. Call again with the rest
+ * until the event is MORE. Body events are never larger than `len`: a caller that can take n more
+ * body bytes passes at most n. After BAD nothing is read any more. */
+size_t http_feed(struct http *h, const uint8_t *bytes, size_t len, struct http_event *ret_event);
+/* The peer has finished sending: END for a body that lasts until close, BAD for a truncated
+ * message, MORE when nothing was open. */
+void http_feed_eof(struct http *h, struct http_event *ret_event);
+/* After a 101 or a CONNECT 2xx in either direction: what http_feed() would not use is raw bytes. */
+
+/* --- writing: all of them append to `out`, all or nothing; false when it does not fit --- */
+
+/* Client: opens a stream; 0 when none can be opened now. */
+uint32_t http_open(struct http *h);
+/* A whole head. Framing fields, Connection, Host (client), Upgrade are written from the struct, the
+ * other fields in order. `head->framing` STREAM becomes chunked for a 1.1 peer, and until-close for
+ * a 1.0 client. A server writes 1xx interim heads with this too. */
+bool http_write_head(struct http *h, uint32_t stream, const struct http_head *head,
+	struct buf *out) MUST_CHECK;
+/* Body bytes; returns how many were taken (framing overhead considered). */
+size_t http_write_body(struct http *h, uint32_t stream, struct str body, struct buf *out);
+/* How many body bytes http_write_body() would take now. */
+size_t http_body_space(const struct http *h, uint32_t stream, struct buf *out);
+/* Ends the message; `trailers` may be NULL. */
+bool http_write_end(struct http *h, uint32_t stream, const struct http_head *trailers,
+	struct buf *out) MUST_CHECK;
+/* Server: a complete response with a short plain-text body, closing the connection afterwards if
+ * `close`. Usable after HTTP_EVENT_BAD (stream 0 = the one being read). */
+bool http_write_error(struct http *h, uint32_t stream, uint16_t status, const char *text, bool close,
+	struct buf *out) MUST_CHECK;
+
+/* --- state of the connection --- */
+
+/* Server: say `Connection: close` in the next response and take no further message (drain). */
+void http_close_after(struct http *h);
+/* Both halves of the last message have ended and the connection may carry another. */
+bool http_reusable(const struct http *h);
+/* Raw bytes from here on in both directions. */
+bool http_tunnelled(const struct http *h);
+
+/* --- heads --- */
+
+/* First value of a header, or STR_NONE. */
+struct str http_header_get(const struct http_head *head, const char *name);
+/* False when the head is full. The strings must live as long as the head. */
+bool http_header_add(struct http_head *head, struct str name, struct str value) MUST_CHECK;
+/* All of that name. */
+void http_header_remove(struct http_head *head, const char *name);

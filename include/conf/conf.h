@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The node's configuration and the mesh objects, from libconfig text to immutable, validated
+ * structs. One table (src/conf/keys.def) drives keys, types, defaults, ranges, reloadability and the
+ * reference in conf/README.md. All errors are found at once, each with file, line, key and the
+ * nearest valid name; nothing is half applied. */
+#pragma once
+
+#include "base/address.h"
+#include "base/arena.h"
+#include "base/bundle.h"
+#include "base/error.h"
+#include "mesh/snapshot.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#define CONF_PATH_DEFAULT "/etc/ringmain/ringmain.conf"
+
+/* What to do when the redirect rules were changed by somebody else. */
+enum conf_drift { CONF_DRIFT_MEND, CONF_DRIFT_REPORT };
+
+struct conf_workload {
+	struct str service, version, user;
+	uint32_t uid; /* looked up from the bundle's `user` items */
+	uint16_t port;
+	enum protocol protocol;
+	struct address deliver;
+	uint32_t connections_max;
+	struct str file;
+	int line;
+};
+
+struct conf {
+	struct arena arena;
+	/* node */
+	struct str node_name;
+	struct str zone;
+	struct address *node_addresses;
+	uint32_t node_address_count;
+	struct str user; /* the proxy process runs as; must not be a workload's */
+	uint32_t worker_count; /* 0 in the file = one per CPU; resolved here */
+	struct str admin_socket, state_dir, run_dir;
+	struct address admin_tcp; /* loopback only; family 0 = none */
+	struct str access_log;	  /* path, "stderr" or "off" */
+	/* mesh */
+	struct str trust_domain;
+	bool default_allow;
+	struct str *mesh_files; /* files or directories of *.conf, in order */
+	uint32_t mesh_file_count;
+	/* identity */
+	struct str certificate_dir;
+	/* listeners */
+	uint16_t outbound_port, inbound_port; /* first of each range */
+	uint16_t port_range;		      /* how many ports in each */
+	uint16_t mesh_port;		      /* mTLS between machines */
+	/* redirect */
+	uint32_t mark_mask; /* contiguous bits */
+	enum conf_drift drift;
+	struct address_range *excluded;	   /* destinations never captured */
+	uint32_t excluded_count;
+	struct address_range *passthrough; /* unknown destinations that may be dialled in the plain */
+	uint32_t passthrough_count;
+	/* limits */
+	uint32_t connections_max;	   /* all together, this process */
+	uint32_t workload_connections_max; /* default per workload */
+	uint32_t buffer_bytes;		   /* of one buffer */
+	uint64_t buffers_bytes_max;	   /* all buffers of the process */
+	uint32_t head_bytes_max, header_count_max;
+	uint32_t pool_idle_max; /* idle upstream connections per (identity, endpoint) and worker */
+	uint32_t handshakes_max; /* in progress per worker; more wait unread */
+	/* timeouts, milliseconds */
+	uint32_t connect_timeout_ms, handshake_timeout_ms, header_timeout_ms, idle_timeout_ms,
+		stream_idle_timeout_ms, pool_idle_timeout_ms, detect_timeout_ms, half_close_timeout_ms,
+		drain_timeout_ms, request_timeout_ms;
+	struct conf_workload *workloads;
+	uint32_t workload_count;
+};
+
+/* Errors and warnings of one parse, each one line "file:line: key: what; cure". */
+struct conf_report {
+	char *text;	     /* lines; NULL when there are none */
+	size_t text_len;
+	uint32_t error_count, warning_count;
+};
+void conf_report_init(struct conf_report *r);
+void conf_report_done(struct conf_report *r);
+
+/* Reads the node file, the mesh files it names, the users' ids and this machine's addresses into an
+ * initialised bundle (kinds conf, mesh, user, mark, address). Blocks on disk and on the user
+ * database; for the keeper and the commands. A missing marks file is no error. */
+int conf_gather(const char *path, struct bundle *b, struct conf_report *report) MUST_CHECK;
+
+/* Parses and validates a bundle: the same result in the keeper and in the proxy process. On any
+ * error -EINVAL, with *report filled and *ret_conf and *ret_snapshot untouched. Pure. */
+int conf_parse(const struct bundle *b, uint64_t generation, struct conf **ret_conf,
+	struct snapshot **ret_snapshot, struct conf_report *report) MUST_CHECK;
+void conf_free(struct conf *c);
+void conf_snapshot_free(struct snapshot *s);
+
+/* Names what differs between two configurations but needs a restart to take effect ("node.workers,
+ * listeners.mesh_port"); empty when everything can be reloaded. */
+void conf_restart_needed(const struct conf *before, const struct conf *after, char *text, size_t size);
+
+/* The reference for conf/README.md: every key with type, default, range, reloadable, help. */
+void conf_print_reference(int fd);

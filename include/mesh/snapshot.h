@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the mesh is: services, their endpoints, this machine's workloads, policies. An immutable
+ * picture, built once by the control thread and then only read. Pure: no I/O, no clock.
+ *
+ * All text and structs live in the snapshot's arena and are valid as long as the snapshot. */
+#pragma once
+
+#include "base/address.h"
+#include "base/arena.h"
+#include "base/map.h"
+#include "base/str.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+enum protocol { PROTOCOL_DETECT, PROTOCOL_HTTP, PROTOCOL_TCP };
+const char *protocol_name(enum protocol p);
+
+/* What to do with plain text at a service's port. */
+enum mtls_mode { MTLS_STRICT, MTLS_PERMISSIVE, MTLS_DISABLED };
+const char *mtls_mode_name(enum mtls_mode m);
+
+struct service {
+	struct map_node node; /* in snapshot.services_by_name */
+	uint32_t index;	      /* 0..service_count-1, dense: for tables beside the snapshot */
+	struct str name;      /* [a-z0-9-], at most 63 */
+	struct str identity;  /* identity path "service/<name>" */
+	struct str *ids;      /* SPIFFE ids a server of this service may have; at least one */
+	uint32_t id_count;
+	enum protocol protocol;
+	bool server_first; /* the server speaks first: never wait for the client's bytes */
+	enum mtls_mode mtls;
+	struct endpoint *endpoints;
+	uint32_t endpoint_count;
+	struct policy **policies; /* those that name this service, in file order */
+	uint32_t policy_count;
+};
+
+/* Where an instance of a service listens, anywhere in the mesh. */
+struct endpoint {
+	struct map_node node; /* in snapshot.endpoints_by_address */
+	struct service *service;
+	struct address address; /* with port, as clients dial it */
+	struct str version;	/* empty if none */
+	struct workload *local; /* this machine's workload behind it, or NULL when remote */
+};
+
+/* A process on this machine that is in the mesh: an identity, and maybe a port it serves. */
+struct workload {
+	uint32_t index; /* 0..workload_count-1, dense */
+	struct service *service;
+	struct str user;
+	uint32_t uid;
+	uint32_t mark; /* number in the SYN mark, 0 = none known yet: unattributable */
+	struct str version;
+	uint16_t port; /* 0: serves nothing */
+	struct address deliver; /* where the proxy hands bytes to it; 127.0.0.1:port by default */
+	enum protocol protocol;
+	uint32_t connections_max; /* inbound and outbound together; 0 = the node's default */
+};
+
+enum policy_action { POLICY_ALLOW, POLICY_DENY };
+
+/* Matches when every list that is given has a match. */
+struct policy {
+	struct str name; /* "policies[3]" unless named */
+	enum policy_action action;
+	struct str *from; /* service names, SPIFFE ids, or "*" (any verified identity) */
+	uint32_t from_count;
+	struct str *methods;
+	uint32_t method_count;
+	struct str *paths; /* exact, "/prefix/" + "*", or "*" + suffix */
+	uint32_t path_count;
+};
+
+struct snapshot {
+	uint64_t generation;
+	struct arena arena;
+	struct str trust_domain;
+	bool default_allow; /* mesh.default_policy = "authenticated": any verified identity */
+	struct service *services;
+	uint32_t service_count;
+	struct workload *workloads;
+	uint32_t workload_count;
+	struct policy *policies;
+	uint32_t policy_count;
+	struct address *local_addresses; /* of this machine, ports 0 */
+	uint32_t local_address_count;
+	struct address_range *passthrough; /* unknown destinations that may be dialled in the plain */
+	uint32_t passthrough_count;
+	struct map services_by_name;
+	struct map endpoints_by_address;
+	struct workload **workload_by_mark; /* mark_count slots, NULL where free */
+	uint32_t mark_count;
+};
+
+const struct service *snapshot_service(const struct snapshot *s, struct str name);
+const struct endpoint *snapshot_endpoint(const struct snapshot *s, const struct address *a);
+/* The workload that a mark number stands for, or NULL: unattributed. */
+const struct workload *snapshot_workload_by_mark(const struct snapshot *s, uint32_t mark);
+/* This machine's workload that serves a port, or NULL. */
+const struct workload *snapshot_workload_by_port(const struct snapshot *s, uint16_t port);
+/* Loopback, or one of this machine's addresses; the port does not matter. */
+bool snapshot_is_local(const struct snapshot *s, const struct address *a);
+bool snapshot_may_pass_through(const struct snapshot *s, const struct address *a);
+
+/* Where a captured destination leads. Local addresses with a local workload's port come first, then
+ * endpoints. */
+enum destination_kind { DESTINATION_LOCAL, DESTINATION_REMOTE, DESTINATION_UNKNOWN };
+struct destination {
+	enum destination_kind kind;
+	const struct service *service;	 /* LOCAL, REMOTE */
+	const struct workload *workload; /* LOCAL */
+	const struct endpoint *endpoint; /* REMOTE; LOCAL when one is declared, else NULL */
+};
+struct destination snapshot_destination(const struct snapshot *s, const struct address *a);
+
+/* The name asked for in SNI between proxies: "<port>.<service>.<trust domain>". */
+#define SERVER_NAME_MAX 256
+size_t server_name_write(const struct snapshot *s, const struct service *service, uint16_t port,
+	char ret_text[SERVER_NAME_MAX]);
+/* The local workload that a server name means, or NULL. Declared ones only. */
+const struct workload *snapshot_workload_by_server_name(const struct snapshot *s, struct str name);

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one table of traffic failures: HTTP status, response flag (Envoy's words), whether it may be
+ * tried again, text for people. Everything else (log, metric label, answer) is made from it. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* X(NAME, status, flag, retry, text) */
+#define REASON_LIST(X)                                                                             \
+	X(NONE, 0, "-", false, "no failure")                                                       \
+	X(UNATTRIBUTED, 403, "UAEX", false, "the caller is no known workload of this machine")     \
+	X(DIRECT_DIAL, 0, "NR", false, "a proxy port was dialled directly")                        \
+	X(NO_SERVICE, 0, "NR", false, "no service of the mesh has this address")                   \
+	X(PLAINTEXT, 0, "UAEX", false, "plain text to a service that takes mutual TLS only")       \
+	X(POLICY_DENIED, 403, "UAEX", false, "policy does not allow it")                           \
+	X(PATH_INVALID, 400, "DPE", false, "the path cannot be normalised")                        \
+	X(NO_IDENTITY, 503, "UF", false, "the workload has no certificate")                        \
+	X(CONNECTIONS_MAX, 503, "UO", false, "the connection limit is reached")                    \
+	X(OVERLOAD, 503, "OM", false, "the buffer limit is reached")                               \
+	X(BAD_REQUEST, 400, "DPE", false, "the request is not valid HTTP")                         \
+	X(BAD_RESPONSE, 502, "UPE", false, "the upstream's response is not valid HTTP")            \
+	X(BAD_PREAMBLE, 0, "DPE", false, "the PROXY preamble is not valid")                        \
+	X(PROTOCOL_MISMATCH, 0, "DPE", false, "not the protocol that the service declares")        \
+	X(HEADER_TIMEOUT, 408, "DT", false, "the request head did not arrive in time")             \
+	X(IDLE_TIMEOUT, 408, "SI", false, "nothing moved for too long")                            \
+	X(DETECT_TIMEOUT, 0, "DT", false, "the first bytes did not arrive in time")                \
+	X(HANDSHAKE_TIMEOUT, 0, "DT", false, "the TLS handshake took too long")                    \
+	X(HANDSHAKE_FAILED, 0, "UAEX", false, "the caller's TLS handshake failed")                 \
+	X(UPSTREAM_CONNECT_FAILED, 503, "UF", true, "the upstream could not be connected")         \
+	X(UPSTREAM_CONNECT_TIMEOUT, 503, "UF,UT", true, "the upstream did not answer the connect") \
+	X(UPSTREAM_HANDSHAKE_FAILED, 503, "UF", false, "the TLS handshake with the upstream failed") \
+	X(UPSTREAM_IDENTITY, 503, "UF", false, "the upstream's identity is not the service's")     \
+	X(UPSTREAM_TIMEOUT, 504, "UT", false, "the upstream did not respond in time")              \
+	X(UPSTREAM_CLOSED, 503, "UC", true, "the upstream closed before it responded")             \
+	X(UPSTREAM_ABORTED, 0, "UC", false, "the upstream ended in the middle of its response")    \
+	X(UPSTREAM_RESET, 0, "UR", false, "the upstream reset the connection")                     \
+	X(DOWNSTREAM_CLOSED, 0, "DC", false, "the caller went away")                               \
+	X(DRAINING, 0, "-", false, "closed because the proxy is draining")
+
+enum reason {
+#define X(name, status, flag, retry, text) REASON_##name,
+	REASON_LIST(X)
+#undef X
+	REASON_COUNT
+};
+
+struct reason_row {
+	const char *name; /* "POLICY_DENIED" */
+	uint16_t status;  /* to answer an HTTP request with; 0 = just close */
+	const char *flag; /* access log and response_flags label */
+	bool retry;	  /* safe on another connection if no response byte came */
+	const char *text;
+};
+const struct reason_row *reason_row(enum reason reason);

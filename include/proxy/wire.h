@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the keeper and the proxy process say to each other, over SOCK_SEQPACKET socketpairs: one
+ * for control, one per worker for signatures. Fixed structs, both ends the same binary. */
+#pragma once
+
+#include "base/address.h"
+#include <stdint.h>
+
+enum wire_kind {
+	/* keeper → proxy, control */
+	WIRE_START = 1, /* struct wire_start; then the listeners, then WIRE_PLAN */
+	WIRE_LISTENER,	/* struct wire_listener with one fd */
+	WIRE_SIGNER,	/* struct wire_signer with one fd: a worker's signature socket */
+	WIRE_PLAN,	/* struct wire_plan with one fd: the bundle's memfd */
+	WIRE_NOTE,	/* struct wire_note: outcome of a reload that changed nothing, for status */
+	WIRE_DRAIN,	/* take nothing new, end when idle or after the drain timeout */
+	/* proxy → keeper, control */
+	WIRE_READY,	/* struct wire_ready: the plan of that generation is in force */
+	WIRE_RELOAD,	/* somebody asked for a reload through the admin socket */
+	/* signature sockets */
+	WIRE_SIGN,   /* struct wire_sign: proxy → keeper */
+	WIRE_SIGNED, /* struct wire_signed: keeper → proxy */
+};
+
+enum wire_listener_kind {
+	WIRE_LISTENER_OUTBOUND, /* captured connections of local workloads */
+	WIRE_LISTENER_INBOUND,	/* captured plain connections from other machines */
+	WIRE_LISTENER_MESH,	/* mutual TLS from other proxies */
+	WIRE_LISTENER_ADMIN,	/* unix or loopback TCP */
+	WIRE_LISTENER_ACCESS_LOG, /* not a listener: the access log's file */
+};
+
+#define WIRE_MAGIC 0x71a3d001u
+
+struct wire_head {
+	uint32_t magic;
+	uint32_t kind; /* enum wire_kind */
+};
+
+struct wire_start {
+	struct wire_head head;
+	uint32_t worker_count;
+	uint32_t listener_count; /* WIRE_LISTENER messages that follow */
+	uint32_t restart_count;	 /* how often the keeper has started a proxy before */
+	uint64_t seed;
+};
+
+struct wire_listener {
+	struct wire_head head;
+	uint32_t listener_kind;
+	uint32_t worker; /* which worker accepts on it */
+	struct address address;
+};
+
+struct wire_signer {
+	struct wire_head head;
+	uint32_t worker;
+};
+
+struct wire_plan {
+	struct wire_head head;
+	uint64_t generation;
+};
+
+struct wire_note {
+	struct wire_head head;
+	uint64_t wall_ns;
+	uint32_t ok;
+	char text[2000]; /* why the reload was refused, for `ringmain status` */
+};
+
+struct wire_ready {
+	struct wire_head head;
+	uint64_t generation;
+};
+
+#define WIRE_SIGN_BYTES_MAX 256
+
+struct wire_sign {
+	struct wire_head head;
+	uint64_t request; /* the worker's own number, given back */
+	uint32_t key_number;
+	uint16_t algorithm;
+	uint16_t len;
+	uint8_t bytes[WIRE_SIGN_BYTES_MAX];
+};
+
+struct wire_signed {
+	struct wire_head head;
+	uint64_t request;
+	uint32_t len; /* 0: refused */
+	uint8_t bytes[128];
+};

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The access log: one JSON line per request, one at the opening and one at the closing of a TCP
+ * connection. Lines go into a bounded queue per worker; a thread of the log's own writes them, so
+ * that a slow disk never slows a request: what does not fit is dropped and counted. */
+#pragma once
+
+#include "base/address.h"
+#include "base/error.h"
+#include "base/str.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct access_log;   /* the process's: a file descriptor and its writer thread */
+struct access_queue; /* one worker's */
+
+enum access_kind { ACCESS_HTTP, ACCESS_TCP_OPEN, ACCESS_TCP_CLOSE };
+
+struct access_entry {
+	enum access_kind kind;
+	bool outbound; /* direction */
+	uint64_t start_wall_ns;
+	uint64_t duration_ns;	 /* whole */
+	uint64_t processing_ns;	 /* the proxy's own share, 0 if not known */
+	struct str workload;	 /* whose traffic on this machine */
+	struct str source_identity, destination_identity, destination_service;
+	struct address downstream_remote, downstream_local, upstream_remote;
+	struct str protocol, method, path, authority, user_agent, request_id;
+	uint16_t response_code;
+	struct str response_flags;   /* "-" or a flag */
+	struct str response_details; /* the reason's name */
+	uint64_t bytes_received, bytes_sent;
+	bool mutual_tls, tls_resumed, local;
+	struct str policy;	     /* the rule that decided, or "default" */
+	uint32_t attempt_count;
+	uint64_t connection_number;
+	uint64_t config_generation;
+};
+
+/* fd -1: log off. Takes the fd over. */
+int access_log_new(int fd, uint32_t queue_count, struct access_log **ret_log,
+	struct err *err) MUST_CHECK;
+/* Writes what is queued, then ends the thread. */
+void access_log_free(struct access_log *log);
+struct access_queue *access_log_queue(struct access_log *log, uint32_t index);
+
+/* Never waits. False: dropped. */
+bool access_write(struct access_queue *q, const struct access_entry *entry);
+/* The line itself, for tests: into `text`, returns its length (0 when it does not fit). Values of
+ * query keys that carry signatures are shown as REDACTED. */
+size_t access_format(const struct access_entry *entry, char *text, size_t size);

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Counters and histograms: written by one worker without locks, read by the control thread at any
+ * time. Names and labels of the request and TCP series are Istio's standard ones; our own start
+ * with ringmain_. Records, never sends. */
+#pragma once
+
+#include "base/json.h"
+#include "base/str.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Plain counters and gauges of one worker: one list for storage, name, type and help.
+ * X(member, name, type, help) */
+#define METRIC_LIST(X)                                                                             \
+	X(connections_active, "ringmain_connections_active", "gauge", "Connections carried now")   \
+	X(connections_total, "ringmain_connections_total", "counter", "Connections accepted")      \
+	X(unattributed_total, "ringmain_unattributed_total", "counter",                            \
+		"Captured connections whose caller is no known workload")                          \
+	X(direct_refused_total, "ringmain_direct_dials_refused_total", "counter",                  \
+		"Connections made to a proxy port directly, refused")                              \
+	X(limit_refused_total, "ringmain_limit_refused_total", "counter",                          \
+		"Connections refused because a limit was reached")                                 \
+	X(detect_http_total, "ringmain_detect_http_total", "counter", "Detected as HTTP")          \
+	X(detect_tcp_total, "ringmain_detect_tcp_total", "counter", "Detected as opaque TCP")      \
+	X(detect_timeout_total, "ringmain_detect_timeout_total", "counter",                        \
+		"Detection that ended by its timeout (taken as opaque TCP)")                       \
+	X(handshakes_total, "ringmain_tls_handshakes_total", "counter", "Finished TLS handshakes") \
+	X(handshakes_resumed_total, "ringmain_tls_handshakes_resumed_total", "counter",            \
+		"Finished TLS handshakes that resumed a session")                                  \
+	X(handshake_failures_total, "ringmain_tls_handshake_failures_total", "counter",            \
+		"Failed TLS handshakes")                                                           \
+	X(pool_reused_total, "ringmain_upstream_reused_total", "counter",                          \
+		"Requests sent on a pooled upstream connection")                                   \
+	X(pool_opened_total, "ringmain_upstream_opened_total", "counter",                          \
+		"Upstream connections opened")                                                     \
+	X(pool_idle, "ringmain_upstream_idle", "gauge", "Idle pooled upstream connections")        \
+	X(retries_total, "ringmain_retries_total", "counter", "Requests sent again")               \
+	X(signatures_total, "ringmain_signatures_total", "counter",                                \
+		"Signatures brought back by the keeper")                                           \
+	X(buffers_held, "ringmain_buffers_held", "gauge", "Buffers in use")                        \
+	X(receive_starved_total, "ringmain_receive_starved_total", "counter",                      \
+		"Receives that had to wait for a free block")                                      \
+	X(log_dropped_total, "ringmain_log_dropped_total", "counter", "Access log lines dropped")  \
+	X(series_dropped_total, "ringmain_series_dropped_total", "counter",                        \
+		"Label sets not recorded because the table was full")                              \
+	X(loop_turns_total, "ringmain_loop_turns_total", "counter", "Turns of the worker's loop")
+
+/* Labels of one request or TCP series. Values come from configuration or fixed lists only, never
+ * from a peer's text. Empty = "unknown". Spans must stay valid during the call; they are copied. */
+struct metric_labels {
+	bool at_source; /* reporter="source", else "destination" */
+	struct str source_workload, source_principal;
+	struct str destination_workload, destination_principal, destination_service;
+	struct str source_version, destination_version;
+	struct str protocol;	 /* "http", "tcp" */
+	uint16_t response_code;	 /* 0 for TCP, and when no response began */
+	struct str response_flags; /* "-" or a flag of the reason table */
+	bool mutual_tls;
+	bool local; /* same machine: no wire, so no TLS */
+};
+
+struct metrics; /* one worker's; written by it alone */
+
+/* `series_max`: label sets kept; more are counted as dropped. NULL when memory is exhausted. */
+struct metrics *metrics_new(uint32_t series_max);
+void metrics_free(struct metrics *m);
+
+struct metric_values { /* atomics written by the owner, relaxed */
+#define X(member, name, type, help) _Atomic uint64_t member;
+	METRIC_LIST(X)
+#undef X
+};
+struct metric_values *metrics_values(struct metrics *m);
+static inline void metric_add(_Atomic uint64_t *value, int64_t n)
+{
+	/* one writer: a plain read and write is enough */
+	__atomic_store_n((uint64_t *)value,
+		__atomic_load_n((uint64_t *)value, __ATOMIC_RELAXED) + (uint64_t)n, __ATOMIC_RELAXED);
+}
+
+/* istio_requests_total, istio_request_duration_milliseconds, istio_request_bytes,
+ * istio_response_bytes. */
+void metrics_request(struct metrics *m, const struct metric_labels *labels, uint64_t duration_ns,
+	uint64_t request_bytes, uint64_t response_bytes);
+/* istio_tcp_connections_opened_total / _closed_total, istio_tcp_sent_bytes_total (towards the
+ * client) / _received_bytes_total (from the client). Call with opened = 1 at the start, closed = 1
+ * at the end, and byte deltas whenever. */
+void metrics_tcp(struct metrics *m, const struct metric_labels *labels, uint64_t opened,
+	uint64_t closed, uint64_t sent_bytes, uint64_t received_bytes);
+
+/* Prometheus text (openmetrics = false) or OpenMetrics of all workers added up, appended to *out:
+ * a growing text. Extra lines of the caller's own may be appended before the end mark. */
+struct metric_text {
+	char *text;
+	size_t len, size;
+};
+void metrics_write(struct metrics *const *workers, uint32_t worker_count, struct metric_text *out);
+void metric_text_gauge(struct metric_text *out, const char *name, const char *help,
+	const char *labels /* "identity=\"…\"" or NULL */, double value, bool first);
+void metric_text_end(struct metric_text *out, bool openmetrics);
+void metric_text_done(struct metric_text *out);

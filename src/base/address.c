@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/address.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+
+static const uint8_t address_mapped_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+static struct address address_of_v6(const uint8_t ip[16], uint16_t port)
+{
+	struct address a = {.port = port};
+	if (memcmp(ip, address_mapped_prefix, sizeof(address_mapped_prefix)) == 0) {
+		a.family = AF_INET;
+		memcpy(a.ip, ip + 12, 4);
+	} else {
+		a.family = AF_INET6;
+		memcpy(a.ip, ip, 16);
+	}
+	return a;
+}
+
+struct address address_of(const struct sockaddr_storage *s)
+{
+	struct address a = {0};
+	if (s->ss_family == AF_INET) {
+		const struct sockaddr_in *in = (const struct sockaddr_in *)s;
+		a.family = AF_INET;
+		memcpy(a.ip, &in->sin_addr, 4);
+		a.port = ntohs(in->sin_port);
+	} else if (s->ss_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)s;
+		a = address_of_v6(in6->sin6_addr.s6_addr, ntohs(in6->sin6_port));
+	}
+	return a;
+}
+
+void address_to_sockaddr(const struct address *a, struct sockaddr_storage *ret_s)
+{
+	*ret_s = (struct sockaddr_storage){.ss_family = a->family};
+	if (a->family == AF_INET) {
+		struct sockaddr_in *in = (struct sockaddr_in *)ret_s;
+		memcpy(&in->sin_addr, a->ip, 4);
+		in->sin_port = htons(a->port);
+	} else if (a->family == AF_INET6) {
+		struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ret_s;
+		memcpy(&in6->sin6_addr, a->ip, 16);
+		in6->sin6_port = htons(a->port);
+	}
+}
+
+bool address_same_ip(const struct address *a, const struct address *b)
+{
+	return a->family == b->family && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
+}
+
+bool address_equal(const struct address *a, const struct address *b)
+{
+	return a->port == b->port && address_same_ip(a, b);
+}
+
+bool address_is_loopback(const struct address *a)
+{
+	static const uint8_t v6[16] = {[15] = 1};
+	if (a->family == AF_INET)
+		return a->ip[0] == 127;
+	return a->family == AF_INET6 && memcmp(a->ip, v6, 16) == 0;
+}
+
+bool address_in(const struct address *a, const struct address_range *range)
+{
+	if (a->family != range->base.family)
+		return false;
+	unsigned whole = range->prefix_len / 8, rest = range->prefix_len % 8;
+	if (memcmp(a->ip, range->base.ip, whole) != 0)
+		return false;
+	if (rest == 0)
+		return true;
+	unsigned mask = 0xffu << (8 - rest) & 0xffu;
+	return ((a->ip[whole] ^ range->base.ip[whole]) & mask) == 0;
+}
+
+bool address_parse(struct str text, struct address *ret_address)
+{
+	char name[INET6_ADDRSTRLEN + 1];
+	if (text.len == 0 || text.len >= sizeof(name) || memchr(text.at, 0, text.len))
+		return false;
+	memcpy(name, text.at, text.len);
+	name[text.len] = '\0';
+	uint8_t ip[16];
+	if (inet_pton(AF_INET, name, ip) == 1) {
+		struct address a = {.family = AF_INET};
+		memcpy(a.ip, ip, 4);
+		*ret_address = a;
+		return true;
+	}
+	if (inet_pton(AF_INET6, name, ip) == 1) {
+		*ret_address = address_of_v6(ip, 0);
+		return true;
+	}
+	return false;
+}
+
+bool address_range_parse(struct str text, struct address_range *ret_range)
+{
+	struct address_range range;
+	const char *slash = text.len ? memchr(text.at, '/', text.len) : NULL;
+	struct str ip = {text.at, slash ? (size_t)(slash - text.at) : text.len};
+	if (!address_parse(ip, &range.base))
+		return false;
+	uint64_t bits = range.base.family == AF_INET ? 32 : 128, prefix_len = bits;
+	if (slash && !str_to_u64((struct str){slash + 1, text.len - ip.len - 1}, &prefix_len))
+		return false;
+	if (prefix_len > bits)
+		return false;
+	range.prefix_len = (uint8_t)prefix_len;
+	*ret_range = range;
+	return true;
+}
+
+const char *address_ip_text(const struct address *a, char text[ADDRESS_TEXT_MAX])
+{
+	if (!a->family || !inet_ntop(a->family, a->ip, text, ADDRESS_TEXT_MAX))
+		snprintf(text, ADDRESS_TEXT_MAX, "-");
+	return text;
+}
+
+const char *address_text(const struct address *a, char text[ADDRESS_TEXT_MAX])
+{
+	char ip[ADDRESS_TEXT_MAX];
+	address_ip_text(a, ip);
+	if (!a->family)
+		snprintf(text, ADDRESS_TEXT_MAX, "-");
+	else
+		snprintf(text, ADDRESS_TEXT_MAX, a->family == AF_INET6 ? "[%.45s]:%u" : "%.45s:%u", ip,
+			a->port);
+	return text;
+}
