@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The proxy process as its control thread sees it: the plan in force, the workers and what they
+ * counted. Owned by the control thread; workers read nothing here but what they were given. */
+#pragma once
+
+#include "base/bundle.h"
+#include "conf/conf.h"
+#include "mesh/snapshot.h"
+#include "proxy/wire.h"
+#include "telemetry/access.h"
+#include "telemetry/metrics.h"
+#include "tls/tls.h"
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct worker;
+
+/* All that a worker needs of one generation of the configuration. Immutable; counted by the workers
+ * that still have connections begun under it. */
+struct plan {
+	uint64_t generation;
+	struct conf *conf;
+	struct snapshot *snapshot;
+	struct tls_store *tls;
+	struct workload_use *use; /* connection counts, shared by generations */
+	_Atomic uint32_t holder_count;
+};
+
+struct proxy_listener {
+	enum wire_listener_kind kind;
+	struct address address; /* family 0: unix socket */
+	uint32_t worker;
+	int fd;
+};
+
+struct proxy {
+	struct plan *plan; /* in force; NULL before the first */
+	struct worker **workers;
+	struct metrics **metrics; /* worker_count */
+	uint32_t worker_count;
+	struct proxy_listener *listeners;
+	uint32_t listener_count;
+	struct access_log *access_log;
+	uint64_t start_wall_ns;
+	uint32_t restart_count;
+	/* last reload: when, whether it took effect, why not */
+	uint64_t reload_wall_ns;
+	bool reload_ok;
+	char reload_text[2000];
+	/* asked for by the admin room, carried out by the control thread */
+	bool reload_asked, drain_asked;
+	bool draining;
+};
+
+/* Builds a generation from a bundle: configuration, snapshot, certificates. On any error nothing is
+ * built and `text` (size bytes) says why, all reasons at once. Control thread. */
+int plan_build(const struct bundle *b, uint64_t generation, const struct plan *before,
+	struct plan **ret_plan, char *text, size_t size) MUST_CHECK;
+/* Only when nobody holds it any more. */
+void plan_free(struct plan *plan);
