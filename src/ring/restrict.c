@@ -39,7 +39,7 @@ int uring_restrict(struct io_uring *uring, struct err *err)
 	list[count].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
 	list[count++].sqe_flags = IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS;
 
-	int r = io_uring_register_restrictions(uring, list, count);
+	int r = uring_register_restrictions(uring, list, count);
 	if (r < 0)
 		return err_set(err, -r, "io_uring: cannot restrict the ring: %s", strerror(-r));
 	return 0;

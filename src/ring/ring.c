@@ -158,7 +158,7 @@ int ring_init(struct ring *r, const struct ring_limits *limits, struct err *err)
 
 int ring_enable(struct ring *r, struct err *err)
 {
-	int result = io_uring_enable_rings(r->uring);
+	int result = uring_enable(r->uring);
 	if (result < 0)
 		return ring_explain(-result, err);
 	/* Spares the kernel a file look-up at every enter. It is per thread, hence here; without
