@@ -95,6 +95,7 @@ enum http_event_kind {
 	HTTP_EVENT_BODY,     /* bytes, pointing into the input */
 	HTTP_EVENT_TRAILERS, /* head->headers only */
 	HTTP_EVENT_END,	     /* the message is complete */
+	HTTP_EVENT_WAIT,     /* not before the current response is written */
 	HTTP_EVENT_BAD,	     /* the connection can't be read any further; `bad` says why */
 };
 

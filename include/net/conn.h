@@ -17,6 +17,7 @@
 #pragma once
 
 #include "base/address.h"
+#include "base/clock.h"
 #include "base/buf.h"
 #include "ring/loop.h"
 #include "tls/tls.h"
@@ -69,6 +70,7 @@ struct conn {
 	bool block_held;
 	bool paused;	 /* the owner wants no input now */
 	bool eof;	 /* the peer has finished sending, and everything before it is in the input */
+	bool starved;	 /* no receive block was free: not armed again in this step */
 	bool in_full;	 /* TLS: `in` filled up, there may be more behind it */
 	bool transport_eof; /* the socket has; TLS may still hold bytes */
 	bool deaf;	 /* a send found the peer gone: what is written is dropped, input still read */

@@ -154,6 +154,7 @@ static void conn_take_recv(struct conn *c)
 		if (c->tls)
 			tls_input_eof(c->tls);
 	} else if (c->recv.result == -ENOBUFS) {
+		c->starved = true;
 		ring_starve(&c->loop->ring, c->owner);
 	} else {
 		conn_fail(c, CONN_FAILURE_RESET, -c->recv.result);
@@ -223,6 +224,7 @@ void conn_step(struct conn *c)
 	ASSERT(c->magic == CONN_MAGIC);
 	if (c->state == CONN_CLOSING || c->state == CONN_CLOSED || c->state == CONN_NEW)
 		return;
+	c->starved = false;
 	if (c->send.fresh)
 		conn_take_send(c);
 	if (c->recv.fresh)
@@ -328,7 +330,7 @@ static void conn_arm_send(struct conn *c)
 
 static void conn_arm_recv(struct conn *c)
 {
-	if (c->recv.armed || c->recv.fresh || c->block_held || c->paused || c->transport_eof ||
+	if (c->recv.armed || c->recv.fresh || c->block_held || c->paused || c->starved || c->transport_eof ||
 		c->failure != CONN_FAILURE_NONE)
 		return;
 	ring_recv(&c->loop->ring, &c->recv, c->fd);
