@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The node's configuration and the mesh objects, from libconfig text to immutable, validated
- * structs. One table (src/conf/keys.def) drives keys, types, defaults, ranges, reloadability and the
+ * structs. One table (src/conf/keys.c) drives keys, types, defaults, ranges, reloadability and the
  * reference in conf/README.md. All errors are found at once, each with file, line, key and the
  * nearest valid name; nothing is half applied. */
 #pragma once
@@ -37,6 +37,7 @@ struct conf {
 	struct address *node_addresses;
 	uint32_t node_address_count;
 	struct str user; /* the proxy process runs as; must not be a workload's */
+	uint32_t uid;	 /* of that user */
 	uint32_t worker_count; /* 0 in the file = one per CPU; resolved here */
 	struct str admin_socket, state_dir, run_dir;
 	struct address admin_tcp; /* loopback only; family 0 = none */
