@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A TCP socket ready for ring_connect(): TCP_NODELAY, blocking mode. fd or -errno. */
+/* A TCP socket ready for ring_connect(): blocking mode, prepared. fd or -errno. */
 int socket_open(uint8_t family);
 /* What an accepted socket needs: TCP_NODELAY, keepalive. Errors are of no consequence. */
 void socket_prepare(int fd);
