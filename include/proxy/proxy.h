@@ -23,7 +23,7 @@ struct plan {
 	struct conf *conf;
 	struct snapshot *snapshot;
 	struct tls_store *tls;
-	struct workload_use *use; /* connection counts, shared by generations */
+	struct workload_use **uses; /* per workload index; counts outlive generations */
 	_Atomic uint32_t holder_count;
 };
 
