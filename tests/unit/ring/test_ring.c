@@ -6,12 +6,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/tcp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -390,7 +395,8 @@ static void the_kernel_refuses_every_other_operation(void **state)
 {
 	struct fixture *f = *state;
 	static const uint8_t allowed[] = {IORING_OP_ACCEPT, IORING_OP_ASYNC_CANCEL,
-		IORING_OP_CONNECT, IORING_OP_READ, IORING_OP_RECV, IORING_OP_SEND};
+		IORING_OP_CONNECT, IORING_OP_POLL_ADD, IORING_OP_READ, IORING_OP_RECV,
+		IORING_OP_SEND};
 	for (uint8_t code = 0; code < IORING_OP_LAST; code++) {
 		if (memchr(allowed, code, sizeof(allowed)))
 			continue;
@@ -426,6 +432,42 @@ static void the_kernel_refuses_registrations_and_flags(void **state)
 	assert_int_equal(io_uring_peek_cqe(uring, &cqe), 0);
 	assert_int_equal(cqe->res, -EACCES);
 	io_uring_cqe_seen(uring, cqe);
+}
+
+/* In a child, since a filter stays: ring_init() where io_uring_setup is answered with `number`. */
+static void denied_ring(int number, const char *word)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0), /* the number of the call comes first */
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)number),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog filter = {.len = ARRAY_LEN(code), .filter = code};
+	pid_t child = fork();
+	if (child == 0) {
+		struct ring r;
+		struct err err;
+		struct ring_limits limits = {.entries = 8, .completions = 16};
+		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+			prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) < 0)
+			_exit(2);
+		int result = ring_init(&r, &limits, &err);
+		ring_done(&r); /* has nothing to do */
+		_exit(result == -number && strstr(err.text, word) ? 0 : 1);
+	}
+	int status;
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
+static void a_forbidden_io_uring_is_explained(void **state)
+{
+	denied_ring(EPERM, "seccomp");
+	denied_ring(ENOSYS, "without it");
+	denied_ring(EINVAL, "5.19");
+	denied_ring(ENOMEM, "LimitMEMLOCK");
+	denied_ring(EMFILE, "Too many open files");
 }
 
 static void a_ring_without_blocks_works_for_the_rest(void **state)
@@ -469,6 +511,7 @@ int main(void)
 		TEST(a_timer_ends_the_wait_and_is_never_early),
 		TEST(the_kernel_refuses_every_other_operation),
 		TEST(the_kernel_refuses_registrations_and_flags),
+		cmocka_unit_test(a_forbidden_io_uring_is_explained),
 		TEST(a_ring_without_blocks_works_for_the_rest),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
