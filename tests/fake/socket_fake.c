@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The table of simulated sockets: our end (net/socket.h) and the far end. */
 #include "fake/fake_table.h"
 #include "net/socket.h"
 

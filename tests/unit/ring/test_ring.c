@@ -8,7 +8,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <netinet/tcp.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -31,15 +31,15 @@ struct fixture {
 	int pair[2];
 };
 
+static const struct ring_limits fixture_limits = {
+	.entries = 8, .completions = 256, .block_bytes = BLOCK_BYTES, .block_count = BLOCK_COUNT};
+
 static int fixture_setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct ring_limits limits = {.entries = 8,
-		.completions = 256,
-		.block_bytes = BLOCK_BYTES,
-		.block_count = BLOCK_COUNT};
 	struct err err;
-	if (loop_init(&f->loop, &limits, 1, &err) < 0 || ring_enable(&f->loop.ring, &err) < 0) {
+	if (loop_init(&f->loop, &fixture_limits, 1, &err) < 0 ||
+		ring_enable(&f->loop.ring, &err) < 0) {
 		print_error("%s\n", err.text);
 		return -1;
 	}
@@ -256,6 +256,69 @@ static void accepts_connects_and_sends(void **state)
 	assert_int_equal(accept.result, -ECANCELED);
 	assert_int_equal(accept.backlog_len, 0);
 	close(listener);
+}
+
+static void a_burst_of_connections_waits_for_room_in_the_backlog(void **state)
+{
+	struct fixture *f = *state;
+	enum { CONNECTIONS = RING_TURN_MAX + 16 };
+	struct sockaddr_storage address;
+	int listener = listen_loopback(&address), fds[CONNECTIONS];
+	int32_t backlog[RING_TURN_MAX];
+	uint32_t accepted = 0;
+	f->op.backlog = backlog;
+	ring_accept(&f->loop.ring, &f->op, listener);
+	for (int i = 0; i < CONNECTIONS; i++) {
+		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		socklen_t len = sizeof(struct sockaddr_in);
+		assert_int_equal(connect(fds[i], (struct sockaddr *)&address, len), 0);
+	}
+	loop_wait(&f->loop);
+	loop_wait(&f->loop); /* the owner took nothing */
+	assert_int_equal(f->op.backlog_len, RING_TURN_MAX);
+	while (accepted < CONNECTIONS) {
+		for (uint32_t i = 0; i < f->op.backlog_len; i++)
+			close(backlog[i]);
+		accepted += f->op.backlog_len;
+		f->op.backlog_len = 0;
+		loop_ready(&f->loop, &f->task);
+		loop_wait(&f->loop);
+		while (loop_next(&f->loop)) {
+		}
+	}
+	assert_int_equal(accepted, CONNECTIONS);
+	ring_cancel(&f->loop.ring, &f->op);
+	run_until_done(f, &f->op);
+	for (int i = 0; i < CONNECTIONS; i++)
+		close(fds[i]);
+	close(listener);
+}
+
+static void *worker_main(void *state)
+{
+	struct fixture *f = state;
+	struct err err;
+	assert_int_equal(ring_enable(&f->loop.ring, &err), 0);
+	receives_into_a_block(&state);
+	loop_done(&f->loop);
+	return NULL;
+}
+
+static void a_ring_made_by_one_thread_is_used_by_another(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct err err;
+	pthread_t worker;
+	assert_int_equal(loop_init(&f->loop, &fixture_limits, 1, &err), 0);
+	task_init(&f->task, 0);
+	op_init(&f->op, &f->task);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, f->pair), 0);
+	assert_int_equal(pthread_create(&worker, NULL, worker_main, f), 0);
+	pthread_join(worker, NULL);
+	assert_null(f->loop.ring.uring);
+	close(f->pair[0]);
+	close(f->pair[1]);
+	free(f);
 }
 
 static void a_refused_connect_says_so(void **state)
@@ -501,6 +564,8 @@ int main(void)
 		TEST(reads_an_eventfd),
 		TEST(reads_a_seqpacket_socket_message_by_message),
 		TEST(accepts_connects_and_sends),
+		TEST(a_burst_of_connections_waits_for_room_in_the_backlog),
+		cmocka_unit_test(a_ring_made_by_one_thread_is_used_by_another),
 		TEST(a_refused_connect_says_so),
 		TEST(a_send_goes_out_whole_however_large),
 		TEST(a_send_to_a_gone_peer_fails_without_a_signal),
