@@ -437,6 +437,13 @@ static void fake_send_end(struct fake_socket *s)
 		s->other->read_end = true;
 }
 
+void socket_send_now(int fd, const void *bytes, size_t len)
+{
+	struct fake_socket *s = fake_use(fd, "socket_send_now()");
+	if (s)
+		fake_transmit(s, bytes, len);
+}
+
 void socket_shutdown_write(int fd)
 {
 	struct fake_socket *s = fake_use(fd, "socket_shutdown_write()");
