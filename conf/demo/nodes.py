@@ -104,7 +104,7 @@ class Node:
                 row.update(port=s.port, protocol=s.protocol)
             workloads.append(dict(row, **s.limits))
         groups = {
-            "node": {"name": self.name, "addresses": [self.machine.v4, self.machine.v6],
+            "node": {"name": self.name, "address": [self.machine.v4, self.machine.v6],
                      "user": str(PROXY_UID), "workers": 1, "admin_socket": str(self.admin_socket),
                      "run_dir": str(self.run_dir), "access_log": str(self.access_path)},
             "mesh": {"trust_domain": self.mesh.trust_domain,
@@ -274,7 +274,7 @@ class Mesh:
             row = {"name": s.name}
             if s.port:
                 row.update(protocol=s.protocol, mtls=s.mtls, endpoints=[
-                    {"addresses": [self.lab[m].v4, self.lab[m].v6], "port": s.port} for m in s.on])
+                    {"address": [self.lab[m].v4, self.lab[m].v6], "port": s.port} for m in s.on])
             if s.server_first:
                 row["server_first"] = True
             services.append(row)

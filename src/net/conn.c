@@ -354,6 +354,7 @@ static void conn_send_fin(struct conn *c)
 		return;
 	socket_shutdown_write(c->fd);
 	c->finished = true;
+	loop_ready(c->loop, c->owner); /* which may have waited for just that */
 }
 
 void conn_flush(struct conn *c)

@@ -205,11 +205,18 @@ size_t fake_transmit(struct fake_socket *s, const uint8_t *bytes, size_t len)
 	return part;
 }
 
+/* Behind an end of stream a reset is no news for receives, and -EPIPE for sends. */
+static void fake_reset_one(struct fake_socket *s)
+{
+	s->reset_told = s->reset_told || s->read_end;
+	s->reset = true;
+}
+
 void fake_reset(struct fake_socket *s)
 {
-	s->reset = true;
+	fake_reset_one(s);
 	if (s->other)
-		s->other->reset = true;
+		fake_reset_one(s->other);
 }
 
 /* --- the far end --- */
@@ -428,6 +435,13 @@ static void fake_send_end(struct fake_socket *s)
 		s->other->read_end = true;
 }
 
+void socket_send_now(int fd, const void *bytes, size_t len)
+{
+	struct fake_socket *s = fake_use(fd, "socket_send_now()");
+	if (s)
+		fake_transmit(s, bytes, len);
+}
+
 void socket_shutdown_write(int fd)
 {
 	struct fake_socket *s = fake_use(fd, "socket_shutdown_write()");
@@ -485,11 +499,10 @@ void socket_close(int fd)
 		fake_complain("socket_close() of fd %d with an operation armed", fd);
 	s->open = false;
 	fake_listener_close(s);
-	fake_send_end(s);
 	s->sent_reset = s->linger_reset || s->unread;
-	if (!s->other)
-		return;
-	if (s->sent_reset)
-		s->other->reset = true;
-	s->other->peer_closed = true;
+	if (s->other && s->sent_reset)
+		fake_reset_one(s->other);
+	fake_send_end(s);
+	if (s->other)
+		s->other->peer_closed = true;
 }
