@@ -19,6 +19,7 @@ struct worker;
 /* All that a worker needs of one generation of the configuration. Immutable; counted by the workers
  * that still have connections begun under it. */
 struct plan {
+	struct list node; /* the control thread's: superseded plans that are still held */
 	uint64_t generation;
 	struct conf *conf;
 	struct snapshot *snapshot;

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "uring.h"
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -225,6 +226,13 @@ void ring_accept(struct ring *r, struct op *op, int fd)
 	ring_label(sqe, op);
 }
 
+void ring_poll(struct ring *r, struct op *op, int fd)
+{
+	struct io_uring_sqe *sqe = ring_arm(r, op);
+	io_uring_prep_poll_add(sqe, fd, POLLIN);
+	ring_label(sqe, op);
+}
+
 void ring_recv(struct ring *r, struct op *op, int fd)
 {
 	struct io_uring_sqe *sqe = ring_arm(r, op);
@@ -337,6 +345,8 @@ struct op *ring_next(struct ring *r)
 	struct io_uring_cqe *cqe;
 	while (io_uring_peek_cqe(r->uring, &cqe) == 0) {
 		struct op *op = (struct op *)(uintptr_t)cqe->user_data;
+		if (op && op->backlog && op->backlog_len == RING_TURN_MAX)
+			return NULL; /* its owner has to take what it has first */
 		r->completion_count++;
 		if (op)
 			ring_record(r, op, cqe);

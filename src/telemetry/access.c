@@ -100,11 +100,11 @@ bool access_write(struct access_queue *q, const struct access_entry *entry)
 
 /* --- the writer's side --- */
 
-static uint64_t access_line_count(const char *bytes, size_t len)
+static uint64_t access_line_count(const struct access_queue *q, uint64_t from, uint64_t to)
 {
 	uint64_t count = 0;
-	for (size_t i = 0; i < len; i++)
-		count += bytes[i] == '\n';
+	for (uint64_t i = from; i < to; i++)
+		count += q->bytes[i % ACCESS_QUEUE_BYTES] == '\n';
 	return count;
 }
 
@@ -120,47 +120,41 @@ static bool access_writable(const struct access_log *log)
 	return true;
 }
 
-/* After readiness so much can be written without waiting. */
+/* How many bytes were written, or -1: it cannot be done. */
 static ssize_t access_write_some(const struct access_log *log, const char *bytes, size_t len)
 {
-	if (!access_writable(log)) {
-		errno = ETIMEDOUT;
-		return -1;
-	}
-	return write(log->fd, bytes, log->is_file || len < PIPE_BUF ? len : PIPE_BUF);
-}
-
-/* Writes all of it or counts the lines that were lost. */
-static void access_put_file(struct access_log *log, const char *bytes, size_t len)
-{
-	size_t done = 0;
-	while (done < len) {
-		ssize_t n = access_write_some(log, bytes + done, len - done);
-		if (n < 0 && (errno == EINTR || errno == EAGAIN))
-			continue;
-		if (n < 0) {
-			atomic_fetch_add(
-				&log->failed_count, access_line_count(bytes + done, len - done));
-			return;
-		}
-		done += (size_t)n;
-		log->torn = n > 0 && bytes[done - 1] != '\n';
+	for (;;) {
+		if (!access_writable(log))
+			return -1;
+		/* after readiness so much can be written without waiting */
+		ssize_t n = write(log->fd, bytes, log->is_file || len < PIPE_BUF ? len : PIPE_BUF);
+		if (n >= 0 || (errno != EINTR && errno != EAGAIN))
+			return n;
 	}
 }
 
-/* True when there was something. */
+/* All that is in the queue; true when there was something. What cannot be written is lost, and
+ * counted. */
 static bool access_queue_flush(struct access_log *log, struct access_queue *q)
 {
 	uint64_t tail = atomic_load_explicit(&q->tail, memory_order_relaxed);
 	uint64_t head = atomic_load(&q->head); /* seq_cst: see access_wake() */
 	if (head == tail)
 		return false;
-	if (log->torn) /* a line was cut short by a failure: the next one starts on its own */
-		access_put_file(log, "\n", 1);
-	size_t len = (size_t)(head - tail), at = tail % ACCESS_QUEUE_BYTES;
-	size_t first = len < ACCESS_QUEUE_BYTES - at ? len : ACCESS_QUEUE_BYTES - at;
-	access_put_file(log, q->bytes + at, first);
-	access_put_file(log, q->bytes, len - first);
+	/* a line that a failure cut short is ended first, so that the next one stands on its own */
+	if (log->torn && access_write_some(log, "\n", 1) == 1)
+		log->torn = false;
+	while (tail < head) {
+		size_t at = tail % ACCESS_QUEUE_BYTES, span = ACCESS_QUEUE_BYTES - at;
+		size_t len = head - tail < span ? (size_t)(head - tail) : span;
+		ssize_t n = access_write_some(log, q->bytes + at, len);
+		if (n < 0) {
+			atomic_fetch_add(&log->failed_count, access_line_count(q, tail, head));
+			break;
+		}
+		tail += (uint64_t)n;
+		log->torn = n > 0 && q->bytes[(tail - 1) % ACCESS_QUEUE_BYTES] != '\n';
+	}
 	atomic_store_explicit(&q->tail, head, memory_order_release);
 	return true;
 }

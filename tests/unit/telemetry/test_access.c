@@ -6,9 +6,11 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -254,6 +256,34 @@ static void failed_lines_are_counted(void **state)
 	access_log_free(log);
 }
 
+/* A file that fills up in the middle of a line: the first line after that stands on its own. */
+static void a_torn_line_is_ended(void **state)
+{
+	char path[] = "/tmp/ringmain-access-XXXXXX", text[ACCESS_LINE_MAX];
+	int fd = mkstemp(path), again = dup(fd);
+	size_t len = access_format(&request, text, sizeof(text));
+	struct rlimit before, small;
+	struct err err;
+	struct access_log *log;
+	getrlimit(RLIMIT_FSIZE, &before);
+	signal(SIGXFSZ, SIG_IGN);
+	small = (struct rlimit){.rlim_cur = len + len / 2, .rlim_max = before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	assert_int_equal(access_log_new(fd, 1, &log, &err), 0);
+	assert_true(access_write(access_log_queue(log, 0), &request));
+	assert_true(access_write(access_log_queue(log, 0), &request));
+	for (int i = 0; i < 200 && access_log_failed_count(log) < 1; i++)
+		usleep(10000);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_true(access_write(access_log_queue(log, 0), &request));
+	access_log_free(log);
+	assert_int_equal(lseek(again, 0, SEEK_END), len + len / 2 + 1 + len);
+	assert_int_equal(pread(again, text, 1, (off_t)(len + len / 2)), 1);
+	assert_int_equal(text[0], '\n');
+	unlink(path);
+	close(again);
+}
+
 #define RACE_LINES 5000
 
 static void *race_write(void *argument)
@@ -307,6 +337,7 @@ int main(void)
 		cmocka_unit_test(log_off),
 		cmocka_unit_test(full_queue_drops_and_never_waits),
 		cmocka_unit_test(failed_lines_are_counted),
+		cmocka_unit_test(a_torn_line_is_ended),
 		cmocka_unit_test(two_workers_at_once),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
