@@ -14,6 +14,7 @@
  * CLOSING, which waits for the connection's operations to end. */
 #define SESSION_STATE_LIST(X) \
 	X(ACCEPTED)           \
+	X(QUEUED)             \
 	X(HANDSHAKE)          \
 	X(PREAMBLE)           \
 	X(DETECT)             \
