@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -182,8 +183,13 @@ class SocketMaker:
         self.process = Process(machine, f"sockets-{uid}", [PYTHON, str(SOCKETMAKER), child.fileno()],
                                uid=uid, pass_fds=(child.fileno(),))
         child.close()
+        self.lock = threading.Lock()
 
     def make(self, family, count=1):
+        with self.lock:
+            return self.make_locked(family, count)
+
+    def make_locked(self, family, count):
         made = []
         while len(made) < count:
             self.channel.send(b"%d %d" % (family, count - len(made)))

@@ -17,8 +17,6 @@ from dataclasses import dataclass, field
 from machines import ROOT, Lab, LabError, Process, process_children, process_status, run, wait_for
 
 PROXY_UID = 12000
-MESH_PORT = 15008
-TRUST_DOMAIN = "demo.ringmain"
 
 
 @dataclass
@@ -104,7 +102,7 @@ class Node:
                 row.update(port=s.port, protocol=s.protocol)
             workloads.append(dict(row, **s.limits))
         groups = {
-            "node": {"name": self.name, "addresses": [self.machine.v4, self.machine.v6],
+            "node": {"name": self.name, "address": [self.machine.v4, self.machine.v6],
                      "user": str(PROXY_UID), "workers": 1, "admin_socket": str(self.admin_socket),
                      "run_dir": str(self.run_dir), "access_log": str(self.access_path)},
             "mesh": {"trust_domain": self.mesh.trust_domain,
@@ -241,7 +239,7 @@ class Mesh:
     """A lab with ringmain on each of its machines."""
 
     def __init__(self, services, machines=("vm-a", "vm-b"), binary=None, policies=(), groups=None,
-                 default_policy="authenticated", trust_domain=TRUST_DOMAIN):
+                 default_policy="authenticated", trust_domain="mesh.test"):
         self.services = list(services)
         self.policies = list(policies)
         self.groups = groups or {}  # over every node's configuration
@@ -274,7 +272,7 @@ class Mesh:
             row = {"name": s.name}
             if s.port:
                 row.update(protocol=s.protocol, mtls=s.mtls, endpoints=[
-                    {"addresses": [self.lab[m].v4, self.lab[m].v6], "port": s.port} for m in s.on])
+                    {"address": [self.lab[m].v4, self.lab[m].v6], "port": s.port} for m in s.on])
             if s.server_first:
                 row["server_first"] = True
             services.append(row)

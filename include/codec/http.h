@@ -37,11 +37,12 @@ struct http_header {
 /* A request's or response's start line and headers, without hop-by-hop and framing fields: those
  * are taken off when reading (RFC 9110 7.6.1) and written anew when writing. */
 struct http_head {
-	struct str method;    /* request */
-	struct str path;      /* request: origin form ("/a?b"), or "*" for OPTIONS, empty for CONNECT */
+	struct str method; /* request */
+	struct str path; /* request: origin form ("/a?b"), or "*" for OPTIONS, empty for CONNECT */
 	struct str authority; /* request: host[:port], lower case, from the target or Host */
-	struct str upgrade;   /* the Upgrade protocol asked for, or switched to with 101; else empty */
-	uint16_t status;      /* response */
+	struct str
+		upgrade; /* the Upgrade protocol asked for, or switched to with 101; else empty */
+	uint16_t status; /* response */
 	enum http_version version; /* as received */
 	enum http_framing framing;
 	uint64_t body_bytes; /* HTTP_FRAMING_LENGTH */
@@ -53,29 +54,29 @@ struct http_head {
 
 /* Why a message was refused. One list for status, log detail and tests: name, status to answer
  * with, text. */
-#define HTTP_BAD_LIST(X)                                                                           \
-	X(NONE, 0, "")                                                                             \
-	X(SYNTAX, 400, "malformed request or response")                                            \
-	X(METHOD, 501, "method not known")                                                         \
-	X(METHOD_REFUSED, 405, "method not allowed here")                                          \
-	X(VERSION, 505, "HTTP version not supported")                                              \
-	X(HOST, 400, "missing, repeated or invalid Host")                                          \
-	X(TARGET, 400, "invalid request target")                                                   \
-	X(TARGET_TOO_LONG, 414, "request target too long")                                         \
-	X(HEADERS_TOO_LARGE, 431, "header section too large")                                      \
-	X(HEADER_NAME, 400, "header name not allowed")                                             \
-	X(LINE_FOLDING, 400, "folded header line")                                                 \
-	X(LINE_END, 400, "line not ended by CRLF")                                                 \
-	X(LENGTH, 400, "invalid or repeated Content-Length")                                       \
-	X(LENGTH_AND_ENCODING, 400, "Content-Length together with Transfer-Encoding")              \
-	X(ENCODING, 400, "invalid Transfer-Encoding")                                              \
-	X(ENCODING_UNKNOWN, 501, "Transfer-Encoding not supported")                                \
-	X(CHUNK, 400, "malformed chunk")                                                           \
-	X(CHUNK_TOO_LARGE, 413, "chunk or chunk extension too large")                              \
-	X(EXPECTATION, 417, "unknown Expect")                                                      \
-	X(TRAILER, 400, "trailer field not allowed")                                               \
-	X(TRUNCATED, 400, "message ended early")                                                   \
-	X(UNEXPECTED, 400, "bytes where no message was expected")                                  \
+#define HTTP_BAD_LIST(X)                                                              \
+	X(NONE, 0, "")                                                                \
+	X(SYNTAX, 400, "malformed request or response")                               \
+	X(METHOD, 501, "method not known")                                            \
+	X(METHOD_REFUSED, 405, "method not allowed here")                             \
+	X(VERSION, 505, "HTTP version not supported")                                 \
+	X(HOST, 400, "missing, repeated or invalid Host")                             \
+	X(TARGET, 400, "invalid request target")                                      \
+	X(TARGET_TOO_LONG, 414, "request target too long")                            \
+	X(HEADERS_TOO_LARGE, 431, "header section too large")                         \
+	X(HEADER_NAME, 400, "header name not allowed")                                \
+	X(LINE_FOLDING, 400, "folded header line")                                    \
+	X(LINE_END, 400, "line not ended by CRLF")                                    \
+	X(LENGTH, 400, "invalid or repeated Content-Length")                          \
+	X(LENGTH_AND_ENCODING, 400, "Content-Length together with Transfer-Encoding") \
+	X(ENCODING, 400, "invalid Transfer-Encoding")                                 \
+	X(ENCODING_UNKNOWN, 501, "Transfer-Encoding not supported")                   \
+	X(CHUNK, 400, "malformed chunk")                                              \
+	X(CHUNK_TOO_LARGE, 413, "chunk or chunk extension too large")                 \
+	X(EXPECTATION, 417, "unknown Expect")                                         \
+	X(TRAILER, 400, "trailer field not allowed")                                  \
+	X(TRUNCATED, 400, "message ended early")                                      \
+	X(UNEXPECTED, 400, "bytes where no message was expected")                     \
 	X(NOT_HTTP, 400, "not HTTP: TLS or another protocol on a plain port")
 
 enum http_bad {
@@ -108,9 +109,9 @@ struct http_event {
 };
 
 struct http_limits {
-	uint32_t head_bytes_max;    /* start line and headers together */
+	uint32_t head_bytes_max; /* start line and headers together */
 	uint32_t target_bytes_max;
-	uint32_t header_count_max;  /* at most HTTP_HEADERS_MAX */
+	uint32_t header_count_max;    /* at most HTTP_HEADERS_MAX */
 	uint32_t chunk_ext_bytes_max; /* per message */
 	uint64_t chunk_bytes_max;
 };
@@ -120,8 +121,8 @@ struct http;
 struct http_ops; /* private to the codec room: one table per version */
 
 /* NULL when memory is exhausted. An HTTP/1 codec holds no head buffer while idle. */
-struct http *http_new(enum http_version version, enum http_side side,
-	const struct http_limits *limits);
+struct http *http_new(
+	enum http_version version, enum http_side side, const struct http_limits *limits);
 void http_free(struct http *h);
 
 /* --- reading --- */
@@ -142,8 +143,8 @@ uint32_t http_open(struct http *h);
 /* A whole head. Framing fields, Connection, Host (client), Upgrade are written from the struct, the
  * other fields in order. `head->framing` STREAM becomes chunked for a 1.1 peer, and until-close for
  * a 1.0 client. A server writes 1xx interim heads with this too. */
-bool http_write_head(struct http *h, uint32_t stream, const struct http_head *head,
-	struct buf *out) MUST_CHECK;
+bool http_write_head(
+	struct http *h, uint32_t stream, const struct http_head *head, struct buf *out) MUST_CHECK;
 /* Body bytes; returns how many were taken (framing overhead considered). */
 size_t http_write_body(struct http *h, uint32_t stream, struct str body, struct buf *out);
 /* How many body bytes http_write_body() would take now. */
@@ -153,8 +154,8 @@ bool http_write_end(struct http *h, uint32_t stream, const struct http_head *tra
 	struct buf *out) MUST_CHECK;
 /* Server: a complete response with a short plain-text body, closing the connection afterwards if
  * `close`. Usable after HTTP_EVENT_BAD (stream 0 = the one being read). */
-bool http_write_error(struct http *h, uint32_t stream, uint16_t status, const char *text, bool close,
-	struct buf *out) MUST_CHECK;
+bool http_write_error(struct http *h, uint32_t stream, uint16_t status, const char *text,
+	bool close, struct buf *out) MUST_CHECK;
 
 /* --- state of the connection --- */
 

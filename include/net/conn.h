@@ -17,19 +17,19 @@
 #pragma once
 
 #include "base/address.h"
-#include "base/clock.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "ring/loop.h"
 #include "tls/tls.h"
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CONN_STATE_LIST(X)                                                                         \
-	X(NEW)                                                                                     \
-	X(CONNECTING)                                                                              \
-	X(HANDSHAKE)                                                                               \
-	X(OPEN)                                                                                    \
-	X(CLOSING)                                                                                 \
+#define CONN_STATE_LIST(X) \
+	X(NEW)             \
+	X(CONNECTING)      \
+	X(HANDSHAKE)       \
+	X(OPEN)            \
+	X(CLOSING)         \
 	X(CLOSED)
 
 enum conn_state {
@@ -64,21 +64,21 @@ struct conn {
 	struct tls *tls;      /* NULL = plain */
 	enum conn_need need;
 	struct sockaddr_storage address; /* dialled; the kernel reads it while connecting */
-	const uint8_t *block_at; /* received bytes not used yet, in receive block `block` */
+	const uint8_t *block_at;	 /* received bytes not used yet, in receive block `block` */
 	uint32_t block_len;
 	uint16_t block;
 	bool block_held;
-	bool paused;	 /* the owner wants no input now */
-	bool eof;	 /* the peer has finished sending, and everything before it is in the input */
-	bool starved;	 /* no receive block was free: not armed again in this step */
-	bool in_full;	 /* TLS: `in` filled up, there may be more behind it */
+	bool paused;  /* the owner wants no input now */
+	bool eof;     /* the peer has finished sending, and everything before it is in the input */
+	bool starved; /* no receive block was free: not armed again in this step */
+	bool in_full; /* TLS: `in` filled up, there may be more behind it */
 	bool transport_eof; /* the socket has; TLS may still hold bytes */
-	bool deaf;	 /* a send found the peer gone: what is written is dropped, input still read */
-	bool finish;	 /* the owner will write no more: FIN when all is sent */
-	bool finished;	 /* FIN sent */
-	struct buf in;	 /* input gathered: plaintext of TLS, or what conn_gather() kept */
-	struct buf out;	 /* what the owner wrote, plain */
-	struct buf wire; /* TLS: sealed, to be sent next */
+	bool deaf;   /* a send found the peer gone: what is written is dropped, input still read */
+	bool finish; /* the owner will write no more: FIN when all is sent */
+	bool finished;	    /* FIN sent */
+	struct buf in;	    /* input gathered: plaintext of TLS, or what conn_gather() kept */
+	struct buf out;	    /* what the owner wrote, plain */
+	struct buf wire;    /* TLS: sealed, to be sent next */
 	struct buf sending; /* in flight */
 	uint64_t bytes_in, bytes_out; /* on the socket */
 	uint64_t moved_ns;	      /* when bytes last moved, either way */
@@ -91,8 +91,8 @@ void conn_own(struct conn *c, struct task *owner);
 void conn_adopt(struct conn *c, int fd);
 /* Starts to connect; 0, or -errno when not even a socket is to be had (the conn stays NEW). */
 int conn_dial(struct conn *c, const struct address *address) MUST_CHECK;
-/* Makes it TLS, on a fresh conn (dialled or adopted); takes `tls` over, which was made to write into
- * c->wire. */
+/* Makes it TLS, on a fresh conn (dialled or adopted); takes `tls` over, which was made to write
+ * into c->wire. */
 void conn_secure(struct conn *c, struct tls *tls);
 
 /* Takes in what completed and moves the transport on. Call first in the owner's step; then look at

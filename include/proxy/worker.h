@@ -17,14 +17,15 @@ struct worker_setup {
 	uint64_t seed;
 	const struct proxy_listener *listeners; /* those with .worker == index are taken */
 	uint32_t listener_count;
-	int signer_fd;		/* to the keeper; stays the caller's */
+	int signer_fd; /* to the keeper; stays the caller's */
 	struct metrics *metrics;
 	struct access_queue *access; /* NULL = log off */
-	struct plan *plan;	/* first one; counted for this worker by the caller */
+	struct plan *plan;	     /* first one; counted for this worker by the caller */
 };
 
 /* Creates the ring and all that needs kernel help. Control thread, before the sandbox. */
-int worker_new(const struct worker_setup *setup, struct worker **ret_worker, struct err *err) MUST_CHECK;
+int worker_new(
+	const struct worker_setup *setup, struct worker **ret_worker, struct err *err) MUST_CHECK;
 /* The thread's body: returns when drained. */
 int worker_run(struct worker *w, struct err *err) MUST_CHECK;
 /* After the thread has ended. */

@@ -15,14 +15,15 @@
 #include "daemon/sandbox.h"
 #include "proxy/worker.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#define CONTROL_TICK_MS	     100
-#define CONTROL_SERIES_MAX   20000
-#define CONTROL_WORKERS_MAX  256
+#define CONTROL_TICK_MS	    100
+#define CONTROL_SERIES_MAX  20000
+#define CONTROL_WORKERS_MAX 256
 
 enum control_task { CONTROL_TASK_CHANNEL = 1, CONTROL_TASK_TICK };
 
@@ -146,8 +147,7 @@ static void control_take_plan(struct control *c, const struct wire_plan *message
 		return;
 	}
 	control_swap(c, plan);
-	log_info("proxy", "generation %llu is in force",
-		(unsigned long long)message->generation);
+	log_info("proxy", "generation %llu is in force", (unsigned long long)message->generation);
 }
 
 /* --- messages from the keeper --- */
@@ -184,9 +184,9 @@ static void control_message(struct control *c, const union channel_message *m, s
 			c->ping_number = m->ping.number;
 		break;
 	case WIRE_LISTENER:
-		if (len == sizeof(m->listener) && fd >= 0 && c->proxy.access_log &&
+		if (len == sizeof(m->listener) && fd >= 0 && c->access_fd >= 0 &&
 			m->listener.listener_kind == WIRE_LISTENER_ACCESS_LOG)
-			access_log_reopen(c->proxy.access_log, dup(fd));
+			dup3(fd, c->access_fd, O_CLOEXEC); /* the writer goes on in the new file */
 		break;
 	case WIRE_START:
 	case WIRE_SIGNER:
@@ -351,8 +351,8 @@ static int control_start_message(struct control *c, struct control_start *s,
 		return 0;
 	}
 	if (m->head.kind == WIRE_PLAN && len == sizeof(m->plan) && fd >= 0) {
-		int r = control_build(c, m->plan.generation, fd, &c->proxy.plan, err->text,
-			sizeof(err->text));
+		int r = control_build(
+			c, m->plan.generation, fd, &c->proxy.plan, err->text, sizeof(err->text));
 		close(fd);
 		s->plan_seen = r == 0;
 		return r;

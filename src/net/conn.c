@@ -16,8 +16,8 @@ static const char *const conn_state_names[] = {
 
 /* Allowed moves: a bit per target state. */
 static const uint8_t conn_moves[] = {
-	[CONN_NEW] = 1u << CONN_CONNECTING | 1u << CONN_HANDSHAKE | 1u << CONN_OPEN |
-		1u << CONN_CLOSING,
+	[CONN_NEW] =
+		1u << CONN_CONNECTING | 1u << CONN_HANDSHAKE | 1u << CONN_OPEN | 1u << CONN_CLOSING,
 	[CONN_CONNECTING] = 1u << CONN_HANDSHAKE | 1u << CONN_OPEN | 1u << CONN_CLOSING,
 	[CONN_HANDSHAKE] = 1u << CONN_OPEN | 1u << CONN_CLOSING,
 	[CONN_OPEN] = 1u << CONN_HANDSHAKE | 1u << CONN_CLOSING,
@@ -295,7 +295,8 @@ static void conn_seal(struct conn *c)
 {
 	while (buf_len(&c->out) > 0) {
 		size_t used = 0;
-		enum tls_result result = tls_write(c->tls, buf_at(&c->out), buf_len(&c->out), &used);
+		enum tls_result result =
+			tls_write(c->tls, buf_at(&c->out), buf_len(&c->out), &used);
 		buf_consume(&c->out, used);
 		if (result == TLS_FAILED) {
 			conn_fail(c, CONN_FAILURE_RESET, EPIPE);
@@ -330,8 +331,8 @@ static void conn_arm_send(struct conn *c)
 
 static void conn_arm_recv(struct conn *c)
 {
-	if (c->recv.armed || c->recv.fresh || c->block_held || c->paused || c->starved || c->transport_eof ||
-		c->failure != CONN_FAILURE_NONE)
+	if (c->recv.armed || c->recv.fresh || c->block_held || c->paused || c->starved ||
+		c->transport_eof || c->failure != CONN_FAILURE_NONE)
 		return;
 	ring_recv(&c->loop->ring, &c->recv, c->fd);
 }
@@ -353,6 +354,7 @@ static void conn_send_fin(struct conn *c)
 		return;
 	socket_shutdown_write(c->fd);
 	c->finished = true;
+	loop_ready(c->loop, c->owner); /* which may have waited for just that */
 }
 
 void conn_flush(struct conn *c)

@@ -80,6 +80,12 @@ int socket_peer(int fd, struct address *ret_address)
 	return 0;
 }
 
+void socket_send_now(int fd, const void *bytes, size_t len)
+{
+	ssize_t n = send(fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	(void)n;
+}
+
 void socket_shutdown_write(int fd)
 {
 	(void)shutdown(fd, SHUT_WR);

@@ -37,7 +37,8 @@ static bool call_count_one(
 	struct workload_use *use = plan->uses[workload->index];
 	uint32_t max = workload->connections_max ? workload->connections_max
 						 : plan->conf->workload_connections_max;
-	uint32_t before = atomic_fetch_add_explicit(&use->connection_count, 1, memory_order_relaxed);
+	uint32_t before =
+		atomic_fetch_add_explicit(&use->connection_count, 1, memory_order_relaxed);
 	if (before >= max) {
 		atomic_fetch_sub_explicit(&use->connection_count, 1, memory_order_relaxed);
 		metric_add(&w->values->limit_refused_total, 1);
@@ -60,16 +61,13 @@ enum reason call_authorise(
 	*ret_policy = STR("");
 	if (c->way != CALL_WAY_LOCAL)
 		return REASON_NONE;
-	struct policy_request request = {
-		.source_id = c->source_id, .method = method, .path = path};
-	struct policy_verdict verdict =
-		policy_check(c->hold->plan->snapshot, c->service, &request);
+	struct policy_request request = {.source_id = c->source_id, .method = method, .path = path};
+	struct policy_verdict verdict = policy_check(c->hold->plan->snapshot, c->service, &request);
 	*ret_policy = verdict.policy ? verdict.policy->name : STR("default");
 	return verdict.allowed ? REASON_NONE : REASON_POLICY_DENIED;
 }
 
-static enum reason call_secure(
-	struct worker *w, const struct call *c, bool http, struct line *line)
+static enum reason call_secure(struct worker *w, const struct call *c, bool http, struct line *line)
 {
 	char name[SERVER_NAME_MAX];
 	const struct plan *plan = c->hold->plan;

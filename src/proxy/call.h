@@ -28,13 +28,13 @@ struct call {
 	struct plan_hold *hold; /* NULL while nothing is settled */
 	enum call_direction direction;
 	enum call_way way;
-	const struct workload *source;	 /* outbound only */
-	struct str source_id;		 /* SPIFFE id; empty = none */
-	char *source_id_text;		 /* owned copy for inbound mesh calls */
+	const struct workload *source;	      /* outbound only */
+	struct str source_id;		      /* SPIFFE id; empty = none */
+	char *source_id_text;		      /* owned copy for inbound mesh calls */
 	const struct service *source_service; /* known by name, or NULL */
-	const struct service *service;	 /* NULL for CALL_WAY_PLAIN to no service */
-	const struct workload *target;	 /* CALL_WAY_LOCAL */
-	const struct endpoint *endpoint; /* CALL_WAY_MESH */
+	const struct service *service;	      /* NULL for CALL_WAY_PLAIN to no service */
+	const struct workload *target;	      /* CALL_WAY_LOCAL */
+	const struct endpoint *endpoint;      /* CALL_WAY_MESH */
 	enum protocol protocol;
 	bool server_first;
 	bool mutual_tls; /* the downstream side came over it */
@@ -51,8 +51,8 @@ void call_done(struct call *c);
 void call_take(struct call *to, struct call *from);
 
 /* Settle a call, or say why it is refused. The plan used is the worker's current one. */
-enum reason outbound_admit(struct worker *w, int fd, uint8_t family, const struct address *listening,
-	struct call *ret_call);
+enum reason outbound_admit(struct worker *w, int fd, uint8_t family,
+	const struct address *listening, struct call *ret_call);
 enum reason inbound_admit_plain(struct worker *w, int fd, uint8_t family,
 	const struct address *listening, struct call *ret_call);
 /* Mutual TLS, first half: which identity to answer a name with. NULL refuses. */
@@ -65,8 +65,8 @@ enum reason call_count(struct worker *w, struct call *c);
 
 /* Policy for a call to a local workload; NONE for others: their own machine decides. `ret_policy`
  * gets the rule's name, or "default". */
-enum reason call_authorise(const struct call *c, struct str method, struct str path,
-	struct str *ret_policy);
+enum reason call_authorise(
+	const struct call *c, struct str method, struct str path, struct str *ret_policy);
 
 /* Starts to connect `line` (fresh) to where the call leads; `http` chooses the ALPN. */
 enum reason call_dial(struct worker *w, const struct call *c, bool http, struct line *line);

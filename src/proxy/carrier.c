@@ -38,7 +38,8 @@ static struct exchange *carrier_first(const struct carrier *c)
 
 static struct exchange *carrier_stream(const struct carrier *c, uint32_t stream)
 {
-	LIST_EACH(&c->exchanges, it) {
+	LIST_EACH(&c->exchanges, it)
+	{
 		struct exchange *x = exchange_on(it, c->side);
 		if (x->stream[c->side] == stream)
 			return x;
@@ -266,8 +267,7 @@ static void carrier_expire_down(struct carrier *c)
 		.reason = REASON_HEADER_TIMEOUT,
 	};
 	record_request(w, &c->call, &r);
-	if (http_write_error(c->http, 0, 408, reason_row(r.reason)->text, true,
-		    &c->line->conn.out))
+	if (http_write_error(c->http, 0, 408, reason_row(r.reason)->text, true, &c->line->conn.out))
 		carrier_served(c);
 	else
 		carrier_close(c, true);
@@ -305,8 +305,8 @@ static void carrier_watch(struct carrier *c)
 	struct worker *w = c->being.worker;
 	const struct conf *conf = worker_conf(w);
 	uint64_t deadline = c->head_since_ns
-				? c->head_since_ns + conf->header_timeout_ms * CLOCK_MS
-				: c->line->conn.moved_ns + conf->idle_timeout_ms * CLOCK_MS;
+				    ? c->head_since_ns + conf->header_timeout_ms * CLOCK_MS
+				    : c->line->conn.moved_ns + conf->idle_timeout_ms * CLOCK_MS;
 	timer_set(&w->loop, &c->timer, deadline);
 }
 
@@ -347,7 +347,7 @@ static void carrier_fail(struct carrier *c)
 static void carrier_wake_others(struct carrier *c)
 {
 	LIST_EACH(&c->exchanges, it)
-		exchange_wake(exchange_on(it, c->side), c->side);
+	exchange_wake(exchange_on(it, c->side), c->side);
 }
 
 /* A failed upstream may have answered first: its last bytes still count. */
@@ -356,7 +356,7 @@ static bool carrier_over(struct carrier *c)
 	const uint8_t *bytes;
 	struct conn *conn = &c->line->conn;
 	return conn->failure != CONN_FAILURE_NONE &&
-		(c->side == DOWN || carrier_unwanted(c) || conn_input(conn, &bytes) == 0);
+	       (c->side == DOWN || carrier_unwanted(c) || conn_input(conn, &bytes) == 0);
 }
 
 static void carrier_step_open(struct carrier *c)

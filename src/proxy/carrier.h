@@ -12,10 +12,10 @@
 #include "call.h"
 #include "codec/http.h"
 
-#define CARRIER_STATE_LIST(X)                                                                      \
-	X(CONNECT)                                                                                 \
-	X(OPEN)                                                                                    \
-	X(LINGER)                                                                                  \
+#define CARRIER_STATE_LIST(X) \
+	X(CONNECT)            \
+	X(OPEN)               \
+	X(LINGER)             \
 	X(CLOSING)
 
 enum carrier_state {
@@ -30,8 +30,8 @@ struct carrier {
 	enum side side;
 	struct line *line;
 	struct http *http;
-	struct call call;	/* DOWN: who is calling; UP: unused */
-	struct list exchanges;	/* of struct exchange, by node[side] */
+	struct call call;      /* DOWN: who is calling; UP: unused */
+	struct list exchanges; /* of struct exchange, by node[side] */
 	struct timer timer;
 	uint64_t head_since_ns; /* DOWN: when the head being read began; 0 = none begun */
 	bool blocked;		/* input waits for room on the other side */

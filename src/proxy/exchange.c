@@ -274,7 +274,8 @@ static void exchange_write_response(struct exchange *x)
 		x->status = x->response->status;
 		if (x->being.worker->draining)
 			http_close_after(down->http);
-		if (!http_write_head(down->http, x->stream[DOWN], x->response, exchange_out(x, DOWN))) {
+		if (!http_write_head(
+			    down->http, x->stream[DOWN], x->response, exchange_out(x, DOWN))) {
 			exchange_no_room(x, DOWN);
 			return;
 		}
@@ -286,8 +287,8 @@ static void exchange_write_response(struct exchange *x)
 		exchange_ready_carrier(x, UP);
 		exchange_ready_carrier(x, DOWN);
 	}
-	if (x->flow[UP] == FLOW_ENDING &&
-		http_write_end(down->http, x->stream[DOWN], x->trailers[UP], exchange_out(x, DOWN))) {
+	if (x->flow[UP] == FLOW_ENDING && http_write_end(down->http, x->stream[DOWN],
+						  x->trailers[UP], exchange_out(x, DOWN))) {
 		x->flow[UP] = FLOW_DONE;
 		exchange_ready_carrier(x, DOWN);
 	}
@@ -322,7 +323,7 @@ void exchange_interim(struct exchange *x, struct http_head *head)
 bool exchange_reading(const struct exchange *x, enum side side)
 {
 	return x->stream[side] != 0 && !x->input_ended[side] &&
-		(side == DOWN || x->response || x->interim || x->response_started);
+	       (side == DOWN || x->response || x->interim || x->response_started);
 }
 
 size_t exchange_room(struct exchange *x, enum side side)
@@ -374,7 +375,7 @@ void exchange_wake(struct exchange *x, enum side side)
 	if (to && to->blocked)
 		exchange_ready_carrier(x, other);
 	bool pending = x->response || x->interim || x->flow[DOWN] == FLOW_ENDING ||
-		x->flow[UP] == FLOW_ENDING || x->flow[DOWN] == FLOW_HEAD;
+		       x->flow[UP] == FLOW_ENDING || x->flow[DOWN] == FLOW_HEAD;
 	if (pending)
 		exchange_ready(x);
 }
@@ -400,16 +401,17 @@ static bool exchange_idempotent(const struct exchange *x)
 {
 	struct str m = x->request.method;
 	return str_eq(m, STR("GET")) || str_eq(m, STR("HEAD")) || str_eq(m, STR("OPTIONS")) ||
-		str_eq(m, STR("PUT")) || str_eq(m, STR("DELETE"));
+	       str_eq(m, STR("PUT")) || str_eq(m, STR("DELETE"));
 }
 
 /* Safe to send again: nothing came back, the request is all in our hands, and it was either never
  * sent or does no harm twice (RFC 9110 9.2.2). */
-static bool exchange_may_retry(const struct exchange *x, const struct carrier *up, enum reason reason)
+static bool exchange_may_retry(
+	const struct exchange *x, const struct carrier *up, enum reason reason)
 {
 	return reason_row(reason)->retry && !x->response_started && !x->response && up->reused &&
-		x->input_ended[DOWN] && x->body_bytes[DOWN] == 0 && exchange_idempotent(x) &&
-		x->attempt_count < EXCHANGE_ATTEMPTS_MAX;
+	       x->input_ended[DOWN] && x->body_bytes[DOWN] == 0 && exchange_idempotent(x) &&
+	       x->attempt_count < EXCHANGE_ATTEMPTS_MAX;
 }
 
 static void exchange_lost_up(struct exchange *x, struct carrier *up, enum reason reason)
@@ -449,7 +451,7 @@ static void exchange_expire(struct exchange *x)
 {
 	struct worker *w = x->being.worker;
 	uint64_t idle_ms = x->state == EXCHANGE_TUNNEL ? worker_conf(w)->idle_timeout_ms
-							: worker_conf(w)->stream_idle_timeout_ms;
+						       : worker_conf(w)->stream_idle_timeout_ms;
 	uint64_t idle_ns = idle_ms * CLOCK_MS, moved_ns = x->being.born_ns;
 	x->timer.fired = false;
 	for (int side = DOWN; side <= UP; side++) {

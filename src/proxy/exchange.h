@@ -14,11 +14,11 @@
 #include "carrier.h"
 #include "record.h"
 
-#define EXCHANGE_STATE_LIST(X)                                                                     \
-	X(ROUTE)                                                                                   \
-	X(WAIT)                                                                                    \
-	X(FORWARD)                                                                                 \
-	X(TUNNEL)                                                                                  \
+#define EXCHANGE_STATE_LIST(X) \
+	X(ROUTE)               \
+	X(WAIT)                \
+	X(FORWARD)             \
+	X(TUNNEL)              \
 	X(ENDED)
 
 enum exchange_state {
@@ -27,11 +27,12 @@ enum exchange_state {
 #undef X
 };
 
-/* How far a message has got on its way through; the request flows from DOWN, the response from UP. */
+/* How far a message has got on its way through; the request flows from DOWN, the response from UP.
+ */
 enum flow {
-	FLOW_HEAD,    /* its head is not yet written to the other side */
-	FLOW_BODY,    /* body bytes are passed on as they come */
-	FLOW_ENDING,  /* read to its end; the end is not yet written */
+	FLOW_HEAD,   /* its head is not yet written to the other side */
+	FLOW_BODY,   /* body bytes are passed on as they come */
+	FLOW_ENDING, /* read to its end; the end is not yet written */
 	FLOW_DONE,
 };
 
@@ -41,12 +42,12 @@ struct exchange {
 	struct carrier *carrier[2]; /* NULL once gone, or not there yet */
 	struct list node[2];	    /* in carrier->exchanges */
 	uint32_t stream[2];
-	enum flow flow[2];		/* by the side it comes from */
-	bool input_ended[2];		/* the message has been read to its end */
-	struct http_head request;	/* text in the arena: may be sent again */
-	struct http_head *response;	/* the codec's, until written */
-	struct http_head *interim;	/* the codec's, until written */
-	struct http_head *trailers[2];	/* copies in the arena */
+	enum flow flow[2];	       /* by the side it comes from */
+	bool input_ended[2];	       /* the message has been read to its end */
+	struct http_head request;      /* text in the arena: may be sent again */
+	struct http_head *response;    /* the codec's, until written */
+	struct http_head *interim;     /* the codec's, until written */
+	struct http_head *trailers[2]; /* copies in the arena */
 	uint64_t body_bytes[2];
 	struct arena arena;
 	struct timer timer;

@@ -33,7 +33,7 @@ void listener_step(struct listener *l)
 		return;
 	/* the multishot has ended: by an error, or because the kernel says so now and then */
 	bool starved = l->accept.result == -EMFILE || l->accept.result == -ENFILE ||
-		l->accept.result == -ENOMEM || l->accept.result == -ENOBUFS;
+		       l->accept.result == -ENOMEM || l->accept.result == -ENOBUFS;
 	if (starved && !l->retry.fired) {
 		timer_set(&w->loop, &l->retry, w->loop.now_ns + LISTENER_RETRY_MS * CLOCK_MS);
 		return; /* waits for: the retry timer */

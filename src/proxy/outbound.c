@@ -31,7 +31,8 @@ static enum reason outbound_to_local(struct call *c, const struct destination *t
 	return REASON_NONE;
 }
 
-static enum reason outbound_to_remote(struct worker *w, struct call *c, const struct destination *to)
+static enum reason outbound_to_remote(
+	struct worker *w, struct call *c, const struct destination *to)
 {
 	c->endpoint = to->endpoint;
 	c->protocol = to->service->protocol;
@@ -53,12 +54,12 @@ static enum reason outbound_to_unknown(struct worker *w, struct call *c)
 	if (!c->source)
 		return REASON_UNATTRIBUTED;
 	return snapshot_may_pass_through(w->current->plan->snapshot, &c->original)
-			? REASON_NONE
-			: REASON_NO_SERVICE;
+		       ? REASON_NONE
+		       : REASON_NO_SERVICE;
 }
 
-enum reason outbound_admit(struct worker *w, int fd, uint8_t family, const struct address *listening,
-	struct call *ret_call)
+enum reason outbound_admit(struct worker *w, int fd, uint8_t family,
+	const struct address *listening, struct call *ret_call)
 {
 	struct call *c = ret_call;
 	const struct snapshot *snapshot = w->current->plan->snapshot;
@@ -71,7 +72,8 @@ enum reason outbound_admit(struct worker *w, int fd, uint8_t family, const struc
 	if (socket_local(fd, &local) == 0 && address_equal(&local, &c->original))
 		return REASON_DIRECT_DIAL;
 
-	outbound_identify(c, snapshot_workload_by_mark(snapshot, outbound_mark(worker_conf(w), fd)));
+	outbound_identify(
+		c, snapshot_workload_by_mark(snapshot, outbound_mark(worker_conf(w), fd)));
 	struct destination to = snapshot_destination(snapshot, &c->original);
 	c->service = to.service;
 	switch (to.kind) {

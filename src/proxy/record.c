@@ -6,7 +6,8 @@ static struct str record_service_name(const struct service *s)
 	return s ? s->name : STR("");
 }
 
-/* Labels as seen from one end. A pass on one machine is reported from both, as two proxies would. */
+/* Labels as seen from one end. A pass on one machine is reported from both, as two proxies would.
+ */
 static struct metric_labels record_labels(const struct call *c, bool at_source)
 {
 	struct metric_labels l = {
@@ -44,12 +45,12 @@ static void record_request_series(
 	l.protocol = STR("http");
 	l.response_code = r->status;
 	l.response_flags = str_of(reason_row(r->reason)->flag);
-	metrics_request(w->metrics, &l, w->loop.now_ns - r->start_ns, r->request_bytes,
-		r->response_bytes);
+	metrics_request(
+		w->metrics, &l, w->loop.now_ns - r->start_ns, r->request_bytes, r->response_bytes);
 }
 
-static struct access_entry record_entry(struct worker *w, const struct call *c, enum access_kind kind,
-	enum reason reason, const char *details)
+static struct access_entry record_entry(struct worker *w, const struct call *c,
+	enum access_kind kind, enum reason reason, const char *details)
 {
 	const struct workload *workload = c->direction == CALL_OUTBOUND ? c->source : c->target;
 	return (struct access_entry){

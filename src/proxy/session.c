@@ -15,7 +15,7 @@ static const char *const session_state_names[] = {
 
 static const uint8_t session_moves[] = {
 	[SESSION_ACCEPTED] = 1u << SESSION_HANDSHAKE | 1u << SESSION_DETECT | 1u << SESSION_HANDED |
-		1u << SESSION_CLOSING,
+			     1u << SESSION_CLOSING,
 	[SESSION_HANDSHAKE] = 1u << SESSION_PREAMBLE | 1u << SESSION_HANDED | 1u << SESSION_CLOSING,
 	[SESSION_PREAMBLE] = 1u << SESSION_HANDED | 1u << SESSION_CLOSING,
 	[SESSION_DETECT] = 1u << SESSION_HANDED | 1u << SESSION_CLOSING,
@@ -180,6 +180,7 @@ static void session_handshake_done(struct session *s)
 	} else {
 		session_move(s, SESSION_PREAMBLE);
 		session_timer(s, worker_conf(w)->header_timeout_ms);
+		loop_ready(&w->loop, &s->being.task); /* it may have come with the handshake */
 	}
 }
 
@@ -200,8 +201,8 @@ static void session_handshake(struct session *s)
 {
 	struct worker *w = s->being.worker;
 	struct conn *c = &s->line->conn;
-	if (c->failure != CONN_FAILURE_NONE || (c->transport_eof && c->state == CONN_HANDSHAKE &&
-						       c->need == CONN_NEED_NOTHING)) {
+	if (c->failure != CONN_FAILURE_NONE ||
+		(c->transport_eof && c->state == CONN_HANDSHAKE && c->need == CONN_NEED_NOTHING)) {
 		metric_add(&w->values->handshake_failures_total, 1);
 		session_refuse(s, REASON_HANDSHAKE_FAILED, tls_failure_name(tls_failure(c->tls)));
 	} else if (c->state == CONN_OPEN) {

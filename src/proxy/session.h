@@ -9,14 +9,14 @@
 /*      ACCEPTED ──mesh──▶ HANDSHAKE ──▶ PREAMBLE ──▶ handed over
  *          ├──protocol unknown──▶ DETECT ──▶ handed over
  *          └──protocol known or server speaks first──▶ handed over
- * HANDSHAKE waits for the TLS handshake, PREAMBLE and DETECT for the first bytes, each with a timer.
- * Any state may go to CLOSING, which waits for the connection's operations to end. */
-#define SESSION_STATE_LIST(X)                                                                      \
-	X(ACCEPTED)                                                                                \
-	X(HANDSHAKE)                                                                               \
-	X(PREAMBLE)                                                                                \
-	X(DETECT)                                                                                  \
-	X(HANDED)                                                                                  \
+ * HANDSHAKE waits for the TLS handshake, PREAMBLE and DETECT for the first bytes, each with a
+ * timer. Any state may go to CLOSING, which waits for the connection's operations to end. */
+#define SESSION_STATE_LIST(X) \
+	X(ACCEPTED)           \
+	X(HANDSHAKE)          \
+	X(PREAMBLE)           \
+	X(DETECT)             \
+	X(HANDED)             \
 	X(CLOSING)
 
 enum session_state {

@@ -32,7 +32,8 @@ void signer_start(struct signer *s)
 	signer_arm_recv(s);
 }
 
-static void signer_answer(struct signer *s, struct signature *wanted, const uint8_t *bytes, size_t len)
+static void signer_answer(
+	struct signer *s, struct signature *wanted, const uint8_t *bytes, size_t len)
 {
 	list_remove(&wanted->node);
 	wanted->len = len <= sizeof(wanted->bytes) ? (uint16_t)len : 0;
@@ -90,7 +91,8 @@ void signer_forget(struct signature *wanted)
 static void signer_take_answer(struct signer *s)
 {
 	const struct wire_signed *answer = &s->receiving;
-	LIST_EACH(&s->asked, it) {
+	LIST_EACH(&s->asked, it)
+	{
 		struct signature *wanted = CONTAINER_OF(it, struct signature, node);
 		if (wanted->question.request == answer->request) {
 			signer_answer(s, wanted, answer->bytes, answer->len);

@@ -103,8 +103,8 @@ static void tunnel_connect(struct tunnel *t)
 	struct conn *up = &t->line[UP]->conn, *down = &t->line[DOWN]->conn;
 	if (up->failure != CONN_FAILURE_NONE) {
 		t->details = up->failure == CONN_FAILURE_HANDSHAKE
-				? tls_failure_name(tls_failure(up->tls))
-				: NULL;
+				     ? tls_failure_name(tls_failure(up->tls))
+				     : NULL;
 		tunnel_close(t, call_dial_failure(t->line[UP]));
 	} else if (down->failure != CONN_FAILURE_NONE) {
 		tunnel_close(t, REASON_DOWNSTREAM_CLOSED);
@@ -137,7 +137,7 @@ static bool tunnel_idle(struct tunnel *t)
 	bool half = a->eof || b->eof;
 	uint64_t timeout_ns = (uint64_t)(half ? worker_conf(w)->half_close_timeout_ms
 					      : worker_conf(w)->idle_timeout_ms) *
-		CLOCK_MS;
+			      CLOCK_MS;
 	if (w->loop.now_ns - moved_ns >= timeout_ns)
 		return true;
 	timer_set(&w->loop, &t->timer, moved_ns + timeout_ns);

@@ -9,9 +9,9 @@
 
 #include "call.h"
 
-#define TUNNEL_STATE_LIST(X)                                                                       \
-	X(CONNECT)                                                                                 \
-	X(OPEN)                                                                                    \
+#define TUNNEL_STATE_LIST(X) \
+	X(CONNECT)           \
+	X(OPEN)              \
 	X(CLOSING)
 
 enum tunnel_state {
@@ -19,8 +19,6 @@ enum tunnel_state {
 	TUNNEL_STATE_LIST(X)
 #undef X
 };
-
-
 
 struct tunnel {
 	struct being being;

@@ -19,8 +19,8 @@ static size_t upstream_key(const struct call *call, char key[UPSTREAM_KEY_MAX])
 	return (size_t)len;
 }
 
-static struct carrier *upstream_find(struct plan_hold *hold, const char *key, size_t key_len,
-	uint64_t hash, uint32_t *ret_count)
+static struct carrier *upstream_find(
+	struct plan_hold *hold, const char *key, size_t key_len, uint64_t hash, uint32_t *ret_count)
 {
 	struct carrier *found = NULL;
 	*ret_count = 0;
@@ -73,8 +73,8 @@ static bool upstream_keepable(const struct carrier *c)
 	const struct conn *conn = &c->line->conn;
 	const struct worker *w = c->being.worker;
 	return c->state == CARRIER_OPEN && c->key && http_reusable(c->http) && !conn->eof &&
-		!conn->transport_eof && conn->failure == CONN_FAILURE_NONE && !w->draining &&
-		c->hold == w->current;
+	       !conn->transport_eof && conn->failure == CONN_FAILURE_NONE && !w->draining &&
+	       c->hold == w->current;
 }
 
 void upstream_put(struct carrier *c)
@@ -114,7 +114,8 @@ void upstream_purge(struct plan_hold *hold)
 {
 	for (size_t i = 0; i < hold->idle_carriers.slot_count; i++) {
 		while (hold->idle_carriers.slots[i])
-			carrier_close(CONTAINER_OF(hold->idle_carriers.slots[i], struct carrier, pooled),
+			carrier_close(
+				CONTAINER_OF(hold->idle_carriers.slots[i], struct carrier, pooled),
 				false);
 	}
 }

@@ -80,7 +80,8 @@ static void worker_take_plan(struct worker *w)
 		return;
 	struct plan_hold *hold = plan_hold_new(w, plan);
 	if (!hold) {
-		log_error("proxy", "worker %u: out of memory for a new plan; the old one stays", w->index);
+		log_error("proxy", "worker %u: out of memory for a new plan; the old one stays",
+			w->index);
 		atomic_fetch_sub_explicit(&plan->holder_count, 1, memory_order_release);
 		return;
 	}
@@ -151,7 +152,8 @@ static void worker_start_drain(struct worker *w)
 	for (uint32_t i = 0; i < w->listener_count; i++)
 		listener_close(&w->listeners[i]);
 	upstream_purge(w->current);
-	LIST_EACH(&w->live, it) {
+	LIST_EACH(&w->live, it)
+	{
 		struct being *b = CONTAINER_OF(it, struct being, live);
 		if (b->task.kind == TASK_CARRIER)
 			carrier_drain(CONTAINER_OF(b, struct carrier, being));
@@ -161,7 +163,7 @@ static void worker_start_drain(struct worker *w)
 static void worker_cut(struct worker *w)
 {
 	LIST_EACH(&w->live, it)
-		worker_close_being(CONTAINER_OF(it, struct being, live));
+	worker_close_being(CONTAINER_OF(it, struct being, live));
 }
 
 static void worker_step_wake(struct worker *w)
@@ -175,7 +177,7 @@ static void worker_step_wake(struct worker *w)
 		w->drain_timer.fired = false;
 		worker_cut(w);
 	}
-	if (!w->wake_read.armed)
+	if (!w->wake_read.armed && !w->ending)
 		ring_read(&w->loop.ring, &w->wake_read, w->wake_fd, &w->wake_value,
 			sizeof(w->wake_value));
 }
@@ -240,9 +242,10 @@ void worker_turn(struct worker *w)
 	while ((t = loop_dead(&w->loop)))
 		worker_reap(t);
 	metric_add(&w->values->loop_turns_total, 1);
-	atomic_store_explicit(&w->values->buffers_held, w->buffers.block_count, memory_order_relaxed);
 	atomic_store_explicit(
-		&w->values->receive_starved_total, w->loop.ring.no_block_count, memory_order_relaxed);
+		&w->values->buffers_held, w->buffers.block_count, memory_order_relaxed);
+	atomic_store_explicit(&w->values->receive_starved_total, w->loop.ring.no_block_count,
+		memory_order_relaxed);
 }
 
 /* Everything that was accepted has ended; what is left are the worker's own operations. */
@@ -250,6 +253,8 @@ static bool worker_ended(struct worker *w)
 {
 	if (!w->draining || !list_empty(&w->live))
 		return false;
+	w->ending = true;
+	timer_clear(&w->loop, &w->drain_timer);
 	bool ended = signer_close(&w->signer);
 	for (uint32_t i = 0; i < w->listener_count; i++)
 		ended = listener_close(&w->listeners[i]) && ended;
@@ -283,23 +288,25 @@ static void worker_init_pools(struct worker *w, const struct conf *conf)
 {
 	uint32_t share = conf->connections_max / w->worker_count + 1;
 	uint64_t blocks = conf->buffers_bytes_max / conf->buffer_bytes / w->worker_count + 1;
-	buf_pool_init(&w->buffers, conf->buffer_bytes, blocks > UINT32_MAX ? UINT32_MAX : (uint32_t)blocks);
+	buf_pool_init(&w->buffers, conf->buffer_bytes,
+		blocks > UINT32_MAX ? UINT32_MAX : (uint32_t)blocks);
 	pool_init(&w->sessions, sizeof(struct session), share);
 	pool_init(&w->carriers, sizeof(struct carrier), share * 2);
 	pool_init(&w->exchanges, sizeof(struct exchange), share);
 	pool_init(&w->tunnels, sizeof(struct tunnel), share);
 }
 
-static int worker_init_listeners(struct worker *w, const struct worker_setup *setup, struct err *err)
+static int worker_init_listeners(
+	struct worker *w, const struct worker_setup *setup, struct err *err)
 {
 	w->listeners = calloc(setup->listener_count + 1, sizeof(*w->listeners));
 	if (!w->listeners)
 		return err_set(err, ENOMEM, "out of memory");
 	for (uint32_t i = 0; i < setup->listener_count; i++) {
 		const struct proxy_listener *as = &setup->listeners[i];
-		bool ours = as->worker == w->index &&
-			(as->kind == WIRE_LISTENER_OUTBOUND || as->kind == WIRE_LISTENER_INBOUND ||
-				as->kind == WIRE_LISTENER_MESH);
+		bool ours = as->worker == w->index && (as->kind == WIRE_LISTENER_OUTBOUND ||
+							      as->kind == WIRE_LISTENER_INBOUND ||
+							      as->kind == WIRE_LISTENER_MESH);
 		if (ours)
 			listener_init(&w->listeners[w->listener_count++], w, as);
 	}

@@ -26,7 +26,7 @@ struct plan_hold {
 	struct list node; /* in worker.holds */
 	struct worker *worker;
 	struct plan *plan;
-	uint32_t user_count; /* calls, and 1 while it is the worker's current one */
+	uint32_t user_count;	  /* calls, and 1 while it is the worker's current one */
 	struct map idle_carriers; /* pooled upstream connections, see upstream.c */
 };
 
@@ -53,7 +53,7 @@ struct worker {
 	struct loop loop;
 	struct buf_pool buffers;
 	struct pool sessions, carriers, exchanges, tunnels;
-	struct list live; /* of struct being */
+	struct list live;	   /* of struct being */
 	uint32_t connection_count; /* downstream connections now */
 	uint32_t handshake_count;  /* server handshakes in progress */
 	uint64_t last_number;
@@ -76,6 +76,7 @@ struct worker {
 	_Atomic uint64_t generation;
 	/* draining */
 	bool draining;
+	bool ending; /* nothing of others is left; our own operations are being ended */
 	struct timer drain_timer;
 };
 

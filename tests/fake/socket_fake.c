@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The table of simulated sockets: our end (net/socket.h) and the far end. */
 #include "fake/fake_table.h"
 #include "net/socket.h"
 
@@ -205,11 +206,18 @@ size_t fake_transmit(struct fake_socket *s, const uint8_t *bytes, size_t len)
 	return part;
 }
 
+/* Behind an end of stream a reset is no news for receives, and -EPIPE for sends. */
+static void fake_reset_one(struct fake_socket *s)
+{
+	s->reset_told = s->reset_told || s->read_end;
+	s->reset = true;
+}
+
 void fake_reset(struct fake_socket *s)
 {
-	s->reset = true;
+	fake_reset_one(s);
 	if (s->other)
-		s->other->reset = true;
+		fake_reset_one(s->other);
 }
 
 /* --- the far end --- */
@@ -261,7 +269,7 @@ void fake_peer_forget(int fd)
 
 bool fake_peer_saw_end(int fd)
 {
-	return fake_get(fd)->write_end;
+	return fake_get(fd)->sent_end;
 }
 
 bool fake_peer_saw_reset(int fd)
@@ -424,8 +432,16 @@ int socket_peer(int fd, struct address *ret_address)
 static void fake_send_end(struct fake_socket *s)
 {
 	s->write_end = true;
+	s->sent_end = s->sent_end || !s->sent_reset;
 	if (s->other)
 		s->other->read_end = true;
+}
+
+void socket_send_now(int fd, const void *bytes, size_t len)
+{
+	struct fake_socket *s = fake_use(fd, "socket_send_now()");
+	if (s)
+		fake_transmit(s, bytes, len);
 }
 
 void socket_shutdown_write(int fd)
@@ -485,11 +501,10 @@ void socket_close(int fd)
 		fake_complain("socket_close() of fd %d with an operation armed", fd);
 	s->open = false;
 	fake_listener_close(s);
-	fake_send_end(s);
 	s->sent_reset = s->linger_reset || s->unread;
-	if (!s->other)
-		return;
-	if (s->sent_reset)
-		s->other->reset = true;
-	s->other->peer_closed = true;
+	if (s->other && s->sent_reset)
+		fake_reset_one(s->other);
+	fake_send_end(s);
+	if (s->other)
+		s->other->peer_closed = true;
 }

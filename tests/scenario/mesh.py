@@ -46,6 +46,7 @@ RESET = Service("reset", 12009, port=7003, protocol="tcp")
 DEAF = Service("deaf", 12010, port=7004, protocol="tcp")
 SPRAY = Service("spray", 12011, port=7005, protocol="tcp", server_first=True)
 GUEST = Service("guest", 12012, ["vm-a"])  # a second caller beside web
+PROBE = Service("probe", 12013, port=7100, protocol="tcp")  # the test itself serves it: mesh.listen()
 STRANGER_UID = 12099                       # on every machine, in no mesh
 MESH_PORT, OUTBOUND_PORT, INBOUND_PORT = 15008, 15001, 15101
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
@@ -167,9 +168,9 @@ class Wire:
             parts.append(part)
         return b"".join(parts)
 
-    def ended(self):
-        """How the connection ends now: "fin", "reset", or "open" when it does not within a second."""
-        self.sock.settimeout(1)
+    def ended(self, timeout=2):
+        """How the connection ends now: "fin", "reset", or "open" when it does not in that time."""
+        self.sock.settimeout(timeout)
         try:
             while self.sock.recv(1 << 16):
                 pass
@@ -228,7 +229,7 @@ class ScenarioMesh(Mesh):
     def __init__(self, services, plain=False, binary=None, **more):
         if not plain and not Path(binary or BINARY).exists():
             raise LabError(f"{binary or BINARY} is not there: build it, or set RINGMAIN")
-        super().__init__(services, binary=binary or BINARY, trust_domain="mesh.test", **more)
+        super().__init__(services, binary=binary or BINARY, **more)
         self.plain = plain
         self.seen_reports = set()
         self.capture_count = 0
@@ -248,7 +249,7 @@ class ScenarioMesh(Mesh):
 
     def serve(self):
         for service in self.services:
-            for machine in service.on if service.port else []:
+            for machine in service.on if service.port and service.name != "probe" else []:
                 self.serve_one(service, self.lab[machine])
 
     def serve_one(self, service, machine):
@@ -264,6 +265,16 @@ class ScenarioMesh(Mesh):
         """The process of a service on its first, or on that machine."""
         machine = self.lab[machine or self.service(name).on[0]]
         return [p for p in machine.processes if p.name == name][-1]
+
+    def listen(self, name, family=socket.AF_INET):
+        """A listening socket of the service's uid on its machine, for the test to serve itself."""
+        service = self.service(name)
+        listener = self.lab[service.on[0]].sockets(service.uid, family)[0]
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", service.port))
+        listener.listen(64)
+        listener.settimeout(15)
+        return listener
 
     def record(self, name, machine=None):
         """The raw heads that reached the recording HTTP workload."""
@@ -291,11 +302,14 @@ class ScenarioMesh(Mesh):
 
     # --- looking at it ---------------------------------------------------------------------------
 
+    def access_lines(self, node, **fields):
+        return [line for line in self[node].access()
+                if all(line.get(k) == v for k, v in fields.items())]
+
     def access_line(self, node, timeout=5, **fields):
         """Waits for the access log line with these values, and returns it; exactly one must match."""
         def matching():
-            return [line for line in self[node].access()
-                    if all(line.get(k) == v for k, v in fields.items())]
+            return self.access_lines(node, **fields)
         found = wait_for(matching, f"a line with {fields} in the access log of {node}", timeout)
         if len(found) > 1:
             raise LabError(f"{len(found)} lines with {fields} in the access log of {node}: {found}")
