@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The life of a generation and its two SSL_CTXs, one for each side of a handshake. An SSL_CTX costs
- * tens of kilobytes, so there is none per identity: the identity's chain, key and session scope
- * are put on the single connection, and nothing that could be shared between identities (a session
- * cache, a ticket key) exists in the SSL_CTX. */
+/* The life of a generation and its two SSL_CTXs, one for each side of a handshake. There is none
+ * per identity, because a server has to begin before the name is known: the identity's chain, key
+ * and session scope are put on the single connection, and nothing that identities could come to
+ * share (a session cache, a ticket key) exists in the SSL_CTX. */
 #include "store.h"
 
 #include "bio.h"
