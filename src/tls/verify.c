@@ -289,6 +289,19 @@ static enum tls_failure verify_parsed(
 	return peer->id ? TLS_FAILURE_NONE : TLS_FAILURE_MEMORY;
 }
 
+static enum tls_failure verify_whole(const struct tls_store *s,
+	const STACK_OF(CRYPTO_BUFFER) * chain, int64_t wall_s, struct verify_peer *peer)
+{
+	STACK_OF(X509) *certificates = sk_X509_new_null();
+	if (!certificates)
+		return TLS_FAILURE_MEMORY;
+	enum tls_failure failure = verify_parse(chain, certificates);
+	if (!failure)
+		failure = verify_parsed(s, certificates, wall_s, peer);
+	sk_X509_pop_free(certificates, X509_free);
+	return failure;
+}
+
 enum tls_failure verify_chain(const struct tls_store *s, const STACK_OF(CRYPTO_BUFFER) * chain,
 	int64_t wall_s, struct verify_peer *ret_peer)
 {
@@ -297,14 +310,21 @@ enum tls_failure verify_chain(const struct tls_store *s, const STACK_OF(CRYPTO_B
 		return TLS_FAILURE_NO_CERTIFICATE;
 	if (count > STORE_CHAIN_COUNT_MAX)
 		return TLS_FAILURE_CHAIN_LENGTH;
-	STACK_OF(X509) *certificates = sk_X509_new_null();
-	if (!certificates)
-		return TLS_FAILURE_MEMORY;
-	enum tls_failure failure = verify_parse(chain, certificates);
-	if (!failure)
-		failure = verify_parsed(s, certificates, wall_s, ret_peer);
-	sk_X509_pop_free(certificates, X509_free);
-	return failure;
+	struct proven_chain proven;
+	proven_digest(chain, proven.digest);
+	const struct proven_chain *known = proven_find(s->proven, proven.digest);
+	if (known) {
+		ret_peer->valid_from_s = known->valid_from_s;
+		ret_peer->valid_until_s = known->valid_until_s;
+		return verify_again(chain, wall_s, ret_peer);
+	}
+	enum tls_failure failure = verify_whole(s, chain, wall_s, ret_peer);
+	if (failure)
+		return failure;
+	proven.valid_from_s = ret_peer->valid_from_s;
+	proven.valid_until_s = ret_peer->valid_until_s;
+	proven_add(s->proven, &proven);
+	return TLS_FAILURE_NONE;
 }
 
 enum tls_failure verify_again(
