@@ -277,6 +277,14 @@ static void test_rekeys(void **state)
 		pair.ends[end].tls->records_left = 3;
 	stream_exchange(300000, 16384);
 	assert_true(pair.ends[0].tls->records_left > 1000);
+	/* The KeyUpdate goes before the record that the old key may not seal any more. */
+	size_t used;
+	pair.ends[PAIR_CLIENT].tls->records_left = 0;
+	assert_int_equal(
+		tls_write(pair.ends[PAIR_CLIENT].tls, (const uint8_t *)"x", 1, &used), TLS_DONE);
+	assert_int_equal(buf_len(&pair.ends[PAIR_CLIENT].wire), 5 + 22 + 1 + 22);
+	assert_int_equal(pair_drain(&pair, PAIR_SERVER), TLS_MORE);
+	assert_int_equal(buf_len(&pair.ends[PAIR_SERVER].plain), 1);
 }
 
 /* The peer asks for a new key of ours as well; the answer goes out with our next write. */
