@@ -158,8 +158,9 @@ enum tls_alpn tls_alpn(const struct tls *t);
 int64_t tls_peer_not_after_s(const struct tls *t);
 bool tls_resumed(const struct tls *t);
 
-/* Reads plaintext into `out` as long as there is room and input. DONE when out got something;
- * FULL: out has no room. */
+/* Reads plaintext into `out` as long as there is room and input. DONE: out got something; FULL: it
+ * has no room. CLOSED and FAILED are told at once, and out may have got the bytes before the end.
+ */
 enum tls_result tls_read(struct tls *t, struct buf *out);
 /* Seals as many of the bytes as there is room for in wire_out; *ret_used says how many. DONE when
  * that is more than none; FULL: flush, then call again with the same bytes (more may follow them),

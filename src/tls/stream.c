@@ -65,9 +65,8 @@ enum tls_result tls_read(struct tls *t, struct buf *out)
 			got += (size_t)n;
 			continue;
 		}
-		/* What came is delivered first; the next call tells of the end. */
 		enum tls_result result = session_result(t, n);
-		return got > 0 ? TLS_DONE : result;
+		return result == TLS_MORE && got > 0 ? TLS_DONE : result;
 	}
 }
 
