@@ -159,6 +159,15 @@ enum tls_failure verify_leaf(X509 *leaf, struct str *ret_id, struct str *ret_tru
 	return TLS_FAILURE_NONE;
 }
 
+/* Whether its one URI name is the id of a workload: an issuer's SPIFFE id has no path. */
+static bool verify_is_workload(const X509 *certificate)
+{
+	struct str id, trust_domain, path;
+	X509_EXTENSION *san = verify_extension(certificate, NID_subject_alt_name);
+	return san && verify_san(san, &id) == TLS_FAILURE_NONE &&
+	       spiffe_parse(id, &trust_domain, &path);
+}
+
 const char *verify_anchor_fault(X509 *anchor)
 {
 	if (X509_get_version(anchor) != X509_VERSION_3)
@@ -167,9 +176,12 @@ const char *verify_anchor_fault(X509 *anchor)
 		return "a malformed or repeated extension";
 	if (!(X509_get_extension_flags(anchor) & EXFLAG_CA))
 		return "not a CA certificate";
-	if (!verify_extension(anchor, NID_key_usage) ||
+	X509_EXTENSION *usage = verify_extension(anchor, NID_key_usage);
+	if (!usage || !X509_EXTENSION_get_critical(usage) ||
 		!(X509_get_key_usage(anchor) & KU_KEY_CERT_SIGN))
-		return "key usage without keyCertSign";
+		return "key usage missing, not critical, or without keyCertSign";
+	if (verify_is_workload(anchor))
+		return "a SPIFFE id with a path, which only a workload has";
 	if (!verify_key_strong(anchor))
 		return "weak or unsupported key";
 	return NULL;
