@@ -7,6 +7,7 @@
 
 #include "base/address.h"
 #include "base/arena.h"
+#include "base/assert.h"
 #include "base/map.h"
 #include "base/str.h"
 #include <stdbool.h>
@@ -52,7 +53,7 @@ struct workload {
 	uint32_t uid;
 	uint32_t mark; /* number in the SYN mark, 0 = none known yet: unattributable */
 	struct str version;
-	uint16_t port; /* 0: serves nothing */
+	uint16_t port;		/* 0: serves nothing */
 	struct address deliver; /* where the proxy hands bytes to it; 127.0.0.1:port by default */
 	enum protocol protocol;
 	uint32_t connections_max; /* inbound and outbound together; 0 = the node's default */
@@ -64,7 +65,8 @@ enum policy_action { POLICY_ALLOW, POLICY_DENY };
 struct policy {
 	struct str name; /* "policies[3]" unless named */
 	enum policy_action action;
-	struct str *from; /* service names, SPIFFE ids, or "*" (any verified identity) */
+	struct str *from; /* service names, SPIFFE ids, "*" (any verified identity), "anonymous"
+			     (none) */
 	uint32_t from_count;
 	struct str *methods;
 	uint32_t method_count;
@@ -85,13 +87,22 @@ struct snapshot {
 	uint32_t policy_count;
 	struct address *local_addresses; /* of this machine, ports 0 */
 	uint32_t local_address_count;
-	struct address_range *passthrough; /* unknown destinations that may be dialled in the plain */
+	struct address_range
+		*passthrough; /* unknown destinations that may be dialled in the plain */
 	uint32_t passthrough_count;
 	struct map services_by_name;
 	struct map endpoints_by_address;
 	struct workload **workload_by_mark; /* mark_count slots, NULL where free */
 	uint32_t mark_count;
 };
+
+/* Builds the look-up tables from the arrays, once an array is final and will not move. Where two
+ * services have one name, or two endpoints one address, the first is found. False: out of memory.
+ */
+bool snapshot_index_services(struct snapshot *s) MUST_CHECK;
+bool snapshot_index_workloads(struct snapshot *s) MUST_CHECK;
+/* Frees the tables and the arena, not the struct. */
+void snapshot_done(struct snapshot *s);
 
 const struct service *snapshot_service(const struct snapshot *s, struct str name);
 const struct endpoint *snapshot_endpoint(const struct snapshot *s, const struct address *a);
@@ -114,9 +125,11 @@ struct destination {
 };
 struct destination snapshot_destination(const struct snapshot *s, const struct address *a);
 
-/* The name asked for in SNI between proxies: "<port>.<service>.<trust domain>". */
+/* The name asked for in SNI between proxies: "<port>.<service>.<trust domain>", in lower case.
+ * Returns its length; 0 when it does not fit, which the configuration's checks rule out. */
 #define SERVER_NAME_MAX 256
 size_t server_name_write(const struct snapshot *s, const struct service *service, uint16_t port,
 	char ret_text[SERVER_NAME_MAX]);
-/* The local workload that a server name means, or NULL. Declared ones only. */
+/* The local workload that a server name means, or NULL. Only the name that server_name_write()
+ * gives for a workload with a port, letter case aside: no wildcard, no trailing dot. */
 const struct workload *snapshot_workload_by_server_name(const struct snapshot *s, struct str name);

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The form of names and identities in the mesh: what a service, a trust domain and a SPIFFE id of a
+ * workload look like (SPIFFE-ID section 2). Pure. */
+#pragma once
+
+#include "base/str.h"
+#include <stdbool.h>
+
+#define IDENTITY_SERVICE_MAX 63	  /* bytes of a service name: one DNS label */
+#define IDENTITY_DOMAIN_MAX  255  /* bytes of a trust domain */
+#define IDENTITY_ID_MAX	     2048 /* bytes of a SPIFFE id */
+
+/* Lower-case letters, digits and '-', neither first nor last a '-'. */
+bool identity_service_valid(struct str name);
+/* Lower-case letters, digits, '.', '-' and '_'. */
+bool identity_trust_domain_valid(struct str trust_domain);
+/* Segments of letters, digits, '.', '-' and '_', none of them empty, "." or "..", no slash at
+ * either end: "service/orders". */
+bool identity_path_valid(struct str path);
+/* "spiffe://<trust domain>/<path>". */
+bool identity_id_valid(struct str id);

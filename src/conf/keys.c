@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "keys.h"
+
+#define KEY(key, ...)                      \
+	{                                  \
+		.name = (key), __VA_ARGS__ \
+	}
+#define FIELD(owner, field) .offset = offsetof(owner, field), .size = sizeof(((owner *)0)->field)
+#define LIST(owner, field, number) \
+	.many = true, .offset = offsetof(owner, field), .count_offset = offsetof(owner, number)
+#define ROWS(owner, field, number, rows)                     \
+	.type = CONF_ROWS, .offset = offsetof(owner, field), \
+	.count_offset = offsetof(owner, number), .group = (rows)
+
+#define KIB    UINT64_C(1024)
+#define MIB    (1024 * KIB)
+#define GIB    (1024 * MIB)
+#define SECOND UINT64_C(1000)
+#define HOUR   (3600 * SECOND)
+
+static const char *const conf_default_policy_names[] = {"deny", "authenticated", NULL};
+static const char *const conf_drift_names[] = {"mend", "report", NULL};
+static const char *const conf_protocol_names[] = {"detect", "http", "tcp", NULL};
+static const char *const conf_mtls_names[] = {"strict", "permissive", "disabled", NULL};
+static const char *const conf_action_names[] = {"allow", "deny", NULL};
+
+static const struct conf_key conf_node_keys[] = {
+	KEY("name", FIELD(struct conf, node_name), .required = true,
+		.help = "This machine's name in logs, metrics and status."),
+	KEY("address", .plural = "addresses", .type = CONF_ADDRESS,
+		LIST(struct conf, node_addresses, node_address_count), .required = true,
+		.restart = true,
+		.help = "The address, or the list of addresses, at which other machines reach this "
+			"one. The mesh port is opened there."),
+	KEY("zone", FIELD(struct conf, zone), .help = "Where the machine stands."),
+	KEY("user", FIELD(struct conf, user), .fallback = "ringmain", .restart = true,
+		.help = "The user that the proxy process runs as. Not root, and no workload's."),
+	KEY("workers", .type = CONF_NUMBER, FIELD(struct conf, worker_count), .fallback = "0",
+		.max = 256, .restart = true,
+		.help = "Worker threads, each with its own ring. 0: one per CPU that the process "
+			"may use."),
+	KEY("admin_socket", FIELD(struct conf, admin_socket),
+		.fallback = "/run/ringmain/admin.sock", .restart = true,
+		.help = "The unix socket of the admin API."),
+	KEY("admin_tcp", .type = CONF_ADDRESS_PORT, FIELD(struct conf, admin_tcp), .restart = true,
+		.help = "A loopback address with port, \"127.0.0.1:15000\", where /metrics, "
+			"/healthz and /readyz may be read too. None unless given."),
+	KEY("state_dir", FIELD(struct conf, state_dir), .fallback = "/var/lib/ringmain",
+		.restart = true, .help = "What outlives a reboot."),
+	KEY("run_dir", FIELD(struct conf, run_dir), .fallback = "/run/ringmain", .restart = true,
+		.help = "Sockets and the marks file."),
+	KEY("access_log", FIELD(struct conf, access_log), .fallback = "stderr", .restart = true,
+		.help = "A file, \"stderr\", or \"off\"."),
+};
+
+static const struct conf_key conf_mesh_keys[] = {
+	KEY("trust_domain", FIELD(struct conf, trust_domain), .required = true, .restart = true,
+		.help = "The mesh's SPIFFE trust domain. A service's identity is spiffe://<trust "
+			"domain>/service/<name>."),
+	KEY("default_policy", .type = CONF_ENUM, FIELD(struct conf, default_allow),
+		.fallback = "deny", .names = conf_default_policy_names,
+		.help = "What holds for a service that no allow rule names. \"authenticated\": any "
+			"caller with a verified identity may."),
+	KEY("files", LIST(struct conf, mesh_files, mesh_file_count),
+		.help = "Mesh files, or directories whose *.conf are read in order of their names. "
+			"Relative to the directory of the node file."),
+};
+
+static const struct conf_key conf_identity_keys[] = {
+	KEY("directory", FIELD(struct conf, certificate_dir), .fallback = "/etc/ringmain/identity",
+		.help = "Certificate chains, keys and trust anchors. Keys are read by the keeper "
+			"only."),
+};
+
+static const struct conf_key conf_listeners_keys[] = {
+	KEY("outbound_port", .type = CONF_NUMBER, FIELD(struct conf, outbound_port),
+		.fallback = "15201", .min = 1, .max = 65535, .restart = true,
+		.help = "First port for captured connections of workloads to others."),
+	KEY("inbound_port", .type = CONF_NUMBER, FIELD(struct conf, inbound_port),
+		.fallback = "15101", .min = 1, .max = 65535, .restart = true,
+		.help = "First port for captured connections to workloads."),
+	KEY("port_range", .type = CONF_NUMBER, FIELD(struct conf, port_range), .fallback = "16",
+		.min = 1, .max = 256, .restart = true,
+		.help = "How many ports each of the two has. More than one, because the kernel "
+			"needs a free one when two captured connections would look alike."),
+	KEY("mesh_port", .type = CONF_NUMBER, FIELD(struct conf, mesh_port), .fallback = "15008",
+		.min = 1, .max = 65535, .restart = true,
+		.help = "Mutual TLS between machines; the same on all of them."),
+};
+
+static const struct conf_key conf_redirect_keys[] = {
+	KEY("mark_mask", .type = CONF_NUMBER, FIELD(struct conf, mark_mask),
+		.fallback = "0x00ff0000", .min = 1, .max = UINT32_MAX, .restart = true,
+		.help = "The bits of the packet mark that carry the workload's number: contiguous, "
+			"and used by nobody else on the machine. 8 bits are enough for 255 users."),
+	KEY("drift", .type = CONF_ENUM, FIELD(struct conf, drift), .fallback = "mend",
+		.names = conf_drift_names,
+		.help = "What to do when somebody else changed our rules."),
+	KEY("exclude", .type = CONF_RANGE, LIST(struct conf, excluded, excluded_count),
+		.help = "Destinations that are never captured."),
+	KEY("passthrough", .type = CONF_RANGE, LIST(struct conf, passthrough, passthrough_count),
+		.help = "Destinations outside the mesh that workloads may reach through the proxy, "
+			"as they are. Other unknown destinations are refused."),
+};
+
+static const struct conf_key conf_limits_keys[] = {
+	KEY("connections_max", .type = CONF_NUMBER, FIELD(struct conf, connections_max),
+		.fallback = "16384", .min = 16, .max = 1048576, .restart = true,
+		.help = "Connections of the whole proxy."),
+	KEY("workload_connections_max", .type = CONF_NUMBER,
+		FIELD(struct conf, workload_connections_max), .fallback = "4096", .min = 1,
+		.max = 1048576,
+		.help = "Connections of one workload, in and out, unless it says its own."),
+	KEY("buffer_bytes", .type = CONF_BYTES, FIELD(struct conf, buffer_bytes), .fallback = "20K",
+		.min = 17 * KIB, .max = MIB, .restart = true,
+		.help = "One buffer. It must hold a TLS record (17K) and head_bytes_max with 1K to "
+			"spare."),
+	KEY("buffers_bytes_max", .type = CONF_BYTES, FIELD(struct conf, buffers_bytes_max),
+		.fallback = "256M", .min = MIB, .max = 64 * GIB, .restart = true,
+		.help = "All buffers together. Beyond it connections wait or are answered 503."),
+	KEY("head_bytes_max", .type = CONF_BYTES, FIELD(struct conf, head_bytes_max),
+		.fallback = "16K", .min = KIB, .max = MIB, .restart = true,
+		.help = "An HTTP message's start line and headers. Longer ones are answered 431."),
+	KEY("header_count_max", .type = CONF_NUMBER, FIELD(struct conf, header_count_max),
+		.fallback = "100", .min = 8, .max = 1000, .restart = true,
+		.help = "Headers of one HTTP message."),
+	KEY("pool_idle_max", .type = CONF_NUMBER, FIELD(struct conf, pool_idle_max),
+		.fallback = "32", .max = 4096,
+		.help = "Idle connections kept for one (identity, endpoint) by one worker."),
+	KEY("handshakes_max", .type = CONF_NUMBER, FIELD(struct conf, handshakes_max),
+		.fallback = "64", .min = 1, .max = 65536,
+		.help = "TLS handshakes in progress in one worker. More wait unread."),
+};
+
+static const struct conf_key conf_timeouts_keys[] = {
+	KEY("connect", .type = CONF_DURATION, FIELD(struct conf, connect_timeout_ms),
+		.fallback = "5s", .min = 1, .max = HOUR, .help = "To an endpoint."),
+	KEY("handshake", .type = CONF_DURATION, FIELD(struct conf, handshake_timeout_ms),
+		.fallback = "10s", .min = 1, .max = HOUR, .help = "TLS, either side."),
+	KEY("header", .type = CONF_DURATION, FIELD(struct conf, header_timeout_ms),
+		.fallback = "30s", .min = 1, .max = HOUR,
+		.help = "From a request's first byte to the end of its headers."),
+	KEY("idle", .type = CONF_DURATION, FIELD(struct conf, idle_timeout_ms), .fallback = "1h",
+		.min = SECOND, .max = 24 * 7 * HOUR,
+		.help = "A TCP connection on which nothing moves, or a caller's HTTP connection "
+			"between requests."),
+	KEY("stream_idle", .type = CONF_DURATION, FIELD(struct conf, stream_idle_timeout_ms),
+		.fallback = "5m", .min = SECOND, .max = 24 * 7 * HOUR,
+		.help = "An HTTP request or response on which nothing moves."),
+	KEY("pool_idle", .type = CONF_DURATION, FIELD(struct conf, pool_idle_timeout_ms),
+		.fallback = "60s", .min = SECOND, .max = 24 * HOUR,
+		.help = "An unused connection in a pool."),
+	KEY("detect", .type = CONF_DURATION, FIELD(struct conf, detect_timeout_ms),
+		.fallback = "1s", .min = 1, .max = HOUR,
+		.help = "Wait for the first bytes where the protocol is to be detected."),
+	KEY("half_close", .type = CONF_DURATION, FIELD(struct conf, half_close_timeout_ms),
+		.fallback = "5m", .min = 1, .max = 24 * 7 * HOUR,
+		.help = "A TCP connection of which one side has ended, when nothing moves."),
+	KEY("drain", .type = CONF_DURATION, FIELD(struct conf, drain_timeout_ms), .fallback = "30s",
+		.max = 24 * HOUR,
+		.help = "For open connections when the proxy stops or is replaced."),
+	KEY("request", .type = CONF_DURATION, FIELD(struct conf, request_timeout_ms),
+		.fallback = "0s", .max = 24 * HOUR,
+		.help = "A whole HTTP request until its response begins. 0s: none."),
+};
+
+static const struct conf_key conf_workload_keys[] = {
+	KEY("service", FIELD(struct conf_workload, service), .required = true,
+		.help = "The service that it is, declared in a mesh file. Its identity."),
+	KEY("user", FIELD(struct conf_workload, user), .required = true,
+		.help = "The user that it runs as, by name or number. What the user does is the "
+			"service's doing; one user is one workload."),
+	KEY("version", FIELD(struct conf_workload, version), .help = "Such as \"v1\"."),
+	KEY("port", .type = CONF_NUMBER, FIELD(struct conf_workload, port), .min = 1, .max = 65535,
+		.help = "The port that it serves. Without one it only calls others."),
+	KEY("protocol", .type = CONF_ENUM, FIELD(struct conf_workload, protocol),
+		.names = conf_protocol_names, .help = "The service's unless given."),
+	KEY("deliver", .type = CONF_ADDRESS_PORT, FIELD(struct conf_workload, deliver),
+		.help = "Where it listens, when that is not 127.0.0.1 and its port. The port may "
+			"be left out."),
+	KEY("connections_max", .type = CONF_NUMBER, FIELD(struct conf_workload, connections_max),
+		.fallback = "0", .max = 1048576,
+		.help = "Its connections, in and out. 0: limits.workload_connections_max."),
+};
+
+static const struct conf_key conf_endpoint_keys[] = {
+	KEY("address", .plural = "addresses", .type = CONF_ADDRESS,
+		LIST(struct conf_endpoint_row, addresses, address_count), .required = true,
+		.help = "One address, or all addresses of the one instance."),
+	KEY("port", .type = CONF_NUMBER, FIELD(struct conf_endpoint_row, port), .min = 1,
+		.max = 65535, .help = "The service's unless given."),
+	KEY("version", FIELD(struct conf_endpoint_row, version), .help = "Such as \"v1\"."),
+};
+
+#define GROUP_OF(array) .keys = (array), .key_count = ARRAY_LEN(array)
+
+static const struct conf_group conf_node_group = {GROUP_OF(conf_node_keys)};
+static const struct conf_group conf_mesh_group = {GROUP_OF(conf_mesh_keys)};
+static const struct conf_group conf_identity_group = {GROUP_OF(conf_identity_keys)};
+static const struct conf_group conf_listeners_group = {GROUP_OF(conf_listeners_keys)};
+static const struct conf_group conf_redirect_group = {GROUP_OF(conf_redirect_keys)};
+static const struct conf_group conf_limits_group = {GROUP_OF(conf_limits_keys)};
+static const struct conf_group conf_timeouts_group = {GROUP_OF(conf_timeouts_keys)};
+static const struct conf_group conf_workload_group = {
+	GROUP_OF(conf_workload_keys), .row_size = sizeof(struct conf_workload)};
+static const struct conf_group conf_endpoint_group = {GROUP_OF(conf_endpoint_keys),
+	.row_size = sizeof(struct conf_endpoint_row), .keeps_setting = true};
+
+static const struct conf_key conf_service_keys[] = {
+	KEY("name", FIELD(struct conf_service_row, name), .required = true,
+		.help = "Lower-case letters, digits and '-', at most 63."),
+	KEY("port", .type = CONF_NUMBER, FIELD(struct conf_service_row, port), .min = 1,
+		.max = 65535, .help = "The port of endpoints that give none."),
+	KEY("protocol", .type = CONF_ENUM, FIELD(struct conf_service_row, protocol),
+		.fallback = "detect", .names = conf_protocol_names,
+		.help = "Declare it where you can: detection has to wait for bytes."),
+	KEY("server_first", .type = CONF_BOOL, FIELD(struct conf_service_row, server_first),
+		.fallback = "false",
+		.help = "The server speaks first, as SMTP and MySQL do: with protocol \"tcp\" "
+			"only."),
+	KEY("mtls", .type = CONF_ENUM, FIELD(struct conf_service_row, mtls), .fallback = "strict",
+		.names = conf_mtls_names,
+		.help = "Plain text to it is refused (strict), let in without an identity "
+			"(permissive), or all that is expected (disabled). Policy holds in every "
+			"case."),
+	KEY("identities", LIST(struct conf_service_row, identities, identity_count),
+		.help = "What its servers may be besides spiffe://<trust domain>/service/<name>: "
+			"names or whole SPIFFE ids."),
+	KEY("endpoints",
+		ROWS(struct conf_service_row, endpoints, endpoint_count, &conf_endpoint_group),
+		.help = "Where its instances listen, on any machine."),
+};
+
+static const struct conf_key conf_policy_keys[] = {
+	KEY("name", FIELD(struct conf_policy_row, name),
+		.help = "For logs and status; \"policies[3]\" unless given."),
+	KEY("service", .plural = "services", LIST(struct conf_policy_row, services, service_count),
+		.required = true,
+		.help = "The service, or the list of services, that it protects; \"*\" is all."),
+	KEY("action", .type = CONF_ENUM, FIELD(struct conf_policy_row, action), .required = true,
+		.names = conf_action_names, .help = "Deny rules are asked first."),
+	KEY("from", LIST(struct conf_policy_row, from, from_count),
+		.help = "Callers: service names, SPIFFE ids, \"*\" (any verified identity), "
+			"\"anonymous\" (no identity)."),
+	KEY("methods", LIST(struct conf_policy_row, methods, method_count),
+		.help = "HTTP methods, exactly."),
+	KEY("paths", LIST(struct conf_policy_row, paths, path_count),
+		.help = "\"/exact\", \"/prefix/*\", \"*suffix\" or \"*\"; compared without the "
+			"query."),
+};
+
+static const struct conf_group conf_service_group = {GROUP_OF(conf_service_keys),
+	.row_size = sizeof(struct conf_service_row), .keeps_setting = true};
+static const struct conf_group conf_policy_group = {GROUP_OF(conf_policy_keys),
+	.row_size = sizeof(struct conf_policy_row), .keeps_setting = true};
+
+static const struct conf_key conf_node_root_keys[] = {
+	KEY("node", .type = CONF_GROUP, .group = &conf_node_group, .help = "This machine."),
+	KEY("mesh", .type = CONF_GROUP, .group = &conf_mesh_group,
+		.help = "The mesh that it belongs to."),
+	KEY("identity", .type = CONF_GROUP, .group = &conf_identity_group,
+		.help = "Where certificates come from."),
+	KEY("listeners", .type = CONF_GROUP, .group = &conf_listeners_group,
+		.help = "Ports of the proxy. They must not meet each other or a workload's."),
+	KEY("redirect", .type = CONF_GROUP, .group = &conf_redirect_group,
+		.help = "What is captured."),
+	KEY("limits", .type = CONF_GROUP, .group = &conf_limits_group, .help = "What is too much."),
+	KEY("timeouts", .type = CONF_GROUP, .group = &conf_timeouts_group,
+		.help = "What is too long."),
+	KEY("workloads", ROWS(struct conf, workloads, workload_count, &conf_workload_group),
+		.help = "The processes of this machine that are in the mesh."),
+};
+
+static const struct conf_key conf_mesh_root_keys[] = {
+	KEY("services", ROWS(struct conf_mesh, services, service_count, &conf_service_group),
+		.help = "What can be called, and every service that calls."),
+	KEY("policies", ROWS(struct conf_mesh, policies, policy_count, &conf_policy_group),
+		.help = "Who may call what. A rule matches when every list that it gives has a "
+			"match."),
+};
+
+const struct conf_group conf_node_root = {GROUP_OF(conf_node_root_keys)};
+const struct conf_group conf_mesh_root = {GROUP_OF(conf_mesh_root_keys)};
+
+const char *conf_type_text(enum conf_type type)
+{
+	static const char *const texts[] = {
+		[CONF_TEXT] = "a text in quotes",
+		[CONF_BOOL] = "true or false",
+		[CONF_NUMBER] = "a whole number",
+		[CONF_BYTES] = "a size such as \"64K\", or a number of bytes",
+		[CONF_DURATION] = "a duration such as \"5s\" or \"200ms\"",
+		[CONF_ADDRESS] = "an address such as \"10.0.0.1\"",
+		[CONF_ADDRESS_PORT] = "an address with port such as \"127.0.0.1:8080\"",
+		[CONF_RANGE] = "an address range such as \"10.0.0.0/8\"",
+		[CONF_ENUM] = "one of a few words in quotes",
+		[CONF_GROUP] = "a group { ... }",
+		[CONF_ROWS] = "a list of groups ( { ... }, { ... } )",
+	};
+	return texts[type];
+}
+
+size_t conf_type_size(enum conf_type type)
+{
+	static const size_t sizes[] = {
+		[CONF_TEXT] = sizeof(struct str),
+		[CONF_ADDRESS] = sizeof(struct address),
+		[CONF_RANGE] = sizeof(struct address_range),
+		[CONF_ROWS] = 0,
+	};
+	return sizes[type];
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of keys: what may stand in a configuration file, where it goes, and what it means. The
+ * reader, the defaults, the list of what needs a restart and the reference are made from it.
+ *
+ * To add a key: a field in struct conf (or in a row below) and one entry in keys.c. */
+#pragma once
+
+#include "conf/conf.h"
+#include <libconfig.h>
+#include <stddef.h>
+
+enum conf_type {
+	CONF_TEXT,	   /* struct str */
+	CONF_BOOL,	   /* bool */
+	CONF_NUMBER,	   /* uint16_t or uint32_t */
+	CONF_BYTES,	   /* uint32_t or uint64_t: 65536 or "64K" */
+	CONF_DURATION,	   /* uint32_t, milliseconds: "200ms", "5s", "1h" */
+	CONF_ADDRESS,	   /* struct address without port */
+	CONF_ADDRESS_PORT, /* struct address; the port may be left out where the help says so */
+	CONF_RANGE,	   /* struct address_range */
+	CONF_ENUM,	   /* an enum, or a bool for two names */
+	CONF_GROUP,	   /* { } whose keys go into the same struct */
+	CONF_ROWS,	   /* ( { }, { } ): an array of structs */
+};
+
+struct conf_key {
+	const char *name;
+	const char *plural; /* another word for it, where a list reads better so; NULL: none */
+	enum conf_type type;
+	bool many; /* one value or a list of them: an array in the arena */
+	bool required;
+	bool restart;		  /* takes effect at the next start only */
+	size_t offset;		  /* of the field; of the array's pointer */
+	size_t size;		  /* of the field */
+	size_t count_offset;	  /* many, CONF_ROWS: of a uint32_t */
+	const char *fallback;	  /* as it would stand in the file, without quotes; NULL: zero */
+	uint64_t min, max;	  /* numbers, bytes, milliseconds */
+	const char *const *names; /* CONF_ENUM: in the order of the enum, NULL at the end */
+	const struct conf_group *group; /* CONF_GROUP, CONF_ROWS */
+	const char *help;
+};
+
+struct conf_group {
+	const struct conf_key *keys;
+	size_t key_count;
+	size_t row_size;    /* CONF_ROWS: of one struct */
+	bool keeps_setting; /* its rows begin with a `const config_setting_t *` */
+};
+
+/* What a mesh file holds, before it is joined to a snapshot. */
+struct conf_endpoint_row {
+	const config_setting_t *setting;
+	struct address *addresses;
+	uint32_t address_count;
+	uint16_t port;
+	struct str version;
+};
+
+struct conf_service_row {
+	const config_setting_t *setting;
+	struct str name;
+	uint16_t port;
+	enum protocol protocol;
+	bool server_first;
+	enum mtls_mode mtls;
+	struct str *identities;
+	uint32_t identity_count;
+	struct conf_endpoint_row *endpoints;
+	uint32_t endpoint_count;
+};
+
+struct conf_policy_row {
+	const config_setting_t *setting;
+	struct str name;
+	struct str *services;
+	uint32_t service_count;
+	enum policy_action action;
+	struct str *from;
+	uint32_t from_count;
+	struct str *methods;
+	uint32_t method_count;
+	struct str *paths;
+	uint32_t path_count;
+};
+
+struct conf_mesh {
+	struct conf_service_row *services;
+	uint32_t service_count;
+	struct conf_policy_row *policies;
+	uint32_t policy_count;
+};
+
+extern const struct conf_group conf_node_root; /* into struct conf */
+extern const struct conf_group conf_mesh_root; /* into struct conf_mesh */
+
+/* "a text in quotes", "a duration such as \"5s\"". */
+const char *conf_type_text(enum conf_type type);
+/* Bytes of one value of a type in an array; 0: never in an array. */
+size_t conf_type_size(enum conf_type type);

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The parts of one parse, inside the conf room: files as libconfig trees, the reader that fills
+ * structs from them by the key table, the checks, and the report that they all write to. */
+#pragma once
+
+#include "conf/conf.h"
+#include "keys.h"
+
+/* One file's tree. The trees live until the parse is over: later checks look up lines in them. */
+struct conf_file {
+	config_t tree;
+	struct str path;
+	bool is_open;	       /* the tree must be destroyed */
+	struct conf_mesh mesh; /* of a mesh file */
+};
+
+struct conf_parser {
+	const struct bundle *bundle;
+	struct conf_report *report;
+	struct arena *arena; /* where values go */
+	struct conf *conf;
+	struct snapshot *snapshot;
+	struct conf_file node;
+	struct conf_file *mesh; /* mesh_count */
+	uint32_t mesh_count;
+	const struct conf_service_row **service_rows; /* beside snapshot.services */
+	bool is_exhausted; /* out of memory: the parse ends with -ENOMEM */
+};
+
+/* --- report.c --- */
+enum conf_severity { CONF_ERROR, CONF_WARNING };
+/* `file` STR_NONE and `line` 0 leave the place out. */
+void conf_report_line(struct conf_report *r, enum conf_severity severity, struct str file, int line,
+	const char *format, ...) PRINTF_LIKE(5, 6);
+/* "file:line: path: text", at `key` inside the setting (where it stands, if it does), or at the
+ * setting itself (key NULL). */
+void conf_error(struct conf_parser *p, const config_setting_t *setting, const char *key,
+	const char *format, ...) PRINTF_LIKE(4, 5);
+void conf_warning(struct conf_parser *p, const config_setting_t *setting, const char *key,
+	const char *format, ...) PRINTF_LIKE(4, 5);
+
+/* About a key of the node file by its names, whether or not the file gives it. */
+void conf_node_error(struct conf_parser *p, const char *group, const char *key, const char *format,
+	...) PRINTF_LIKE(4, 5);
+/* "file:line" of a setting. Returns text. */
+const char *conf_place_text(
+	const struct conf_parser *p, const config_setting_t *setting, char *text, size_t size);
+
+/* The best guess at what was meant, or NULL: offer each candidate, then ask. */
+struct conf_guess {
+	struct str wanted;
+	struct str best;
+	unsigned distance;
+};
+struct conf_guess conf_guess(struct str wanted);
+void conf_guess_offer(struct conf_guess *g, struct str candidate);
+/* "; did you mean \"x\"?" or "". */
+const char *conf_guess_text(const struct conf_guess *g, char *text, size_t size);
+
+/* --- tree.c --- */
+/* What libconfig would take silently and wrongly: includes, NUL bytes, numbers that do not fit.
+ * False: refused, with line and reason. Pure. */
+bool conf_scan(struct str text, int *ret_line, struct err *why);
+/* Text to tree. False: the report says why. `file->path` is set either way. */
+bool conf_file_open(struct conf_file *file, const struct bundle_item *item, struct conf_report *r);
+void conf_file_close(struct conf_file *file);
+static inline const config_setting_t *conf_file_root(const struct conf_file *file)
+{
+	return config_root_setting(&file->tree);
+}
+
+/* --- value.c --- */
+/* A single value as it stands in a file, before it is judged. */
+struct conf_value {
+	enum { CONF_VALUE_TEXT, CONF_VALUE_NUMBER, CONF_VALUE_BOOL } kind;
+	struct str text;
+	uint64_t number; /* or the bool */
+};
+/* A default, as the table writes it. */
+struct conf_value conf_value_default(const struct conf_key *key);
+/* Judges and stores at `at` (of key->size, or of one array element). False: refused, with reason.
+ */
+bool conf_value_store(struct arena *arena, const struct conf_key *key, struct conf_value value,
+	void *at, struct err *why);
+
+/* "64K", "5s", "15001": as the file would have it. Returns text. */
+const char *conf_value_number_text(
+	const struct conf_key *key, uint64_t number, char *text, size_t size);
+
+/* --- read.c --- */
+/* Fills `row` from the root setting by the table; every key that is missing gets its default. */
+void conf_read_root(struct conf_parser *p, const struct conf_group *root,
+	const config_setting_t *setting, void *row);
+const config_setting_t *conf_member(const config_setting_t *group, const char *name);
+
+/* --- check.c --- */
+/* Rules of the node file that one key alone cannot tell. Looks up uids. */
+void conf_check_node(struct conf_parser *p);
+/* The setting of a workload by its index. */
+const config_setting_t *conf_workload_setting(const struct conf_parser *p, uint32_t index);
+
+/* --- build.c, build_policies.c --- */
+/* Mesh rows and workloads to a snapshot, with all checks that need both. */
+void conf_build(struct conf_parser *p);
+void conf_build_policies(struct conf_parser *p);
+/* From the snapshot's arena, zeroed; NULL sets is_exhausted. A count of 0 is no exhaustion. */
+void *conf_build_array(struct conf_parser *p, size_t count, size_t size);
+/* Says that no service has this name, with the nearest one. */
+void conf_build_unknown_service(
+	struct conf_parser *p, const config_setting_t *setting, const char *key, struct str name);

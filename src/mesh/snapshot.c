@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mesh/snapshot.h"
+
+#include <stdio.h>
+
+/* Keys come from the operator's files alone; a peer can look up but never add, so there are no
+ * collisions for it to choose and the seed need not be secret. */
+#define SNAPSHOT_SEED 0x72696e67u
+
+const char *protocol_name(enum protocol p)
+{
+	switch (p) {
+	case PROTOCOL_DETECT:
+		return "detect";
+	case PROTOCOL_HTTP:
+		return "http";
+	case PROTOCOL_TCP:
+		return "tcp";
+	}
+	return "?";
+}
+
+const char *mtls_mode_name(enum mtls_mode m)
+{
+	switch (m) {
+	case MTLS_STRICT:
+		return "strict";
+	case MTLS_PERMISSIVE:
+		return "permissive";
+	case MTLS_DISABLED:
+		return "disabled";
+	}
+	return "?";
+}
+
+static uint64_t snapshot_hash_name(struct str name)
+{
+	return hash_bytes(SNAPSHOT_SEED, name.at, name.len);
+}
+
+/* Field by field: the struct has padding. */
+static uint64_t snapshot_hash_address(const struct address *a)
+{
+	uint8_t key[19];
+	key[0] = a->family;
+	memcpy(key + 1, a->ip, 16);
+	key[17] = (uint8_t)(a->port >> 8);
+	key[18] = (uint8_t)(a->port & 0xff);
+	return hash_bytes(SNAPSHOT_SEED, key, sizeof(key));
+}
+
+/* Backwards, because the map finds the newest first. */
+bool snapshot_index_services(struct snapshot *s)
+{
+	map_init(&s->services_by_name);
+	map_init(&s->endpoints_by_address);
+	for (uint32_t i = s->service_count; i-- > 0;) {
+		struct service *service = &s->services[i];
+		if (!map_add(&s->services_by_name, &service->node,
+			    snapshot_hash_name(service->name)))
+			return false;
+		for (uint32_t j = service->endpoint_count; j-- > 0;) {
+			struct endpoint *e = &service->endpoints[j];
+			if (!map_add(&s->endpoints_by_address, &e->node,
+				    snapshot_hash_address(&e->address)))
+				return false;
+		}
+	}
+	return true;
+}
+
+bool snapshot_index_workloads(struct snapshot *s)
+{
+	s->mark_count = 1; /* slot 0 stays empty: unattributed */
+	for (uint32_t i = 0; i < s->workload_count; i++) {
+		if (s->workloads[i].mark >= s->mark_count)
+			s->mark_count = s->workloads[i].mark + 1;
+	}
+	s->workload_by_mark = arena_take(&s->arena, s->mark_count * sizeof(struct workload *));
+	if (!s->workload_by_mark)
+		return false;
+	for (uint32_t i = 0; i < s->workload_count; i++) {
+		if (s->workloads[i].mark > 0)
+			s->workload_by_mark[s->workloads[i].mark] = &s->workloads[i];
+	}
+	return true;
+}
+
+void snapshot_done(struct snapshot *s)
+{
+	map_done(&s->services_by_name);
+	map_done(&s->endpoints_by_address);
+	arena_done(&s->arena);
+}
+
+const struct service *snapshot_service(const struct snapshot *s, struct str name)
+{
+	struct map_node *it = map_first(&s->services_by_name, snapshot_hash_name(name));
+	for (; it; it = map_next(it)) {
+		const struct service *service = CONTAINER_OF(it, struct service, node);
+		if (str_eq(service->name, name))
+			return service;
+	}
+	return NULL;
+}
+
+const struct endpoint *snapshot_endpoint(const struct snapshot *s, const struct address *a)
+{
+	struct map_node *it = map_first(&s->endpoints_by_address, snapshot_hash_address(a));
+	for (; it; it = map_next(it)) {
+		const struct endpoint *e = CONTAINER_OF(it, struct endpoint, node);
+		if (address_equal(&e->address, a))
+			return e;
+	}
+	return NULL;
+}
+
+const struct workload *snapshot_workload_by_mark(const struct snapshot *s, uint32_t mark)
+{
+	return mark > 0 && mark < s->mark_count ? s->workload_by_mark[mark] : NULL;
+}
+
+const struct workload *snapshot_workload_by_port(const struct snapshot *s, uint16_t port)
+{
+	for (uint32_t i = 0; port != 0 && i < s->workload_count; i++) {
+		if (s->workloads[i].port == port)
+			return &s->workloads[i];
+	}
+	return NULL;
+}
+
+bool snapshot_is_local(const struct snapshot *s, const struct address *a)
+{
+	if (address_is_loopback(a))
+		return true;
+	for (uint32_t i = 0; i < s->local_address_count; i++) {
+		if (address_same_ip(&s->local_addresses[i], a))
+			return true;
+	}
+	return false;
+}
+
+bool snapshot_may_pass_through(const struct snapshot *s, const struct address *a)
+{
+	for (uint32_t i = 0; i < s->passthrough_count; i++) {
+		if (address_in(a, &s->passthrough[i]))
+			return true;
+	}
+	return false;
+}
+
+struct destination snapshot_destination(const struct snapshot *s, const struct address *a)
+{
+	const struct endpoint *e = snapshot_endpoint(s, a);
+	const struct workload *w =
+		snapshot_is_local(s, a) ? snapshot_workload_by_port(s, a->port) : NULL;
+	if (w)
+		return (struct destination){DESTINATION_LOCAL, w->service, w, e};
+	if (e)
+		return (struct destination){DESTINATION_REMOTE, e->service, NULL, e};
+	return (struct destination){.kind = DESTINATION_UNKNOWN};
+}
+
+size_t server_name_write(const struct snapshot *s, const struct service *service, uint16_t port,
+	char ret_text[SERVER_NAME_MAX])
+{
+	int len = snprintf(ret_text, SERVER_NAME_MAX, "%u." STR_FMT "." STR_FMT, port,
+		STR_ARG(service->name), STR_ARG(s->trust_domain));
+	if (len > 0 && len < SERVER_NAME_MAX)
+		return (size_t)len;
+	ret_text[0] = '\0';
+	return 0;
+}
+
+const struct workload *snapshot_workload_by_server_name(const struct snapshot *s, struct str name)
+{
+	const char *dot = name.len ? memchr(name.at, '.', name.len) : NULL;
+	uint64_t port;
+	if (!dot || !str_to_u64((struct str){name.at, (size_t)(dot - name.at)}, &port) ||
+		port > UINT16_MAX)
+		return NULL;
+	const struct workload *w = snapshot_workload_by_port(s, (uint16_t)port);
+	char text[SERVER_NAME_MAX];
+	if (!w || server_name_write(s, w->service, w->port, text) == 0)
+		return NULL;
+	/* Written out and compared as a whole: no second way to spell a name gets through. */
+	return str_eq_nocase(name, str_of(text)) ? w : NULL;
+}
