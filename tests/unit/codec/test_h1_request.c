@@ -97,6 +97,9 @@ static const struct h1_case h1_good[] = {
 	CASE("websocket",
 		GET "Connection: Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Key: k\r\n\r\nraw",
 		HEAD " upgrade WebSocket {Sec-WebSocket-Key:k}|END|RAW raw"),
+	CASE("websocket with length 0",
+		GET "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n",
+		HEAD " upgrade websocket|END"),
 	CASE("upgrade not in Connection", GET "Upgrade: websocket\r\n\r\n", HEAD "|END"),
 	CASE("h2c is taken off",
 		GET "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"

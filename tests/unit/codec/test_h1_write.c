@@ -2,6 +2,7 @@
 /* What is written, when a connection may go on, and that what was read is read the same again. */
 #include "codec/http.h"
 
+#include "codec/h1.h"
 #include "h1_trace.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -239,11 +240,26 @@ static void test_server_waits_for_its_response(void **state)
 	assert_int_equal(http_feed(p.http, (const uint8_t *)"G", 1, &p.event), 0);
 	assert_int_equal(http_feed(p.http, NULL, 0, &p.event), 0);
 	assert_int_equal(p.event.kind, HTTP_EVENT_MORE);
-	/* The head stays with us until then. */
 	peer_head(&p, &(struct http_head){.status = 204});
 	peer_end(&p);
 	FEED(&p, REQUEST, HTTP_EVENT_HEAD, HTTP_EVENT_END);
 	assert_int_equal(p.event.stream, 2);
+	peer_done(&p);
+}
+
+/* The head is there until the response has ended, and not longer. */
+static void test_heads_are_held_for_a_message_only(void **state)
+{
+	struct peer p;
+	peer_init(&p, HTTP_SERVER, 4096);
+	assert_null(h1_of(p.http)->head);
+	FEED(&p, REQUEST, HTTP_EVENT_HEAD);
+	struct http_head *head = p.event.head;
+	FEED(&p, "", HTTP_EVENT_END, HTTP_EVENT_MORE);
+	peer_head(&p, &(struct http_head){.status = 204});
+	assert_true(str_eq(head->authority, STR("a")));
+	peer_end(&p);
+	assert_null(h1_of(p.http)->head);
 	peer_done(&p);
 }
 
@@ -389,6 +405,7 @@ int main(void)
 		cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_both_halves_must_end),
 		cmocka_unit_test(test_server_waits_for_its_response),
+		cmocka_unit_test(test_heads_are_held_for_a_message_only),
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_all_or_nothing),
