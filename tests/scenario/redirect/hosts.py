@@ -285,6 +285,9 @@ class Lab:
         except FileNotFoundError:
             return {"state": None}
 
+    def accepts_marks(self):
+        return self.host.run("sysctl", "-n", "net.ipv4.tcp_fwmark_accept").stdout.strip()
+
     def marks(self):
         with open(f"{self.directory}/run/marks") as f:
             return {int(u): int(m) for u, m in (line.split() for line in f)}
