@@ -17,8 +17,6 @@ from dataclasses import dataclass, field
 from machines import ROOT, Lab, LabError, Process, process_children, process_status, run, wait_for
 
 PROXY_UID = 12000
-MESH_PORT = 15008
-TRUST_DOMAIN = "demo.ringmain"
 
 
 @dataclass
@@ -241,7 +239,7 @@ class Mesh:
     """A lab with ringmain on each of its machines."""
 
     def __init__(self, services, machines=("vm-a", "vm-b"), binary=None, policies=(), groups=None,
-                 default_policy="authenticated", trust_domain=TRUST_DOMAIN):
+                 default_policy="authenticated", trust_domain="mesh.test"):
         self.services = list(services)
         self.policies = list(policies)
         self.groups = groups or {}  # over every node's configuration

@@ -229,7 +229,7 @@ class ScenarioMesh(Mesh):
     def __init__(self, services, plain=False, binary=None, **more):
         if not plain and not Path(binary or BINARY).exists():
             raise LabError(f"{binary or BINARY} is not there: build it, or set RINGMAIN")
-        super().__init__(services, binary=binary or BINARY, trust_domain="mesh.test", **more)
+        super().__init__(services, binary=binary or BINARY, **more)
         self.plain = plain
         self.seen_reports = set()
         self.capture_count = 0

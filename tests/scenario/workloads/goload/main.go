@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A load client: opens idle TCP connections and keeps busy HTTP ones, all at once.
+// A load client: opens idle connections, or keeps HTTP ones busy.
 //
-//	goload -idle HOST:PORT -idle-count N -busy HOST:PORT -busy-count N -seconds S
+//	goload -tls HOST:PORT -name NAME -certificate PATH -idle-count N -hold
+//	goload -busy HOST:PORT -busy-count N -seconds S
 //
-// Each idle connection sends one byte and wants it back at the start and again at the end, so that a
-// connection that died in between is noticed. Prints one JSON object.
+// The idle connections are mutual TLS, as another proxy's would be, with PATH.crt and PATH.key. When
+// all are open it says "idle" on standard error and holds them until standard input ends; then each
+// must still answer a request, so that one that died in between is noticed. Prints one JSON object.
 package main
 
 import (
+	"bufio"
+	"crypto/tls"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -23,47 +27,76 @@ import (
 )
 
 var (
-	idleAddress = flag.String("idle", "", "address of an echo server")
+	tlsAddress  = flag.String("tls", "", "a proxy's mesh port")
+	serverName  = flag.String("name", "", "the name to ask for")
+	certificate = flag.String("certificate", "", "path without .crt and .key")
 	idleCount   = flag.Int("idle-count", 0, "connections to keep idle")
+	hold        = flag.Bool("hold", false, "keep them until standard input ends")
 	busyAddress = flag.String("busy", "", "address of an HTTP server")
 	busyCount   = flag.Int("busy-count", 0, "connections to keep busy")
 	seconds     = flag.Float64("seconds", 5, "how long to keep them busy")
-	opening     = flag.Int("opening", 100, "idle connections being opened at once")
+	opening     = flag.Int("opening", 32, "connections in their handshake at once")
 )
 
+func openOne(options *tls.Config) (net.Conn, error) {
+	dialer := &net.Dialer{Timeout: 30 * time.Second}
+	return tls.DialWithDialer(dialer, "tcp", *tlsAddress, options)
+}
+
+// A request on a connection that was idle: an error when it is dead.
 func ping(c net.Conn) error {
-	one := []byte{'x'}
 	c.SetDeadline(time.Now().Add(30 * time.Second))
-	if _, err := c.Write(one); err != nil {
+	if _, err := io.WriteString(c, "GET /echo HTTP/1.1\r\nHost: orders\r\n\r\n"); err != nil {
 		return err
 	}
-	_, err := io.ReadFull(c, one)
+	response, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, response.Body)
+	if err == nil && response.StatusCode != 200 {
+		err = fmt.Errorf("status %d", response.StatusCode)
+	}
 	return err
 }
 
-func openIdle() (opened []net.Conn, failures []string) {
-	var lock sync.Mutex
+// Does something for each of n, so many at once.
+func inParallel(n, atOnce int, each func(i int)) {
 	var group sync.WaitGroup
-	slots := make(chan struct{}, *opening)
-	for i := 0; i < *idleCount; i++ {
+	slots := make(chan struct{}, atOnce)
+	for i := 0; i < n; i++ {
 		group.Add(1)
 		slots <- struct{}{}
-		go func() {
+		go func(i int) {
 			defer func() { <-slots; group.Done() }()
-			c, err := net.DialTimeout("tcp", *idleAddress, 30*time.Second)
-			if err == nil {
-				err = ping(c)
-			}
-			lock.Lock()
-			defer lock.Unlock()
-			if err != nil {
-				failures = append(failures, err.Error())
-			} else {
-				opened = append(opened, c)
-			}
-		}()
+			each(i)
+		}(i)
 	}
 	group.Wait()
+}
+
+func openIdle() (opened []net.Conn, failures []string) {
+	if *idleCount == 0 {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(*certificate+".crt", *certificate+".key")
+	if err != nil {
+		return nil, []string{err.Error()}
+	}
+	// Who the server is does not matter to a load client; the proxies' own tests care.
+	options := &tls.Config{Certificates: []tls.Certificate{pair}, ServerName: *serverName,
+		InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS13}
+	var lock sync.Mutex
+	inParallel(*idleCount, *opening, func(int) {
+		c, err := openOne(options)
+		lock.Lock()
+		defer lock.Unlock()
+		if err != nil {
+			failures = append(failures, err.Error())
+		} else {
+			opened = append(opened, c)
+		}
+	})
 	return opened, failures
 }
 
@@ -107,6 +140,9 @@ func main() {
 		result["idle_failure"] = failures[0]
 	}
 	fmt.Fprintln(os.Stderr, "idle")
+	if *hold {
+		io.Copy(io.Discard, os.Stdin)
+	}
 
 	var failed int64
 	var firstFailure atomic.Value
@@ -130,13 +166,15 @@ func main() {
 	result["busy_failure"] = firstFailure.Load()
 	result["busy_p50_ms"], result["busy_p99_ms"] = milliseconds(took, 0.5), milliseconds(took, 0.99)
 
-	lost := 0
-	for _, c := range idle {
-		if ping(c) != nil {
-			lost++
+	var lost int64
+	var firstLoss atomic.Value
+	inParallel(len(idle), 32, func(i int) {
+		if err := ping(idle[i]); err != nil {
+			atomic.AddInt64(&lost, 1)
+			firstLoss.CompareAndSwap(nil, err.Error())
 		}
-		c.Close()
-	}
-	result["idle_lost"] = lost
+		idle[i].Close()
+	})
+	result["idle_lost"], result["idle_loss"] = lost, firstLoss.Load()
 	json.NewEncoder(os.Stdout).Encode(result)
 }
