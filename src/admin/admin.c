@@ -128,8 +128,7 @@ void admin_reap(struct task *t)
 void admin_close(struct admin *a)
 {
 	a->closing = true;
-	LIST_EACH(&a->listeners, node)
-	{
+	LIST_EACH (&a->listeners, node) {
 		struct admin_listener *l = CONTAINER_OF(node, struct admin_listener, node);
 		ring_cancel(&a->loop->ring, &l->accept);
 		loop_ready(a->loop, &l->task);

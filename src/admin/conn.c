@@ -55,6 +55,8 @@ struct admin_conn {
 	/* the request */
 	uint8_t in[4096];
 	size_t in_start, in_end;
+	bool has_events; /* the codec has not said MORE yet: events may come without further bytes
+			  */
 	uint32_t stream;
 	bool has_request; /* its head has come */
 	bool is_head;
@@ -141,8 +143,8 @@ void admin_conn_close(struct admin_conn *c)
 
 void admin_conn_close_all(struct admin *a)
 {
-	LIST_EACH(&a->conns, node)
-	admin_conn_close(CONTAINER_OF(node, struct admin_conn, node));
+	LIST_EACH (&a->conns, node)
+		admin_conn_close(CONTAINER_OF(node, struct admin_conn, node));
 }
 
 static void admin_conn_join(struct admin_conn *c)
@@ -274,7 +276,7 @@ static bool admin_conn_feed(struct admin_conn *c)
 	size_t used = http_feed(c->http, c->in + c->in_start, c->in_end - c->in_start, &event);
 	c->in_start += used;
 	if (event.kind == HTTP_EVENT_MORE) {
-		c->in_start = c->in_end = 0;
+		c->has_events = false;
 		return false;
 	}
 	admin_conn_take(c, &event);
@@ -298,10 +300,11 @@ static bool admin_conn_read(struct admin_conn *c)
 			admin_conn_timer(c, ADMIN_REQUEST_TIMEOUT_NS);
 		c->in_start = 0;
 		c->in_end = (size_t)c->recv.result;
+		c->has_events = true;
 	}
 	if (c->recv.armed)
 		return false;
-	if (c->in_start < c->in_end && admin_conn_feed(c))
+	if (c->has_events && admin_conn_feed(c))
 		return true;
 	ring_read(&c->admin->loop->ring, &c->recv, c->fd, c->in, sizeof(c->in));
 	return false;

@@ -16,7 +16,7 @@ enum admin_task_kind {
 /* Outside the proxy's own limits, so that status and metrics work when those are reached. */
 #define ADMIN_CONN_MAX	   32
 #define ADMIN_LISTENER_MAX 4
-#define ADMIN_OUT_BYTES	   16384
+#define ADMIN_OUT_BYTES	   65536
 
 struct admin_conn;
 
