@@ -26,7 +26,7 @@
 /* A power of two; about 1300 lines. */
 #define ACCESS_QUEUE_BYTES (1u << 20)
 #define ACCESS_NAP_NS	   5000000
-#define ACCESS_END_WAIT_MS 500
+#define ACCESS_END_WAIT_NS 500000000
 
 struct access_queue {
 	struct access_log *log;
@@ -113,8 +113,9 @@ static uint64_t access_line_count(const struct access_queue *q, uint64_t from, u
 static bool access_writable(const struct access_log *log)
 {
 	struct pollfd p = {.fd = log->fd, .events = POLLOUT};
+	const struct timespec wait = {.tv_nsec = ACCESS_END_WAIT_NS};
 	int r = 1;
-	while (!log->is_file && (r = poll(&p, 1, ACCESS_END_WAIT_MS)) <= 0)
+	while (!log->is_file && (r = ppoll(&p, 1, &wait, NULL)) <= 0)
 		if (atomic_load(&log->ending) || (r < 0 && errno != EINTR))
 			return false;
 	return true;
