@@ -58,6 +58,7 @@ struct admin_conn {
 	bool has_events; /* the codec has not said MORE yet: events may come without further bytes
 			  */
 	uint32_t stream;
+	bool begun;	  /* bytes of it have come, and its time runs */
 	bool has_request; /* its head has come */
 	bool is_head;
 	size_t body_bytes;
@@ -123,8 +124,9 @@ struct admin_conn *admin_conn_new(struct admin *a, int fd, bool is_unix)
 	c->fd = fd;
 	c->is_unix = is_unix;
 	c->http = http;
+	c->begun = true; /* who connects has something to say */
 	list_add_last(&a->conns, &c->node);
-	a->conn_count++;
+	a->conn_counts[is_unix]++;
 	admin_conn_timer(c, ADMIN_REQUEST_TIMEOUT_NS);
 	return c;
 }
@@ -156,7 +158,7 @@ static void admin_conn_join(struct admin_conn *c)
 void admin_conn_free(struct admin_conn *c)
 {
 	list_remove(&c->node);
-	c->admin->conn_count--;
+	c->admin->conn_counts[c->is_unix]--;
 	http_free(c->http);
 	buf_clear(&c->out);
 	page_response_done(&c->response);
@@ -296,8 +298,9 @@ static bool admin_conn_read(struct admin_conn *c)
 			admin_conn_close(c);
 			return true;
 		}
-		if (!c->has_request && http_reusable(c->http))
+		if (!c->begun)
 			admin_conn_timer(c, ADMIN_REQUEST_TIMEOUT_NS);
+		c->begun = true;
 		c->in_start = 0;
 		c->in_end = (size_t)c->recv.result;
 		c->has_events = true;
@@ -374,6 +377,7 @@ static void admin_conn_answered(struct admin_conn *c)
 		admin_conn_close(c);
 		return;
 	}
+	c->begun = false;
 	admin_conn_timer(c, ADMIN_IDLE_TIMEOUT_NS);
 	admin_conn_move(c, ADMIN_STATE_READ);
 }

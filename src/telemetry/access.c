@@ -16,6 +16,7 @@
 #include <linux/futex.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -175,6 +176,9 @@ static size_t access_flush(struct access_log *log)
 static void *access_writer(void *argument)
 {
 	struct access_log *log = argument;
+	sigset_t all;
+	sigfillset(&all); /* the others' business; and a closed pipe must not end the process */
+	pthread_sigmask(SIG_BLOCK, &all, NULL);
 	while (!atomic_load(&log->ending)) {
 		size_t most = access_flush(log);
 		if (most > 0) {
