@@ -335,8 +335,11 @@ static void carrier_step_connect(struct carrier *c)
 static void carrier_fail(struct carrier *c)
 {
 	struct exchange *x = carrier_first(c);
+	const struct conn *conn = &c->line->conn;
+	if (x && c->side == UP && conn->failure == CONN_FAILURE_HANDSHAKE)
+		x->details = tls_failure_name(tls_failure(conn->tls));
 	if (x && c->side == UP)
-		exchange_lost(x, UP, REASON_UPSTREAM_CLOSED);
+		exchange_lost(x, UP, call_dial_failure(c->line));
 	else if (x)
 		exchange_lost(x, DOWN, REASON_DOWNSTREAM_CLOSED);
 	carrier_close(c, true);

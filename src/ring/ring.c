@@ -233,6 +233,13 @@ void ring_poll(struct ring *r, struct op *op, int fd)
 	ring_label(sqe, op);
 }
 
+void ring_watch(struct ring *r, struct op *op, int fd)
+{
+	struct io_uring_sqe *sqe = ring_arm(r, op);
+	io_uring_prep_poll_add(sqe, fd, 0); /* errors and hang-ups are always reported */
+	ring_label(sqe, op);
+}
+
 void ring_recv(struct ring *r, struct op *op, int fd)
 {
 	struct io_uring_sqe *sqe = ring_arm(r, op);
