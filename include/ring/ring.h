@@ -86,7 +86,8 @@ void ring_done(struct ring *r);
 /* Goes on until it is cancelled or fails: fds arrive in op->backlog and the op stays armed. It may
  * also end by itself (not armed, result 0 or -errno): arm it again, after a delay on -EMFILE. */
 void ring_accept(struct ring *r, struct op *op, int fd);
-/* Ends once, when there is something to read or the far end is gone. For control channels only. */
+/* Ends once, when there is something to read or the far end is gone; the result is a poll(2) mask
+ * or -errno. For control channels only. */
 void ring_poll(struct ring *r, struct op *op, int fd);
 /* Receives into a provided block: has_block is set exactly when result > 0. Result 0 is end of
  * stream; -ENOBUFS: see ring_starve(). A cancelled op may say -ENOBUFS instead of -ECANCELED. */

@@ -180,6 +180,7 @@ static void session_handshake_done(struct session *s)
 	} else {
 		session_move(s, SESSION_PREAMBLE);
 		session_timer(s, worker_conf(w)->header_timeout_ms);
+		loop_ready(&w->loop, &s->being.task); /* it may have come with the handshake */
 	}
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "redirect/live.h"
+#include "live.h"
 
-#include "redirect/rules.h"
+#include "rules.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -200,6 +200,22 @@ bool live_guards(const struct live *l, uint32_t uid)
 	return false;
 }
 
+bool live_excludes(const struct live *l, const struct address *destination)
+{
+	static const char start[] = "-A " RULES_GUARD " -d ";
+	for (uint32_t i = 0; i < l->rule_count; i++) {
+		struct str text = l->rules[i].text, rest;
+		struct address_range range;
+		if (!str_starts(text, STR(start)) || !live_contains(text, " -j RETURN"))
+			continue;
+		size_t skip = sizeof(start) - 1;
+		struct str word = live_word((struct str){text.at + skip, text.len - skip}, &rest);
+		if (address_range_parse(word, &range) && address_in(destination, &range))
+			return true;
+	}
+	return false;
+}
+
 /* "--to-ports 15001-15016" or "--to-ports 15001". */
 static bool live_ports(struct str text, struct port_range *ret_range)
 {
@@ -232,7 +248,7 @@ bool live_redirects_to(const struct live *l, uint16_t port)
 bool live_is_earlier(const struct live_rule *rule)
 {
 	return str_eq(rule->chain, STR(RULES_LEAVE)) && live_contains(rule->text, " --sport ") &&
-		live_contains(rule->text, " --dport ") && live_contains(rule->text, " -j RETURN");
+	       live_contains(rule->text, " --dport ") && live_contains(rule->text, " -j RETURN");
 }
 
 bool live_has_earlier(const struct live *l, const struct tuple *t)

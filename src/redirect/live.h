@@ -6,7 +6,7 @@
 
 #include "base/address.h"
 #include "base/error.h"
-#include "redirect/plan.h"
+#include "plan.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -56,6 +56,8 @@ bool live_absent(const struct live *l);
 bool live_has_chain(const struct live *l, enum table table, const char *name);
 /* The users whose connections the guard watches, as the rules say. */
 bool live_guards(const struct live *l, uint32_t uid);
+/* The guard lets everybody through to this destination. */
+bool live_excludes(const struct live *l, const struct address *destination);
 /* True when the port is one that captured connections are sent to. */
 bool live_redirects_to(const struct live *l, uint16_t port);
 /* The connection is one that was open before the guard came and that the guard lets pass. */

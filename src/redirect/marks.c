@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "redirect/marks.h"
+#include "marks.h"
 
 #include "base/str.h"
-#include "redirect/text.h"
+#include "text.h"
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -79,8 +79,10 @@ static int marks_parse(struct marks *m, struct str text, const char *path, struc
 		if (!marks_parse_line(line, &mark) || marks_find(m, mark.uid) ||
 			marks_number_used(m, mark.number))
 			return err_set(err, EINVAL,
-				"%s:%d: not a table of \"uid mark\" lines with each uid and mark once; "
-				"run `ringmain redirect down`, remove the file, then run `up` again",
+				"%s:%d: not a table of \"uid mark\" lines with each uid and mark "
+				"once; "
+				"run `ringmain redirect down`, remove the file, then run `up` "
+				"again",
 				path, line_number);
 		if (mark.number <= m->number_max && !marks_add(m, mark.uid, mark.number))
 			return err_set(err, ENOMEM, "no memory for the marks of %s", path);
@@ -131,7 +133,8 @@ int marks_give(struct marks *m, const uint32_t *uids, uint32_t uid_count, struct
 			continue;
 		while (next <= m->number_max && marks_number_used(m, next))
 			next++;
-		uint32_t number = next <= m->number_max ? next : marks_take_back(m, uids, uid_count);
+		uint32_t number =
+			next <= m->number_max ? next : marks_take_back(m, uids, uid_count);
 		if (number == 0)
 			return err_set(err, ENOSPC,
 				"more workload users than the mark mask can tell apart (%u); widen "

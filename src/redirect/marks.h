@@ -25,7 +25,8 @@ void marks_done(struct marks *m);
 int marks_read(struct marks *m, const char *path, struct err *err) MUST_CHECK;
 /* Gives every one of these uids a number, keeping those they have. Only when no number is left
  * unused is one taken from a uid that is not among these, the oldest first. */
-int marks_give(struct marks *m, const uint32_t *uids, uint32_t uid_count, struct err *err) MUST_CHECK;
+int marks_give(
+	struct marks *m, const uint32_t *uids, uint32_t uid_count, struct err *err) MUST_CHECK;
 /* 0: none. */
 uint32_t marks_find(const struct marks *m, uint32_t uid);
 int marks_write(const struct marks *m, const char *path, struct err *err) MUST_CHECK;

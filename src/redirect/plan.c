@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "redirect/plan.h"
+#include "plan.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,7 +13,8 @@ static int plan_compare_uids(const void *a, const void *b)
 
 static int plan_compare_ports(const void *a, const void *b)
 {
-	uint16_t x = ((const struct port_range *)a)->first, y = ((const struct port_range *)b)->first;
+	uint16_t x = ((const struct port_range *)a)->first,
+		 y = ((const struct port_range *)b)->first;
 	return (x > y) - (x < y);
 }
 
@@ -46,14 +47,16 @@ static int plan_check_workload(
 {
 	if (w->uid == 0)
 		return err_set(err, EINVAL,
-			"workload " STR_FMT " runs as root, which is never captured; give it a user",
+			"workload " STR_FMT
+			" runs as root, which is never captured; give it a user",
 			STR_ARG(w->service));
 	if (w->uid == UINT32_MAX)
 		return err_set(err, EINVAL, "workload " STR_FMT ": %u is no user id",
 			STR_ARG(w->service), w->uid);
 	if (w->uid == p->proxy_uid)
 		return err_set(err, EINVAL,
-			"workload " STR_FMT " runs as the proxy's own user (uid %u), which is never "
+			"workload " STR_FMT
+			" runs as the proxy's own user (uid %u), which is never "
 			"captured; give it a user of its own",
 			STR_ARG(w->service), w->uid);
 	if (w->port && (plan_in(p->outbound, w->port) || plan_in(p->inbound, w->port) ||
@@ -111,15 +114,16 @@ static int plan_fill(struct plan *p, const struct conf *c, struct err *err)
 	return r;
 }
 
-int plan_init(struct plan *p, const struct conf *c, uint32_t proxy_uid, struct err *err)
+int plan_init(struct plan *p, const struct conf *c, struct err *err)
 {
-	*p = (struct plan){.proxy_uid = proxy_uid,
+	*p = (struct plan){.proxy_uid = c->uid,
 		.mark_mask = c->mark_mask,
 		.outbound = {c->outbound_port, (uint16_t)(c->outbound_port + c->port_range - 1)},
 		.inbound = {c->inbound_port, (uint16_t)(c->inbound_port + c->port_range - 1)}};
-	if (proxy_uid == 0 || proxy_uid == UINT32_MAX)
+	if (c->uid == 0 || c->uid == UINT32_MAX)
 		return err_set(err, EINVAL,
-			"the proxy would run as root, so its own connections could not be told from "
+			"the proxy would run as root, so its own connections could not be told "
+			"from "
 			"others; set node.user to a user of its own");
 	p->uids = calloc(c->workload_count + 1, sizeof(*p->uids));
 	p->ports = calloc(c->workload_count + 1, sizeof(*p->ports));

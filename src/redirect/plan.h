@@ -6,7 +6,7 @@
 #include "base/address.h"
 #include "base/error.h"
 #include "conf/conf.h"
-#include "redirect/marks.h"
+#include "marks.h"
 
 struct port_range {
 	uint16_t first, last;
@@ -30,7 +30,7 @@ struct plan {
 };
 
 /* Checks every number on the way in; on an error nothing is left to free. */
-int plan_init(struct plan *p, const struct conf *c, uint32_t proxy_uid, struct err *err) MUST_CHECK;
+int plan_init(struct plan *p, const struct conf *c, struct err *err) MUST_CHECK;
 void plan_done(struct plan *p);
 
 /* The largest number the mask holds. */

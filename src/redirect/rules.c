@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "redirect/rules.h"
+#include "rules.h"
 
 #include <stdio.h>
 
@@ -44,7 +44,8 @@ static void rules_range(char ret_text[16], struct port_range range, char between
 		snprintf(ret_text, 16, "%u%c%u", range.first, between, range.last);
 }
 
-static void rules_excluded(struct text *t, const struct plan *p, enum ip_version v, const char *chain)
+static void rules_excluded(
+	struct text *t, const struct plan *p, enum ip_version v, const char *chain)
 {
 	for (uint32_t i = 0; i < p->excluded_count; i++) {
 		const struct address_range *range = &p->excluded[i];
@@ -66,7 +67,8 @@ static void rules_mangle(struct text *t, const struct plan *p)
 	/* First nobody, then somebody: a mark that a process set itself counts for nothing. */
 	text_add(t, "-A " RULES_MARK " -j MARK --set-xmark 0x0/0x%x\n", p->mark_mask);
 	for (uint32_t i = 0; i < p->uid_count; i++)
-		text_add(t, "-A " RULES_MARK " -m owner --uid-owner %u -j MARK --set-xmark 0x%x/0x%x\n",
+		text_add(t,
+			"-A " RULES_MARK " -m owner --uid-owner %u -j MARK --set-xmark 0x%x/0x%x\n",
 			p->uids[i].uid, plan_mark_bits(p, p->uids[i].number), p->mark_mask);
 }
 
@@ -76,15 +78,16 @@ static void rules_nat(struct text *t, const struct plan *p, enum ip_version v)
 	rules_range(out, p->outbound, '-');
 	rules_range(in, p->inbound, '-');
 	text_add(t, "-A " RULES_OUT " -m owner --uid-owner %u -j RETURN\n", p->proxy_uid);
-	/* Before the exclusions: an excluded range that holds the machine's own address must not open
-	 * a way around the policies of the services here. */
+	/* Before the exclusions: an excluded range that holds the machine's own address must not
+	 * open a way around the policies of the services here. */
 	text_add(t, "-A " RULES_OUT " -m addrtype --dst-type LOCAL -g " RULES_LOCAL "\n");
 	rules_excluded(t, p, v, RULES_OUT);
 	text_add(t, "-A " RULES_OUT " -m mark --mark 0x0/0x%x -j RETURN\n", p->mark_mask);
 	text_add(t, "-A " RULES_OUT " -p tcp -j REDIRECT --to-ports %s\n", out);
 	for (uint32_t i = 0; i < p->port_count; i++) {
 		rules_range(ports, p->ports[i], ':');
-		text_add(t, "-A " RULES_LOCAL " -p tcp -m tcp --dport %s -j REDIRECT --to-ports %s\n",
+		text_add(t,
+			"-A " RULES_LOCAL " -p tcp -m tcp --dport %s -j REDIRECT --to-ports %s\n",
 			ports, out);
 	}
 	for (uint32_t i = 0; i < p->port_count; i++) {
@@ -116,14 +119,16 @@ static void rules_filter(struct text *t, const struct plan *p, enum ip_version v
 	for (uint32_t i = 0; i < p->port_count; i++) {
 		rules_range(ports, p->ports[i], ':');
 		text_add(t,
-			"-A " RULES_OWN " -p tcp -m tcp --dport %s --tcp-flags FIN,SYN,RST,ACK SYN "
-			RULES_REJECT "\n",
+			"-A " RULES_OWN
+			" -p tcp -m tcp --dport %s --tcp-flags FIN,SYN,RST,ACK SYN " RULES_REJECT
+			"\n",
 			ports);
 	}
 	for (uint32_t i = 0; i < p->port_count; i++) {
 		rules_range(ports, p->ports[i], ':');
 		/* What comes over loopback was judged on its way out: the proxy delivers there. */
-		text_add(t, "-A " RULES_ENTRY " ! -i lo -p tcp -m tcp --dport %s " RULES_REJECT "\n",
+		text_add(t,
+			"-A " RULES_ENTRY " ! -i lo -p tcp -m tcp --dport %s " RULES_REJECT "\n",
 			ports);
 	}
 }
@@ -150,7 +155,8 @@ void rules_earlier_line(const struct tuple *t, char ret_line[RULES_EARLIER_MAX])
 	char local[ADDRESS_TEXT_MAX], remote[ADDRESS_TEXT_MAX];
 	int bits = t->local.family == AF_INET6 ? 128 : 32;
 	snprintf(ret_line, RULES_EARLIER_MAX,
-		"-A " RULES_LEAVE " -s %s/%d -d %s/%d -p tcp -m tcp --sport %u --dport %u -j RETURN",
+		"-A " RULES_LEAVE
+		" -s %s/%d -d %s/%d -p tcp -m tcp --sport %u --dport %u -j RETURN",
 		address_ip_text(&t->local, local), bits, address_ip_text(&t->remote, remote), bits,
 		t->local.port, t->remote.port);
 }
@@ -242,9 +248,8 @@ void rules_relax_guard(struct text *t, const struct live *live)
 		return;
 	text_add(t, "*filter\n");
 	if (leave)
-		text_add(t,
-			"-I " RULES_LEAVE " 1 -m conntrack --ctstate ESTABLISHED -j RETURN\n"
-			"-I " RULES_LEAVE " 1 " RULES_SYN " -j RETURN\n");
+		text_add(t, "-I " RULES_LEAVE " 1 -m conntrack --ctstate ESTABLISHED -j RETURN\n"
+			    "-I " RULES_LEAVE " 1 " RULES_SYN " -j RETURN\n");
 	if (own)
 		text_add(t, "-F " RULES_OWN "\n");
 	if (entry)
@@ -279,8 +284,8 @@ static struct str rules_next_wanted(const char *chain, const char **at)
 	return STR_NONE;
 }
 
-static bool rules_chain_matches(
-	const struct rules_chain *chain, const char *wanted, const struct live *live, struct err *detail)
+static bool rules_chain_matches(const struct rules_chain *chain, const char *wanted,
+	const struct live *live, struct err *detail)
 {
 	uint32_t index = 0;
 	for (;;) {
@@ -308,18 +313,20 @@ static bool rules_hook_matches(
 	snprintf(line, sizeof(line), "-A %s %s -j %s", hook->chain, hook->match, hook->target);
 	const struct live_rule *found = NULL;
 	for (uint32_t i = 0; i < live->rule_count && !found; i++)
-		if (live->rules[i].table == hook->table && str_eq(live->rules[i].text, str_of(line)))
+		if (live->rules[i].table == hook->table &&
+			str_eq(live->rules[i].text, str_of(line)))
 			found = &live->rules[i];
 	const char *table = table_name(hook->table);
 	if (!found)
 		err_set(detail, 1, "%s %s: no jump to %s", table, hook->chain, hook->target);
 	else if (found->position != 1)
-		err_set(detail, 1, "%s %s: the jump to %s is rule %u; others stand before it", table,
-			hook->chain, hook->target, found->position);
+		err_set(detail, 1, "%s %s: the jump to %s is rule %u; others stand before it",
+			table, hook->chain, hook->target, found->position);
 	return found && found->position == 1;
 }
 
-bool rules_match(const struct plan *p, enum ip_version v, const struct live *live, struct err *detail)
+bool rules_match(
+	const struct plan *p, enum ip_version v, const struct live *live, struct err *detail)
 {
 	bool match = true;
 	for (enum table table = 0; match && table < TABLE_COUNT; table++) {

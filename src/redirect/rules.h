@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The rule set as text for iptables-restore --noflush: pure functions of the plan and of what stands
- * in the kernel. Each rule is written the way iptables-save prints it, so that comparing wanted and
- * present is comparing lines.
+/* The rule set as text for iptables-restore --noflush: pure functions of the plan and of what
+ * stands in the kernel. Each rule is written the way iptables-save prints it, so that comparing
+ * wanted and present is comparing lines.
  *
  *   mangle OUTPUT   -> RINGMAIN_MARK    SYN: who opened this? clears the bits, then sets the user's
  *   nat OUTPUT      -> RINGMAIN_OUT     SYN of a marked user: to the outbound ports
- *                      RINGMAIN_LOCAL   SYN of anybody but the proxy to a local workload's port: too
- *   nat PREROUTING  -> RINGMAIN_IN      SYN from outside to a local workload's port: inbound ports
- *   filter OUTPUT   -> RINGMAIN_GUARD   whatever should have been captured and was not is reset:
- *                      RINGMAIN_LEAVE     a listed user's packets that would leave the machine,
- *                                         except of connections older than the guard
- *                      RINGMAIN_OWN       new connections to a local workload's port
+ *                      RINGMAIN_LOCAL   SYN of anybody but the proxy to a local workload's port:
+ * too nat PREROUTING  -> RINGMAIN_IN      SYN from outside to a local workload's port: inbound
+ * ports filter OUTPUT   -> RINGMAIN_GUARD   whatever should have been captured and was not is
+ * reset: RINGMAIN_LEAVE     a listed user's packets that would leave the machine, except of
+ * connections older than the guard RINGMAIN_OWN       new connections to a local workload's port
  *   filter INPUT    -> RINGMAIN_ENTRY   the same for those from outside
  *
  * Only SYNs are redirected. Otherwise the first installation would redirect connections that are
@@ -18,9 +17,9 @@
  * been switched on takes their next packet for the first one of a connection. */
 #pragma once
 
-#include "redirect/live.h"
-#include "redirect/plan.h"
-#include "redirect/text.h"
+#include "live.h"
+#include "plan.h"
+#include "text.h"
 
 #define RULES_MARK  RULES_PREFIX "MARK"
 #define RULES_OUT   RULES_PREFIX "OUT"
@@ -47,12 +46,13 @@ void rules_install(struct text *t, const struct plan *p, enum ip_version v, enum
 /* Takes everything of ours out of a table; an empty text when there is nothing. */
 void rules_remove(struct text *t, enum table table, const struct live *live);
 
-/* The two steps before removal. Relaxed, the guard lets new connections leave directly (their SYN is
- * seen) and still resets captured ones that lost their translation. Unhooked, nothing new is
- * captured; the chains stay, because with the last NAT rule the kernel would drop the translation of
- * the connections that are to be drained. Empty when there is nothing to do. */
+/* The two steps before removal. Relaxed, the guard lets new connections leave directly (their SYN
+ * is seen) and still resets captured ones that lost their translation. Unhooked, nothing new is
+ * captured; the chains stay, because with the last NAT rule the kernel would drop the translation
+ * of the connections that are to be drained. Empty when there is nothing to do. */
 void rules_relax_guard(struct text *t, const struct live *live);
 void rules_unhook_nat(struct text *t, const struct live *live);
 
 /* True when the kernel holds the wanted rules; otherwise *detail says the first difference. */
-bool rules_match(const struct plan *p, enum ip_version v, const struct live *live, struct err *detail);
+bool rules_match(
+	const struct plan *p, enum ip_version v, const struct live *live, struct err *detail);

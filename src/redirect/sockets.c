@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "redirect/sockets.h"
+#include "sockets.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -12,8 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define SOCKETS_STATES                                                                             \
-	(~0u & ~(1u << TCP_LISTEN) & ~(1u << TCP_TIME_WAIT) & ~(1u << TCP_CLOSE) & 0xfffu)
+#define SOCKETS_STATES (0xfffu & ~(1u << TCP_TIME_WAIT) & ~(1u << TCP_CLOSE))
 
 struct sockets_request {
 	struct nlmsghdr header;
@@ -24,8 +23,8 @@ static int sockets_open(struct err *err)
 {
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
 	if (fd < 0)
-		return err_set(err, errno, "cannot ask the kernel for its sockets: %s",
-			strerror(errno));
+		return err_set(
+			err, errno, "cannot ask the kernel for its sockets: %s", strerror(errno));
 	struct timeval limit = {.tv_sec = 5};
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	return fd;
@@ -36,8 +35,8 @@ static int sockets_send(int fd, struct sockets_request *request, struct err *err
 	request->header.nlmsg_len = sizeof(*request);
 	request->body.sdiag_protocol = IPPROTO_TCP;
 	if (send(fd, request, sizeof(*request), 0) < 0)
-		return err_set(err, errno, "cannot ask the kernel for its sockets: %s",
-			strerror(errno));
+		return err_set(
+			err, errno, "cannot ask the kernel for its sockets: %s", strerror(errno));
 	return 0;
 }
 
@@ -69,8 +68,10 @@ static bool sockets_add(struct socket_table *t, const struct inet_diag_msg *m)
 	struct socket_entry *s = &t->all[t->count++];
 	*s = (struct socket_entry){
 		.tuple.local = sockets_address(m->idiag_family, m->id.idiag_src, m->id.idiag_sport),
-		.tuple.remote = sockets_address(m->idiag_family, m->id.idiag_dst, m->id.idiag_dport),
+		.tuple.remote =
+			sockets_address(m->idiag_family, m->id.idiag_dst, m->id.idiag_dport),
 		.uid = m->idiag_uid,
+		.listening = m->idiag_state == TCP_LISTEN,
 		.family = m->idiag_family,
 		.scope = m->id.idiag_if};
 	memcpy(s->cookie, m->id.idiag_cookie, sizeof(s->cookie));
@@ -79,12 +80,19 @@ static bool sockets_add(struct socket_table *t, const struct inet_diag_msg *m)
 	return true;
 }
 
+static struct nlmsghdr *sockets_next(struct nlmsghdr *h, unsigned *left)
+{
+	unsigned step = NLMSG_ALIGN(h->nlmsg_len);
+	*left = *left > step ? *left - step : 0;
+	return (struct nlmsghdr *)((char *)h + step);
+}
+
 /* One datagram of the answer: 1 more to come, 0 the end, or -errno. */
 static int sockets_take(struct socket_table *t, char *at, ssize_t got, struct err *err)
 {
-	int left = (int)got;
-	for (struct nlmsghdr *h = (struct nlmsghdr *)at; NLMSG_OK(h, (unsigned)left);
-		h = NLMSG_NEXT(h, left)) {
+	unsigned left = (unsigned)got;
+	for (struct nlmsghdr *h = (struct nlmsghdr *)at; NLMSG_OK(h, left);
+		h = sockets_next(h, &left)) {
 		if (h->nlmsg_type == NLMSG_DONE)
 			return 0;
 		if (h->nlmsg_type == NLMSG_ERROR) {
@@ -102,9 +110,8 @@ static int sockets_take(struct socket_table *t, char *at, ssize_t got, struct er
 
 static int sockets_list_family(struct socket_table *t, int fd, uint8_t family, struct err *err)
 {
-	struct sockets_request request = {
-		.header = {.nlmsg_type = SOCK_DIAG_BY_FAMILY,
-			.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+	struct sockets_request request = {.header = {.nlmsg_type = SOCK_DIAG_BY_FAMILY,
+						  .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
 		.body = {.sdiag_family = family, .idiag_states = SOCKETS_STATES}};
 	int r = sockets_send(fd, &request, err);
 	_Alignas(struct nlmsghdr) char answer[32768];
@@ -141,6 +148,14 @@ void sockets_done(struct socket_table *t)
 	*t = (struct socket_table){0};
 }
 
+bool sockets_listening(const struct socket_table *t, uint16_t port)
+{
+	for (uint32_t i = 0; i < t->count; i++)
+		if (t->all[i].listening && t->all[i].tuple.local.port == port)
+			return true;
+	return false;
+}
+
 const struct socket_entry *sockets_peer(const struct socket_table *t, const struct socket_entry *s)
 {
 	for (uint32_t i = 0; i < t->count; i++)
@@ -173,6 +188,7 @@ int sockets_kill(const struct socket_entry *s, struct err *err)
 	const struct nlmsgerr *e = NLMSG_DATA((struct nlmsghdr *)answer);
 	if (e->error == 0 || e->error == -ENOENT)
 		return 0;
-	return err_set(err, -e->error, "cannot end a captured connection: %s%s", strerror(-e->error),
+	return err_set(err, -e->error, "cannot end a captured connection: %s%s",
+		strerror(-e->error),
 		e->error == -EOPNOTSUPP ? " (a kernel without INET_DIAG_DESTROY)" : "");
 }

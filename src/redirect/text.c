@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "redirect/text.h"
+#include "text.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "redirect/tool.h"
+#include "tool.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -37,11 +37,12 @@ int tool_init(struct tool *t, const char *backend, struct err *err)
 	bool automatic = strcmp(backend, "auto") == 0;
 	size_t len = strspn(backend, "abcdefghijklmnopqrstuvwxyz0123456789");
 	if (len == 0 || backend[len] != '\0' || len > 16)
-		return err_set(err, EINVAL, "\"%s\" names no iptables back end; use auto, nft or legacy",
-			backend);
+		return err_set(err, EINVAL,
+			"\"%s\" names no iptables back end; use auto, nft or legacy", backend);
 	for (enum ip_version v = 0; v < IP_VERSION_COUNT; v++) {
 		const char *dash = automatic ? "" : "-", *name = automatic ? "" : backend;
-		snprintf(t->restore[v], TOOL_NAME_MAX, "%s%s%s-restore", tool_family[v], dash, name);
+		snprintf(
+			t->restore[v], TOOL_NAME_MAX, "%s%s%s-restore", tool_family[v], dash, name);
 		snprintf(t->save[v], TOOL_NAME_MAX, "%s%s%s-save", tool_family[v], dash, name);
 	}
 	/* Switched off by sysctl it can be switched on again, so only a kernel without counts. */
@@ -142,7 +143,8 @@ static const struct tool_cure tool_cures[] = {
 	{"Permission denied", "run it as root or with CAP_NET_ADMIN"},
 	{"Operation not permitted", "run it as root or with CAP_NET_ADMIN"},
 	{"xtables lock", "another program is changing rules; try again"},
-	{"is incompatible", "rules written by nft stand in this table; move them to a table of their own"},
+	{"is incompatible",
+		"rules written by nft stand in this table; move them to a table of their own"},
 	{"No chain/target/match by that name",
 		"a kernel module is missing: modprobe xt_owner xt_mark xt_conntrack xt_addrtype "
 		"xt_REDIRECT ipt_REJECT ip6t_REJECT"},
@@ -167,7 +169,8 @@ static struct str tool_blamed_line(const char *complaint, const struct text *fil
 {
 	const char *word = strstr(complaint, "line");
 	unsigned number = 0;
-	if (!word || (sscanf(word, "line: %u", &number) < 1 && sscanf(word, "line %u", &number) < 1))
+	if (!word ||
+		(sscanf(word, "line: %u", &number) < 1 && sscanf(word, "line %u", &number) < 1))
 		return STR_NONE;
 	const char *at = text_at(file);
 	for (unsigned i = 1; at && i < number; i++) {
@@ -201,7 +204,8 @@ static int tool_failed(const char *program, int status, const struct text *file,
 	tool_squeeze(complaints, line, sizeof(line));
 	const char *cure = tool_find_cure(text_at(complaints));
 	if (!file)
-		return err_set(err, EIO, "%s (exit status %d): %s; %s", program, status, line, cure);
+		return err_set(
+			err, EIO, "%s (exit status %d): %s; %s", program, status, line, cure);
 	struct str blamed = tool_blamed_line(text_at(complaints), file);
 	const char *table = text_at(file) + 1;
 	return err_set(err, EIO, "%s, table %.*s (exit status %d): %s%s%.*s%s; %s", program,

@@ -2,8 +2,8 @@
 /* The iptables programs: which ones, how they are run, and what their complaints mean. */
 #pragma once
 
-#include "redirect/live.h"
-#include "redirect/text.h"
+#include "live.h"
+#include "text.h"
 
 #define TOOL_NAME_MAX 64
 
@@ -26,7 +26,9 @@ int tool_backend(const struct tool *t, char ret_name[TOOL_NAME_MAX], struct err 
 bool tool_other(const struct tool *t, struct tool *ret_other);
 
 /* Reads what stands in the kernel; on success to be ended with live_done(). */
-int tool_read(const struct tool *t, enum ip_version v, struct live *ret_live, struct err *err) MUST_CHECK;
+int tool_read(
+	const struct tool *t, enum ip_version v, struct live *ret_live, struct err *err) MUST_CHECK;
 /* Applies one restore file of one table; nothing for an empty one. The error names the table, the
  * line and the cure. */
-int tool_apply(const struct tool *t, enum ip_version v, const struct text *file, struct err *err) MUST_CHECK;
+int tool_apply(const struct tool *t, enum ip_version v, const struct text *file,
+	struct err *err) MUST_CHECK;

@@ -239,6 +239,8 @@ static enum ssl_verify_result_t session_on_verify(SSL *ssl, uint8_t *out_alert)
 		verify_chain(t->store, SSL_get0_peer_certificates(ssl), t->setup->wall_s, &t->peer);
 	if (!failure)
 		failure = session_expected(t);
+	/* Whatever was tried in vain on the way would turn the next pause into an error. */
+	ERR_clear_error();
 	if (!failure)
 		return ssl_verify_ok;
 	session_fail(t, failure);

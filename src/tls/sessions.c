@@ -172,7 +172,7 @@ struct sessions_entry sessions_take(struct tls_sessions *s, const struct tls_sto
 	entry = newest->entry;
 	newest->entry.session = NULL;
 	sessions_drop(s, newest);
-	if (wall_s >= entry.valid_from_s && wall_s <= entry.valid_until_s)
+	if (wall_s >= entry.valid_from_s && wall_s < entry.valid_until_s)
 		return entry;
 	SSL_SESSION_free(entry.session);
 	return (struct sessions_entry){0};

@@ -5,6 +5,7 @@
 #include "tickets.h"
 
 #include "session.h"
+#include <openssl/err.h>
 #include <openssl/mem.h>
 #include <openssl/rand.h>
 
@@ -42,20 +43,31 @@ static int tickets_seal(SSL *ssl, uint8_t *out, size_t *out_len, size_t max_out_
 	return ok;
 }
 
+/* The plaintext of a ticket into `out`; false when it is none of this identity and generation. */
+static bool tickets_unseal(const struct tls_identity *identity, uint8_t *out, size_t *ret_len,
+	size_t max_out_len, const uint8_t *in, size_t in_len)
+{
+	if (in_len < TICKETS_NONCE_BYTES)
+		return false;
+	if (EVP_AEAD_CTX_open(identity->ticket_key, out, ret_len, max_out_len, in,
+		    TICKETS_NONCE_BYTES, in + TICKETS_NONCE_BYTES, in_len - TICKETS_NONCE_BYTES,
+		    NULL, 0))
+		return *ret_len >= sizeof(struct tickets_validity);
+	/* Left in the queue, this would turn the handshake's next pause into an error. */
+	ERR_clear_error();
+	return false;
+}
+
 static enum ssl_ticket_aead_result_t tickets_open(SSL *ssl, uint8_t *out, size_t *out_len,
 	size_t max_out_len, const uint8_t *in, size_t in_len)
 {
 	struct tls *t = SSL_get_app_data(ssl);
 	struct tickets_validity validity;
 	size_t len;
-	if (in_len < TICKETS_NONCE_BYTES ||
-		!EVP_AEAD_CTX_open(t->identity->ticket_key, out, &len, max_out_len, in,
-			TICKETS_NONCE_BYTES, in + TICKETS_NONCE_BYTES, in_len - TICKETS_NONCE_BYTES,
-			NULL, 0) ||
-		len < sizeof(validity))
+	if (!tickets_unseal(t->identity, out, &len, max_out_len, in, in_len))
 		return ssl_ticket_aead_ignore_ticket;
 	memcpy(&validity, out, sizeof(validity));
-	if (t->setup->wall_s < validity.from_s || t->setup->wall_s > validity.until_s)
+	if (t->setup->wall_s < validity.from_s || t->setup->wall_s >= validity.until_s)
 		return ssl_ticket_aead_ignore_ticket;
 	t->peer.valid_from_s = validity.from_s;
 	t->peer.valid_until_s = validity.until_s;

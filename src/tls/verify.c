@@ -312,7 +312,7 @@ enum tls_failure verify_again(
 {
 	if (!chain || sk_CRYPTO_BUFFER_num(chain) == 0)
 		return TLS_FAILURE_NO_CERTIFICATE;
-	if (wall_s > peer->valid_until_s)
+	if (wall_s >= peer->valid_until_s)
 		return TLS_FAILURE_EXPIRED;
 	if (wall_s < peer->valid_from_s)
 		return TLS_FAILURE_NOT_YET_VALID;

@@ -8,7 +8,8 @@
 /* What the handshake wants to know of an accepted peer. */
 struct verify_peer {
 	char *id; /* its owner frees it */
-	/* When every certificate of the verified path is valid, the anchor included. */
+	/* When every certificate of the verified path is valid, the anchor included: from the first
+	 * second to before the last, which is how BoringSSL reads notAfter. */
 	int64_t valid_from_s, valid_until_s;
 };
 

@@ -36,6 +36,7 @@ struct fake_socket {
 	size_t sent_len, sent_size;
 	size_t window;
 	bool write_end;	 /* we sent a FIN */
+	bool sent_end;	 /* ... and the far end saw it */
 	bool sent_reset; /* we sent a RST */
 	bool linger_reset;
 	bool peer_closed;	   /* the next send brings a reset back */

@@ -4,6 +4,7 @@
 #include "fake/fake_table.h"
 
 #include <errno.h>
+#include <poll.h>
 
 /* In chaos, one time in `n`. */
 static bool fake_chance(uint64_t n)
@@ -110,6 +111,11 @@ static bool fake_try_accept(struct fake_op *o, struct fake_socket *s)
 	return true;
 }
 
+static bool fake_try_poll(struct fake_op *o, struct fake_socket *s)
+{
+	return s->unread || s->read_end || s->reset || s->queue_len ? fake_end(o, POLLIN) : false;
+}
+
 static bool fake_try_by_kind(struct fake_op *o, struct fake_socket *s)
 {
 	switch (o->kind) {
@@ -123,10 +129,12 @@ static bool fake_try_by_kind(struct fake_op *o, struct fake_socket *s)
 		return fake_try_send(o, s);
 	case FAKE_CONNECT:
 		return fake_try_connect(o, s);
+	case FAKE_POLL:
+		return fake_try_poll(o, s);
 	case FAKE_KIND_COUNT:
 		break;
 	}
-	ASSERT(!"no such kind");
+	ASSERT(o->kind < FAKE_KIND_COUNT);
 	return false;
 }
 
@@ -146,7 +154,7 @@ static bool fake_try(struct fake_op *o)
 		return false;
 	if (o->op->cancelled)
 		return fake_try_cancelled(o, s);
-	if (o->fault == FAKE_FAULT_RESET && o->kind != FAKE_ACCEPT) {
+	if (o->fault == FAKE_FAULT_RESET && o->kind != FAKE_ACCEPT && o->kind != FAKE_POLL) {
 		fake_reset(s);
 		s->reset_told = true;
 		return fake_end(o, -ECONNRESET);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The whole of the fake, and ring/ring.h: operations in, completions out. What becomes of an
+ * operation in between is decided in kernel_fake.c, or by the test in script_fake.c. */
 #include "fake/fake_table.h"
 
 #include <errno.h>
@@ -8,9 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FAKE_TURNS_MAX 100000
-#define FAKE_START_NS  1000000000000ull	      /* monotonic */
-#define FAKE_WALL_NS   1767225600000000000ull /* 2026-01-01T00:00:00Z */
+#define FAKE_START_NS 1000000000000ull	     /* monotonic */
+#define FAKE_WALL_NS  1767225600000000000ull /* 2026-01-01T00:00:00Z */
 
 struct fake fake;
 
@@ -121,52 +122,6 @@ uint64_t fake_random(void)
 	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
 	x = (x ^ x >> 27) * 0x94d049bb133111ebu;
 	return x ^ x >> 31;
-}
-
-/* --- running the loop --- */
-
-uint32_t fake_pump(struct loop *l, fake_step *step, fake_step *reap)
-{
-	for (uint32_t turn = 1; turn <= FAKE_TURNS_MAX; turn++) {
-		uint64_t before = l->ring.completion_count;
-		struct task *t;
-		bool stepped = false;
-		loop_wait(l);
-		while ((t = loop_next(l))) {
-			stepped = true;
-			step(t);
-		}
-		while ((t = loop_dead(l))) {
-			ASSERT(reap);
-			reap(t);
-		}
-		if (!stepped && l->ring.completion_count == before)
-			return turn;
-	}
-	fake_complain("the loop is never quiet");
-	return FAKE_TURNS_MAX;
-}
-
-/* The earliest deadline not after `end`, or `end`. */
-static uint64_t fake_next_deadline(const struct loop *l, uint64_t end)
-{
-	for (uint32_t i = 0; i < l->heap_count; i++) {
-		if (l->heap[i]->deadline_ns < end)
-			end = l->heap[i]->deadline_ns;
-	}
-	return end;
-}
-
-void fake_run(struct loop *l, fake_step *step, fake_step *reap, uint64_t ns)
-{
-	uint64_t end = fake.monotonic_ns + ns;
-	fake_pump(l, step, reap);
-	while (fake.monotonic_ns < end) {
-		uint64_t next = fake_next_deadline(l, end);
-		ASSERT(next > fake.monotonic_ns);
-		fake_advance(next - fake.monotonic_ns);
-		fake_pump(l, step, reap);
-	}
 }
 
 /* --- ring/ring.h --- */
@@ -285,6 +240,11 @@ void ring_accept(struct ring *r, struct op *op, int fd)
 	fake_arm(r, op, FAKE_ACCEPT, fd);
 }
 
+void ring_poll(struct ring *r, struct op *op, int fd)
+{
+	fake_arm(r, op, FAKE_POLL, fd);
+}
+
 void ring_recv(struct ring *r, struct op *op, int fd)
 {
 	struct fake_op *o = fake_arm(r, op, FAKE_RECV, fd);
@@ -361,12 +321,13 @@ struct op *ring_next(struct ring *r)
 		return NULL;
 	struct op *op = c->op;
 	ASSERT(op->magic == OP_MAGIC && op->armed);
+	if (op->backlog && op->backlog_len == RING_TURN_MAX)
+		return NULL; /* its owner has to take what it has first */
 	r->completion_count++;
 	op->armed = c->more;
 	op->fresh = true;
 	op->result = c->result;
 	if (op->backlog && c->result >= 0) {
-		ASSERT(op->backlog_len < RING_TURN_MAX);
 		op->backlog[op->backlog_len++] = c->result;
 		op->result = 0;
 	}
@@ -418,97 +379,4 @@ void fake_post_block(struct fake_op *o, uint16_t block, size_t len)
 	struct fake_completion *c = fake_completion_add(o, (int32_t)len, false);
 	c->has_block = true;
 	c->block = block;
-}
-
-static struct fake_op *fake_op_of(const struct op *op)
-{
-	LIST_EACH(&fake.armed, node)
-	{
-		struct fake_op *o = CONTAINER_OF(node, struct fake_op, node);
-		if (o->op == op)
-			return o;
-	}
-	ASSERT(!"the op is not armed, or was completed already");
-	return NULL;
-}
-
-void fake_complete(struct op *op, int32_t result)
-{
-	struct fake_op *o = fake_op_of(op);
-	struct fake_socket *s = fake_find(o->fd);
-	if (o->kind == FAKE_SEND && result > 0 && s)
-		fake_transmit(s, o->from, (size_t)result);
-	if (o->kind == FAKE_CONNECT && result == 0 && s)
-		s->connected = true;
-	ASSERT(result <= 0 || o->kind == FAKE_SEND); /* see fake_complete_recv(), fake_accept() */
-	fake_post(o, result, false);
-}
-
-void fake_fail(struct op *op, int32_t result)
-{
-	ASSERT(result < 0);
-	fake_complete(op, result);
-}
-
-void fake_complete_recv(struct op *op, const void *bytes, size_t len)
-{
-	struct fake_op *o = fake_op_of(op);
-	ASSERT(len > 0 && len <= o->len);
-	if (o->kind == FAKE_READ) {
-		memcpy(o->into, bytes, len);
-		fake_post(o, (int32_t)len, false);
-		return;
-	}
-	uint16_t block;
-	ASSERT(o->kind == FAKE_RECV);
-	ASSERT(fake_block_take(o->ring, &block));
-	memcpy(ring_block(o->ring, block), bytes, len);
-	fake_post_block(o, block, len);
-}
-
-void fake_accept(struct op *op, int fd)
-{
-	struct fake_op *o = fake_op_of(op);
-	ASSERT(o->kind == FAKE_ACCEPT);
-	fake_post(o, fd, true);
-}
-
-/* --- counting and faults --- */
-
-uint32_t fake_ops_armed(void)
-{
-	return fake.armed_count;
-}
-
-uint32_t fake_ops_count(enum fake_kind kind)
-{
-	return fake.kind_count[kind];
-}
-
-void fake_fault(enum fake_kind kind, uint32_t nth, enum fake_fault fault)
-{
-	ASSERT(nth > 0);
-	struct fake_plan *p = fake_alloc(sizeof(*p));
-	p->kind = kind;
-	p->number = fake.kind_count[kind] + nth;
-	p->fault = fault;
-	list_add_last(&fake.plans, &p->node);
-}
-
-uint32_t fake_faults_left(void)
-{
-	uint32_t count = 0;
-	LIST_EACH(&fake.plans, node)
-	count++;
-	return count;
-}
-
-void fake_release(void)
-{
-	LIST_EACH(&fake.armed, node)
-	{
-		struct fake_op *o = CONTAINER_OF(node, struct fake_op, node);
-		if (o->fault == FAKE_FAULT_LATE)
-			o->fault = FAKE_FAULT_NONE;
-	}
 }

@@ -52,7 +52,15 @@ void fake_run(struct loop *l, fake_step *step, fake_step *reap, uint64_t ns);
 
 /* --- what is going on --- */
 
-enum fake_kind { FAKE_ACCEPT, FAKE_RECV, FAKE_READ, FAKE_SEND, FAKE_CONNECT, FAKE_KIND_COUNT };
+enum fake_kind {
+	FAKE_ACCEPT,
+	FAKE_RECV,
+	FAKE_READ,
+	FAKE_SEND,
+	FAKE_CONNECT,
+	FAKE_POLL,
+	FAKE_KIND_COUNT
+};
 
 /* Operations armed now, of all rings. */
 uint32_t fake_ops_armed(void);
@@ -63,7 +71,7 @@ uint32_t fake_ops_count(enum fake_kind kind);
 /* --- the script: completing by hand --- */
 
 /* Ends an armed op. A send of result > 0 hands so many bytes to the far end; not for receives with
- * result > 0. */
+ * result > 0, which want fake_complete_recv(). */
 void fake_complete(struct op *op, int32_t result);
 /* Same, with -errno. */
 void fake_fail(struct op *op, int32_t result);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The table of simulated sockets: our end (net/socket.h) and the far end. */
 #include "fake/fake_table.h"
 #include "net/socket.h"
 
@@ -268,7 +269,7 @@ void fake_peer_forget(int fd)
 
 bool fake_peer_saw_end(int fd)
 {
-	return fake_get(fd)->write_end;
+	return fake_get(fd)->sent_end;
 }
 
 bool fake_peer_saw_reset(int fd)
@@ -431,6 +432,7 @@ int socket_peer(int fd, struct address *ret_address)
 static void fake_send_end(struct fake_socket *s)
 {
 	s->write_end = true;
+	s->sent_end = s->sent_end || !s->sent_reset;
 	if (s->other)
 		s->other->read_end = true;
 }

@@ -212,6 +212,21 @@ static void a_closed_far_end_answers_a_send_with_a_reset(void **state)
 	socket_close(fd);
 }
 
+static void how_a_socket_was_closed_can_be_seen(void **state)
+{
+	int fin = fake_socket(), reset = fake_socket(), unread = fake_socket();
+	socket_close(fin);
+	assert_true(fake_peer_saw_end(fin));
+	assert_false(fake_peer_saw_reset(fin));
+	socket_linger_reset(reset);
+	socket_close(reset);
+	assert_false(fake_peer_saw_end(reset));
+	assert_true(fake_peer_saw_reset(reset));
+	fake_peer_send_text(unread, "never read");
+	socket_close(unread);
+	assert_true(fake_peer_saw_reset(unread));
+}
+
 static void linked_sockets_are_one_connection(void **state)
 {
 	/* far a - [a, b] - [c, d] - far d: two tunnels in a row */
@@ -571,6 +586,7 @@ int main(void)
 		TEST(a_far_end_that_stops_reading_stops_the_tunnel),
 		TEST(a_reset_is_told_after_the_bytes_before_it),
 		TEST(a_closed_far_end_answers_a_send_with_a_reset),
+		TEST(how_a_socket_was_closed_can_be_seen),
 		TEST(linked_sockets_are_one_connection),
 		TEST(packets_keep_their_boundaries),
 		TEST(connects_follow_their_rules),

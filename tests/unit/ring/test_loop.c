@@ -102,6 +102,36 @@ static void the_dead_are_handed_out_once_and_never_ready(void **state)
 	assert_null(loop_dead(&loop));
 }
 
+/* --- accepting --- */
+
+static void a_full_backlog_keeps_the_rest_waiting(void **state)
+{
+	enum { CONNECTIONS = RING_TURN_MAX + 6 };
+	struct op accept;
+	int32_t backlog[RING_TURN_MAX];
+	int listener = fake_listener(), fds[CONNECTIONS];
+	op_init(&accept, &task);
+	accept.backlog = backlog;
+	ring_accept(&loop.ring, &accept, listener);
+	for (int i = 0; i < CONNECTIONS; i++)
+		fds[i] = fake_dial(listener);
+	turn();
+	turn(); /* the owner took nothing in its step */
+	assert_int_equal(accept.backlog_len, RING_TURN_MAX);
+	assert_int_equal(backlog[RING_TURN_MAX - 1], fds[RING_TURN_MAX - 1]);
+	accept.backlog_len = 0;
+	turn();
+	assert_int_equal(accept.backlog_len, CONNECTIONS - RING_TURN_MAX);
+	assert_int_equal(backlog[0], fds[RING_TURN_MAX]);
+	ring_cancel(&loop.ring, &accept);
+	turn();
+	assert_false(accept.armed);
+	assert_int_equal(accept.result, -ECANCELED);
+	for (int i = 0; i < CONNECTIONS; i++)
+		socket_close(fds[i]);
+	socket_close(listener);
+}
+
 /* --- starving --- */
 
 static void starved_tasks_are_woken_in_order_one_per_block(void **state)
@@ -285,6 +315,7 @@ int main(void)
 		TEST(tasks_are_stepped_in_the_order_of_their_news),
 		TEST(busy_tasks_cannot_keep_a_turn_going),
 		TEST(the_dead_are_handed_out_once_and_never_ready),
+		TEST(a_full_backlog_keeps_the_rest_waiting),
 		TEST(starved_tasks_are_woken_in_order_one_per_block),
 		TEST(a_timer_fires_once_at_its_time),
 		TEST(a_timer_moved_to_later_keeps_its_place_until_it_is_due),

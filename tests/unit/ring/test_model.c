@@ -7,6 +7,7 @@
 #include "ring/loop.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -187,6 +188,26 @@ static void a_read_ends_like_a_receive(void **state)
 	assert_int_equal(result_of(&op), -ECONNRESET);
 }
 
+static void a_poll_ends_when_there_is_something_to_read(void **state)
+{
+	fd = far_packets();
+	ring_poll(&loop.ring, &op, fd);
+	settle(&op);
+	assert_true(op.armed);
+	far_send("abc", 3);
+	assert_true(result_of(&op) & POLLIN);
+	ring_poll(&loop.ring, &op, fd); /* the packet is still there */
+	assert_true(result_of(&op) & POLLIN);
+	char bytes[8];
+	ring_read(&loop.ring, &op, fd, bytes, sizeof(bytes));
+	assert_int_equal(result_of(&op), 3);
+	ring_poll(&loop.ring, &op, fd);
+	settle(&op);
+	assert_true(op.armed);
+	far_close();
+	assert_true(result_of(&op) & POLLIN);
+}
+
 /* Arms a send that is larger than what the far end takes. */
 static uint8_t *stuck_send(void)
 {
@@ -299,6 +320,7 @@ int main(void)
 		TEST(a_shutdown_for_writing_leaves_the_other_way),
 		TEST(a_cancelled_receive_loses_nothing),
 		TEST(a_read_ends_like_a_receive),
+		TEST(a_poll_ends_when_there_is_something_to_read),
 		TEST(a_stuck_send_goes_on_when_the_far_end_reads),
 		TEST(a_cancelled_send_tells_how_far_it_came),
 		TEST(a_shutdown_ends_a_send_where_it_is),
