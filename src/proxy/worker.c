@@ -177,7 +177,7 @@ static void worker_step_wake(struct worker *w)
 		w->drain_timer.fired = false;
 		worker_cut(w);
 	}
-	if (!w->wake_read.armed)
+	if (!w->wake_read.armed && !w->ending)
 		ring_read(&w->loop.ring, &w->wake_read, w->wake_fd, &w->wake_value,
 			sizeof(w->wake_value));
 }
@@ -253,6 +253,8 @@ static bool worker_ended(struct worker *w)
 {
 	if (!w->draining || !list_empty(&w->live))
 		return false;
+	w->ending = true;
+	timer_clear(&w->loop, &w->drain_timer);
 	bool ended = signer_close(&w->signer);
 	for (uint32_t i = 0; i < w->listener_count; i++)
 		ended = listener_close(&w->listeners[i]) && ended;

@@ -76,6 +76,7 @@ struct worker {
 	_Atomic uint64_t generation;
 	/* draining */
 	bool draining;
+	bool ending; /* nothing of others is left; our own operations are being ended */
 	struct timer drain_timer;
 };
 
