@@ -181,6 +181,9 @@ static void conf_build_workload(struct conf_parser *p, uint32_t index)
 	w->user = arena_str(&p->snapshot->arena, from->user);
 	w->version = arena_str(&p->snapshot->arena, from->version);
 	w->mark = conf_build_mark(p, from->uid);
+	if (!snapshot_is_local(p->snapshot, &w->deliver))
+		conf_warning(p, setting, "deliver",
+			"not an address of this machine: what is sent there is not encrypted");
 	if (!service) {
 		if (from->service.len > 0)
 			conf_build_unknown_service(p, setting, "service", from->service);

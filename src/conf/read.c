@@ -35,6 +35,11 @@ void conf_read_root(struct conf_parser *p, const struct conf_group *root,
 	conf_read_group(p, root, (struct conf_place){.setting = setting}, row);
 }
 
+static bool conf_key_is(const struct conf_key *key, const char *name)
+{
+	return strcmp(key->name, name) == 0 || (key->plural && strcmp(key->plural, name) == 0);
+}
+
 static void conf_read_unknown_key(struct conf_parser *p, const struct conf_group *group,
 	const config_setting_t *setting, const char *name)
 {
@@ -62,7 +67,7 @@ static void conf_read_unknown(
 			config_setting_name(config_setting_get_elem(setting, (unsigned)i));
 		bool is_known = false;
 		for (size_t k = 0; k < group->key_count && !is_known; k++)
-			is_known = strcmp(group->keys[k].name, name) == 0;
+			is_known = conf_key_is(&group->keys[k], name);
 		if (!is_known)
 			conf_read_unknown_key(p, group, setting, name);
 	}
@@ -199,6 +204,12 @@ static void conf_read_key(
 {
 	const config_setting_t *member =
 		place.setting ? conf_member(place.setting, key->name) : NULL;
+	const config_setting_t *plural =
+		place.setting && key->plural ? conf_member(place.setting, key->plural) : NULL;
+	if (member && plural)
+		conf_error(p, place.setting, key->plural, "the same as \"%s\", which is given too",
+			key->name);
+	member = member ? member : plural;
 	if (!member)
 		conf_read_missing(p, key, place, row);
 	else if (key->type == CONF_ROWS)

@@ -66,8 +66,10 @@ static void conf_reference_group(FILE *out, const char *path, const struct conf_
 	fprintf(out, "| key | type | default | values | restart | |\n|---|---|---|---|---|---|\n");
 	for (size_t i = 0; i < group->group->key_count; i++) {
 		const struct conf_key *key = &group->group->keys[i];
-		fprintf(out, "| `%s` | %s%s | ", key->name, conf_reference_type(key),
-			key->many ? " or a list" : "");
+		fprintf(out, "| `%s`", key->name);
+		if (key->plural)
+			fprintf(out, " or `%s`", key->plural);
+		fprintf(out, " | %s%s | ", conf_reference_type(key), key->many ? " or a list" : "");
 		conf_reference_fallback(out, key);
 		fprintf(out, " | ");
 		conf_reference_range(out, key);

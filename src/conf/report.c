@@ -97,20 +97,38 @@ const char *conf_place_text(
 	return text;
 }
 
+/* The key as the file spells it: "addresses" where "address" is asked for. */
+static const char *conf_spelling(const config_setting_t *group, const char *key)
+{
+	size_t len = strlen(key);
+	int count = config_setting_is_group(group) ? config_setting_length(group) : 0;
+	for (int i = 0; i < count; i++) {
+		const char *name = config_setting_name(config_setting_get_elem(group, (unsigned)i));
+		bool is_plural = strncmp(name, key, len) == 0 &&
+				 (strcmp(name + len, "s") == 0 || strcmp(name + len, "es") == 0);
+		if (is_plural && !conf_member(group, key))
+			return name;
+	}
+	return key;
+}
+
 static void conf_say(struct conf_parser *p, enum conf_severity severity,
 	const config_setting_t *setting, const char *key, const char *format, va_list args)
 {
 	char path[CONF_PATH_MAX];
+	const config_setting_t *place = setting;
 	conf_setting_path(setting, path, sizeof(path));
-	const config_setting_t *place = key ? conf_member(setting, key) : NULL;
-	size_t len = strlen(path);
-	if (key)
+	if (key) {
+		size_t len = strlen(path);
+		key = conf_spelling(setting, key);
+		const config_setting_t *member = conf_member(setting, key);
+		place = member ? member : setting;
 		snprintf(path + len, sizeof(path) - len, "%s%.80s", len ? "." : "", key);
-	int line = (int)config_setting_source_line(place ? place : setting);
-	if (line < 1) /* the root has none */
-		line = 1;
-	conf_report_write(
-		p->report, severity, conf_setting_file(p, setting), line, path, format, args);
+	}
+	/* The root has no line; what is missing there is missing at the top. */
+	int line = (int)config_setting_source_line(place);
+	conf_report_write(p->report, severity, conf_setting_file(p, setting), line < 1 ? 1 : line,
+		path, format, args);
 }
 
 /* Defaults have no place of their own: they are blamed on the file's first line. */

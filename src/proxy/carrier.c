@@ -38,8 +38,7 @@ static struct exchange *carrier_first(const struct carrier *c)
 
 static struct exchange *carrier_stream(const struct carrier *c, uint32_t stream)
 {
-	LIST_EACH(&c->exchanges, it)
-	{
+	LIST_EACH (&c->exchanges, it) {
 		struct exchange *x = exchange_on(it, c->side);
 		if (x->stream[c->side] == stream)
 			return x;
@@ -346,8 +345,8 @@ static void carrier_fail(struct carrier *c)
 /* Room or news here is what the other side of each exchange may be waiting for. */
 static void carrier_wake_others(struct carrier *c)
 {
-	LIST_EACH(&c->exchanges, it)
-	exchange_wake(exchange_on(it, c->side), c->side);
+	LIST_EACH (&c->exchanges, it)
+		exchange_wake(exchange_on(it, c->side), c->side);
 }
 
 /* A failed upstream may have answered first: its last bytes still count. */

@@ -14,8 +14,9 @@ static const char *const session_state_names[] = {
 };
 
 static const uint8_t session_moves[] = {
-	[SESSION_ACCEPTED] = 1u << SESSION_HANDSHAKE | 1u << SESSION_DETECT | 1u << SESSION_HANDED |
-			     1u << SESSION_CLOSING,
+	[SESSION_ACCEPTED] = 1u << SESSION_QUEUED | 1u << SESSION_HANDSHAKE | 1u << SESSION_DETECT |
+			     1u << SESSION_HANDED | 1u << SESSION_CLOSING,
+	[SESSION_QUEUED] = 1u << SESSION_HANDSHAKE | 1u << SESSION_CLOSING,
 	[SESSION_HANDSHAKE] = 1u << SESSION_PREAMBLE | 1u << SESSION_HANDED | 1u << SESSION_CLOSING,
 	[SESSION_PREAMBLE] = 1u << SESSION_HANDED | 1u << SESSION_CLOSING,
 	[SESSION_DETECT] = 1u << SESSION_HANDED | 1u << SESSION_CLOSING,
@@ -39,14 +40,19 @@ static void session_handshake_ended(struct session *s)
 {
 	if (!s->handshake_counted)
 		return;
+	struct worker *w = s->being.worker;
 	s->handshake_counted = false;
-	s->being.worker->handshake_count--;
+	w->handshake_count--;
+	struct list *next = list_pop(&w->queued);
+	if (next)
+		loop_ready(&w->loop, &CONTAINER_OF(next, struct session, queue)->being.task);
 }
 
 static void session_end(struct session *s)
 {
 	struct worker *w = s->being.worker;
 	session_handshake_ended(s);
+	list_remove(&s->queue);
 	timer_clear(&w->loop, &s->timer);
 	call_done(&s->call);
 	being_end(&s->being);
@@ -248,8 +254,30 @@ static void session_start_handshake(struct session *s)
 	w->handshake_count++;
 	s->handshake_counted = true;
 	session_move(s, SESSION_HANDSHAKE);
-	session_timer(s, worker_conf(w)->handshake_timeout_ms);
 	conn_flush(&s->line->conn);
+}
+
+/* Handshakes cost much: beyond the limit they wait their turn, unread, on one timer with the rest
+ * of the handshake. */
+static void session_queue_handshake(struct session *s)
+{
+	struct worker *w = s->being.worker;
+	session_timer(s, worker_conf(w)->handshake_timeout_ms);
+	if (w->handshake_count < worker_conf(w)->handshakes_max) {
+		session_start_handshake(s);
+		return;
+	}
+	session_move(s, SESSION_QUEUED);
+	list_add_last(&w->queued, &s->queue);
+}
+
+static void session_queued(struct session *s)
+{
+	if (s->timer.fired)
+		session_refuse(s, REASON_HANDSHAKE_TIMEOUT, NULL);
+	else if (list_empty(&s->queue))
+		session_start_handshake(s);
+	/* waits for: its turn or the handshake timer */
 }
 
 static void session_begin(struct session *s, const struct listener *listener)
@@ -265,7 +293,7 @@ static void session_begin(struct session *s, const struct listener *listener)
 		session_admitted(s, inbound_admit_plain(w, fd, at->family, at, &s->call));
 		return;
 	case WIRE_LISTENER_MESH:
-		session_start_handshake(s);
+		session_queue_handshake(s);
 		return;
 	case WIRE_LISTENER_ADMIN:
 	case WIRE_LISTENER_ACCESS_LOG:
@@ -274,18 +302,15 @@ static void session_begin(struct session *s, const struct listener *listener)
 	ASSERT(!"not a data-path listener");
 }
 
-static bool session_room(const struct worker *w, const struct listener *listener)
+static bool session_room(const struct worker *w)
 {
-	const struct conf *conf = worker_conf(w);
-	if (w->connection_count >= conf->connections_max / w->worker_count + 1)
-		return false;
-	return listener->as.kind != WIRE_LISTENER_MESH || w->handshake_count < conf->handshakes_max;
+	return w->connection_count < worker_conf(w)->connections_max / w->worker_count + 1;
 }
 
 void session_accept(struct worker *w, const struct listener *listener, int fd)
 {
 	struct session *s = NULL;
-	if (!w->draining && session_room(w, listener))
+	if (!w->draining && session_room(w))
 		s = pool_take(&w->sessions);
 	if (!s) {
 		metric_add(&w->values->limit_refused_total, 1);
@@ -296,6 +321,7 @@ void session_accept(struct worker *w, const struct listener *listener, int fd)
 	being_init(&s->being, w, TASK_SESSION);
 	metric_add(&w->values->connections_total, 1);
 	timer_init(&s->timer, &s->being.task);
+	list_init(&s->queue);
 	call_init(&s->call);
 	s->call.number = s->being.number;
 	s->line = line_new(w, &s->being.task);
@@ -318,6 +344,10 @@ void session_step(struct session *s)
 	}
 	if (s->state == SESSION_HANDED)
 		return;
+	if (s->state == SESSION_QUEUED) {
+		session_queued(s);
+		return;
+	}
 	line_step(s->line, w);
 	if (s->state != SESSION_HANDSHAKE && s->line->conn.failure != CONN_FAILURE_NONE) {
 		session_refuse(s, REASON_DOWNSTREAM_CLOSED, NULL);
@@ -334,6 +364,7 @@ void session_step(struct session *s)
 		session_detect(s);
 		break;
 	case SESSION_ACCEPTED:
+	case SESSION_QUEUED:
 	case SESSION_HANDED:
 	case SESSION_CLOSING:
 		break;

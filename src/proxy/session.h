@@ -6,13 +6,15 @@
 #include "call.h"
 #include "codec/preamble.h"
 
-/*      ACCEPTED ──mesh──▶ HANDSHAKE ──▶ PREAMBLE ──▶ handed over
+/*      ACCEPTED ──mesh──▶ (QUEUED) ──▶ HANDSHAKE ──▶ PREAMBLE ──▶ handed over
  *          ├──protocol unknown──▶ DETECT ──▶ handed over
  *          └──protocol known or server speaks first──▶ handed over
- * HANDSHAKE waits for the TLS handshake, PREAMBLE and DETECT for the first bytes, each with a
- * timer. Any state may go to CLOSING, which waits for the connection's operations to end. */
+ * QUEUED waits for its turn when too many handshakes are in progress, HANDSHAKE for the TLS
+ * handshake, PREAMBLE and DETECT for the first bytes, each with a timer. Any state may go to
+ * CLOSING, which waits for the connection's operations to end. */
 #define SESSION_STATE_LIST(X) \
 	X(ACCEPTED)           \
+	X(QUEUED)             \
 	X(HANDSHAKE)          \
 	X(PREAMBLE)           \
 	X(DETECT)             \
@@ -31,6 +33,7 @@ struct session {
 	struct line *line;
 	struct call call;
 	struct timer timer;
+	struct list queue; /* in worker.queued */
 	bool handshake_counted;
 };
 

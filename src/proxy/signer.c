@@ -91,8 +91,7 @@ void signer_forget(struct signature *wanted)
 static void signer_take_answer(struct signer *s)
 {
 	const struct wire_signed *answer = &s->receiving;
-	LIST_EACH(&s->asked, it)
-	{
+	LIST_EACH (&s->asked, it) {
 		struct signature *wanted = CONTAINER_OF(it, struct signature, node);
 		if (wanted->question.request == answer->request) {
 			signer_answer(s, wanted, answer->bytes, answer->len);

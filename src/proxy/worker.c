@@ -152,8 +152,7 @@ static void worker_start_drain(struct worker *w)
 	for (uint32_t i = 0; i < w->listener_count; i++)
 		listener_close(&w->listeners[i]);
 	upstream_purge(w->current);
-	LIST_EACH(&w->live, it)
-	{
+	LIST_EACH (&w->live, it) {
 		struct being *b = CONTAINER_OF(it, struct being, live);
 		if (b->task.kind == TASK_CARRIER)
 			carrier_drain(CONTAINER_OF(b, struct carrier, being));
@@ -162,8 +161,8 @@ static void worker_start_drain(struct worker *w)
 
 static void worker_cut(struct worker *w)
 {
-	LIST_EACH(&w->live, it)
-	worker_close_being(CONTAINER_OF(it, struct being, live));
+	LIST_EACH (&w->live, it)
+		worker_close_being(CONTAINER_OF(it, struct being, live));
 }
 
 static void worker_step_wake(struct worker *w)
@@ -323,6 +322,7 @@ static int worker_init(struct worker *w, const struct worker_setup *setup, struc
 	};
 	list_init(&w->live);
 	list_init(&w->holds);
+	list_init(&w->queued);
 	w->index = setup->index;
 	w->worker_count = setup->worker_count;
 	w->metrics = setup->metrics;

@@ -56,6 +56,7 @@ struct worker {
 	struct list live;	   /* of struct being */
 	uint32_t connection_count; /* downstream connections now */
 	uint32_t handshake_count;  /* server handshakes in progress */
+	struct list queued;	   /* of struct session, by session.queue: handshakes to come */
 	uint64_t last_number;
 	struct plan_hold *current;
 	struct list holds;
