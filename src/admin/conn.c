@@ -301,7 +301,8 @@ static bool admin_conn_read(struct admin_conn *c)
 	}
 	if (c->recv.armed)
 		return false;
-	if (c->in_start < c->in_end && admin_conn_feed(c))
+	/* the end of a request may need no further byte */
+	if ((c->has_request || c->in_start < c->in_end) && admin_conn_feed(c))
 		return true;
 	ring_read(&c->admin->loop->ring, &c->recv, c->fd, c->in, sizeof(c->in));
 	return false;
