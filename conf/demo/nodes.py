@@ -36,6 +36,8 @@ class Service:
 
 def config_text(value, depth=0):
     """A Python value as libconfig text: dict = group, list of dicts = list, other list = array."""
+    if value == []:
+        return "( )"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
