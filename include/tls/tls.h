@@ -86,7 +86,7 @@ bool tls_store_identity(
 /* What the far end must be and what we are, decided by the caller. */
 struct tls_client_want {
 	struct str identity;	/* our identity path; tickets and sessions never cross it */
-	struct str server_name; /* SNI */
+	struct str server_name; /* SNI, at most 255 bytes */
 	enum tls_alpn alpn;
 	const struct str *server_ids; /* SPIFFE ids the server may have; copied */
 	size_t server_id_count;
@@ -100,8 +100,10 @@ struct tls_sessions *tls_sessions_new(uint32_t session_count_max);
 void tls_sessions_free(struct tls_sessions *s);
 
 /* NULL when memory is exhausted. `wire_out` is where records are appended: the connection's; its
- * blocks have at least TLS_WIRE_BYTES_MIN. An identity that the store does not have is a failure of
- * the handshake. `sessions` may be NULL: no resumption. */
+ * blocks have at least TLS_WIRE_BYTES_MIN. Every call on the session, tls_read() included, may
+ * append to it and move its bytes, so none of them while a send from it is in flight. An identity
+ * that the store does not have is a failure of the handshake. `sessions` may be NULL: no
+ * resumption. */
 struct tls *tls_client_new(struct tls_store *s, struct tls_sessions *sessions,
 	const struct tls_client_want *want, struct buf *wire_out);
 struct tls *tls_server_new(struct tls_store *s, struct buf *wire_out);
@@ -116,11 +118,11 @@ size_t tls_input_left(const struct tls *t);
 void tls_input_eof(struct tls *t);
 
 enum tls_result {
-	TLS_MORE,   /* needs more input */
-	TLS_FULL,   /* wire_out has no room: flush, then call again */
-	TLS_NAME,   /* server: the ClientHello is read; waits for tls_server_choose() */
-	TLS_SIGN,   /* waits for tls_sign_done() */
-	TLS_DONE,   /* handshake complete, or bytes read or written */
+	TLS_MORE, /* needs more input */
+	TLS_FULL, /* wire_out has no room: flush, then call again (empty: its pool is exhausted) */
+	TLS_NAME, /* server: the ClientHello is read; waits for tls_server_choose() */
+	TLS_SIGN, /* waits for tls_sign_done() */
+	TLS_DONE, /* handshake complete, or bytes read or written */
 	TLS_CLOSED, /* the peer sent close_notify */
 	TLS_FAILED, /* tls_failure() says why; an alert may stand in wire_out */
 };
@@ -156,8 +158,9 @@ enum tls_alpn tls_alpn(const struct tls *t);
 int64_t tls_peer_not_after_s(const struct tls *t);
 bool tls_resumed(const struct tls *t);
 
-/* Reads plaintext into `out` as long as there is room and input. DONE when out got something;
- * FULL: out has no room. */
+/* Reads plaintext into `out` as long as there is room and input. DONE: out got something; FULL: it
+ * has no room. CLOSED and FAILED are told at once, and out may have got the bytes before the end.
+ */
 enum tls_result tls_read(struct tls *t, struct buf *out);
 /* Seals as many of the bytes as there is room for in wire_out; *ret_used says how many. DONE when
  * that is more than none; FULL: flush, then call again with the same bytes (more may follow them),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The life of a generation and its two SSL_CTXs, one for each side of a handshake. An SSL_CTX costs
- * tens of kilobytes, so there is none per identity: the identity's chain, key and session scope
- * are put on the single connection, and nothing that could be shared between identities (a session
- * cache, a ticket key) exists in the SSL_CTX. */
+/* The life of a generation and its two SSL_CTXs, one for each side of a handshake. There is none
+ * per identity, because a server has to begin before the name is known: the identity's chain, key
+ * and session scope are put on the single connection, and nothing that identities could come to
+ * share (a session cache, a ticket key) exists in the SSL_CTX. */
 #include "store.h"
 
 #include "bio.h"
@@ -43,11 +43,12 @@ static bool store_settings(struct tls_store *s, SSL_CTX *side)
 
 static bool store_sides(struct tls_store *s)
 {
+	s->proven = proven_new();
 	s->certificates = CRYPTO_BUFFER_POOL_new();
 	s->wire = bio_method_new();
 	s->client = SSL_CTX_new(TLS_with_buffers_method());
 	s->server = SSL_CTX_new(TLS_with_buffers_method());
-	if (!s->certificates || !s->wire || !s->client || !s->server)
+	if (!s->proven || !s->certificates || !s->wire || !s->client || !s->server)
 		return false;
 	session_install_client(s->client);
 	session_install_server(s->server);
@@ -88,6 +89,7 @@ void tls_store_unref(struct tls_store *s)
 	SSL_CTX_free(s->client);
 	SSL_CTX_free(s->server);
 	bio_method_free(s->wire);
+	proven_free(s->proven);
 	/* Last: every certificate buffer points at the pool it came from. */
 	CRYPTO_BUFFER_POOL_free(s->certificates);
 	free(s->trust_domain);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The inside of a generation: what sessions, tickets and verification read of it. Everything is
- * constant once built, so threads share it without a lock. */
+/* The inside of a generation: what sessions, tickets and verification read of it. All but the
+ * proven chains is constant once built, and threads share it without a lock. */
 #pragma once
 
+#include "proven.h"
 #include "tls/tls.h"
 #include <openssl/aead.h>
 #include <openssl/ssl.h>
@@ -39,6 +40,7 @@ struct tls_store {
 	size_t identity_count;
 	struct tls_anchors *anchors;
 	size_t anchors_count;
+	struct proven *proven;		  /* the one part that grows; see there */
 	CRYPTO_BUFFER_POOL *certificates; /* one copy of each certificate, ours and peers' */
 	BIO_METHOD *wire;
 	SSL_CTX *client, *server;

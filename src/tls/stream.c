@@ -31,21 +31,11 @@ void tls_input_eof(struct tls *t)
 /* TLS_DONE, or how the session's incoming half ended. Writing goes on after TLS_CLOSED. */
 static enum tls_result stream_ready(const struct tls *t)
 {
-	switch (t->state) {
-	case SESSION_STATE_OPEN:
-		return TLS_DONE;
-	case SESSION_STATE_CLOSED:
-		return TLS_CLOSED;
-	case SESSION_STATE_FAILED:
+	if (t->state == SESSION_STATE_FAILED)
 		return TLS_FAILED;
-	case SESSION_STATE_HELLO:
-	case SESSION_STATE_NAME:
-	case SESSION_STATE_HANDSHAKE:
-	case SESSION_STATE_SIGN:
-		break;
-	}
-	ASSERT(!"bytes before the end of the handshake");
-	return TLS_FAILED;
+	/* Bytes before the end of the handshake are the caller's mistake. */
+	ASSERT(t->state == SESSION_STATE_OPEN || t->state == SESSION_STATE_CLOSED);
+	return t->state == SESSION_STATE_OPEN ? TLS_DONE : TLS_CLOSED;
 }
 
 enum tls_result tls_read(struct tls *t, struct buf *out)
@@ -65,9 +55,8 @@ enum tls_result tls_read(struct tls *t, struct buf *out)
 			got += (size_t)n;
 			continue;
 		}
-		/* What came is delivered first; the next call tells of the end. */
 		enum tls_result result = session_result(t, n);
-		return got > 0 ? TLS_DONE : result;
+		return result == TLS_MORE && got > 0 ? TLS_DONE : result;
 	}
 }
 

@@ -159,6 +159,15 @@ enum tls_failure verify_leaf(X509 *leaf, struct str *ret_id, struct str *ret_tru
 	return TLS_FAILURE_NONE;
 }
 
+/* Whether its one URI name is the id of a workload: an issuer's SPIFFE id has no path. */
+static bool verify_is_workload(const X509 *certificate)
+{
+	struct str id, trust_domain, path;
+	X509_EXTENSION *san = verify_extension(certificate, NID_subject_alt_name);
+	return san && verify_san(san, &id) == TLS_FAILURE_NONE &&
+	       spiffe_parse(id, &trust_domain, &path);
+}
+
 const char *verify_anchor_fault(X509 *anchor)
 {
 	if (X509_get_version(anchor) != X509_VERSION_3)
@@ -167,9 +176,12 @@ const char *verify_anchor_fault(X509 *anchor)
 		return "a malformed or repeated extension";
 	if (!(X509_get_extension_flags(anchor) & EXFLAG_CA))
 		return "not a CA certificate";
-	if (!verify_extension(anchor, NID_key_usage) ||
+	X509_EXTENSION *usage = verify_extension(anchor, NID_key_usage);
+	if (!usage || !X509_EXTENSION_get_critical(usage) ||
 		!(X509_get_key_usage(anchor) & KU_KEY_CERT_SIGN))
-		return "key usage without keyCertSign";
+		return "key usage missing, not critical, or without keyCertSign";
+	if (verify_is_workload(anchor))
+		return "a SPIFFE id with a path, which only a workload has";
 	if (!verify_key_strong(anchor))
 		return "weak or unsupported key";
 	return NULL;
@@ -289,6 +301,19 @@ static enum tls_failure verify_parsed(
 	return peer->id ? TLS_FAILURE_NONE : TLS_FAILURE_MEMORY;
 }
 
+static enum tls_failure verify_whole(const struct tls_store *s,
+	const STACK_OF(CRYPTO_BUFFER) * chain, int64_t wall_s, struct verify_peer *peer)
+{
+	STACK_OF(X509) *certificates = sk_X509_new_null();
+	if (!certificates)
+		return TLS_FAILURE_MEMORY;
+	enum tls_failure failure = verify_parse(chain, certificates);
+	if (!failure)
+		failure = verify_parsed(s, certificates, wall_s, peer);
+	sk_X509_pop_free(certificates, X509_free);
+	return failure;
+}
+
 enum tls_failure verify_chain(const struct tls_store *s, const STACK_OF(CRYPTO_BUFFER) * chain,
 	int64_t wall_s, struct verify_peer *ret_peer)
 {
@@ -297,14 +322,21 @@ enum tls_failure verify_chain(const struct tls_store *s, const STACK_OF(CRYPTO_B
 		return TLS_FAILURE_NO_CERTIFICATE;
 	if (count > STORE_CHAIN_COUNT_MAX)
 		return TLS_FAILURE_CHAIN_LENGTH;
-	STACK_OF(X509) *certificates = sk_X509_new_null();
-	if (!certificates)
-		return TLS_FAILURE_MEMORY;
-	enum tls_failure failure = verify_parse(chain, certificates);
-	if (!failure)
-		failure = verify_parsed(s, certificates, wall_s, ret_peer);
-	sk_X509_pop_free(certificates, X509_free);
-	return failure;
+	struct proven_chain proven;
+	proven_digest(chain, proven.digest);
+	const struct proven_chain *known = proven_find(s->proven, proven.digest);
+	if (known) {
+		ret_peer->valid_from_s = known->valid_from_s;
+		ret_peer->valid_until_s = known->valid_until_s;
+		return verify_again(chain, wall_s, ret_peer);
+	}
+	enum tls_failure failure = verify_whole(s, chain, wall_s, ret_peer);
+	if (failure)
+		return failure;
+	proven.valid_from_s = ret_peer->valid_from_s;
+	proven.valid_until_s = ret_peer->valid_until_s;
+	proven_add(s->proven, &proven);
+	return TLS_FAILURE_NONE;
 }
 
 enum tls_failure verify_again(

@@ -260,6 +260,11 @@ static void test_issuers(void **state)
 		{"no basic constraints", {.ca = true, .no_constraints = true}, TLS_FAILURE_CHAIN},
 		{"no keyCertSign", {.ca = true, .usage = KU_CRL_SIGN}, TLS_FAILURE_CHAIN},
 		{"no key usage", {.ca = true, .no_usage = true}, TLS_FAILURE_CHAIN},
+		{"key usage not critical", {.ca = true, .usage_plain = true}, TLS_FAILURE_CHAIN},
+		{"a trust domain's id", {.ca = true, .names = {ID("spiffe://prod.example")}},
+			TLS_FAILURE_NONE},
+		{"a workload's id", {.ca = true, .names = {ID("spiffe://prod.example/ca")}},
+			TLS_FAILURE_CHAIN},
 		{"expired", {.ca = true, .until_s = CERTS_NOW - 1}, TLS_FAILURE_EXPIRED},
 		{"not yet valid", {.ca = true, .from_s = CERTS_NOW + 1}, TLS_FAILURE_NOT_YET_VALID},
 		{"version 1", {.version_1 = true}, TLS_FAILURE_CHAIN},
@@ -427,6 +432,64 @@ static void test_validity(void **state)
 	certs_done(&issuer);
 }
 
+/* --- chains seen before --- */
+
+static enum tls_failure certificates_at(
+	struct tls_store *s, const STACK_OF(CRYPTO_BUFFER) * chain, int64_t wall_s)
+{
+	struct verify_peer peer = {0};
+	enum tls_failure failure = verify_chain(s, chain, wall_s, &peer);
+	assert_int_equal(failure == TLS_FAILURE_NONE, peer.id != NULL);
+	if (!failure)
+		assert_int_equal(peer.valid_until_s, CERTS_NOW + 3600);
+	free(peer.id);
+	return failure;
+}
+
+static void test_proven_chain(void **state)
+{
+	struct tls_store *s = pair_mesh_store(&mesh, 5);
+	STACK_OF(CRYPTO_BUFFER) *chain = sk_CRYPTO_BUFFER_new_null();
+	uint8_t digest[32];
+	sk_CRYPTO_BUFFER_push(chain, certs_buffer(mesh.leaf[PAIR_WEB].certificate));
+	proven_digest(chain, digest);
+	assert_int_equal(certificates_at(s, chain, CERTS_NOW), TLS_FAILURE_CHAIN);
+	assert_null(proven_find(s->proven, digest)); /* a refused chain is not remembered */
+	sk_CRYPTO_BUFFER_push(chain, certs_buffer(mesh.middle.certificate));
+	proven_digest(chain, digest);
+	assert_null(proven_find(s->proven, digest));
+	assert_int_equal(certificates_at(s, chain, CERTS_NOW), TLS_FAILURE_NONE);
+	assert_non_null(proven_find(s->proven, digest));
+	assert_int_equal(certificates_at(s, chain, CERTS_NOW + 1), TLS_FAILURE_NONE);
+	/* What passed once does not pass for ever. */
+	assert_int_equal(certificates_at(s, chain, CERTS_NOW + 3600), TLS_FAILURE_EXPIRED);
+	assert_int_equal(certificates_at(s, chain, CERTS_NOW - 2000), TLS_FAILURE_NOT_YET_VALID);
+	/* Nor in another generation unseen, nor with one certificate less. */
+	assert_null(proven_find(store->proven, digest));
+	CRYPTO_BUFFER_free(sk_CRYPTO_BUFFER_pop(chain));
+	assert_int_equal(certificates_at(s, chain, CERTS_NOW), TLS_FAILURE_CHAIN);
+	sk_CRYPTO_BUFFER_pop_free(chain, CRYPTO_BUFFER_free);
+	tls_store_unref(s);
+}
+
+static void test_proven_is_bounded(void **state)
+{
+	struct proven *p = proven_new();
+	struct proven_chain chain = {.valid_until_s = 1};
+	uint32_t found = 0;
+	for (uint32_t i = 0; i < 5000; i++) {
+		memcpy(chain.digest, &i, sizeof(i));
+		for (int twice = 0; twice < 2; twice++)
+			proven_add(p, &chain);
+	}
+	for (uint32_t i = 0; i < 5000; i++) {
+		memcpy(chain.digest, &i, sizeof(i));
+		found += proven_find(p, chain.digest) != NULL;
+	}
+	assert_int_equal(found, 1024);
+	proven_free(p);
+}
+
 /* Every byte of a good leaf wrong in turn: never accepted (the signature covers it), no crash. */
 static void test_damaged(void **state)
 {
@@ -480,6 +543,8 @@ int main(void)
 		cmocka_unit_test(test_anchor_constraints),
 		cmocka_unit_test(test_anchor_not_self_signed),
 		cmocka_unit_test(test_validity),
+		cmocka_unit_test(test_proven_chain),
+		cmocka_unit_test(test_proven_is_bounded),
 		cmocka_unit_test(test_damaged),
 	};
 	pair_mesh_init(&mesh);

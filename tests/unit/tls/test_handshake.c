@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pair.h"
 
+#include "tls/store.h"
 #include <openssl/ssl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -174,6 +175,19 @@ static void test_alpn(void **state)
 		}
 		pair_stop(&pair);
 	}
+}
+
+/* A server that passes over the offer: bytes of an unknown protocol would follow. */
+static void test_server_without_alpn(void **state)
+{
+	struct tls_store *silent = pair_mesh_store(&mesh, 2);
+	struct tls_client_want want = pair_want();
+	SSL_CTX_set_alpn_select_cb(silent->server, NULL, NULL);
+	pair_start(&pair, store, silent, NULL, &want);
+	assert_false(pair_handshake(&pair));
+	assert_int_equal(handshake_failure(PAIR_CLIENT), TLS_FAILURE_ALPN);
+	pair_stop(&pair);
+	tls_store_unref(silent);
 }
 
 static void test_no_server_name(void **state)
@@ -416,6 +430,7 @@ int main(void)
 		HANDSHAKE_TEST(test_server_has_no_such_identity),
 		HANDSHAKE_TEST(test_client_has_no_such_identity),
 		HANDSHAKE_TEST(test_alpn),
+		HANDSHAKE_TEST(test_server_without_alpn),
 		HANDSHAKE_TEST(test_no_server_name),
 		HANDSHAKE_TEST(test_wrong_server),
 		HANDSHAKE_TEST(test_one_of_several_servers),

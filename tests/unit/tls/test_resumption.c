@@ -191,6 +191,38 @@ static void test_client_drops_expired_session(void **state)
 	assert_int_equal(tls_failure(pair.ends[PAIR_CLIENT].tls), TLS_FAILURE_EXPIRED);
 }
 
+/* The same, and the server has a newer certificate by now: the handshake in full succeeds. */
+static void test_renewed_server(void **state)
+{
+	struct tls_client_want want = pair_want();
+	struct tls_store *server = pair_mesh_store(&mesh, 1);
+	struct certs_pair leaf = certs_make(&(struct certs_spec){.issuer = &mesh.middle,
+		.until_s = CERTS_NOW + 60,
+		.names = {{0x86, str_of(pair_ids[PAIR_ORDERS])}}});
+	pair_present(
+		server, PAIR_ORDERS, (X509 *[]){leaf.certificate, mesh.middle.certificate, NULL});
+	pair.server_key = leaf.key;
+	assert_false(resumption_run(store, server, &want));
+	resumption_ticket();
+	pair_stop(&pair);
+	pair_present(server, PAIR_ORDERS,
+		(X509 *[]){mesh.leaf[PAIR_ORDERS].certificate, mesh.middle.certificate, NULL});
+	pair.server_key = NULL;
+	pair.wall_s = CERTS_NOW + 60;
+	assert_false(resumption_run(store, server, &want));
+	tls_store_unref(server);
+	certs_done(&leaf);
+}
+
+static void test_key_has_generation(void **state)
+{
+	struct tls_client_want want = pair_want();
+	struct tls_store *next = pair_mesh_store(&mesh, 2);
+	struct sessions_key one = sessions_key_of(store, &want), two = sessions_key_of(next, &want);
+	assert_memory_not_equal(one.bytes, two.bytes, sizeof(one.bytes));
+	tls_store_unref(next);
+}
+
 /* The client's certificate ends before the server's: its ticket is worth nothing after that, and
  * what decides is the certificate that it presents then. */
 static void test_server_ignores_ticket_of_expired_client(void **state)
@@ -310,6 +342,8 @@ int main(void)
 		RESUMPTION_TEST(test_ticket_of_another_identity),
 		RESUMPTION_TEST(test_scope_of_another_identity),
 		RESUMPTION_TEST(test_client_drops_expired_session),
+		RESUMPTION_TEST(test_renewed_server),
+		RESUMPTION_TEST(test_key_has_generation),
 		RESUMPTION_TEST(test_server_ignores_ticket_of_expired_client),
 		RESUMPTION_TEST(test_cache_is_bounded),
 		RESUMPTION_TEST(test_cache_shares),

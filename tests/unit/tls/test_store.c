@@ -85,6 +85,20 @@ static void test_view(void **state)
 	tls_store_unref(s);
 }
 
+/* What one identity's ticket key seals, another's does not open. */
+static void store_keys_differ(const struct tls_identity *a, const struct tls_identity *b)
+{
+	static const uint8_t nonce[12], text[16];
+	uint8_t sealed[64], opened[64];
+	size_t len, opened_len;
+	assert_true(EVP_AEAD_CTX_seal(a->ticket_key, sealed, &len, sizeof(sealed), nonce,
+		sizeof(nonce), text, sizeof(text), NULL, 0));
+	assert_true(EVP_AEAD_CTX_open(a->ticket_key, opened, &opened_len, sizeof(opened), nonce,
+		sizeof(nonce), sealed, len, NULL, 0));
+	assert_false(EVP_AEAD_CTX_open(b->ticket_key, opened, &opened_len, sizeof(opened), nonce,
+		sizeof(nonce), sealed, len, NULL, 0));
+}
+
 static void test_apart(void **state)
 {
 	struct tls_store *one = pair_mesh_store(&mesh, 1), *two = pair_mesh_store(&mesh, 2);
@@ -92,8 +106,10 @@ static void test_apart(void **state)
 		store_identity(one, STR("service/orders")),
 		store_identity(two, STR("service/web"))};
 	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
-		for (size_t k = 0; k < i; k++)
+		for (size_t k = 0; k < i; k++) {
 			assert_memory_not_equal(all[i]->scope, all[k]->scope, 32);
+			store_keys_differ(all[i], all[k]);
+		}
 	}
 	tls_store_unref(one);
 	tls_store_unref(two);

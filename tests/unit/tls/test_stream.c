@@ -208,8 +208,8 @@ static void test_close_notify(void **state)
 	assert_int_equal(tls_close_notify(c->tls), TLS_DONE);
 	assert_int_equal(buf_len(&c->wire), len); /* once */
 	pair_carry(&pair, PAIR_CLIENT);
-	assert_int_equal(tls_read(s->tls, &s->plain), TLS_DONE);
 	assert_int_equal(tls_read(s->tls, &s->plain), TLS_CLOSED);
+	assert_int_equal(buf_len(&s->plain), 3);
 	assert_int_equal(tls_read(s->tls, &s->plain), TLS_CLOSED);
 	assert_int_equal(tls_failure(s->tls), TLS_FAILURE_NONE);
 	/* Half closed: the other direction goes on. */
@@ -238,8 +238,8 @@ static void test_truncated(void **state)
 	assert_int_equal(tls_write(c->tls, (const uint8_t *)"cut", 3, &used), TLS_DONE);
 	pair_carry(&pair, PAIR_CLIENT);
 	tls_input_eof(s->tls);
-	assert_int_equal(tls_read(s->tls, &s->plain), TLS_DONE);
 	assert_int_equal(tls_read(s->tls, &s->plain), TLS_FAILED);
+	assert_int_equal(buf_len(&s->plain), 3);
 	assert_int_equal(tls_failure(s->tls), TLS_FAILURE_CLOSED);
 	assert_int_equal(tls_write(s->tls, (const uint8_t *)"x", 1, &used), TLS_FAILED);
 	assert_int_equal(tls_close_notify(s->tls), TLS_FAILED);
@@ -277,6 +277,14 @@ static void test_rekeys(void **state)
 		pair.ends[end].tls->records_left = 3;
 	stream_exchange(300000, 16384);
 	assert_true(pair.ends[0].tls->records_left > 1000);
+	/* The KeyUpdate goes before the record that the old key may not seal any more. */
+	size_t used;
+	pair.ends[PAIR_CLIENT].tls->records_left = 0;
+	assert_int_equal(
+		tls_write(pair.ends[PAIR_CLIENT].tls, (const uint8_t *)"x", 1, &used), TLS_DONE);
+	assert_int_equal(buf_len(&pair.ends[PAIR_CLIENT].wire), 5 + 22 + 1 + 22);
+	assert_int_equal(pair_drain(&pair, PAIR_SERVER), TLS_MORE);
+	assert_int_equal(buf_len(&pair.ends[PAIR_SERVER].plain), 1);
 }
 
 /* The peer asks for a new key of ours as well; the answer goes out with our next write. */
