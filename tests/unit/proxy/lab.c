@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-#define LAB_TURNS_MAX	     200000
+#define LAB_TURNS_MAX	     20000
 #define LAB_MARK_SHIFT	     16
 #define LAB_UID_FIRST	     1000
 #define LAB_SERIES_MAX	     512

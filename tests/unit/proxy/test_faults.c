@@ -14,6 +14,21 @@
 #define CHAOS_SEEDS 60
 
 static struct lab lab;
+/* Which run it was, printed when a test fails. */
+static char label[128];
+
+static int label_setup(void **state)
+{
+	label[0] = '\0';
+	return 0;
+}
+
+static int label_teardown(void **state)
+{
+	if (label[0])
+		print_message("it was: %s\n", label);
+	return 0;
+}
 
 static const struct scenario {
 	const char *name;
@@ -175,6 +190,7 @@ static void run(const struct scenario *s, enum fake_kind kind, uint32_t nth, enu
 	/* the listeners' and signers' first operations are armed already: they are meant, too */
 	fake_fault(kind, nth, fault);
 	converse(s, callers);
+	assert_int_equal(fake_faults_left(), 0);
 	check(s, callers, fault_harmless(kind, fault));
 	finish(callers);
 }
@@ -197,13 +213,14 @@ static void test_every_fault(void **state)
 		for (int kind = 0; kind < FAKE_KIND_COUNT; kind++) {
 			for (uint32_t nth = 1; nth <= counts[kind]; nth++) {
 				for (int fault = 1; fault < FAKE_FAULT_COUNT; fault++) {
-					print_message("%s: kind %d nth %u fault %d\n", s->name,
-						kind, nth, fault);
+					snprintf(label, sizeof(label), "%s: kind %d nth %u fault %d",
+						s->name, kind, nth, fault);
 					run(s, (enum fake_kind)kind, nth, (enum fake_fault)fault);
 				}
 			}
 		}
 	}
+	label[0] = '\0';
 }
 
 static void test_chaos(void **state)
@@ -212,7 +229,7 @@ static void test_chaos(void **state)
 		const struct scenario *s = &scenarios[i];
 		for (uint64_t seed = 1; seed <= CHAOS_SEEDS; seed++) {
 			struct caller callers[CALLER_COUNT];
-			print_message("%s: seed %u\n", s->name, (unsigned)seed);
+			snprintf(label, sizeof(label), "%s: seed %u", s->name, (unsigned)seed);
 			lab_start(&lab, &(struct lab_options){.machine_count = s->machine_count,
 						.serving = s->serving,
 						.chaos = seed,
@@ -222,13 +239,14 @@ static void test_chaos(void **state)
 			finish(callers);
 		}
 	}
+	label[0] = '\0';
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_every_fault),
-		cmocka_unit_test(test_chaos),
+		cmocka_unit_test_setup_teardown(test_every_fault, label_setup, label_teardown),
+		cmocka_unit_test_setup_teardown(test_chaos, label_setup, label_teardown),
 	};
 	return cmocka_run_group_tests(tests, lab_group_setup, lab_group_teardown);
 }
