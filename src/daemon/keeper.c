@@ -391,7 +391,7 @@ static int keeper_init(struct keeper *k, struct err *err)
 	if (r < 0)
 		return r;
 	const struct conf *conf = k->current->conf;
-	r = keeper_user_find(conf->user, &k->user, err);
+	r = keeper_user_find(conf, &k->user, err);
 	if (r == 0)
 		r = keeper_init_signers(k, err);
 	if (r < 0)

@@ -160,7 +160,8 @@ void keeper_listen_done(struct keeper *k);
 
 /* --- keeper_spawn.c --- */
 
-int keeper_user_find(struct str name, struct keeper_user *ret_user, struct err *err) MUST_CHECK;
+int keeper_user_find(
+	const struct conf *conf, struct keeper_user *ret_user, struct err *err) MUST_CHECK;
 /* Open files, core dumps: limits of this process and its children. */
 void keeper_limits(uint64_t files_wanted);
 /* Starts the proxy process; its end of the channel is closed here in any case. */

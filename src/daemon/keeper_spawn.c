@@ -20,29 +20,26 @@
 
 #define KEEPER_FILES_MAX (1u << 20)
 
-int keeper_user_find(struct str name, struct keeper_user *ret_user, struct err *err)
+int keeper_user_find(const struct conf *conf, struct keeper_user *ret_user, struct err *err)
 {
-	char text[4096];
+	char text[16384];
 	struct passwd entry, *found = NULL;
-	ASSERT(name.at[name.len] == '\0');
-	int r = getpwnam_r(name.at, &entry, text, sizeof(text), &found);
-	if (r != 0)
-		return err_set(err, r, "user \"%s\": %s", name.at, strerror(r));
-	if (!found)
-		return err_set(err, ENOENT,
-			"user \"%s\" does not exist; make it, or name another one in node.user",
-			name.at);
-	bool is_self = found->pw_uid == geteuid();
-	if (found->pw_uid == 0)
+	bool is_self = conf->uid == geteuid();
+	if (conf->uid == 0)
 		return err_set(err, EPERM,
-			"node.user is \"%s\"; the proxy process must not run as root", name.at);
+			"node.user is \"" STR_FMT "\"; the proxy process must not run as root",
+			STR_ARG(conf->user));
 	if (geteuid() != 0 && !is_self)
 		return err_set(err, EPERM,
-			"must be started as root, to run the proxy process as \"%s\"; without "
-			"root, name "
-			"your own user in node.user",
-			name.at);
-	*ret_user = (struct keeper_user){found->pw_uid, found->pw_gid, is_self};
+			"must be started as root, to run the proxy process as \"" STR_FMT
+			"\"; without root, name your own user in node.user",
+			STR_ARG(conf->user));
+	int r = getpwuid_r(conf->uid, &entry, text, sizeof(text), &found);
+	if (r != 0)
+		return err_set(
+			err, r, "user \"" STR_FMT "\": %s", STR_ARG(conf->user), strerror(r));
+	/* A bare number that nobody has needs no entry: its group is the same number. */
+	*ret_user = (struct keeper_user){conf->uid, found ? found->pw_gid : conf->uid, is_self};
 	return 0;
 }
 

@@ -59,6 +59,7 @@ static const struct sandbox_rule sandbox_rules[] = {
 	{SYS_lseek, SANDBOX_ALLOW},
 	{SYS_pread64, SANDBOX_ALLOW},
 	{SYS_fcntl, SANDBOX_ALLOW},
+	{SYS_dup3, SANDBOX_ALLOW}, /* an access log that was rotated */
 	{SYS_eventfd2, SANDBOX_ALLOW},
 	{SYS_ppoll, SANDBOX_ALLOW},
 	/* Threads that exist, signals, time, randomness. */

@@ -147,7 +147,7 @@ static void conn_take_watch(struct conn *c)
 {
 	if (c->recv.result > 0 && c->recv.result & POLLERR)
 		conn_fail(c, CONN_FAILURE_RESET, ECONNRESET);
-	c->watched = true;
+	c->watched = !c->recv.armed;
 }
 
 static void conn_take_recv(struct conn *c)
