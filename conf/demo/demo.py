@@ -211,7 +211,7 @@ def look_around(mesh):
     say(f"  ip netns exec {b.machine.namespace} {mesh.binary} redirect show -c {b.config}")
     say(f"  {enter} setpriv --reuid {WEB.uid} --regid {WEB.uid} --clear-groups curl -i http://{host}:{port}/echo")
     say(f"  {enter} setpriv --reuid {BATCH.uid} --regid {BATCH.uid} --clear-groups curl -i http://{host}:{port}/echo")
-    say(f"  curl -s --unix-socket {b.admin_socket} http://x/metrics | grep istio_requests_total")
+    say(f"  curl -s --unix-socket {b.admin_socket} http://localhost/metrics | grep istio_requests_total")
     say(f"  tail -f {b.access_path}")
     say(f"  cat {a.config} {mesh.mesh_file}")
 

@@ -10,13 +10,15 @@ makes two machines on which the plain servers and clients of these uids are in o
 """
 import http.client
 import json
+import pwd
 import signal
 import socket
 from dataclasses import dataclass, field
 
 from machines import ROOT, Lab, LabError, Process, process_children, process_status, run, wait_for
 
-PROXY_UID = 12000
+PROXY_USER = "nobody"  # a user that every computer has; an installation makes one of its own
+PROXY_UID = pwd.getpwnam(PROXY_USER).pw_uid
 
 
 @dataclass
@@ -34,6 +36,8 @@ class Service:
 
 def config_text(value, depth=0):
     """A Python value as libconfig text: dict = group, list of dicts = list, other list = array."""
+    if value == []:
+        return "( )"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -103,7 +107,7 @@ class Node:
             workloads.append(dict(row, **s.limits))
         groups = {
             "node": {"name": self.name, "address": [self.machine.v4, self.machine.v6],
-                     "user": str(PROXY_UID), "workers": 1, "admin_socket": str(self.admin_socket),
+                     "user": PROXY_USER, "workers": 1, "admin_socket": str(self.admin_socket),
                      "run_dir": str(self.run_dir), "access_log": str(self.access_path)},
             "mesh": {"trust_domain": self.mesh.trust_domain,
                      "default_policy": self.mesh.default_policy,
@@ -139,7 +143,7 @@ class Node:
         self.ringmain("redirect", "up")
 
     def redirect_down(self):
-        self.ringmain("redirect", "down")
+        self.ringmain("redirect", "down", "--now")
 
     def start(self, wait=True):
         self.process = Process(self.machine, "ringmain", [self.mesh.binary, "run", "-c", self.config],

@@ -39,7 +39,7 @@ struct http_header {
  * in the response to HEAD and in 304, where it frames nothing. */
 struct http_head {
 	struct str method; /* request */
-	struct str path; /* request: origin form ("/a?b"), or "*" for OPTIONS, empty for CONNECT */
+	struct str path;   /* request: origin form ("/a?b"), "*" for OPTIONS, empty for CONNECT */
 	struct str authority; /* request: host[:port], lower case, from the target or Host; empty
 			       * only in HTTP/1.0 */
 	struct str upgrade;   /* "websocket" when asked for, or switched to with 101; else empty: no
@@ -105,13 +105,13 @@ enum http_event_kind {
 	HTTP_EVENT_BAD,	     /* the connection can't be read any further; `bad` says why */
 };
 
+/* `head` is the codec's; the caller may change it. It is valid until both halves of its stream have
+ * ended, that of an INTERIM event until the next head. `body` points into the input. */
 struct http_event {
 	enum http_event_kind kind;
 	enum http_bad bad;
 	uint32_t stream;
-	struct http_head
-		*head; /* the codec's; may be changed by the caller. Valid until both halves
-			* of the stream have ended; an interim head until the next head */
+	struct http_head *head;
 	struct str body;
 };
 
@@ -171,7 +171,7 @@ bool http_write_head(
  * body is offered (the response to HEAD) is taken and dropped; what exceeds the declared length is
  * not taken. */
 size_t http_write_body(struct http *h, uint32_t stream, struct str body, struct buf *out);
-/* How many body bytes http_write_body() would take now. */
+/* How many body bytes http_write_body() would take now; SIZE_MAX where they are dropped. */
 size_t http_body_space(const struct http *h, uint32_t stream, struct buf *out);
 /* Ends the message; `trailers` may be NULL, and are dropped where they can't be sent. Ended before
  * its declared length, a message leaves the connection not reusable: close it, so that the peer

@@ -72,6 +72,7 @@ struct conn {
 	bool eof;     /* the peer has finished sending, and everything before it is in the input */
 	bool starved; /* no receive block was free: not armed again in this step */
 	bool in_full; /* TLS: `in` filled up, there may be more behind it */
+	bool watched; /* after the end of stream: the watch for a reset is over */
 	bool transport_eof; /* the socket has; TLS may still hold bytes */
 	bool deaf;   /* a send found the peer gone: what is written is dropped, input still read */
 	bool finish; /* the owner will write no more: FIN when all is sent */
@@ -108,6 +109,9 @@ void conn_consume(struct conn *c, size_t len);
  * when the buffer is full: it will never get more. */
 bool conn_gather(struct conn *c) MUST_CHECK;
 
+/* The owner could not write a byte into conn->out: if nothing is on its way whose end would make
+ * room, the buffer limit is reached and the conn has failed. */
+void conn_no_room(struct conn *c);
 /* Nothing written is still on its way to the kernel. */
 bool conn_drained(const struct conn *c);
 /* After the handshake name or signature was given to conn->tls: the next conn_step() goes on. */

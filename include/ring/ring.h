@@ -89,6 +89,9 @@ void ring_accept(struct ring *r, struct op *op, int fd);
 /* Ends once, when there is something to read or the far end is gone; the result is a poll(2) mask
  * or -errno. For control channels only. */
 void ring_poll(struct ring *r, struct op *op, int fd);
+/* For a connection on which nothing is to be received any more: tells when it is reset (POLLERR in
+ * the result, a poll(2) mask). Stays armed and may tell other things; to be cancelled. */
+void ring_watch(struct ring *r, struct op *op, int fd);
 /* Receives into a provided block: has_block is set exactly when result > 0. Result 0 is end of
  * stream; -ENOBUFS: see ring_starve(). A cancelled op may say -ENOBUFS instead of -ECANCELED. */
 void ring_recv(struct ring *r, struct op *op, int fd);

@@ -41,6 +41,7 @@ bool metric_label_add(char *labels, size_t size, const char *name, struct str va
 struct process_watch {
 	int statm_fd;	   /* -1: not to be had */
 	void *descriptors; /* DIR of /proc/self/fd, or NULL */
+	uint64_t descriptor_count_max;
 	uint64_t start_wall_ns;
 };
 /* Opens what is needed in /proc, so that later, behind a seccomp filter, nothing has to be opened.

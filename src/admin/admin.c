@@ -31,7 +31,7 @@ int admin_new(struct loop *loop, struct proxy *proxy, struct admin **ret_admin, 
 	a->proxy = proxy;
 	list_init(&a->listeners);
 	list_init(&a->conns);
-	buf_pool_init(&a->pool, ADMIN_OUT_BYTES, ADMIN_CONN_MAX);
+	buf_pool_init(&a->pool, ADMIN_OUT_BYTES, 2 * ADMIN_CONN_MAX);
 	process_watch_init(&a->process, proxy->start_wall_ns);
 	*ret_admin = a;
 	return 0;
@@ -59,7 +59,7 @@ int admin_listen(struct admin *a, int fd, bool is_unix, struct err *err)
 static void admin_listener_take(struct admin_listener *l, int fd)
 {
 	struct admin *a = l->admin;
-	if (a->closing || a->conn_count >= ADMIN_CONN_MAX) {
+	if (a->closing || a->conn_counts[l->is_unix] >= ADMIN_CONN_MAX) {
 		socket_close(fd);
 		return;
 	}
@@ -128,8 +128,7 @@ void admin_reap(struct task *t)
 void admin_close(struct admin *a)
 {
 	a->closing = true;
-	LIST_EACH(&a->listeners, node)
-	{
+	LIST_EACH (&a->listeners, node) {
 		struct admin_listener *l = CONTAINER_OF(node, struct admin_listener, node);
 		ring_cancel(&a->loop->ring, &l->accept);
 		loop_ready(a->loop, &l->task);
@@ -139,7 +138,7 @@ void admin_close(struct admin *a)
 
 bool admin_idle(const struct admin *a)
 {
-	return a->listener_count == 0 && a->conn_count == 0;
+	return a->listener_count == 0 && a->conn_counts[0] + a->conn_counts[1] == 0;
 }
 
 void admin_free(struct admin *a)

@@ -55,7 +55,10 @@ struct admin_conn {
 	/* the request */
 	uint8_t in[4096];
 	size_t in_start, in_end;
+	bool has_events; /* the codec has not said MORE yet: events may come without further bytes
+			  */
 	uint32_t stream;
+	bool begun;	  /* bytes of it have come, and its time runs */
 	bool has_request; /* its head has come */
 	bool is_head;
 	size_t body_bytes;
@@ -121,8 +124,9 @@ struct admin_conn *admin_conn_new(struct admin *a, int fd, bool is_unix)
 	c->fd = fd;
 	c->is_unix = is_unix;
 	c->http = http;
+	c->begun = true; /* who connects has something to say */
 	list_add_last(&a->conns, &c->node);
-	a->conn_count++;
+	a->conn_counts[is_unix]++;
 	admin_conn_timer(c, ADMIN_REQUEST_TIMEOUT_NS);
 	return c;
 }
@@ -141,8 +145,8 @@ void admin_conn_close(struct admin_conn *c)
 
 void admin_conn_close_all(struct admin *a)
 {
-	LIST_EACH(&a->conns, node)
-	admin_conn_close(CONTAINER_OF(node, struct admin_conn, node));
+	LIST_EACH (&a->conns, node)
+		admin_conn_close(CONTAINER_OF(node, struct admin_conn, node));
 }
 
 static void admin_conn_join(struct admin_conn *c)
@@ -154,7 +158,7 @@ static void admin_conn_join(struct admin_conn *c)
 void admin_conn_free(struct admin_conn *c)
 {
 	list_remove(&c->node);
-	c->admin->conn_count--;
+	c->admin->conn_counts[c->is_unix]--;
 	http_free(c->http);
 	buf_clear(&c->out);
 	page_response_done(&c->response);
@@ -274,7 +278,7 @@ static bool admin_conn_feed(struct admin_conn *c)
 	size_t used = http_feed(c->http, c->in + c->in_start, c->in_end - c->in_start, &event);
 	c->in_start += used;
 	if (event.kind == HTTP_EVENT_MORE) {
-		c->in_start = c->in_end = 0;
+		c->has_events = false;
 		return false;
 	}
 	admin_conn_take(c, &event);
@@ -294,15 +298,16 @@ static bool admin_conn_read(struct admin_conn *c)
 			admin_conn_close(c);
 			return true;
 		}
-		if (!c->has_request && http_reusable(c->http))
+		if (!c->begun)
 			admin_conn_timer(c, ADMIN_REQUEST_TIMEOUT_NS);
+		c->begun = true;
 		c->in_start = 0;
 		c->in_end = (size_t)c->recv.result;
+		c->has_events = true;
 	}
 	if (c->recv.armed)
 		return false;
-	/* the end of a request may need no further byte */
-	if ((c->has_request || c->in_start < c->in_end) && admin_conn_feed(c))
+	if (c->has_events && admin_conn_feed(c))
 		return true;
 	ring_read(&c->admin->loop->ring, &c->recv, c->fd, c->in, sizeof(c->in));
 	return false;
@@ -372,6 +377,7 @@ static void admin_conn_answered(struct admin_conn *c)
 		admin_conn_close(c);
 		return;
 	}
+	c->begun = false;
 	admin_conn_timer(c, ADMIN_IDLE_TIMEOUT_NS);
 	admin_conn_move(c, ADMIN_STATE_READ);
 }

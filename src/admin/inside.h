@@ -13,10 +13,10 @@ enum admin_task_kind {
 	ADMIN_TASK_CONN,
 };
 
-/* Outside the proxy's own limits, so that status and metrics work when those are reached. */
-#define ADMIN_CONN_MAX	   32
-#define ADMIN_LISTENER_MAX 4
-#define ADMIN_OUT_BYTES	   16384
+/* Outside the proxy's own limits, so that status and metrics work when those are reached. For unix
+ * and for TCP apart: any account may use up the latter. */
+#define ADMIN_CONN_MAX	32
+#define ADMIN_OUT_BYTES 65536
 
 struct admin_conn;
 
@@ -25,9 +25,9 @@ struct admin {
 	struct proxy *proxy;
 	struct process_watch process;
 	struct buf_pool pool;
-	struct list listeners; /* of struct admin_listener */
-	struct list conns;     /* of struct admin_conn */
-	uint32_t conn_count;   /* until reaped */
+	struct list listeners;	 /* of struct admin_listener */
+	struct list conns;	 /* of struct admin_conn */
+	uint32_t conn_counts[2]; /* TCP, unix; until reaped */
 	uint32_t listener_count;
 	bool closing;
 };

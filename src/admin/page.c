@@ -24,24 +24,28 @@ enum route {
 
 struct route_row {
 	const char *path;
-	bool changes; /* POST, and over the unix socket only */
+	bool changes;  /* POST, and over the unix socket only */
+	bool anywhere; /* over TCP too, where every account of this machine may read it */
 	const char *help;
 };
 
 static const struct route_row routes[ROUTE_COUNT] = {
-	[ROUTE_INDEX] = {"/", false, "this list"},
-	[ROUTE_METRICS] = {"/metrics", false, "Prometheus text, or OpenMetrics when asked for"},
-	[ROUTE_LIVE] = {"/livez", false, "200 while the control thread turns"},
-	[ROUTE_HEALTH] = {"/healthz", false, "the same"},
-	[ROUTE_READY] = {"/readyz", false, "200 when traffic can be carried, 503 with reasons"},
-	[ROUTE_STATUS] = {"/status", false, "what `ringmain status` shows, as JSON"},
-	[ROUTE_CONFIG] = {"/config_dump", false, "services, endpoints and policies in force"},
-	[ROUTE_CERTS] = {"/certs", false, "identities and their validity"},
-	[ROUTE_LISTENERS] = {"/listeners", false, "listening sockets"},
-	[ROUTE_VERSION] = {"/version", false, "the version that runs"},
-	[ROUTE_RELOAD] = {"/reload", true,
+	[ROUTE_INDEX] = {"/", false, true, "this list"},
+	[ROUTE_METRICS] = {"/metrics", false, true,
+		"Prometheus text, or OpenMetrics when asked for"},
+	[ROUTE_LIVE] = {"/livez", false, true, "200 while the control thread turns"},
+	[ROUTE_HEALTH] = {"/healthz", false, true, "the same"},
+	[ROUTE_READY] = {"/readyz", false, true,
+		"200 when traffic can be carried, 503 with reasons"},
+	[ROUTE_STATUS] = {"/status", false, false, "what `ringmain status` shows, as JSON"},
+	[ROUTE_CONFIG] = {"/config_dump", false, false,
+		"services, endpoints and policies in force"},
+	[ROUTE_CERTS] = {"/certs", false, false, "identities and their validity"},
+	[ROUTE_LISTENERS] = {"/listeners", false, false, "listening sockets"},
+	[ROUTE_VERSION] = {"/version", false, true, "the version that runs"},
+	[ROUTE_RELOAD] = {"/reload", true, false,
 		"read the configuration again; answers with the outcome"},
-	[ROUTE_DRAIN] = {"/drain", true, "take nothing new, stop when idle"},
+	[ROUTE_DRAIN] = {"/drain", true, false, "take nothing new, stop when idle"},
 };
 
 /* --- responses --- */
@@ -161,10 +165,11 @@ static void page_index(struct page_response *response)
 	char text[2048];
 	size_t len = 0;
 	for (size_t i = 0; i < ROUTE_COUNT; i++)
-		len += (size_t)snprintf(text + len, sizeof(text) - len, "%-4s  %-13s %s\n",
-			routes[i].changes ? "POST" : "GET", routes[i].path, routes[i].help);
-	page_text(response, 200, "ringmain %s\n\n%s\nPOST is taken on the unix socket only.\n",
-		RINGMAIN_VERSION, text);
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%-4s  %-13s %c %s\n",
+			routes[i].changes ? "POST" : "GET", routes[i].path,
+			routes[i].anywhere ? ' ' : '*', routes[i].help);
+	page_text(response, 200, "ringmain %s\n\n%s\n* on the unix socket only\n", RINGMAIN_VERSION,
+		text);
 }
 
 static void page_ready(const struct page_source *source, struct page_response *response)
@@ -286,8 +291,8 @@ static bool page_admit(
 		response->allow = allow;
 		return false;
 	}
-	if (row->changes && !request->is_unix) {
-		page_text(response, 403, "%s is taken on the unix socket only\n", row->path);
+	if (!row->anywhere && !request->is_unix) {
+		page_text(response, 403, "%s is on the unix socket only\n", row->path);
 		return false;
 	}
 	return true;

@@ -237,6 +237,7 @@ static void page_put_process(const struct page_source *source, struct json *j)
 	page_put_str(j, "version", STR(RINGMAIN_VERSION));
 	page_put_str(j, "node", p->plan ? p->plan->conf->node_name : STR_NONE);
 	page_put_str(j, "trust_domain", p->plan ? p->plan->snapshot->trust_domain : STR_NONE);
+	page_put_str(j, "run_dir", p->plan ? p->plan->conf->run_dir : STR_NONE);
 	page_put_u64(j, "pid", (uint64_t)getpid());
 	page_put_time(j, "start_time", p->start_wall_ns);
 	page_put_u64(j, "uptime_s", up_ns / CLOCK_S);

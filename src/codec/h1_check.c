@@ -244,8 +244,11 @@ static enum http_bad h1_check_request_fields(
 		return HTTP_BAD_EXPECTATION;
 	head->expect_continue = f->expect_continue && h1_check_has_body(head);
 	head->te_trailers = f->te_trailers;
-	if (f->upgrade_listed && method != METHOD_CONNECT && !h1_check_has_body(head))
+	if (f->upgrade_listed && f->upgrade.len > 0 && method != METHOD_CONNECT &&
+		!h1_check_has_body(head)) {
 		head->upgrade = f->upgrade;
+		head->framing = HTTP_FRAMING_NONE; /* a length of 0 says no more than that */
+	}
 	return HTTP_BAD_NONE;
 }
 

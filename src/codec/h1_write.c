@@ -304,10 +304,8 @@ static size_t h1_min(uint64_t a, size_t b)
 	return a < b ? (size_t)a : b;
 }
 
-size_t h1_body_space(const struct http *http, uint32_t stream, struct buf *out)
+static size_t h1_space(const struct h1 *h, struct buf *out)
 {
-	const struct h1 *h = h1_of_const(http);
-	ASSERT(stream == h->stream);
 	size_t space;
 	switch (h->write) {
 	case H1_WRITE_LENGTH:
@@ -328,6 +326,15 @@ size_t h1_body_space(const struct http *http, uint32_t stream, struct buf *out)
 	return 0;
 }
 
+size_t h1_body_space(const struct http *http, uint32_t stream, struct buf *out)
+{
+	const struct h1 *h = h1_of_const(http);
+	ASSERT(stream == h->stream);
+	size_t space = h1_space(h, out);
+	buf_release_if_empty(out);
+	return space;
+}
+
 static void h1_write_chunk(struct str bytes, struct buf *out)
 {
 	struct h1_out o;
@@ -337,13 +344,14 @@ static void h1_write_chunk(struct str bytes, struct buf *out)
 	h1_out_str(&o, bytes);
 	h1_out_str(&o, STR("\r\n"));
 	bool fitted = h1_out_commit(&o);
-	ASSERT(fitted); /* h1_body_space() */
+	ASSERT(fitted); /* h1_space() */
 }
 
 size_t h1_write_body(struct http *http, uint32_t stream, struct str body, struct buf *out)
 {
 	struct h1 *h = h1_of(http);
-	struct str part = {body.at, h1_min(body.len, h1_body_space(http, stream, out))};
+	ASSERT(stream == h->stream);
+	struct str part = {body.at, h1_min(body.len, h1_space(h, out))};
 	if (part.len == 0 || h->write == H1_WRITE_EMPTY) {
 		buf_release_if_empty(out);
 		return part.len;

@@ -5,6 +5,7 @@
 
 #include "net/socket.h"
 #include <errno.h>
+#include <poll.h>
 
 #define CONN_MAGIC 0xc0221e57u
 
@@ -142,10 +143,19 @@ static void conn_put_block(struct conn *c)
 	c->block_len = 0;
 }
 
+static void conn_take_watch(struct conn *c)
+{
+	if (c->recv.result > 0 && c->recv.result & POLLERR)
+		conn_fail(c, CONN_FAILURE_RESET, ECONNRESET);
+	c->watched = !c->recv.armed;
+}
+
 static void conn_take_recv(struct conn *c)
 {
 	c->recv.fresh = false;
-	if (c->recv.result > 0) {
+	if (c->transport_eof) {
+		conn_take_watch(c);
+	} else if (c->recv.result > 0) {
 		conn_take_block(c);
 	} else if (c->recv.result == 0) {
 		c->transport_eof = true;
@@ -163,13 +173,21 @@ static void conn_take_recv(struct conn *c)
 
 /* --- TLS --- */
 
+void conn_no_room(struct conn *c)
+{
+	if (!c->send.armed && conn_drained(c))
+		conn_fail(c, CONN_FAILURE_MEMORY, ENOMEM);
+}
+
 static void conn_handshake(struct conn *c)
 {
 	if (c->need != CONN_NEED_NOTHING)
 		return;
 	switch (tls_handshake(c->tls, (int64_t)(c->loop->wall_ns / CLOCK_S))) {
 	case TLS_MORE:
+		return;
 	case TLS_FULL:
+		conn_no_room(c);
 		return;
 	case TLS_NAME:
 		c->need = CONN_NEED_NAME;
@@ -197,10 +215,17 @@ static void conn_open_records(struct conn *c)
 		c->eof = true;
 		return;
 	case TLS_FAILED:
-		conn_fail(c, CONN_FAILURE_TRUNCATED, 0);
+		/* A client learns only now that the server refused its certificate. */
+		conn_fail(c,
+			tls_failure(c->tls) == TLS_FAILURE_ALERT ? CONN_FAILURE_HANDSHAKE
+								 : CONN_FAILURE_TRUNCATED,
+			0);
+		return;
+	case TLS_FULL:
+		if (buf_len(&c->in) == 0)
+			conn_fail(c, CONN_FAILURE_MEMORY, ENOMEM);
 		return;
 	case TLS_MORE:
-	case TLS_FULL:
 	case TLS_DONE:
 	case TLS_NAME:
 	case TLS_SIGN:
@@ -302,6 +327,8 @@ static void conn_seal(struct conn *c)
 			conn_fail(c, CONN_FAILURE_RESET, EPIPE);
 			return;
 		}
+		if (result == TLS_FULL && buf_len(&c->wire) == 0 && buf_len(&c->sending) == 0)
+			conn_fail(c, CONN_FAILURE_MEMORY, ENOMEM);
 		if (result != TLS_DONE || used == 0)
 			return;
 	}
@@ -331,10 +358,12 @@ static void conn_arm_send(struct conn *c)
 
 static void conn_arm_recv(struct conn *c)
 {
-	if (c->recv.armed || c->recv.fresh || c->block_held || c->paused || c->starved ||
-		c->transport_eof || c->failure != CONN_FAILURE_NONE)
+	if (c->recv.armed || c->recv.fresh || c->failure != CONN_FAILURE_NONE)
 		return;
-	ring_recv(&c->loop->ring, &c->recv, c->fd);
+	if (!c->transport_eof && !c->block_held && !c->paused && !c->starved)
+		ring_recv(&c->loop->ring, &c->recv, c->fd);
+	else if (c->transport_eof && !c->watched && !c->finished)
+		ring_watch(&c->loop->ring, &c->recv, c->fd);
 }
 
 bool conn_drained(const struct conn *c)

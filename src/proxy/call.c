@@ -81,7 +81,7 @@ static enum reason call_secure(struct worker *w, const struct call *c, bool http
 	};
 	struct tls *tls = tls_client_new(plan->tls, w->tls_sessions, &want, &line->conn.wire);
 	if (!tls)
-		return REASON_NO_IDENTITY;
+		return REASON_OVERLOAD;
 	conn_secure(&line->conn, tls);
 	return REASON_NONE;
 }

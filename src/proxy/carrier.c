@@ -197,11 +197,8 @@ static void carrier_pump(struct carrier *c)
 		}
 		if (x && exchange_reading(x, c->side)) {
 			size_t room = exchange_room(x, c->side);
-			if (room == 0) {
-				c->blocked = true;
-				return; /* waits for: room on the other side */
-			}
-			limit = len < room ? len : room;
+			limit = len < room ? len : room; /* 0 still brings a message's end */
+			c->blocked = room == 0;
 		}
 		struct http_event event;
 		size_t used = http_feed(c->http, bytes, limit, &event);
@@ -210,14 +207,14 @@ static void carrier_pump(struct carrier *c)
 			conn_consume(&c->line->conn, used);
 		if (event.kind == HTTP_EVENT_WAIT || event.kind == HTTP_EVENT_BAD)
 			return; /* waits for: the response before this request */
-		if (event.kind == HTTP_EVENT_MORE) {
-			if (used > 0 && c->side == DOWN && !c->head_since_ns && !x)
-				c->head_since_ns = c->being.worker->loop.now_ns;
-			if (used == 0 && limit == len)
-				return; /* waits for: more bytes */
-			if (used == 0)
-				return;
+		if (event.kind != HTTP_EVENT_MORE) {
+			c->blocked = false;
+			continue;
 		}
+		if (used > 0 && c->side == DOWN && !c->head_since_ns && !x)
+			c->head_since_ns = c->being.worker->loop.now_ns;
+		if (used == 0)
+			return; /* waits for: more bytes, or room on the other side */
 	}
 }
 
@@ -236,7 +233,7 @@ static void carrier_end_of_input(struct carrier *c)
 	struct exchange *x = carrier_first(c);
 	if (!x)
 		carrier_close(c, false);
-	else if (c->side == UP)
+	else if (c->side == UP && !x->input_ended[UP])
 		exchange_lost(x, UP, REASON_UPSTREAM_CLOSED);
 	/* DOWN with a request in progress: a half-close, the response still goes out */
 }
@@ -335,8 +332,11 @@ static void carrier_step_connect(struct carrier *c)
 static void carrier_fail(struct carrier *c)
 {
 	struct exchange *x = carrier_first(c);
+	const struct conn *conn = &c->line->conn;
+	if (x && c->side == UP && conn->failure == CONN_FAILURE_HANDSHAKE)
+		x->details = tls_failure_name(tls_failure(conn->tls));
 	if (x && c->side == UP)
-		exchange_lost(x, UP, REASON_UPSTREAM_CLOSED);
+		exchange_lost(x, UP, call_dial_failure(c->line));
 	else if (x)
 		exchange_lost(x, DOWN, REASON_DOWNSTREAM_CLOSED);
 	carrier_close(c, true);

@@ -116,10 +116,12 @@ static void exchange_fail(struct exchange *x, enum reason reason, uint16_t statu
 	if (x->state == EXCHANGE_ENDED)
 		return;
 	struct carrier *down = x->carrier[DOWN];
-	bool whole = x->input_ended[DOWN];
+	/* After a request that is not what it seems, what follows could mean anything. */
+	bool close = !x->input_ended[DOWN] || reason == REASON_BAD_REQUEST ||
+		     reason == REASON_PATH_INVALID;
 	if (!x->response_started && status != 0 && down->state == CARRIER_OPEN) {
 		x->status = status;
-		if (http_write_error(down->http, x->stream[DOWN], status, text, !whole,
+		if (http_write_error(down->http, x->stream[DOWN], status, text, close,
 			    &down->line->conn.out)) {
 			x->flow[UP] = FLOW_DONE;
 			exchange_ready_carrier(x, DOWN);
@@ -281,7 +283,7 @@ static void exchange_write_response(struct exchange *x)
 		}
 		x->response = NULL;
 		x->response_started = true;
-		x->flow[UP] = FLOW_BODY;
+		x->flow[UP] = x->input_ended[UP] ? FLOW_ENDING : FLOW_BODY;
 		if (framing == HTTP_FRAMING_TUNNEL)
 			exchange_move(x, EXCHANGE_TUNNEL);
 		exchange_ready_carrier(x, UP);

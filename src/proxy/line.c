@@ -69,8 +69,10 @@ bool line_relay(struct line *from, struct line *to, uint64_t *byte_count)
 		return false;
 	while ((len = conn_input(&from->conn, &bytes)) > 0) {
 		size_t used = buf_fill(&to->conn.out, bytes, len);
-		if (used == 0)
+		if (used == 0) {
+			conn_no_room(&to->conn);
 			break;
+		}
 		conn_consume(&from->conn, used);
 		*byte_count += used;
 		moved = true;

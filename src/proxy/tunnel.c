@@ -165,7 +165,9 @@ static void tunnel_shovel(struct tunnel *t)
 	if (down->conn.failure != CONN_FAILURE_NONE)
 		tunnel_close(t, REASON_DOWNSTREAM_CLOSED);
 	else if (up->conn.failure != CONN_FAILURE_NONE)
-		tunnel_close(t, REASON_UPSTREAM_RESET);
+		tunnel_close(t, up->conn.failure == CONN_FAILURE_HANDSHAKE
+					? REASON_UPSTREAM_HANDSHAKE_FAILED
+					: REASON_UPSTREAM_RESET);
 	else if (line_pair_done(down, up))
 		tunnel_close(t, REASON_NONE);
 	else if (tunnel_idle(t))

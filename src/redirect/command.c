@@ -219,11 +219,24 @@ static int command_confirm(const struct command *c, const struct tool *t, const 
 	return COMMAND_PROBLEM;
 }
 
+/* A first installation that failed leaves no notes behind either. */
+static void command_forget(const struct source *s)
+{
+	struct err err;
+	bool restore;
+	int r = standing_lower(s->run_dir, &restore, &err);
+	if (r == 0 && restore)
+		r = standing_restore(&err);
+	if (r < 0)
+		log_warning("redirect", "%s", err.text);
+}
+
 static int command_install(struct source *s, const struct tool *t, struct err *err)
 {
 	int lock = standing_lock(s->run_dir, true, err);
 	if (lock < 0)
 		return lock;
+	bool first = !standing_is_raised(s->run_dir);
 	int r = plan_give_marks(&s->plan, s->marks_path, true, err);
 	if (r == 0)
 		r = standing_raise(s->run_dir, err);
@@ -231,6 +244,8 @@ static int command_install(struct source *s, const struct tool *t, struct err *e
 		r = up_apply(t, &s->plan, true, err);
 	if (r == 0)
 		command_look_at_other(t);
+	else if (first)
+		command_forget(s);
 	close(lock);
 	return r;
 }

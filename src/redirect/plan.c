@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "plan.h"
 
+#include "base/assert.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Never captured, whatever the configuration says: clouds hand out machine credentials at the
+ * first, and neither can be the address of a service on another machine. */
+static const char *const plan_always_excluded[] = {"169.254.169.254/32", "fe80::/10"};
 
 static int plan_compare_uids(const void *a, const void *b)
 {
@@ -76,6 +81,24 @@ static int plan_check_excluded(const struct address_range *range, struct err *er
 	return err_set(err, EINVAL, "an excluded destination is no address range");
 }
 
+/* 10.1.2.3/8 becomes 10.0.0.0/8, as the kernel keeps it. */
+static struct address_range plan_masked(struct address_range range)
+{
+	for (unsigned bit = range.prefix_len; bit < 128; bit++)
+		range.base.ip[bit / 8] &= (uint8_t) ~(0x80u >> bit % 8);
+	return range;
+}
+
+static void plan_exclude(struct plan *p, struct address_range range)
+{
+	range = plan_masked(range);
+	for (uint32_t i = 0; i < p->excluded_count; i++)
+		if (address_same_ip(&p->excluded[i].base, &range.base) &&
+			p->excluded[i].prefix_len == range.prefix_len)
+			return;
+	p->excluded[p->excluded_count++] = range;
+}
+
 /* Sorts, drops doubles, and joins neighbours, so that the text depends on the set alone. */
 static void plan_tidy(struct plan *p)
 {
@@ -100,6 +123,11 @@ static void plan_tidy(struct plan *p)
 static int plan_fill(struct plan *p, const struct conf *c, struct err *err)
 {
 	int r = plan_check_listeners(p, c, err);
+	for (size_t i = 0; i < ARRAY_LEN(plan_always_excluded); i++) {
+		struct address_range range;
+		ASSERT(address_range_parse(str_of(plan_always_excluded[i]), &range));
+		plan_exclude(p, range);
+	}
 	for (uint32_t i = 0; r == 0 && i < c->workload_count; i++) {
 		const struct conf_workload *w = &c->workloads[i];
 		r = plan_check_workload(p, c, w, err);
@@ -109,7 +137,8 @@ static int plan_fill(struct plan *p, const struct conf *c, struct err *err)
 	}
 	for (uint32_t i = 0; r == 0 && i < c->excluded_count; i++) {
 		r = plan_check_excluded(&c->excluded[i], err);
-		p->excluded[p->excluded_count++] = c->excluded[i];
+		if (r == 0)
+			plan_exclude(p, c->excluded[i]);
 	}
 	return r;
 }
@@ -127,7 +156,8 @@ int plan_init(struct plan *p, const struct conf *c, struct err *err)
 			"others; set node.user to a user of its own");
 	p->uids = calloc(c->workload_count + 1, sizeof(*p->uids));
 	p->ports = calloc(c->workload_count + 1, sizeof(*p->ports));
-	p->excluded = calloc(c->excluded_count + 1, sizeof(*p->excluded));
+	p->excluded =
+		calloc(c->excluded_count + ARRAY_LEN(plan_always_excluded), sizeof(*p->excluded));
 	int r = 0;
 	if (!p->uids || !p->ports || !p->excluded)
 		r = err_set(err, ENOMEM, "no memory for the redirect rules");

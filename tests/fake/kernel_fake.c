@@ -116,6 +116,13 @@ static bool fake_try_poll(struct fake_op *o, struct fake_socket *s)
 	return s->unread || s->read_end || s->reset || s->queue_len ? fake_end(o, POLLIN) : false;
 }
 
+static bool fake_try_watch(struct fake_op *o, struct fake_socket *s)
+{
+	if (s->reset)
+		return fake_end(o, POLLERR | POLLHUP);
+	return s->read_end && s->write_end ? fake_end(o, POLLHUP) : false;
+}
+
 static bool fake_try_by_kind(struct fake_op *o, struct fake_socket *s)
 {
 	switch (o->kind) {
@@ -131,6 +138,8 @@ static bool fake_try_by_kind(struct fake_op *o, struct fake_socket *s)
 		return fake_try_connect(o, s);
 	case FAKE_POLL:
 		return fake_try_poll(o, s);
+	case FAKE_WATCH:
+		return fake_try_watch(o, s);
 	case FAKE_KIND_COUNT:
 		break;
 	}
@@ -154,7 +163,8 @@ static bool fake_try(struct fake_op *o)
 		return false;
 	if (o->op->cancelled)
 		return fake_try_cancelled(o, s);
-	if (o->fault == FAKE_FAULT_RESET && o->kind != FAKE_ACCEPT && o->kind != FAKE_POLL) {
+	if (o->fault == FAKE_FAULT_RESET && o->kind != FAKE_ACCEPT && o->kind != FAKE_POLL &&
+		o->kind != FAKE_WATCH) {
 		fake_reset(s);
 		s->reset_told = true;
 		return fake_end(o, -ECONNRESET);

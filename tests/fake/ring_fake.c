@@ -89,8 +89,7 @@ void fake_done(void)
 {
 	if (fake.armed_count)
 		fake_complain("%u operations still armed at the end", fake.armed_count);
-	LIST_EACH(&fake.sockets, node)
-	{
+	LIST_EACH (&fake.sockets, node) {
 		struct fake_socket *s = CONTAINER_OF(node, struct fake_socket, node);
 		if (s->open)
 			fake_complain("socket %d still open at the end", s->fd);
@@ -179,8 +178,7 @@ int ring_enable(struct ring *r, struct err *err)
 
 void ring_done(struct ring *r)
 {
-	LIST_EACH(&fake.armed, node)
-	{
+	LIST_EACH (&fake.armed, node) {
 		if (CONTAINER_OF(node, struct fake_op, node)->ring == r)
 			fake_complain("ring_done() with an operation armed");
 	}
@@ -198,8 +196,7 @@ void ring_done(struct ring *r)
 static enum fake_fault fake_planned(enum fake_kind kind)
 {
 	uint32_t number = ++fake.kind_count[kind];
-	LIST_EACH(&fake.plans, node)
-	{
+	LIST_EACH (&fake.plans, node) {
 		struct fake_plan *p = CONTAINER_OF(node, struct fake_plan, node);
 		if (p->kind != kind || p->number != number)
 			continue;
@@ -238,6 +235,11 @@ void ring_accept(struct ring *r, struct op *op, int fd)
 {
 	ASSERT(op->backlog);
 	fake_arm(r, op, FAKE_ACCEPT, fd);
+}
+
+void ring_watch(struct ring *r, struct op *op, int fd)
+{
+	fake_arm(r, op, FAKE_WATCH, fd);
 }
 
 void ring_poll(struct ring *r, struct op *op, int fd)
@@ -305,8 +307,7 @@ void ring_wait(struct ring *r, uint64_t timeout_ns)
 
 static struct fake_completion *fake_completion_first(const struct ring *r)
 {
-	LIST_EACH(&fake.completions, node)
-	{
+	LIST_EACH (&fake.completions, node) {
 		struct fake_completion *c = CONTAINER_OF(node, struct fake_completion, node);
 		if (c->ring == r)
 			return c;

@@ -59,6 +59,7 @@ enum fake_kind {
 	FAKE_SEND,
 	FAKE_CONNECT,
 	FAKE_POLL,
+	FAKE_WATCH,
 	FAKE_KIND_COUNT
 };
 

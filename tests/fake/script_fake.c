@@ -57,8 +57,7 @@ void fake_run(struct loop *l, fake_step *step, fake_step *reap, uint64_t ns)
 static struct fake_op *fake_op_of(const struct op *op)
 {
 	struct fake_op *found = NULL;
-	LIST_EACH(&fake.armed, node)
-	{
+	LIST_EACH (&fake.armed, node) {
 		struct fake_op *o = CONTAINER_OF(node, struct fake_op, node);
 		if (o->op == op)
 			found = o;
@@ -76,7 +75,8 @@ void fake_complete(struct op *op, int32_t result)
 	if (o->kind == FAKE_CONNECT && result == 0 && s)
 		s->connected = true;
 	/* The others: fake_complete_recv(), fake_accept(). */
-	ASSERT(result <= 0 || o->kind == FAKE_SEND || o->kind == FAKE_POLL);
+	ASSERT(result <= 0 || o->kind == FAKE_SEND || o->kind == FAKE_POLL ||
+		o->kind == FAKE_WATCH);
 	fake_post(o, result, false);
 }
 
@@ -134,15 +134,14 @@ void fake_fault(enum fake_kind kind, uint32_t nth, enum fake_fault fault)
 uint32_t fake_faults_left(void)
 {
 	uint32_t count = 0;
-	LIST_EACH(&fake.plans, node)
-	count++;
+	LIST_EACH (&fake.plans, node)
+		count++;
 	return count;
 }
 
 void fake_release(void)
 {
-	LIST_EACH(&fake.armed, node)
-	{
+	LIST_EACH (&fake.armed, node) {
 		struct fake_op *o = CONTAINER_OF(node, struct fake_op, node);
 		if (o->fault == FAKE_FAULT_LATE)
 			o->fault = FAKE_FAULT_NONE;

@@ -9,8 +9,7 @@
 
 struct fake_socket *fake_find(int fd)
 {
-	LIST_EACH(&fake.sockets, node)
-	{
+	LIST_EACH (&fake.sockets, node) {
 		struct fake_socket *s = CONTAINER_OF(node, struct fake_socket, node);
 		if (s->fd == fd)
 			return s;
@@ -310,8 +309,7 @@ void fake_connect_listener(const struct address *address, int listener)
 static const struct fake_rule *fake_rule_for(const struct address *to)
 {
 	const struct fake_rule *everywhere = NULL;
-	LIST_EACH(&fake.rules, node)
-	{
+	LIST_EACH (&fake.rules, node) {
 		const struct fake_rule *rule = CONTAINER_OF(node, struct fake_rule, node);
 		if (rule->address.family && address_equal(&rule->address, to))
 			return rule;
@@ -367,8 +365,8 @@ bool fake_is_open(int fd)
 uint32_t fake_open_count(void)
 {
 	uint32_t count = 0;
-	LIST_EACH(&fake.sockets, node)
-	count += CONTAINER_OF(node, struct fake_socket, node)->open;
+	LIST_EACH (&fake.sockets, node)
+		count += CONTAINER_OF(node, struct fake_socket, node)->open;
 	return count;
 }
 
@@ -469,13 +467,11 @@ void socket_linger_reset(int fd)
 
 static bool fake_has_armed(int fd)
 {
-	LIST_EACH(&fake.armed, node)
-	{
+	LIST_EACH (&fake.armed, node) {
 		if (CONTAINER_OF(node, struct fake_op, node)->fd == fd)
 			return true;
 	}
-	LIST_EACH(&fake.completions, node)
-	{
+	LIST_EACH (&fake.completions, node) {
 		if (CONTAINER_OF(node, struct fake_completion, node)->fd == fd)
 			return true;
 	}

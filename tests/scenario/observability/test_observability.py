@@ -173,5 +173,5 @@ def test_admin_socket_is_for_root_and_its_group(mesh):
     assert mode == 0o660
     with contextlib.suppress(Exception):
         done = mesh.lab["vm-a"].run(["curl", "-sS", "--unix-socket", mesh["vm-a"].admin_socket,
-                                     "http://x/metrics"], uid=WEB.uid, check=False)
+                                     "http://localhost/metrics"], uid=WEB.uid, check=False)
         assert done.returncode != 0

@@ -65,10 +65,14 @@ static void every_route_and_method(void **state)
 		{"GET", "/livez", false, 200, NULL},
 		{"GET", "/healthz", false, 200, NULL},
 		{"GET", "/readyz?verbose", false, 200, NULL},
-		{"GET", "/status", false, 200, NULL},
+		{"GET", "/status", true, 200, NULL},
+		{"GET", "/status", false, 403, NULL},
 		{"GET", "/config_dump", true, 200, NULL},
-		{"GET", "/certs", false, 200, NULL},
-		{"GET", "/listeners", false, 200, NULL},
+		{"GET", "/config_dump", false, 403, NULL},
+		{"GET", "/certs", true, 200, NULL},
+		{"GET", "/certs", false, 403, NULL},
+		{"GET", "/listeners", true, 200, NULL},
+		{"GET", "/listeners", false, 403, NULL},
 		{"GET", "/version", false, 200, NULL},
 		{"GET", "/nothing", false, 404, NULL},
 		{"GET", "", false, 404, NULL},
@@ -315,8 +319,8 @@ static void readiness(void **state)
 static void index_lists_the_pages(void **state)
 {
 	struct page_response r = ask("GET", "/", false);
-	assert_has(&r, "\nGET   /metrics ");
-	assert_has(&r, "\nPOST  /drain ");
+	assert_has(&r, "\nGET   /metrics        Prom");
+	assert_has(&r, "\nPOST  /drain        * ");
 	page_response_done(&r);
 }
 

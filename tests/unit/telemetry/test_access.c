@@ -243,17 +243,26 @@ static void full_queue_drops_and_never_waits(void **state)
 	close(ends[0]);
 }
 
-static void failed_lines_are_counted(void **state)
+static void assert_lines_fail(int fd)
 {
 	struct err err;
 	struct access_log *log;
-	assert_int_equal(access_log_new(open("/dev/full", O_WRONLY), 1, &log, &err), 0);
+	assert_int_equal(access_log_new(fd, 1, &log, &err), 0);
 	assert_true(access_write(access_log_queue(log, 0), &request));
 	assert_true(access_write(access_log_queue(log, 0), &request));
 	for (int i = 0; i < 200 && access_log_failed_count(log) < 2; i++)
 		usleep(10000);
 	assert_int_equal(access_log_failed_count(log), 2);
 	access_log_free(log);
+}
+
+static void failed_lines_are_counted(void **state)
+{
+	int ends[2];
+	assert_lines_fail(open("/dev/full", O_WRONLY));
+	assert_int_equal(pipe(ends), 0); /* nobody will ever read it: no SIGPIPE either */
+	close(ends[0]);
+	assert_lines_fail(ends[1]);
 }
 
 /* A file that fills up in the middle of a line: the first line after that stands on its own. */
