@@ -99,7 +99,7 @@ def test_during_the_drain_the_guard_still_holds_for_captured_connections(capture
     client, conn = lab.captured(WEB, net["peer"], 80)
     assert talks(client, conn.sock)
     counter = lab.count_payload(SECRET)
-    going = Going(lab, "--drain-timeout", "2s")
+    going = Going(lab, "--drain-timeout", "1s")
     lab.host.run("conntrack", "-F", "-f", "ipv6" if net is V6 else "ipv4", check=False)
     assert broken(client, SECRET)
     assert counter.count() == 0
