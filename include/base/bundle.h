@@ -35,7 +35,8 @@ void bundle_done(struct bundle *b);
 int bundle_add(struct bundle *b, struct str kind, struct str name, struct str text,
 	struct err *err) MUST_CHECK;
 /* Reads a regular file (at most 16 MiB) into the bundle with its path as name. Blocks on disk. */
-int bundle_add_file(struct bundle *b, struct str kind, const char *path, struct err *err) MUST_CHECK;
+int bundle_add_file(
+	struct bundle *b, struct str kind, const char *path, struct err *err) MUST_CHECK;
 /* Next item of a kind after `after` (NULL = first), or NULL. */
 const struct bundle_item *bundle_next(
 	const struct bundle *b, const char *kind, const struct bundle_item *after);

@@ -15,16 +15,19 @@
 struct keyring;
 
 /* Reads the directory; adds `chain`, `key` and `roots` items to the bundle. A key that does not fit
- * its certificate, a second certificate for an identity, a file others can read: an error that
- * names the file, and nothing changes. Key numbers are new with each load (counted up in
+ * its certificate, a second certificate for an identity, a key file others can read: an error that
+ * names the file and the cure, and nothing changes (but out of memory or room in the bundle, it
+ * may hold a part: throw it away). Key numbers are new with each load (counted up in
  * *next_key_number). Blocks on disk. */
 int keyring_load(const char *dir, struct str trust_domain, uint32_t *next_key_number,
 	struct keyring **ret_keyring, struct bundle *b, struct err *err) MUST_CHECK;
 void keyring_free(struct keyring *k);
+uint32_t keyring_key_count(const struct keyring *k);
 
 #define KEYRING_SIGNATURE_MAX 128
 /* Signs for TLS 1.3 only: refuses (-EPERM) whatever is not a CertificateVerify input (RFC 8446
- * 4.4.3), a key number it does not know (-ENOENT), an algorithm that is not the key's. */
+ * 4.4.3), a key number it does not know (-ENOENT), an algorithm that is not the key's (-ENOTSUP).
+ * The bytes are judged before the key is looked for, so the refusal does not depend on the key. */
 int keyring_sign(const struct keyring *k, uint32_t key_number, uint16_t algorithm,
 	const uint8_t *bytes, size_t len, uint8_t ret_signature[KEYRING_SIGNATURE_MAX],
 	size_t *ret_len) MUST_CHECK;

@@ -35,48 +35,52 @@ struct http_header {
 };
 
 /* A request's or response's start line and headers, without hop-by-hop and framing fields: those
- * are taken off when reading (RFC 9110 7.6.1) and written anew when writing. */
+ * are taken off when reading (RFC 9110 7.6.1) and written anew when writing. Content-Length stays
+ * in the response to HEAD and in 304, where it frames nothing. */
 struct http_head {
-	struct str method;    /* request */
-	struct str path;      /* request: origin form ("/a?b"), or "*" for OPTIONS, empty for CONNECT */
-	struct str authority; /* request: host[:port], lower case, from the target or Host */
-	struct str upgrade;   /* the Upgrade protocol asked for, or switched to with 101; else empty */
+	struct str method; /* request */
+	struct str path;   /* request: origin form ("/a?b"), "*" for OPTIONS, empty for CONNECT */
+	struct str authority; /* request: host[:port], lower case, from the target or Host; empty
+			       * only in HTTP/1.0 */
+	struct str upgrade;   /* "websocket" when asked for, or switched to with 101; else empty: no
+			       * other protocol is let through */
 	uint16_t status;      /* response */
 	enum http_version version; /* as received */
 	enum http_framing framing;
-	uint64_t body_bytes; /* HTTP_FRAMING_LENGTH */
-	bool expect_continue;
-	bool te_trailers; /* the request said TE: trailers */
+	uint64_t body_bytes;  /* HTTP_FRAMING_LENGTH */
+	bool expect_continue; /* and there is a body to come */
+	bool te_trailers;     /* the request said TE: trailers */
 	uint16_t header_count;
 	struct http_header headers[HTTP_HEADERS_MAX];
 };
 
 /* Why a message was refused. One list for status, log detail and tests: name, status to answer
  * with, text. */
-#define HTTP_BAD_LIST(X)                                                                           \
-	X(NONE, 0, "")                                                                             \
-	X(SYNTAX, 400, "malformed request or response")                                            \
-	X(METHOD, 501, "method not known")                                                         \
-	X(METHOD_REFUSED, 405, "method not allowed here")                                          \
-	X(VERSION, 505, "HTTP version not supported")                                              \
-	X(HOST, 400, "missing, repeated or invalid Host")                                          \
-	X(TARGET, 400, "invalid request target")                                                   \
-	X(TARGET_TOO_LONG, 414, "request target too long")                                         \
-	X(HEADERS_TOO_LARGE, 431, "header section too large")                                      \
-	X(HEADER_NAME, 400, "header name not allowed")                                             \
-	X(LINE_FOLDING, 400, "folded header line")                                                 \
-	X(LINE_END, 400, "line not ended by CRLF")                                                 \
-	X(LENGTH, 400, "invalid or repeated Content-Length")                                       \
-	X(LENGTH_AND_ENCODING, 400, "Content-Length together with Transfer-Encoding")              \
-	X(ENCODING, 400, "invalid Transfer-Encoding")                                              \
-	X(ENCODING_UNKNOWN, 501, "Transfer-Encoding not supported")                                \
-	X(CHUNK, 400, "malformed chunk")                                                           \
-	X(CHUNK_TOO_LARGE, 413, "chunk or chunk extension too large")                              \
-	X(EXPECTATION, 417, "unknown Expect")                                                      \
-	X(TRAILER, 400, "trailer field not allowed")                                               \
-	X(TRUNCATED, 400, "message ended early")                                                   \
-	X(UNEXPECTED, 400, "bytes where no message was expected")                                  \
-	X(NOT_HTTP, 400, "not HTTP: TLS or another protocol on a plain port")
+#define HTTP_BAD_LIST(X)                                                              \
+	X(NONE, 0, "")                                                                \
+	X(SYNTAX, 400, "malformed request or response")                               \
+	X(METHOD, 501, "method not known")                                            \
+	X(METHOD_REFUSED, 405, "method not allowed here")                             \
+	X(VERSION, 505, "HTTP version not supported")                                 \
+	X(HOST, 400, "missing, repeated or invalid Host")                             \
+	X(TARGET, 400, "invalid request target")                                      \
+	X(TARGET_TOO_LONG, 414, "request target too long")                            \
+	X(HEADERS_TOO_LARGE, 431, "header section too large")                         \
+	X(HEADER_NAME, 400, "header name not allowed")                                \
+	X(LINE_FOLDING, 400, "folded header line")                                    \
+	X(LINE_END, 400, "line not ended by CRLF")                                    \
+	X(LENGTH, 400, "invalid or repeated Content-Length")                          \
+	X(LENGTH_AND_ENCODING, 400, "Content-Length together with Transfer-Encoding") \
+	X(ENCODING, 400, "invalid Transfer-Encoding")                                 \
+	X(ENCODING_UNKNOWN, 501, "Transfer-Encoding not supported")                   \
+	X(CHUNK, 400, "malformed chunk")                                              \
+	X(CHUNK_TOO_LARGE, 413, "chunk or chunk extension too large")                 \
+	X(EXPECTATION, 417, "unknown Expect")                                         \
+	X(TRAILER, 400, "trailer field not allowed")                                  \
+	X(TRUNCATED, 400, "message ended early")                                      \
+	X(UNEXPECTED, 400, "bytes where no message was expected")                     \
+	X(NOT_HTTP, 400, "not HTTP: TLS or another protocol on a plain port")         \
+	X(NO_MEMORY, 503, "out of memory")
 
 enum http_bad {
 #define X(name, status, text) HTTP_BAD_##name,
@@ -89,7 +93,10 @@ const char *http_bad_text(enum http_bad bad);
 const char *http_bad_name(enum http_bad bad); /* "LENGTH_AND_ENCODING" */
 
 enum http_event_kind {
-	HTTP_EVENT_MORE,     /* all input used, nothing to tell */
+	HTTP_EVENT_MORE,     /* nothing to tell, and nothing more to be read from this input */
+	HTTP_EVENT_WAIT,     /* server: the input begins the next message, which is not read before
+			      * the current response has been written to its end. Nothing of it
+			      * was used: keep it and feed it again after http_write_end() */
 	HTTP_EVENT_HEAD,     /* head; for a server this opens a stream */
 	HTTP_EVENT_INTERIM,  /* client side: a 1xx head other than 101 */
 	HTTP_EVENT_BODY,     /* bytes, pointing into the input */
@@ -98,18 +105,24 @@ enum http_event_kind {
 	HTTP_EVENT_BAD,	     /* the connection can't be read any further; `bad` says why */
 };
 
+/* `head` is the codec's; the caller may change it. It is valid until both halves of its stream have
+ * ended, that of an INTERIM event until the next head. `body` points into the input. */
 struct http_event {
 	enum http_event_kind kind;
 	enum http_bad bad;
 	uint32_t stream;
-	struct http_head *head; /* the codec's, valid until the stream's next head or its END */
+	struct http_head *head;
 	struct str body;
 };
 
+/* A head that was accepted can always be written into an empty buffer of HTTP_HEAD_SPACE() bytes,
+ * with all that the codec adds; what the caller adds to it comes on top. */
+#define HTTP_HEAD_SPACE(head_bytes_max) ((head_bytes_max) + 1024u)
+
 struct http_limits {
-	uint32_t head_bytes_max;    /* start line and headers together */
+	uint32_t head_bytes_max; /* start line and headers together; trailers as much again */
 	uint32_t target_bytes_max;
-	uint32_t header_count_max;  /* at most HTTP_HEADERS_MAX */
+	uint32_t header_count_max;    /* at most HTTP_HEADERS_MAX */
 	uint32_t chunk_ext_bytes_max; /* per message */
 	uint64_t chunk_bytes_max;
 };
@@ -118,46 +131,63 @@ extern const struct http_limits http_limits_default;
 struct http;
 struct http_ops; /* private to the codec room: one table per version */
 
-/* NULL when memory is exhausted. An HTTP/1 codec holds no head buffer while idle. */
-struct http *http_new(enum http_version version, enum http_side side,
-	const struct http_limits *limits);
+/* NULL when memory is exhausted. `limits` is copied. An HTTP/1 codec holds no head buffer while
+ * idle. */
+struct http *http_new(
+	enum http_version version, enum http_side side, const struct http_limits *limits);
 void http_free(struct http *h);
 
 /* --- reading --- */
 
-/* Reads from `bytes` until the first event and returns how much it used. Call again with the rest
- * until the event is MORE. Body events are never larger than `len`: a caller that can take n more
- * body bytes passes at most n. After BAD nothing is read any more. */
+/* Reads from `bytes` until the first event and returns how much it used. Call again with the rest,
+ * even when that is nothing, until the event is MORE, WAIT or BAD. Body events are never larger
+ * than `len`: a caller that can take n more body bytes passes at most n. MORE has used all of the
+ * input, except in a tunnel. After BAD nothing is read any more: the answer is BAD again. After the
+ * last message of a connection (Connection: close) the input is dropped.
+ *
+ * A client must have fed all it has received before it asks http_reusable(): bytes after the end of
+ * a response are BAD (UNEXPECTED). */
 size_t http_feed(struct http *h, const uint8_t *bytes, size_t len, struct http_event *ret_event);
 /* The peer has finished sending: END for a body that lasts until close, BAD for a truncated
- * message, MORE when nothing was open. */
+ * message or a request that got no response, MORE when nothing was open. */
 void http_feed_eof(struct http *h, struct http_event *ret_event);
-/* After a 101 or a CONNECT 2xx in either direction: what http_feed() would not use is raw bytes. */
+/* After a 101 or a CONNECT 2xx, read or written, http_tunnelled() is true and http_feed() uses
+ * nothing: the rest is raw bytes, which the caller passes on by itself. Such a stream has no END,
+ * and needs no http_write_end(). */
 
 /* --- writing: all of them append to `out`, all or nothing; false when it does not fit --- */
 
 /* Client: opens a stream; 0 when none can be opened now. */
 uint32_t http_open(struct http *h);
-/* A whole head. Framing fields, Connection, Host (client), Upgrade are written from the struct, the
- * other fields in order. `head->framing` STREAM becomes chunked for a 1.1 peer, and until-close for
- * a 1.0 client. A server writes 1xx interim heads with this too. */
-bool http_write_head(struct http *h, uint32_t stream, const struct http_head *head,
-	struct buf *out) MUST_CHECK;
-/* Body bytes; returns how many were taken (framing overhead considered). */
+/* A whole head. Framing fields, Connection, Host (client), Upgrade, TE and Expect are written from
+ * the struct, the other fields in order; fields of those names in head->headers are passed over.
+ * Names and values must be valid: those of a head that was read are. STREAM and CLOSE become
+ * chunked for a 1.1 peer, and until-close for a 1.0 client. A server's NONE is written as length 0
+ * where a body could be. A server writes 1xx interim heads with this too (a 1.0 client gets none),
+ * and 101 only to a request that came with `upgrade`. */
+bool http_write_head(
+	struct http *h, uint32_t stream, const struct http_head *head, struct buf *out) MUST_CHECK;
+/* Body bytes; returns how many were taken (framing overhead considered). What a message without a
+ * body is offered (the response to HEAD) is taken and dropped; what exceeds the declared length is
+ * not taken. */
 size_t http_write_body(struct http *h, uint32_t stream, struct str body, struct buf *out);
-/* How many body bytes http_write_body() would take now. */
+/* How many body bytes http_write_body() would take now; SIZE_MAX where they are dropped. */
 size_t http_body_space(const struct http *h, uint32_t stream, struct buf *out);
-/* Ends the message; `trailers` may be NULL. */
+/* Ends the message; `trailers` may be NULL, and are dropped where they can't be sent. Ended before
+ * its declared length, a message leaves the connection not reusable: close it, so that the peer
+ * sees what happened. */
 bool http_write_end(struct http *h, uint32_t stream, const struct http_head *trailers,
 	struct buf *out) MUST_CHECK;
-/* Server: a complete response with a short plain-text body, closing the connection afterwards if
- * `close`. Usable after HTTP_EVENT_BAD (stream 0 = the one being read). */
-bool http_write_error(struct http *h, uint32_t stream, uint16_t status, const char *text, bool close,
-	struct buf *out) MUST_CHECK;
+/* Server: a complete response with a short plain-text body, saying that the connection is closed
+ * afterwards if `close`. Usable after HTTP_EVENT_BAD (stream 0 = the one being read). When a
+ * response has been begun already nothing is written, and the connection is not reusable. */
+bool http_write_error(struct http *h, uint32_t stream, uint16_t status, const char *text,
+	bool close, struct buf *out) MUST_CHECK;
 
 /* --- state of the connection --- */
 
-/* Server: say `Connection: close` in the next response and take no further message (drain). */
+/* Say `Connection: close` in the next head and take no message after that one (drain). On an idle
+ * connection that is still to come, as it may be on its way. */
 void http_close_after(struct http *h);
 /* Both halves of the last message have ended and the connection may carry another. */
 bool http_reusable(const struct http *h);

@@ -19,8 +19,9 @@ struct preamble {
 };
 
 /* DONE sets *ret_used to the header's length. BAD for version 1, datagram protocols, headers longer
- * than PREAMBLE_BYTES_MAX, TLVs that overrun, a second authority. Unknown TLVs are passed over. */
+ * than PREAMBLE_BYTES_MAX, TLVs that overrun, a second authority or one that is empty, longer than
+ * 255 or not visible ASCII. Unknown TLVs are passed over; all of a LOCAL header is. */
 enum preamble_result preamble_read(
 	const uint8_t *bytes, size_t len, struct preamble *ret_preamble, size_t *ret_used);
-/* Both addresses must be of one family. Returns the length. */
+/* Both addresses or none; of two families, both are written as IPv6. Returns the length. */
 size_t preamble_write(const struct preamble *p, uint8_t ret_bytes[PREAMBLE_BYTES_MAX]);

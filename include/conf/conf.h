@@ -36,8 +36,8 @@ struct conf {
 	struct str zone;
 	struct address *node_addresses;
 	uint32_t node_address_count;
-	struct str user; /* the proxy process runs as; must not be a workload's */
-	uint32_t uid;	 /* of that user */
+	struct str user;       /* the proxy process runs as; must not be a workload's */
+	uint32_t uid;	       /* of that user */
 	uint32_t worker_count; /* 0 in the file = one per CPU; resolved here */
 	struct str admin_socket, state_dir, run_dir;
 	struct address admin_tcp; /* loopback only; family 0 = none */
@@ -56,9 +56,10 @@ struct conf {
 	/* redirect */
 	uint32_t mark_mask; /* contiguous bits */
 	enum conf_drift drift;
-	struct address_range *excluded;	   /* destinations never captured */
+	struct address_range *excluded; /* destinations never captured */
 	uint32_t excluded_count;
-	struct address_range *passthrough; /* unknown destinations that may be dialled in the plain */
+	struct address_range
+		*passthrough; /* unknown destinations that may be dialled in the plain */
 	uint32_t passthrough_count;
 	/* limits */
 	uint32_t connections_max;	   /* all together, this process */
@@ -66,19 +67,19 @@ struct conf {
 	uint32_t buffer_bytes;		   /* of one buffer */
 	uint64_t buffers_bytes_max;	   /* all buffers of the process */
 	uint32_t head_bytes_max, header_count_max;
-	uint32_t pool_idle_max; /* idle upstream connections per (identity, endpoint) and worker */
+	uint32_t pool_idle_max;	 /* idle upstream connections per (identity, endpoint) and worker */
 	uint32_t handshakes_max; /* in progress per worker; more wait unread */
 	/* timeouts, milliseconds */
 	uint32_t connect_timeout_ms, handshake_timeout_ms, header_timeout_ms, idle_timeout_ms,
-		stream_idle_timeout_ms, pool_idle_timeout_ms, detect_timeout_ms, half_close_timeout_ms,
-		drain_timeout_ms, request_timeout_ms;
+		stream_idle_timeout_ms, pool_idle_timeout_ms, detect_timeout_ms,
+		half_close_timeout_ms, drain_timeout_ms, request_timeout_ms;
 	struct conf_workload *workloads;
 	uint32_t workload_count;
 };
 
 /* Errors and warnings of one parse, each one line "file:line: key: what; cure". */
 struct conf_report {
-	char *text;	     /* lines; NULL when there are none */
+	char *text; /* lines; NULL when there are none */
 	size_t text_len;
 	uint32_t error_count, warning_count;
 };
@@ -99,7 +100,8 @@ void conf_snapshot_free(struct snapshot *s);
 
 /* Names what differs between two configurations but needs a restart to take effect ("node.workers,
  * listeners.mesh_port"); empty when everything can be reloaded. */
-void conf_restart_needed(const struct conf *before, const struct conf *after, char *text, size_t size);
+void conf_restart_needed(
+	const struct conf *before, const struct conf *after, char *text, size_t size);
 
 /* The reference for conf/README.md: every key with type, default, range, reloadable, help. */
 void conf_print_reference(int fd);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* May this caller do this? Pure. Missing data means deny. */
+/* May this caller do this? Pure. What is missing means deny. */
 #pragma once
 
 #include "mesh/snapshot.h"

@@ -5,9 +5,10 @@
 
 #include "base/address.h"
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-/* A TCP socket ready for ring_connect(): TCP_NODELAY, blocking mode. fd or -errno. */
+/* A TCP socket ready for ring_connect(): blocking mode, prepared. fd or -errno. */
 int socket_open(uint8_t family);
 /* What an accepted socket needs: TCP_NODELAY, keepalive. Errors are of no consequence. */
 void socket_prepare(int fd);
@@ -19,6 +20,8 @@ uint32_t socket_mark(int fd);
 int socket_original_dst(int fd, uint8_t family, struct address *ret_address);
 int socket_local(int fd, struct address *ret_address);
 int socket_peer(int fd, struct address *ret_address);
+/* Sends what fits at once and does not care how much that was: for last words before a close. */
+void socket_send_now(int fd, const void *bytes, size_t len);
 /* shutdown(2) for writing (a FIN) or for both ways (ends armed operations). */
 void socket_shutdown_write(int fd);
 void socket_shutdown(int fd);

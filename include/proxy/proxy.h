@@ -19,11 +19,12 @@ struct worker;
 /* All that a worker needs of one generation of the configuration. Immutable; counted by the workers
  * that still have connections begun under it. */
 struct plan {
+	struct list node; /* the control thread's: superseded plans that are still held */
 	uint64_t generation;
 	struct conf *conf;
 	struct snapshot *snapshot;
 	struct tls_store *tls;
-	struct workload_use *use; /* connection counts, shared by generations */
+	struct workload_use **uses; /* per workload index; counts outlive generations */
 	_Atomic uint32_t holder_count;
 };
 

@@ -29,7 +29,8 @@
 	X(HANDSHAKE_FAILED, 0, "UAEX", false, "the caller's TLS handshake failed")                 \
 	X(UPSTREAM_CONNECT_FAILED, 503, "UF", true, "the upstream could not be connected")         \
 	X(UPSTREAM_CONNECT_TIMEOUT, 503, "UF,UT", true, "the upstream did not answer the connect") \
-	X(UPSTREAM_HANDSHAKE_FAILED, 503, "UF", false, "the TLS handshake with the upstream failed") \
+	X(UPSTREAM_HANDSHAKE_FAILED, 503, "UF", false,                                             \
+		"the TLS handshake with the upstream failed")                                      \
 	X(UPSTREAM_IDENTITY, 503, "UF", false, "the upstream's identity is not the service's")     \
 	X(UPSTREAM_TIMEOUT, 504, "UT", false, "the upstream did not respond in time")              \
 	X(UPSTREAM_CLOSED, 503, "UC", true, "the upstream closed before it responded")             \
@@ -42,7 +43,7 @@ enum reason {
 #define X(name, status, flag, retry, text) REASON_##name,
 	REASON_LIST(X)
 #undef X
-	REASON_COUNT
+		REASON_COUNT
 };
 
 struct reason_row {

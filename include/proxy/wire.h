@@ -6,6 +6,9 @@
 #include "base/address.h"
 #include <stdint.h>
 
+/* Where the proxy process finds the control socket. */
+#define WIRE_CHANNEL_FD 3
+
 enum wire_kind {
 	/* keeper → proxy, control */
 	WIRE_START = 1, /* struct wire_start; then the listeners, then WIRE_PLAN */
@@ -14,9 +17,13 @@ enum wire_kind {
 	WIRE_PLAN,	/* struct wire_plan with one fd: the bundle's memfd */
 	WIRE_NOTE,	/* struct wire_note: outcome of a reload that changed nothing, for status */
 	WIRE_DRAIN,	/* take nothing new, end when idle or after the drain timeout */
+	WIRE_PING,	/* struct wire_ping: to be answered when all workers turn over */
 	/* proxy → keeper, control */
-	WIRE_READY,	/* struct wire_ready: the plan of that generation is in force */
-	WIRE_RELOAD,	/* somebody asked for a reload through the admin socket */
+	WIRE_READY,   /* struct wire_ready: the plan of that generation is in force */
+	WIRE_REFUSED, /* struct wire_note: that plan is not taken, the one before stays */
+	WIRE_RELOAD,  /* somebody asked for a reload through the admin socket */
+	WIRE_STOP,    /* somebody asked through the admin socket to drain and stop */
+	WIRE_PONG,    /* struct wire_ping: the number of the ping */
 	/* signature sockets */
 	WIRE_SIGN,   /* struct wire_sign: proxy → keeper */
 	WIRE_SIGNED, /* struct wire_signed: keeper → proxy */
@@ -27,7 +34,9 @@ enum wire_listener_kind {
 	WIRE_LISTENER_INBOUND,	/* captured plain connections from other machines */
 	WIRE_LISTENER_MESH,	/* mutual TLS from other proxies */
 	WIRE_LISTENER_ADMIN,	/* unix or loopback TCP */
-	WIRE_LISTENER_ACCESS_LOG, /* not a listener: the access log's file */
+	/* Not a listener: the access log's file. Comes again after a reload when the path leads to
+	 * another file now (log rotation), and replaces the one before. */
+	WIRE_LISTENER_ACCESS_LOG,
 };
 
 #define WIRE_MAGIC 0x71a3d001u
@@ -65,8 +74,16 @@ struct wire_plan {
 struct wire_note {
 	struct wire_head head;
 	uint64_t wall_ns;
+	uint64_t generation; /* of the refused plan; 0: none was made */
 	uint32_t ok;
 	char text[2000]; /* why the reload was refused, for `ringmain status` */
+};
+
+/* Sent about every second. A proxy process that has answered once and then falls silent is killed
+ * and started anew; one that never answers is left alone. */
+struct wire_ping {
+	struct wire_head head;
+	uint64_t number;
 };
 
 struct wire_ready {

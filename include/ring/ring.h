@@ -16,30 +16,30 @@
 #include <sys/socket.h>
 
 struct io_uring;
-struct loop;
 
 /* Something with a step function, put on the loop's ready queue when there is news for it. `kind`
  * belongs to the rooms above; the ring does not look at it. */
 struct task {
 	uint32_t magic;
 	uint16_t kind;
-	bool ready;	  /* on the ready queue */
-	bool dead;	  /* on the dead list, to be freed at the end of the turn */
-	struct list node; /* in the ready queue or the dead list */
+	bool ready;	    /* on the ready queue */
+	bool dead;	    /* on the dead list, to be freed at the end of the turn */
+	struct list node;   /* in the ready queue or the dead list */
+	struct list hungry; /* in ring.starved while waiting for receive blocks */
 };
 
 /* One kernel operation, embedded in its owner. The owner lives until the operation is no longer
  * armed: buffers and addresses given to it belong to the kernel until then. */
 struct op {
 	uint32_t magic;
-	bool armed;	 /* submitted, terminal completion not seen */
-	bool fresh;	 /* completed since the owner looked; the owner clears it */
-	bool cancelled;	 /* a cancel was asked for */
-	bool has_block;	 /* `block` holds received bytes that the owner must give back */
-	uint16_t block;	 /* provided-buffer id */
-	int32_t result;	 /* as the system call: count, fd, or -errno */
+	bool armed;	/* submitted, terminal completion not seen */
+	bool fresh;	/* completed since the owner looked; the owner clears it */
+	bool cancelled; /* a cancel was asked for */
+	bool has_block; /* `block` holds `result` bytes; the owner gives it back and clears this */
+	uint16_t block; /* provided-buffer id */
+	int32_t result; /* as the system call: count or -errno; accept: 0 or why it ended */
 	struct task *owner;
-	int32_t *backlog;     /* accept only: fds accepted and not yet taken, RING_TURN_MAX slots */
+	int32_t *backlog; /* accept only: fds accepted, RING_TURN_MAX slots; taken every step */
 	uint32_t backlog_len;
 };
 
@@ -51,16 +51,16 @@ struct op {
 #define TASK_MAGIC 0x7a5ca11du
 
 struct ring_limits {
-	uint32_t entries;      /* submission queue, a power of two */
-	uint32_t completions;  /* completion queue, a power of two */
-	uint32_t block_bytes;  /* size of one provided receive block; 0 = no provided blocks */
-	uint32_t block_count;  /* a power of two, at most 32768 */
+	uint32_t entries;     /* submission queue, a power of two */
+	uint32_t completions; /* completion queue, a power of two */
+	uint32_t block_bytes; /* size of one provided receive block; 0 = no provided blocks */
+	uint32_t block_count; /* a power of two, at most 32768 */
 };
 
 struct ring {
 	struct io_uring *uring;
-	uint8_t *blocks;     /* block_count * block_bytes */
-	void *block_ring;    /* shared with the kernel */
+	uint8_t *blocks;  /* block_count * block_bytes */
+	void *block_ring; /* shared with the kernel */
 	struct ring_limits limits;
 	uint32_t blocks_out; /* with owners */
 	struct list starved; /* tasks waiting for blocks, see ring_starve() */
@@ -71,37 +71,56 @@ void task_init(struct task *t, uint16_t kind);
 void op_init(struct op *op, struct task *owner);
 
 /* Creates the ring disabled and restricted to the operations of this header; -ENOSYS or -EPERM when
- * io_uring is not to be had, with the cause and the cure in err. Call ring_enable() on the thread
- * that will use it. */
+ * io_uring is not to be had, with the cause and the cure in err. Any thread; call ring_enable() on
+ * the thread that will use it. */
 int ring_init(struct ring *r, const struct ring_limits *limits, struct err *err) MUST_CHECK;
 int ring_enable(struct ring *r, struct err *err) MUST_CHECK;
+/* On the same thread as ring_enable(); safe after a failed ring_init(). Operations still armed are
+ * lost, so end them first. */
 void ring_done(struct ring *r);
 
 /* Each of these arms `op`, which must not be armed. They cannot fail: a full submission queue is
- * flushed. The result comes through the loop. */
-void ring_accept(struct ring *r, struct op *op, int fd); /* multishot; fds in op->backlog */
-/* Receives into a provided block; result 0 is end of stream; -ENOBUFS: see ring_starve(). */
+ * flushed. The result comes through the loop. Sockets must be in blocking mode: a non-blocking one
+ * would answer -EAGAIN instead of waiting. */
+
+/* Goes on until it is cancelled or fails: fds arrive in op->backlog and the op stays armed. It may
+ * also end by itself (not armed, result 0 or -errno): arm it again, after a delay on -EMFILE. */
+void ring_accept(struct ring *r, struct op *op, int fd);
+/* Ends once, when there is something to read or the far end is gone; the result is a poll(2) mask
+ * or -errno. For control channels only. */
+void ring_poll(struct ring *r, struct op *op, int fd);
+/* For a connection on which nothing is to be received any more: tells when it is reset (POLLERR in
+ * the result, a poll(2) mask). Stays armed and may tell other things; to be cancelled. */
+void ring_watch(struct ring *r, struct op *op, int fd);
+/* Receives into a provided block: has_block is set exactly when result > 0. Result 0 is end of
+ * stream; -ENOBUFS: see ring_starve(). A cancelled op may say -ENOBUFS instead of -ECANCELED. */
 void ring_recv(struct ring *r, struct op *op, int fd);
 /* Receives into the owner's memory; also reads eventfds and unix sockets (MSG_* flags: none). */
 void ring_read(struct ring *r, struct op *op, int fd, void *bytes, size_t len);
-/* All of it (MSG_WAITALL | MSG_NOSIGNAL), or an error; a short count means the peer went away. */
+/* All of it (MSG_WAITALL | MSG_NOSIGNAL), or an error; a short count means the peer went away, or a
+ * cancel or a shutdown came in between. */
 void ring_send(struct ring *r, struct op *op, int fd, const void *bytes, size_t len);
 void ring_connect(struct ring *r, struct op *op, int fd, const struct sockaddr_storage *address);
-/* Asks for an armed op to end early; it still completes, in either way. Safe to repeat. */
+/* Asks for an armed op to end early; it still completes, in either way. Safe to repeat, and no
+ * effect on an op that is not armed. */
 void ring_cancel(struct ring *r, struct op *op);
 
 /* A received block's memory, and its return. */
 uint8_t *ring_block(const struct ring *r, uint16_t block);
 void ring_block_put(struct ring *r, uint16_t block);
-/* After -ENOBUFS: the task is made ready when blocks are back. */
+/* After -ENOBUFS, instead of arming again at once: the task is made ready when blocks are back, in
+ * the order of asking. Safe to repeat; ends by itself when the task is buried. */
 void ring_starve(struct ring *r, struct task *t);
 
-/* One ended operation, for the loop. */
-struct ring_completion {
-	struct op *op; /* NULL: nothing to tell */
-};
-/* Submits, then waits until there is a completion or `timeout_ns` has passed (0 = do not wait). */
+/* --- for the loop only --- */
+
+/* Submits, then waits until there is a completion or `timeout_ns` has passed: 0 = do not wait,
+ * UINT64_MAX = no limit. May return early with nothing to show. */
 void ring_wait(struct ring *r, uint64_t timeout_ns);
-/* Records the next completion in its op and returns the op's owner in *ret_task (NULL if it has
- * none to tell); false when there is none left. */
-bool ring_next(struct ring *r, struct task **ret_task);
+/* Records the next completion and returns its op, or NULL when there is none left. */
+struct op *ring_next(struct ring *r);
+/* Takes the next starved task off the list, or NULL. `taken` is how many were taken in this turn:
+ * no more are woken than there are blocks for. */
+struct task *ring_feed(struct ring *r, uint32_t taken);
+/* The time: a fake ring has its own. */
+void ring_now(const struct ring *r, uint64_t *ret_monotonic_ns, uint64_t *ret_wall_ns);

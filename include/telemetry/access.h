@@ -19,9 +19,9 @@ struct access_entry {
 	enum access_kind kind;
 	bool outbound; /* direction */
 	uint64_t start_wall_ns;
-	uint64_t duration_ns;	 /* whole */
-	uint64_t processing_ns;	 /* the proxy's own share, 0 if not known */
-	struct str workload;	 /* whose traffic on this machine */
+	uint64_t duration_ns;	/* whole */
+	uint64_t processing_ns; /* the proxy's own share, 0 if not known */
+	struct str workload;	/* whose traffic on this machine */
 	struct str source_identity, destination_identity, destination_service;
 	struct address downstream_remote, downstream_local, upstream_remote;
 	struct str protocol, method, path, authority, user_agent, request_id;
@@ -30,21 +30,29 @@ struct access_entry {
 	struct str response_details; /* the reason's name */
 	uint64_t bytes_received, bytes_sent;
 	bool mutual_tls, tls_resumed, local;
-	struct str policy;	     /* the rule that decided, or "default" */
+	struct str policy; /* the rule that decided, or "default" */
 	uint32_t attempt_count;
 	uint64_t connection_number;
 	uint64_t config_generation;
 };
 
-/* fd -1: log off. Takes the fd over. */
-int access_log_new(int fd, uint32_t queue_count, struct access_log **ret_log,
-	struct err *err) MUST_CHECK;
-/* Writes what is queued, then ends the thread. */
+/* Takes the fd over (also on failure) and starts the writer thread. fd -1: log off; the queues are
+ * then NULL. */
+int access_log_new(
+	int fd, uint32_t queue_count, struct access_log **ret_log, struct err *err) MUST_CHECK;
+/* Writes what is queued, then ends the thread; gives up on a pipe that takes nothing for half
+ * a second. Nobody may write to the queues any more. */
 void access_log_free(struct access_log *log);
+/* NULL when the log is off (or there is none). */
 struct access_queue *access_log_queue(struct access_log *log, uint32_t index);
+/* Lines that were queued and then could not be written (disk full, pipe closed). Any thread. */
+uint64_t access_log_failed_count(const struct access_log *log);
 
-/* Never waits. False: dropped. */
-bool access_write(struct access_queue *q, const struct access_entry *entry);
-/* The line itself, for tests: into `text`, returns its length (0 when it does not fit). Values of
- * query keys that carry signatures are shown as REDACTED. */
+/* Never waits. False: dropped because the queue is full. A NULL queue takes everything. */
+bool access_write(struct access_queue *q, const struct access_entry *entry) MUST_CHECK;
+/* Room that any entry fits in: long values are cut, and the worst case of escapes is counted. */
+#define ACCESS_LINE_MAX 49152
+/* The line itself with its line end: valid JSON whatever the bytes in the entry are. Returns its
+ * length, 0 when it does not fit. Values of query keys that carry signatures are shown as
+ * REDACTED. */
 size_t access_format(const struct access_entry *entry, char *text, size_t size);

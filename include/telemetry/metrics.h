@@ -4,7 +4,6 @@
  * with ringmain_. Records, never sends. */
 #pragma once
 
-#include "base/json.h"
 #include "base/str.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -46,14 +45,20 @@
 	X(loop_turns_total, "ringmain_loop_turns_total", "counter", "Turns of the worker's loop")
 
 /* Labels of one request or TCP series. Values come from configuration or fixed lists only, never
- * from a peer's text. Empty = "unknown". Spans must stay valid during the call; they are copied. */
+ * from a peer's text. Empty = "unknown". Spans must stay valid during the call; they are copied.
+ *
+ * How they become Istio's labels: namespaces do not exist here ("unknown"); `app` and the canonical
+ * service are the workload, the canonical revision its version ("latest" without one); principals
+ * are whole SPIFFE ids, spiffe:// included. connection_security_policy is "unknown" at the source,
+ * as with Istio; at the destination "mutual_tls" or "none", and "none" too for a pass on the same
+ * machine, whose identities are checked but whose bytes are not encrypted. */
 struct metric_labels {
 	bool at_source; /* reporter="source", else "destination" */
 	struct str source_workload, source_principal;
 	struct str destination_workload, destination_principal, destination_service;
 	struct str source_version, destination_version;
-	struct str protocol;	 /* "http", "tcp" */
-	uint16_t response_code;	 /* 0 for TCP, and when no response began */
+	struct str protocol;	   /* "http", "tcp" */
+	uint16_t response_code;	   /* 0 for TCP, and when no response began */
 	struct str response_flags; /* "-" or a flag of the reason table */
 	bool mutual_tls;
 	bool local; /* same machine: no wire, so no TLS */
@@ -75,11 +80,12 @@ static inline void metric_add(_Atomic uint64_t *value, int64_t n)
 {
 	/* one writer: a plain read and write is enough */
 	__atomic_store_n((uint64_t *)value,
-		__atomic_load_n((uint64_t *)value, __ATOMIC_RELAXED) + (uint64_t)n, __ATOMIC_RELAXED);
+		__atomic_load_n((uint64_t *)value, __ATOMIC_RELAXED) + (uint64_t)n,
+		__ATOMIC_RELAXED);
 }
 
-/* istio_requests_total, istio_request_duration_milliseconds, istio_request_bytes,
- * istio_response_bytes. */
+/* istio_requests_total, istio_request_duration_milliseconds (the whole duration, until the last
+ * byte of the response), istio_request_bytes, istio_response_bytes. */
 void metrics_request(struct metrics *m, const struct metric_labels *labels, uint64_t duration_ns,
 	uint64_t request_bytes, uint64_t response_bytes);
 /* istio_tcp_connections_opened_total / _closed_total, istio_tcp_sent_bytes_total (towards the
@@ -88,14 +94,16 @@ void metrics_request(struct metrics *m, const struct metric_labels *labels, uint
 void metrics_tcp(struct metrics *m, const struct metric_labels *labels, uint64_t opened,
 	uint64_t closed, uint64_t sent_bytes, uint64_t received_bytes);
 
-/* Prometheus text (openmetrics = false) or OpenMetrics of all workers added up, appended to *out:
- * a growing text. Extra lines of the caller's own may be appended before the end mark. */
-struct metric_text {
-	char *text;
-	size_t len, size;
+/* All workers added up, for a status page. Any thread. */
+struct metric_totals {
+#define X(member, name, type, help) uint64_t member;
+	METRIC_LIST(X)
+#undef X
+	uint64_t requests_total; /* as both ends count them: a local pass counts at its two
+				    reporters */
 };
+void metrics_totals(
+	struct metrics *const *workers, uint32_t worker_count, struct metric_totals *ret_totals);
+/* All workers added up, appended to `out`. Any thread. Memory exhaustion shows in out->cut. */
+struct metric_text;
 void metrics_write(struct metrics *const *workers, uint32_t worker_count, struct metric_text *out);
-void metric_text_gauge(struct metric_text *out, const char *name, const char *help,
-	const char *labels /* "identity=\"…\"" or NULL */, double value, bool first);
-void metric_text_end(struct metric_text *out, bool openmetrics);
-void metric_text_done(struct metric_text *out);

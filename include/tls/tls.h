@@ -15,7 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TLS_ID_MAX 2048 /* bytes of a SPIFFE id, SPIFFE-ID 2.3 */
+#define TLS_ID_MAX	   2048	 /* bytes of a SPIFFE id, SPIFFE-ID 2.3 */
+#define TLS_WIRE_BYTES_MIN 17408 /* one full record, its overhead and a KeyUpdate */
 
 struct tls_store;
 struct tls;
@@ -25,28 +26,29 @@ enum tls_alpn { TLS_ALPN_NONE, TLS_ALPN_TCP /* ringmain-tcp/1 */, TLS_ALPN_HTTP1
 
 /* Why a handshake failed; the first reason found. One list: name, text. Identity rules are numbered
  * as in the X509-SVID specification, sections 3 to 5. */
-#define TLS_FAILURE_LIST(X)                                                                        \
-	X(NONE, "")                                                                                \
-	X(PROTOCOL, "not TLS 1.3, or a malformed handshake")                                       \
-	X(CLOSED, "the peer closed during the handshake")                                          \
-	X(ALERT, "the peer refused our certificate or the handshake")                              \
-	X(NO_IDENTITY, "this machine has no certificate for the workload")                         \
-	X(UNKNOWN_NAME, "the requested name is no workload of this machine")                       \
-	X(NO_CERTIFICATE, "the peer offered no certificate")                                       \
-	X(CHAIN, "the chain does not lead to a trust anchor of its own trust domain")              \
-	X(EXPIRED, "a certificate of the chain has expired")                                       \
-	X(NOT_YET_VALID, "a certificate of the chain is not yet valid")                            \
-	X(SAN_COUNT, "not exactly one URI SAN")                                                    \
-	X(SAN_ID, "the URI SAN is no valid SPIFFE id of a workload")                               \
-	X(TRUST_DOMAIN, "no trust anchors for the peer's trust domain")                            \
-	X(CA_LEAF, "the leaf is a CA certificate")                                                 \
-	X(KEY_USAGE, "key usage missing, not critical, or not that of a leaf")                     \
-	X(EXTENDED_KEY_USAGE, "extended key usage without both client and server authentication")  \
-	X(SUBJECT, "empty subject and the SAN is not critical")                                    \
-	X(WEAK, "weak or unsupported key or signature algorithm")                                  \
-	X(CHAIN_LENGTH, "chain too long or too large")                                             \
-	X(UNEXPECTED_ID, "the server's id is not one that the destination service may have")       \
-	X(SIGNATURE, "our own key could not sign")                                                 \
+#define TLS_FAILURE_LIST(X)                                                                       \
+	X(NONE, "")                                                                               \
+	X(PROTOCOL, "not TLS 1.3, or a malformed handshake")                                      \
+	X(CLOSED, "the peer closed during the handshake")                                         \
+	X(ALERT, "the peer refused our certificate or the handshake")                             \
+	X(NO_IDENTITY, "this machine has no certificate for the workload")                        \
+	X(UNKNOWN_NAME, "the requested name is no workload of this machine")                      \
+	X(ALPN, "no application protocol in common")                                              \
+	X(NO_CERTIFICATE, "the peer offered no certificate")                                      \
+	X(CHAIN, "the chain does not lead to a trust anchor of its own trust domain")             \
+	X(EXPIRED, "a certificate of the chain has expired")                                      \
+	X(NOT_YET_VALID, "a certificate of the chain is not yet valid")                           \
+	X(SAN_COUNT, "not exactly one URI SAN")                                                   \
+	X(SAN_ID, "the URI SAN is no valid SPIFFE id of a workload")                              \
+	X(TRUST_DOMAIN, "no trust anchors for the peer's trust domain")                           \
+	X(CA_LEAF, "the leaf is a CA certificate")                                                \
+	X(KEY_USAGE, "key usage missing, not critical, or not that of a leaf")                    \
+	X(EXTENDED_KEY_USAGE, "extended key usage without both client and server authentication") \
+	X(SUBJECT, "empty subject and the SAN is not critical")                                   \
+	X(WEAK, "weak or unsupported key or signature algorithm")                                 \
+	X(CHAIN_LENGTH, "chain too long or too large")                                            \
+	X(UNEXPECTED_ID, "the server's id is not one that the destination service may have")      \
+	X(SIGNATURE, "our own key could not sign")                                                \
 	X(MEMORY, "out of memory")
 
 enum tls_failure {
@@ -70,32 +72,38 @@ void tls_store_unref(struct tls_store *s);
 
 /* What an operator wants to know of one identity; false at the end of the list. */
 struct tls_identity_view {
-	struct str path; /* "service/orders" */
-	struct str id;	 /* the whole SPIFFE id */
+	struct str path;		   /* "service/orders" */
+	struct str id;			   /* the whole SPIFFE id */
 	int64_t not_before_s, not_after_s; /* wall time, seconds */
 	char serial[64];
 	uint32_t key_number;
 };
-bool tls_store_identity(const struct tls_store *s, size_t index, struct tls_identity_view *ret_view);
+bool tls_store_identity(
+	const struct tls_store *s, size_t index, struct tls_identity_view *ret_view);
 
 /* --- a session --- */
 
 /* What the far end must be and what we are, decided by the caller. */
 struct tls_client_want {
 	struct str identity;	/* our identity path; tickets and sessions never cross it */
-	struct str server_name; /* SNI */
+	struct str server_name; /* SNI, at most 255 bytes */
 	enum tls_alpn alpn;
 	const struct str *server_ids; /* SPIFFE ids the server may have; copied */
 	size_t server_id_count;
 };
 
-/* Client sessions for resumption, keyed by (our identity, server name, server id, generation). One per worker; bounded,
- * oldest out first. NULL when memory is exhausted. */
+/* Client sessions for resumption, keyed by (our identity, server name, server ids, generation). One
+ * per worker, and it outlives the worker's clients; bounded, oldest out first; a newer generation
+ * empties it. NULL when memory is exhausted. */
 struct tls_sessions;
 struct tls_sessions *tls_sessions_new(uint32_t session_count_max);
 void tls_sessions_free(struct tls_sessions *s);
 
-/* NULL when memory is exhausted. `wire_out` is where records are appended: the connection's. */
+/* NULL when memory is exhausted. `wire_out` is where records are appended: the connection's; its
+ * blocks have at least TLS_WIRE_BYTES_MIN. Every call on the session, tls_read() included, may
+ * append to it and move its bytes, so none of them while a send from it is in flight. An identity
+ * that the store does not have is a failure of the handshake. `sessions` may be NULL: no
+ * resumption. */
 struct tls *tls_client_new(struct tls_store *s, struct tls_sessions *sessions,
 	const struct tls_client_want *want, struct buf *wire_out);
 struct tls *tls_server_new(struct tls_store *s, struct buf *wire_out);
@@ -105,25 +113,29 @@ void tls_free(struct tls *t);
  * or replaced; tls_input_left() says how much of its end is still unused. */
 void tls_input(struct tls *t, const uint8_t *bytes, size_t len);
 size_t tls_input_left(const struct tls *t);
-/* The transport has ended: reads then report a truncated stream unless close_notify came. */
+/* The transport has ended: reads then report a truncated stream (FAILED with TLS_FAILURE_CLOSED)
+ * unless close_notify came. */
 void tls_input_eof(struct tls *t);
 
 enum tls_result {
-	TLS_MORE,   /* needs more input */
-	TLS_FULL,   /* wire_out has no room: flush, then call again */
-	TLS_NAME,   /* server: the ClientHello is read; waits for tls_server_choose() */
-	TLS_SIGN,   /* waits for tls_sign_done() */
-	TLS_DONE,   /* handshake complete, or bytes read or written */
+	TLS_MORE, /* needs more input */
+	TLS_FULL, /* wire_out has no room: flush, then call again (empty: its pool is exhausted) */
+	TLS_NAME, /* server: the ClientHello is read; waits for tls_server_choose() */
+	TLS_SIGN, /* waits for tls_sign_done() */
+	TLS_DONE, /* handshake complete, or bytes read or written */
 	TLS_CLOSED, /* the peer sent close_notify */
 	TLS_FAILED, /* tls_failure() says why; an alert may stand in wire_out */
 };
 /* `wall_s`: wall time in seconds, for certificate dates. */
 enum tls_result tls_handshake(struct tls *t, int64_t wall_s);
 enum tls_failure tls_failure(const struct tls *t);
+/* With TLS_FAILURE_ALERT: which one the peer sent (TLS AlertDescription), for logs. */
+uint8_t tls_peer_alert(const struct tls *t);
 
 /* While TLS_NAME: read tls_server_name() (may be empty), then say which identity to serve it with
  * (STR_NONE refuses with unrecognized_name) and which protocols to take: one bit (1u << TLS_ALPN_x)
- * each; no protocol in common ends the handshake. Then call tls_handshake() again. */
+ * each, TLS_ALPN_NONE for a client that names none; no protocol in common ends the handshake. Then
+ * call tls_handshake() again. */
 void tls_server_choose(struct tls *t, struct str identity, uint32_t alpn_mask);
 
 /* While TLS_SIGN: what the key must sign (ECDSA_SECP256R1_SHA256 over the unhashed bytes). */
@@ -138,17 +150,22 @@ const struct tls_sign_request *tls_sign_request(const struct tls *t);
 void tls_sign_done(struct tls *t, const uint8_t *signature, size_t len);
 
 /* After the handshake. Valid until tls_free(). */
-struct str tls_peer_id(const struct tls *t); /* SPIFFE id */
+struct str tls_peer_id(const struct tls *t);	    /* SPIFFE id */
 struct str tls_local_identity(const struct tls *t); /* path */
 struct str tls_server_name(const struct tls *t);    /* SNI, either side */
 enum tls_alpn tls_alpn(const struct tls *t);
+/* The earliest end of validity in the peer's verified path. */
 int64_t tls_peer_not_after_s(const struct tls *t);
 bool tls_resumed(const struct tls *t);
 
-/* Reads plaintext into `out` as long as there is room and input. DONE when out got something;
- * FULL: out has no room. */
+/* Reads plaintext into `out` as long as there is room and input. DONE: out got something; FULL: it
+ * has no room. CLOSED and FAILED are told at once, and out may have got the bytes before the end.
+ */
 enum tls_result tls_read(struct tls *t, struct buf *out);
-/* Seals as many of the bytes as there is room for in wire_out; *ret_used says how many. */
+/* Seals as many of the bytes as there is room for in wire_out; *ret_used says how many. DONE when
+ * that is more than none; FULL: flush, then call again with the same bytes (more may follow them),
+ * since some may be sealed already. */
 enum tls_result tls_write(struct tls *t, const uint8_t *bytes, size_t len, size_t *ret_used);
-/* Appends close_notify once; FULL when there is no room. */
+/* Appends close_notify once; FULL when there is no room. Reading goes on until the peer's;
+ * writing is possible after TLS_CLOSED, until this. */
 enum tls_result tls_close_notify(struct tls *t);

@@ -131,7 +131,7 @@ const char *address_text(const struct address *a, char text[ADDRESS_TEXT_MAX])
 	if (!a->family)
 		snprintf(text, ADDRESS_TEXT_MAX, "-");
 	else
-		snprintf(text, ADDRESS_TEXT_MAX, a->family == AF_INET6 ? "[%.45s]:%u" : "%.45s:%u", ip,
-			a->port);
+		snprintf(text, ADDRESS_TEXT_MAX, a->family == AF_INET6 ? "[%.45s]:%u" : "%.45s:%u",
+			ip, a->port);
 	return text;
 }

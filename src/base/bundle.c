@@ -91,7 +91,8 @@ static int bundle_add_open_file(
 	if (!S_ISREG(st.st_mode))
 		return err_set(err, EINVAL, "%s: not a regular file", path);
 	if (st.st_size > BUNDLE_FILE_BYTES_MAX)
-		return err_set(err, EFBIG, "%s: larger than %u MiB", path, BUNDLE_FILE_BYTES_MAX >> 20);
+		return err_set(
+			err, EFBIG, "%s: larger than %u MiB", path, BUNDLE_FILE_BYTES_MAX >> 20);
 	size_t size = (size_t)st.st_size;
 	char *text = malloc(size + 1);
 	if (!text)
@@ -154,13 +155,14 @@ static bool bundle_write_items(const struct bundle *b, int fd)
 {
 	struct bundle_head head = {.magic = BUNDLE_MAGIC};
 	LIST_EACH(&b->items, it)
-		head.item_count++;
+	head.item_count++;
 	if (!bundle_write_all(fd, &head, sizeof(head)))
 		return false;
-	LIST_EACH(&b->items, it) {
+	LIST_EACH(&b->items, it)
+	{
 		const struct bundle_item *item = CONTAINER_OF(it, struct bundle_item, node);
-		struct bundle_lengths lengths = {
-			(uint32_t)item->kind.len, (uint32_t)item->name.len, (uint32_t)item->text.len};
+		struct bundle_lengths lengths = {(uint32_t)item->kind.len, (uint32_t)item->name.len,
+			(uint32_t)item->text.len};
 		if (!bundle_write_all(fd, &lengths, sizeof(lengths)) ||
 			!bundle_write_all(fd, item->kind.at, item->kind.len) ||
 			!bundle_write_all(fd, item->name.at, item->name.len) ||
@@ -176,7 +178,8 @@ int bundle_to_memfd(const struct bundle *b, struct err *err)
 	if (fd < 0)
 		return err_set(err, errno, "memfd_create: %m");
 	if (!bundle_write_items(b, fd) || lseek(fd, 0, SEEK_SET) < 0 ||
-		fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0) {
+		fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) <
+			0) {
 		int r = err_set(err, errno ? errno : EIO, "writing the configuration memfd: %m");
 		close(fd);
 		return r;
@@ -213,7 +216,8 @@ static int bundle_parse(struct bundle *b, const char *at, size_t left, struct er
 		at += bytes;
 		left -= bytes;
 	}
-	return left == 0 ? 0 : err_set(err, EBADMSG, "configuration memfd: %zu bytes too many", left);
+	return left == 0 ? 0
+			 : err_set(err, EBADMSG, "configuration memfd: %zu bytes too many", left);
 }
 
 int bundle_from_memfd(struct bundle *b, int fd, struct err *err)

@@ -28,8 +28,9 @@ void clock_format(uint64_t wall_ns, char ret_text[25])
 	struct tm tm;
 	gmtime_r(&seconds, &tm);
 	char text[64];
-	snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.%03uZ", (tm.tm_year + 1900) % 10000,
-		tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, ms);
+	snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.%03uZ",
+		(tm.tm_year + 1900) % 10000, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
+		tm.tm_sec, ms);
 	for (int i = 0; i < 24; i++)
 		ret_text[i] = text[i];
 	ret_text[24] = '\0';

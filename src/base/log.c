@@ -49,8 +49,8 @@ void log_line(enum log_level level, const char *who, const char *format, ...)
 	va_end(args);
 
 	int prefix = getenv("JOURNAL_STREAM")
-			? snprintf(line, sizeof(line), "<%d>%s: ", (int)level, who)
-			: snprintf(line, sizeof(line), "%s: %s: ", log_level_word(level), who);
+			     ? snprintf(line, sizeof(line), "<%d>%s: ", (int)level, who)
+			     : snprintf(line, sizeof(line), "%s: %s: ", log_level_word(level), who);
 	size_t len = (size_t)prefix;
 	len += log_escape(text, line + len, sizeof(line) - len - 1);
 	line[len++] = '\n';

@@ -61,7 +61,8 @@ bool str_to_u64(struct str s, uint64_t *ret_number)
 unsigned str_distance(struct str a, struct str b)
 {
 	if (a.len > STR_DISTANCE_MAX || b.len > STR_DISTANCE_MAX)
-		return a.len > b.len ? (unsigned)(a.len - b.len) + 1 : (unsigned)(b.len - a.len) + 1;
+		return a.len > b.len ? (unsigned)(a.len - b.len) + 1
+				     : (unsigned)(b.len - a.len) + 1;
 	unsigned row[STR_DISTANCE_MAX + 1];
 	for (unsigned j = 0; j <= b.len; j++)
 		row[j] = j;

@@ -181,6 +181,9 @@ static void conf_build_workload(struct conf_parser *p, uint32_t index)
 	w->user = arena_str(&p->snapshot->arena, from->user);
 	w->version = arena_str(&p->snapshot->arena, from->version);
 	w->mark = conf_build_mark(p, from->uid);
+	if (!snapshot_is_local(p->snapshot, &w->deliver))
+		conf_warning(p, setting, "deliver",
+			"not an address of this machine: what is sent there is not encrypted");
 	if (!service) {
 		if (from->service.len > 0)
 			conf_build_unknown_service(p, setting, "service", from->service);
@@ -236,6 +239,22 @@ static void conf_build_join_endpoint(
 		e->local = w;
 }
 
+/* A service that only calls others needs no more than its name, wherever it runs. One that says how
+ * it is called should say where. */
+static void conf_build_warn_unreachable(
+	struct conf_parser *p, const struct service *service, const struct conf_service_row *row)
+{
+	bool is_called = conf_member(row->setting, "port") ||
+			 conf_member(row->setting, "protocol") || conf_member(row->setting, "mtls");
+	bool is_here = false;
+	for (uint32_t i = 0; i < p->snapshot->workload_count; i++)
+		is_here = is_here || p->snapshot->workloads[i].service == service;
+	if (is_called && !is_here && service->endpoint_count == 0)
+		conf_warning(p, row->setting, "endpoints",
+			"\"%.*s\" has none, and no workload here is it: it cannot be called",
+			STR_ARG(service->name));
+}
+
 static void conf_build_join_service(
 	struct conf_parser *p, struct service *service, const struct conf_service_row *row)
 {
@@ -253,14 +272,7 @@ static void conf_build_join_service(
 			conf_build_join_endpoint(
 				p, &service->endpoints[index++], row->endpoints[i].setting);
 	}
-	bool is_here = false;
-	for (uint32_t i = 0; i < p->snapshot->workload_count; i++)
-		is_here = is_here || p->snapshot->workloads[i].service == service;
-	if (service->endpoint_count == 0 && !is_here)
-		conf_warning(p, row->setting, "endpoints",
-			"\"%.*s\" has none, and no workload here: it can be neither called nor "
-			"calling",
-			STR_ARG(service->name));
+	conf_build_warn_unreachable(p, service, row);
 }
 
 void conf_build(struct conf_parser *p)

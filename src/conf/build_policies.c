@@ -48,6 +48,27 @@ static struct str conf_policy_path_text(struct str path)
 	return path;
 }
 
+/* Requests are compared in their normal form, so a rule in another form would never match. A suffix
+ * is tried behind "/~", which keeps dots at its start from being a segment of their own. */
+static void conf_policy_check_form(
+	struct conf_parser *p, const struct conf_policy_row *row, struct str path, struct str text)
+{
+	bool is_suffix = path.at[0] == '*', is_prefix = !is_suffix && text.len < path.len;
+	char given[CONF_POLICY_PATH_MAX + 2] = "/~", normal[CONF_POLICY_PATH_MAX + 2];
+	size_t lead = is_suffix ? 2 : 0, len = 0;
+	memcpy(given + lead, text.at, text.len);
+	struct str whole = {given, lead + text.len};
+	bool is_good = !memchr(given, '?', whole.len) && path_normalise(whole, normal, &len);
+	if (!is_good || len < lead || memcmp(given, normal, lead) != 0)
+		conf_error(p, row->setting, "paths", "\"%.*s\" is no path that a request can have",
+			STR_ARG(path));
+	else if (!str_eq(whole, (struct str){normal, len}))
+		conf_error(p, row->setting, "paths",
+			"\"%.*s\" never matches: requests come as \"%s%.*s%s\"", STR_ARG(path),
+			is_suffix ? "*" : "", (int)(len - lead), normal + lead,
+			is_prefix ? "*" : "");
+}
+
 static void conf_policy_check_path(
 	struct conf_parser *p, const struct conf_policy_row *row, struct str path)
 {
@@ -67,44 +88,50 @@ static void conf_policy_check_path(
 		conf_error(
 			p, row->setting, "paths", "longer than %d bytes", CONF_POLICY_PATH_MAX - 1);
 	} else {
-		/* Requests are compared in their normal form: a rule in another form never matches.
-		 * A suffix is tried behind a '/' and a letter, which keeps "." and ".." at its
-		 * start. */
-		char given[CONF_POLICY_PATH_MAX + 2] = "/x", normal[CONF_POLICY_PATH_MAX + 2];
-		size_t lead = is_suffix ? 2 : 0, len;
-		memcpy(given + lead, text.at, text.len);
-		struct str whole = {given, lead + text.len};
-		if (memchr(given, '?', whole.len) || !path_normalise(whole, normal, &len))
-			conf_error(p, row->setting, "paths",
-				"\"%.*s\" is no path that a request can have", STR_ARG(path));
-		else if (!str_eq(whole, (struct str){normal, len}))
-			conf_error(p, row->setting, "paths",
-				"\"%.*s\" never matches: requests come as \"%.*s\"", STR_ARG(path),
-				(int)(len - lead), normal + lead);
+		conf_policy_check_form(p, row, path, text);
 	}
 }
 
-/* Policies of one service that cannot do what they seem to. */
-static void conf_policy_warn(
-	struct conf_parser *p, const struct conf_policy_row *row, const struct service *service)
+static bool conf_policy_is_for_anonymous(const struct conf_policy_row *row)
 {
-	bool is_anonymous_only = row->from_count > 0;
-	for (uint32_t i = 0; i < row->from_count; i++)
-		is_anonymous_only = is_anonymous_only && str_eq(row->from[i], STR("anonymous"));
+	for (uint32_t i = 0; i < row->from_count; i++) {
+		if (!str_eq(row->from[i], STR("anonymous")))
+			return false;
+	}
+	return row->from_count > 0;
+}
+
+/* A rule for one service that cannot do what it seems to. `anonymous_denial` and `total_denial` are
+ * the service's deny rules that leave callers without identity, or all callers, no way in. */
+static void conf_policy_warn(struct conf_parser *p, const struct conf_policy_row *row,
+	const struct service *service, const struct policy *anonymous_denial,
+	const struct policy *total_denial)
+{
+	bool is_allow = row->action == POLICY_ALLOW;
+	bool is_anonymous_allow = is_allow && conf_policy_is_for_anonymous(row);
 	bool is_http = row->method_count > 0 || row->path_count > 0;
 	const char *key = row->method_count > 0 ? "methods" : "paths";
 	if (is_http && service->protocol == PROTOCOL_TCP)
 		conf_warning(p, row->setting, key,
-			row->action == POLICY_ALLOW ? "\"%.*s\" is a tcp service, which has none: "
-						      "the rule never matches"
-						    : "\"%.*s\" is a tcp service, which has none: "
-						      "the rule denies every "
-						      "connection of these callers",
+			is_allow ? "\"%.*s\" is a tcp service, which has none: the rule never "
+				   "matches"
+				 : "\"%.*s\" is a tcp service, which has none: the rule denies "
+				   "every "
+				   "connection of these callers",
 			STR_ARG(service->name));
-	if (row->action == POLICY_ALLOW && is_anonymous_only && service->mtls == MTLS_STRICT)
+	if (is_anonymous_allow && service->mtls == MTLS_STRICT)
 		conf_warning(p, row->setting, "from",
 			"\"%.*s\" is strict: callers without identity are refused before policy",
 			STR_ARG(service->name));
+	if (is_allow && total_denial)
+		conf_warning(p, row->setting, NULL,
+			"never matches for \"%.*s\": \"%.*s\" denies everybody",
+			STR_ARG(service->name), STR_ARG(total_denial->name));
+	else if (is_anonymous_allow && anonymous_denial)
+		conf_warning(p, row->setting, NULL,
+			"never matches for \"%.*s\": a caller without identity may be one that "
+			"\"%.*s\" denies",
+			STR_ARG(service->name), STR_ARG(anonymous_denial->name));
 }
 
 static bool conf_policy_names(const struct conf_policy_row *row, const struct service *service)
@@ -150,22 +177,22 @@ static void conf_policy_attach(
 	for (uint32_t i = 0; i < s->policy_count; i++)
 		count += conf_policy_names(rows[i], service);
 	service->policies = conf_build_array(p, count, sizeof(struct policy *));
-	const struct policy *total_denial = NULL;
+	const struct policy *anonymous_denial = NULL, *total_denial = NULL;
 	for (uint32_t i = 0; service->policies && i < s->policy_count; i++) {
 		struct policy *policy = &s->policies[i];
 		if (!conf_policy_names(rows[i], service))
 			continue;
 		service->policies[service->policy_count++] = policy;
-		conf_policy_warn(p, rows[i], service);
-		if (policy->action == POLICY_DENY && policy->from_count == 0 &&
-			policy->method_count == 0 && policy->path_count == 0)
+		if (policy->action == POLICY_ALLOW || policy->method_count > 0 ||
+			policy->path_count > 0)
+			continue;
+		anonymous_denial = policy;
+		if (policy->from_count == 0)
 			total_denial = policy;
 	}
-	for (uint32_t i = 0; total_denial && i < s->policy_count; i++) {
-		if (s->policies[i].action == POLICY_ALLOW && conf_policy_names(rows[i], service))
-			conf_warning(p, rows[i]->setting, NULL,
-				"never matches for \"%.*s\": \"%.*s\" denies everybody",
-				STR_ARG(service->name), STR_ARG(total_denial->name));
+	for (uint32_t i = 0; service->policies && i < s->policy_count; i++) {
+		if (conf_policy_names(rows[i], service))
+			conf_policy_warn(p, rows[i], service, anonymous_denial, total_denial);
 	}
 }
 

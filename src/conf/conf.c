@@ -16,7 +16,7 @@ static bool conf_open_node(struct conf_parser *p)
 	const struct bundle_item *item = bundle_next(p->bundle, "conf", NULL);
 	if (item)
 		return conf_file_open(&p->node, item, p->report);
-	conf_report_line(p->report, CONF_ERROR, STR("-"), 0, "there is no node configuration");
+	conf_report_line(p->report, CONF_ERROR, STR_NONE, 0, "there is no node configuration");
 	return false;
 }
 
@@ -95,7 +95,7 @@ int conf_parse(const struct bundle *b, uint64_t generation, struct conf **ret_co
 		p.is_exhausted = true;
 	}
 	if (p.is_exhausted)
-		conf_report_line(report, CONF_ERROR, STR("-"), 0, "out of memory");
+		conf_report_line(report, CONF_ERROR, STR_NONE, 0, "out of memory");
 	if (report->error_count > errors_before) {
 		conf_free(p.conf);
 		conf_snapshot_free(p.snapshot);

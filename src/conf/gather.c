@@ -84,10 +84,15 @@ static int conf_gather_directory(
 }
 
 /* A path in the node file is relative to the node file's directory. */
-static int conf_gather_mesh(struct conf_gatherer *g, struct str file)
+static int conf_gather_mesh(struct conf_gatherer *g, uint32_t index)
 {
+	struct str file = g->parser.conf->mesh_files[index];
 	const config_setting_t *mesh = conf_member(conf_file_root(&g->parser.node), "mesh");
-	const config_setting_t *setting = mesh ? conf_member(mesh, "files") : NULL;
+	const config_setting_t *setting = conf_member(mesh, "files");
+	if (config_setting_is_aggregate(setting))
+		setting = config_setting_get_elem(setting, index);
+	if (file.len == 0) /* of a wrong type, which the parse will say */
+		return 0;
 	struct str node = g->parser.node.path;
 	const char *slash = node.len ? memrchr(node.at, '/', node.len) : NULL;
 	bool is_relative = slash && file.len > 0 && file.at[0] != '/';
@@ -163,7 +168,7 @@ static int conf_gather_named(struct conf_gatherer *g)
 	const struct conf *c = g->parser.conf;
 	int r = 0, one;
 	for (uint32_t i = 0; i < c->mesh_file_count; i++) {
-		one = conf_gather_mesh(g, c->mesh_files[i]);
+		one = conf_gather_mesh(g, i);
 		r = r < 0 ? r : one;
 	}
 	one = conf_gather_user(g, c->user);
@@ -183,7 +188,7 @@ int conf_gather(const char *path, struct bundle *b, struct conf_report *report)
 	struct err err;
 	int r = bundle_add_file(b, STR("conf"), path, &err);
 	if (r < 0) {
-		conf_report_line(report, CONF_ERROR, str_of(path), 0, "%s", err.text);
+		conf_report_line(report, CONF_ERROR, STR_NONE, 0, "%s", err.text);
 		return r;
 	}
 	/* A first reading, only for what the file names; its complaints are left to the parse. */

@@ -27,8 +27,9 @@ static const char *const conf_action_names[] = {"allow", "deny", NULL};
 static const struct conf_key conf_node_keys[] = {
 	KEY("name", FIELD(struct conf, node_name), .required = true,
 		.help = "This machine's name in logs, metrics and status."),
-	KEY("address", .type = CONF_ADDRESS, LIST(struct conf, node_addresses, node_address_count),
-		.required = true, .restart = true,
+	KEY("address", .plural = "addresses", .type = CONF_ADDRESS,
+		LIST(struct conf, node_addresses, node_address_count), .required = true,
+		.restart = true,
 		.help = "The address, or the list of addresses, at which other machines reach this "
 			"one. The mesh port is opened there."),
 	KEY("zone", FIELD(struct conf, zone), .help = "Where the machine stands."),
@@ -183,7 +184,7 @@ static const struct conf_key conf_workload_keys[] = {
 };
 
 static const struct conf_key conf_endpoint_keys[] = {
-	KEY("address", .type = CONF_ADDRESS,
+	KEY("address", .plural = "addresses", .type = CONF_ADDRESS,
 		LIST(struct conf_endpoint_row, addresses, address_count), .required = true,
 		.help = "One address, or all addresses of the one instance."),
 	KEY("port", .type = CONF_NUMBER, FIELD(struct conf_endpoint_row, port), .min = 1,
@@ -233,7 +234,8 @@ static const struct conf_key conf_service_keys[] = {
 static const struct conf_key conf_policy_keys[] = {
 	KEY("name", FIELD(struct conf_policy_row, name),
 		.help = "For logs and status; \"policies[3]\" unless given."),
-	KEY("service", LIST(struct conf_policy_row, services, service_count), .required = true,
+	KEY("service", .plural = "services", LIST(struct conf_policy_row, services, service_count),
+		.required = true,
 		.help = "The service, or the list of services, that it protects; \"*\" is all."),
 	KEY("action", .type = CONF_ENUM, FIELD(struct conf_policy_row, action), .required = true,
 		.names = conf_action_names, .help = "Deny rules are asked first."),

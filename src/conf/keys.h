@@ -25,6 +25,7 @@ enum conf_type {
 
 struct conf_key {
 	const char *name;
+	const char *plural; /* another word for it, where a list reads better so; NULL: none */
 	enum conf_type type;
 	bool many; /* one value or a list of them: an array in the arena */
 	bool required;

@@ -29,6 +29,7 @@ struct conf_parser {
 
 /* --- report.c --- */
 enum conf_severity { CONF_ERROR, CONF_WARNING };
+/* `file` STR_NONE and `line` 0 leave the place out. */
 void conf_report_line(struct conf_report *r, enum conf_severity severity, struct str file, int line,
 	const char *format, ...) PRINTF_LIKE(5, 6);
 /* "file:line: path: text", at `key` inside the setting (where it stands, if it does), or at the

@@ -35,6 +35,29 @@ void conf_read_root(struct conf_parser *p, const struct conf_group *root,
 	conf_read_group(p, root, (struct conf_place){.setting = setting}, row);
 }
 
+static bool conf_key_is(const struct conf_key *key, const char *name)
+{
+	return strcmp(key->name, name) == 0 || (key->plural && strcmp(key->plural, name) == 0);
+}
+
+static void conf_read_unknown_key(struct conf_parser *p, const struct conf_group *group,
+	const config_setting_t *setting, const char *name)
+{
+	struct conf_guess guess = conf_guess(str_of(name));
+	char mean[128], valid[512] = "";
+	for (size_t i = 0; i < group->key_count; i++) {
+		conf_guess_offer(&guess, str_of(group->keys[i].name));
+		size_t len = strlen(valid);
+		snprintf(valid + len, sizeof(valid) - len, "%s%s", i ? ", " : "",
+			group->keys[i].name);
+	}
+	if (guess.best.len > 0)
+		conf_error(p, setting, name, "unknown key%s",
+			conf_guess_text(&guess, mean, sizeof(mean)));
+	else
+		conf_error(p, setting, name, "unknown key; valid here: %s", valid);
+}
+
 static void conf_read_unknown(
 	struct conf_parser *p, const struct conf_group *group, const config_setting_t *setting)
 {
@@ -42,16 +65,11 @@ static void conf_read_unknown(
 	for (int i = 0; i < count; i++) {
 		const char *name =
 			config_setting_name(config_setting_get_elem(setting, (unsigned)i));
-		struct conf_guess guess = conf_guess(str_of(name));
 		bool is_known = false;
-		for (size_t k = 0; k < group->key_count && !is_known; k++) {
-			is_known = strcmp(group->keys[k].name, name) == 0;
-			conf_guess_offer(&guess, str_of(group->keys[k].name));
-		}
-		char mean[128];
+		for (size_t k = 0; k < group->key_count && !is_known; k++)
+			is_known = conf_key_is(&group->keys[k], name);
 		if (!is_known)
-			conf_error(p, setting, name, "unknown key%s",
-				conf_guess_text(&guess, mean, sizeof(mean)));
+			conf_read_unknown_key(p, group, setting, name);
 	}
 }
 
@@ -186,6 +204,12 @@ static void conf_read_key(
 {
 	const config_setting_t *member =
 		place.setting ? conf_member(place.setting, key->name) : NULL;
+	const config_setting_t *plural =
+		place.setting && key->plural ? conf_member(place.setting, key->plural) : NULL;
+	if (member && plural)
+		conf_error(p, place.setting, key->plural, "the same as \"%s\", which is given too",
+			key->name);
+	member = member ? member : plural;
 	if (!member)
 		conf_read_missing(p, key, place, row);
 	else if (key->type == CONF_ROWS)

@@ -5,6 +5,16 @@
 #include <stdio.h>
 #include <unistd.h>
 
+/* Words of the table, with what Markdown would take for itself escaped. */
+static void conf_reference_text(FILE *out, const char *text)
+{
+	for (; *text; text++) {
+		if (strchr("<*|", *text))
+			fputc('\\', out);
+		fputc(*text, out);
+	}
+}
+
 static void conf_reference_range(FILE *out, const struct conf_key *key)
 {
 	char min[32], max[32];
@@ -50,16 +60,22 @@ static void conf_reference_fallback(FILE *out, const struct conf_key *key)
 static void conf_reference_group(FILE *out, const char *path, const struct conf_key *group)
 {
 	bool is_rows = group->type == CONF_ROWS;
-	fprintf(out, "\n### %s%s\n\n%s\n\n", path, is_rows ? "[ ]" : "", group->help);
+	fprintf(out, "\n### %s%s\n\n", path, is_rows ? "[ ]" : "");
+	conf_reference_text(out, group->help);
+	fprintf(out, "\n\n");
 	fprintf(out, "| key | type | default | values | restart | |\n|---|---|---|---|---|---|\n");
 	for (size_t i = 0; i < group->group->key_count; i++) {
 		const struct conf_key *key = &group->group->keys[i];
-		fprintf(out, "| `%s` | %s%s | ", key->name, conf_reference_type(key),
-			key->many ? ", or a list" : "");
+		fprintf(out, "| `%s`", key->name);
+		if (key->plural)
+			fprintf(out, " or `%s`", key->plural);
+		fprintf(out, " | %s%s | ", conf_reference_type(key), key->many ? " or a list" : "");
 		conf_reference_fallback(out, key);
 		fprintf(out, " | ");
 		conf_reference_range(out, key);
-		fprintf(out, " | %s | %s |\n", key->restart ? "yes" : "", key->help);
+		fprintf(out, " | %s | ", key->restart ? "yes" : "");
+		conf_reference_text(out, key->help);
+		fprintf(out, " |\n");
 	}
 	for (size_t i = 0; i < group->group->key_count; i++) {
 		const struct conf_key *key = &group->group->keys[i];

@@ -44,7 +44,11 @@ static void conf_report_write(struct conf_report *r, enum conf_severity severity
 	}
 	char what[CONF_LINE_MAX], text[2 * CONF_LINE_MAX];
 	vsnprintf(what, sizeof(what), format, args);
-	snprintf(text, sizeof(text), "%.512s:%d: %s%s%s%s\n", file.at ? file.at : "-", line,
+	char place[16] = "";
+	if (line > 0)
+		snprintf(place, sizeof(place), ":%d", line);
+	snprintf(text, sizeof(text), "%.*s%s%s%s%s%s%s\n", file.len < 512 ? (int)file.len : 512,
+		file.at ? file.at : "", place, file.len > 0 ? ": " : "",
 		severity == CONF_WARNING ? "warning: " : "", path, path[0] ? ": " : "", what);
 	/* Names from files are quoted in messages; one message stays one line. */
 	for (char *c = text; *c; c++) {
@@ -93,18 +97,38 @@ const char *conf_place_text(
 	return text;
 }
 
+/* The key as the file spells it: "addresses" where "address" is asked for. */
+static const char *conf_spelling(const config_setting_t *group, const char *key)
+{
+	size_t len = strlen(key);
+	int count = config_setting_is_group(group) ? config_setting_length(group) : 0;
+	for (int i = 0; i < count; i++) {
+		const char *name = config_setting_name(config_setting_get_elem(group, (unsigned)i));
+		bool is_plural = strncmp(name, key, len) == 0 &&
+				 (strcmp(name + len, "s") == 0 || strcmp(name + len, "es") == 0);
+		if (is_plural && !conf_member(group, key))
+			return name;
+	}
+	return key;
+}
+
 static void conf_say(struct conf_parser *p, enum conf_severity severity,
 	const config_setting_t *setting, const char *key, const char *format, va_list args)
 {
 	char path[CONF_PATH_MAX];
+	const config_setting_t *place = setting;
 	conf_setting_path(setting, path, sizeof(path));
-	const config_setting_t *place = key ? conf_member(setting, key) : NULL;
-	size_t len = strlen(path);
-	if (key)
+	if (key) {
+		size_t len = strlen(path);
+		key = conf_spelling(setting, key);
+		const config_setting_t *member = conf_member(setting, key);
+		place = member ? member : setting;
 		snprintf(path + len, sizeof(path) - len, "%s%.80s", len ? "." : "", key);
-	int line = (int)config_setting_source_line(place ? place : setting);
-	conf_report_write(
-		p->report, severity, conf_setting_file(p, setting), line, path, format, args);
+	}
+	/* The root has no line; what is missing there is missing at the top. */
+	int line = (int)config_setting_source_line(place);
+	conf_report_write(p->report, severity, conf_setting_file(p, setting), line < 1 ? 1 : line,
+		path, format, args);
 }
 
 /* Defaults have no place of their own: they are blamed on the file's first line. */
@@ -144,8 +168,8 @@ void conf_warning(struct conf_parser *p, const config_setting_t *setting, const 
 
 struct conf_guess conf_guess(struct str wanted)
 {
-	/* A third of the letters may be wrong, two at least: "prot" for "protocol" is caught as a
-	 * beginning. */
+	/* A third of the letters may be wrong, two at least. A beginning counts as one letter:
+	 * "prot" means "protocol" rather than "port". */
 	unsigned limit = (unsigned)wanted.len / 3;
 	return (struct conf_guess){.wanted = wanted, .distance = (limit > 2 ? limit : 2) + 1};
 }
@@ -153,8 +177,8 @@ struct conf_guess conf_guess(struct str wanted)
 void conf_guess_offer(struct conf_guess *g, struct str candidate)
 {
 	unsigned distance = str_distance(g->wanted, candidate);
-	if (g->wanted.len >= 3 && str_starts(candidate, g->wanted) && distance > 2)
-		distance = 2;
+	if (g->wanted.len >= 3 && str_starts(candidate, g->wanted) && distance > 1)
+		distance = 1;
 	if (distance < g->distance && distance < candidate.len) {
 		g->distance = distance;
 		g->best = candidate;

@@ -2,6 +2,7 @@
 /* Good files: defaults, every kind of value, and the snapshot that comes of it. */
 #include "conf_fixture.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,19 +22,19 @@
 	"  { service = \"orders\"; version = \"v1\"; user = \"orders\"; port = 8080;\n" \
 	"    connections_max = 50; },\n"                                                \
 	"  { service = \"web\"; user = \"web\"; } );\n"
-#define MESH                                                                                    \
-	"services: (\n"                                                                         \
-	"  { name = \"orders\"; port = 8080; protocol = \"http\"; mtls = \"permissive\";\n"     \
-	"    identities = [ \"orders-old\", \"spiffe://other.example/orders\" ];\n"             \
-	"    endpoints = ( { address = [ \"10.77.0.1\", \"fd00::1\" ]; version = \"v1\"; },\n"  \
-	"                  { address = \"10.77.0.2\"; port = 9090; } ); },\n"                   \
-	"  { name = \"web\"; },\n"                                                              \
-	"  { name = \"db\"; port = 5432; protocol = \"tcp\"; server_first = true;\n"            \
-	"    endpoints = ( { address = \"10.77.0.3\"; } ); } );\n"                              \
-	"policies: (\n"                                                                         \
-	"  { name = \"web-reads\"; service = \"orders\"; action = \"allow\"; from = [ \"web\" " \
-	"];\n"                                                                                  \
-	"    methods = [ \"GET\" ]; paths = [ \"/api/*\" ]; },\n"                               \
+#define MESH                                                                                     \
+	"services: (\n"                                                                          \
+	"  { name = \"orders\"; port = 8080; protocol = \"http\"; mtls = \"permissive\";\n"      \
+	"    identities = [ \"orders-old\", \"spiffe://other.example/orders\" ];\n"              \
+	"    endpoints = ( { addresses = [ \"10.77.0.1\", \"fd00::1\" ]; version = \"v1\"; },\n" \
+	"                  { address = \"10.77.0.2\"; port = 9090; } ); },\n"                    \
+	"  { name = \"web\"; },\n"                                                               \
+	"  { name = \"db\"; port = 5432; protocol = \"tcp\"; server_first = true;\n"             \
+	"    endpoints = ( { address = \"10.77.0.3\"; } ); } );\n"                               \
+	"policies: (\n"                                                                          \
+	"  { name = \"web-reads\"; service = \"orders\"; action = \"allow\"; from = [ \"web\" "  \
+	"];\n"                                                                                   \
+	"    methods = [ \"GET\" ]; paths = [ \"/api/*\" ]; },\n"                                \
 	"  { service = [ \"orders\", \"db\" ]; action = \"deny\"; from = \"anonymous\"; } );\n"
 
 static void test_parse_defaults(void **state)
@@ -106,11 +107,115 @@ static void test_parse_snapshot(void **state)
 	fixture_done(&f);
 }
 
+/* What in the bundle is no number, too large, or somebody else's too, attributes nothing. */
+static void test_parse_marks(void **state)
+{
+	static const char *const rows[][3] = {{"1001", "256", NULL}, {"1001", "x", NULL},
+		{"1001", "", NULL}, {"1001", "0", NULL}, {"1001", "-1", NULL}, {"7", "18", NULL},
+		{"1001", "18", "18"}, {"1001", "18", "19"}};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct fixture f;
+		fixture_init(&f);
+		fixture_add(&f, "mark", rows[i][0], rows[i][1]);
+		if (rows[i][2])
+			fixture_add(&f, "mark", "1002", rows[i][2]);
+		fixture_parse_good(&f, FIXTURE_NODE WORKLOADS, MESH);
+		bool is_good = i == ARRAY_LEN(rows) - 1;
+		assert_int_equal(snapshot_workload_by_mark(f.snapshot, 18) != NULL, is_good);
+		assert_int_equal(snapshot_workload_by_mark(f.snapshot, 19) != NULL, is_good);
+		fixture_done(&f);
+	}
+}
+
+/* An address of the machine that the node file does not name is local too. */
+static void test_parse_local_addresses(void **state)
+{
+	struct fixture f;
+	fixture_init(&f);
+	fixture_add(&f, "address", "fe80::1", "");
+	fixture_add(&f, "address", "nonsense", "");
+	fixture_parse_good(&f, FIXTURE_NODE WORKLOADS, MESH);
+	static const char *const local[] = {
+		"10.77.0.1", "10.77.0.9", "fe80::1", "127.0.0.1", "::1"};
+	for (size_t i = 0; i < ARRAY_LEN(local); i++) {
+		struct address a;
+		assert_true(address_parse(str_of(local[i]), &a));
+		a.port = 8080;
+		assert_int_equal(snapshot_destination(f.snapshot, &a).kind, DESTINATION_LOCAL);
+	}
+	assert_int_equal(f.snapshot->local_address_count, 3);
+	fixture_done(&f);
+}
+
+static void test_parse_values(void **state)
+{
+	struct fixture f;
+	fixture_init(&f);
+	fixture_parse_good(&f,
+		"node: { name = \"a\"; addresses = [ \"10.77.0.1\", \"fd00::1\" ]; user = "
+		"\"1234\";\n"
+		"  workers = 3; admin_tcp = \"[::1]:15000\"; };\n"
+		"mesh: { trust_domain = \"a\"; default_policy = \"authenticated\"; };\n"
+		"redirect: { mark_mask = 0xff000000; drift = \"report\"; exclude = "
+		"\"10.0.0.0/8\";\n"
+		"  passthrough = ( \"192.0.2.1\", \"2001:db8::/32\" ); };\n"
+		"limits: { buffer_bytes = \"64K\"; buffers_bytes_max = 5000000000L; };\n"
+		"timeouts: { connect = \"200ms\"; idle = \"2h\"; stream_idle = \"10m\"; drain = "
+		"\"0s\"; };\n"
+		"workloads: ( { service = \"web\"; user = \"web\"; port = 80; protocol = \"tcp\";\n"
+		"  deliver = \"127.0.0.2:8080\"; }, { service = \"web\"; user = \"77\"; port = "
+		"81;\n"
+		"  deliver = \"::1\"; } );\n",
+		"services: ( { name = \"web\"; protocol = \"http\"; } );\n");
+	const struct conf *c = f.conf;
+	assert_int_equal(c->node_address_count, 2);
+	assert_int_equal(c->uid, 1234);
+	assert_int_equal(c->worker_count, 3);
+	assert_int_equal(c->admin_tcp.family, AF_INET6);
+	assert_int_equal(c->admin_tcp.port, 15000);
+	assert_true(c->default_allow && f.snapshot->default_allow);
+	assert_int_equal(c->mark_mask, 0xff000000);
+	assert_int_equal(c->drift, CONF_DRIFT_REPORT);
+	assert_int_equal(c->excluded_count, 1);
+	assert_int_equal(c->excluded[0].prefix_len, 8);
+	assert_int_equal(c->passthrough_count, 2);
+	assert_int_equal(c->passthrough[0].prefix_len, 32);
+	assert_int_equal(f.snapshot->passthrough_count, 2);
+	assert_int_equal(c->buffer_bytes, 65536);
+	assert_true(c->buffers_bytes_max == 5000000000);
+	assert_int_equal(c->connect_timeout_ms, 200);
+	assert_int_equal(c->idle_timeout_ms, 7200000);
+	assert_int_equal(c->stream_idle_timeout_ms, 600000);
+	assert_int_equal(c->drain_timeout_ms, 0);
+	assert_int_equal(c->workloads[0].protocol, PROTOCOL_TCP);
+	assert_int_equal(c->workloads[0].deliver.port, 8080);
+	assert_int_equal(c->workloads[1].protocol, PROTOCOL_HTTP);
+	assert_int_equal(c->workloads[1].uid, 77);
+	assert_int_equal(c->workloads[1].deliver.port, 81);
+	assert_int_equal(c->workloads[1].deliver.family, AF_INET6);
+	assert_str_equal(c->workloads[1].file, "node.conf");
+	assert_int_equal(c->workloads[1].line, 9);
+	fixture_done(&f);
+}
+
+static void test_parse_no_node(void **state)
+{
+	struct fixture f;
+	fixture_init(&f);
+	assert_int_equal(conf_parse(&f.bundle, 1, &f.conf, &f.snapshot, &f.report), -EINVAL);
+	assert_string_equal(f.report.text, "there is no node configuration\n");
+	fixture_done(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_parse_defaults),
 		cmocka_unit_test(test_parse_snapshot),
+		cmocka_unit_test(test_parse_marks),
+		cmocka_unit_test(test_parse_local_addresses),
+		cmocka_unit_test(test_parse_values),
+		cmocka_unit_test(test_parse_no_node),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo behind conf/demo/run: two machines, six plain programs, one mesh.
+
+    vm-a: web and batch call others             vm-b: orders (Python), stock (Go), cache (Redis),
+                                                       mail (speaks first); orders calls stock too
+
+Shows who called whom, as which identity, encrypted or on the machine, how fast; what is refused; and
+what somebody on the wire would see. Shares its machines and workloads with the tests.
+"""
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+RELEASE = ROOT / "build" / "release"
+os.environ.setdefault("RINGMAIN_BUILD", str(RELEASE))
+sys.path.insert(0, str(ROOT / "tests" / "scenario"))
+import mesh as scenario  # noqa: E402
+from machines import LabError, sweep  # noqa: E402
+from mesh import CACHE, GUEST, MAIL, MESH_PORT, ORDERS, STOCK, STRANGER_UID, WEB, at, request_text  # noqa: E402
+
+BATCH = at(GUEST, name="batch")
+SERVICES = [WEB, BATCH, ORDERS, STOCK, CACHE, MAIL]
+POLICIES = [
+    {"service": "orders", "action": "allow", "from": ["web"], "methods": ["GET", "POST"]},
+    {"service": "stock", "action": "allow", "from": ["web", "orders"]},
+    {"service": ["cache", "mail"], "action": "allow", "from": ["web"]},
+]
+SECRET = "order-4711-for-alice"  # travels in every kind of call; must not be seen on the wire
+TRUST_DOMAIN = "demo.ringmain"
+V4, V6 = scenario.FAMILIES
+
+
+def say(text=""):
+    print(text, flush=True)
+
+
+def build():
+    """The release binary; only ninja when it was configured before."""
+    if not (RELEASE / "build.ninja").exists():
+        say("building ringmain (release) ...")
+        steps = [["meson", "setup", str(RELEASE), "-Dbuildtype=release", "-Dtests=false"]]
+    else:
+        steps = []
+    for step in [*steps, ["ninja", "-C", str(RELEASE)]]:
+        done = subprocess.run(step, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode != 0:
+            raise LabError(f"{' '.join(step)} failed:\n{done.stdout[-4000:]}")
+    return RELEASE / "src" / "daemon" / "ringmain"
+
+
+class Demo:
+    def __init__(self, mesh):
+        self.mesh = mesh
+        self.failures = []
+        self.rows = []
+
+    # --- calls ---------------------------------------------------------------------------------
+
+    def url(self, service, family, path):
+        host, port = self.mesh.target(service, family)
+        return f"http://{f'[{host}]' if family == V6 else host}:{port}{path}"
+
+    def curl(self, service, family, path="/echo", method="GET", uid=WEB.uid, machine="vm-a"):
+        """Two requests on one connection; the status, and how long the second took in ms."""
+        url = self.url(service, family, f"{path}?{SECRET}")
+        done = self.mesh.lab[machine].run(
+            ["curl", "-sS", "-g", "-m", "5", "-X", method, "-o", "/dev/null", "-o", "/dev/null",
+             "-w", "%{http_code} %{time_total}\n", url, url], uid=uid, check=False)
+        lines = done.stdout.split("\n")
+        status, seconds = lines[1 if len(lines) > 2 else 0].split()
+        return status if status != "000" else "no connection", float(seconds) * 1000
+
+    def redis(self, family, uid=WEB.uid):
+        host, port = self.mesh.target("cache", family)
+        start = time.monotonic()
+        done = self.mesh.lab["vm-a"].run(["redis-cli", "-h", host, "-p", port, "set", "order", SECRET], uid=uid,
+                                         check=False)
+        took = (time.monotonic() - start) * 1000
+        return "OK" if done.stdout.strip() == "OK" else "no connection", took
+
+    def mail(self, family):
+        with self.mesh.dial("web", "mail", family) as wire:
+            wire.until(b"\r\n")
+            start = time.monotonic()
+            wire.send(f"HELO {SECRET}\r\n").until(b"\r\n")
+            return "250", (time.monotonic() - start) * 1000
+
+    def plain(self, uid, machine, host, port):
+        """A plain request past the mesh: its status, or that it was refused."""
+        try:
+            with self.mesh.dial(uid, (host, port), machine=machine, timeout=5) as wire:
+                wire.send(request_text("GET /past-the-mesh", "orders"))
+                return str(wire.reply().status), 0
+        except (OSError, EOFError):
+            return "no connection", 0
+
+    # --- the table -----------------------------------------------------------------------------
+
+    def row(self, caller, called, how, expected, call):
+        before = {node.name: len(node.access()) for node in self.mesh}
+        try:
+            answer, took = call()
+        except (LabError, OSError, EOFError) as error:
+            answer, took = str(error).splitlines()[0][:40], 0
+        ok = answer == expected
+        if not ok:
+            self.failures.append(f"{caller} to {called} ({how}): {answer}, not {expected}")
+        line = self.access_after(before)
+        self.rows.append((caller, called, how, answer, self.identity(line), self.way(line),
+                          f"{took:.1f} ms" if took and ok else "", "" if ok else "UNEXPECTED"))
+
+    def access_after(self, before):
+        """The last line that the callee's machine wrote about the call, or else the caller's."""
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            lines = {node.name: node.access()[before[node.name]:] for node in self.mesh}
+            for name in ("vm-b", "vm-a"):
+                if lines[name] and (name == "vm-b" or time.monotonic() > end - 0.5):
+                    return lines[name][-1]
+            time.sleep(0.02)
+        return {}
+
+    @staticmethod
+    def identity(line):
+        return (line.get("source_identity") or "none").removeprefix(f"spiffe://{TRUST_DOMAIN}/")
+
+    @staticmethod
+    def way(line):
+        words = {"mutual_tls": "mutual TLS", "local": "on the machine", "plaintext": "plain text"}
+        refused = line.get("response_code_details")
+        way = words.get(line.get("security"), "-")
+        return way if refused in (None, "NONE") or not refused.isupper() else f"{way}: {refused}"
+
+    def table(self, title, heads):
+        widths = [max(len(str(row[i])) for row in [heads, *self.rows]) for i in range(len(heads))]
+        say(f"\n{title}\n")
+        for row in [heads, ["-" * w for w in widths], *self.rows]:
+            say("  " + "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths)).rstrip())
+        self.rows = []
+
+    def allowed(self):
+        for family, name in ((V4, "IPv4"), (V6, "IPv6")):
+            self.row("web", "orders", f"curl, {name}", "200", lambda: self.curl("orders", family))
+            self.row("web", "stock", f"curl, {name}", "200", lambda: self.curl("stock", family))
+            self.row("web", "cache", f"redis-cli, {name}", "OK", lambda: self.redis(family))
+            self.row("web", "mail", f"socket, {name}", "250", lambda: self.mail(family))
+        self.row("orders", "stock", "curl, same machine", "200",
+                 lambda: self.curl("stock", V4, uid=ORDERS.uid, machine="vm-b"))
+        self.table("What the policies allow:",
+                   ("caller", "called", "by", "answer", "identity", "carried by", "took", ""))
+
+    def refused(self):
+        b = self.mesh.lab["vm-b"]
+        self.row("batch", "orders", "curl", "403", lambda: self.curl("orders", V4, uid=BATCH.uid))
+        self.row("web", "orders", "curl -X DELETE", "403", lambda: self.curl("orders", V4, method="DELETE"))
+        self.row("batch", "cache", "redis-cli", "no connection", lambda: self.redis(V4, BATCH.uid))
+        self.row("a stranger", "orders", "on its machine", "no connection",
+                 lambda: self.plain(STRANGER_UID, "vm-b", b.v4, ORDERS.port))
+        self.row("a stranger", "orders", "plain, from vm-a", "no connection",
+                 lambda: self.plain(STRANGER_UID, "vm-a", b.v4, ORDERS.port))
+        self.row("a stranger", "the mesh port", "without a certificate", "no connection",
+                 lambda: self.plain(STRANGER_UID, "vm-a", b.v6, MESH_PORT))
+        self.table("What is refused:", ("caller", "called", "by", "answer", "identity", "why", "", ""))
+
+    # --- the wire ------------------------------------------------------------------------------
+
+    def wire(self, path):
+        streams = {key: stream for key, stream in scenario.capture_streams(path).items() if stream}
+        versions, foreign = set(), 0
+        for (_, source_port, _, port), stream in streams.items():
+            if MESH_PORT not in (source_port, port):
+                foreign += 1
+                continue
+            with contextlib.suppress(ValueError):
+                records = scenario.tls_records(stream)
+                if source_port == MESH_PORT and records and records[0][0] == 22:
+                    versions.add(scenario.server_hello_version(records[0][1]))
+        raw = path.read_bytes()
+        seen = SECRET.encode() in raw
+        say(f"\nWhat the wire between the machines carried: {len(raw)} bytes in {len(streams)} directions of")
+        say(f"connections, {'all' if not foreign else 'NOT all'} on port {MESH_PORT}, "
+            f"{'all TLS 1.3' if versions == {0x0304} else 'NOT all TLS 1.3'}; the text \"{SECRET}\",")
+        say(f"which was in every call, {'CAN BE READ there' if seen else 'cannot be read there'}.")
+        if foreign or seen or versions != {0x0304}:
+            self.failures.append("the wire carried something other than TLS 1.3")
+
+    def show(self):
+        with self.mesh.capture("vm-a") as path:
+            self.allowed()
+        self.wire(path)
+        self.refused()
+        b = self.mesh["vm-b"]
+        done = b.ringmain("status", check=False)
+        if done.returncode != 0:
+            self.failures.append(f"ringmain status: exit status {done.returncode}: {done.stderr.strip()}")
+
+
+def look_around(mesh):
+    say("\nEverything is up until Ctrl-C. To look around, in another terminal:\n")
+    for node in mesh:
+        say(f"  ip netns exec {node.machine.namespace} {mesh.binary} status -c {node.config}")
+    a, b = mesh["vm-a"], mesh["vm-b"]
+    host, port = mesh.target("orders")
+    enter = f"ip netns exec {a.machine.namespace}"
+    say(f"  ip netns exec {b.machine.namespace} {mesh.binary} redirect show -c {b.config}")
+    say(f"  {enter} setpriv --reuid {WEB.uid} --regid {WEB.uid} --clear-groups curl -i http://{host}:{port}/echo")
+    say(f"  {enter} setpriv --reuid {BATCH.uid} --regid {BATCH.uid} --clear-groups curl -i http://{host}:{port}/echo")
+    say(f"  curl -s --unix-socket {b.admin_socket} http://localhost/metrics | grep istio_requests_total")
+    say(f"  tail -f {b.access_path}")
+    say(f"  cat {a.config} {mesh.mesh_file}")
+
+
+def ended(number, _frame):
+    raise SystemExit(128 + number)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="conf/demo/run")
+    parser.add_argument("--once", action="store_true", help="check everything and end")
+    once = parser.parse_args().once
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, ended)  # so that everything is taken down
+    for lab in sweep():
+        say(f"removed what an earlier run ({lab}) left behind")
+    try:
+        binary = build()
+        say("starting two machines, their workloads, the authority, ringmain ...")
+        with scenario.ScenarioMesh(SERVICES, binary=binary, policies=POLICIES, default_policy="deny",
+                                   trust_domain=TRUST_DOMAIN) as mesh:
+            mesh.start()
+            demo = Demo(mesh)
+            demo.show()
+            if demo.failures:
+                say()
+                for failure in demo.failures:
+                    say(f"failed: {failure}")
+                for title, text in mesh.report():
+                    say(f"--- {title}\n{text}")
+            else:
+                say("\nAll as it should be.")
+            if not once:
+                look_around(mesh)
+                signal.pause()
+            return 1 if demo.failures else 0
+    except KeyboardInterrupt:
+        say("\ntaken down")
+        return 0
+    except LabError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+
+
+sys.exit(main())

@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ringmain on the machines of a lab: configuration files, certificates, the keeper, the redirect.
+
+    services = [Service("web", uid=12001, on=["vm-a"]),
+                Service("orders", uid=12002, on=["vm-b"], port=8080)]
+    with Mesh(services) as mesh:
+        mesh.start()
+
+makes two machines on which the plain servers and clients of these uids are in one mesh.
+"""
+import http.client
+import json
+import pwd
+import signal
+import socket
+from dataclasses import dataclass, field
+
+from machines import ROOT, Lab, LabError, Process, process_children, process_status, run, wait_for
+
+PROXY_USER = "nobody"  # a user that every computer has; an installation makes one of its own
+PROXY_UID = pwd.getpwnam(PROXY_USER).pw_uid
+
+
+@dataclass
+class Service:
+    """One service of the mesh and the workload behind it on each machine in `on`."""
+    name: str
+    uid: int
+    on: list = field(default_factory=lambda: ["vm-b"])
+    port: int = 0  # 0: calls others, serves nothing
+    protocol: str = "http"
+    server_first: bool = False
+    mtls: str = "strict"
+    limits: dict = field(default_factory=dict)  # further keys of the workload
+
+
+def config_text(value, depth=0):
+    """A Python value as libconfig text: dict = group, list of dicts = list, other list = array."""
+    if value == []:
+        return "( )"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value)
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "(\n" + ",\n".join("\t" * (depth + 1) + config_text(v, depth + 1) for v in value) + " )"
+    if isinstance(value, list):
+        return "[ " + ", ".join(config_text(v) for v in value) + " ]"
+    body = " ".join(f"{key} = {config_text(v, depth + 1)};" for key, v in value.items())
+    return "{ " + body + " }"
+
+
+def config_file_text(groups):
+    return "".join(f"{key} = {config_text(value)};\n" for key, value in groups.items())
+
+
+def merged(base, more):
+    """Groups of `more` over those of `base`, key by key."""
+    result = {key: dict(value) if isinstance(value, dict) else value for key, value in base.items()}
+    for key, value in more.items():
+        if isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key].update(value)
+        else:
+            result[key] = value
+    return result
+
+
+class UnixHttp(http.client.HTTPConnection):
+    def __init__(self, path, timeout=5):
+        super().__init__("localhost", timeout=timeout)
+        self.path = str(path)
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class Node:
+    """ringmain on one machine."""
+
+    def __init__(self, mesh, machine):
+        self.mesh = mesh
+        self.machine = machine
+        self.name = machine.name
+        self.config = machine.dir / "ringmain.conf"
+        self.certs = machine.dir / "certs"
+        self.run_dir = machine.dir / "run"
+        self.admin_socket = self.run_dir / "admin.sock"
+        self.access_path = machine.dir / "log" / "access.log"
+        self.process = None
+        self.groups = {}  # over what write_config() makes of itself
+
+    # --- configuration -------------------------------------------------------------------------
+
+    def workloads(self):
+        return [s for s in self.mesh.services if self.name in s.on]
+
+    def config_groups(self):
+        workloads = []
+        for s in self.workloads():
+            row = {"service": s.name, "user": str(s.uid)}
+            if s.port:
+                row.update(port=s.port, protocol=s.protocol)
+            workloads.append(dict(row, **s.limits))
+        groups = {
+            "node": {"name": self.name, "address": [self.machine.v4, self.machine.v6],
+                     "user": PROXY_USER, "workers": 1, "admin_socket": str(self.admin_socket),
+                     "run_dir": str(self.run_dir), "access_log": str(self.access_path)},
+            "mesh": {"trust_domain": self.mesh.trust_domain,
+                     "default_policy": self.mesh.default_policy,
+                     "files": [str(self.mesh.mesh_file)]},
+            "identity": {"directory": str(self.certs)},
+            "workloads": workloads,
+        }
+        return merged(merged(groups, self.mesh.groups), self.groups)
+
+    def write_config(self):
+        self.config.write_text(config_file_text(self.config_groups()))
+
+    def issue(self, service, ttl="24h"):
+        self.mesh.ringmain("ca", "issue", "--dir", self.mesh.ca_dir, "--service", service,
+                           "--out", self.certs, "--ttl", ttl)
+
+    # --- life ----------------------------------------------------------------------------------
+
+    def ringmain(self, *words, **more):
+        """Runs one of ringmain's commands in the machine, with its configuration."""
+        return self.machine.run([self.mesh.binary, *words, "-c", self.config],
+                                env=self.environment(), **more)
+
+    def environment(self):
+        place = self.machine.dir / "sanitizer" / "report"
+        common = f"abort_on_error=1:disable_coredump=0:log_path={place}:print_stacktrace=1"
+        return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                # the sandboxed proxy may not trace itself, which the leak check needs
+                "ASAN_OPTIONS": f"{common}:detect_leaks=0",
+                "UBSAN_OPTIONS": f"{common}:halt_on_error=1"}
+
+    def redirect_up(self):
+        self.ringmain("redirect", "up")
+
+    def redirect_down(self):
+        self.ringmain("redirect", "down", "--now")
+
+    def start(self, wait=True):
+        self.process = Process(self.machine, "ringmain", [self.mesh.binary, "run", "-c", self.config],
+                               env=self.environment())
+        self.machine.processes.append(self.process)
+        if wait:
+            self.wait_ready()
+
+    def wait_ready(self, timeout=20):
+        def ready():
+            if not self.process.running:
+                raise LabError(f"ringmain on {self.name} ended at its start:\n{self.process.log}")
+            return self.ready()
+        try:
+            wait_for(ready, f"ringmain on {self.name} to be ready", timeout)
+        except LabError as error:
+            raise LabError(f"{error}\n{self.process.log}") from None
+
+    def ready(self):
+        try:
+            return self.admin_get("/readyz")[0] == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def stop(self, number=signal.SIGTERM, timeout=15):
+        return self.process.stop(number, timeout)
+
+    def reload(self):
+        """Asks for a reload; returns at once."""
+        self.process.kill(signal.SIGHUP)
+
+    def proxy_pid(self):
+        """The unprivileged process that carries the traffic: the keeper's child of that uid."""
+        for pid in process_children(self.process.pid):
+            if process_status(pid).get("Uid", "0").split()[0] == str(PROXY_UID):
+                return pid
+        return None
+
+    # --- looking at it -------------------------------------------------------------------------
+
+    def admin_get(self, path, method="GET"):
+        """Status and text of an admin page."""
+        connection = UnixHttp(self.admin_socket)
+        try:
+            connection.request(method, path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
+
+    def metrics(self):
+        """Every sample of /metrics as {name: [(labels, value)]}."""
+        return metrics_parse(self.admin_get("/metrics")[1])
+
+    def metric(self, name, **labels):
+        """Sum of a metric's samples that have these labels; 0 when there are none."""
+        return sum(value for have, value in self.metrics().get(name, [])
+                   if all(have.get(k) == v for k, v in labels.items()))
+
+    def status(self):
+        return json.loads(self.ringmain("status", "-o", "json", check=False).stdout)
+
+    def access(self):
+        """The access log's lines so far."""
+        if not self.access_path.exists():
+            return []
+        lines = self.access_path.read_text(errors="replace").splitlines()
+        return [json.loads(line) for line in lines if line.strip()]
+
+
+def metrics_parse(text):
+    """Prometheus text to {name: [(labels, value)]}; a line that is none raises ValueError."""
+    samples = {}
+    for line in text.splitlines():
+        if not line or line.startswith("#"):
+            continue
+        name_and_labels, value = line.rsplit(" ", 1)
+        name, _, rest = name_and_labels.partition("{")
+        labels = labels_parse(rest[:-1]) if rest else {}
+        samples.setdefault(name, []).append((labels, float(value)))
+    return samples
+
+
+def labels_parse(text):
+    labels, at = {}, 0
+    while at < len(text):
+        equals = text.index('="', at)
+        end = equals + 2
+        while text[end] != '"':
+            end += 2 if text[end] == "\\" else 1
+        labels[text[at:equals].lstrip(",")] = text[equals + 2:end]
+        at = end + 1
+    return labels
+
+
+class Mesh:
+    """A lab with ringmain on each of its machines."""
+
+    def __init__(self, services, machines=("vm-a", "vm-b"), binary=None, policies=(), groups=None,
+                 default_policy="authenticated", trust_domain="mesh.test"):
+        self.services = list(services)
+        self.policies = list(policies)
+        self.groups = groups or {}  # over every node's configuration
+        self.default_policy = default_policy
+        self.trust_domain = trust_domain
+        self.binary = str(binary or ROOT / "build" / "release" / "src" / "daemon" / "ringmain")
+        self.lab = Lab(machines)
+        self.ca_dir = self.lab.dir / "ca"
+        self.mesh_file = self.lab.dir / "mesh.conf"
+        self.nodes = {m.name: Node(self, m) for m in self.lab}
+
+    def __getitem__(self, name):
+        return self.nodes[name]
+
+    def __iter__(self):
+        return iter(self.nodes.values())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def ringmain(self, *words, **more):
+        return run(self.binary, *words, **more)
+
+    def mesh_groups(self):
+        services = []
+        for s in self.services:
+            row = {"name": s.name}
+            if s.port:
+                row.update(protocol=s.protocol, mtls=s.mtls, endpoints=[
+                    {"address": [self.lab[m].v4, self.lab[m].v6], "port": s.port} for m in s.on])
+            if s.server_first:
+                row["server_first"] = True
+            services.append(row)
+        groups = {"services": services}
+        if self.policies:
+            groups["policies"] = self.policies
+        return groups
+
+    def write_configs(self):
+        self.mesh_file.write_text(config_file_text(self.mesh_groups()))
+        for node in self:
+            node.write_config()
+
+    def make_identities(self):
+        """A CA, and on each machine the certificates of the services that run there, and no other."""
+        self.ringmain("ca", "init", "--dir", self.ca_dir, "--trust-domain", self.trust_domain)
+        for node in self:
+            for service in node.workloads():
+                node.issue(service.name)
+
+    def start(self):
+        """Everything up: files, identities, capture, proxies. Capture comes first, as on a real
+        machine at boot, so that nothing can slip by."""
+        self.write_configs()
+        self.make_identities()
+        for node in self:
+            node.redirect_up()
+        for node in self:
+            node.start(wait=False)
+        for node in self:
+            node.wait_ready()
+
+    def stop(self):
+        self.lab.stop()

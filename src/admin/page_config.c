@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The configuration as the proxy sees it. Nothing secret is in it: keys never enter this process.
+ */
+#include "page.h"
+
+#include <stdio.h>
+
+#define PAGE_CONFIG_MAX (64u << 20)
+
+static void page_put_list(struct json *j, const char *key, const struct str *values, uint32_t count)
+{
+	json_key(j, key);
+	json_open(j, '[');
+	for (uint32_t i = 0; i < count; i++)
+		json_str(j, values[i]);
+	json_close(j, ']');
+}
+
+static void page_put_endpoint(struct json *j, const struct endpoint *e)
+{
+	json_open(j, '{');
+	page_put_address(j, "address", &e->address);
+	page_put_str(j, "version", e->version);
+	page_put_bool(j, "local", e->local != NULL);
+	json_close(j, '}');
+}
+
+static void page_put_service(struct json *j, const struct service *s)
+{
+	json_open(j, '{');
+	page_put_str(j, "name", s->name);
+	page_put_str(j, "identity", s->identity);
+	page_put_list(j, "ids", s->ids, s->id_count);
+	page_put_str(j, "protocol", str_of(protocol_name(s->protocol)));
+	page_put_bool(j, "server_first", s->server_first);
+	page_put_str(j, "mtls", str_of(mtls_mode_name(s->mtls)));
+	json_key(j, "endpoints");
+	json_open(j, '[');
+	for (uint32_t i = 0; i < s->endpoint_count; i++)
+		page_put_endpoint(j, &s->endpoints[i]);
+	json_close(j, ']');
+	json_key(j, "policies");
+	json_open(j, '[');
+	for (uint32_t i = 0; i < s->policy_count; i++)
+		json_str(j, s->policies[i]->name);
+	json_close(j, ']');
+	json_close(j, '}');
+}
+
+/* An absent list matches anything, so it is shown as null and not as empty. */
+static void page_put_match(
+	struct json *j, const char *key, const struct str *values, uint32_t count)
+{
+	if (count)
+		page_put_list(j, key, values, count);
+	else
+		page_put_str(j, key, STR_NONE);
+}
+
+static void page_put_policy(struct json *j, const struct policy *p)
+{
+	json_open(j, '{');
+	page_put_str(j, "name", p->name);
+	page_put_str(j, "action", p->action == POLICY_ALLOW ? STR("allow") : STR("deny"));
+	page_put_match(j, "from", p->from, p->from_count);
+	page_put_match(j, "methods", p->methods, p->method_count);
+	page_put_match(j, "paths", p->paths, p->path_count);
+	json_close(j, '}');
+}
+
+static void page_put_range(struct json *j, const struct address_range *range)
+{
+	char ip[ADDRESS_TEXT_MAX], text[ADDRESS_TEXT_MAX + 8];
+	snprintf(text, sizeof(text), "%s/%u", address_ip_text(&range->base, ip), range->prefix_len);
+	json_str(j, str_of(text));
+}
+
+static void page_put_snapshot(struct json *j, const struct snapshot *s)
+{
+	page_put_u64(j, "generation", s->generation);
+	page_put_str(j, "trust_domain", s->trust_domain);
+	page_put_str(j, "default_policy", s->default_allow ? STR("authenticated") : STR("deny"));
+	json_key(j, "services");
+	json_open(j, '[');
+	for (uint32_t i = 0; i < s->service_count; i++)
+		page_put_service(j, &s->services[i]);
+	json_close(j, ']');
+	json_key(j, "policies");
+	json_open(j, '[');
+	for (uint32_t i = 0; i < s->policy_count; i++)
+		page_put_policy(j, &s->policies[i]);
+	json_close(j, ']');
+	json_key(j, "local_addresses");
+	json_open(j, '[');
+	for (uint32_t i = 0; i < s->local_address_count; i++) {
+		char text[ADDRESS_TEXT_MAX];
+		json_str(j, str_of(address_ip_text(&s->local_addresses[i], text)));
+	}
+	json_close(j, ']');
+	json_key(j, "passthrough");
+	json_open(j, '[');
+	for (uint32_t i = 0; i < s->passthrough_count; i++)
+		page_put_range(j, &s->passthrough[i]);
+	json_close(j, ']');
+}
+
+void page_config(const struct page_source *source, struct page_response *response)
+{
+	const struct plan *plan = source->proxy->plan;
+	if (!plan) {
+		page_text(response, 503, "no configuration in force\n");
+		return;
+	}
+	struct json j;
+	json_init(&j, PAGE_CONFIG_MAX);
+	json_open(&j, '{');
+	page_put_snapshot(&j, plan->snapshot);
+	json_close(&j, '}');
+	page_json(response, &j);
+}

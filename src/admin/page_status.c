@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The pages about this process: status, identities, listeners, readiness, metrics. */
+#include "page.h"
+
+#include "base/clock.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+/* More than the largest machine needs; a bound all the same. */
+#define PAGE_JSON_MAX (64u << 20)
+
+void page_put_str(struct json *j, const char *key, struct str value)
+{
+	json_key(j, key);
+	json_str(j, value.len ? value : STR_NONE);
+}
+
+void page_put_u64(struct json *j, const char *key, uint64_t value)
+{
+	json_key(j, key);
+	json_u64(j, value);
+}
+
+void page_put_bool(struct json *j, const char *key, bool value)
+{
+	json_key(j, key);
+	json_bool(j, value);
+}
+
+void page_put_time(struct json *j, const char *key, uint64_t wall_ns)
+{
+	char text[25];
+	clock_format(wall_ns, text);
+	json_key(j, key);
+	json_str(j, str_of(text));
+}
+
+void page_put_address(struct json *j, const char *key, const struct address *a)
+{
+	char text[ADDRESS_TEXT_MAX];
+	json_key(j, key);
+	json_str(j, a->family ? str_of(address_text(a, text)) : STR_NONE);
+}
+
+/* --- identities --- */
+
+static bool page_identity_of(
+	const struct plan *plan, struct str path, struct tls_identity_view *ret_view)
+{
+	for (size_t i = 0; plan->tls && tls_store_identity(plan->tls, i, ret_view); i++)
+		if (str_eq(ret_view->path, path))
+			return true;
+	return false;
+}
+
+static uint64_t page_seconds_ns(int64_t seconds)
+{
+	return seconds > 0 ? (uint64_t)seconds * CLOCK_S : 0;
+}
+
+static void page_put_identity(
+	const struct page_source *source, const struct tls_identity_view *view, struct json *j)
+{
+	int64_t left = view->not_after_s - (int64_t)(source->wall_ns / CLOCK_S);
+	json_open(j, '{');
+	page_put_str(j, "identity", view->path);
+	page_put_str(j, "id", view->id);
+	page_put_str(j, "serial", str_of(view->serial));
+	page_put_time(j, "not_before", page_seconds_ns(view->not_before_s));
+	page_put_time(j, "not_after", page_seconds_ns(view->not_after_s));
+	json_key(j, "lifetime_s");
+	json_i64(j, view->not_after_s - view->not_before_s);
+	json_key(j, "expires_in_s");
+	json_i64(j, left);
+	json_close(j, '}');
+}
+
+void page_put_identities(const struct page_source *source, struct json *j)
+{
+	const struct plan *plan = source->proxy->plan;
+	struct tls_identity_view view;
+	json_key(j, "identities");
+	json_open(j, '[');
+	for (size_t i = 0; plan && plan->tls && tls_store_identity(plan->tls, i, &view); i++)
+		page_put_identity(source, &view, j);
+	json_close(j, ']');
+	/* workloads that should have one */
+	json_key(j, "identities_missing");
+	json_open(j, '[');
+	for (uint32_t i = 0; plan && i < plan->snapshot->workload_count; i++) {
+		struct str path = plan->snapshot->workloads[i].service->identity;
+		if (!page_identity_of(plan, path, &view))
+			json_str(j, path);
+	}
+	json_close(j, ']');
+}
+
+void page_certs(const struct page_source *source, struct page_response *response)
+{
+	struct json j;
+	json_init(&j, PAGE_JSON_MAX);
+	json_open(&j, '{');
+	page_put_identities(source, &j);
+	json_close(&j, '}');
+	page_json(response, &j);
+}
+
+/* --- listeners --- */
+
+static const char *page_listener_name(enum wire_listener_kind kind)
+{
+	switch (kind) {
+	case WIRE_LISTENER_OUTBOUND:
+		return "outbound";
+	case WIRE_LISTENER_INBOUND:
+		return "inbound";
+	case WIRE_LISTENER_MESH:
+		return "mesh";
+	case WIRE_LISTENER_ADMIN:
+		return "admin";
+	case WIRE_LISTENER_ACCESS_LOG:
+		break;
+	}
+	return NULL; /* no listener */
+}
+
+void page_put_listeners(const struct page_source *source, struct json *j)
+{
+	const struct proxy *p = source->proxy;
+	json_key(j, "listeners");
+	json_open(j, '[');
+	for (uint32_t i = 0; i < p->listener_count; i++) {
+		const struct proxy_listener *l = &p->listeners[i];
+		const char *name = page_listener_name(l->kind);
+		if (!name)
+			continue;
+		json_open(j, '{');
+		page_put_str(j, "kind", str_of(name));
+		if (l->address.family)
+			page_put_address(j, "address", &l->address);
+		else
+			page_put_str(
+				j, "address", p->plan ? p->plan->conf->admin_socket : STR("unix"));
+		if (l->kind != WIRE_LISTENER_ADMIN)
+			page_put_u64(j, "worker", l->worker);
+		json_close(j, '}');
+	}
+	json_close(j, ']');
+}
+
+void page_listeners(const struct page_source *source, struct page_response *response)
+{
+	struct json j;
+	json_init(&j, PAGE_JSON_MAX);
+	json_open(&j, '{');
+	page_put_listeners(source, &j);
+	json_close(&j, '}');
+	page_json(response, &j);
+}
+
+/* --- readiness --- */
+
+struct page_reasons {
+	char *text;
+	size_t len, size;
+};
+
+static void PRINTF_LIKE(2, 3) page_reason(struct page_reasons *r, const char *format, ...)
+{
+	if (r->len >= r->size)
+		return;
+	va_list args;
+	va_start(args, format);
+	r->len += (size_t)vsnprintf(r->text + r->len, r->size - r->len, format, args);
+	va_end(args);
+}
+
+static void page_readiness_identities(
+	const struct page_source *source, const struct plan *plan, struct page_reasons *r)
+{
+	int64_t now_s = (int64_t)(source->wall_ns / CLOCK_S);
+	struct tls_identity_view view;
+	for (uint32_t i = 0; i < plan->snapshot->workload_count; i++) {
+		struct str path = plan->snapshot->workloads[i].service->identity;
+		if (!page_identity_of(plan, path, &view))
+			page_reason(r, "no certificate for " STR_FMT "\n", STR_ARG(path));
+		else if (view.not_after_s <= now_s)
+			page_reason(
+				r, "the certificate of " STR_FMT " has expired\n", STR_ARG(path));
+	}
+}
+
+void page_readiness(const struct page_source *source, char *text, size_t size)
+{
+	const struct proxy *p = source->proxy;
+	struct page_reasons r = {text, 0, size};
+	uint32_t listener_count = 0;
+	text[0] = 0;
+	for (uint32_t i = 0; i < p->listener_count; i++)
+		listener_count += p->listeners[i].kind == WIRE_LISTENER_OUTBOUND ||
+				  p->listeners[i].kind == WIRE_LISTENER_INBOUND ||
+				  p->listeners[i].kind == WIRE_LISTENER_MESH;
+	if (listener_count == 0)
+		page_reason(&r, "no listening sockets\n");
+	if (p->draining)
+		page_reason(&r, "draining\n");
+	if (p->plan)
+		page_readiness_identities(source, p->plan, &r);
+	else
+		page_reason(&r, "no configuration in force\n");
+}
+
+/* --- status --- */
+
+static void page_put_reload(const struct proxy *p, struct json *j)
+{
+	json_key(j, "last_reload");
+	if (!p->reload_wall_ns) {
+		json_str(j, STR_NONE);
+		return;
+	}
+	json_open(j, '{');
+	page_put_time(j, "time", p->reload_wall_ns);
+	page_put_bool(j, "ok", p->reload_ok);
+	page_put_str(j, "text", str_of(p->reload_text));
+	json_close(j, '}');
+}
+
+static void page_put_process(const struct page_source *source, struct json *j)
+{
+	const struct proxy *p = source->proxy;
+	uint64_t up_ns =
+		source->wall_ns > p->start_wall_ns ? source->wall_ns - p->start_wall_ns : 0;
+	char reasons[2048];
+	page_readiness(source, reasons, sizeof(reasons));
+	page_put_str(j, "version", STR(RINGMAIN_VERSION));
+	page_put_str(j, "node", p->plan ? p->plan->conf->node_name : STR_NONE);
+	page_put_str(j, "trust_domain", p->plan ? p->plan->snapshot->trust_domain : STR_NONE);
+	page_put_str(j, "run_dir", p->plan ? p->plan->conf->run_dir : STR_NONE);
+	page_put_u64(j, "pid", (uint64_t)getpid());
+	page_put_time(j, "start_time", p->start_wall_ns);
+	page_put_u64(j, "uptime_s", up_ns / CLOCK_S);
+	page_put_u64(j, "restart_count", p->restart_count);
+	page_put_u64(j, "workers", p->worker_count);
+	page_put_u64(j, "generation", p->plan ? p->plan->generation : 0);
+	page_put_bool(j, "ready", !*reasons);
+	page_put_str(j, "not_ready", str_of(reasons));
+	page_put_bool(j, "draining", p->draining);
+	page_put_reload(p, j);
+}
+
+static void page_put_workloads(const struct plan *plan, struct json *j)
+{
+	json_key(j, "workloads");
+	json_open(j, '[');
+	for (uint32_t i = 0; plan && i < plan->snapshot->workload_count; i++) {
+		const struct workload *w = &plan->snapshot->workloads[i];
+		json_open(j, '{');
+		page_put_str(j, "service", w->service->name);
+		page_put_str(j, "version", w->version);
+		page_put_str(j, "user", w->user);
+		page_put_u64(j, "uid", w->uid);
+		page_put_u64(j, "mark", w->mark);
+		page_put_u64(j, "port", w->port);
+		page_put_str(j, "protocol", str_of(protocol_name(w->protocol)));
+		page_put_str(j, "mtls", str_of(mtls_mode_name(w->service->mtls)));
+		page_put_address(j, "deliver", &w->deliver);
+		json_close(j, '}');
+	}
+	json_close(j, ']');
+}
+
+static void page_put_counters(const struct proxy *p, struct json *j)
+{
+	struct metric_totals totals;
+	metrics_totals(p->metrics, p->worker_count, &totals);
+	json_key(j, "counters");
+	json_open(j, '{');
+	page_put_u64(j, "requests_total", totals.requests_total);
+#define X(member, name, type, help) page_put_u64(j, #member, totals.member);
+	METRIC_LIST(X)
+#undef X
+	page_put_u64(
+		j, "log_failed_total", p->access_log ? access_log_failed_count(p->access_log) : 0);
+	json_close(j, '}');
+}
+
+void page_status(const struct page_source *source, struct page_response *response)
+{
+	struct json j;
+	json_init(&j, PAGE_JSON_MAX);
+	json_open(&j, '{');
+	page_put_process(source, &j);
+	page_put_identities(source, &j);
+	page_put_listeners(source, &j);
+	page_put_workloads(source->proxy->plan, &j);
+	page_put_counters(source->proxy, &j);
+	json_close(&j, '}');
+	page_json(response, &j);
+}
+
+/* --- metrics --- */
+
+static void page_write_certificates(const struct plan *plan, struct metric_text *out)
+{
+	struct tls_identity_view view;
+	metric_text_family(out, "ringmain_cert_not_after_timestamp_seconds", "gauge",
+		"When the certificate of an identity expires");
+	for (size_t i = 0; plan && plan->tls && tls_store_identity(plan->tls, i, &view); i++) {
+		char labels[2 * TLS_ID_MAX + 64] = "";
+		if (metric_label_add(labels, sizeof(labels), "identity", view.path))
+			metric_text_u64(out, "ringmain_cert_not_after_timestamp_seconds", labels,
+				view.not_after_s > 0 ? (uint64_t)view.not_after_s : 0);
+	}
+}
+
+static void page_write_proxy(const struct proxy *p, struct metric_text *out)
+{
+	metric_text_family(out, "ringmain_generation", "gauge",
+		"Generation of the configuration in force, 0 before the first");
+	metric_text_u64(out, "ringmain_generation", NULL, p->plan ? p->plan->generation : 0);
+	metric_text_family(out, "ringmain_reload_ok", "gauge",
+		"1 when the last reload took effect, or there was none");
+	metric_text_u64(out, "ringmain_reload_ok", NULL, !p->reload_wall_ns || p->reload_ok);
+	metric_text_family(out, "ringmain_proxy_restarts_total", "counter",
+		"How often the proxy process was started again");
+	metric_text_u64(out, "ringmain_proxy_restarts_total", NULL, p->restart_count);
+	metric_text_family(out, "ringmain_log_failed_total", "counter",
+		"Access log lines that could not be written");
+	metric_text_u64(out, "ringmain_log_failed_total", NULL,
+		p->access_log ? access_log_failed_count(p->access_log) : 0);
+}
+
+void page_metrics(
+	const struct page_source *source, struct str accept, struct page_response *response)
+{
+	const struct proxy *p = source->proxy;
+	struct metric_text out;
+	metric_text_init(&out, page_wants_openmetrics(accept));
+	metrics_write(p->metrics, p->worker_count, &out);
+	page_write_proxy(p, &out);
+	page_write_certificates(p->plan, &out);
+	process_watch_write(source->process, &out);
+	metric_text_end(&out);
+	if (out.cut) {
+		metric_text_done(&out);
+		page_text(response, 500, "out of memory\n");
+		return;
+	}
+	*response = (struct page_response){
+		.status = 200,
+		.type = metric_text_type(out.openmetrics),
+		.body = out.text,
+		.body_len = out.len,
+	};
+}

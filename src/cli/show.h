@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The page of `ringmain status`: /status as text for people. Pure. */
+#pragma once
+
+#include "json_tree.h"
+#include <stdint.h>
+#include <stdio.h>
+
+struct show_source {
+	const struct json_tree *status;
+	const struct json_tree *redirect; /* NULL: no watch runs here */
+	uint64_t now_s;			  /* wall time */
+};
+
+/* Prints the page and returns how many problems it names: what needs somebody to act. */
+int show_status(FILE *out, const struct show_source *source);
+/* The same count, printing nothing. */
+int show_problems(const struct show_source *source);
+
+/* "3d 4h", "2h 5m", "10s". */
+const char *show_duration(int64_t seconds, char text[32]);

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "check.h"
+
+#include "ca/keyring.h"
+#include "conf/conf.h"
+#include "mesh/snapshot.h"
+#include <getopt.h>
+#include <stdio.h>
+
+static void check_complain(const char *text)
+{
+	if (text)
+		fputs(text, stderr);
+}
+
+/* Certificates can only be looked at by who may read the keys; the others are told so. */
+static int check_keys(const struct conf *conf, struct bundle *b)
+{
+	struct keyring *keyring = NULL;
+	struct err err;
+	uint32_t next_key_number = 1;
+	if (conf->certificate_dir.len == 0)
+		return 0;
+	int r = keyring_load(
+		conf->certificate_dir.at, conf->trust_domain, &next_key_number, &keyring, b, &err);
+	if (r < 0)
+		fprintf(stderr, "%s\n", err.text);
+	else
+		keyring_free(keyring);
+	return r;
+}
+
+static int check_bundle(struct bundle *b, struct conf_report *report)
+{
+	struct conf *conf;
+	struct snapshot *snapshot;
+	if (conf_parse(b, 1, &conf, &snapshot, report) < 0) {
+		check_complain(report->text);
+		fprintf(stderr, "%u errors\n", report->error_count);
+		return 1;
+	}
+	check_complain(report->text); /* warnings */
+	int status = check_keys(conf, b) < 0 ? 1 : 0;
+	if (status == 0)
+		printf("configuration is valid: %u workloads, %u services, %u policies\n",
+			conf->workload_count, snapshot->service_count, snapshot->policy_count);
+	conf_snapshot_free(snapshot);
+	conf_free(conf);
+	return status;
+}
+
+static int check_file(const char *path)
+{
+	struct bundle b;
+	struct conf_report report;
+	int status = 1;
+	bundle_init(&b);
+	conf_report_init(&report);
+	if (conf_gather(path, &b, &report) == 0)
+		status = check_bundle(&b, &report);
+	else
+		check_complain(report.text);
+	conf_report_done(&report);
+	bundle_done(&b);
+	return status;
+}
+
+int check_main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"config", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
+	static const char usage[] =
+		"Reads the configuration, the mesh objects and the certificates as `ringmain run` "
+		"would,\n"
+		"and prints everything that is wrong with them.\n\n"
+		"usage: ringmain check [-c FILE]\n\n"
+		"  -c, --config FILE  the configuration (" CONF_PATH_DEFAULT ")\n";
+	const char *path = CONF_PATH_DEFAULT;
+	int letter;
+	optind = 1;
+	while ((letter = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+		if (letter == 'h') {
+			fputs(usage, stdout);
+			return 0;
+		}
+		if (letter != 'c') {
+			fputs("Try \"ringmain check --help\".\n", stderr);
+			return 2;
+		}
+		path = optarg;
+	}
+	if (optind < argc) {
+		fputs("ringmain check: an argument too many\n", stderr);
+		return 2;
+	}
+	return check_file(path);
+}

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A plan is made whole or not at all: files are read and parsed, keys loaded, the bundle sealed;
+ * only then does anything change.
+ *
+ * What changes on its own (certificates being renewed, marks after `ringmain redirect up`) is
+ * picked up on its own, without reading the configuration again: that is taken up when somebody
+ * asks, not half-way through being edited because a certificate was renewed at that moment. */
+#include "keeper.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "redirect/redirect.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Longer than any handshake may take. */
+#define KEEPER_RETIRE_NS   (60 * CLOCK_S)
+#define KEEPER_RETIRED_MAX 16
+
+/* --- a fingerprint of what changes on its own --- */
+
+/* The change time covers content, owner and mode alike, and nobody can set it back. */
+static uint64_t keeper_mark_file(uint64_t mark, int dir_fd, const char *name)
+{
+	struct stat st;
+	if (fstatat(dir_fd, name, &st, 0) < 0)
+		return mark;
+	const uint64_t facts[] = {st.st_ino, (uint64_t)st.st_size, (uint64_t)st.st_ctim.tv_sec,
+		(uint64_t)st.st_ctim.tv_nsec};
+	/* A sum, because a directory is listed in any order. */
+	return mark + hash_bytes(hash_bytes(0, name, strlen(name)), facts, sizeof(facts));
+}
+
+static uint64_t keeper_mark_directory(uint64_t mark, const char *path)
+{
+	DIR *dir = opendir(path);
+	if (!dir)
+		return mark;
+	const struct dirent *entry;
+	while ((entry = readdir(dir))) {
+		if (entry->d_name[0] != '.' && !strstr(entry->d_name, ".new-"))
+			mark = keeper_mark_file(mark, dirfd(dir), entry->d_name);
+	}
+	closedir(dir);
+	return mark;
+}
+
+static uint64_t keeper_fingerprint(const struct conf *conf)
+{
+	char path[PATH_MAX];
+	uint64_t mark = 1;
+	snprintf(path, sizeof(path), STR_FMT "/" REDIRECT_MARKS_FILE, STR_ARG(conf->run_dir));
+	mark = keeper_mark_file(mark, AT_FDCWD, path);
+	if (conf->certificate_dir.len == 0)
+		return mark;
+	mark = keeper_mark_directory(mark, conf->certificate_dir.at);
+	snprintf(path, sizeof(path), STR_FMT "/roots", STR_ARG(conf->certificate_dir));
+	return keeper_mark_directory(mark, path);
+}
+
+/* --- making --- */
+
+static bool keeper_is_watched_kind(const struct bundle_item *item)
+{
+	static const char *const kinds[] = {"mark", "chain", "key", "roots"};
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		if (str_eq(item->kind, str_of(kinds[i])))
+			return true;
+	}
+	return false;
+}
+
+/* Items of `from` that are watched or not, into `b`. */
+static int keeper_copy_items(
+	struct bundle *b, const struct bundle *from, bool watched, struct err *err)
+{
+	LIST_EACH(&from->items, it)
+	{
+		const struct bundle_item *item = CONTAINER_OF(it, struct bundle_item, node);
+		if (keeper_is_watched_kind(item) != watched)
+			continue;
+		int r = bundle_add(b, item->kind, item->name, item->text, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* The configuration as it is in force, the marks as they stand on disk. */
+static int keeper_gather_watched(const struct keeper *k, struct bundle *b,
+	const struct keeper_plan *before, struct conf_report *report, struct err *err)
+{
+	struct bundle fresh;
+	bundle_init(&fresh);
+	int r = conf_gather(k->conf_path, &fresh, report);
+	if (r == 0)
+		r = keeper_copy_items(b, &before->bundle, false, err);
+	if (r == 0)
+		r = keeper_copy_items(b, &fresh, true, err);
+	bundle_done(&fresh);
+	return r;
+}
+
+static int keeper_load_keys(struct keeper *k, struct keeper_plan *plan, struct err *err)
+{
+	const struct conf *conf = plan->conf;
+	if (conf->certificate_dir.len == 0)
+		return 0;
+	return keyring_load(conf->certificate_dir.at, conf->trust_domain, &k->next_key_number,
+		&plan->keyring, &plan->bundle, err);
+}
+
+static int keeper_plan_fill(struct keeper *k, enum keeper_scope scope,
+	const struct keeper_plan *before, struct keeper_plan *plan, struct conf_report *report,
+	struct err *err)
+{
+	struct snapshot *snapshot = NULL;
+	int r = scope == KEEPER_SCOPE_WATCHED
+			? keeper_gather_watched(k, &plan->bundle, before, report, err)
+			: conf_gather(k->conf_path, &plan->bundle, report);
+	if (r == 0)
+		r = conf_parse(&plan->bundle, plan->generation, &plan->conf, &snapshot, report);
+	if (r < 0)
+		return r;
+	/* Parsed to know that it can be; the proxy process makes its own. */
+	conf_snapshot_free(snapshot);
+	/* Before the keys are read: a change that comes after that is seen as one. */
+	if (scope == KEEPER_SCOPE_ALL)
+		k->watch.loaded = keeper_fingerprint(plan->conf);
+	r = keeper_load_keys(k, plan, err);
+	if (r == 0)
+		r = plan->memfd = bundle_to_memfd(&plan->bundle, err);
+	return r < 0 ? r : 0;
+}
+
+static void keeper_plan_explain(
+	char *text, size_t size, const struct conf_report *report, const struct err *err)
+{
+	const char *lines = report->text ? report->text : "";
+	bool ended = report->text_len == 0 || report->text[report->text_len - 1] == '\n';
+	snprintf(text, size, "%s%s%s", lines, ended ? "" : "\n", err->text);
+}
+
+int keeper_plan_new(struct keeper *k, enum keeper_scope scope, const struct keeper_plan *before,
+	struct keeper_plan **ret_plan, char *text, size_t size)
+{
+	struct conf_report report;
+	struct err err = {.text = ""};
+	struct keeper_plan *plan = calloc(1, sizeof(*plan));
+	if (!plan) {
+		snprintf(text, size, "out of memory");
+		return -ENOMEM;
+	}
+	plan->memfd = -1;
+	plan->generation = k->generation + 1;
+	bundle_init(&plan->bundle);
+	conf_report_init(&report);
+	int r = keeper_plan_fill(k, scope, before, plan, &report, &err);
+	keeper_plan_explain(text, size, &report, &err);
+	conf_report_done(&report);
+	if (r < 0) {
+		keeper_plan_free(plan);
+		return r;
+	}
+	k->generation = plan->generation;
+	*ret_plan = plan;
+	return 0;
+}
+
+static void keeper_plan_strip(struct keeper_plan *plan)
+{
+	if (plan->conf)
+		conf_free(plan->conf);
+	plan->conf = NULL;
+	bundle_done(&plan->bundle);
+	if (plan->memfd >= 0)
+		close(plan->memfd);
+	plan->memfd = -1;
+}
+
+void keeper_plan_free(struct keeper_plan *plan)
+{
+	if (!plan)
+		return;
+	keeper_plan_strip(plan);
+	keyring_free(plan->keyring);
+	free(plan);
+}
+
+void keeper_plan_retire(struct keeper *k, struct keeper_plan *plan, uint64_t now_ns)
+{
+	if (!plan->keyring) {
+		keeper_plan_free(plan);
+		return;
+	}
+	keeper_plan_strip(plan);
+	plan->retire_ns = now_ns + KEEPER_RETIRE_NS;
+	list_add_last(&k->retired, &plan->node);
+	/* Somebody reloads every second or so: the oldest go early. */
+	uint32_t count = 0;
+	LIST_EACH(&k->retired, it)
+	count++;
+	if (count > KEEPER_RETIRED_MAX)
+		keeper_plan_free(CONTAINER_OF(list_pop(&k->retired), struct keeper_plan, node));
+}
+
+void keeper_plan_reap(struct keeper *k, uint64_t now_ns)
+{
+	while (!list_empty(&k->retired)) {
+		struct keeper_plan *plan = CONTAINER_OF(k->retired.next, struct keeper_plan, node);
+		if (plan->retire_ns > now_ns)
+			return;
+		list_remove(&plan->node);
+		keeper_plan_free(plan);
+	}
+}
+
+/* --- taking over --- */
+
+static void keeper_reload_refuse(struct keeper *k, enum keeper_scope scope, const char *text)
+{
+	log_error("keeper", "%s refused, generation %" PRIu64 " stays:",
+		scope == KEEPER_SCOPE_ALL ? "reload" : "changed certificates or marks",
+		k->current->generation);
+	keeper_log_text(text);
+	keeper_note(k, 0, text);
+	notify_send(&k->notify, "READY=1\nSTATUS=reload refused, generation %" PRIu64 " stays",
+		k->current->generation);
+}
+
+void keeper_reload(struct keeper *k, enum keeper_scope scope, uint64_t now_ns)
+{
+	char text[sizeof(k->note.text)];
+	struct keeper_plan *plan;
+	ASSERT(!k->next);
+	if (scope == KEEPER_SCOPE_ALL)
+		notify_reloading(&k->notify);
+	if (keeper_plan_new(k, scope, k->current, &plan, text, sizeof(text)) < 0) {
+		keeper_reload_refuse(k, scope, text);
+		return;
+	}
+	keeper_log_text(text); /* warnings */
+	conf_restart_needed(k->current->conf, plan->conf, text, sizeof(text));
+	if (text[0])
+		log_warning("keeper", "takes effect with the next restart only: %s", text);
+	if (scope == KEEPER_SCOPE_ALL)
+		k->log_unsaid = keeper_listen_log(k, plan->conf);
+	if (k->state == KEEPER_STATE_RUNNING) {
+		k->next = plan;
+		k->next_unsaid = true;
+		return;
+	}
+	/* No proxy process there: the next one begins with it. */
+	ASSERT(k->state == KEEPER_STATE_WAITING);
+	keeper_plan_retire(k, k->current, now_ns);
+	k->current = plan;
+	notify_send(&k->notify, "READY=1");
+}
+
+/* --- watching --- */
+
+bool keeper_watch_look(struct keeper *k)
+{
+	uint64_t now = keeper_fingerprint(k->current->conf);
+	bool at_rest = now == k->watch.seen;
+	k->watch.seen = now;
+	if (!at_rest || now == k->watch.loaded)
+		return false;
+	k->watch.loaded = now;
+	return true;
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One program, one table of commands. */
+#include "base/assert.h"
+#include "base/str.h"
+#include "ca/ca.h"
+#include "check.h"
+#include "cli/status.h"
+#include "daemon/control.h"
+#include "daemon/keeper.h"
+#include "daemon/sandbox.h"
+#include "proxy/wire.h"
+#include "redirect/redirect.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+struct main_command {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *help; /* NULL: not for people */
+};
+
+static int main_help(int argc, char **argv);
+
+static int main_version(int argc, char **argv)
+{
+	puts("ringmain " RINGMAIN_VERSION);
+	return 0;
+}
+
+/* Started by the keeper only, which leaves the control socket behind. */
+static int main_proxy(int argc, char **argv)
+{
+	if (fcntl(WIRE_CHANNEL_FD, F_SETFD, FD_CLOEXEC) < 0) {
+		fputs("ringmain proxy: is started by \"ringmain run\"\n", stderr);
+		return 2;
+	}
+	sandbox_hide();
+	return control_main(WIRE_CHANNEL_FD);
+}
+
+static const struct main_command main_commands[] = {
+	{"run", keeper_main, "run this machine's proxy"},
+	{"check", check_main, "say whether the configuration would be taken, and why not"},
+	{"status", cli_status_main, "what the running proxy is doing"},
+	{"redirect", redirect_main, "put the capture rules into the kernel, or take them out"},
+	{"ca", ca_main, "make a certificate authority and certificates for services"},
+	{"version", main_version, "print the version"},
+	{"help", main_help, "print this"},
+	{"proxy", main_proxy, NULL},
+};
+
+static int main_help(int argc, char **argv)
+{
+	puts("ringmain: a service mesh for machines; one proxy for all services of this one\n\n"
+	     "usage: ringmain COMMAND [OPTION...]; each command knows --help\n");
+	for (size_t i = 0; i < ARRAY_LEN(main_commands); i++) {
+		if (main_commands[i].help)
+			printf("  %-10s %s\n", main_commands[i].name, main_commands[i].help);
+	}
+	return 0;
+}
+
+static int main_unknown(const char *word)
+{
+	const char *nearest = NULL;
+	unsigned least = 4; /* further off is no typing error */
+	for (size_t i = 0; i < ARRAY_LEN(main_commands); i++) {
+		unsigned distance = str_distance(str_of(word), str_of(main_commands[i].name));
+		if (main_commands[i].help && distance < least) {
+			least = distance;
+			nearest = main_commands[i].name;
+		}
+	}
+	fprintf(stderr, "ringmain: no command \"%s\"", word);
+	if (nearest)
+		fprintf(stderr, "; did you mean \"%s\"?", nearest);
+	fputs("\nTry \"ringmain help\".\n", stderr);
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2) {
+		main_help(argc, argv);
+		return 2;
+	}
+	const char *word = argv[1];
+	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+		word = "help";
+	if (strcmp(word, "--version") == 0)
+		word = "version";
+	for (size_t i = 0; i < ARRAY_LEN(main_commands); i++) {
+		if (strcmp(word, main_commands[i].name) == 0)
+			return main_commands[i].run(argc - 1, argv + 1);
+	}
+	return main_unknown(word);
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "call.h"
+
+#include "mesh/policy.h"
+#include <stdlib.h>
+
+void call_init(struct call *c)
+{
+	*c = (struct call){0};
+}
+
+void call_done(struct call *c)
+{
+	for (size_t i = 0; i < ARRAY_LEN(c->uses); i++) {
+		if (c->uses[i])
+			atomic_fetch_sub_explicit(
+				&c->uses[i]->connection_count, 1, memory_order_relaxed);
+	}
+	free(c->source_id_text);
+	if (c->hold)
+		plan_hold_unref(c->hold);
+	call_init(c);
+}
+
+void call_take(struct call *to, struct call *from)
+{
+	*to = *from;
+	call_init(from);
+}
+
+static bool call_count_one(
+	struct worker *w, struct call *c, size_t slot, const struct workload *workload)
+{
+	if (!workload)
+		return true;
+	const struct plan *plan = c->hold->plan;
+	struct workload_use *use = plan->uses[workload->index];
+	uint32_t max = workload->connections_max ? workload->connections_max
+						 : plan->conf->workload_connections_max;
+	uint32_t before =
+		atomic_fetch_add_explicit(&use->connection_count, 1, memory_order_relaxed);
+	if (before >= max) {
+		atomic_fetch_sub_explicit(&use->connection_count, 1, memory_order_relaxed);
+		metric_add(&w->values->limit_refused_total, 1);
+		return false;
+	}
+	c->uses[slot] = use;
+	return true;
+}
+
+enum reason call_count(struct worker *w, struct call *c)
+{
+	if (!call_count_one(w, c, 0, c->source) || !call_count_one(w, c, 1, c->target))
+		return REASON_CONNECTIONS_MAX;
+	return REASON_NONE;
+}
+
+enum reason call_authorise(
+	const struct call *c, struct str method, struct str path, struct str *ret_policy)
+{
+	*ret_policy = STR("");
+	if (c->way != CALL_WAY_LOCAL)
+		return REASON_NONE;
+	struct policy_request request = {.source_id = c->source_id, .method = method, .path = path};
+	struct policy_verdict verdict = policy_check(c->hold->plan->snapshot, c->service, &request);
+	*ret_policy = verdict.policy ? verdict.policy->name : STR("default");
+	return verdict.allowed ? REASON_NONE : REASON_POLICY_DENIED;
+}
+
+static enum reason call_secure(struct worker *w, const struct call *c, bool http, struct line *line)
+{
+	char name[SERVER_NAME_MAX];
+	const struct plan *plan = c->hold->plan;
+	size_t len = server_name_write(plan->snapshot, c->service, c->endpoint->address.port, name);
+	struct tls_client_want want = {
+		.identity = c->source->service->identity,
+		.server_name = {name, len},
+		.alpn = http ? TLS_ALPN_HTTP1 : TLS_ALPN_TCP,
+		.server_ids = c->service->ids,
+		.server_id_count = c->service->id_count,
+	};
+	struct tls *tls = tls_client_new(plan->tls, w->tls_sessions, &want, &line->conn.wire);
+	if (!tls)
+		return REASON_OVERLOAD;
+	conn_secure(&line->conn, tls);
+	return REASON_NONE;
+}
+
+enum reason call_dial(struct worker *w, const struct call *c, bool http, struct line *line)
+{
+	if (conn_dial(&line->conn, &c->upstream) < 0)
+		return REASON_UPSTREAM_CONNECT_FAILED;
+	return c->way == CALL_WAY_MESH ? call_secure(w, c, http, line) : REASON_NONE;
+}
+
+static enum reason call_handshake_failure(enum tls_failure failure)
+{
+	if (failure == TLS_FAILURE_UNEXPECTED_ID)
+		return REASON_UPSTREAM_IDENTITY;
+	if (failure == TLS_FAILURE_NO_IDENTITY || failure == TLS_FAILURE_SIGNATURE)
+		return REASON_NO_IDENTITY;
+	return REASON_UPSTREAM_HANDSHAKE_FAILED;
+}
+
+enum reason call_dial_failure(const struct line *line)
+{
+	const struct conn *c = &line->conn;
+	switch (c->failure) {
+	case CONN_FAILURE_CONNECT:
+	case CONN_FAILURE_NONE:
+		return REASON_UPSTREAM_CONNECT_FAILED;
+	case CONN_FAILURE_HANDSHAKE:
+		return call_handshake_failure(tls_failure(c->tls));
+	case CONN_FAILURE_RESET:
+	case CONN_FAILURE_TRUNCATED:
+		return c->state == CONN_HANDSHAKE ? REASON_UPSTREAM_HANDSHAKE_FAILED
+						  : REASON_UPSTREAM_CLOSED;
+	case CONN_FAILURE_MEMORY:
+		return REASON_OVERLOAD;
+	}
+	return REASON_UPSTREAM_CONNECT_FAILED;
+}

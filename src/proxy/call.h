@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who calls whom: the facts of one downstream connection, settled before a byte is forwarded and
+ * never changed afterwards. */
+#pragma once
+
+#include "line.h"
+
+struct workload_use { /* of one workload (by uid), all workers and generations together */
+	struct list node;
+	uint32_t uid;
+	_Atomic uint32_t connection_count;
+};
+
+enum call_direction {
+	CALL_OUTBOUND,	    /* a local workload's captured connection */
+	CALL_INBOUND_PLAIN, /* captured plain text from another machine */
+	CALL_INBOUND_MESH,  /* mutual TLS from another proxy */
+};
+
+/* How the far end is reached. */
+enum call_way {
+	CALL_WAY_LOCAL, /* this machine's workload, plain, on the loopback */
+	CALL_WAY_MESH,	/* another machine's proxy, mutual TLS */
+	CALL_WAY_PLAIN, /* the original destination itself: not of the mesh, or mtls disabled */
+};
+
+struct call {
+	struct plan_hold *hold; /* NULL while nothing is settled */
+	enum call_direction direction;
+	enum call_way way;
+	const struct workload *source;	      /* outbound only */
+	struct str source_id;		      /* SPIFFE id; empty = none */
+	char *source_id_text;		      /* owned copy for inbound mesh calls */
+	const struct service *source_service; /* known by name, or NULL */
+	const struct service *service;	      /* NULL for CALL_WAY_PLAIN to no service */
+	const struct workload *target;	      /* CALL_WAY_LOCAL */
+	const struct endpoint *endpoint;      /* CALL_WAY_MESH */
+	enum protocol protocol;
+	bool server_first;
+	bool mutual_tls; /* the downstream side came over it */
+	bool tls_resumed;
+	struct address client, original, upstream;
+	struct workload_use *uses[2]; /* counted against these */
+	uint64_t number;
+};
+
+void call_init(struct call *c);
+/* Lets go of everything; safe on an initialised one. */
+void call_done(struct call *c);
+/* Moves it; `from` is empty afterwards. */
+void call_take(struct call *to, struct call *from);
+
+/* Settle a call, or say why it is refused. The plan used is the worker's current one. */
+enum reason outbound_admit(struct worker *w, int fd, uint8_t family,
+	const struct address *listening, struct call *ret_call);
+enum reason inbound_admit_plain(struct worker *w, int fd, uint8_t family,
+	const struct address *listening, struct call *ret_call);
+/* Mutual TLS, first half: which identity to answer a name with. NULL refuses. */
+const struct workload *inbound_choose(struct worker *w, struct str server_name);
+/* Second half, after the handshake. */
+enum reason inbound_admit_mesh(struct worker *w, struct line *line, struct call *ret_call);
+
+/* Counts the call against its workloads; CONNECTIONS_MAX when one has too many. */
+enum reason call_count(struct worker *w, struct call *c);
+
+/* Policy for a call to a local workload; NONE for others: their own machine decides. `ret_policy`
+ * gets the rule's name, or "default". */
+enum reason call_authorise(
+	const struct call *c, struct str method, struct str path, struct str *ret_policy);
+
+/* Starts to connect `line` (fresh) to where the call leads; `http` chooses the ALPN. */
+enum reason call_dial(struct worker *w, const struct call *c, bool http, struct line *line);
+/* Why a dialled line failed, for the reason table. */
+enum reason call_dial_failure(const struct line *line);

@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "carrier.h"
+
+#include "exchange.h"
+#include "record.h"
+#include "upstream.h"
+#include <stdlib.h>
+
+/* How long a client may take to read a last response before the connection is cut. */
+#define CARRIER_LINGER_MS 2000
+
+static const uint8_t carrier_moves[] = {
+	[CARRIER_CONNECT] = 1u << CARRIER_OPEN | 1u << CARRIER_CLOSING,
+	[CARRIER_OPEN] = 1u << CARRIER_LINGER | 1u << CARRIER_CLOSING,
+	[CARRIER_LINGER] = 1u << CARRIER_CLOSING,
+	[CARRIER_CLOSING] = 0,
+};
+
+static void carrier_move(struct carrier *c, enum carrier_state state)
+{
+	ASSERT(carrier_moves[c->state] & 1u << state);
+	c->state = state;
+}
+
+static void carrier_timer(struct carrier *c, uint64_t timeout_ms)
+{
+	struct loop *l = &c->being.worker->loop;
+	c->timer.fired = false;
+	timer_set(l, &c->timer, l->now_ns + timeout_ms * CLOCK_MS);
+}
+
+static struct exchange *carrier_first(const struct carrier *c)
+{
+	if (list_empty(&c->exchanges))
+		return NULL;
+	return exchange_on(c->exchanges.next, c->side);
+}
+
+static struct exchange *carrier_stream(const struct carrier *c, uint32_t stream)
+{
+	LIST_EACH (&c->exchanges, it) {
+		struct exchange *x = exchange_on(it, c->side);
+		if (x->stream[c->side] == stream)
+			return x;
+	}
+	return NULL;
+}
+
+/* --- birth --- */
+
+static struct carrier *carrier_new(struct worker *w, enum side side, struct line *line)
+{
+	const struct conf *conf = worker_conf(w);
+	struct carrier *c = pool_take(&w->carriers);
+	if (!c)
+		return NULL;
+	struct http_limits limits = http_limits_default;
+	limits.head_bytes_max = conf->head_bytes_max;
+	limits.header_count_max = conf->header_count_max;
+	c->http = http_new(HTTP_1_1, side == DOWN ? HTTP_SERVER : HTTP_CLIENT, &limits);
+	if (!c->http) {
+		pool_put(&w->carriers, c);
+		return NULL;
+	}
+	being_init(&c->being, w, TASK_CARRIER);
+	timer_init(&c->timer, &c->being.task);
+	list_init(&c->exchanges);
+	call_init(&c->call);
+	c->side = side;
+	c->line = line;
+	line_own(line, &c->being.task);
+	return c;
+}
+
+bool carrier_take_down(struct worker *w, struct line *line, struct call *call)
+{
+	struct carrier *c = carrier_new(w, DOWN, line);
+	if (!c)
+		return false;
+	c->state = CARRIER_OPEN;
+	call_take(&c->call, call);
+	w->connection_count++;
+	carrier_timer(c, worker_conf(w)->idle_timeout_ms);
+	loop_ready(&w->loop, &c->being.task);
+	return true;
+}
+
+struct carrier *carrier_dial_up(struct worker *w, const struct call *call, enum reason *ret_reason)
+{
+	struct line *line = line_new(w, &w->wake);
+	struct carrier *c = line ? carrier_new(w, UP, line) : NULL;
+	*ret_reason = REASON_OVERLOAD;
+	if (!c) {
+		free(line);
+		return NULL;
+	}
+	c->state = CARRIER_CONNECT;
+	c->hold = plan_hold_ref(call->hold);
+	*ret_reason = call_dial(w, call, true, line);
+	if (*ret_reason != REASON_NONE) {
+		carrier_close(c, true);
+		return NULL;
+	}
+	metric_add(&w->values->pool_opened_total, 1);
+	carrier_timer(c, worker_conf(w)->connect_timeout_ms);
+	return c;
+}
+
+/* --- events --- */
+
+/* The codec can't read on: the client is told why, once everything before it was answered. */
+static void carrier_bad_request(struct carrier *c, const struct http_event *event)
+{
+	struct worker *w = c->being.worker;
+	struct record_http r = {
+		.start_ns = w->loop.now_ns,
+		.start_wall_ns = w->loop.wall_ns,
+		.status = http_bad_status(event->bad),
+		.reason = REASON_BAD_REQUEST,
+		.details = http_bad_name(event->bad),
+	};
+	bool told = http_write_error(c->http, event->stream, r.status, http_bad_text(event->bad),
+		true, &c->line->conn.out);
+	record_request(w, &c->call, &r);
+	if (told)
+		carrier_served(c);
+	else
+		carrier_close(c, true);
+}
+
+static void carrier_bad(struct carrier *c, const struct http_event *event)
+{
+	struct exchange *x = carrier_first(c);
+	if (x)
+		exchange_bad(x, c->side, event->bad);
+	else if (c->side == DOWN && event->bad != HTTP_BAD_TRUNCATED)
+		carrier_bad_request(c, event);
+	else
+		carrier_close(c, true);
+}
+
+static void carrier_event(struct carrier *c, const struct http_event *event)
+{
+	struct exchange *x = carrier_stream(c, event->stream);
+	switch (event->kind) {
+	case HTTP_EVENT_MORE:
+	case HTTP_EVENT_WAIT:
+		return;
+	case HTTP_EVENT_HEAD:
+		c->head_since_ns = 0;
+		if (c->side == DOWN)
+			exchange_begin(c, event->stream, event->head);
+		else if (x)
+			exchange_response(x, event->head);
+		return;
+	case HTTP_EVENT_INTERIM:
+		if (x)
+			exchange_interim(x, event->head);
+		return;
+	case HTTP_EVENT_BODY:
+		if (x)
+			exchange_body(x, c->side, event->body);
+		return;
+	case HTTP_EVENT_TRAILERS:
+		if (x)
+			exchange_trailers(x, c->side, event->head);
+		return;
+	case HTTP_EVENT_END:
+		if (x)
+			exchange_end(x, c->side);
+		return;
+	case HTTP_EVENT_BAD:
+		carrier_bad(c, event);
+		return;
+	}
+}
+
+/* An idle upstream connection on which the peer says something has lost its use. */
+static bool carrier_unwanted(const struct carrier *c)
+{
+	return c->side == UP && list_empty(&c->exchanges);
+}
+
+/* Reads until the input is used up or somebody has no room. */
+static void carrier_pump(struct carrier *c)
+{
+	c->blocked = false;
+	while (c->state == CARRIER_OPEN && !http_tunnelled(c->http)) {
+		const uint8_t *bytes = NULL;
+		size_t len = conn_input(&c->line->conn, &bytes);
+		struct exchange *x = carrier_first(c);
+		size_t limit = len;
+		if (carrier_unwanted(c)) {
+			if (len > 0)
+				carrier_close(c, true);
+			return;
+		}
+		if (x && exchange_reading(x, c->side)) {
+			size_t room = exchange_room(x, c->side);
+			limit = len < room ? len : room; /* 0 still brings a message's end */
+			c->blocked = room == 0;
+		}
+		struct http_event event;
+		size_t used = http_feed(c->http, bytes, limit, &event);
+		carrier_event(c, &event);
+		if (c->state != CARRIER_CLOSING && used > 0)
+			conn_consume(&c->line->conn, used);
+		if (event.kind == HTTP_EVENT_WAIT || event.kind == HTTP_EVENT_BAD)
+			return; /* waits for: the response before this request */
+		if (event.kind != HTTP_EVENT_MORE) {
+			c->blocked = false;
+			continue;
+		}
+		if (used > 0 && c->side == DOWN && !c->head_since_ns && !x)
+			c->head_since_ns = c->being.worker->loop.now_ns;
+		if (used == 0)
+			return; /* waits for: more bytes, or room on the other side */
+	}
+}
+
+static void carrier_end_of_input(struct carrier *c)
+{
+	const uint8_t *bytes;
+	if (!c->line->conn.eof || c->input_ended || c->state != CARRIER_OPEN || c->blocked ||
+		conn_input(&c->line->conn, &bytes) > 0 || http_tunnelled(c->http))
+		return;
+	c->input_ended = true;
+	struct http_event event;
+	http_feed_eof(c->http, &event);
+	carrier_event(c, &event);
+	if (c->state != CARRIER_OPEN)
+		return;
+	struct exchange *x = carrier_first(c);
+	if (!x)
+		carrier_close(c, false);
+	else if (c->side == UP && !x->input_ended[UP])
+		exchange_lost(x, UP, REASON_UPSTREAM_CLOSED);
+	/* DOWN with a request in progress: a half-close, the response still goes out */
+}
+
+/* --- timers --- */
+
+static void carrier_expire_down(struct carrier *c)
+{
+	struct worker *w = c->being.worker;
+	const struct conf *conf = worker_conf(w);
+	if (!list_empty(&c->exchanges))
+		return; /* the exchange has timers of its own */
+	uint64_t since = c->head_since_ns ? c->head_since_ns : c->line->conn.moved_ns;
+	uint64_t timeout_ms = c->head_since_ns ? conf->header_timeout_ms : conf->idle_timeout_ms;
+	if (w->loop.now_ns < since + timeout_ms * CLOCK_MS) {
+		timer_set(&w->loop, &c->timer, since + timeout_ms * CLOCK_MS);
+		return;
+	}
+	if (!c->head_since_ns) {
+		carrier_close(c, false);
+		return;
+	}
+	struct record_http r = {
+		.start_ns = c->head_since_ns,
+		.start_wall_ns = w->loop.wall_ns,
+		.status = 408,
+		.reason = REASON_HEADER_TIMEOUT,
+	};
+	record_request(w, &c->call, &r);
+	if (http_write_error(c->http, 0, 408, reason_row(r.reason)->text, true, &c->line->conn.out))
+		carrier_served(c);
+	else
+		carrier_close(c, true);
+}
+
+static void carrier_expire(struct carrier *c)
+{
+	struct exchange *x = carrier_first(c);
+	c->timer.fired = false;
+	switch (c->state) {
+	case CARRIER_CONNECT:
+		if (x)
+			exchange_lost(x, UP, REASON_UPSTREAM_CONNECT_TIMEOUT);
+		carrier_close(c, true);
+		return;
+	case CARRIER_OPEN:
+		if (c->side == DOWN)
+			carrier_expire_down(c);
+		else if (c->idle)
+			carrier_close(c, false);
+		return;
+	case CARRIER_LINGER:
+		carrier_close(c, true);
+		return;
+	case CARRIER_CLOSING:
+		return;
+	}
+}
+
+/* The header timeout runs from the first byte of a head, the idle timeout between requests. */
+static void carrier_watch(struct carrier *c)
+{
+	if (c->side != DOWN || c->state != CARRIER_OPEN || !list_empty(&c->exchanges))
+		return;
+	struct worker *w = c->being.worker;
+	const struct conf *conf = worker_conf(w);
+	uint64_t deadline = c->head_since_ns
+				    ? c->head_since_ns + conf->header_timeout_ms * CLOCK_MS
+				    : c->line->conn.moved_ns + conf->idle_timeout_ms * CLOCK_MS;
+	timer_set(&w->loop, &c->timer, deadline);
+}
+
+/* --- steps --- */
+
+static void carrier_step_connect(struct carrier *c)
+{
+	struct conn *conn = &c->line->conn;
+	struct exchange *x = carrier_first(c);
+	if (conn->failure != CONN_FAILURE_NONE) {
+		if (x) {
+			if (conn->failure == CONN_FAILURE_HANDSHAKE)
+				x->details = tls_failure_name(tls_failure(conn->tls));
+			exchange_lost(x, UP, call_dial_failure(c->line));
+		}
+		carrier_close(c, true);
+	} else if (!x) {
+		carrier_close(c, true); /* nobody wants it any more */
+	} else if (conn->state == CONN_OPEN) {
+		carrier_move(c, CARRIER_OPEN);
+		timer_clear(&c->being.worker->loop, &c->timer);
+		loop_ready(&c->being.worker->loop, &x->being.task);
+	}
+	/* waits for: connect, handshake or the connect timer */
+}
+
+static void carrier_fail(struct carrier *c)
+{
+	struct exchange *x = carrier_first(c);
+	const struct conn *conn = &c->line->conn;
+	if (x && c->side == UP && conn->failure == CONN_FAILURE_HANDSHAKE)
+		x->details = tls_failure_name(tls_failure(conn->tls));
+	if (x && c->side == UP)
+		exchange_lost(x, UP, call_dial_failure(c->line));
+	else if (x)
+		exchange_lost(x, DOWN, REASON_DOWNSTREAM_CLOSED);
+	carrier_close(c, true);
+}
+
+/* Room or news here is what the other side of each exchange may be waiting for. */
+static void carrier_wake_others(struct carrier *c)
+{
+	LIST_EACH (&c->exchanges, it)
+		exchange_wake(exchange_on(it, c->side), c->side);
+}
+
+/* A failed upstream may have answered first: its last bytes still count. */
+static bool carrier_over(struct carrier *c)
+{
+	const uint8_t *bytes;
+	struct conn *conn = &c->line->conn;
+	return conn->failure != CONN_FAILURE_NONE &&
+	       (c->side == DOWN || carrier_unwanted(c) || conn_input(conn, &bytes) == 0);
+}
+
+static void carrier_step_open(struct carrier *c)
+{
+	if (carrier_over(c)) {
+		carrier_fail(c);
+		return;
+	}
+	carrier_pump(c);
+	if (c->state == CARRIER_OPEN && http_tunnelled(c->http) && carrier_first(c))
+		exchange_relay(carrier_first(c));
+	carrier_end_of_input(c);
+	carrier_watch(c);
+	/* waits for: bytes, room, or a timer */
+}
+
+static void carrier_step_linger(struct carrier *c)
+{
+	struct conn *conn = &c->line->conn;
+	const uint8_t *bytes;
+	size_t len;
+	while ((len = conn_input(conn, &bytes)) > 0)
+		conn_consume(conn, len);
+	if (conn->eof && conn->finished)
+		carrier_close(c, false);
+	else if (conn->failure != CONN_FAILURE_NONE)
+		carrier_close(c, true);
+	/* waits for: the client's end of stream or the linger timer */
+}
+
+static void carrier_join(struct carrier *c)
+{
+	struct worker *w = c->being.worker;
+	if (!line_join(&c->line, w))
+		return; /* waits for: armed operations */
+	if (c->side == DOWN)
+		w->connection_count--;
+	http_free(c->http);
+	free(c->key);
+	call_done(&c->call);
+	if (c->hold)
+		plan_hold_unref(c->hold);
+	being_end(&c->being);
+}
+
+void carrier_step(struct carrier *c)
+{
+	if (c->state == CARRIER_CLOSING) {
+		carrier_join(c);
+		return;
+	}
+	line_step(c->line, c->being.worker);
+	if (c->timer.fired)
+		carrier_expire(c);
+	if (c->state == CARRIER_CONNECT)
+		carrier_step_connect(c);
+	if (c->state == CARRIER_OPEN)
+		carrier_step_open(c);
+	if (c->state == CARRIER_LINGER)
+		carrier_step_linger(c);
+	if (c->state == CARRIER_CLOSING)
+		return;
+	conn_flush(&c->line->conn);
+	carrier_wake_others(c);
+}
+
+void carrier_served(struct carrier *c)
+{
+	struct worker *w = c->being.worker;
+	if (c->state != CARRIER_OPEN)
+		return;
+	c->head_since_ns = 0;
+	if (http_reusable(c->http) && !c->input_ended) {
+		loop_ready(&w->loop, &c->being.task); /* a pipelined request may be waiting */
+		return;
+	}
+	carrier_move(c, CARRIER_LINGER);
+	c->line->conn.finish = true;
+	carrier_timer(c, CARRIER_LINGER_MS);
+	loop_ready(&w->loop, &c->being.task);
+}
+
+void carrier_close(struct carrier *c, bool reset)
+{
+	if (c->state == CARRIER_CLOSING)
+		return;
+	carrier_move(c, CARRIER_CLOSING);
+	upstream_forget(c);
+	while (!list_empty(&c->exchanges))
+		exchange_lost(carrier_first(c), c->side,
+			c->side == UP ? REASON_UPSTREAM_CLOSED : REASON_DOWNSTREAM_CLOSED);
+	timer_clear(&c->being.worker->loop, &c->timer);
+	line_close(c->line, reset);
+}
+
+void carrier_drain(struct carrier *c)
+{
+	if (c->side == UP || c->state == CARRIER_CLOSING)
+		return;
+	if (list_empty(&c->exchanges) && !c->head_since_ns)
+		carrier_close(c, false);
+	else
+		http_close_after(c->http);
+}
+
+void carrier_free(struct carrier *c)
+{
+	pool_put(&c->being.worker->carriers, c);
+}

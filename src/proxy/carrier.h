@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A connection that carries HTTP, on either side: a line and a codec on it. It turns bytes into
+ * events and gives them to the exchange whose stream they belong to; it decides nothing about
+ * requests.
+ *
+ *      DOWN:           OPEN ──▶ LINGER ──▶ CLOSING
+ *      UP:  CONNECT ──▶ OPEN ─────────────▶ CLOSING
+ * CONNECT waits for connect and handshake, OPEN for bytes, room or a timer, LINGER for the client
+ * to take the last response and go (RFC 9112 9.6), CLOSING for armed operations to end. */
+#pragma once
+
+#include "call.h"
+#include "codec/http.h"
+
+#define CARRIER_STATE_LIST(X) \
+	X(CONNECT)            \
+	X(OPEN)               \
+	X(LINGER)             \
+	X(CLOSING)
+
+enum carrier_state {
+#define X(name) CARRIER_##name,
+	CARRIER_STATE_LIST(X)
+#undef X
+};
+
+struct carrier {
+	struct being being;
+	enum carrier_state state;
+	enum side side;
+	struct line *line;
+	struct http *http;
+	struct call call;      /* DOWN: who is calling; UP: unused */
+	struct list exchanges; /* of struct exchange, by node[side] */
+	struct timer timer;
+	uint64_t head_since_ns; /* DOWN: when the head being read began; 0 = none begun */
+	bool blocked;		/* input waits for room on the other side */
+	bool input_ended;	/* the codec has been told of the end of stream */
+	/* UP: */
+	struct plan_hold *hold;
+	struct map_node pooled; /* in hold->idle_carriers while idle */
+	bool idle;
+	bool reused;
+	char *key;
+	size_t key_len;
+};
+
+/* An accepted connection that speaks HTTP. Takes line and call over when it returns true. */
+bool carrier_take_down(struct worker *w, struct line *line, struct call *call) MUST_CHECK;
+/* A fresh one to where the call leads. NULL: *ret_reason says why not. */
+struct carrier *carrier_dial_up(struct worker *w, const struct call *call, enum reason *ret_reason);
+
+void carrier_step(struct carrier *c);
+/* An exchange on this DOWN carrier has ended, its response written or not to be written. */
+void carrier_served(struct carrier *c);
+/* Ends it; its exchanges are told. */
+void carrier_close(struct carrier *c, bool reset);
+/* The proxy drains: an idle one is closed, a busy one after its response. */
+void carrier_drain(struct carrier *c);
+void carrier_free(struct carrier *c);

@@ -1,0 +1,522 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "exchange.h"
+
+#include "exchange_head.h"
+#include "upstream.h"
+
+/* Text of one request: its head, the copies the mesh makes, trailers. */
+#define EXCHANGE_ARENA_MAX (256u << 10)
+/* A pooled connection may turn out to be closed; so often is another one tried. */
+#define EXCHANGE_ATTEMPTS_MAX 3
+
+static const uint8_t exchange_moves[] = {
+	[EXCHANGE_ROUTE] = 1u << EXCHANGE_WAIT | 1u << EXCHANGE_ENDED,
+	[EXCHANGE_WAIT] = 1u << EXCHANGE_ROUTE | 1u << EXCHANGE_FORWARD | 1u << EXCHANGE_ENDED,
+	[EXCHANGE_FORWARD] = 1u << EXCHANGE_ROUTE | 1u << EXCHANGE_TUNNEL | 1u << EXCHANGE_ENDED,
+	[EXCHANGE_TUNNEL] = 1u << EXCHANGE_ENDED,
+	[EXCHANGE_ENDED] = 0,
+};
+
+static void exchange_move(struct exchange *x, enum exchange_state state)
+{
+	ASSERT(exchange_moves[x->state] & 1u << state);
+	x->state = state;
+}
+
+struct exchange *exchange_on(struct list *node, enum side side)
+{
+	return side == DOWN ? CONTAINER_OF(node, struct exchange, node[DOWN])
+			    : CONTAINER_OF(node, struct exchange, node[UP]);
+}
+
+static void exchange_ready(struct exchange *x)
+{
+	loop_ready(&x->being.worker->loop, &x->being.task);
+}
+
+static void exchange_ready_carrier(struct exchange *x, enum side side)
+{
+	if (x->carrier[side])
+		loop_ready(&x->being.worker->loop, &x->carrier[side]->being.task);
+}
+
+static void exchange_attach(struct exchange *x, enum side side, struct carrier *c)
+{
+	x->carrier[side] = c;
+	list_add_last(&c->exchanges, &x->node[side]);
+}
+
+static struct carrier *exchange_detach(struct exchange *x, enum side side)
+{
+	struct carrier *c = x->carrier[side];
+	list_remove(&x->node[side]);
+	x->carrier[side] = NULL;
+	return c;
+}
+
+static struct buf *exchange_out(struct exchange *x, enum side side)
+{
+	return &x->carrier[side]->line->conn.out;
+}
+
+/* --- the end --- */
+
+static void exchange_record(struct exchange *x, const struct call *call)
+{
+	struct record_http r = {
+		.start_ns = x->being.born_ns,
+		.start_wall_ns = x->start_wall_ns,
+		.method = x->request.method,
+		.path = x->request.path,
+		.authority = x->request.authority,
+		.user_agent = http_header_get(&x->request, "user-agent"),
+		.request_id = x->request_id,
+		.policy = x->policy,
+		.status = x->status,
+		.reason = x->reason,
+		.details = x->details,
+		.request_bytes = x->body_bytes[DOWN],
+		.response_bytes = x->body_bytes[UP],
+		.attempt_count = x->attempt_count,
+	};
+	record_request(x->being.worker, call, &r);
+}
+
+/* Lets both carriers go, in the way that the outcome allows. */
+static void exchange_finish(struct exchange *x, enum reason reason)
+{
+	if (x->state == EXCHANGE_ENDED)
+		return;
+	struct worker *w = x->being.worker;
+	x->reason = reason;
+	exchange_move(x, EXCHANGE_ENDED);
+	timer_clear(&w->loop, &x->timer);
+	struct carrier *down = x->carrier[DOWN];
+	ASSERT(down);
+	exchange_record(x, &down->call);
+	exchange_detach(x, DOWN);
+	if (x->carrier[UP]) {
+		struct carrier *up = exchange_detach(x, UP);
+		if (reason == REASON_NONE && x->flow[DOWN] == FLOW_DONE)
+			upstream_put(up);
+		else
+			carrier_close(up, reason != REASON_NONE);
+	}
+	if (x->flow[UP] == FLOW_DONE)
+		carrier_served(down);
+	else
+		carrier_close(down, true);
+	arena_done(&x->arena);
+	being_end(&x->being);
+}
+
+/* Answers in our own words if no response has begun, else the client sees an abort. */
+static void exchange_fail(struct exchange *x, enum reason reason, uint16_t status, const char *text)
+{
+	if (x->state == EXCHANGE_ENDED)
+		return;
+	struct carrier *down = x->carrier[DOWN];
+	/* After a request that is not what it seems, what follows could mean anything. */
+	bool close = !x->input_ended[DOWN] || reason == REASON_BAD_REQUEST ||
+		     reason == REASON_PATH_INVALID;
+	if (!x->response_started && status != 0 && down->state == CARRIER_OPEN) {
+		x->status = status;
+		if (http_write_error(down->http, x->stream[DOWN], status, text, close,
+			    &down->line->conn.out)) {
+			x->flow[UP] = FLOW_DONE;
+			exchange_ready_carrier(x, DOWN);
+		}
+	}
+	exchange_finish(x, reason);
+}
+
+static void exchange_fail_reason(struct exchange *x, enum reason reason)
+{
+	const struct reason_row *row = reason_row(reason);
+	exchange_fail(x, reason, row->status, row->text);
+}
+
+/* --- beginning and routing --- */
+
+void exchange_begin(struct carrier *down, uint32_t stream, const struct http_head *head)
+{
+	struct worker *w = down->being.worker;
+	struct exchange *x = pool_take(&w->exchanges);
+	if (!x) {
+		carrier_close(down, true);
+		return;
+	}
+	being_init(&x->being, w, TASK_EXCHANGE);
+	timer_init(&x->timer, &x->being.task);
+	list_init(&x->node[DOWN]);
+	list_init(&x->node[UP]);
+	arena_init(&x->arena, EXCHANGE_ARENA_MAX);
+	x->start_wall_ns = w->loop.wall_ns;
+	x->policy = STR("");
+	x->stream[DOWN] = stream;
+	exchange_attach(x, DOWN, down);
+	timer_clear(&w->loop, &down->timer);
+	if (!exchange_copy_head(&x->arena, head, &x->request)) {
+		x->request = (struct http_head){0};
+		exchange_fail_reason(x, REASON_OVERLOAD);
+		return;
+	}
+	exchange_ready(x);
+}
+
+static void exchange_watch(struct exchange *x)
+{
+	struct worker *w = x->being.worker;
+	x->timer.fired = false;
+	timer_set(&w->loop, &x->timer,
+		w->loop.now_ns + worker_conf(w)->stream_idle_timeout_ms * CLOCK_MS);
+}
+
+static void exchange_take_upstream(struct exchange *x)
+{
+	struct worker *w = x->being.worker;
+	const struct call *call = &x->carrier[DOWN]->call;
+	enum reason reason = REASON_OVERLOAD;
+	/* The first try may use a pooled connection; one that fails is followed by a fresh one. */
+	struct carrier *up = x->attempt_count == 0 ? upstream_take(w, call) : NULL;
+	if (!up) {
+		up = carrier_dial_up(w, call, &reason);
+		if (up && !upstream_name(up, call)) {
+			carrier_close(up, true);
+			up = NULL;
+			reason = REASON_OVERLOAD;
+		}
+	}
+	x->attempt_count++;
+	if (!up) {
+		exchange_fail_reason(x, reason);
+		return;
+	}
+	exchange_attach(x, UP, up);
+	exchange_move(x, EXCHANGE_WAIT);
+	exchange_watch(x);
+	exchange_ready_carrier(x, UP);
+}
+
+static void exchange_route(struct exchange *x)
+{
+	const struct call *call = &x->carrier[DOWN]->call;
+	if (str_eq(x->request.method, STR("CONNECT"))) {
+		exchange_fail(x, REASON_BAD_REQUEST, 405, "CONNECT is not taken here");
+		return;
+	}
+	enum reason reason = x->attempt_count == 0 ? exchange_prepare_request(x) : REASON_NONE;
+	if (reason == REASON_NONE) {
+		struct str path = x->request.path;
+		const char *query = path.len ? memchr(path.at, '?', path.len) : NULL;
+		if (query)
+			path.len = (size_t)(query - path.at);
+		reason = call_authorise(call, x->request.method, path, &x->policy);
+	}
+	if (reason != REASON_NONE)
+		exchange_fail_reason(x, reason);
+	else
+		exchange_take_upstream(x);
+}
+
+/* --- forwarding --- */
+
+/* A head larger than an empty buffer will never fit; a full buffer only has to drain. */
+static void exchange_no_room(struct exchange *x, enum side side)
+{
+	if (conn_drained(&x->carrier[side]->line->conn))
+		exchange_fail_reason(x, REASON_OVERLOAD);
+}
+
+static void exchange_write_request(struct exchange *x)
+{
+	struct carrier *up = x->carrier[UP];
+	if (x->flow[DOWN] == FLOW_HEAD) {
+		if (x->stream[UP] == 0)
+			x->stream[UP] = http_open(up->http);
+		if (x->stream[UP] == 0) {
+			exchange_lost(x, UP, REASON_UPSTREAM_CLOSED);
+			return;
+		}
+		if (!http_write_head(up->http, x->stream[UP], &x->request, exchange_out(x, UP))) {
+			exchange_no_room(x, UP);
+			return;
+		}
+		x->flow[DOWN] = x->input_ended[DOWN] ? FLOW_ENDING : FLOW_BODY;
+		exchange_ready_carrier(x, UP);
+		exchange_ready_carrier(x, DOWN);
+	}
+	if (x->flow[DOWN] == FLOW_ENDING &&
+		http_write_end(up->http, x->stream[UP], x->trailers[DOWN], exchange_out(x, UP))) {
+		x->flow[DOWN] = FLOW_DONE;
+		exchange_ready_carrier(x, UP);
+	}
+}
+
+static void exchange_write_interim(struct exchange *x)
+{
+	struct carrier *down = x->carrier[DOWN];
+	if (!x->interim)
+		return;
+	if (x->request.version != HTTP_1_0 &&
+		!http_write_head(down->http, x->stream[DOWN], x->interim, exchange_out(x, DOWN)))
+		return; /* waits for: room */
+	x->interim = NULL;
+	exchange_ready_carrier(x, DOWN);
+}
+
+static void exchange_write_response(struct exchange *x)
+{
+	struct carrier *down = x->carrier[DOWN];
+	exchange_write_interim(x);
+	if (x->interim)
+		return;
+	if (x->response) {
+		enum http_framing framing = x->response->framing;
+		x->status = x->response->status;
+		if (x->being.worker->draining)
+			http_close_after(down->http);
+		if (!http_write_head(
+			    down->http, x->stream[DOWN], x->response, exchange_out(x, DOWN))) {
+			exchange_no_room(x, DOWN);
+			return;
+		}
+		x->response = NULL;
+		x->response_started = true;
+		x->flow[UP] = x->input_ended[UP] ? FLOW_ENDING : FLOW_BODY;
+		if (framing == HTTP_FRAMING_TUNNEL)
+			exchange_move(x, EXCHANGE_TUNNEL);
+		exchange_ready_carrier(x, UP);
+		exchange_ready_carrier(x, DOWN);
+	}
+	if (x->flow[UP] == FLOW_ENDING && http_write_end(down->http, x->stream[DOWN],
+						  x->trailers[UP], exchange_out(x, DOWN))) {
+		x->flow[UP] = FLOW_DONE;
+		exchange_ready_carrier(x, DOWN);
+	}
+}
+
+static void exchange_forward(struct exchange *x)
+{
+	exchange_write_request(x);
+	if (x->state == EXCHANGE_FORWARD)
+		exchange_write_response(x);
+	if (x->state == EXCHANGE_FORWARD && x->flow[UP] == FLOW_DONE)
+		exchange_finish(x, REASON_NONE);
+	/* waits for: bytes or room */
+}
+
+void exchange_response(struct exchange *x, struct http_head *head)
+{
+	x->response = head;
+	if (x->state == EXCHANGE_FORWARD)
+		exchange_write_response(x);
+	if (x->state != EXCHANGE_ENDED)
+		exchange_ready(x);
+}
+
+void exchange_interim(struct exchange *x, struct http_head *head)
+{
+	x->interim = head;
+	if (x->state == EXCHANGE_FORWARD)
+		exchange_write_interim(x);
+}
+
+bool exchange_reading(const struct exchange *x, enum side side)
+{
+	return x->stream[side] != 0 && !x->input_ended[side] &&
+	       (side == DOWN || x->response || x->interim || x->response_started);
+}
+
+size_t exchange_room(struct exchange *x, enum side side)
+{
+	enum side other = side_other(side);
+	struct carrier *to = x->carrier[other];
+	if (side == DOWN && x->request.framing == HTTP_FRAMING_NONE)
+		return SIZE_MAX; /* only its end is still to come */
+	if (x->state != EXCHANGE_FORWARD || !to || to->state != CARRIER_OPEN)
+		return 0;
+	/* Between an interim response and the final head nothing has to be passed on. */
+	if (side == UP && !x->response && !x->interim && !x->response_started)
+		return SIZE_MAX;
+	if (x->flow[side] != FLOW_BODY)
+		return 0;
+	return http_body_space(to->http, x->stream[other], exchange_out(x, other));
+}
+
+void exchange_body(struct exchange *x, enum side side, struct str body)
+{
+	enum side other = side_other(side);
+	struct carrier *to = x->carrier[other];
+	ASSERT(to && x->flow[side] == FLOW_BODY);
+	size_t used = http_write_body(to->http, x->stream[other], body, exchange_out(x, other));
+	ASSERT(used == body.len); /* the carrier fed no more than exchange_room() */
+	x->body_bytes[side] += body.len;
+	exchange_ready_carrier(x, other);
+}
+
+void exchange_trailers(struct exchange *x, enum side side, const struct http_head *trailers)
+{
+	struct http_head *copy = arena_take(&x->arena, sizeof(*copy));
+	if (copy && exchange_copy_head(&x->arena, trailers, copy))
+		x->trailers[side] = copy;
+}
+
+void exchange_end(struct exchange *x, enum side side)
+{
+	x->input_ended[side] = true;
+	if (x->flow[side] == FLOW_BODY)
+		x->flow[side] = FLOW_ENDING;
+	exchange_ready(x);
+}
+
+void exchange_wake(struct exchange *x, enum side side)
+{
+	enum side other = side_other(side);
+	struct carrier *to = x->carrier[other];
+	if (to && to->blocked)
+		exchange_ready_carrier(x, other);
+	bool pending = x->response || x->interim || x->flow[DOWN] == FLOW_ENDING ||
+		       x->flow[UP] == FLOW_ENDING || x->flow[DOWN] == FLOW_HEAD;
+	if (pending)
+		exchange_ready(x);
+}
+
+/* --- trouble --- */
+
+void exchange_bad(struct exchange *x, enum side side, enum http_bad bad)
+{
+	if (x->input_ended[side])
+		return; /* bytes after the message: the codec keeps the connection from reuse */
+	x->details = http_bad_name(bad);
+	if (side == UP)
+		exchange_fail_reason(x, bad == HTTP_BAD_TRUNCATED && x->response_started
+						? REASON_UPSTREAM_ABORTED
+						: REASON_BAD_RESPONSE);
+	else if (bad == HTTP_BAD_TRUNCATED)
+		exchange_finish(x, REASON_DOWNSTREAM_CLOSED);
+	else
+		exchange_fail(x, REASON_BAD_REQUEST, http_bad_status(bad), http_bad_text(bad));
+}
+
+static bool exchange_idempotent(const struct exchange *x)
+{
+	struct str m = x->request.method;
+	return str_eq(m, STR("GET")) || str_eq(m, STR("HEAD")) || str_eq(m, STR("OPTIONS")) ||
+	       str_eq(m, STR("PUT")) || str_eq(m, STR("DELETE"));
+}
+
+/* Safe to send again: nothing came back, the request is all in our hands, and it was either never
+ * sent or does no harm twice (RFC 9110 9.2.2). */
+static bool exchange_may_retry(
+	const struct exchange *x, const struct carrier *up, enum reason reason)
+{
+	return reason_row(reason)->retry && !x->response_started && !x->response && up->reused &&
+	       x->input_ended[DOWN] && x->body_bytes[DOWN] == 0 && exchange_idempotent(x) &&
+	       x->attempt_count < EXCHANGE_ATTEMPTS_MAX;
+}
+
+static void exchange_lost_up(struct exchange *x, struct carrier *up, enum reason reason)
+{
+	x->response = NULL;
+	x->interim = NULL;
+	if (exchange_may_retry(x, up, reason)) {
+		metric_add(&x->being.worker->values->retries_total, 1);
+		x->stream[UP] = 0;
+		x->flow[DOWN] = FLOW_HEAD;
+		exchange_move(x, EXCHANGE_ROUTE);
+		exchange_ready(x);
+		return;
+	}
+	if (x->response_started && reason == REASON_UPSTREAM_CLOSED)
+		reason = REASON_UPSTREAM_ABORTED;
+	exchange_fail_reason(x, reason);
+}
+
+void exchange_lost(struct exchange *x, enum side side, enum reason reason)
+{
+	if (x->state == EXCHANGE_ENDED) {
+		if (x->carrier[side])
+			exchange_detach(x, side);
+		return;
+	}
+	if (side == DOWN) {
+		exchange_finish(x, reason);
+		return;
+	}
+	struct carrier *up = exchange_detach(x, UP);
+	carrier_close(up, true);
+	exchange_lost_up(x, up, reason);
+}
+
+static void exchange_expire(struct exchange *x)
+{
+	struct worker *w = x->being.worker;
+	uint64_t idle_ms = x->state == EXCHANGE_TUNNEL ? worker_conf(w)->idle_timeout_ms
+						       : worker_conf(w)->stream_idle_timeout_ms;
+	uint64_t idle_ns = idle_ms * CLOCK_MS, moved_ns = x->being.born_ns;
+	x->timer.fired = false;
+	for (int side = DOWN; side <= UP; side++) {
+		if (x->carrier[side] && x->carrier[side]->line->conn.moved_ns > moved_ns)
+			moved_ns = x->carrier[side]->line->conn.moved_ns;
+	}
+	if (w->loop.now_ns < moved_ns + idle_ns)
+		timer_set(&w->loop, &x->timer, moved_ns + idle_ns);
+	else
+		exchange_fail_reason(
+			x, x->input_ended[DOWN] ? REASON_UPSTREAM_TIMEOUT : REASON_IDLE_TIMEOUT);
+}
+
+/* --- raw bytes --- */
+
+void exchange_relay(struct exchange *x)
+{
+	if (x->state != EXCHANGE_TUNNEL)
+		return;
+	struct line *down = x->carrier[DOWN]->line, *up = x->carrier[UP]->line;
+	if (line_relay(down, up, &x->body_bytes[DOWN]))
+		exchange_ready_carrier(x, UP);
+	if (line_relay(up, down, &x->body_bytes[UP]))
+		exchange_ready_carrier(x, DOWN);
+	if (line_pair_done(down, up)) {
+		x->flow[DOWN] = x->flow[UP] = FLOW_DONE;
+		exchange_ready(x);
+	}
+}
+
+static void exchange_tunnel(struct exchange *x)
+{
+	if (x->flow[UP] == FLOW_DONE)
+		exchange_finish(x, REASON_NONE);
+	/* waits for: bytes, room or the idle timer */
+}
+
+void exchange_step(struct exchange *x)
+{
+	if (x->timer.fired && x->state != EXCHANGE_ENDED)
+		exchange_expire(x);
+	switch (x->state) {
+	case EXCHANGE_ROUTE:
+		exchange_route(x);
+		return;
+	case EXCHANGE_WAIT:
+		if (x->carrier[UP]->state != CARRIER_OPEN)
+			return; /* waits for: the upstream connection */
+		exchange_move(x, EXCHANGE_FORWARD);
+		exchange_forward(x);
+		return;
+	case EXCHANGE_FORWARD:
+		exchange_forward(x);
+		return;
+	case EXCHANGE_TUNNEL:
+		exchange_tunnel(x);
+		return;
+	case EXCHANGE_ENDED:
+		return;
+	}
+}
+
+void exchange_free(struct exchange *x)
+{
+	pool_put(&x->being.worker->exchanges, x);
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One HTTP request and its response: joins a stream on the carrier of the client with one on a
+ * carrier to the upstream. Carriers bring events, exchange_step() decides.
+ *
+ *      ROUTE ──▶ WAIT ──▶ FORWARD ──┬──────────▶ ENDED
+ *        ▲         │         │      └─▶ TUNNEL ──┘
+ *        └──retry──┴─────────┘
+ * ROUTE waits for nothing, WAIT for the upstream connection, FORWARD for bytes and room both ways,
+ * TUNNEL (after 101) for raw bytes both ways. Any state may go to ENDED: recorded, taken off its
+ * carriers, freed at the end of the turn. */
+#pragma once
+
+#include "base/arena.h"
+#include "carrier.h"
+#include "record.h"
+
+#define EXCHANGE_STATE_LIST(X) \
+	X(ROUTE)               \
+	X(WAIT)                \
+	X(FORWARD)             \
+	X(TUNNEL)              \
+	X(ENDED)
+
+enum exchange_state {
+#define X(name) EXCHANGE_##name,
+	EXCHANGE_STATE_LIST(X)
+#undef X
+};
+
+/* How far a message has got on its way through; the request flows from DOWN, the response from UP.
+ */
+enum flow {
+	FLOW_HEAD,   /* its head is not yet written to the other side */
+	FLOW_BODY,   /* body bytes are passed on as they come */
+	FLOW_ENDING, /* read to its end; the end is not yet written */
+	FLOW_DONE,
+};
+
+struct exchange {
+	struct being being;
+	enum exchange_state state;
+	struct carrier *carrier[2]; /* NULL once gone, or not there yet */
+	struct list node[2];	    /* in carrier->exchanges */
+	uint32_t stream[2];
+	enum flow flow[2];	       /* by the side it comes from */
+	bool input_ended[2];	       /* the message has been read to its end */
+	struct http_head request;      /* text in the arena: may be sent again */
+	struct http_head *response;    /* the codec's, until written */
+	struct http_head *interim;     /* the codec's, until written */
+	struct http_head *trailers[2]; /* copies in the arena */
+	uint64_t body_bytes[2];
+	struct arena arena;
+	struct timer timer;
+	bool response_started; /* a byte of the final response has been written */
+	uint16_t status;
+	uint32_t attempt_count;
+	enum reason reason;
+	const char *details;
+	struct str policy;
+	struct str request_id;
+	uint64_t start_wall_ns;
+};
+
+/* The exchange whose node[side] this is. */
+struct exchange *exchange_on(struct list *node, enum side side);
+
+/* --- what carriers tell --- */
+
+void exchange_begin(struct carrier *down, uint32_t stream, const struct http_head *head);
+void exchange_response(struct exchange *x, struct http_head *head);
+void exchange_interim(struct exchange *x, struct http_head *head);
+/* The message from this side is still being read. */
+bool exchange_reading(const struct exchange *x, enum side side);
+/* How many body bytes from this side can be taken now. */
+size_t exchange_room(struct exchange *x, enum side side);
+void exchange_body(struct exchange *x, enum side side, struct str body);
+void exchange_trailers(struct exchange *x, enum side side, const struct http_head *trailers);
+void exchange_end(struct exchange *x, enum side side);
+void exchange_bad(struct exchange *x, enum side side, enum http_bad bad);
+/* The carrier on this side is of no more use to it; takes the exchange off that carrier. */
+void exchange_lost(struct exchange *x, enum side side, enum reason reason);
+/* There is room or news on this side: whoever waited for it goes on. */
+void exchange_wake(struct exchange *x, enum side side);
+/* Raw bytes both ways, in TUNNEL. */
+void exchange_relay(struct exchange *x);
+
+void exchange_step(struct exchange *x);
+void exchange_free(struct exchange *x);

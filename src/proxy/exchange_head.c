@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "exchange_head.h"
+
+#include "mesh/policy.h"
+#include <inttypes.h>
+
+/* Who called, verified by us: whatever the caller wrote there is thrown away (Envoy's name, so that
+ * applications that know it need no change). */
+#define HEADER_CLIENT_CERT "x-forwarded-client-cert"
+#define HEADER_REQUEST_ID  "x-request-id"
+
+bool exchange_copy_head(struct arena *a, const struct http_head *from, struct http_head *to)
+{
+	*to = *from;
+	to->method = arena_str(a, from->method);
+	to->path = arena_str(a, from->path);
+	to->authority = arena_str(a, from->authority);
+	to->upgrade = arena_str(a, from->upgrade);
+	bool ok = to->method.at && to->path.at && to->authority.at && to->upgrade.at;
+	for (size_t i = 0; ok && i < from->header_count; i++) {
+		to->headers[i].name = arena_str(a, from->headers[i].name);
+		to->headers[i].value = arena_str(a, from->headers[i].value);
+		ok = to->headers[i].name.at && to->headers[i].value.at;
+	}
+	return ok;
+}
+
+static enum reason exchange_normalise(struct exchange *x)
+{
+	struct str path = x->request.path;
+	if (str_eq(path, STR("*")))
+		return REASON_NONE;
+	char *normal = arena_take(&x->arena, path.len + 1);
+	size_t len;
+	if (!normal)
+		return REASON_OVERLOAD;
+	if (!path_normalise(path, normal, &len))
+		return REASON_PATH_INVALID;
+	x->request.path = (struct str){normal, len};
+	return REASON_NONE;
+}
+
+static enum reason exchange_identify(struct exchange *x)
+{
+	struct str id = http_header_get(&x->request, HEADER_REQUEST_ID);
+	if (id.len > 0) {
+		x->request_id = id;
+		return REASON_NONE;
+	}
+	struct loop *l = &x->being.worker->loop;
+	x->request_id = arena_printf(
+		&x->arena, "%016" PRIx64 "%016" PRIx64, loop_random(l), loop_random(l));
+	if (!x->request_id.at ||
+		!http_header_add(&x->request, STR(HEADER_REQUEST_ID), x->request_id))
+		return REASON_OVERLOAD;
+	return REASON_NONE;
+}
+
+static enum reason exchange_name_caller(struct exchange *x)
+{
+	const struct call *call = &x->carrier[DOWN]->call;
+	http_header_remove(&x->request, HEADER_CLIENT_CERT);
+	if (call->way != CALL_WAY_LOCAL || call->source_id.len == 0)
+		return REASON_NONE;
+	struct str value = arena_printf(&x->arena, "By=" STR_FMT ";URI=" STR_FMT,
+		STR_ARG(call->service->ids[0]), STR_ARG(call->source_id));
+	if (!value.at || !http_header_add(&x->request, STR(HEADER_CLIENT_CERT), value))
+		return REASON_OVERLOAD;
+	return REASON_NONE;
+}
+
+enum reason exchange_prepare_request(struct exchange *x)
+{
+	enum reason reason = exchange_normalise(x);
+	if (reason == REASON_NONE)
+		reason = exchange_identify(x);
+	if (reason == REASON_NONE)
+		reason = exchange_name_caller(x);
+	return reason;
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The heads on their way through: copying, and what the mesh adds and takes off. */
+#pragma once
+
+#include "exchange.h"
+
+/* Copies the request head's text into the exchange's arena. False: too much memory. */
+bool exchange_copy_head(
+	struct arena *a, const struct http_head *from, struct http_head *to) MUST_CHECK;
+/* Normalises the path, gives it an id, replaces the headers that tell who called. */
+enum reason exchange_prepare_request(struct exchange *x);

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A connection from another machine towards a local workload: over mutual TLS from its proxy, or in
+ * plain text to a captured port, which only a service that allows it takes. */
+#include "call.h"
+
+#include "net/socket.h"
+#include <stdlib.h>
+
+static void inbound_deliver(struct call *c, const struct workload *target)
+{
+	c->way = CALL_WAY_LOCAL;
+	c->target = target;
+	c->service = target->service;
+	c->protocol = target->protocol;
+	c->server_first = target->service->server_first;
+	c->upstream = target->deliver;
+}
+
+enum reason inbound_admit_plain(struct worker *w, int fd, uint8_t family,
+	const struct address *listening, struct call *ret_call)
+{
+	struct call *c = ret_call;
+	c->direction = CALL_INBOUND_PLAIN;
+	c->hold = plan_hold_ref(w->current);
+	socket_peer(fd, &c->client);
+	if (socket_original_dst(fd, family, &c->original) < 0)
+		return REASON_DIRECT_DIAL;
+	struct address local;
+	if (socket_local(fd, &local) == 0 && address_equal(&local, &c->original))
+		return REASON_DIRECT_DIAL;
+	const struct workload *target =
+		snapshot_workload_by_port(c->hold->plan->snapshot, c->original.port);
+	if (!target)
+		return REASON_NO_SERVICE;
+	inbound_deliver(c, target);
+	return target->service->mtls == MTLS_STRICT ? REASON_PLAINTEXT : REASON_NONE;
+}
+
+const struct workload *inbound_choose(struct worker *w, struct str server_name)
+{
+	return snapshot_workload_by_server_name(w->current->plan->snapshot, server_name);
+}
+
+/* The service whose identity this is, for labels: "spiffe://<td>/service/<name>" of our own trust
+ * domain. */
+static const struct service *inbound_service_of(const struct snapshot *s, struct str id)
+{
+	struct str scheme = STR("spiffe://"), path = STR("/service/");
+	size_t before = scheme.len + s->trust_domain.len + path.len;
+	if (id.len <= before || !str_starts(id, scheme) ||
+		memcmp(id.at + scheme.len, s->trust_domain.at, s->trust_domain.len) != 0 ||
+		memcmp(id.at + scheme.len + s->trust_domain.len, path.at, path.len) != 0)
+		return NULL;
+	return snapshot_service(s, (struct str){id.at + before, id.len - before});
+}
+
+static bool inbound_protocol_fits(enum protocol declared, enum tls_alpn alpn)
+{
+	switch (declared) {
+	case PROTOCOL_DETECT:
+		return alpn == TLS_ALPN_HTTP1 || alpn == TLS_ALPN_TCP;
+	case PROTOCOL_HTTP:
+		return alpn == TLS_ALPN_HTTP1;
+	case PROTOCOL_TCP:
+		return alpn == TLS_ALPN_TCP;
+	}
+	return false;
+}
+
+enum reason inbound_admit_mesh(struct worker *w, struct line *line, struct call *ret_call)
+{
+	struct call *c = ret_call;
+	const struct tls *tls = line->conn.tls;
+	c->direction = CALL_INBOUND_MESH;
+	c->hold = plan_hold_ref(w->current);
+	c->mutual_tls = true;
+	c->tls_resumed = tls_resumed(tls);
+	socket_peer(line->conn.fd, &c->client);
+	socket_local(line->conn.fd, &c->original);
+	/* The plan may have changed while the handshake ran: ask again. */
+	const struct workload *target = inbound_choose(w, tls_server_name(tls));
+	if (!target)
+		return REASON_NO_SERVICE;
+	struct str id = tls_peer_id(tls);
+	c->source_id_text = strndup(id.at, id.len);
+	if (!c->source_id_text)
+		return REASON_OVERLOAD;
+	c->source_id = (struct str){c->source_id_text, id.len};
+	c->source_service = inbound_service_of(c->hold->plan->snapshot, id);
+	inbound_deliver(c, target);
+	if (!inbound_protocol_fits(target->protocol, tls_alpn(tls)))
+		return REASON_PROTOCOL_MISMATCH;
+	c->protocol = tls_alpn(tls) == TLS_ALPN_HTTP1 ? PROTOCOL_HTTP : PROTOCOL_TCP;
+	return REASON_NONE;
+}

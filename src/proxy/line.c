@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "line.h"
+
+#include <stdlib.h>
+
+struct line *line_new(struct worker *w, struct task *owner)
+{
+	struct line *l = malloc(sizeof(*l));
+	if (!l)
+		return NULL;
+	conn_init(&l->conn, &w->loop, &w->buffers, owner);
+	signature_init(&l->signature, owner);
+	return l;
+}
+
+void line_own(struct line *l, struct task *owner)
+{
+	conn_own(&l->conn, owner);
+	l->signature.owner = owner;
+}
+
+static void line_sign(struct line *l, struct worker *w)
+{
+	struct conn *c = &l->conn;
+	struct signature *s = &l->signature;
+	if (s->answered) {
+		s->answered = false;
+		tls_sign_done(c->tls, s->bytes, s->len);
+		metric_add(&w->values->signatures_total, 1);
+		c->need = CONN_NEED_NOTHING;
+		conn_step(c);
+	} else if (list_empty(&s->node)) {
+		signer_ask(&w->signer, s, tls_sign_request(c->tls));
+	}
+}
+
+void line_step(struct line *l, struct worker *w)
+{
+	conn_step(&l->conn);
+	if (l->conn.state == CONN_HANDSHAKE && l->conn.need == CONN_NEED_SIGNATURE)
+		line_sign(l, w);
+}
+
+void line_close(struct line *l, bool reset)
+{
+	if (!l)
+		return;
+	signer_forget(&l->signature);
+	conn_close(&l->conn, reset);
+}
+
+bool line_join(struct line **line, struct worker *w)
+{
+	if (!*line)
+		return true;
+	if (!conn_join(&(*line)->conn))
+		return false;
+	free(*line);
+	*line = NULL;
+	return true;
+}
+
+bool line_relay(struct line *from, struct line *to, uint64_t *byte_count)
+{
+	bool moved = false;
+	const uint8_t *bytes;
+	size_t len;
+	if (to->conn.state != CONN_OPEN || to->conn.failure != CONN_FAILURE_NONE)
+		return false;
+	while ((len = conn_input(&from->conn, &bytes)) > 0) {
+		size_t used = buf_fill(&to->conn.out, bytes, len);
+		if (used == 0) {
+			conn_no_room(&to->conn);
+			break;
+		}
+		conn_consume(&from->conn, used);
+		*byte_count += used;
+		moved = true;
+	}
+	buf_release_if_empty(&to->conn.out);
+	if (from->conn.eof && conn_input(&from->conn, &bytes) == 0 && !to->conn.finish) {
+		to->conn.finish = true;
+		moved = true;
+	}
+	return moved;
+}
+
+bool line_pair_done(const struct line *a, const struct line *b)
+{
+	return a->conn.finished && b->conn.finished && a->conn.eof && b->conn.eof;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A conn in the proxy's hands: the same, plus the signature that its handshake may wait for. */
+#pragma once
+
+#include "worker_private.h"
+
+/* The two sides of whatever joins two connections: who connected to us, whom we connect to. */
+enum side { DOWN, UP };
+
+static inline enum side side_other(enum side side)
+{
+	return side == DOWN ? UP : DOWN;
+}
+
+struct line {
+	struct conn conn;
+	struct signature signature;
+};
+
+struct line *line_new(struct worker *w, struct task *owner);
+/* The task that gets the news from now on. */
+void line_own(struct line *l, struct task *owner);
+/* conn_step(), and the errand to the keeper when the handshake needs a signature. */
+void line_step(struct line *l, struct worker *w);
+void line_close(struct line *l, bool reset);
+/* True once closed; then *line is freed and set to NULL. True for NULL, too. */
+bool line_join(struct line **line, struct worker *w) MUST_CHECK;
+
+/* Moves what fits from one to the other, and the end of stream; true when bytes moved. */
+bool line_relay(struct line *from, struct line *to, uint64_t *byte_count);
+/* Both directions have ended and everything has left. */
+bool line_pair_done(const struct line *a, const struct line *b);

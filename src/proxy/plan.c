@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "call.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct workload_use *plan_use_of(const struct plan *plan, uint32_t uid)
+{
+	for (uint32_t i = 0; plan && i < plan->snapshot->workload_count; i++) {
+		if (plan->uses[i]->uid == uid)
+			return plan->uses[i];
+	}
+	return NULL;
+}
+
+/* Counts go on from one generation to the next; a workload's counter is never freed, so that the
+ * few bytes of one that left the configuration may still be counted down. */
+static bool plan_link_uses(struct plan *plan, const struct plan *before)
+{
+	const struct snapshot *s = plan->snapshot;
+	plan->uses = calloc(s->workload_count + 1, sizeof(struct workload_use *));
+	if (!plan->uses)
+		return false;
+	for (uint32_t i = 0; i < s->workload_count; i++) {
+		struct workload_use *use = plan_use_of(before, s->workloads[i].uid);
+		if (!use)
+			use = calloc(1, sizeof(*use));
+		if (!use)
+			return false;
+		use->uid = s->workloads[i].uid;
+		plan->uses[i] = use;
+	}
+	return true;
+}
+
+static int plan_parse(struct plan *plan, const struct bundle *b, char *text, size_t size)
+{
+	struct conf_report report;
+	conf_report_init(&report);
+	int r = conf_parse(b, plan->generation, &plan->conf, &plan->snapshot, &report);
+	if (r < 0)
+		snprintf(text, size, "%.*s", (int)report.text_len, report.text ? report.text : "");
+	conf_report_done(&report);
+	return r;
+}
+
+int plan_build(const struct bundle *b, uint64_t generation, const struct plan *before,
+	struct plan **ret_plan, char *text, size_t size)
+{
+	struct err err;
+	struct plan *plan = calloc(1, sizeof(*plan));
+	if (!plan) {
+		snprintf(text, size, "out of memory");
+		return -ENOMEM;
+	}
+	plan->generation = generation;
+	int r = plan_parse(plan, b, text, size);
+	if (r == 0) {
+		r = tls_store_new(b, plan->conf->trust_domain, generation, &plan->tls, &err);
+		if (r < 0)
+			snprintf(text, size, "%s", err.text);
+	}
+	if (r == 0 && !plan_link_uses(plan, before)) {
+		snprintf(text, size, "out of memory");
+		r = -ENOMEM;
+	}
+	if (r < 0) {
+		plan_free(plan);
+		return r;
+	}
+	*ret_plan = plan;
+	return 0;
+}
+
+void plan_free(struct plan *plan)
+{
+	if (!plan)
+		return;
+	ASSERT(atomic_load(&plan->holder_count) == 0);
+	if (plan->tls)
+		tls_store_unref(plan->tls);
+	conf_snapshot_free(plan->snapshot);
+	conf_free(plan->conf);
+	free(plan->uses);
+	free(plan);
+}

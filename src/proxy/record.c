@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "record.h"
+
+static struct str record_service_name(const struct service *s)
+{
+	return s ? s->name : STR("");
+}
+
+/* Labels as seen from one end. A pass on one machine is reported from both, as two proxies would.
+ */
+static struct metric_labels record_labels(const struct call *c, bool at_source)
+{
+	struct metric_labels l = {
+		.at_source = at_source,
+		.source_workload = record_service_name(c->source_service),
+		.source_principal = c->source_id,
+		.source_version = c->source ? c->source->version : STR(""),
+		.destination_workload = record_service_name(c->service),
+		.destination_principal = c->service ? c->service->ids[0] : STR(""),
+		.destination_service = record_service_name(c->service),
+		.mutual_tls = c->mutual_tls || c->way == CALL_WAY_MESH,
+		.local = c->direction == CALL_OUTBOUND && c->way == CALL_WAY_LOCAL,
+	};
+	if (c->target)
+		l.destination_version = c->target->version;
+	else if (c->endpoint)
+		l.destination_version = c->endpoint->version;
+	return l;
+}
+
+static bool record_is_source(const struct call *c)
+{
+	return c->direction == CALL_OUTBOUND;
+}
+
+static bool record_is_destination(const struct call *c)
+{
+	return c->way == CALL_WAY_LOCAL;
+}
+
+static void record_request_series(
+	struct worker *w, const struct call *c, const struct record_http *r, bool at_source)
+{
+	struct metric_labels l = record_labels(c, at_source);
+	l.protocol = STR("http");
+	l.response_code = r->status;
+	l.response_flags = str_of(reason_row(r->reason)->flag);
+	metrics_request(
+		w->metrics, &l, w->loop.now_ns - r->start_ns, r->request_bytes, r->response_bytes);
+}
+
+static struct access_entry record_entry(struct worker *w, const struct call *c,
+	enum access_kind kind, enum reason reason, const char *details)
+{
+	const struct workload *workload = c->direction == CALL_OUTBOUND ? c->source : c->target;
+	return (struct access_entry){
+		.kind = kind,
+		.outbound = c->direction == CALL_OUTBOUND,
+		.start_wall_ns = w->loop.wall_ns,
+		.workload = workload ? workload->service->name : STR(""),
+		.source_identity = c->source_id,
+		.destination_identity = c->service ? c->service->ids[0] : STR(""),
+		.destination_service = record_service_name(c->service),
+		.downstream_remote = c->client,
+		.downstream_local = c->original,
+		.upstream_remote = c->upstream,
+		.response_flags = str_of(reason_row(reason)->flag),
+		.response_details =
+			str_of(details && *details ? details : reason_row(reason)->name),
+		.mutual_tls = c->mutual_tls || c->way == CALL_WAY_MESH,
+		.tls_resumed = c->tls_resumed,
+		.local = c->direction == CALL_OUTBOUND && c->way == CALL_WAY_LOCAL,
+		.connection_number = c->number,
+		.config_generation = c->hold ? c->hold->plan->generation : 0,
+	};
+}
+
+static void record_write(struct worker *w, const struct access_entry *entry)
+{
+	if (w->access && !access_write(w->access, entry))
+		metric_add(&w->values->log_dropped_total, 1);
+}
+
+void record_request(struct worker *w, const struct call *c, const struct record_http *r)
+{
+	if (record_is_source(c))
+		record_request_series(w, c, r, true);
+	if (record_is_destination(c))
+		record_request_series(w, c, r, false);
+	struct access_entry e = record_entry(w, c, ACCESS_HTTP, r->reason, r->details);
+	e.start_wall_ns = r->start_wall_ns;
+	e.duration_ns = w->loop.now_ns - r->start_ns;
+	e.protocol = STR("http");
+	e.method = r->method;
+	e.path = r->path;
+	e.authority = r->authority;
+	e.user_agent = r->user_agent;
+	e.request_id = r->request_id;
+	e.policy = r->policy;
+	e.response_code = r->status;
+	e.bytes_received = r->request_bytes;
+	e.bytes_sent = r->response_bytes;
+	e.attempt_count = r->attempt_count;
+	record_write(w, &e);
+}
+
+static void record_tcp_series(struct worker *w, const struct call *c, const struct record_tcp *r,
+	uint64_t opened, uint64_t closed)
+{
+	for (int at_source = 0; at_source < 2; at_source++) {
+		if (at_source ? !record_is_source(c) : !record_is_destination(c))
+			continue;
+		struct metric_labels l = record_labels(c, at_source);
+		l.protocol = STR("tcp");
+		l.response_flags = str_of(reason_row(r->reason)->flag);
+		metrics_tcp(w->metrics, &l, opened, closed, r->sent_bytes, r->received_bytes);
+	}
+}
+
+static void record_tcp_line(
+	struct worker *w, const struct call *c, const struct record_tcp *r, enum access_kind kind)
+{
+	struct access_entry e = record_entry(w, c, kind, r->reason, r->details);
+	e.start_wall_ns = r->start_wall_ns;
+	e.duration_ns = w->loop.now_ns - r->start_ns;
+	e.protocol = STR("tcp");
+	e.policy = r->policy;
+	e.bytes_received = r->received_bytes;
+	e.bytes_sent = r->sent_bytes;
+	record_write(w, &e);
+}
+
+void record_tcp_open(struct worker *w, const struct call *c, const struct record_tcp *r)
+{
+	record_tcp_series(w, c, r, 1, 0);
+	record_tcp_line(w, c, r, ACCESS_TCP_OPEN);
+}
+
+void record_tcp_close(struct worker *w, const struct call *c, const struct record_tcp *r)
+{
+	record_tcp_series(w, c, r, 0, 1);
+	record_tcp_line(w, c, r, ACCESS_TCP_CLOSE);
+}
+
+void record_refused(struct worker *w, const struct call *c, enum reason reason, const char *details)
+{
+	struct access_entry e = record_entry(w, c, ACCESS_TCP_CLOSE, reason, details);
+	e.protocol = STR("tcp");
+	record_write(w, &e);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What happened, told to the counters and the access log: each request once, each TCP connection at
+ * its opening and its closing, each refusal with its one reason. */
+#pragma once
+
+#include "call.h"
+#include "codec/http.h"
+
+struct record_http {
+	uint64_t start_ns, start_wall_ns;
+	struct str method, path, authority, user_agent, request_id, policy;
+	uint16_t status;
+	enum reason reason;
+	const char *details; /* instead of the reason's name, when not NULL */
+	uint64_t request_bytes, response_bytes;
+	uint32_t attempt_count;
+};
+void record_request(struct worker *w, const struct call *c, const struct record_http *r);
+
+struct record_tcp {
+	uint64_t start_ns, start_wall_ns;
+	struct str policy;
+	enum reason reason;
+	const char *details;
+	uint64_t received_bytes, sent_bytes; /* from and towards the client */
+};
+void record_tcp_open(struct worker *w, const struct call *c, const struct record_tcp *r);
+void record_tcp_close(struct worker *w, const struct call *c, const struct record_tcp *r);
+/* Never let in: one closing line, no series. */
+void record_refused(
+	struct worker *w, const struct call *c, enum reason reason, const char *details);

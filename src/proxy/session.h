@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A connection just accepted, until it is known who calls whom and in which protocol; then it is
+ * handed to a carrier (HTTP) or a tunnel (opaque bytes), or refused. */
+#pragma once
+
+#include "call.h"
+#include "codec/preamble.h"
+
+/*      ACCEPTED ──mesh──▶ (QUEUED) ──▶ HANDSHAKE ──▶ PREAMBLE ──▶ handed over
+ *          ├──protocol unknown──▶ DETECT ──▶ handed over
+ *          └──protocol known or server speaks first──▶ handed over
+ * QUEUED waits for its turn when too many handshakes are in progress, HANDSHAKE for the TLS
+ * handshake, PREAMBLE and DETECT for the first bytes, each with a timer. Any state may go to
+ * CLOSING, which waits for the connection's operations to end. */
+#define SESSION_STATE_LIST(X) \
+	X(ACCEPTED)           \
+	X(QUEUED)             \
+	X(HANDSHAKE)          \
+	X(PREAMBLE)           \
+	X(DETECT)             \
+	X(HANDED)             \
+	X(CLOSING)
+
+enum session_state {
+#define X(name) SESSION_##name,
+	SESSION_STATE_LIST(X)
+#undef X
+};
+
+struct session {
+	struct being being;
+	enum session_state state;
+	struct line *line;
+	struct call call;
+	struct timer timer;
+	struct list queue; /* in worker.queued */
+	bool handshake_counted;
+};
+
+/* Takes the descriptor over. */
+void session_accept(struct worker *w, const struct listener *listener, int fd);
+void session_step(struct session *s);
+void session_close(struct session *s);
+void session_free(struct session *s);

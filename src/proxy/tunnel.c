@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tunnel.h"
+
+#include "codec/preamble.h"
+#include "record.h"
+
+static const uint8_t tunnel_moves[] = {
+	[TUNNEL_CONNECT] = 1u << TUNNEL_OPEN | 1u << TUNNEL_CLOSING,
+	[TUNNEL_OPEN] = 1u << TUNNEL_CLOSING,
+	[TUNNEL_CLOSING] = 0,
+};
+
+static void tunnel_move(struct tunnel *t, enum tunnel_state state)
+{
+	ASSERT(tunnel_moves[t->state] & 1u << state);
+	t->state = state;
+}
+
+static void tunnel_record(struct tunnel *t, bool opening)
+{
+	struct record_tcp r = {
+		.start_ns = t->being.born_ns,
+		.start_wall_ns = t->start_wall_ns,
+		.policy = t->policy,
+		.reason = t->reason,
+		.details = t->details,
+		.received_bytes = t->byte_count[DOWN],
+		.sent_bytes = t->byte_count[UP],
+	};
+	if (opening)
+		record_tcp_open(t->being.worker, &t->call, &r);
+	else if (t->opened)
+		record_tcp_close(t->being.worker, &t->call, &r);
+	else
+		record_refused(t->being.worker, &t->call, t->reason, t->details);
+}
+
+static void tunnel_dial(struct tunnel *t)
+{
+	struct worker *w = t->being.worker;
+	enum reason reason = call_authorise(&t->call, STR(""), STR(""), &t->policy);
+	if (reason == REASON_NONE) {
+		t->line[UP] = line_new(w, &t->being.task);
+		reason = t->line[UP] ? call_dial(w, &t->call, false, t->line[UP]) : REASON_OVERLOAD;
+	}
+	if (reason != REASON_NONE) {
+		tunnel_close(t, reason);
+		return;
+	}
+	timer_set(&w->loop, &t->timer,
+		w->loop.now_ns + worker_conf(w)->connect_timeout_ms * CLOCK_MS);
+}
+
+bool tunnel_take(struct worker *w, struct line *line, struct call *call)
+{
+	struct tunnel *t = pool_take(&w->tunnels);
+	if (!t)
+		return false;
+	being_init(&t->being, w, TASK_TUNNEL);
+	timer_init(&t->timer, &t->being.task);
+	t->start_wall_ns = w->loop.wall_ns;
+	t->policy = STR("");
+	call_take(&t->call, call);
+	t->line[DOWN] = line;
+	line_own(line, &t->being.task);
+	w->connection_count++;
+	tunnel_dial(t);
+	loop_ready(&w->loop, &t->being.task);
+	return true;
+}
+
+void tunnel_close(struct tunnel *t, enum reason reason)
+{
+	if (t->state == TUNNEL_CLOSING)
+		return;
+	tunnel_move(t, TUNNEL_CLOSING);
+	t->reason = reason;
+	timer_clear(&t->being.worker->loop, &t->timer);
+	bool reset = reason != REASON_NONE;
+	line_close(t->line[DOWN], reset);
+	line_close(t->line[UP], reset);
+	tunnel_record(t, false);
+}
+
+/* The far proxy learns where the client came from and where it wanted to go. */
+static bool tunnel_write_preamble(struct tunnel *t)
+{
+	const struct call *c = &t->call;
+	struct preamble p = {.source = c->client, .destination = c->original};
+	if (p.source.family != p.destination.family)
+		p.source.family = p.destination.family = 0;
+	struct str name = c->service->name;
+	memcpy(p.authority, name.at, name.len);
+	p.authority_len = name.len;
+	uint8_t bytes[PREAMBLE_BYTES_MAX];
+	size_t len = preamble_write(&p, bytes);
+	return buf_put(&t->line[UP]->conn.out, bytes, len);
+}
+
+static void tunnel_connect(struct tunnel *t)
+{
+	struct worker *w = t->being.worker;
+	struct conn *up = &t->line[UP]->conn, *down = &t->line[DOWN]->conn;
+	if (up->failure != CONN_FAILURE_NONE) {
+		t->details = up->failure == CONN_FAILURE_HANDSHAKE
+				     ? tls_failure_name(tls_failure(up->tls))
+				     : NULL;
+		tunnel_close(t, call_dial_failure(t->line[UP]));
+	} else if (down->failure != CONN_FAILURE_NONE) {
+		tunnel_close(t, REASON_DOWNSTREAM_CLOSED);
+	} else if (t->timer.fired) {
+		tunnel_close(t, REASON_UPSTREAM_CONNECT_TIMEOUT);
+	} else if (up->state == CONN_OPEN) {
+		if (t->call.way == CALL_WAY_MESH && !tunnel_write_preamble(t)) {
+			tunnel_close(t, REASON_OVERLOAD);
+			return;
+		}
+		t->call.tls_resumed = t->call.tls_resumed || (up->tls && tls_resumed(up->tls));
+		tunnel_move(t, TUNNEL_OPEN);
+		t->opened = true;
+		tunnel_record(t, true);
+		timer_set(&w->loop, &t->timer,
+			w->loop.now_ns + worker_conf(w)->idle_timeout_ms * CLOCK_MS);
+	}
+	/* waits for: connect, handshake or the connect timer */
+}
+
+/* True when something moved for the last time too long ago. */
+static bool tunnel_idle(struct tunnel *t)
+{
+	struct worker *w = t->being.worker;
+	if (!t->timer.fired)
+		return false;
+	t->timer.fired = false;
+	const struct conn *a = &t->line[DOWN]->conn, *b = &t->line[UP]->conn;
+	uint64_t moved_ns = a->moved_ns > b->moved_ns ? a->moved_ns : b->moved_ns;
+	bool half = a->eof || b->eof;
+	uint64_t timeout_ns = (uint64_t)(half ? worker_conf(w)->half_close_timeout_ms
+					      : worker_conf(w)->idle_timeout_ms) *
+			      CLOCK_MS;
+	if (w->loop.now_ns - moved_ns >= timeout_ns)
+		return true;
+	timer_set(&w->loop, &t->timer, moved_ns + timeout_ns);
+	return false;
+}
+
+static void tunnel_half_closed(struct tunnel *t)
+{
+	struct worker *w = t->being.worker;
+	timer_set(&w->loop, &t->timer,
+		w->loop.now_ns + worker_conf(w)->half_close_timeout_ms * CLOCK_MS);
+}
+
+static void tunnel_shovel(struct tunnel *t)
+{
+	struct line *down = t->line[DOWN], *up = t->line[UP];
+	bool half_before = down->conn.finish || up->conn.finish;
+	line_relay(down, up, &t->byte_count[DOWN]);
+	line_relay(up, down, &t->byte_count[UP]);
+	if (!half_before && (down->conn.finish || up->conn.finish))
+		tunnel_half_closed(t);
+	conn_flush(&down->conn);
+	conn_flush(&up->conn);
+	/* What was kept back for lack of room moves when the send completes: that wakes us. */
+	if (down->conn.failure != CONN_FAILURE_NONE)
+		tunnel_close(t, REASON_DOWNSTREAM_CLOSED);
+	else if (up->conn.failure != CONN_FAILURE_NONE)
+		tunnel_close(t, up->conn.failure == CONN_FAILURE_HANDSHAKE
+					? REASON_UPSTREAM_HANDSHAKE_FAILED
+					: REASON_UPSTREAM_RESET);
+	else if (line_pair_done(down, up))
+		tunnel_close(t, REASON_NONE);
+	else if (tunnel_idle(t))
+		tunnel_close(t, REASON_IDLE_TIMEOUT);
+	/* waits for: bytes, room, or the idle timer */
+}
+
+static void tunnel_join(struct tunnel *t)
+{
+	struct worker *w = t->being.worker;
+	bool down = line_join(&t->line[DOWN], w), up = line_join(&t->line[UP], w);
+	if (!down || !up)
+		return; /* waits for: armed operations */
+	call_done(&t->call);
+	w->connection_count--;
+	being_end(&t->being);
+}
+
+void tunnel_step(struct tunnel *t)
+{
+	struct worker *w = t->being.worker;
+	for (int side = DOWN; side <= UP && t->state != TUNNEL_CLOSING; side++) {
+		if (t->line[side])
+			line_step(t->line[side], w);
+	}
+	switch (t->state) {
+	case TUNNEL_CONNECT:
+		tunnel_connect(t);
+		if (t->state == TUNNEL_OPEN) {
+			tunnel_shovel(t);
+		} else if (t->state == TUNNEL_CONNECT) {
+			conn_flush(&t->line[DOWN]->conn);
+			conn_flush(&t->line[UP]->conn);
+		}
+		return;
+	case TUNNEL_OPEN:
+		tunnel_shovel(t);
+		return;
+	case TUNNEL_CLOSING:
+		tunnel_join(t);
+		return;
+	}
+}
+
+void tunnel_free(struct tunnel *t)
+{
+	pool_put(&t->being.worker->tunnels, t);
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Two lines shovelling bytes: opaque TCP, each direction on its own, half-close and reset passed
+ * on.
+ *
+ *      CONNECT ──▶ OPEN ──▶ CLOSING
+ * CONNECT waits for the upstream's connect and handshake (one timer for both), OPEN for bytes or
+ * the idle timer, CLOSING for armed operations to end. */
+#pragma once
+
+#include "call.h"
+
+#define TUNNEL_STATE_LIST(X) \
+	X(CONNECT)           \
+	X(OPEN)              \
+	X(CLOSING)
+
+enum tunnel_state {
+#define X(name) TUNNEL_##name,
+	TUNNEL_STATE_LIST(X)
+#undef X
+};
+
+struct tunnel {
+	struct being being;
+	enum tunnel_state state;
+	struct call call;
+	struct line *line[2];
+	uint64_t byte_count[2]; /* from DOWN, from UP */
+	struct timer timer;
+	enum reason reason;
+	const char *details;
+	struct str policy;
+	uint64_t start_wall_ns;
+	bool opened; /* told to the counters */
+};
+
+/* Takes line and call over when it returns true. */
+bool tunnel_take(struct worker *w, struct line *line, struct call *call) MUST_CHECK;
+void tunnel_step(struct tunnel *t);
+void tunnel_close(struct tunnel *t, enum reason reason);
+void tunnel_free(struct tunnel *t);

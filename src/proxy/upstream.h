@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Upstream connections that are kept for the next request, keyed by everything that must not be
+ * mixed: source identity, destination service, endpoint, way, and (by living in the plan's hold)
+ * the certificate generation. */
+#pragma once
+
+#include "carrier.h"
+
+/* An idle one for this call, or NULL. The newest first: its congestion window is warm. */
+struct carrier *upstream_take(struct worker *w, const struct call *call);
+/* Remembers on a fresh carrier what it may be reused for. False: out of memory. */
+bool upstream_name(struct carrier *c, const struct call *call) MUST_CHECK;
+/* A carrier whose exchange has ended: kept when it may be, else closed. */
+void upstream_put(struct carrier *c);
+/* No longer idle, whatever it was. */
+void upstream_forget(struct carrier *c);
+/* Closes all idle ones of a hold. */
+void upstream_purge(struct plan_hold *hold);

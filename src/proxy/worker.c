@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The only loop of a worker: wait and record, decide, free. Everything that happens to a connection
+ * happens in here, on this thread, one object's step at a time. */
+#include "proxy/worker.h"
+
+#include "base/log.h"
+#include "carrier.h"
+#include "exchange.h"
+#include "listener.h"
+#include "session.h"
+#include "tunnel.h"
+#include "upstream.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* A record of 16 KiB and what TLS adds to it fit into one receive block. */
+#define WORKER_BLOCK_BYTES   16640
+#define WORKER_BLOCK_COUNT   512
+#define WORKER_RING_ENTRIES  1024
+#define WORKER_COMPLETIONS   16384
+#define WORKER_SESSIONS_KEPT 1024 /* TLS sessions for resumption */
+
+void being_init(struct being *b, struct worker *w, enum worker_task kind)
+{
+	task_init(&b->task, (uint16_t)kind);
+	b->worker = w;
+	b->number = (uint64_t)w->index << 48 | ++w->last_number;
+	b->born_ns = w->loop.now_ns;
+	list_add_last(&w->live, &b->live);
+	metric_add(&w->values->connections_active, kind == TASK_EXCHANGE ? 0 : 1);
+}
+
+void being_end(struct being *b)
+{
+	struct worker *w = b->worker;
+	list_remove(&b->live);
+	metric_add(&w->values->connections_active, b->task.kind == TASK_EXCHANGE ? 0 : -1);
+	loop_bury(&w->loop, &b->task);
+}
+
+/* --- plans --- */
+
+static struct plan_hold *plan_hold_new(struct worker *w, struct plan *plan)
+{
+	struct plan_hold *hold = calloc(1, sizeof(*hold));
+	if (!hold)
+		return NULL;
+	hold->worker = w;
+	hold->plan = plan;
+	hold->user_count = 1;
+	map_init(&hold->idle_carriers);
+	list_add_last(&w->holds, &hold->node);
+	return hold;
+}
+
+struct plan_hold *plan_hold_ref(struct plan_hold *hold)
+{
+	hold->user_count++;
+	return hold;
+}
+
+void plan_hold_unref(struct plan_hold *hold)
+{
+	ASSERT(hold->user_count > 0);
+	if (--hold->user_count > 0)
+		return;
+	list_remove(&hold->node);
+	map_done(&hold->idle_carriers);
+	atomic_fetch_sub_explicit(&hold->plan->holder_count, 1, memory_order_release);
+	free(hold);
+}
+
+/* Connections begun under the old plan keep it; pooled ones of other certificates are let go. */
+static void worker_take_plan(struct worker *w)
+{
+	struct plan *plan = atomic_exchange_explicit(&w->next_plan, NULL, memory_order_acquire);
+	if (!plan)
+		return;
+	struct plan_hold *hold = plan_hold_new(w, plan);
+	if (!hold) {
+		log_error("proxy", "worker %u: out of memory for a new plan; the old one stays",
+			w->index);
+		atomic_fetch_sub_explicit(&plan->holder_count, 1, memory_order_release);
+		return;
+	}
+	struct plan_hold *old = w->current;
+	w->current = hold;
+	upstream_purge(old);
+	plan_hold_unref(old);
+	atomic_store_explicit(&w->generation, plan->generation, memory_order_release);
+}
+
+/* --- news from the control thread --- */
+
+static void worker_wake(struct worker *w)
+{
+	uint64_t one = 1;
+	ssize_t n = write(w->wake_fd, &one, sizeof(one));
+	(void)n; /* full means that it is awake already */
+}
+
+struct plan *worker_hand_plan(struct worker *w, struct plan *plan)
+{
+	struct plan *untaken = atomic_exchange_explicit(&w->next_plan, plan, memory_order_acq_rel);
+	worker_wake(w);
+	return untaken;
+}
+
+void worker_drain(struct worker *w)
+{
+	atomic_store_explicit(&w->drain_asked, true, memory_order_release);
+	worker_wake(w);
+}
+
+void worker_ping(struct worker *w)
+{
+	worker_wake(w);
+}
+
+uint64_t worker_generation(const struct worker *w)
+{
+	return atomic_load_explicit(&w->generation, memory_order_acquire);
+}
+
+static void worker_close_being(struct being *b)
+{
+	switch ((enum worker_task)b->task.kind) {
+	case TASK_SESSION:
+		session_close(CONTAINER_OF(b, struct session, being));
+		return;
+	case TASK_CARRIER:
+		carrier_close(CONTAINER_OF(b, struct carrier, being), true);
+		return;
+	case TASK_TUNNEL:
+		tunnel_close(CONTAINER_OF(b, struct tunnel, being), REASON_DRAINING);
+		return;
+	case TASK_EXCHANGE: /* ends with its carriers */
+	case TASK_WAKE:
+	case TASK_LISTENER:
+	case TASK_SIGNER:
+		return;
+	}
+}
+
+static void worker_start_drain(struct worker *w)
+{
+	w->draining = true;
+	timer_set(&w->loop, &w->drain_timer,
+		w->loop.now_ns + worker_conf(w)->drain_timeout_ms * CLOCK_MS);
+	for (uint32_t i = 0; i < w->listener_count; i++)
+		listener_close(&w->listeners[i]);
+	upstream_purge(w->current);
+	LIST_EACH (&w->live, it) {
+		struct being *b = CONTAINER_OF(it, struct being, live);
+		if (b->task.kind == TASK_CARRIER)
+			carrier_drain(CONTAINER_OF(b, struct carrier, being));
+	}
+}
+
+static void worker_cut(struct worker *w)
+{
+	LIST_EACH (&w->live, it)
+		worker_close_being(CONTAINER_OF(it, struct being, live));
+}
+
+static void worker_step_wake(struct worker *w)
+{
+	if (w->wake_read.fresh)
+		w->wake_read.fresh = false;
+	worker_take_plan(w);
+	if (!w->draining && atomic_load_explicit(&w->drain_asked, memory_order_acquire))
+		worker_start_drain(w);
+	if (w->drain_timer.fired) {
+		w->drain_timer.fired = false;
+		worker_cut(w);
+	}
+	if (!w->wake_read.armed && !w->ending)
+		ring_read(&w->loop.ring, &w->wake_read, w->wake_fd, &w->wake_value,
+			sizeof(w->wake_value));
+}
+
+/* --- the loop --- */
+
+static void worker_step(struct worker *w, struct task *t)
+{
+	switch ((enum worker_task)t->kind) {
+	case TASK_WAKE:
+		worker_step_wake(w);
+		return;
+	case TASK_LISTENER:
+		listener_step(CONTAINER_OF(t, struct listener, task));
+		return;
+	case TASK_SIGNER:
+		signer_step(&w->signer);
+		return;
+	case TASK_SESSION:
+		session_step(CONTAINER_OF(t, struct session, being.task));
+		return;
+	case TASK_CARRIER:
+		carrier_step(CONTAINER_OF(t, struct carrier, being.task));
+		return;
+	case TASK_EXCHANGE:
+		exchange_step(CONTAINER_OF(t, struct exchange, being.task));
+		return;
+	case TASK_TUNNEL:
+		tunnel_step(CONTAINER_OF(t, struct tunnel, being.task));
+		return;
+	}
+}
+
+static void worker_reap(struct task *t)
+{
+	switch ((enum worker_task)t->kind) {
+	case TASK_SESSION:
+		session_free(CONTAINER_OF(t, struct session, being.task));
+		return;
+	case TASK_CARRIER:
+		carrier_free(CONTAINER_OF(t, struct carrier, being.task));
+		return;
+	case TASK_EXCHANGE:
+		exchange_free(CONTAINER_OF(t, struct exchange, being.task));
+		return;
+	case TASK_TUNNEL:
+		tunnel_free(CONTAINER_OF(t, struct tunnel, being.task));
+		return;
+	case TASK_WAKE:
+	case TASK_LISTENER:
+	case TASK_SIGNER:
+		ASSERT(!"not an object that dies");
+	}
+}
+
+void worker_turn(struct worker *w)
+{
+	struct task *t;
+	loop_wait(&w->loop);
+	while ((t = loop_next(&w->loop)))
+		worker_step(w, t);
+	while ((t = loop_dead(&w->loop)))
+		worker_reap(t);
+	metric_add(&w->values->loop_turns_total, 1);
+	atomic_store_explicit(
+		&w->values->buffers_held, w->buffers.block_count, memory_order_relaxed);
+	atomic_store_explicit(&w->values->receive_starved_total, w->loop.ring.no_block_count,
+		memory_order_relaxed);
+}
+
+/* Everything that was accepted has ended; what is left are the worker's own operations. */
+static bool worker_ended(struct worker *w)
+{
+	if (!w->draining || !list_empty(&w->live))
+		return false;
+	w->ending = true;
+	timer_clear(&w->loop, &w->drain_timer);
+	bool ended = signer_close(&w->signer);
+	for (uint32_t i = 0; i < w->listener_count; i++)
+		ended = listener_close(&w->listeners[i]) && ended;
+	if (w->wake_read.armed)
+		ring_cancel(&w->loop.ring, &w->wake_read);
+	return ended && !w->wake_read.armed;
+}
+
+void worker_start(struct worker *w)
+{
+	for (uint32_t i = 0; i < w->listener_count; i++)
+		listener_start(&w->listeners[i]);
+	signer_start(&w->signer);
+	loop_ready(&w->loop, &w->wake);
+}
+
+int worker_run(struct worker *w, struct err *err)
+{
+	int r = ring_enable(&w->loop.ring, err);
+	if (r < 0)
+		return r;
+	worker_start(w);
+	while (!worker_ended(w))
+		worker_turn(w);
+	return 0;
+}
+
+/* --- birth and death --- */
+
+static void worker_init_pools(struct worker *w, const struct conf *conf)
+{
+	uint32_t share = conf->connections_max / w->worker_count + 1;
+	uint64_t blocks = conf->buffers_bytes_max / conf->buffer_bytes / w->worker_count + 1;
+	buf_pool_init(&w->buffers, conf->buffer_bytes,
+		blocks > UINT32_MAX ? UINT32_MAX : (uint32_t)blocks);
+	pool_init(&w->sessions, sizeof(struct session), share);
+	pool_init(&w->carriers, sizeof(struct carrier), share * 2);
+	pool_init(&w->exchanges, sizeof(struct exchange), share);
+	pool_init(&w->tunnels, sizeof(struct tunnel), share);
+}
+
+static int worker_init_listeners(
+	struct worker *w, const struct worker_setup *setup, struct err *err)
+{
+	w->listeners = calloc(setup->listener_count + 1, sizeof(*w->listeners));
+	if (!w->listeners)
+		return err_set(err, ENOMEM, "out of memory");
+	for (uint32_t i = 0; i < setup->listener_count; i++) {
+		const struct proxy_listener *as = &setup->listeners[i];
+		bool ours = as->worker == w->index && (as->kind == WIRE_LISTENER_OUTBOUND ||
+							      as->kind == WIRE_LISTENER_INBOUND ||
+							      as->kind == WIRE_LISTENER_MESH);
+		if (ours)
+			listener_init(&w->listeners[w->listener_count++], w, as);
+	}
+	return 0;
+}
+
+static int worker_init(struct worker *w, const struct worker_setup *setup, struct err *err)
+{
+	struct ring_limits limits = {
+		.entries = WORKER_RING_ENTRIES,
+		.completions = WORKER_COMPLETIONS,
+		.block_bytes = WORKER_BLOCK_BYTES,
+		.block_count = WORKER_BLOCK_COUNT,
+	};
+	list_init(&w->live);
+	list_init(&w->holds);
+	list_init(&w->queued);
+	w->index = setup->index;
+	w->worker_count = setup->worker_count;
+	w->metrics = setup->metrics;
+	w->values = metrics_values(setup->metrics);
+	w->access = setup->access;
+	worker_init_pools(w, setup->plan->conf);
+	int r = loop_init(&w->loop, &limits, setup->seed + setup->index, err);
+	if (r < 0)
+		return r;
+	task_init(&w->wake, TASK_WAKE);
+	op_init(&w->wake_read, &w->wake);
+	timer_init(&w->drain_timer, &w->wake);
+	w->wake_fd = eventfd(0, EFD_CLOEXEC);
+	if (w->wake_fd < 0)
+		return err_set(err, errno, "eventfd: %m");
+	signer_init(&w->signer, &w->loop, setup->signer_fd, TASK_SIGNER);
+	w->tls_sessions = tls_sessions_new(WORKER_SESSIONS_KEPT);
+	w->current = plan_hold_new(w, setup->plan);
+	if (!w->tls_sessions || !w->current)
+		return err_set(err, ENOMEM, "out of memory");
+	atomic_store(&w->generation, setup->plan->generation);
+	return worker_init_listeners(w, setup, err);
+}
+
+int worker_new(const struct worker_setup *setup, struct worker **ret_worker, struct err *err)
+{
+	struct worker *w = calloc(1, sizeof(*w));
+	if (!w)
+		return err_set(err, ENOMEM, "out of memory");
+	w->wake_fd = -1;
+	int r = worker_init(w, setup, err);
+	if (r < 0) {
+		worker_free(w);
+		return r;
+	}
+	*ret_worker = w;
+	return 0;
+}
+
+void worker_free(struct worker *w)
+{
+	if (!w)
+		return;
+	if (w->current)
+		plan_hold_unref(w->current);
+	pool_done(&w->sessions);
+	pool_done(&w->carriers);
+	pool_done(&w->exchanges);
+	pool_done(&w->tunnels);
+	buf_pool_done(&w->buffers);
+	tls_sessions_free(w->tls_sessions);
+	free(w->listeners);
+	if (w->wake_fd >= 0)
+		close(w->wake_fd);
+	loop_done(&w->loop);
+	free(w);
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The worker's inside, shared by the files of this room. */
+#pragma once
+
+#include "base/pool.h"
+#include "net/conn.h"
+#include "proxy/reason.h"
+#include "proxy/worker.h"
+#include "ring/loop.h"
+#include "signer.h"
+#include <stdatomic.h>
+
+enum worker_task {
+	TASK_WAKE = 1,
+	TASK_LISTENER,
+	TASK_SIGNER,
+	TASK_SESSION,
+	TASK_CARRIER,
+	TASK_EXCHANGE,
+	TASK_TUNNEL,
+};
+
+/* One worker's share in a plan: lives as long as something begun under it. Counted without atomics;
+ * only the last release touches the plan's shared count. */
+struct plan_hold {
+	struct list node; /* in worker.holds */
+	struct worker *worker;
+	struct plan *plan;
+	uint32_t user_count;	  /* calls, and 1 while it is the worker's current one */
+	struct map idle_carriers; /* pooled upstream connections, see upstream.c */
+};
+
+/* First member of every object the worker steps: what is common to their lives. */
+struct being {
+	struct task task;
+	struct worker *worker;
+	struct list live; /* in worker.live */
+	uint64_t number;  /* for logs */
+	uint64_t born_ns;
+};
+
+struct listener {
+	struct task task;
+	struct op accept;
+	int32_t backlog[RING_TURN_MAX];
+	struct proxy_listener as;
+	struct timer retry; /* after running out of descriptors */
+	struct worker *worker;
+};
+
+struct worker {
+	uint32_t index, worker_count;
+	struct loop loop;
+	struct buf_pool buffers;
+	struct pool sessions, carriers, exchanges, tunnels;
+	struct list live;	   /* of struct being */
+	uint32_t connection_count; /* downstream connections now */
+	uint32_t handshake_count;  /* server handshakes in progress */
+	struct list queued;	   /* of struct session, by session.queue: handshakes to come */
+	uint64_t last_number;
+	struct plan_hold *current;
+	struct list holds;
+	struct signer signer;
+	struct tls_sessions *tls_sessions;
+	struct metrics *metrics;
+	struct metric_values *values;
+	struct access_queue *access;
+	struct listener *listeners;
+	uint32_t listener_count;
+	/* news from the control thread */
+	struct task wake;
+	struct op wake_read;
+	int wake_fd;
+	uint64_t wake_value;
+	_Atomic(struct plan *) next_plan;
+	_Atomic bool drain_asked;
+	_Atomic uint64_t generation;
+	/* draining */
+	bool draining;
+	bool ending; /* nothing of others is left; our own operations are being ended */
+	struct timer drain_timer;
+};
+
+struct plan_hold *plan_hold_ref(struct plan_hold *hold);
+void plan_hold_unref(struct plan_hold *hold);
+
+static inline const struct conf *worker_conf(const struct worker *w)
+{
+	return w->current->plan->conf;
+}
+
+/* Joins the worker's live list and gets a number. */
+/* One turn of the loop; worker_run() does this until the drain has ended, tests do it by hand. */
+void worker_turn(struct worker *w);
+/* Arms accepts and the rest; on the worker's thread. */
+void worker_start(struct worker *w);
+
+void being_init(struct being *b, struct worker *w, enum worker_task kind);
+/* Leaves the list; the task is freed at the end of the turn. */
+void being_end(struct being *b);

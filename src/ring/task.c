@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The part of the ring's door that needs no kernel, and which a fake ring therefore shares. */
+#include "ring/ring.h"
+
+void task_init(struct task *t, uint16_t kind)
+{
+	*t = (struct task){.magic = TASK_MAGIC, .kind = kind};
+	list_init(&t->node);
+	list_init(&t->hungry);
+}
+
+void op_init(struct op *op, struct task *owner)
+{
+	*op = (struct op){.magic = OP_MAGIC, .owner = owner};
+}
+
+void ring_starve(struct ring *r, struct task *t)
+{
+	ASSERT(t->magic == TASK_MAGIC);
+	if (!t->dead && list_empty(&t->hungry))
+		list_add_last(&r->starved, &t->hungry);
+}
+
+struct task *ring_feed(struct ring *r, uint32_t taken)
+{
+	if (r->blocks_out + taken >= r->limits.block_count)
+		return NULL;
+	struct list *node = list_pop(&r->starved);
+	return node ? CONTAINER_OF(node, struct task, hungry) : NULL;
+}

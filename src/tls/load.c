@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From bundle items to identities and trust anchors. The bundle is made by our own keeper, but its
+ * texts come from files that other programs write, so every fault names the item and the cure. */
+#include "store.h"
+
+#include "tls/spiffe.h"
+#include "verify.h"
+#include <errno.h>
+#include <openssl/digest.h>
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/mem.h>
+#include <openssl/nid.h>
+#include <openssl/pem.h>
+#include <openssl/rand.h>
+#include <openssl/sha.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define LOAD_ANCHOR_COUNT_MAX 256
+#define LOAD_TICKET_KEY_BYTES 16
+
+static bool load_blank(struct str text)
+{
+	for (size_t i = 0; i < text.len; i++) {
+		if (!strchr(" \t\r\n", text.at[i]))
+			return false;
+	}
+	return true;
+}
+
+static int load_pem_block(const struct bundle_item *item, const char *kind, const uint8_t *der,
+	long len, STACK_OF(X509) * certificates, struct err *err)
+{
+	if (strcmp(kind, PEM_STRING_X509) != 0)
+		return err_set(err, EINVAL,
+			STR_FMT " of " STR_FMT ": a PEM block \"%s\" where only "
+				"certificates may be",
+			STR_ARG(item->kind), STR_ARG(item->name), kind);
+	const uint8_t *end = der;
+	X509 *certificate = d2i_X509(NULL, &end, len);
+	if (!certificate || end != der + len) {
+		X509_free(certificate);
+		return err_set(err, EINVAL, STR_FMT " of " STR_FMT ": certificate %zu is malformed",
+			STR_ARG(item->kind), STR_ARG(item->name), sk_X509_num(certificates) + 1);
+	}
+	if (!sk_X509_push(certificates, certificate)) {
+		X509_free(certificate);
+		return err_set(err, ENOMEM, "out of memory");
+	}
+	return 0;
+}
+
+/* All certificates of a PEM text. None is fine here; anything else than certificates is not. */
+static int load_pem(const struct bundle_item *item, STACK_OF(X509) * certificates, struct err *err)
+{
+	if (load_blank(item->text))
+		return 0;
+	BIO *text = BIO_new_mem_buf(item->text.at, (int)item->text.len);
+	if (!text)
+		return err_set(err, ENOMEM, "out of memory");
+	int r = 0;
+	char *kind, *header;
+	uint8_t *der;
+	long len;
+	while (r == 0 && PEM_read_bio(text, &kind, &header, &der, &len)) {
+		r = load_pem_block(item, kind, der, len, certificates, err);
+		OPENSSL_free(kind);
+		OPENSSL_free(header);
+		OPENSSL_free(der);
+	}
+	bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+	ERR_clear_error();
+	BIO_free(text);
+	if (r == 0 && (!at_end || sk_X509_num(certificates) == 0))
+		return err_set(err, EINVAL,
+			STR_FMT " of " STR_FMT ": broken PEM after certificate %zu",
+			STR_ARG(item->kind), STR_ARG(item->name), sk_X509_num(certificates));
+	return r;
+}
+
+/* --- identities --- */
+
+static int load_leaf(const struct tls_store *s, const struct bundle_item *item,
+	struct tls_identity *identity, X509 *leaf, struct err *err)
+{
+	struct str id, trust_domain;
+	enum tls_failure failure = verify_leaf(leaf, &id, &trust_domain);
+	if (failure)
+		return err_set(err, EINVAL, "chain of " STR_FMT ": %s", STR_ARG(item->name),
+			tls_failure_text(failure));
+	if (asprintf(&identity->id, "spiffe://%s/%s", s->trust_domain, identity->path) < 0) {
+		identity->id = NULL;
+		return err_set(err, ENOMEM, "out of memory");
+	}
+	if (!str_eq(id, str_of(identity->id)))
+		return err_set(err, EINVAL, "chain of " STR_FMT ": is for " STR_FMT ", not for %s",
+			STR_ARG(item->name), STR_ARG(id), identity->id);
+	EVP_PKEY *key = X509_get_pubkey(leaf);
+	EC_KEY *curve = key ? EVP_PKEY_get0_EC_KEY(key) : NULL;
+	bool p256 =
+		curve && EC_GROUP_get_curve_name(EC_KEY_get0_group(curve)) == NID_X9_62_prime256v1;
+	EVP_PKEY_free(key);
+	if (!p256)
+		return err_set(err, EINVAL, "chain of " STR_FMT ": the key is not of type P-256",
+			STR_ARG(item->name));
+	if (!verify_dates(leaf, &identity->not_before_s, &identity->not_after_s))
+		return err_set(
+			err, EINVAL, "chain of " STR_FMT ": unreadable dates", STR_ARG(item->name));
+	return 0;
+}
+
+static void load_serial(X509 *leaf, char serial[static 64])
+{
+	const ASN1_INTEGER *number = X509_get_serialNumber(leaf);
+	const uint8_t *bytes = ASN1_STRING_get0_data(number);
+	int len = ASN1_STRING_length(number);
+	serial[0] = '\0';
+	for (int i = 0; i < len && i < 31; i++)
+		snprintf(serial + 2 * i, 3, "%02x", bytes[i]);
+}
+
+static int load_chain(struct tls_store *s, const struct bundle_item *item,
+	struct tls_identity *identity, STACK_OF(X509) * certificates, struct err *err)
+{
+	size_t count = sk_X509_num(certificates);
+	if (count == 0 || count > STORE_CHAIN_COUNT_MAX)
+		return err_set(err, EINVAL, "chain of " STR_FMT ": %zu certificates, not 1 to %d",
+			STR_ARG(item->name), count, STORE_CHAIN_COUNT_MAX);
+	int r = load_leaf(s, item, identity, sk_X509_value(certificates, 0), err);
+	if (r < 0)
+		return r;
+	load_serial(sk_X509_value(certificates, 0), identity->serial);
+	size_t bytes = 0;
+	for (size_t i = 0; i < count; i++) {
+		uint8_t *der = NULL;
+		int len = i2d_X509(sk_X509_value(certificates, i), &der);
+		if (len > 0)
+			identity->chain[i] = CRYPTO_BUFFER_new(der, (size_t)len, s->certificates);
+		OPENSSL_free(der);
+		if (!identity->chain[i])
+			return err_set(err, ENOMEM, "out of memory");
+		identity->chain_count++;
+		bytes += (size_t)len;
+	}
+	if (bytes > STORE_CHAIN_BYTES_MAX / 2)
+		return err_set(err, EFBIG, "chain of " STR_FMT ": larger than %u KiB",
+			STR_ARG(item->name), STORE_CHAIN_BYTES_MAX / 2 >> 10);
+	return 0;
+}
+
+/* What keeps this identity's sessions apart from those of all others. */
+static int load_scope(const struct tls_store *s, struct tls_identity *identity, struct err *err)
+{
+	SHA256_CTX digest;
+	SHA256_Init(&digest);
+	SHA256_Update(&digest, &s->generation, sizeof(s->generation));
+	SHA256_Update(&digest, identity->id, strlen(identity->id));
+	SHA256_Final(identity->scope, &digest);
+	uint8_t key[LOAD_TICKET_KEY_BYTES];
+	RAND_bytes(key, sizeof(key));
+	identity->ticket_key = EVP_AEAD_CTX_new(
+		EVP_aead_aes_128_gcm(), key, sizeof(key), EVP_AEAD_DEFAULT_TAG_LENGTH);
+	OPENSSL_cleanse(key, sizeof(key));
+	return identity->ticket_key ? 0 : err_set(err, ENOMEM, "out of memory");
+}
+
+static int load_identity(struct tls_store *s, const struct bundle *b,
+	const struct bundle_item *item, struct tls_identity *identity, struct err *err)
+{
+	const struct bundle_item *key = bundle_find(b, "key", item->name);
+	uint64_t number;
+	if (!spiffe_path_valid(item->name))
+		return err_set(err, EINVAL, "chain of \"" STR_FMT "\": not an identity path",
+			STR_ARG(item->name));
+	if (!key || !str_to_u64(key->text, &number) || number > UINT32_MAX)
+		return err_set(err, EINVAL, "key of " STR_FMT ": missing or not a number",
+			STR_ARG(item->name));
+	identity->key_number = (uint32_t)number;
+	identity->path = strndup(item->name.at, item->name.len);
+	STACK_OF(X509) *certificates = sk_X509_new_null();
+	int r = identity->path && certificates ? load_pem(item, certificates, err)
+					       : err_set(err, ENOMEM, "out of memory");
+	if (r == 0)
+		r = load_chain(s, item, identity, certificates, err);
+	sk_X509_pop_free(certificates, X509_free);
+	return r < 0 ? r : load_scope(s, identity, err);
+}
+
+static int load_compare(const void *a, const void *b)
+{
+	const struct tls_identity *left = a, *right = b;
+	return strcmp(left->path, right->path);
+}
+
+/* --- trust anchors --- */
+
+static int load_anchor(const struct bundle_item *item, X509_STORE *store, X509 *anchor,
+	size_t number, struct err *err)
+{
+	const char *fault = verify_anchor_fault(anchor);
+	if (fault)
+		return err_set(err, EINVAL, "roots of " STR_FMT ": certificate %zu: %s",
+			STR_ARG(item->name), number, fault);
+	if (X509_STORE_add_cert(store, anchor))
+		return 0;
+	bool twice = ERR_GET_REASON(ERR_peek_last_error()) == X509_R_CERT_ALREADY_IN_HASH_TABLE;
+	ERR_clear_error();
+	return twice ? 0 : err_set(err, ENOMEM, "out of memory");
+}
+
+static int load_anchors(struct tls_store *s, const struct bundle_item *item,
+	STACK_OF(X509) * certificates, struct err *err)
+{
+	struct tls_anchors *anchors = &s->anchors[s->anchors_count++];
+	size_t count = sk_X509_num(certificates);
+	anchors->trust_domain = strndup(item->name.at, item->name.len);
+	if (!anchors->trust_domain)
+		return err_set(err, ENOMEM, "out of memory");
+	if (count > LOAD_ANCHOR_COUNT_MAX)
+		return err_set(err, E2BIG, "roots of " STR_FMT ": more than %d certificates",
+			STR_ARG(item->name), LOAD_ANCHOR_COUNT_MAX);
+	if (count == 0) /* says: nobody of that trust domain is to be trusted */
+		return 0;
+	anchors->certificates = X509_STORE_new();
+	if (!anchors->certificates)
+		return err_set(err, ENOMEM, "out of memory");
+	for (size_t i = 0; i < count; i++) {
+		int r = load_anchor(
+			item, anchors->certificates, sk_X509_value(certificates, i), i + 1, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int load_roots(struct tls_store *s, const struct bundle_item *item, struct err *err)
+{
+	if (!spiffe_trust_domain_valid(item->name))
+		return err_set(err, EINVAL, "roots of \"" STR_FMT "\": not a trust domain",
+			STR_ARG(item->name));
+	if (store_anchors(s, item->name))
+		return err_set(
+			err, EINVAL, "roots of " STR_FMT ": given twice", STR_ARG(item->name));
+	STACK_OF(X509) *certificates = sk_X509_new_null();
+	if (!certificates)
+		return err_set(err, ENOMEM, "out of memory");
+	int r = load_pem(item, certificates, err);
+	if (r == 0)
+		r = load_anchors(s, item, certificates, err);
+	sk_X509_pop_free(certificates, X509_free);
+	return r;
+}
+
+/* --- all of it --- */
+
+static size_t load_count(const struct bundle *b, const char *kind)
+{
+	size_t count = 0;
+	for (const struct bundle_item *it = NULL; (it = bundle_next(b, kind, it));)
+		count++;
+	return count;
+}
+
+static int load_all_roots(struct tls_store *s, const struct bundle *b, struct err *err)
+{
+	s->anchors = calloc(load_count(b, "roots") + 1, sizeof(*s->anchors));
+	if (!s->anchors)
+		return err_set(err, ENOMEM, "out of memory");
+	for (const struct bundle_item *it = NULL; (it = bundle_next(b, "roots", it));) {
+		int r = load_roots(s, it, err);
+		if (r < 0)
+			return r;
+	}
+	const struct tls_anchors *own = store_anchors(s, str_of(s->trust_domain));
+	if (!own || !own->certificates)
+		return err_set(err, EINVAL, "roots of %s: no certificate for our own trust domain",
+			s->trust_domain);
+	return 0;
+}
+
+static int load_all_identities(struct tls_store *s, const struct bundle *b, struct err *err)
+{
+	s->identities = calloc(load_count(b, "chain") + 1, sizeof(*s->identities));
+	if (!s->identities)
+		return err_set(err, ENOMEM, "out of memory");
+	for (const struct bundle_item *it = NULL; (it = bundle_next(b, "chain", it));) {
+		int r = load_identity(s, b, it, &s->identities[s->identity_count++], err);
+		if (r < 0)
+			return r;
+	}
+	qsort(s->identities, s->identity_count, sizeof(*s->identities), load_compare);
+	for (size_t i = 1; i < s->identity_count; i++) {
+		if (load_compare(&s->identities[i - 1], &s->identities[i]) == 0)
+			return err_set(
+				err, EINVAL, "chain of %s: given twice", s->identities[i].path);
+	}
+	return 0;
+}
+
+int store_load(struct tls_store *s, const struct bundle *b, struct err *err)
+{
+	if (!spiffe_trust_domain_valid(str_of(s->trust_domain)))
+		return err_set(err, EINVAL, "\"%s\" is not a trust domain", s->trust_domain);
+	int r = load_all_roots(s, b, err);
+	return r < 0 ? r : load_all_identities(s, b, err);
+}
+
+void store_unload(struct tls_store *s)
+{
+	for (size_t i = 0; i < s->identity_count; i++) {
+		struct tls_identity *identity = &s->identities[i];
+		for (size_t k = 0; k < identity->chain_count; k++)
+			CRYPTO_BUFFER_free(identity->chain[k]);
+		EVP_AEAD_CTX_free(identity->ticket_key);
+		free(identity->path);
+		free(identity->id);
+	}
+	for (size_t i = 0; i < s->anchors_count; i++) {
+		X509_STORE_free(s->anchors[i].certificates);
+		free(s->anchors[i].trust_domain);
+	}
+	free(s->identities);
+	free(s->anchors);
+}

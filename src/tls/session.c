@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A session up to the end of its handshake. BoringSSL runs the handshake; wherever it needs an
+ * answer from outside (the name's identity, a signature), its callback notes the question, the
+ * handshake pauses, and tls_handshake() returns the question to the caller. */
+#include "session.h"
+
+#include "bio.h"
+#include "signing.h"
+#include <openssl/err.h>
+#include <stdlib.h>
+
+struct session_protocol {
+	enum tls_alpn alpn;
+	struct str name;
+};
+
+/* In the order of enum tls_alpn. */
+static const struct session_protocol session_protocols[] = {
+	{TLS_ALPN_TCP, {"ringmain-tcp/1", 14}},
+	{TLS_ALPN_HTTP1, {"http/1.1", 8}},
+};
+
+/* --- state --- */
+
+static bool session_may_move(enum session_state from, enum session_state to)
+{
+	switch (from) {
+	case SESSION_STATE_HELLO:
+		return to == SESSION_STATE_NAME || to == SESSION_STATE_HANDSHAKE;
+	case SESSION_STATE_NAME:
+	case SESSION_STATE_SIGN:
+		return to == SESSION_STATE_HANDSHAKE;
+	case SESSION_STATE_HANDSHAKE:
+		return to == SESSION_STATE_SIGN || to == SESSION_STATE_OPEN;
+	case SESSION_STATE_OPEN:
+		return to == SESSION_STATE_CLOSED;
+	case SESSION_STATE_CLOSED:
+	case SESSION_STATE_FAILED:
+		return false;
+	}
+	return false;
+}
+
+void session_move(struct tls *t, enum session_state to)
+{
+	ASSERT(to == SESSION_STATE_FAILED || session_may_move(t->state, to));
+	t->state = to;
+}
+
+void session_fail(struct tls *t, enum tls_failure failure)
+{
+	if (t->failure == TLS_FAILURE_NONE)
+		t->failure = failure;
+}
+
+static enum tls_failure session_reason(struct tls *t)
+{
+	uint32_t error = ERR_peek_error();
+	int library = ERR_GET_LIB(error), reason = ERR_GET_REASON(error);
+	if (error == 0)
+		return TLS_FAILURE_CLOSED;
+	if (reason == ERR_R_MALLOC_FAILURE)
+		return TLS_FAILURE_MEMORY;
+	/* A public key that the library cannot even read: an old curve, an unknown kind. */
+	if (library == ERR_LIB_EC || library == ERR_LIB_EVP)
+		return TLS_FAILURE_WEAK;
+	if (library != ERR_LIB_SSL)
+		return TLS_FAILURE_PROTOCOL;
+	if (reason >= SSL_AD_REASON_OFFSET) {
+		t->peer_alert = (uint8_t)(reason - SSL_AD_REASON_OFFSET);
+		return TLS_FAILURE_ALERT;
+	}
+	switch (reason) {
+	case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
+		return TLS_FAILURE_NO_CERTIFICATE;
+	case SSL_R_KEY_USAGE_BIT_INCORRECT:
+		return TLS_FAILURE_KEY_USAGE;
+	case SSL_R_NO_APPLICATION_PROTOCOL:
+		return TLS_FAILURE_ALPN;
+	case SSL_R_EXCESSIVE_MESSAGE_SIZE:
+		return t->identity ? TLS_FAILURE_CHAIN_LENGTH : TLS_FAILURE_PROTOCOL;
+	case SSL_R_CANNOT_PARSE_LEAF_CERT:
+		return TLS_FAILURE_CHAIN;
+	default:
+		return TLS_FAILURE_PROTOCOL;
+	}
+}
+
+enum tls_result session_result(struct tls *t, int r)
+{
+	switch (SSL_get_error(t->ssl, r)) {
+	case SSL_ERROR_WANT_READ:
+		return TLS_MORE;
+	case SSL_ERROR_WANT_WRITE:
+		return TLS_FULL;
+	case SSL_ERROR_ZERO_RETURN:
+		if (t->state == SESSION_STATE_OPEN) {
+			session_move(t, SESSION_STATE_CLOSED);
+			return TLS_CLOSED;
+		}
+		session_fail(t, TLS_FAILURE_CLOSED);
+		break;
+	case SSL_ERROR_PENDING_CERTIFICATE:
+		session_move(t, SESSION_STATE_NAME);
+		return TLS_NAME;
+	case SSL_ERROR_WANT_PRIVATE_KEY_OPERATION:
+		session_move(t, SESSION_STATE_SIGN);
+		return TLS_SIGN;
+	default:
+		session_fail(t, session_reason(t));
+		break;
+	}
+	ERR_clear_error();
+	session_move(t, SESSION_STATE_FAILED);
+	return TLS_FAILED;
+}
+
+/* Fails for a reason of our own, with its alert. */
+static enum tls_result session_refuse(struct tls *t, enum tls_failure failure)
+{
+	session_fail(t, failure);
+	SSL_send_fatal_alert(t->ssl, verify_alert(t->failure));
+	ERR_clear_error();
+	session_move(t, SESSION_STATE_FAILED);
+	return TLS_FAILED;
+}
+
+/* --- BoringSSL's questions --- */
+
+static bool session_present(struct tls *t, const struct tls_identity *identity)
+{
+	t->identity = identity;
+	return signing_install(t->ssl, identity) &&
+	       SSL_set_session_id_context(t->ssl, identity->scope, sizeof(identity->scope));
+}
+
+static enum ssl_select_cert_result_t session_on_hello(const SSL_CLIENT_HELLO *hello)
+{
+	struct tls *t = SSL_get_app_data(hello->ssl);
+	if (t->identity)
+		return ssl_select_cert_success;
+	const char *name = SSL_get_servername(hello->ssl, TLSEXT_NAMETYPE_host_name);
+	const uint8_t *protocols;
+	size_t len;
+	t->setup->alpn_offered = SSL_early_callback_ctx_extension_get(
+		hello, TLSEXT_TYPE_application_layer_protocol_negotiation, &protocols, &len);
+	t->server_name = strdup(name ? name : "");
+	if (!t->server_name) {
+		session_fail(t, TLS_FAILURE_MEMORY);
+		return ssl_select_cert_error;
+	}
+	return ssl_select_cert_retry;
+}
+
+static enum tls_alpn session_protocol_of(const uint8_t *name, size_t len)
+{
+	for (size_t i = 0; i < ARRAY_LEN(session_protocols); i++) {
+		if (str_eq(session_protocols[i].name, (struct str){(const char *)name, len}))
+			return session_protocols[i].alpn;
+	}
+	return TLS_ALPN_NONE;
+}
+
+static int session_on_alpn(SSL *ssl, const uint8_t **out, uint8_t *out_len, const uint8_t *in,
+	unsigned in_len, void *unused)
+{
+	struct tls *t = SSL_get_app_data(ssl);
+	for (unsigned at = 0; at < in_len; at += 1u + in[at]) {
+		enum tls_alpn alpn = session_protocol_of(in + at + 1, in[at]);
+		if (alpn == TLS_ALPN_NONE || !(t->setup->alpn_mask & (1u << alpn)))
+			continue;
+		*out = in + at + 1;
+		*out_len = in[at];
+		return SSL_TLSEXT_ERR_OK;
+	}
+	session_fail(t, TLS_FAILURE_ALPN);
+	return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+/* Is the server one that the client may talk to? */
+static enum tls_failure session_expected(const struct tls *t)
+{
+	if (t->server)
+		return TLS_FAILURE_NONE;
+	for (size_t i = 0; i < t->setup->server_id_count; i++) {
+		if (str_eq(t->setup->server_ids[i], str_of(t->peer.id)))
+			return TLS_FAILURE_NONE;
+	}
+	return TLS_FAILURE_UNEXPECTED_ID;
+}
+
+static enum ssl_verify_result_t session_on_verify(SSL *ssl, uint8_t *out_alert)
+{
+	struct tls *t = SSL_get_app_data(ssl);
+	enum tls_failure failure =
+		verify_chain(t->store, SSL_get0_peer_certificates(ssl), t->setup->wall_s, &t->peer);
+	if (!failure)
+		failure = session_expected(t);
+	/* Whatever was tried in vain on the way would turn the next pause into an error. */
+	ERR_clear_error();
+	if (!failure)
+		return ssl_verify_ok;
+	session_fail(t, failure);
+	*out_alert = verify_alert(failure);
+	return ssl_verify_invalid;
+}
+
+static int session_on_ticket(SSL *ssl, SSL_SESSION *session)
+{
+	struct tls *t = SSL_get_app_data(ssl);
+	if (!t->sessions)
+		return 0;
+	struct sessions_entry entry = {session, t->peer.valid_from_s, t->peer.valid_until_s};
+	sessions_put(t->sessions, t->store, &t->session_key, entry);
+	return 1;
+}
+
+void session_install_client(SSL_CTX *client)
+{
+	SSL_CTX_set_custom_verify(client, SSL_VERIFY_PEER, session_on_verify);
+	SSL_CTX_sess_set_new_cb(client, session_on_ticket);
+	SSL_CTX_set_session_cache_mode(client, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+}
+
+void session_install_server(SSL_CTX *server)
+{
+	SSL_CTX_set_custom_verify(
+		server, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, session_on_verify);
+	SSL_CTX_set_select_certificate_cb(server, session_on_hello);
+	SSL_CTX_set_alpn_select_cb(server, session_on_alpn, NULL);
+	SSL_CTX_set_session_cache_mode(server, SSL_SESS_CACHE_OFF);
+}
+
+/* --- life --- */
+
+static struct tls *session_new(struct tls_store *s, SSL_CTX *side, struct buf *wire_out)
+{
+	ASSERT(wire_out->pool->block_bytes >= TLS_WIRE_BYTES_MIN);
+	struct tls *t = calloc(1, sizeof(*t));
+	if (!t)
+		return NULL;
+	t->store = tls_store_ref(s);
+	t->wire_out = wire_out;
+	t->records_left = SESSION_RECORDS_PER_KEY;
+	t->setup = calloc(1, sizeof(*t->setup));
+	t->ssl = SSL_new(side);
+	BIO *bio = bio_new(s->wire, t);
+	if (!t->setup || !t->ssl || !bio) {
+		BIO_free(bio);
+		tls_free(t);
+		return NULL;
+	}
+	SSL_set_bio(t->ssl, bio, bio);
+	SSL_set_app_data(t->ssl, t);
+	SSL_set_shed_handshake_config(t->ssl, 1);
+	return t;
+}
+
+static bool session_copy_ids(struct session_setup *setup, const struct tls_client_want *want)
+{
+	size_t bytes = want->server_id_count * sizeof(struct str);
+	for (size_t i = 0; i < want->server_id_count; i++)
+		bytes += want->server_ids[i].len;
+	setup->server_ids = malloc(bytes + 1);
+	if (!setup->server_ids)
+		return false;
+	setup->server_id_count = want->server_id_count;
+	char *at = (char *)(setup->server_ids + want->server_id_count);
+	for (size_t i = 0; i < want->server_id_count; i++) {
+		struct str id = want->server_ids[i];
+		if (id.len > 0)
+			memcpy(at, id.at, id.len);
+		setup->server_ids[i] = (struct str){at, id.len};
+		at += id.len;
+	}
+	return true;
+}
+
+static bool session_offer(struct tls *t, const struct tls_client_want *want)
+{
+	t->server_name = want->server_name.len > 0
+				 ? strndup(want->server_name.at, want->server_name.len)
+				 : strdup("");
+	if (!t->server_name)
+		return false;
+	if (t->server_name[0] && !SSL_set_tlsext_host_name(t->ssl, t->server_name))
+		return false;
+	t->alpn = want->alpn;
+	if (want->alpn == TLS_ALPN_NONE)
+		return true;
+	struct str name = session_protocols[want->alpn - 1].name;
+	uint8_t offer[32] = {(uint8_t)name.len};
+	memcpy(offer + 1, name.at, name.len);
+	return SSL_set_alpn_protos(t->ssl, offer, (unsigned)name.len + 1) == 0;
+}
+
+struct tls *tls_client_new(struct tls_store *s, struct tls_sessions *sessions,
+	const struct tls_client_want *want, struct buf *wire_out)
+{
+	struct tls *t = session_new(s, s->client, wire_out);
+	if (!t)
+		return NULL;
+	t->sessions = sessions;
+	t->session_key = sessions_key_of(s, want);
+	SSL_set_connect_state(t->ssl);
+	const struct tls_identity *identity = store_identity(s, want->identity);
+	if (!identity) {
+		session_fail(t, TLS_FAILURE_NO_IDENTITY);
+		session_move(t, SESSION_STATE_FAILED);
+		return t;
+	}
+	if (!session_copy_ids(t->setup, want) || !session_offer(t, want) ||
+		!session_present(t, identity)) {
+		tls_free(t);
+		return NULL;
+	}
+	return t;
+}
+
+struct tls *tls_server_new(struct tls_store *s, struct buf *wire_out)
+{
+	struct tls *t = session_new(s, s->server, wire_out);
+	if (!t)
+		return NULL;
+	t->server = true;
+	SSL_set_accept_state(t->ssl);
+	return t;
+}
+
+static void session_setup_free(struct tls *t)
+{
+	if (t->setup)
+		free(t->setup->server_ids);
+	free(t->setup);
+	t->setup = NULL;
+}
+
+void tls_free(struct tls *t)
+{
+	if (!t)
+		return;
+	SSL_free(t->ssl);
+	session_setup_free(t);
+	free(t->server_name);
+	free(t->peer.id);
+	tls_store_unref(t->store);
+	free(t);
+}
+
+/* --- the handshake --- */
+
+void tls_server_choose(struct tls *t, struct str identity, uint32_t alpn_mask)
+{
+	ASSERT(t->state == SESSION_STATE_NAME);
+	session_move(t, SESSION_STATE_HANDSHAKE);
+	const struct tls_identity *chosen = identity.at ? store_identity(t->store, identity) : NULL;
+	t->setup->alpn_mask = alpn_mask;
+	if (!identity.at)
+		session_fail(t, TLS_FAILURE_UNKNOWN_NAME);
+	else if (!chosen)
+		session_fail(t, TLS_FAILURE_NO_IDENTITY);
+	else if (!t->setup->alpn_offered && !(alpn_mask & (1u << TLS_ALPN_NONE)))
+		session_fail(t, TLS_FAILURE_ALPN);
+	else if (!session_present(t, chosen))
+		session_fail(t, TLS_FAILURE_MEMORY);
+}
+
+/* A client offers the session that it has, now that the time is known. */
+static void session_resume(struct tls *t)
+{
+	if (!t->sessions)
+		return;
+	struct sessions_entry entry =
+		sessions_take(t->sessions, t->store, &t->session_key, t->setup->wall_s);
+	if (!entry.session)
+		return;
+	t->peer.valid_from_s = entry.valid_from_s;
+	t->peer.valid_until_s = entry.valid_until_s;
+	SSL_set_session(t->ssl, entry.session);
+	SSL_SESSION_free(entry.session);
+}
+
+/* Identity and dates of a resumed session's peer: no Certificate message came this time. */
+static enum tls_failure session_check_resumed(struct tls *t)
+{
+	enum tls_failure failure =
+		verify_again(SSL_get0_peer_certificates(t->ssl), t->setup->wall_s, &t->peer);
+	return failure ? failure : session_expected(t);
+}
+
+static enum tls_result session_open(struct tls *t)
+{
+	const uint8_t *name;
+	unsigned len;
+	SSL_get0_alpn_selected(t->ssl, &name, &len);
+	enum tls_alpn alpn = session_protocol_of(name, len);
+	if (!t->server && alpn != t->alpn)
+		return session_refuse(t, TLS_FAILURE_ALPN);
+	t->alpn = alpn;
+	enum tls_failure failure =
+		SSL_session_reused(t->ssl) ? session_check_resumed(t) : TLS_FAILURE_NONE;
+	if (failure)
+		return session_refuse(t, failure);
+	session_setup_free(t);
+	session_move(t, SESSION_STATE_OPEN);
+	return TLS_DONE;
+}
+
+static enum tls_result session_advance(struct tls *t)
+{
+	if (t->failure) /* refused by tls_server_choose() */
+		return session_refuse(t, t->failure);
+	ERR_clear_error();
+	int r = SSL_do_handshake(t->ssl);
+	if (r == 1)
+		return session_open(t);
+	if (t->failure == TLS_FAILURE_SIGNATURE)
+		return session_refuse(t, t->failure);
+	return session_result(t, r);
+}
+
+enum tls_result tls_handshake(struct tls *t, int64_t wall_s)
+{
+	if (t->setup)
+		t->setup->wall_s = wall_s;
+	switch (t->state) {
+	case SESSION_STATE_HELLO:
+		if (!t->server) {
+			session_resume(t);
+			session_move(t, SESSION_STATE_HANDSHAKE);
+		}
+		return session_advance(t);
+	case SESSION_STATE_HANDSHAKE:
+		return session_advance(t);
+	case SESSION_STATE_NAME:
+		return TLS_NAME;
+	case SESSION_STATE_SIGN:
+		return TLS_SIGN;
+	case SESSION_STATE_OPEN:
+		return TLS_DONE;
+	case SESSION_STATE_CLOSED:
+		return TLS_CLOSED;
+	case SESSION_STATE_FAILED:
+		return TLS_FAILED;
+	}
+	return TLS_FAILED;
+}

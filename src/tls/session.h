@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of a session. */
+#pragma once
+
+#include "sessions.h"
+#include "store.h"
+#include "verify.h"
+
+/*  server: HELLO ─ ClientHello read ─▶ NAME ─ chosen ─▶ HANDSHAKE ◀─▶ SIGN
+ *  client: HELLO ─ session offered ──────────────────▶ HANDSHAKE ◀─▶ SIGN
+ *                                                      HANDSHAKE ──▶ OPEN ─ close_notify ─▶ CLOSED
+ *  (CLOSED is the incoming half; the outgoing one ends with tls_close_notify().)
+ *  from anywhere: FAILED, which is final.
+ *  NAME waits for tls_server_choose(), SIGN for tls_sign_done(); the others for bytes or room. */
+#define SESSION_STATE_LIST(X) \
+	X(HELLO)              \
+	X(NAME)               \
+	X(HANDSHAKE)          \
+	X(SIGN)               \
+	X(OPEN)               \
+	X(CLOSED)             \
+	X(FAILED)
+
+enum session_state {
+#define X(name) SESSION_STATE_##name,
+	SESSION_STATE_LIST(X)
+#undef X
+};
+
+#define SESSION_SIGN_BYTES_MAX	    256
+#define SESSION_SIGNATURE_BYTES_MAX 128
+
+/* What only the handshake needs; freed when it is done. */
+struct session_setup {
+	int64_t wall_s;
+	struct str *server_ids; /* a client's; the texts follow in the same block */
+	size_t server_id_count;
+	uint32_t alpn_mask; /* a server's */
+	bool alpn_offered;
+	struct tls_sign_request sign;
+	uint8_t sign_bytes[SESSION_SIGN_BYTES_MAX];
+	bool signature_came;
+	uint8_t signature[SESSION_SIGNATURE_BYTES_MAX];
+	size_t signature_len;
+};
+
+struct tls {
+	enum session_state state;
+	enum tls_failure failure;
+	enum tls_alpn alpn;
+	bool server, input_eof, close_sent;
+	uint8_t peer_alert;
+	SSL *ssl;
+	struct tls_store *store;
+	const struct tls_identity *identity; /* NULL until a server has chosen */
+	struct buf *wire_out;
+	const uint8_t *input;
+	size_t input_len;
+	struct session_setup *setup; /* NULL after the handshake */
+	char *server_name;
+	struct verify_peer peer;
+	struct tls_sessions *sessions; /* a client's */
+	struct sessions_key session_key;
+	size_t write_pending;  /* bytes of a record that is sealed but not wholly in wire_out */
+	uint32_t records_left; /* until the sending key is changed */
+};
+
+/* How many records one key may seal. AES-GCM allows 2^24.5 (RFC 8446, 5.5). */
+#define SESSION_RECORDS_PER_KEY (1u << 23)
+
+void session_install_client(SSL_CTX *client);
+void session_install_server(SSL_CTX *server);
+
+/* The only writer of the state. */
+void session_move(struct tls *t, enum session_state to);
+/* Keeps the first reason. */
+void session_fail(struct tls *t, enum tls_failure failure);
+/* The result of an SSL call that did not succeed (its return value is `r`). */
+enum tls_result session_result(struct tls *t, int r);

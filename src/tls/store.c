@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The life of a generation and its two SSL_CTXs, one for each side of a handshake. There is none
+ * per identity, because a server has to begin before the name is known: the identity's chain, key
+ * and session scope are put on the single connection, and nothing that identities could come to
+ * share (a session cache, a ticket key) exists in the SSL_CTX. */
+#include "store.h"
+
+#include "bio.h"
+#include "session.h"
+#include "tickets.h"
+#include <errno.h>
+#include <openssl/nid.h>
+#include <stdlib.h>
+
+/* How long a ticket may be used. The peer's certificate bounds it further. */
+#define STORE_TICKET_LIFE_S 3600
+
+static const uint16_t store_sign_algorithms[] = {SSL_SIGN_ECDSA_SECP256R1_SHA256};
+
+static const uint16_t store_verify_algorithms[] = {SSL_SIGN_ECDSA_SECP256R1_SHA256,
+	SSL_SIGN_ECDSA_SECP384R1_SHA384, SSL_SIGN_RSA_PSS_RSAE_SHA256, SSL_SIGN_RSA_PSS_RSAE_SHA384,
+	SSL_SIGN_RSA_PSS_RSAE_SHA512};
+
+/* Named one by one, so that a library's other defaults change nothing. */
+static const int store_groups[] = {NID_X25519, NID_X9_62_prime256v1};
+
+static bool store_settings(struct tls_store *s, SSL_CTX *side)
+{
+	SSL_CTX_set0_buffer_pool(side, s->certificates);
+	SSL_CTX_set_mode(side, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	SSL_CTX_set_session_psk_dhe_timeout(side, STORE_TICKET_LIFE_S);
+	SSL_CTX_set_early_data_enabled(side, 0);
+	SSL_CTX_set_max_cert_list(side, STORE_CHAIN_BYTES_MAX);
+	return SSL_CTX_set_min_proto_version(side, TLS1_3_VERSION) &&
+	       SSL_CTX_set_max_proto_version(side, TLS1_3_VERSION) &&
+	       SSL_CTX_set1_curves(side, store_groups, ARRAY_LEN(store_groups)) &&
+	       SSL_CTX_set_signing_algorithm_prefs(
+		       side, store_sign_algorithms, ARRAY_LEN(store_sign_algorithms)) &&
+	       SSL_CTX_set_verify_algorithm_prefs(
+		       side, store_verify_algorithms, ARRAY_LEN(store_verify_algorithms)) &&
+	       SSL_CTX_set_num_tickets(side, 1);
+}
+
+static bool store_sides(struct tls_store *s)
+{
+	s->proven = proven_new();
+	s->certificates = CRYPTO_BUFFER_POOL_new();
+	s->wire = bio_method_new();
+	s->client = SSL_CTX_new(TLS_with_buffers_method());
+	s->server = SSL_CTX_new(TLS_with_buffers_method());
+	if (!s->proven || !s->certificates || !s->wire || !s->client || !s->server)
+		return false;
+	session_install_client(s->client);
+	session_install_server(s->server);
+	tickets_install(s->server);
+	return store_settings(s, s->client) && store_settings(s, s->server);
+}
+
+int tls_store_new(const struct bundle *b, struct str trust_domain, uint64_t generation,
+	struct tls_store **ret_store, struct err *err)
+{
+	struct tls_store *s = calloc(1, sizeof(*s));
+	if (!s)
+		return err_set(err, ENOMEM, "out of memory");
+	atomic_init(&s->ref_count, 1);
+	s->generation = generation;
+	s->trust_domain = strndup(trust_domain.at, trust_domain.len);
+	int r = s->trust_domain && store_sides(s) ? store_load(s, b, err)
+						  : err_set(err, ENOMEM, "out of memory");
+	if (r < 0) {
+		tls_store_unref(s);
+		return r;
+	}
+	*ret_store = s;
+	return 0;
+}
+
+struct tls_store *tls_store_ref(struct tls_store *s)
+{
+	atomic_fetch_add_explicit(&s->ref_count, 1, memory_order_relaxed);
+	return s;
+}
+
+void tls_store_unref(struct tls_store *s)
+{
+	if (!s || atomic_fetch_sub_explicit(&s->ref_count, 1, memory_order_acq_rel) != 1)
+		return;
+	store_unload(s);
+	SSL_CTX_free(s->client);
+	SSL_CTX_free(s->server);
+	bio_method_free(s->wire);
+	proven_free(s->proven);
+	/* Last: every certificate buffer points at the pool it came from. */
+	CRYPTO_BUFFER_POOL_free(s->certificates);
+	free(s->trust_domain);
+	free(s);
+}
+
+const struct tls_identity *store_identity(const struct tls_store *s, struct str path)
+{
+	size_t low = 0, high = s->identity_count;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		struct str at = str_of(s->identities[middle].path);
+		size_t common = at.len < path.len ? at.len : path.len;
+		int order = common > 0 ? memcmp(at.at, path.at, common) : 0;
+		if (order == 0 && at.len == path.len)
+			return &s->identities[middle];
+		if (order < 0 || (order == 0 && at.len < path.len))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+const struct tls_anchors *store_anchors(const struct tls_store *s, struct str trust_domain)
+{
+	for (size_t i = 0; i < s->anchors_count; i++) {
+		if (str_eq(str_of(s->anchors[i].trust_domain), trust_domain))
+			return &s->anchors[i];
+	}
+	return NULL;
+}
+
+bool tls_store_identity(const struct tls_store *s, size_t index, struct tls_identity_view *ret_view)
+{
+	if (index >= s->identity_count)
+		return false;
+	const struct tls_identity *identity = &s->identities[index];
+	*ret_view = (struct tls_identity_view){
+		.path = str_of(identity->path),
+		.id = str_of(identity->id),
+		.not_before_s = identity->not_before_s,
+		.not_after_s = identity->not_after_s,
+		.key_number = identity->key_number,
+	};
+	memcpy(ret_view->serial, identity->serial, sizeof(ret_view->serial));
+	return true;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of a generation: what sessions, tickets and verification read of it. All but the
+ * proven chains is constant once built, and threads share it without a lock. */
+#pragma once
+
+#include "proven.h"
+#include "tls/tls.h"
+#include <openssl/aead.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+#include <stdatomic.h>
+
+#define STORE_CHAIN_COUNT_MAX 8
+#define STORE_CHAIN_BYTES_MAX (32u << 10)
+
+/* One identity's certificate context: its chain, whose key signs for it, and what keeps its
+ * sessions apart from those of every other identity and generation. */
+struct tls_identity {
+	char *path, *id;
+	CRYPTO_BUFFER *chain[STORE_CHAIN_COUNT_MAX]; /* leaf first */
+	size_t chain_count;
+	uint32_t key_number;
+	int64_t not_before_s, not_after_s;
+	char serial[64];
+	uint8_t scope[32];	  /* session id context: a digest of identity and generation */
+	EVP_AEAD_CTX *ticket_key; /* made for this identity of this generation alone */
+};
+
+/* Trust anchors of one trust domain. An empty set is valid and means: trust nobody there. */
+struct tls_anchors {
+	char *trust_domain;
+	X509_STORE *certificates; /* NULL for an empty set */
+};
+
+struct tls_store {
+	_Atomic uint32_t ref_count;
+	uint64_t generation;
+	char *trust_domain;
+	struct tls_identity *identities; /* sorted by path */
+	size_t identity_count;
+	struct tls_anchors *anchors;
+	size_t anchors_count;
+	struct proven *proven;		  /* the one part that grows; see there */
+	CRYPTO_BUFFER_POOL *certificates; /* one copy of each certificate, ours and peers' */
+	BIO_METHOD *wire;
+	SSL_CTX *client, *server;
+};
+
+/* Fills identities and anchors from the bundle (load.c). */
+int store_load(struct tls_store *s, const struct bundle *b, struct err *err) MUST_CHECK;
+void store_unload(struct tls_store *s);
+
+/* NULL: no such identity, or no such trust domain. */
+const struct tls_identity *store_identity(const struct tls_store *s, struct str path);
+const struct tls_anchors *store_anchors(const struct tls_store *s, struct str trust_domain);

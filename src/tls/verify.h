@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rules for X.509-SVIDs, and X.509 path validation to the trust anchors of the leaf's own trust
+ * domain. Results are a failure or TLS_FAILURE_NONE. */
+#pragma once
+
+#include "store.h"
+
+/* What the handshake wants to know of an accepted peer. */
+struct verify_peer {
+	char *id; /* its owner frees it */
+	/* When every certificate of the verified path is valid, the anchor included: from the first
+	 * second to before the last, which is how BoringSSL reads notAfter. */
+	int64_t valid_from_s, valid_until_s;
+};
+
+/* A chain off the wire, at wall time `wall_s`. */
+enum tls_failure verify_chain(const struct tls_store *s, const STACK_OF(CRYPTO_BUFFER) * chain,
+	int64_t wall_s, struct verify_peer *ret_peer);
+/* A chain that was verified before, against these very anchors: leaf rules and dates again. Takes
+ * the validity that was found then from `peer`, fills its id. */
+enum tls_failure verify_again(
+	const STACK_OF(CRYPTO_BUFFER) * chain, int64_t wall_s, struct verify_peer *peer);
+
+/* The leaf's own rules; the texts point into the certificate. */
+enum tls_failure verify_leaf(X509 *leaf, struct str *ret_id, struct str *ret_trust_domain);
+/* Whether a certificate may stand as issuer: for anchors at load. NULL, or what is wrong. */
+const char *verify_anchor_fault(X509 *anchor);
+
+/* Validity in seconds of wall time; false when a date is unreadable. */
+bool verify_dates(X509 *certificate, int64_t *ret_from_s, int64_t *ret_until_s);
+/* The alert that tells the peer. */
+uint8_t verify_alert(enum tls_failure failure);

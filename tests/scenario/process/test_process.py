@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The processes: the proxy is a prisoner, its death is a hiccup, its end is orderly, and it keeps
+nothing of those who left."""
+import os
+import random
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from machines import process_status, wait_for
+from mesh import BLOCK, ECHO, ORDERS, SPRAY, WEB, ScenarioMesh, request_text
+from nodes import PROXY_UID
+
+SERVICES = [WEB, ORDERS, ECHO, SPRAY]
+
+
+@pytest.fixture
+def mesh():
+    groups = {"timeouts": {"drain": "3s"}}
+    with ScenarioMesh(SERVICES, groups=groups) as mesh:
+        yield mesh.start()
+
+
+def fd_count(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def resident_kib(pid):
+    return int(process_status(pid)["VmRSS"].split()[0])
+
+
+def calls_again(mesh, timeout=10):
+    def works():
+        try:
+            return mesh.call("web", "orders", timeout=3).status == 200
+        except (OSError, EOFError):
+            return False
+    wait_for(works, "calls to work again", timeout)
+
+
+def test_the_proxy_process_has_no_privileges(mesh):
+    for node in mesh:
+        pid = node.proxy_pid()
+        status = process_status(pid)
+        assert set(status["Uid"].split()) == {str(PROXY_UID)}
+        assert str(0) not in status["Gid"].split()
+        assert status["Groups"].strip() == ""
+        for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+            assert int(status[name], 16) == 0, name
+        assert status["NoNewPrivs"] == "1"
+        assert status["Seccomp"] == "2"
+        limits = Path(f"/proc/{pid}/limits").read_text()
+        core = next(line for line in limits.splitlines() if line.startswith("Max core file size"))
+        assert core.split()[4:6] == ["0", "0"]
+
+
+def test_no_private_key_in_the_proxy_process(mesh):
+    """Its memory holds no bytes of any key file."""
+    mesh.call("web", "orders")
+    pid = mesh["vm-b"].proxy_pid()
+    needles = []
+    for path in mesh["vm-b"].certs.glob("*.key"):
+        lines = path.read_text().splitlines()
+        needles += [lines[2].encode(), lines[1][20:60].encode()]
+    assert needles
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            span, flags = line.split()[:2]
+            start, end = (int(part, 16) for part in span.split("-"))
+            if not flags.startswith("rw") or end - start > 1 << 30 or "[v" in line:
+                continue
+            try:
+                memory.seek(start)
+                held = memory.read(end - start)
+            except (OSError, ValueError):
+                continue
+            assert not any(needle in held for needle in needles)
+
+
+@pytest.mark.seconds(120)
+def test_killed_under_load_refuses_nobody(mesh):
+    """kill -9 of the proxy, three times, while callers connect without pause: connections wait for
+    the next proxy, none is refused."""
+    end, refused, connected, answered = time.monotonic() + 9, [], [0], [0]
+
+    def caller():
+        while time.monotonic() < end:
+            try:
+                with mesh.dial("web", "orders", timeout=8) as wire:
+                    connected[0] += 1
+                    if wire.send(request_text("GET /echo", "orders")).reply().status == 200:
+                        answered[0] += 1
+            except ConnectionRefusedError as error:
+                refused.append(str(error))
+            except (OSError, EOFError):
+                pass  # it was in the dying proxy's hands
+    mesh.call("web", "orders")
+    threads = [threading.Thread(target=caller) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for name in ("vm-a", "vm-b", "vm-a"):
+        time.sleep(2)
+        before = mesh[name].proxy_pid()
+        os.kill(before, signal.SIGKILL)
+        wait_for(lambda: mesh[name].proxy_pid() not in (None, before), "a new proxy", 10)
+    for thread in threads:
+        thread.join()
+    assert refused == []
+    assert connected[0] > 20 and answered[0] > 20
+    calls_again(mesh)
+
+
+def test_the_keeper_restarts_the_proxy_again_and_again(mesh):
+    node = mesh["vm-b"]
+    for _ in range(4):
+        before = node.proxy_pid()
+        os.kill(before, signal.SIGKILL)
+        wait_for(lambda: node.proxy_pid() not in (None, before), "a new proxy", 15)
+        node.wait_ready()
+        calls_again(mesh)
+    assert node.process.running
+
+
+def test_the_proxy_ends_with_its_keeper(mesh):
+    node = mesh["vm-b"]
+    pid = node.proxy_pid()
+    os.kill(node.process.pid, signal.SIGKILL)
+    wait_for(lambda: not process_status(pid) or process_status(pid)["State"].startswith("Z"), "the proxy's end")
+
+
+def test_without_a_proxy_nothing_goes_out_in_the_clear(mesh):
+    """The keeper is gone and the rules stand: a workload gets an error, never a plain connection."""
+    mesh["vm-a"].stop()
+    with mesh.capture() as path:
+        with pytest.raises((OSError, EOFError)):
+            mesh.call("web", "orders", "GET /in-the-clear", timeout=3)
+    assert b"in-the-clear" not in path.read_bytes()
+    assert b"in-the-clear" not in mesh.record("orders")
+
+
+def test_drain_finishes_what_was_begun(mesh):
+    with mesh.dial("web", "orders") as wire:
+        wire.send(request_text("GET /slow/1500", "orders"))
+        time.sleep(0.3)
+        mesh["vm-a"].process.kill(signal.SIGTERM)
+        reply = wire.reply()
+        assert (reply.status, reply.body) == (200, b"slow\n")
+    assert mesh["vm-a"].process.wait(10) == 0
+
+
+def test_drain_ends_by_its_timeout(mesh):
+    with mesh.dial("web", "spray") as wire:  # never ends by itself
+        wire.exactly(1000)
+        start = time.monotonic()
+        mesh["vm-a"].process.kill(signal.SIGTERM)
+        assert mesh["vm-a"].process.wait(15) == 0
+        assert 2 < time.monotonic() - start < 10
+
+
+def test_drain_tells_http_callers_to_close(mesh):
+    with mesh.dial("web", "orders") as wire:
+        wire.send(request_text("GET /slow/800", "orders"))
+        time.sleep(0.2)
+        mesh["vm-a"].process.kill(signal.SIGTERM)
+        reply = wire.reply()
+        assert reply.status == 200 and (reply.get("Connection") or "").lower() == "close"
+        assert wire.ended(3) in ("fin", "reset")
+
+
+def random_deed(mesh, rng):
+    """A caller that ends in one of many ways, at a point of chance."""
+    deed = rng.choice(["http", "echo", "spray", "half", "head"])
+    try:
+        with mesh.dial("web", {"http": "orders", "head": "orders", "half": "echo"}.get(deed, deed), timeout=3) as wire:
+            if deed in ("http", "head"):
+                text = request_text("GET /bytes/300000", "orders")
+                wire.send(text[:rng.randrange(1, len(text))] if deed == "head" else text)
+                if deed == "http":
+                    wire.exactly(rng.randrange(1, 300000))
+            elif deed in ("echo", "half"):
+                wire.send(BLOCK[:rng.randrange(1, 65536)])
+                wire.finish() if deed == "half" else wire.exactly(1)
+            else:
+                wire.exactly(rng.randrange(1, 200000))
+            time.sleep(rng.random() * 0.02)
+            if rng.random() < 0.5:
+                wire.reset()
+    except (OSError, EOFError):
+        pass
+
+
+@pytest.mark.seconds(150)
+def test_nothing_is_kept_of_those_who_left(mesh):
+    """Callers and servers killed at random points: descriptors come back to where they were, and
+    memory does not grow from one round to the next."""
+    rng = random.Random(20)
+    calls_again(mesh)
+    pids = [node.proxy_pid() for node in mesh]
+    rounds = []
+    for number in range(4):
+        for _ in range(120):
+            random_deed(mesh, rng)
+        for name in ("orders", "echo"):
+            mesh.workload(name).stop(signal.SIGKILL)
+            random_deed(mesh, rng)
+            mesh.serve_one(mesh.service(name), mesh.lab["vm-b"])
+        wait_for(lambda: sum(node.metric("ringmain_connections_active") for node in mesh)
+                 <= sum(node.metric("ringmain_upstream_idle") for node in mesh) * 2, "connections to end", 20)
+        rounds.append(([fd_count(pid) for pid in pids], [resident_kib(pid) for pid in pids]))
+    assert pids == [node.proxy_pid() for node in mesh], "a proxy died"
+    for fds, kib in rounds[2:]:
+        for now, first in zip(fds, rounds[1][0]):
+            assert now <= first + 40, rounds
+        for now, first in zip(kib, rounds[1][1]):
+            assert now <= first + 32768, rounds

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SIGHUP: a good configuration takes effect without touching a connection; a bad one changes nothing
+and says why."""
+import signal
+import threading
+import time
+
+import pytest
+from machines import wait_for
+from mesh import ECHO, GUEST, ORDERS, WEB, ScenarioMesh, request_text
+
+ALLOW_WEB = {"service": "orders", "action": "allow", "from": ["web"]}
+ALLOW_ECHO = {"service": "echo", "action": "allow", "from": ["web"]}
+
+
+@pytest.fixture
+def mesh():
+    with ScenarioMesh([WEB, GUEST, ORDERS, ECHO], policies=[ALLOW_WEB, ALLOW_ECHO], default_policy="deny") as mesh:
+        yield mesh.start()
+
+
+def reload_all(mesh):
+    mesh.write_configs()
+    for node in mesh:
+        node.reload()
+
+
+def wait_status(mesh, caller, status):
+    wait_for(lambda: mesh.call(caller, "orders").status == status, f"{caller} to get {status}")
+
+
+def test_a_new_policy_takes_effect(mesh):
+    assert mesh.call("guest", "orders").status == 403
+    mesh.policies = [dict(ALLOW_WEB, **{"from": ["web", "guest"]}), ALLOW_ECHO]
+    reload_all(mesh)
+    wait_status(mesh, "guest", 200)
+    mesh.policies = [dict(ALLOW_WEB, **{"from": ["guest"]}), ALLOW_ECHO]
+    reload_all(mesh)
+    wait_status(mesh, "web", 403)
+
+
+def test_live_connections_are_untouched(mesh):
+    with mesh.dial("web", "orders") as http, mesh.dial("web", "echo") as tcp:
+        for number in range(5):
+            assert http.send(request_text("GET /echo", "orders")).reply().status == 200
+            assert tcp.send("x").exactly(1) == b"x"
+            reload_all(mesh)
+            time.sleep(0.3)
+        assert http.send(request_text("GET /echo", "orders")).reply().status == 200
+        assert tcp.send("y").exactly(1) == b"y"
+
+
+def test_no_request_fails_while_reloading(mesh):
+    end, failed, done = time.monotonic() + 6, [], [0]
+
+    def caller():
+        while time.monotonic() < end:
+            try:
+                status = mesh.call("web", "orders", timeout=5).status
+                done[0] += 1
+                if status != 200:
+                    failed.append(status)
+            except (OSError, EOFError) as error:
+                failed.append(repr(error))
+    mesh.call("web", "orders")
+    threads = [threading.Thread(target=caller) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    while time.monotonic() < end:
+        reload_all(mesh)
+        time.sleep(0.1)
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert done[0] > 30
+
+
+BAD = {
+    "syntax": ("policies = (", ["mesh.conf"]),
+    "unknown key": ('services = ( { name = "orders"; protocal = "http"; } );', ["mesh.conf:1", "protocal", "protocol"]),
+    "wrong type": ('services = ( { name = 7; } );', ["mesh.conf:1", "name"]),
+    "unknown service": ('services = ( { name = "orders"; } );\n'
+                        'policies = ( { service = "ordres"; action = "allow"; } );', ["mesh.conf:2", "ordres", "orders"]),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_file_changes_nothing_and_says_why(mesh, kind):
+    text, words = BAD[kind]
+    good = mesh.mesh_file.read_text()
+    with mesh.dial("web", "echo") as tcp:
+        tcp.send("x").exactly(1)
+        mesh.mesh_file.write_text(text)
+        mesh["vm-b"].reload()
+        wait_for(lambda: all(word in mesh["vm-b"].process.log for word in words), f"{words} in the log")
+        wait_for(lambda: all(word in str(mesh["vm-b"].status()) for word in words), f"{words} in the status")
+        assert mesh.call("web", "orders").status == 200
+        assert mesh.call("guest", "orders").status == 403
+        assert tcp.send("y").exactly(1) == b"y"
+    mesh.mesh_file.write_text(good)
+    mesh["vm-b"].reload()
+    wait_for(lambda: words[-1] not in str(mesh["vm-b"].status()) or kind == "syntax", "the status to be good again")
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_check_finds_it_before(mesh, kind):
+    text, words = BAD[kind]
+    assert mesh["vm-b"].ringmain("check").returncode == 0
+    mesh.mesh_file.write_text(text)
+    done = mesh["vm-b"].ringmain("check", check=False)
+    assert done.returncode == 1
+    for word in words:
+        assert word in done.stdout + done.stderr
+
+
+def test_all_errors_are_told_at_once(mesh):
+    mesh.mesh_file.write_text('services = ( { name = "a"; first_wrong = 1; },\n{ name = "b"; second_wrong = 2; } );')
+    done = mesh["vm-b"].ringmain("check", check=False)
+    assert "first_wrong" in done.stdout + done.stderr and "second_wrong" in done.stdout + done.stderr
+
+
+def test_a_bad_file_at_the_start_is_refused(mesh):
+    mesh["vm-b"].stop()
+    mesh.mesh_file.write_text("policies = (")
+    mesh["vm-b"].start(wait=False)
+    assert mesh["vm-b"].process.wait(10) != 0
+    assert "mesh.conf" in mesh["vm-b"].process.log
+
+
+def test_many_reloads_at_once(mesh):
+    for _ in range(200):
+        mesh["vm-b"].process.kill(signal.SIGHUP)
+        time.sleep(0.005)
+    wait_status(mesh, "web", 200)
+    assert mesh["vm-b"].process.running

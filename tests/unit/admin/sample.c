@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sample.h"
+
+#include <string.h>
+
+static struct sample *sample_shown;
+
+bool tls_store_identity(
+	const struct tls_store *store, size_t index, struct tls_identity_view *ret_view)
+{
+	if (index >= sample_shown->identity_count)
+		return false;
+	*ret_view = sample_shown->identities[index];
+	return true;
+}
+
+static struct address sample_address(const char *text, uint16_t port)
+{
+	struct address a = {0};
+	(void)address_parse(str_of(text), &a);
+	a.port = port;
+	return a;
+}
+
+static void sample_init_services(struct sample *s)
+{
+	s->ids[0] = STR("spiffe://prod.example/service/orders");
+	s->ids[1] = STR("spiffe://prod.example/service/web");
+	s->from[0] = STR("web");
+	s->policy = (struct policy){.name = STR("policies[0]"),
+		.action = POLICY_ALLOW,
+		.from = s->from,
+		.from_count = 1};
+	s->orders_policies[0] = &s->policy;
+	s->endpoints[0] = (struct endpoint){.service = &s->services[0],
+		.address = sample_address("10.77.0.1", 8080),
+		.version = STR("v1"),
+		.local = &s->workloads[0]};
+	s->endpoints[1] = (struct endpoint){
+		.service = &s->services[0], .address = sample_address("10.77.0.2", 8080)};
+	s->services[0] = (struct service){.name = STR("orders"),
+		.identity = STR("service/orders"),
+		.ids = &s->ids[0],
+		.id_count = 1,
+		.protocol = PROTOCOL_HTTP,
+		.endpoints = s->endpoints,
+		.endpoint_count = 2,
+		.policies = s->orders_policies,
+		.policy_count = 1};
+	s->services[1] = (struct service){.name = STR("web"),
+		.identity = STR("service/web"),
+		.ids = &s->ids[1],
+		.id_count = 1,
+		.mtls = MTLS_PERMISSIVE};
+	s->workloads[0] = (struct workload){.service = &s->services[0],
+		.user = STR("orders"),
+		.uid = 1001,
+		.mark = 1,
+		.version = STR("v1"),
+		.port = 8080,
+		.deliver = sample_address("127.0.0.1", 8080),
+		.protocol = PROTOCOL_HTTP};
+	s->workloads[1] = (struct workload){
+		.index = 1, .service = &s->services[1], .user = STR("web"), .uid = 1002};
+}
+
+static void sample_init_listeners(struct sample *s)
+{
+	static const struct {
+		enum wire_listener_kind kind;
+		const char *ip;
+		uint16_t port;
+	} rows[] = {
+		{WIRE_LISTENER_OUTBOUND, "127.0.0.1", 15100},
+		{WIRE_LISTENER_OUTBOUND, "127.0.0.1", 15101},
+		{WIRE_LISTENER_MESH, "10.77.0.1", 15008},
+		{WIRE_LISTENER_ADMIN, "", 0},
+		{WIRE_LISTENER_ACCESS_LOG, "", 0},
+	};
+	for (uint32_t i = 0; i < ARRAY_LEN(rows); i++)
+		s->listeners[i] = (struct proxy_listener){.kind = rows[i].kind,
+			.worker = i % 2,
+			.address = sample_address(rows[i].ip, rows[i].port)};
+}
+
+void sample_init(struct sample *s)
+{
+	memset(s, 0, sizeof(*s));
+	sample_shown = s;
+	sample_init_services(s);
+	sample_init_listeners(s);
+	s->conf.node_name = STR("vm-a");
+	s->conf.admin_socket = STR("/run/ringmain/admin.sock");
+	s->local_addresses[0] = sample_address("10.77.0.1", 0);
+	s->passthrough[0].base = sample_address("10.99.0.0", 0);
+	s->passthrough[0].prefix_len = 16;
+	s->snapshot = (struct snapshot){.generation = 3,
+		.trust_domain = STR("prod.example"),
+		.services = s->services,
+		.service_count = 2,
+		.workloads = s->workloads,
+		.workload_count = 2,
+		.policies = &s->policy,
+		.policy_count = 1,
+		.local_addresses = s->local_addresses,
+		.local_address_count = 1,
+		.passthrough = s->passthrough,
+		.passthrough_count = 1};
+	s->plan = (struct plan){.generation = 3,
+		.conf = &s->conf,
+		.snapshot = &s->snapshot,
+		.tls = (struct tls_store *)(void *)s}; /* never looked into */
+	for (size_t i = 0; i < 2; i++) {
+		s->metrics[i] = metrics_new(16);
+		s->identities[i] = (struct tls_identity_view){.path = s->services[i].identity,
+			.id = s->ids[i],
+			.not_before_s = SAMPLE_NOW_S - 600,
+			.not_after_s = SAMPLE_NOW_S + 3000,
+			.serial = "0a:1b"};
+	}
+	s->identity_count = 2;
+	s->proxy = (struct proxy){.plan = &s->plan,
+		.metrics = s->metrics,
+		.worker_count = 2,
+		.listeners = s->listeners,
+		.listener_count = 5,
+		.start_wall_ns = SAMPLE_NOW_NS - 7200000000000ull};
+}
+
+void sample_done(struct sample *s)
+{
+	for (size_t i = 0; i < 2; i++)
+		metrics_free(s->metrics[i]);
+}

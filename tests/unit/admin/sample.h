@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A proxy filled by hand: two workloads, one of them with a certificate, two workers. The test
+ * stands in for the tls room. */
+#pragma once
+
+#include "conf/conf.h"
+#include "proxy/proxy.h"
+#include "tls/tls.h"
+
+/* 2026-11-23T20:00:00Z */
+#define SAMPLE_NOW_S  1795464000ll
+#define SAMPLE_NOW_NS (1795464000ull * 1000000000ull)
+
+struct sample {
+	struct proxy proxy;
+	struct plan plan;
+	struct conf conf;
+	struct snapshot snapshot;
+	struct service services[2];
+	struct workload workloads[2];
+	struct endpoint endpoints[2];
+	struct policy policy, *orders_policies[1];
+	struct str from[1], ids[2];
+	struct address local_addresses[1];
+	struct address_range passthrough[1];
+	struct metrics *metrics[2];
+	struct proxy_listener listeners[5];
+	/* what tls_store_identity() shows */
+	struct tls_identity_view identities[2];
+	size_t identity_count;
+};
+
+void sample_init(struct sample *s);
+void sample_done(struct sample *s);

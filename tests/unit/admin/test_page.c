@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "admin/page.h"
+
+#include "base/assert.h"
+#include "json_check.h"
+#include "sample.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static struct sample sample;
+static struct process_watch process;
+static const struct page_source source = {&sample.proxy, &process, SAMPLE_NOW_NS};
+
+static int setup(void **state)
+{
+	sample_init(&sample);
+	process_watch_init(&process, sample.proxy.start_wall_ns);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	sample_done(&sample);
+	process_watch_done(&process);
+	return 0;
+}
+
+static struct page_response ask(const char *method, const char *path, bool is_unix)
+{
+	struct page_response r;
+	const struct page_request request = {
+		.method = str_of(method),
+		.path = str_of(path),
+		.host = STR("localhost:15000"),
+		.accept = STR("*/*"),
+		.is_unix = is_unix,
+	};
+	page_answer(&source, &request, &r);
+	return r;
+}
+
+static void assert_has(const struct page_response *r, const char *part)
+{
+	if (!strstr(r->body, part)) {
+		print_error("missing: %s\nin:\n%s\n", part, r->body);
+		fail();
+	}
+}
+
+static void every_route_and_method(void **state)
+{
+	static const struct {
+		const char *method, *path;
+		bool is_unix;
+		uint16_t status;
+		const char *allow;
+	} rows[] = {
+		{"GET", "/", false, 200, NULL},
+		{"GET", "/metrics", false, 200, NULL},
+		{"HEAD", "/metrics", false, 200, NULL},
+		{"GET", "/livez", false, 200, NULL},
+		{"GET", "/healthz", false, 200, NULL},
+		{"GET", "/readyz?verbose", false, 200, NULL},
+		{"GET", "/status", true, 200, NULL},
+		{"GET", "/status", false, 403, NULL},
+		{"GET", "/config_dump", true, 200, NULL},
+		{"GET", "/config_dump", false, 403, NULL},
+		{"GET", "/certs", true, 200, NULL},
+		{"GET", "/certs", false, 403, NULL},
+		{"GET", "/listeners", true, 200, NULL},
+		{"GET", "/listeners", false, 403, NULL},
+		{"GET", "/version", false, 200, NULL},
+		{"GET", "/nothing", false, 404, NULL},
+		{"GET", "", false, 404, NULL},
+		{"GET", "/statuses", false, 404, NULL},
+		{"POST", "/status", true, 405, "GET, HEAD"},
+		{"OPTIONS", "/status", false, 405, "GET, HEAD"},
+		{"GET", "/reload", true, 405, "POST"},
+		{"HEAD", "/drain", true, 405, "POST"},
+		{"POST", "/reload", false, 403, NULL},
+		{"POST", "/drain", false, 403, NULL},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct page_response r = ask(rows[i].method, rows[i].path, rows[i].is_unix);
+		if (r.status != rows[i].status)
+			print_error("%s %s: %u\n", rows[i].method, rows[i].path, r.status);
+		assert_int_equal(r.status, rows[i].status);
+		assert_int_equal(!r.allow, !rows[i].allow);
+		if (r.allow)
+			assert_string_equal(r.allow, rows[i].allow);
+		assert_non_null(r.type);
+		assert_true(r.body_len > 0);
+		page_response_done(&r);
+	}
+	assert_false(sample.proxy.reload_asked);
+	assert_false(sample.proxy.drain_asked);
+}
+
+static void changes_are_asked_for_on_the_unix_socket(void **state)
+{
+	struct page_response r = ask("POST", "/drain", true);
+	assert_int_equal(r.status, 202);
+	assert_true(sample.proxy.drain_asked);
+	page_response_done(&r);
+	r = ask("POST", "/reload", true);
+	assert_true(r.await_reload);
+	assert_true(sample.proxy.reload_asked);
+	page_response_done(&r);
+}
+
+static void reload_answers_with_its_outcome(void **state)
+{
+	struct page_response r;
+	sample.proxy.reload_wall_ns = SAMPLE_NOW_NS - 1;
+	assert_false(page_reloaded(&source, SAMPLE_NOW_NS, false, &r));
+	assert_true(page_reloaded(&source, SAMPLE_NOW_NS, true, &r));
+	assert_int_equal(r.status, 202);
+	page_response_done(&r);
+	sample.proxy.reload_wall_ns = SAMPLE_NOW_NS + 1;
+	strcpy(sample.proxy.reload_text, "ringmain.conf:3: nope");
+	assert_true(page_reloaded(&source, SAMPLE_NOW_NS, false, &r));
+	assert_int_equal(r.status, 409);
+	assert_has(&r, "ringmain.conf:3: nope\n");
+	page_response_done(&r);
+	sample.proxy.reload_ok = true;
+	sample.proxy.reload_text[0] = 0;
+	assert_true(page_reloaded(&source, SAMPLE_NOW_NS, false, &r));
+	assert_int_equal(r.status, 200);
+	assert_string_equal(r.body, "reloaded: generation 3 is in force\n");
+	page_response_done(&r);
+}
+
+static void hosts(void **state)
+{
+	static const struct {
+		const char *host;
+		bool loopback;
+	} rows[] = {
+		{"localhost", true},
+		{"LOCALHOST:15000", true},
+		{"127.0.0.1", true},
+		{"127.0.0.1:1", true},
+		{"[::1]", true},
+		{"[::1]:15000", true},
+		{"", false},
+		{"localhost.evil.example", false},
+		{"localhost:", false},
+		{"localhost:x", false},
+		{"evil.example:15000", false},
+		{"127.0.0.1.evil.example", false},
+		{"127.0.0.2", false},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		assert_int_equal(page_host_is_loopback(str_of(rows[i].host)), rows[i].loopback);
+}
+
+static void foreign_host_is_refused_on_tcp_only(void **state)
+{
+	struct page_request request = {
+		.method = STR("GET"), .path = STR("/status"), .host = STR("evil.example")};
+	struct page_response r;
+	page_answer(&source, &request, &r);
+	assert_int_equal(r.status, 403);
+	page_response_done(&r);
+	request.is_unix = true;
+	page_answer(&source, &request, &r);
+	assert_int_equal(r.status, 200);
+	page_response_done(&r);
+}
+
+static void metric_formats(void **state)
+{
+	static const struct {
+		const char *accept;
+		bool openmetrics;
+	} rows[] = {
+		{"", false},
+		{"*/*", false},
+		{"text/plain", false},
+		{"application/openmetrics-text", true},
+		{"application/openmetrics-text;version=1.0.0;q=0.5,"
+		 "application/openmetrics-text;version=0.0.1;q=0.4,"
+		 "text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+			true},
+		{"text/plain;q=0.9, application/openmetrics-text;q=0.5", false},
+		{"text/plain;q=0.5, Application/OpenMetrics-Text; q=0.75", true},
+		{"application/openmetrics-text;q=0", false},
+		{"application/openmetrics-text;q=x", false},
+		{"application/openmetrics-textual", false},
+		{",,;q=,", false},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		assert_int_equal(
+			page_wants_openmetrics(str_of(rows[i].accept)), rows[i].openmetrics);
+}
+
+static void metrics_page(void **state)
+{
+	struct page_response r = ask("GET", "/metrics", false);
+	assert_string_equal(r.type, "text/plain; version=0.0.4; charset=utf-8");
+	assert_has(&r, "\nringmain_cert_not_after_timestamp_seconds{identity=\"service/orders\"} "
+		       "1795467000\n");
+	assert_has(&r, "\nringmain_generation 3\n");
+	assert_has(&r, "\nringmain_build_info{version=\"" RINGMAIN_VERSION "\"} 1\n");
+	page_response_done(&r);
+	const struct page_request request = {.method = STR("GET"),
+		.path = STR("/metrics"),
+		.accept = STR("application/openmetrics-text"),
+		.is_unix = true};
+	page_answer(&source, &request, &r);
+	assert_string_equal(r.type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+	assert_string_equal(r.body + r.body_len - 6, "# EOF\n");
+	page_response_done(&r);
+}
+
+static void json_pages_are_valid(void **state)
+{
+	static const char *const paths[] = {
+		"/status", "/config_dump", "/certs", "/listeners", "/version"};
+	for (int with_plan = 1; with_plan >= 0; with_plan--) {
+		if (!with_plan)
+			sample.proxy.plan = NULL;
+		for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+			struct page_response r = ask("GET", paths[i], true);
+			if (r.status == 200) {
+				assert_string_equal(r.type, "application/json");
+				assert_true(json_valid(r.body, r.body_len));
+			} else {
+				assert_false(with_plan);
+			}
+			page_response_done(&r);
+		}
+	}
+}
+
+static void status_page(void **state)
+{
+	metric_add(&metrics_values(sample.metrics[0])->unattributed_total, 2);
+	metric_add(&metrics_values(sample.metrics[1])->unattributed_total, 1);
+	struct page_response r = ask("GET", "/status", true);
+	assert_has(&r, "\"version\":\"" RINGMAIN_VERSION "\",\"node\":\"vm-a\","
+		       "\"trust_domain\":\"prod.example\",");
+	assert_has(&r, "\"start_time\":\"2026-11-23T18:00:00.000Z\",\"uptime_s\":7200,"
+		       "\"restart_count\":0,\"workers\":2,\"generation\":3,\"ready\":true,"
+		       "\"not_ready\":null,\"draining\":false,\"last_reload\":null,");
+	assert_has(&r, "{\"identity\":\"service/orders\","
+		       "\"id\":\"spiffe://prod.example/service/orders\",\"serial\":\"0a:1b\","
+		       "\"not_before\":\"2026-11-23T19:50:00.000Z\","
+		       "\"not_after\":\"2026-11-23T20:50:00.000Z\",\"lifetime_s\":3600,"
+		       "\"expires_in_s\":3000}");
+	assert_has(&r, "\"identities_missing\":[],");
+	assert_has(&r, "{\"kind\":\"outbound\",\"address\":\"127.0.0.1:15101\",\"worker\":1},"
+		       "{\"kind\":\"mesh\",\"address\":\"10.77.0.1:15008\",\"worker\":0},"
+		       "{\"kind\":\"admin\",\"address\":\"/run/ringmain/admin.sock\"}]");
+	assert_has(&r, "{\"service\":\"orders\",\"version\":\"v1\",\"user\":\"orders\","
+		       "\"uid\":1001,\"mark\":1,\"port\":8080,\"protocol\":\"http\","
+		       "\"mtls\":\"strict\",\"deliver\":\"127.0.0.1:8080\"}");
+	assert_has(&r, "\"unattributed_total\":3,");
+	page_response_done(&r);
+	sample.proxy.reload_wall_ns = SAMPLE_NOW_NS;
+	strcpy(sample.proxy.reload_text, "line 1\nline \"2\"");
+	r = ask("GET", "/status", true);
+	assert_has(&r, "\"last_reload\":{\"time\":\"2026-11-23T20:00:00.000Z\",\"ok\":false,"
+		       "\"text\":\"line 1\\u000aline \\\"2\\\"\"}");
+	page_response_done(&r);
+}
+
+static void config_page(void **state)
+{
+	struct page_response r = ask("GET", "/config_dump", true);
+	assert_has(&r, "\"default_policy\":\"deny\",\"services\":[{\"name\":\"orders\","
+		       "\"identity\":\"service/orders\","
+		       "\"ids\":[\"spiffe://prod.example/service/orders\"],"
+		       "\"protocol\":\"http\",\"server_first\":false,\"mtls\":\"strict\","
+		       "\"endpoints\":[{\"address\":\"10.77.0.1:8080\",\"version\":\"v1\","
+		       "\"local\":true},{\"address\":\"10.77.0.2:8080\",\"version\":null,"
+		       "\"local\":false}],\"policies\":[\"policies[0]\"]}");
+	assert_has(&r, "\"policies\":[{\"name\":\"policies[0]\",\"action\":\"allow\","
+		       "\"from\":[\"web\"],\"methods\":null,\"paths\":null}]");
+	assert_has(&r, "\"local_addresses\":[\"10.77.0.1\"],\"passthrough\":[\"10.99.0.0/16\"]}");
+	page_response_done(&r);
+	sample.proxy.plan = NULL;
+	r = ask("GET", "/config_dump", true);
+	assert_int_equal(r.status, 503);
+	page_response_done(&r);
+}
+
+static void assert_not_ready(const char *why)
+{
+	struct page_response r = ask("GET", "/readyz", false);
+	assert_int_equal(r.status, 503);
+	assert_has(&r, why);
+	page_response_done(&r);
+}
+
+static void readiness(void **state)
+{
+	struct page_response r = ask("GET", "/readyz", false);
+	assert_int_equal(r.status, 200);
+	assert_string_equal(r.body, "ready\n");
+	page_response_done(&r);
+
+	sample.identities[0].not_after_s = SAMPLE_NOW_S;
+	assert_not_ready("the certificate of service/orders has expired\n");
+	sample.identity_count = 1;
+	assert_not_ready("no certificate for service/web\n");
+	sample.proxy.draining = true;
+	assert_not_ready("draining\n");
+	sample.proxy.listener_count = 0;
+	assert_not_ready("no listening sockets\n");
+	sample.proxy.plan = NULL;
+	assert_not_ready("no configuration in force\n");
+}
+
+static void index_lists_the_pages(void **state)
+{
+	struct page_response r = ask("GET", "/", false);
+	assert_has(&r, "\nGET   /metrics        Prom");
+	assert_has(&r, "\nPOST  /drain        * ");
+	page_response_done(&r);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(every_route_and_method),
+		TEST(changes_are_asked_for_on_the_unix_socket),
+		TEST(reload_answers_with_its_outcome),
+		TEST(hosts),
+		TEST(foreign_host_is_refused_on_tcp_only),
+		TEST(metric_formats),
+		TEST(metrics_page),
+		TEST(json_pages_are_valid),
+		TEST(status_page),
+		TEST(config_page),
+		TEST(readiness),
+		TEST(index_lists_the_pages),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

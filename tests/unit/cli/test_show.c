@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/show.h"
+
+#include "base/assert.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* 2026-11-23T20:00:00Z */
+#define NOW_S 1795464000ull
+
+#define HEAD                                                                                 \
+	"{\"version\":\"0.1.0\",\"node\":\"vm-a\",\"trust_domain\":\"prod.example\","        \
+	"\"start_time\":\"2026-11-23T18:00:00.000Z\",\"uptime_s\":7200,\"restart_count\":0," \
+	"\"workers\":2,\"generation\":3,\"ready\":true,\"draining\":false,"
+#define RELOADED \
+	"\"last_reload\":{\"time\":\"2026-11-23T19:55:00.000Z\",\"ok\":true,\"text\":null},"
+#define LISTENERS                                                                              \
+	"\"listeners\":[{\"kind\":\"outbound\",\"address\":\"127.0.0.1:15100\",\"worker\":0}," \
+	"{\"kind\":\"mesh\",\"address\":\"10.77.0.1:15008\",\"worker\":0},"                    \
+	"{\"kind\":\"outbound\",\"address\":\"127.0.0.1:15101\",\"worker\":1},"                \
+	"{\"kind\":\"outbound\",\"address\":\"[::1]:15100\",\"worker\":0},"                    \
+	"{\"kind\":\"mesh\",\"address\":\"10.77.0.1:15008\",\"worker\":1},"                    \
+	"{\"kind\":\"admin\",\"address\":\"/run/ringmain/admin.sock\"}],"
+#define WORKLOADS                                                                           \
+	"\"workloads\":[{\"service\":\"orders\",\"version\":\"v1\",\"user\":\"orders\","    \
+	"\"uid\":1001,\"mark\":1,\"port\":8080,\"protocol\":\"http\",\"mtls\":\"strict\"}," \
+	"{\"service\":\"web\",\"version\":null,\"user\":\"web\",\"uid\":1002,\"mark\":2,"   \
+	"\"port\":0,\"protocol\":\"detect\",\"mtls\":\"strict\"}],"
+#define IDENTITY(name, left)                                                                    \
+	"{\"identity\":\"service/" name "\",\"serial\":\"0a:1b\","                              \
+	"\"not_after\":\"2026-11-23T20:50:00.000Z\",\"lifetime_s\":3600,\"expires_in_s\":" left \
+	"}"
+#define IDENTITIES "\"identities\":[" IDENTITY("orders", "3000") "," IDENTITY("web", "3000") "],"
+#define COUNTERS                                                                          \
+	"\"counters\":{\"requests_total\":12345,\"connections_active\":3,"                \
+	"\"connections_total\":77,\"handshakes_total\":9,\"handshakes_resumed_total\":4," \
+	"\"pool_opened_total\":9,\"pool_reused_total\":12336,\"unattributed_total\":0}}"
+
+static char *text;
+static size_t text_len;
+static struct arena arena;
+
+static int shown(const char *status, const char *redirect)
+{
+	FILE *out = open_memstream(&text, &text_len);
+	arena_init(&arena, 1 << 20);
+	struct show_source source = {.status = json_tree_read(&arena, str_of(status)),
+		.redirect = redirect ? json_tree_read(&arena, str_of(redirect)) : NULL,
+		.now_s = NOW_S};
+	assert_non_null(source.status);
+	int problem_count = show_status(out, &source);
+	fclose(out);
+	assert_int_equal(show_problems(&source), problem_count);
+	return problem_count;
+}
+
+static int teardown(void **state)
+{
+	free(text);
+	text = NULL;
+	arena_done(&arena);
+	return 0;
+}
+
+static void assert_has(const char *part)
+{
+	if (!strstr(text, part)) {
+		print_error("missing: %s\nin:\n%s\n", part, text);
+		fail();
+	}
+}
+
+static void all_is_well(void **state)
+{
+	int problem_count = shown(HEAD RELOADED IDENTITIES LISTENERS WORKLOADS COUNTERS,
+		"{\"state\":\"in place\",\"last_check\":\"2026-11-23T19:59:58.000Z\","
+		"\"mended_count\":0,\"detail\":\"\"}");
+	assert_int_equal(problem_count, 0);
+	assert_string_equal(text, "node        vm-a\n"
+				  "mesh        prod.example\n"
+				  "version     0.1.0\n"
+				  "up          2h 0m, since 2026-11-23 18:00:00Z\n"
+				  "generation  3, in force since 2026-11-23 19:55:00Z (5m 0s ago)\n"
+				  "redirect    rules in place, checked 2s ago\n"
+				  "state       ready\n"
+				  "\n"
+				  "IDENTITY        EXPIRES IN  NOT AFTER             SERIAL\n"
+				  "service/orders  50m 0s      2026-11-23 20:50:00Z  0a:1b\n"
+				  "service/web     50m 0s      2026-11-23 20:50:00Z  0a:1b\n"
+				  "\n"
+				  "LISTENER  ADDRESS                   WORKERS\n"
+				  "outbound  127.0.0.1:15100-15101     0-1\n"
+				  "mesh      10.77.0.1:15008           0-1\n"
+				  "outbound  [::1]:15100               0\n"
+				  "admin     /run/ringmain/admin.sock  -\n"
+				  "\n"
+				  "WORKLOAD  VERSION  USER    UID   MARK  PORT  PROTOCOL  MTLS\n"
+				  "orders    v1       orders  1001  1     8080  http      strict\n"
+				  "web       -        web     1002  2     -     -         -\n"
+				  "\n"
+				  "COUNTER                     VALUE\n"
+				  "requests                    12345\n"
+				  "connections now             3\n"
+				  "connections                 77\n"
+				  "TLS handshakes              9\n"
+				  "  of them resumed           4\n"
+				  "upstream connections        9\n"
+				  "  requests that reused one  12336\n");
+}
+
+static void refused_reload_is_shown_with_its_reasons(void **state)
+{
+	int problem_count = shown(HEAD
+		"\"last_reload\":{\"time\":\"2026-11-23T19:59:50.000Z\",\"ok\":false,"
+		"\"text\":\"a.conf:3: one\\u000aa.conf:4: two\\u001b[31m\"}," IDENTITIES LISTENERS
+			WORKLOADS COUNTERS,
+		NULL);
+	assert_int_equal(problem_count, 1);
+	assert_has("generation  3; a reload was refused 2026-11-23 19:59:50Z (10s ago)\n");
+	assert_has("\n× the last reload was refused; the configuration before it stays in force:\n"
+		   "    a.conf:3: one\n    a.conf:4: two?[31m\n");
+	assert_null(strstr(text, "redirect "));
+}
+
+static void identities_in_trouble(void **state)
+{
+	int problem_count = shown(HEAD RELOADED
+		"\"identities\":[" IDENTITY("a", "-120") "," IDENTITY("b", "719") "," IDENTITY(
+			"c", "720") "],"
+				    "\"identities_missing\":[\"service/d\"]," LISTENERS WORKLOADS
+					    COUNTERS,
+		NULL);
+	assert_int_equal(problem_count, 2); /* a and d; b is a note */
+	assert_has("service/a  × expired 2m 0s ago  2026-11-23 20:50:00Z  0a:1b\n");
+	assert_has("service/b  ‼ 11m 59s            2026-11-23");
+	assert_has("service/c  12m 0s               2026-11-23");
+	assert_has("service/d  × no certificate     -                     -\n");
+	assert_has("× the certificate of service/a has expired\n");
+	assert_has("‼ the certificate of service/b expires in 11m 59s and was not renewed\n");
+	assert_has("× there is no certificate for service/d");
+}
+
+static void redirect_in_trouble(void **state)
+{
+	assert_int_equal(shown(HEAD RELOADED IDENTITIES LISTENERS WORKLOADS COUNTERS,
+				 "{\"state\":\"drifted\",\"last_check\":"
+				 "\"2026-11-23T19:59:00.000Z\",\"mended_count\":2,"
+				 "\"detail\":\"a rule is gone\"}"),
+		1);
+	assert_has("redirect    rules drifted, checked 1m 0s ago, mended 2 times\n");
+	assert_has("× the redirect rules are not as they should be: a rule is gone\n");
+	assert_has("‼ `ringmain redirect watch` has not looked for 60s\n");
+}
+
+static void notes_are_no_problems(void **state)
+{
+	int problem_count = shown(HEAD RELOADED IDENTITIES LISTENERS
+		"\"workloads\":[{\"service\":\"web\",\"mark\":0,\"uid\":1}],"
+		"\"counters\":{\"unattributed_total\":1}}",
+		NULL);
+	assert_int_equal(problem_count, 0);
+	assert_has("\nunattributed connections    1\n");
+	assert_has("‼ web has no mark");
+	assert_has("‼ 1 captured connection had no known caller");
+}
+
+static void answers_of_another_version_have_gaps(void **state)
+{
+	assert_int_equal(shown("{}", NULL), 2); /* no configuration, no listeners */
+	assert_has("node        -\n");
+	assert_null(strstr(text, "IDENTITY"));
+	teardown(NULL);
+	assert_int_equal(shown("{\"listeners\":[1,\"x\",{\"kind\":5,\"address\":\":\"}],"
+			       "\"identities\":[null],\"workloads\":[[]],\"generation\":\"x\"}",
+				 NULL),
+		2); /* the identity counts as expired */
+}
+
+static void durations(void **state)
+{
+	static const struct {
+		int64_t seconds;
+		const char *want;
+	} rows[] = {{0, "0s"}, {59, "59s"}, {60, "1m 0s"}, {3599, "59m 59s"}, {3600, "1h 0m"},
+		{86399, "23h 59m"}, {86400, "1d 0h"}, {31536000, "365d 0h"}};
+	char duration[32];
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		assert_string_equal(show_duration(rows[i].seconds, duration), rows[i].want);
+}
+
+#define TEST(name) cmocka_unit_test_teardown(name, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(all_is_well),
+		TEST(refused_reload_is_shown_with_its_reasons),
+		TEST(identities_in_trouble),
+		TEST(redirect_in_trouble),
+		TEST(notes_are_no_problems),
+		TEST(answers_of_another_version_have_gaps),
+		cmocka_unit_test(durations),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

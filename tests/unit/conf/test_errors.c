@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Bad files, and word for word what is said about them. */
+#include "conf_fixture.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+/* Each row: the node file's further groups (from line 3 on; behind "!" a whole node file), the mesh
+ * file or NULL, the whole report. */
+struct error_row {
+	const char *node, *mesh, *report;
+};
+
+static const struct error_row error_rows[] = {
+#include "error_rows.inc"
+};
+
+static void error_run(const struct error_row *row)
+{
+	char node[8192];
+	struct fixture f;
+	fixture_init(&f);
+	if (row->node[0] == '!')
+		snprintf(node, sizeof(node), "%s", row->node + 1);
+	else
+		snprintf(node, sizeof(node), FIXTURE_NODE "%s", row->node);
+	fixture_parse(&f, node, row->mesh);
+	if (strcmp(f.report.text ? f.report.text : "", row->report) != 0)
+		fail_msg(
+			"of\n%s%s\ncame\n%s", row->node, row->mesh ? row->mesh : "", f.report.text);
+	assert_int_equal(f.result, f.report.error_count > 0 ? -EINVAL : 0);
+	assert_true(!f.conf == (f.result != 0) && !f.snapshot == (f.result != 0));
+	fixture_done(&f);
+}
+
+static void test_error_rows(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(error_rows); i++)
+		error_run(&error_rows[i]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_error_rows)};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fake_conf.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+void conf_report_init(struct conf_report *r)
+{
+	*r = (struct conf_report){0};
+}
+
+void conf_report_done(struct conf_report *r)
+{
+	free(r->text);
+}
+
+int conf_gather(const char *path, struct bundle *b, struct conf_report *report)
+{
+	struct err err;
+	char marks[300], dir[200], word[40];
+	int r = bundle_add_file(b, STR("conf"), path, &err);
+	ASSERT(r == 0);
+	const char *text = bundle_next(b, "conf", NULL)->text.at;
+	ASSERT(sscanf(text, "%39s %199s", word, dir) == 2);
+	snprintf(marks, sizeof(marks), "%s/marks", dir);
+	FILE *f = fopen(marks, "r");
+	char uid[20], mark[20];
+	if (f && fscanf(f, "%19s %19s", uid, mark) == 2)
+		r = bundle_add(b, STR("mark"), str_of(uid), str_of(mark), &err);
+	if (f)
+		fclose(f);
+	return r;
+}
+
+static struct str fake_path(struct conf *c, const char *dir, const char *name)
+{
+	return arena_printf(&c->arena, "%s/%s", dir, name);
+}
+
+int conf_parse(const struct bundle *b, uint64_t generation, struct conf **ret_conf,
+	struct snapshot **ret_snapshot, struct conf_report *report)
+{
+	char word[40], dir[200];
+	unsigned port, uid;
+	const char *text = bundle_next(b, "conf", NULL)->text.at;
+	ASSERT(sscanf(text, "%39s %199s %u %u", word, dir, &port, &uid) == 4);
+	if (strcmp(word, "broken") == 0) {
+		report->text =
+			strdup("conf:1: broken: first reason\nconf:2: broken: second reason\n");
+		report->text_len = strlen(report->text);
+		report->error_count = 2;
+		return -EINVAL;
+	}
+	struct conf *c = calloc(1, sizeof(*c));
+	ASSERT(c);
+	arena_init(&c->arena, 1 << 20);
+	c->user = STR("somebody");
+	c->uid = uid;
+	c->worker_count = 2;
+	c->run_dir = fake_path(c, dir, "");
+	c->admin_socket = fake_path(c, dir, "admin.sock");
+	c->access_log = fake_path(c, dir, "access.log");
+	c->certificate_dir = fake_path(c, dir, "certs");
+	c->trust_domain = STR("prod.example");
+	c->outbound_port = (uint16_t)port;
+	c->inbound_port = (uint16_t)(port + 1);
+	c->mesh_port = (uint16_t)(port + 2);
+	c->port_range = 1;
+	c->connections_max = 100;
+	c->drain_timeout_ms = strcmp(word, "impatient") == 0 ? 200 : 20000;
+	*ret_conf = c;
+	*ret_snapshot = NULL;
+	return 0;
+}
+
+void conf_free(struct conf *c)
+{
+	arena_done(&c->arena);
+	free(c);
+}
+
+void conf_snapshot_free(struct snapshot *s)
+{
+}
+
+void conf_restart_needed(
+	const struct conf *before, const struct conf *after, char *text, size_t size)
+{
+	snprintf(text, size, "workers");
+}

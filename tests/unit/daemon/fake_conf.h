@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The conf room's functions for the keeper's tests. The file is one line: a word for the fake proxy
+ * process, the test's directory, the first port, the uid. "broken" does not parse. */
+#pragma once
+
+#include "conf/conf.h"

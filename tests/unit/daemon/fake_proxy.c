@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fake_proxy.h"
+
+#include "base/assert.h"
+#include "base/bundle.h"
+#include "daemon/channel.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+struct fake_proxy {
+	int journal;
+	struct wire_start start;
+	unsigned seen[5]; /* by enum wire_listener_kind */
+	unsigned signer_count;
+	int signer, outbound[8];
+	unsigned outbound_count;
+	uint32_t key_before; /* 0: none */
+	char word[40];
+};
+
+PRINTF_LIKE(2, 3) static void fake_write(struct fake_proxy *f, const char *format, ...)
+{
+	char text[2200];
+	va_list args;
+	va_start(args, format);
+	int len = vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	for (int i = 0; i < len - 1; i++)
+		text[i] = text[i] == '\n' ? '|' : text[i];
+	ssize_t n = write(f->journal, text, (size_t)len);
+	(void)n;
+}
+
+static unsigned fake_open_files(void)
+{
+	unsigned count = 0;
+	DIR *dir = opendir("/proc/self/fd");
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count - 3; /* ".", "..", and the directory's own */
+}
+
+static void fake_privileges(struct fake_proxy *f, unsigned files)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct caps[2];
+	struct rlimit core;
+	int death_signal = 0;
+	syscall(SYS_capget, &head, caps);
+	getrlimit(RLIMIT_CORE, &core);
+	prctl(PR_GET_PDEATHSIG, &death_signal, 0, 0, 0);
+	fake_write(f,
+		"pid=%d uid=%d groups=%d capabilities=%u no_new_privs=%d core=%d files=%u "
+		"death_signal=%d notify_socket=%d\n",
+		(int)getpid(), (int)getuid(), getuid() == 65534 ? getgroups(0, NULL) : 0,
+		caps[0].effective | caps[0].permitted | caps[1].effective | caps[1].permitted,
+		prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), (int)core.rlim_cur, files, death_signal,
+		getenv("NOTIFY_SOCKET") != NULL);
+}
+
+static void fake_tell(const void *message, size_t len)
+{
+	ASSERT(channel_send(WIRE_CHANNEL_FD, message, len, -1) == 0);
+}
+
+static void fake_tell_kind(enum wire_kind kind)
+{
+	struct wire_head m = {WIRE_MAGIC, (uint32_t)kind};
+	fake_tell(&m, sizeof(m));
+}
+
+static uint32_t fake_ask(struct fake_proxy *f, uint32_t key, const char *text)
+{
+	struct wire_sign m = {.head = {WIRE_MAGIC, WIRE_SIGN},
+		.request = 77,
+		.key_number = key,
+		.algorithm = 0x0403,
+		.len = (uint16_t)(64 + strlen(text) + 1 + 32)};
+	memset(m.bytes, ' ', 64);
+	memcpy(m.bytes + 64, text, strlen(text) + 1);
+	ASSERT(channel_send(f->signer, &m, sizeof(m), -1) == 0);
+	union channel_message answer;
+	size_t len;
+	int fd;
+	ASSERT(channel_receive(f->signer, CHANNEL_WAIT, &answer, &len, &fd) == 0);
+	ASSERT(answer.head.kind == WIRE_SIGNED && answer.signature.request == 77);
+	return answer.signature.len;
+}
+
+static void fake_ask_all(struct fake_proxy *f, const struct bundle *b)
+{
+	const struct bundle_item *item = NULL;
+	while ((item = bundle_next(b, "key", item))) {
+		uint32_t key = (uint32_t)strtoul(item->text.at, NULL, 10);
+		if (fake_ask(f, key, "TLS 1.3, client CertificateVerify") > 0)
+			fake_write(f, "signed %s\n", item->name.at);
+		if (fake_ask(f, key, "TLS 1.3, client CertificateVerifY") == 0)
+			fake_write(f, "not signed: other input\n");
+		if (f->key_before && f->key_before != key &&
+			fake_ask(f, f->key_before, "TLS 1.3, client CertificateVerify") > 0)
+			fake_write(f, "signed %s with the key before\n", item->name.at);
+		f->key_before = key;
+	}
+	if ((item = bundle_next(b, "mark", NULL)))
+		fake_write(f, "marks %s %s\n", item->name.at, item->text.at);
+}
+
+static void fake_plan(struct fake_proxy *f, uint64_t generation, int fd)
+{
+	struct bundle b;
+	struct err err;
+	bundle_init(&b);
+	ASSERT(bundle_from_memfd(&b, fd, &err) == 0);
+	ASSERT(sscanf(bundle_next(&b, "conf", NULL)->text.at, "%39s", f->word) == 1);
+	if (generation == 1 || f->seen[WIRE_LISTENER_OUTBOUND] > 0)
+		fake_write(f, "outbound=%u inbound=%u mesh=%u admin=%u log=%u signers=%u\n",
+			f->seen[WIRE_LISTENER_OUTBOUND], f->seen[WIRE_LISTENER_INBOUND],
+			f->seen[WIRE_LISTENER_MESH], f->seen[WIRE_LISTENER_ADMIN],
+			f->seen[WIRE_LISTENER_ACCESS_LOG], f->signer_count);
+	if (strcmp(f->word, "die") == 0)
+		_exit(3);
+	if (strcmp(f->word, "refuse") == 0) {
+		struct wire_note note = {.head = {WIRE_MAGIC, WIRE_REFUSED},
+			.generation = generation,
+			.text = "not this one"};
+		fake_tell(&note, sizeof(note));
+	} else {
+		fake_ask_all(f, &b);
+		struct wire_ready ready = {
+			.head = {WIRE_MAGIC, WIRE_READY}, .generation = generation};
+		fake_tell(&ready, sizeof(ready));
+		fake_write(f, "plan %u %s\n", (unsigned)generation, f->word);
+		if (strcmp(f->word, "asks") == 0)
+			fake_tell_kind(generation == 1 ? WIRE_RELOAD : WIRE_STOP);
+	}
+	bundle_done(&b);
+}
+
+static void fake_listener(struct fake_proxy *f, const struct wire_listener *l, int fd)
+{
+	f->seen[l->listener_kind]++;
+	if (l->listener_kind == WIRE_LISTENER_OUTBOUND && f->outbound_count < 8) {
+		f->outbound[f->outbound_count++] = fd;
+	} else if (l->listener_kind == WIRE_LISTENER_ACCESS_LOG) {
+		if (f->seen[WIRE_LISTENER_ACCESS_LOG] == 2) {
+			ASSERT(write(fd, "hello\n", 6) == 6);
+			fake_write(f, "new access log\n");
+		}
+	}
+}
+
+static void fake_hear(struct fake_proxy *f, const union channel_message *m, int fd)
+{
+	switch (m->head.kind) {
+	case WIRE_START:
+		f->start = m->start;
+		fake_write(f, "start workers=%u restarts=%u\n", m->start.worker_count,
+			m->start.restart_count);
+		break;
+	case WIRE_LISTENER:
+		fake_listener(f, &m->listener, fd);
+		break;
+	case WIRE_SIGNER:
+		f->signer_count++;
+		f->signer = fd;
+		break;
+	case WIRE_PLAN:
+		fake_plan(f, m->plan.generation, fd);
+		close(fd);
+		break;
+	case WIRE_NOTE:
+		fake_write(f, "note %s\n", m->note.text);
+		break;
+	case WIRE_DRAIN:
+		fake_write(f, "drain\n");
+		if (strcmp(f->word, "stubborn") != 0 && strcmp(f->word, "impatient") != 0)
+			_exit(0);
+		break;
+	case WIRE_PING:
+		fake_tell(&(struct wire_ping){{WIRE_MAGIC, WIRE_PONG}, m->ping.number},
+			sizeof(struct wire_ping));
+		break;
+	}
+}
+
+static void fake_answer(struct fake_proxy *f, int listener)
+{
+	char c = (char)('0' + f->start.restart_count);
+	int fd = accept(listener, NULL, NULL);
+	if (fd < 0)
+		return;
+	ssize_t n = send(fd, &c, 1, MSG_NOSIGNAL);
+	(void)n;
+	close(fd);
+}
+
+int fake_proxy_main(void)
+{
+	struct fake_proxy f = {.signer = -1};
+	unsigned files = fake_open_files();
+	f.journal = open(getenv(FAKE_PROXY_JOURNAL), O_WRONLY | O_APPEND);
+	fake_privileges(&f, files);
+	for (;;) {
+		struct pollfd polls[9] = {{.fd = WIRE_CHANNEL_FD, .events = POLLIN}};
+		for (unsigned i = 0; i < f.outbound_count; i++)
+			polls[1 + i] = (struct pollfd){.fd = f.outbound[i], .events = POLLIN};
+		if (poll(polls, 1 + f.outbound_count, -1) < 0)
+			_exit(4);
+		for (unsigned i = 0; i < f.outbound_count; i++) {
+			if (polls[1 + i].revents)
+				fake_answer(&f, f.outbound[i]);
+		}
+		if (!polls[0].revents)
+			continue;
+		union channel_message m;
+		size_t len;
+		int fd;
+		if (channel_receive(WIRE_CHANNEL_FD, CHANNEL_WAIT, &m, &len, &fd) != 0)
+			_exit(5);
+		fake_hear(&f, &m, fd);
+	}
+}

@@ -1,0 +1,543 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The real keeper with a proxy process that only writes down what it is told (fake_proxy.c, in this
+ * same program: the keeper starts /proc/self/exe), and a configuration of one word
+ * (fake_conf.c). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/assert.h"
+#include "ca/ca.h"
+#include "daemon/keeper.h"
+#include "fake_conf.h"
+#include "fake_proxy.h"
+#include "unit/ca/place.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define WAIT_TURNS 1000 /* of 10 ms */
+
+struct stage {
+	struct place p;
+	pid_t keeper;
+	uint16_t port; /* outbound; inbound and mesh follow */
+	int notify_fd;
+};
+
+static uint16_t free_ports(void)
+{
+	for (uint16_t port = 21000; port < 30000; port = (uint16_t)(port + 3)) {
+		bool all = true;
+		for (uint16_t i = 0; i < 3; i++) {
+			int fd = socket(AF_INET, SOCK_STREAM, 0);
+			struct sockaddr_in a = {
+				.sin_family = AF_INET, .sin_port = htons((uint16_t)(port + i))};
+			all = all && bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0;
+			close(fd);
+		}
+		if (all)
+			return port;
+	}
+	return 0;
+}
+
+static void say(struct stage *s, const char *word)
+{
+	char text[600];
+	snprintf(text, sizeof(text), "%s %s %u %u", word, s->p.dir, s->port,
+		geteuid() == 0 ? 65534 : geteuid());
+	place_write(&s->p, "conf", str_of(text), 0644);
+}
+
+static void stage_files(struct stage *s)
+{
+	struct err err;
+	char ca[100], out[100];
+	place_init(&s->p);
+	chmod(s->p.dir, 0755);
+	place_write(&s->p, "journal", STR(""), 0666);
+	snprintf(ca, sizeof(ca), "%s/ca", s->p.dir);
+	snprintf(out, sizeof(out), "%s/certs", s->p.dir);
+	assert_int_equal(ca_init(ca, STR("prod.example"), 86400, &err), 0);
+	assert_int_equal(ca_issue(ca, STR("service/web"), 3600, out, &err), 0);
+	s->port = free_ports();
+}
+
+static void stage_environment(struct stage *s)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s/notify", s->p.dir);
+	s->notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+	assert_int_equal(bind(s->notify_fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	setenv("NOTIFY_SOCKET", a.sun_path, 1);
+	setenv(FAKE_PROXY_JOURNAL, place_path(&s->p, "journal"), 1);
+}
+
+static pid_t run_keeper(struct stage *s)
+{
+	fflush(NULL);
+	pid_t pid = fork();
+	if (pid == 0) {
+		/* A failed test leaves nothing running. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+		char *argv[] = {"run", "-c", (char *)(uintptr_t)place_path(&s->p, "conf"), NULL};
+		int log = open(place_path(&s->p, "log"), O_WRONLY | O_CREAT | O_APPEND, 0644);
+		dup2(log, STDERR_FILENO);
+		exit(keeper_main(3, argv));
+	}
+	return pid;
+}
+
+static void stage_begin(struct stage *s, const char *word)
+{
+	stage_files(s);
+	stage_environment(s);
+	say(s, word);
+	s->keeper = run_keeper(s);
+}
+
+static bool has_line(struct stage *s, const char *file, const char *text, unsigned times)
+{
+	char *all = place_read(&s->p, file);
+	unsigned count = 0;
+	for (const char *at = all; (at = strstr(at, text)); at++)
+		count++;
+	free(all);
+	return count >= times;
+}
+
+static void show(struct stage *s)
+{
+	char *journal = place_read(&s->p, "journal"), *log = place_read(&s->p, "log");
+	print_error("journal:\n%s\nlog:\n%s\n", journal, log);
+	free(journal);
+	free(log);
+}
+
+/* Waits until the text stands in the file so many times. */
+static void expect(struct stage *s, const char *file, const char *text, unsigned times)
+{
+	for (int i = 0; i < WAIT_TURNS; i++) {
+		if (has_line(s, file, text, times))
+			return;
+		usleep(10000);
+	}
+	show(s);
+	fail_msg("never %u times in %s: %s", times, file, text);
+}
+
+static void expect_notified(struct stage *s, const char *text)
+{
+	char line[1100];
+	for (int i = 0; i < WAIT_TURNS; i++) {
+		ssize_t n = recv(s->notify_fd, line, sizeof(line) - 1, 0);
+		if (n > 0) {
+			line[n] = '\0';
+			if (strstr(line, text))
+				return;
+			continue;
+		}
+		usleep(10000);
+	}
+	show(s);
+	fail_msg("never notified: %s", text);
+}
+
+static int keeper_status(struct stage *s)
+{
+	int status;
+	for (int i = 0; i < WAIT_TURNS; i++) {
+		if (waitpid(s->keeper, &status, WNOHANG) == s->keeper)
+			return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+		usleep(10000);
+	}
+	kill(s->keeper, SIGKILL);
+	waitpid(s->keeper, &status, 0);
+	show(s);
+	fail_msg("the keeper does not end");
+	return -1;
+}
+
+static void stage_clear(struct stage *s)
+{
+	close(s->notify_fd);
+	place_done(&s->p);
+}
+
+static void stage_end(struct stage *s)
+{
+	kill(s->keeper, SIGTERM);
+	int status = keeper_status(s);
+	if (status != 0)
+		show(s);
+	assert_int_equal(status, 0);
+	stage_clear(s);
+}
+
+/* The number behind the last "name=" in the journal. */
+static long journal_number(struct stage *s, const char *name)
+{
+	char *all = place_read(&s->p, "journal"), *found = NULL;
+	for (char *at = all; (at = strstr(at, name)); at++)
+		found = at;
+	assert_non_null(found);
+	long number = strtol(found + strlen(name), NULL, 10);
+	free(all);
+	return number;
+}
+
+/* --- tests --- */
+
+static void the_proxy_process_gets_all_it_needs(void **state)
+{
+	struct stage s;
+	stage_begin(&s, "good");
+	expect(&s, "journal", "plan 1 good", 1);
+	expect_notified(&s, "READY=1");
+	char text[100];
+	/* One port each on both families' loopback, both wildcards, twice for mesh; two workers. */
+	expect(&s, "journal", "start workers=2 restarts=0", 1);
+	snprintf(text, sizeof(text), "outbound=%d inbound=%d mesh=%d admin=1 log=1 signers=2", 4, 4,
+		4);
+	expect(&s, "journal", text, 1);
+	expect(&s, "journal", "signed service/web", 1);
+	expect(&s, "journal", "not signed: other input", 1);
+	stage_end(&s);
+}
+
+static void the_proxy_process_has_no_privilege(void **state)
+{
+	struct stage s;
+	stage_begin(&s, "good");
+	expect(&s, "journal", "plan 1 good", 1);
+	assert_int_equal(journal_number(&s, "uid="), geteuid() == 0 ? 65534 : geteuid());
+	assert_int_equal(journal_number(&s, "groups="), 0);
+	assert_int_equal(journal_number(&s, "capabilities="), 0);
+	assert_int_equal(journal_number(&s, "no_new_privs="), 1);
+	assert_int_equal(journal_number(&s, "core="), 0);
+	assert_int_equal(journal_number(&s, "files="), 4);
+	assert_int_equal(journal_number(&s, "death_signal="), SIGKILL);
+	assert_int_equal(journal_number(&s, "notify_socket="), 0);
+	stage_end(&s);
+}
+
+static void the_admin_socket_is_for_owner_and_group(void **state)
+{
+	struct stage s;
+	struct stat st;
+	stage_begin(&s, "good");
+	expect(&s, "journal", "plan 1 good", 1);
+	assert_int_equal(lstat(place_path(&s.p, "admin.sock"), &st), 0);
+	assert_true(S_ISSOCK(st.st_mode));
+	assert_int_equal(st.st_mode & 07777, 0660);
+
+	/* A second keeper sees that one is running. */
+	pid_t first = s.keeper;
+	s.keeper = run_keeper(&s);
+	assert_int_equal(keeper_status(&s), 1);
+	expect(&s, "log", "another ringmain is running there", 1);
+	s.keeper = first;
+	struct stat after;
+	assert_int_equal(lstat(place_path(&s.p, "admin.sock"), &after), 0);
+	assert_int_equal(after.st_ino, st.st_ino);
+	kill(s.keeper, SIGTERM);
+	assert_int_equal(keeper_status(&s), 0);
+	assert_int_equal(lstat(place_path(&s.p, "admin.sock"), &st), -1);
+	stage_clear(&s);
+}
+
+static void a_stale_admin_socket_is_replaced_and_a_file_is_not(void **state)
+{
+	struct stage s;
+	stage_begin(&s, "good");
+	expect(&s, "journal", "plan 1 good", 1);
+	kill(s.keeper, SIGKILL);
+	assert_int_equal(keeper_status(&s), -SIGKILL);
+	s.keeper = run_keeper(&s);
+	expect(&s, "journal", "plan 1 good", 2);
+	kill(s.keeper, SIGTERM);
+	assert_int_equal(keeper_status(&s), 0);
+	place_write(&s.p, "admin.sock", STR("precious"), 0600);
+	s.keeper = run_keeper(&s);
+	assert_int_equal(keeper_status(&s), 1);
+	expect(&s, "log", "exists and is no socket", 1);
+	char *text = place_read(&s.p, "admin.sock");
+	assert_string_equal(text, "precious");
+	free(text);
+	stage_clear(&s);
+}
+
+static int dial(struct stage *s)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	struct sockaddr_in a = {.sin_family = AF_INET,
+		.sin_port = htons(s->port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	return fd;
+}
+
+static void connections_wait_while_the_proxy_process_is_started_again(void **state)
+{
+	struct stage s;
+	stage_begin(&s, "good");
+	expect(&s, "journal", "plan 1 good", 1);
+	pid_t proxy = (pid_t)journal_number(&s, "pid=");
+	/* Stopped first, so that nobody is there to take the connections. */
+	kill(proxy, SIGSTOP);
+	int fds[8];
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		fds[i] = dial(&s);
+	kill(proxy, SIGKILL);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+		char c = 0;
+		assert_int_equal(recv(fds[i], &c, 1, 0), 1);
+		assert_int_equal(c, '1'); /* the first restart answers */
+		close(fds[i]);
+	}
+	expect(&s, "journal", "start workers=2 restarts=1", 1);
+	expect(&s, "log", "killed by signal 9", 1);
+	stage_end(&s);
+}
+
+static void repeated_deaths_slow_the_restarts_down(void **state)
+{
+	struct stage s;
+	stage_begin(&s, "die");
+	expect(&s, "journal", "start workers", 4);
+	usleep(200000);
+	assert_false(has_line(&s, "journal", "start workers", 6));
+	/* A better configuration is taken up between two starts. */
+	say(&s, "good");
+	kill(s.keeper, SIGHUP);
+	expect(&s, "journal", "good", 1);
+	expect_notified(&s, "READY=1\nSTATUS=serving");
+	stage_end(&s);
+}
+
+static void a_reload_brings_a_new_generation(void **state)
+{
+	struct stage s;
+	stage_begin(&s, "good");
+	expect(&s, "journal", "plan 1 good", 1);
+	say(&s, "better");
+	kill(s.keeper, SIGHUP);
+	expect(&s, "journal", "plan 2 better", 1);
+	/* Handshakes begun before still get signatures for the old key. */
+	expect(&s, "journal", "signed service/web with the key before", 1);
+	expect_notified(&s, "RELOADING=1\nMONOTONIC_USEC=");
+	expect_notified(&s, "READY=1\nSTATUS=serving, generation 2");
+	expect(&s, "log", "restart only: workers", 1);
+	assert_false(has_line(&s, "journal", "start workers", 2));
+	stage_end(&s);
+}
+
+static void a_broken_configuration_changes_nothing(void **state)
+{
+	struct stage s;
+	stage_begin(&s, "good");
+	expect(&s, "journal", "plan 1 good", 1);
+	say(&s, "broken");
+	kill(s.keeper, SIGHUP);
+	expect(&s, "journal", "note conf:1: broken: first reason|conf:2: broken: second reason", 1);
+	expect_notified(&s, "STATUS=reload refused, generation 1 stays");
+	expect(&s, "log", "second reason", 1);
+
+	/* So do certificates that do not fit. */
+	say(&s, "good");
+	char *key = place_read(&s.p, "certs/web.key");
+	place_write(&s.p, "certs/web.key", STR("nonsense"), 0600);
+	kill(s.keeper, SIGHUP);
+	expect(&s, "journal", "no readable private key", 1);
+	place_write(&s.p, "certs/web.key", str_of(key), 0600);
+	free(key);
+	assert_false(has_line(&s, "journal", "start workers", 2));
+	stage_end(&s);
+}
+
+static void a_plan_that_the_proxy_process_refuses_is_dropped(void **state)
+{
+	struct stage s;
+	stage_begin(&s, "good");
+	expect(&s, "journal", "plan 1 good", 1);
+	say(&s, "refuse");
+	kill(s.keeper, SIGHUP);
+	expect(&s, "log", "refuses generation 2", 1);
+	/* The one before is what a new proxy process gets. */
+	kill((pid_t)journal_number(&s, "pid="), SIGKILL);
+	expect(&s, "journal", "plan 1 good", 2);
+	stage_end(&s);
+}
+
+static void a_plan_that_kills_the_proxy_process_is_dropped(void **state)
+{
+	struct stage s;
+	stage_begin(&s, "good");
+	expect(&s, "journal", "plan 1 good", 1);
+	say(&s, "die");
+	kill(s.keeper, SIGHUP);
+	expect(&s, "journal", "plan 1 good", 2);
+	expect(&s, "journal", "note the proxy process died before", 1);
+	stage_end(&s);
+}
+
+static void a_first_plan_that_is_refused_ends_the_keeper(void **state)
+{
+	struct stage s;
+	stage_begin(&s, "refuse");
+	assert_int_equal(keeper_status(&s), 1);
+	stage_clear(&s);
+}
+
+static void a_first_configuration_that_is_broken_ends_the_keeper(void **state)
+{
+	struct stage s;
+	stage_begin(&s, "broken");
+	assert_int_equal(keeper_status(&s), 1);
+	expect(&s, "log", "second reason", 1);
+	stage_clear(&s);
+}
+
+static void renewed_certificates_are_taken_up_without_the_configuration(void **state)
+{
+	struct stage s;
+	struct err err;
+	char ca[100], out[100];
+	stage_begin(&s, "good");
+	expect(&s, "journal", "plan 1 good", 1);
+	say(&s, "halfway"); /* being edited: nobody has asked to take it up */
+	snprintf(ca, sizeof(ca), "%s/ca", s.p.dir);
+	snprintf(out, sizeof(out), "%s/certs", s.p.dir);
+	assert_int_equal(ca_issue(ca, STR("service/web"), 3600, out, &err), 0);
+	expect(&s, "journal", "plan 2 good", 1);
+	expect(&s, "journal", "signed service/web", 2);
+	stage_end(&s);
+}
+
+static void changed_marks_are_taken_up(void **state)
+{
+	struct stage s;
+	stage_begin(&s, "good");
+	expect(&s, "journal", "plan 1 good", 1);
+	place_write(&s.p, "marks", STR("1001 7\n"), 0644);
+	expect(&s, "journal", "plan 2 good", 1);
+	expect(&s, "journal", "marks 1001 7", 1);
+	stage_end(&s);
+}
+
+static void a_rotated_access_log_is_passed_down(void **state)
+{
+	struct stage s;
+	char old[200];
+	stage_begin(&s, "good");
+	expect(&s, "journal", "plan 1 good", 1);
+	snprintf(old, sizeof(old), "%s/access.log.1", s.p.dir);
+	assert_int_equal(rename(place_path(&s.p, "access.log"), old), 0);
+	kill(s.keeper, SIGHUP);
+	expect(&s, "journal", "new access log", 1);
+	expect(&s, "access.log", "hello", 1);
+	stage_end(&s);
+}
+
+static void the_proxy_process_can_ask_for_reload_and_stop(void **state)
+{
+	struct stage s;
+	stage_begin(&s, "asks");
+	expect(&s, "journal", "plan 1 asks", 1);
+	expect(&s, "journal", "plan 2 asks", 1);
+	expect(&s, "journal", "drain", 1);
+	assert_int_equal(keeper_status(&s), 0);
+	stage_clear(&s);
+}
+
+static void stopping_drains_first_and_hurries_the_second_time(void **state)
+{
+	struct stage s;
+	stage_begin(&s, "stubborn");
+	expect(&s, "journal", "plan 1 stubborn", 1);
+	kill(s.keeper, SIGTERM);
+	expect(&s, "journal", "drain", 1);
+	expect_notified(&s, "STOPPING=1");
+	usleep(300000);
+	assert_int_equal(waitpid(s.keeper, NULL, WNOHANG), 0);
+	kill(s.keeper, SIGINT);
+	assert_int_equal(keeper_status(&s), 0);
+	expect(&s, "log", "killed by signal 15", 1);
+	stage_clear(&s);
+}
+
+static void the_drain_timeout_ends_what_is_left(void **state)
+{
+	struct stage s;
+	stage_begin(&s, "impatient"); /* does not end, and the timeout is short */
+	expect(&s, "journal", "plan 1 impatient", 1);
+	kill(s.keeper, SIGTERM);
+	assert_int_equal(keeper_status(&s), 0);
+	expect(&s, "log", "left after the drain timeout", 1);
+	stage_clear(&s);
+}
+
+static void the_proxy_process_dies_with_the_keeper(void **state)
+{
+	struct stage s;
+	stage_begin(&s, "good");
+	expect(&s, "journal", "plan 1 good", 1);
+	pid_t proxy = (pid_t)journal_number(&s, "pid=");
+	kill(s.keeper, SIGKILL);
+	assert_int_equal(keeper_status(&s), -SIGKILL);
+	for (int i = 0; i < WAIT_TURNS && kill(proxy, 0) == 0; i++)
+		usleep(10000);
+	assert_int_equal(kill(proxy, 0), -1);
+	stage_clear(&s);
+}
+
+static void the_command_line_is_checked(void **state)
+{
+	char *bad_option[] = {"run", "--what", NULL}, *too_many[] = {"run", "now", NULL};
+	char *help[] = {"run", "--help", NULL};
+	assert_int_equal(keeper_main(2, bad_option), 2);
+	assert_int_equal(keeper_main(2, too_many), 2);
+	assert_int_equal(keeper_main(2, help), 0);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && strcmp(argv[1], "proxy") == 0)
+		return fake_proxy_main();
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_proxy_process_gets_all_it_needs),
+		cmocka_unit_test(the_proxy_process_has_no_privilege),
+		cmocka_unit_test(the_admin_socket_is_for_owner_and_group),
+		cmocka_unit_test(a_stale_admin_socket_is_replaced_and_a_file_is_not),
+		cmocka_unit_test(connections_wait_while_the_proxy_process_is_started_again),
+		cmocka_unit_test(repeated_deaths_slow_the_restarts_down),
+		cmocka_unit_test(a_reload_brings_a_new_generation),
+		cmocka_unit_test(a_broken_configuration_changes_nothing),
+		cmocka_unit_test(a_plan_that_the_proxy_process_refuses_is_dropped),
+		cmocka_unit_test(a_plan_that_kills_the_proxy_process_is_dropped),
+		cmocka_unit_test(a_first_plan_that_is_refused_ends_the_keeper),
+		cmocka_unit_test(a_first_configuration_that_is_broken_ends_the_keeper),
+		cmocka_unit_test(renewed_certificates_are_taken_up_without_the_configuration),
+		cmocka_unit_test(changed_marks_are_taken_up),
+		cmocka_unit_test(a_rotated_access_log_is_passed_down),
+		cmocka_unit_test(the_proxy_process_can_ask_for_reload_and_stop),
+		cmocka_unit_test(stopping_drains_first_and_hurries_the_second_time),
+		cmocka_unit_test(the_drain_timeout_ends_what_is_left),
+		cmocka_unit_test(the_proxy_process_dies_with_the_keeper),
+		cmocka_unit_test(the_command_line_is_checked),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a request's path becomes, or that it is refused. The output buffer has exactly the promised
+ * size, so that the address sanitizer sees a byte too many. */
+#include "mesh/policy.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+struct path_row {
+	const char *in;
+	const char *out; /* NULL: refused */
+};
+
+static const struct path_row path_rows[] = {
+	/* as it is */
+	{"/", "/"},
+	{"/a/b", "/a/b"},
+	{"/a/b/", "/a/b/"},
+	{"*", "*"},
+	{"/a:b@c!$&'()*+,=", "/a:b@c!$&'()*+,="},
+	/* dot segments */
+	{"/a/./b", "/a/b"},
+	{"/a/../b", "/b"},
+	{"/a/b/..", "/a/"},
+	{"/a/b/.", "/a/b/"},
+	{"/.", "/"},
+	{"/a/..", "/"},
+	{"/a/b/../../c", "/c"},
+	{"/...", "/..."},
+	{"/a/..b", "/a/..b"},
+	{"/..", NULL},
+	{"/../a", NULL},
+	{"/a/../..", NULL},
+	{"/a/../../b", NULL},
+	{"/./../a", NULL},
+	{"//..", NULL},
+	/* slashes */
+	{"//", "/"},
+	{"//a///b//", "/a/b/"},
+	{"/a//../b", "/b"},
+	/* escapes: unreserved are decoded, the rest keeps its meaning and gets upper-case digits */
+	{"/%61", "/a"},
+	{"/%41%5a%7a%2D%2e%5F%7E", "/AZz-._~"},
+	{"/%2e%2E/a", NULL},
+	{"/a/%2e%2e/b", "/b"},
+	{"/a/.%2e/b", "/b"},
+	{"/a/%2e/b", "/a/b"},
+	{"/%3a%3B%20", "/%3A%3B%20"},
+	{"/%c3%a9", "/%C3%A9"},
+	{"/%25", "/%25"},
+	{"/%252e%252e/a", "/%252e%252e/a"},
+	{"/%252F", "/%252F"},
+	{"/%2f", NULL},
+	{"/a%2Fb", NULL},
+	{"/%5c", NULL},
+	{"/%5C..", NULL},
+	{"/%00", NULL},
+	{"/a\\b", NULL},
+	{"/%", NULL},
+	{"/%2", NULL},
+	{"/%zz", NULL},
+	{"/%2x", NULL},
+	{"/%-1", NULL},
+	/* parameters */
+	{"/a;x=1/b", "/a;x=1/b"},
+	{"/a/..;/b", NULL},
+	{"/a/..;x/b", NULL},
+	{"/a/.;/b", NULL},
+	{"/a/%2e%2e;/b", NULL},
+	{"/..a;x", "/..a;x"},
+	/* what is no path */
+	{"", NULL},
+	{"a", NULL},
+	{"?a", NULL},
+	{"**", NULL},
+	{"http://h/", NULL},
+	{"/a#b", NULL},
+	{"/a b", NULL},
+	{"/a\tb", NULL},
+	{"/a\x7f", NULL},
+	{"/\xc3\xa9", NULL},
+	/* the query stays as it is */
+	{"/a?b", "/a?b"},
+	{"/a/../b?c/../d//%2f%61", "/b?c/../d//%2f%61"},
+	{"/?", "/?"},
+	{"/..?", NULL},
+	{"/a?b#c", NULL},
+	{"/a?b c", NULL},
+	{"/a?b\\c?d", "/a?b\\c?d"},
+};
+
+static void test_path_normalise(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(path_rows); i++) {
+		struct str in = str_of(path_rows[i].in);
+		char *copy = malloc(in.len), *out = malloc(in.len);
+		memcpy(copy, in.at, in.len);
+		size_t len = 0;
+		bool is_good = path_normalise((struct str){copy, in.len}, out, &len);
+		const char *want = path_rows[i].out;
+		if (is_good != (want != NULL) ||
+			(want && !str_eq((struct str){out, len}, str_of(want))))
+			fail_msg("\"%s\" became %s \"%.*s\"", path_rows[i].in,
+				is_good ? "good" : "refused", (int)len, out);
+		free(copy);
+		free(out);
+	}
+}
+
+/* Done twice is done once: the form is normal. */
+static void test_path_is_stable(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(path_rows); i++) {
+		char out[256];
+		size_t len;
+		if (!path_rows[i].out)
+			continue;
+		assert_true(path_normalise(str_of(path_rows[i].out), out, &len));
+		assert_true(str_eq((struct str){out, len}, str_of(path_rows[i].out)));
+	}
+}
+
+static void test_path_refuses_nul(void **state)
+{
+	char out[8];
+	size_t len;
+	assert_false(path_normalise((struct str){"/a\0b", 4}, out, &len));
+	assert_false(path_normalise((struct str){"/?\0", 3}, out, &len));
+	assert_false(path_normalise(STR_NONE, out, &len));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_path_normalise),
+		cmocka_unit_test(test_path_is_stable),
+		cmocka_unit_test(test_path_refuses_nul),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who may do what: the order of rules, every kind of match, and above all that what is missing or
+ * unclear denies. */
+#include "mesh/policy.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define ORDERS "spiffe://td/service/orders"
+#define WEB    "spiffe://td/service/web"
+#define OLD    "spiffe://td/service/web-old"
+#define OTHER  "spiffe://td/service/other"
+
+#define LIST_MAX 3
+
+/* A rule as a table row; lists end at the first NULL. */
+struct policy_rule {
+	enum policy_action action;
+	const char *from[LIST_MAX], *methods[LIST_MAX], *paths[LIST_MAX];
+};
+
+struct policy_row {
+	const char *name;
+	struct policy_rule rules[3];
+	uint32_t rule_count;
+	bool default_allow;
+	const char *source, *method, *path; /* NULL: none */
+	bool is_allowed;
+	int decided_by; /* rule, or -1 for the default */
+};
+
+#define ALLOW(...)                        \
+	{                                 \
+		POLICY_ALLOW, __VA_ARGS__ \
+	}
+#define DENY(...)                        \
+	{                                \
+		POLICY_DENY, __VA_ARGS__ \
+	}
+#define FROM(...)    .from = {__VA_ARGS__}
+#define METHODS(...) .methods = {__VA_ARGS__}
+#define PATHS(...)   .paths = {__VA_ARGS__}
+
+static const struct policy_row policy_rows[] = {
+	/* the default */
+	{"no rule", .source = WEB, .decided_by = -1},
+	{"no rule, authenticated", .default_allow = true, .source = WEB, .is_allowed = true,
+		.decided_by = -1},
+	{"no rule, authenticated, no identity", .default_allow = true, .decided_by = -1},
+	{"an allow rule closes the default", {ALLOW(FROM("web"))}, 1, true, OTHER, NULL, NULL,
+		false, -1},
+	{"a deny rule leaves the default", {DENY(FROM("web"))}, 1, true, OTHER, NULL, NULL, true,
+		-1},
+	/* from */
+	{"service", {ALLOW(FROM("web"))}, 1, false, WEB, NULL, NULL, true, 0},
+	{"any id of the service", {ALLOW(FROM("web"))}, 1, false, OLD, NULL, NULL, true, 0},
+	{"another service", {ALLOW(FROM("web"))}, 1, false, OTHER, NULL, NULL, false, -1},
+	{"service is no prefix", {ALLOW(FROM("web"))}, 1, false, WEB "x", NULL, NULL, false, -1},
+	{"id", {ALLOW(FROM(OTHER))}, 1, false, OTHER, NULL, NULL, true, 0},
+	{"id is compared whole", {ALLOW(FROM(OTHER))}, 1, false, OTHER "/x", NULL, NULL, false, -1},
+	{"second of the list", {ALLOW(FROM("web", OTHER))}, 1, false, OTHER, NULL, NULL, true, 0},
+	{"star is any identity", {ALLOW(FROM("*"))}, 1, false, OTHER, NULL, NULL, true, 0},
+	{"star is not nobody", {ALLOW(FROM("*"))}, 1, false, NULL, NULL, NULL, false, -1},
+	{"no from is any identity", {ALLOW(FROM(NULL))}, 1, false, OTHER, NULL, NULL, true, 0},
+	{"no from is not nobody", {ALLOW(FROM(NULL))}, 1, false, NULL, NULL, NULL, false, -1},
+	{"anonymous", {ALLOW(FROM("anonymous"))}, 1, false, NULL, NULL, NULL, true, 0},
+	{"anonymous is not everybody", {ALLOW(FROM("anonymous"))}, 1, false, WEB, NULL, NULL, false,
+		-1},
+	{"unknown service cannot allow", {ALLOW(FROM("gone"))}, 1, false, WEB, NULL, NULL, false,
+		-1},
+	{"unknown service denies", {DENY(FROM("gone"))}, 1, true, WEB, NULL, NULL, false, 0},
+	{"a name is no pattern", {ALLOW(FROM("w*"))}, 1, false, WEB, NULL, NULL, false, -1},
+	{"an id is no pattern", {ALLOW(FROM("spiffe://td/*"))}, 1, false, WEB, NULL, NULL, false,
+		-1},
+	/* deny before allow, whatever the order */
+	{"deny wins", {ALLOW(FROM("*")), DENY(FROM("web"))}, 2, false, WEB, NULL, NULL, false, 1},
+	{"deny misses", {ALLOW(FROM("*")), DENY(FROM("web"))}, 2, false, OTHER, NULL, NULL, true,
+		0},
+	{"deny without from is for all", {DENY(FROM(NULL)), ALLOW(FROM("*"))}, 2, false, WEB, NULL,
+		NULL, false, 0},
+	{"deny without from is for nobody too", {DENY(FROM(NULL)), ALLOW(FROM("anonymous"))}, 2,
+		false, NULL, NULL, NULL, false, 0},
+	{"no identity may be the denied one", {DENY(FROM("web")), ALLOW(FROM("anonymous"))}, 2,
+		false, NULL, NULL, NULL, false, 0},
+	{"deny anonymous", {DENY(FROM("anonymous")), ALLOW(FROM("*"))}, 2, false, WEB, NULL, NULL,
+		true, 1},
+	/* methods */
+	{"method", {ALLOW(METHODS("GET", "HEAD"))}, 1, false, WEB, "HEAD", "/", true, 0},
+	{"another method", {ALLOW(METHODS("GET"))}, 1, false, WEB, "POST", "/", false, -1},
+	{"method in its own case", {ALLOW(METHODS("GET"))}, 1, false, WEB, "get", "/", false, -1},
+	{"method is no prefix", {ALLOW(METHODS("GET"))}, 1, false, WEB, "GETX", "/", false, -1},
+	/* opaque TCP */
+	{"methods cannot allow tcp", {ALLOW(METHODS("GET"))}, 1, false, WEB, NULL, NULL, false, -1},
+	{"paths cannot allow tcp", {ALLOW(PATHS("*"))}, 1, false, WEB, NULL, NULL, false, -1},
+	{"methods deny tcp", {DENY(METHODS("POST")), ALLOW(FROM("*"))}, 2, false, WEB, NULL, NULL,
+		false, 0},
+	{"paths deny tcp", {DENY(PATHS("/a")), ALLOW(FROM("*"))}, 2, false, WEB, NULL, NULL, false,
+		0},
+	{"of other callers not", {DENY(FROM(OTHER), PATHS("/a")), ALLOW(FROM("*"))}, 2, false, WEB,
+		NULL, NULL, true, 1},
+	/* paths */
+	{"exact", {ALLOW(PATHS("/a"))}, 1, false, WEB, "GET", "/a", true, 0},
+	{"exact is whole", {ALLOW(PATHS("/a"))}, 1, false, WEB, "GET", "/a/", false, -1},
+	{"exact has a case", {ALLOW(PATHS("/a"))}, 1, false, WEB, "GET", "/A", false, -1},
+	{"prefix", {ALLOW(PATHS("/a/*"))}, 1, false, WEB, "GET", "/a/b/c", true, 0},
+	{"prefix, empty rest", {ALLOW(PATHS("/a/*"))}, 1, false, WEB, "GET", "/a/", true, 0},
+	{"prefix needs its slash", {ALLOW(PATHS("/a/*"))}, 1, false, WEB, "GET", "/a", false, -1},
+	{"prefix is of segments", {ALLOW(PATHS("/a/*"))}, 1, false, WEB, "GET", "/ab", false, -1},
+	{"suffix", {ALLOW(PATHS("*.png"))}, 1, false, WEB, "GET", "/x/a.png", true, 0},
+	{"suffix misses", {ALLOW(PATHS("*.png"))}, 1, false, WEB, "GET", "/x/a.png2", false, -1},
+	{"suffix longer than the path", {ALLOW(PATHS("*/a/b/c"))}, 1, false, WEB, "GET", "/c",
+		false, -1},
+	{"star", {ALLOW(PATHS("*"))}, 1, false, WEB, "GET", "/", true, 0},
+	{"no path at all", {ALLOW(PATHS("/a"))}, 1, false, WEB, "GET", NULL, false, -1},
+	{"every list must match", {ALLOW(FROM("web"), METHODS("GET"), PATHS("/a"))}, 1, false, WEB,
+		"GET", "/b", false, -1},
+	{"second rule", {ALLOW(PATHS("/a")), ALLOW(PATHS("/b"))}, 2, false, WEB, "GET", "/b", true,
+		1},
+	/* deny as a lenient server would read the path; allow only to the letter */
+	{"deny, parameter", {DENY(PATHS("/admin/*")), ALLOW(FROM("*"))}, 2, false, WEB, "GET",
+		"/admin;x=1/a", false, 0},
+	{"deny, empty parameter segment", {DENY(PATHS("/admin/*")), ALLOW(FROM("*"))}, 2, false,
+		WEB, "GET", "/;x/admin/a", false, 0},
+	{"deny, parameter at the end", {DENY(PATHS("/admin")), ALLOW(FROM("*"))}, 2, false, WEB,
+		"GET", "/admin;x", false, 0},
+	{"deny, escape", {DENY(PATHS("/a:b")), ALLOW(FROM("*"))}, 2, false, WEB, "GET", "/a%3Ab",
+		false, 0},
+	{"deny, suffix with escape", {DENY(PATHS("*:b")), ALLOW(FROM("*"))}, 2, false, WEB, "GET",
+		"/a%3Ab;c", false, 0},
+	{"deny, parameter as written", {DENY(PATHS("/a;b")), ALLOW(FROM("*"))}, 2, false, WEB,
+		"GET", "/a;b", false, 0},
+	{"deny, another path", {DENY(PATHS("/admin/*")), ALLOW(FROM("*"))}, 2, false, WEB, "GET",
+		"/x;/admin", true, 1},
+	{"allow, parameter", {ALLOW(PATHS("/a"))}, 1, false, WEB, "GET", "/a;x", false, -1},
+	{"allow, escape", {ALLOW(PATHS("/a:b"))}, 1, false, WEB, "GET", "/a%3Ab", false, -1},
+};
+
+static uint32_t policy_list(const char *const *texts, struct str *ret_list)
+{
+	uint32_t count = 0;
+	while (count < LIST_MAX && texts[count]) {
+		ret_list[count] = str_of(texts[count]);
+		count++;
+	}
+	return count;
+}
+
+static void policy_run(const struct policy_row *row)
+{
+	struct str ids[3] = {STR(ORDERS), STR(WEB), STR(OLD)};
+	struct service services[] = {{.name = STR("orders"), .ids = ids, .id_count = 1},
+		{.name = STR("web"), .ids = ids + 1, .id_count = 2}};
+	struct snapshot s = {
+		.default_allow = row->default_allow, .services = services, .service_count = 2};
+	arena_init(&s.arena, 4096);
+	assert_true(snapshot_index_services(&s));
+	struct str lists[3][3][LIST_MAX];
+	struct policy policies[3], *pointers[3];
+	for (uint32_t i = 0; i < row->rule_count; i++) {
+		const struct policy_rule *rule = &row->rules[i];
+		policies[i] = (struct policy){.action = rule->action,
+			.from = lists[i][0],
+			.from_count = policy_list(rule->from, lists[i][0]),
+			.methods = lists[i][1],
+			.method_count = policy_list(rule->methods, lists[i][1]),
+			.paths = lists[i][2],
+			.path_count = policy_list(rule->paths, lists[i][2])};
+		pointers[i] = &policies[i];
+	}
+	services[0].policies = pointers;
+	services[0].policy_count = row->rule_count;
+	struct policy_request request = {
+		str_of(row->source), str_of(row->method), str_of(row->path)};
+	struct policy_verdict verdict = policy_check(&s, &services[0], &request);
+	const struct policy *want = row->decided_by >= 0 ? &policies[row->decided_by] : NULL;
+	if (verdict.allowed != row->is_allowed)
+		fail_msg("%s: %s", row->name, verdict.allowed ? "allowed" : "denied");
+	if (verdict.policy != want)
+		fail_msg("%s: decided by another rule", row->name);
+	snapshot_done(&s);
+}
+
+static void test_policy_rows(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(policy_rows); i++)
+		policy_run(&policy_rows[i]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_policy_rows)};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The plain transport on a simulated kernel: an echo server made of one conn, tried with every
+ * fault at every operation. (TLS on it is tested with real certificates in the tls room.) */
+#include "fake/ring_fake.h"
+#include "fake/socket_fake.h"
+#include "net/conn.h"
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#define BUFFER_BYTES 20480
+
+/* Sends back what it gets, ends when the peer has ended. */
+struct echo {
+	struct task task;
+	struct conn conn;
+	bool ended;
+	bool deaf_end; /* it ended by a failure */
+};
+
+static struct loop loop;
+static struct buf_pool pool;
+static struct echo *echo;
+
+static void echo_step(struct task *t)
+{
+	struct echo *e = CONTAINER_OF(t, struct echo, task);
+	struct conn *c = &e->conn;
+	if (c->state == CONN_CLOSING || c->state == CONN_CLOSED) {
+		e->ended = conn_join(c);
+		return;
+	}
+	conn_step(c);
+	const uint8_t *bytes;
+	size_t len;
+	while (c->state == CONN_OPEN && (len = conn_input(c, &bytes)) > 0) {
+		size_t used = buf_fill(&c->out, bytes, len);
+		if (used == 0)
+			break;
+		conn_consume(c, used);
+	}
+	if (c->eof)
+		c->finish = true;
+	if (c->failure != CONN_FAILURE_NONE) {
+		e->deaf_end = true;
+		conn_close(c, true);
+	} else if (c->finished && conn_drained(c)) {
+		conn_close(c, false);
+	} else {
+		conn_flush(c);
+	}
+}
+
+static void echo_start(int fd)
+{
+	struct ring_limits limits = {
+		.entries = 64, .completions = 256, .block_bytes = 4096, .block_count = 4};
+	struct err err;
+	fake_init();
+	assert_int_equal(loop_init(&loop, &limits, 1, &err), 0);
+	buf_pool_init(&pool, BUFFER_BYTES, 16);
+	echo = calloc(1, sizeof(*echo));
+	task_init(&echo->task, 1);
+	conn_init(&echo->conn, &loop, &pool, &echo->task);
+	if (fd >= 0)
+		conn_adopt(&echo->conn, fd);
+}
+
+static void echo_begin(int *ret_fd)
+{
+	echo_start(-1);
+	*ret_fd = fake_socket();
+	conn_adopt(&echo->conn, *ret_fd);
+	loop_ready(&loop, &echo->task);
+	fake_pump(&loop, echo_step, NULL);
+}
+
+/* Closes what is left, whatever state it is in, and looks for anything left behind. */
+static void echo_finish(void)
+{
+	conn_close(&echo->conn, true);
+	fake_release();
+	fake_pump(&loop, echo_step, NULL);
+	assert_int_equal(echo->conn.state, CONN_CLOSED);
+	free(echo);
+	buf_pool_done(&pool);
+	loop_done(&loop);
+	fake_done();
+}
+
+static void test_echoes_and_passes_the_end_on(void **state)
+{
+	int fd;
+	echo_begin(&fd);
+	fake_peer_send_text(fd, "hello ");
+	fake_peer_send_text(fd, "world");
+	fake_pump(&loop, echo_step, NULL);
+	struct str got = fake_peer_received(fd);
+	assert_int_equal(got.len, 11);
+	assert_memory_equal(got.at, "hello world", 11);
+	assert_false(echo->ended);
+	fake_peer_shutdown(fd);
+	fake_pump(&loop, echo_step, NULL);
+	assert_true(fake_peer_saw_end(fd));
+	assert_true(echo->ended);
+	assert_false(echo->deaf_end);
+	echo_finish();
+}
+
+static void test_idle_holds_no_memory(void **state)
+{
+	int fd;
+	echo_begin(&fd);
+	fake_peer_send_text(fd, "x");
+	fake_pump(&loop, echo_step, NULL);
+	assert_int_equal(pool.block_count, 0);
+	assert_int_equal(loop.ring.blocks_out, 0);
+	echo_finish();
+}
+
+static void test_slow_reader_stops_the_sender(void **state)
+{
+	int fd;
+	static char bytes[65536];
+	echo_begin(&fd);
+	fake_peer_window(fd, 0);
+	for (int i = 0; i < 4; i++)
+		fake_peer_send(fd, bytes, sizeof(bytes));
+	fake_pump(&loop, echo_step, NULL);
+	size_t unread = fake_unread(fd);
+	assert_true(unread > 2 * sizeof(bytes)); /* nearly all is still with the sender */
+	assert_true(pool.block_count <= 3);
+	assert_true(loop.ring.blocks_out <= 1);
+	fake_pump(&loop, echo_step, NULL);
+	assert_int_equal(fake_unread(fd), unread);
+	fake_peer_window(fd, SIZE_MAX);
+	fake_pump(&loop, echo_step, NULL);
+	assert_int_equal(fake_unread(fd), 0);
+	assert_int_equal(fake_peer_received(fd).len, 4 * sizeof(bytes));
+	echo_finish();
+}
+
+static void test_reset_is_a_failure(void **state)
+{
+	int fd;
+	echo_begin(&fd);
+	fake_peer_reset(fd);
+	fake_pump(&loop, echo_step, NULL);
+	assert_true(echo->ended);
+	assert_true(echo->deaf_end);
+	assert_int_equal(echo->conn.failure, CONN_FAILURE_RESET);
+	echo_finish();
+}
+
+static void test_abort_sends_a_reset(void **state)
+{
+	int fd;
+	echo_begin(&fd);
+	conn_close(&echo->conn, true);
+	conn_close(&echo->conn, false); /* any number of times */
+	fake_pump(&loop, echo_step, NULL);
+	assert_true(fake_peer_saw_reset(fd));
+	echo_finish();
+}
+
+static void test_gather_keeps_what_is_not_enough(void **state)
+{
+	int fd;
+	const uint8_t *bytes;
+	echo_begin(&fd);
+	/* a step that only looks */
+	fake_peer_send_text(fd, "ab");
+	loop_wait(&loop);
+	while (loop_next(&loop))
+		conn_step(&echo->conn);
+	assert_int_equal(conn_input(&echo->conn, &bytes), 2);
+	assert_true(conn_gather(&echo->conn));
+	conn_flush(&echo->conn);
+	fake_peer_send_text(fd, "cd");
+	loop_wait(&loop);
+	while (loop_next(&loop))
+		conn_step(&echo->conn);
+	assert_true(conn_gather(&echo->conn));
+	assert_int_equal(conn_input(&echo->conn, &bytes), 4);
+	assert_memory_equal(bytes, "abcd", 4);
+	echo_finish();
+}
+
+static void test_connect_refused_and_connected(void **state)
+{
+	struct address there = {.family = AF_INET, .ip = {10, 0, 0, 1}, .port = 80};
+	echo_start(-1);
+	fake_connect_rule(&there, -ECONNREFUSED);
+	assert_int_equal(conn_dial(&echo->conn, &there), 0);
+	fake_pump(&loop, echo_step, NULL);
+	assert_int_equal(echo->conn.failure, CONN_FAILURE_CONNECT);
+	assert_int_equal(echo->conn.error, ECONNREFUSED);
+	echo_finish();
+
+	echo_start(-1);
+	assert_int_equal(conn_dial(&echo->conn, &there), 0);
+	fake_pump(&loop, echo_step, NULL);
+	assert_int_equal(echo->conn.state, CONN_OPEN);
+	echo_finish();
+
+	echo_start(-1);
+	fake_connect_rule(&there, FAKE_PENDING);
+	assert_int_equal(conn_dial(&echo->conn, &there), 0);
+	fake_pump(&loop, echo_step, NULL);
+	assert_int_equal(echo->conn.state, CONN_CONNECTING);
+	echo_finish();
+
+	echo_start(-1);
+	fake_open_fails(1, -EMFILE);
+	assert_int_equal(conn_dial(&echo->conn, &there), -EMFILE);
+	echo_finish();
+}
+
+static void test_buffers_exhausted(void **state)
+{
+	int fd;
+	echo_begin(&fd);
+	pool.block_count_max = 0;
+	fake_peer_send_text(fd, "hello");
+	fake_pump(&loop, echo_step, NULL);
+	assert_int_equal(fake_peer_received(fd).len, 0);
+	assert_int_equal(echo->conn.failure, CONN_FAILURE_NONE);
+	echo_finish();
+}
+
+/* One conversation; how it must end depends on the fault. */
+static void converse(int fd)
+{
+	static char bytes[9000];
+	fake_pump(&loop, echo_step, NULL);
+	fake_peer_send(fd, bytes, sizeof(bytes));
+	fake_pump(&loop, echo_step, NULL);
+	fake_peer_send_text(fd, "end");
+	fake_peer_shutdown(fd);
+	fake_pump(&loop, echo_step, NULL);
+	fake_run(&loop, echo_step, NULL, CLOCK_S);
+}
+
+static void test_every_fault_at_every_operation(void **state)
+{
+	int fd;
+	echo_begin(&fd);
+	converse(fd);
+	uint32_t counts[FAKE_KIND_COUNT];
+	for (int kind = 0; kind < FAKE_KIND_COUNT; kind++)
+		counts[kind] = fake_ops_count((enum fake_kind)kind);
+	assert_true(counts[FAKE_RECV] > 3 && counts[FAKE_SEND] > 1);
+	echo_finish();
+
+	for (int kind = 0; kind < FAKE_KIND_COUNT; kind++) {
+		for (uint32_t n = 1; n <= counts[kind]; n++) {
+			for (int fault = 1; fault < FAKE_FAULT_COUNT; fault++) {
+				echo_start(-1);
+				fake_fault((enum fake_kind)kind, n, (enum fake_fault)fault);
+				fd = fake_socket();
+				conn_adopt(&echo->conn, fd);
+				loop_ready(&loop, &echo->task);
+				converse(fd);
+				bool fatal = fault == FAKE_FAULT_RESET || fault == FAKE_FAULT_LATE ||
+					(fault == FAKE_FAULT_SHORT && kind == FAKE_SEND);
+				if (!fatal)
+					assert_int_equal(fake_peer_received(fd).len, 9003);
+				echo_finish(); /* late completion after close included */
+			}
+		}
+	}
+}
+
+static void test_chaos(void **state)
+{
+	for (uint64_t seed = 1; seed < 200; seed++) {
+		int fd;
+		echo_start(-1);
+		fake_chaos(seed);
+		fd = fake_socket();
+		conn_adopt(&echo->conn, fd);
+		loop_ready(&loop, &echo->task);
+		converse(fd);
+		assert_int_equal(fake_peer_received(fd).len, 9003);
+		echo_finish();
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_echoes_and_passes_the_end_on),
+		cmocka_unit_test(test_idle_holds_no_memory),
+		cmocka_unit_test(test_slow_reader_stops_the_sender),
+		cmocka_unit_test(test_reset_is_a_failure),
+		cmocka_unit_test(test_abort_sends_a_reset),
+		cmocka_unit_test(test_gather_keeps_what_is_not_enough),
+		cmocka_unit_test(test_connect_refused_and_connected),
+		cmocka_unit_test(test_buffers_exhausted),
+		cmocka_unit_test(test_every_fault_at_every_operation),
+		cmocka_unit_test(test_chaos),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
