@@ -126,19 +126,23 @@ static bool command_option(struct command *c, int option)
 	}
 }
 
-/* False: usage was printed. */
-static bool command_parse(struct command *c, int argc, char **argv)
+/* False: the usage was printed, asked for (then *ret_status is 0) or not. */
+static bool command_parse(struct command *c, int argc, char **argv, int *ret_status)
 {
 	int option;
 	bool ok = true;
 	optind = 1;
-	while (ok && (option = getopt_long(argc, argv, "c:o:h", command_options, NULL)) != -1)
+	*ret_status = COMMAND_USAGE;
+	while (ok && (option = getopt_long(argc, argv, "c:o:h", command_options, NULL)) != -1) {
+		if (option == 'h')
+			*ret_status = COMMAND_OK;
 		ok = command_option(c, option);
+	}
 	ok = ok && optind == argc - 1;
 	if (ok)
 		c->verb = argv[optind];
 	else
-		fputs(command_usage, stderr);
+		fputs(command_usage, *ret_status == COMMAND_OK ? stdout : stderr);
 	return ok;
 }
 
@@ -325,8 +329,9 @@ int redirect_main(int argc, char **argv)
 	struct command c = {.backend = "auto", .drain_ms = 30000, .interval_ms = 2000};
 	struct tool tool;
 	struct err err;
-	if (!command_parse(&c, argc, argv))
-		return COMMAND_USAGE;
+	int status;
+	if (!command_parse(&c, argc, argv, &status))
+		return status;
 	if (tool_init(&tool, c.backend, &err) < 0) {
 		command_failed(&err);
 		return COMMAND_USAGE;

@@ -175,7 +175,7 @@ class Lab:
     """A machine with captured workloads and a stand-in for the proxy, and a peer it can reach."""
 
     def __init__(self, directory, cli, backend="nft"):
-        self.directory, self.cli, self.backend = str(directory), cli, backend
+        self.directory, self.program, self.backend = str(directory), cli, backend
         self.processes, self.sockets = [], []
         self.host, self.peer = Machine("host"), Machine("peer")
         try:
@@ -257,7 +257,7 @@ class Lab:
                     f"workloads: (\n{text} );\n")
 
     def redirect(self, *words, check=True):
-        return self.host.run(self.cli, words[0], "--backend", self.backend, *words[1:], check=check)
+        return self.host.run(self.program, "redirect", words[0], "--backend", self.backend, *words[1:], check=check)
 
     def up(self, *words, **more):
         return self.redirect("up", "-c", self.conf, *words, **more)
@@ -276,7 +276,7 @@ class Lab:
         return [line for v in ("", "6") for line in self.save(v).splitlines() if "RINGMAIN_" in line]
 
     def watch(self, *words):
-        p = subprocess.Popen(["ip", "netns", "exec", self.host.name, self.cli, "watch", "--backend",
+        p = subprocess.Popen(["ip", "netns", "exec", self.host.name, self.program, "redirect", "watch", "--backend",
                               self.backend, "-c", self.conf, *words], stderr=subprocess.PIPE, text=True)
         self.processes.append(p)
         return p

@@ -136,7 +136,7 @@ def test_what_was_never_captured_goes_on(lab, net):
 
 def test_it_needs_no_configuration_and_no_notes(captured_lab):
     lab = captured_lab
-    done = lab.host.run(lab.cli, "down", "--now", "--backend", lab.backend, "--run-dir",
+    done = lab.host.run(lab.program, "redirect", "down", "--now", "--backend", lab.backend, "--run-dir",
                         "/nonexistent/ringmain")
     assert done.returncode == 0
     assert lab.ours() == []
@@ -144,7 +144,7 @@ def test_it_needs_no_configuration_and_no_notes(captured_lab):
 
 def test_it_finds_the_rules_in_either_back_end(captured_lab):
     lab = captured_lab
-    lab.host.run(lab.cli, "down", "--now", "--run-dir", f"{lab.directory}/run")
+    lab.host.run(lab.program, "redirect", "down", "--now", "--run-dir", f"{lab.directory}/run")
     assert lab.ours() == []
 
 
@@ -189,4 +189,4 @@ def test_the_sysctl_gets_its_old_value_back(lab, before):
 @pytest.mark.parametrize("words", [[], ["sideways"], ["up", "--nonsense"],
                                    ["down", "--drain-timeout", "soon"], ["up", "--backend", "../x"]])
 def test_wrong_usage_is_status_2(lab, words):
-    assert lab.host.run(lab.cli, *words, check=False).returncode == 2
+    assert lab.host.run(lab.program, "redirect", *words, check=False).returncode == 2
