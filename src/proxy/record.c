@@ -142,9 +142,7 @@ void record_tcp_close(struct worker *w, const struct call *c, const struct recor
 	record_tcp_line(w, c, r, ACCESS_TCP_CLOSE);
 }
 
-void record_refused(struct worker *w, const struct call *c, enum reason reason, const char *details)
+void record_refused(struct worker *w, const struct call *c, const struct record_tcp *r)
 {
-	struct access_entry e = record_entry(w, c, ACCESS_TCP_CLOSE, reason, details);
-	e.protocol = STR("tcp");
-	record_write(w, &e);
+	record_tcp_line(w, c, r, ACCESS_TCP_CLOSE);
 }

@@ -27,5 +27,4 @@ struct record_tcp {
 void record_tcp_open(struct worker *w, const struct call *c, const struct record_tcp *r);
 void record_tcp_close(struct worker *w, const struct call *c, const struct record_tcp *r);
 /* Never let in: one closing line, no series. */
-void record_refused(
-	struct worker *w, const struct call *c, enum reason reason, const char *details);
+void record_refused(struct worker *w, const struct call *c, const struct record_tcp *r);

@@ -61,11 +61,18 @@ static void session_end(struct session *s)
 static void session_refuse(struct session *s, enum reason reason, const char *details)
 {
 	struct worker *w = s->being.worker;
+	struct record_tcp r = {
+		.start_ns = s->being.born_ns,
+		.start_wall_ns = s->born_wall_ns,
+		.policy = STR(""),
+		.reason = reason,
+		.details = details,
+	};
 	if (reason == REASON_UNATTRIBUTED)
 		metric_add(&w->values->unattributed_total, 1);
 	if (reason == REASON_DIRECT_DIAL)
 		metric_add(&w->values->direct_refused_total, 1);
-	record_refused(w, &s->call, reason, details);
+	record_refused(w, &s->call, &r);
 	session_close(s);
 }
 
@@ -320,6 +327,7 @@ void session_accept(struct worker *w, const struct listener *listener, int fd)
 	}
 	being_init(&s->being, w, TASK_SESSION);
 	metric_add(&w->values->connections_total, 1);
+	s->born_wall_ns = w->loop.wall_ns;
 	timer_init(&s->timer, &s->being.task);
 	list_init(&s->queue);
 	call_init(&s->call);

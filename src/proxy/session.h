@@ -33,6 +33,7 @@ struct session {
 	struct line *line;
 	struct call call;
 	struct timer timer;
+	uint64_t born_wall_ns;
 	struct list queue; /* in worker.queued */
 	bool handshake_counted;
 };

@@ -32,7 +32,7 @@ static void tunnel_record(struct tunnel *t, bool opening)
 	else if (t->opened)
 		record_tcp_close(t->being.worker, &t->call, &r);
 	else
-		record_refused(t->being.worker, &t->call, t->reason, t->details);
+		record_refused(t->being.worker, &t->call, &r);
 }
 
 static void tunnel_dial(struct tunnel *t)

@@ -248,7 +248,7 @@ void worker_turn(struct worker *w)
 }
 
 /* Everything that was accepted has ended; what is left are the worker's own operations. */
-static bool worker_ended(struct worker *w)
+bool worker_ended(struct worker *w)
 {
 	if (!w->draining || !list_empty(&w->live))
 		return false;

@@ -89,12 +89,14 @@ static inline const struct conf *worker_conf(const struct worker *w)
 	return w->current->plan->conf;
 }
 
-/* Joins the worker's live list and gets a number. */
-/* One turn of the loop; worker_run() does this until the drain has ended, tests do it by hand. */
-void worker_turn(struct worker *w);
-/* Arms accepts and the rest; on the worker's thread. */
+/* What worker_run() is made of, so that a test can do it by hand. worker_start() arms accepts and
+ * the rest, on the worker's thread; worker_turn() is one turn of the loop; worker_ended() says that
+ * the drain is over, and ends the worker's own operations once all others have ended. */
 void worker_start(struct worker *w);
+void worker_turn(struct worker *w);
+bool worker_ended(struct worker *w);
 
+/* Joins the worker's live list and gets a number. */
 void being_init(struct being *b, struct worker *w, enum worker_task kind);
 /* Leaves the list; the task is freed at the end of the turn. */
 void being_end(struct being *b);

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One or two whole machines on the simulated kernel: real workers with real plans, real TLS and a
+ * signer that answers, in one process and in virtual time.
+ *
+ *     lab_start(&lab, &(struct lab_options){.machine_count = 2});
+ *     int client = lab_dial(&lab, LAB_WEB, LAB_ORDERS);   -- a workload's captured connection
+ *     fake_peer_send_text(client, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+ *     lab_pump(&lab);
+ *     int server = lab_served(&lab, LAB_ORDERS, 0);       -- what the workload there got
+ *     ... fake_peer_received(server), fake_peer_send_text(server, ...) ...
+ *     lab_finish(&lab);                                   -- drains; fails on anything left behind
+ *
+ * Machine 0 (10.77.0.1) runs web, billing and nocert, who call, and shop, cache, any, mail and
+ * loose, who serve; machine 1 (10.77.0.2) runs orders and ledger. */
+#pragma once
+
+#include "fake/ring_fake.h"
+#include "fake/socket_fake.h"
+#include "proxy/carrier.h"
+#include "proxy/exchange.h"
+#include "proxy/session.h"
+#include "proxy/tunnel.h"
+#include "proxy/upstream.h"
+#include "proxy/worker_private.h"
+#include "unit/tls/pair.h"
+
+/* Workloads, in the order of their uids and marks. */
+enum lab_workload {
+	LAB_NOBODY, /* no mark */
+	LAB_WEB,
+	LAB_BILLING,
+	LAB_NOCERT,
+	LAB_SHOP,   /* http, 10.77.0.1:8081 */
+	LAB_CACHE,  /* tcp, 10.77.0.1:6379; billing may not */
+	LAB_ANY,    /* to be detected, 10.77.0.1:9000 */
+	LAB_MAIL,   /* tcp, the server speaks first, 10.77.0.1:2525 */
+	LAB_LOOSE,  /* tcp, permissive, 10.77.0.1:7100 */
+	LAB_ORDERS, /* http, 10.77.0.2:8080 */
+	LAB_LEDGER, /* tcp, identity billing's, 10.77.0.2:7000 */
+	LAB_PLAIN,  /* tcp, mtls disabled, 10.77.0.3:7200: of no machine of ours */
+	LAB_WORKLOAD_COUNT,
+};
+
+struct lab_entry { /* of the access log */
+	enum access_kind kind;
+	bool outbound;
+	uint16_t code;
+	char details[48], flags[16], policy[32], path[64], source[64], workload[32];
+	uint64_t received, sent;
+	uint32_t attempts;
+};
+
+struct access_queue { /* the lab's own: the log stays in memory */
+	struct lab_entry *entries;
+	uint32_t count;
+	bool full;
+};
+
+enum lab_signing { LAB_SIGNS, LAB_SILENT, LAB_REFUSES, LAB_WRONG };
+
+#define LAB_PLANS_MAX 8
+
+struct lab_machine {
+	struct worker *worker;
+	struct plan *plans[LAB_PLANS_MAX]; /* the last is in force */
+	uint32_t plan_count;
+	struct metrics *metrics;
+	struct access_queue log;
+	struct proxy_listener listeners[3]; /* by enum wire_listener_kind */
+	int signer;
+	enum lab_signing signing;
+	uint32_t signed_count;
+};
+
+/* What the workloads that are dialled do by themselves, see lab_serve. */
+enum lab_serving { LAB_BY_HAND, LAB_ECHO, LAB_HTTP };
+
+#define LAB_SERVERS_MAX 256
+
+struct lab_server {
+	int fd;
+	size_t used; /* bytes of what it received that it has acted upon */
+	bool ended;
+};
+
+struct lab {
+	struct pair_mesh certs;
+	struct lab_machine machines[2];
+	uint32_t machine_count;
+	const char *node; /* appended to the node files */
+	enum lab_serving serving;
+	struct lab_server servers[LAB_SERVERS_MAX];
+	uint32_t server_count;
+};
+
+struct lab_options {
+	uint32_t machine_count; /* 0: one */
+	const char *node;	/* more groups for the node files: limits, timeouts */
+	enum lab_serving serving;
+	uint64_t seed;
+	uint64_t chaos; /* 0: none */
+	bool no_log;
+};
+
+/* Certificates cost most of the time: made once for all tests of a program. */
+int lab_group_setup(void **state);
+int lab_group_teardown(void **state);
+
+void lab_start(struct lab *l, const struct lab_options *options);
+/* Drains, cuts, and looks for anything left behind. */
+void lab_finish(struct lab *l);
+
+/* Turns all machines and what belongs to them until nothing moves any more. */
+void lab_pump(struct lab *l);
+/* The same, then lets time pass, stopping at every timer. */
+void lab_run(struct lab *l, uint64_t ns);
+
+/* A connection of `from` to the address of `to`, captured on machine 0. */
+int lab_dial(struct lab *l, enum lab_workload from, enum lab_workload to);
+int lab_dial_address(struct lab *l, enum lab_workload from, const struct address *to);
+/* A plain connection from another machine to a workload's port on machine 0. */
+int lab_dial_plain(struct lab *l, enum lab_workload to);
+/* A connection to the mesh port of a machine. */
+int lab_dial_mesh(struct lab *l, uint32_t machine);
+/* Where a service is dialled, and where its workload listens. */
+struct address lab_address(enum lab_workload workload);
+struct address lab_deliver(enum lab_workload workload);
+struct address lab_mesh_address(uint32_t machine);
+struct address lab_address_of(const char *text);
+const char *lab_name(enum lab_workload workload);
+/* The nth socket (from 0) that was connected to the workload, or to the address; -1: none. */
+int lab_served(const struct lab *l, enum lab_workload workload, uint32_t index);
+int lab_connected(const struct address *to, uint32_t index);
+
+/* A new generation; `node` replaces the one given at the start, NULL: the same. */
+void lab_replan(struct lab *l, uint32_t machine, const char *node);
+void lab_drain(struct lab *l, uint32_t machine);
+
+struct worker *lab_worker(struct lab *l, uint32_t machine);
+const struct metric_values *lab_values(struct lab *l, uint32_t machine);
+/* Connections counted against a workload now. */
+uint32_t lab_use(const struct lab *l, uint32_t machine, enum lab_workload workload);
+/* Objects of a kind alive now. */
+uint32_t lab_alive(struct lab *l, uint32_t machine, enum worker_task kind);
+/* The last line of the access log, which must be there. */
+const struct lab_entry *lab_last(const struct lab *l, uint32_t machine);
+/* The last line's reason must be this; fails with what it is instead. */
+void lab_expect_reason(const struct lab *l, uint32_t machine, const char *reason);
+bool lab_holds_text(struct str haystack, const char *needle);
+/* All it received must be, or begin with, or hold the text. */
+void lab_expect_received(int fd, const char *text);
+void lab_expect_holds(int fd, const char *text);
+void lab_expect_lacks(int fd, const char *text);

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Short scenarios, run once without faults to count their operations, then again with every fault
+ * at every one of them, then in chaos. Two workloads call at the same time, and each one's bytes
+ * carry its name: whatever breaks, nobody ever sees the other's, and nothing is left behind. */
+#include "lab.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#define CHAOS_SEEDS 60
+
+static struct lab lab;
+/* Which run it was, printed when a test fails. */
+static char label[128];
+
+static int label_setup(void **state)
+{
+	label[0] = '\0';
+	return 0;
+}
+
+static int label_teardown(void **state)
+{
+	if (label[0])
+		print_message("it was: %s\n", label);
+	return 0;
+}
+
+static const struct scenario {
+	const char *name;
+	uint32_t machine_count;
+	enum lab_serving serving;
+	enum lab_workload to;
+	const char *method; /* NULL: opaque bytes */
+	const char *body;
+} scenarios[] = {
+	{"tcp local", 1, LAB_ECHO, LAB_MAIL, NULL, NULL},
+	{"tcp mesh", 2, LAB_ECHO, LAB_LEDGER, NULL, NULL},
+	{"tcp detected", 1, LAB_ECHO, LAB_ANY, NULL, NULL},
+	{"http local GET", 1, LAB_HTTP, LAB_SHOP, "GET", ""},
+	{"http local POST", 1, LAB_HTTP, LAB_SHOP, "POST", "a body of some bytes"},
+	{"http detected GET", 1, LAB_HTTP, LAB_ANY, "GET", ""},
+	{"http mesh GET", 2, LAB_HTTP, LAB_ORDERS, "GET", ""},
+	{"http mesh POST", 2, LAB_HTTP, LAB_ORDERS, "POST", "a body of some bytes"},
+};
+
+struct caller {
+	enum lab_workload who;
+	int fd;
+	char *sent;
+	size_t sent_len;
+	char expected[1024]; /* HTTP: bodies of its answers */
+};
+
+#define CALLER_COUNT 2
+
+static void caller_send(struct caller *c, const char *text)
+{
+	size_t len = strlen(text);
+	c->sent = realloc(c->sent, c->sent_len + len + 1);
+	memcpy(c->sent + c->sent_len, text, len + 1);
+	c->sent_len += len;
+	fake_peer_send(c->fd, text, len);
+}
+
+static void caller_ask(struct caller *c, const struct scenario *s, int number)
+{
+	char text[4096];
+	const char *name = lab_name(c->who);
+	if (s->method)
+		snprintf(text, sizeof(text),
+			"%s /%s/%d HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n\r\n%s", s->method,
+			name, number, strlen(s->body), s->body);
+	else
+		snprintf(text, sizeof(text), "[%s %d %0300d]", name, number, 0);
+	caller_send(c, text);
+}
+
+static void converse(const struct scenario *s, struct caller *callers)
+{
+	for (int i = 0; i < CALLER_COUNT; i++) {
+		struct caller *c = &callers[i];
+		*c = (struct caller){.who = i ? LAB_BILLING : LAB_WEB};
+		c->fd = lab_dial(&lab, c->who, s->to);
+		caller_ask(c, s, 1);
+	}
+	lab_run(&lab, CLOCK_S);
+	for (int i = 0; i < CALLER_COUNT; i++)
+		caller_ask(&callers[i], s, 2);
+	lab_run(&lab, CLOCK_S);
+	for (int i = 0; i < CALLER_COUNT; i++)
+		fake_peer_shutdown(callers[i].fd);
+	lab_run(&lab, CLOCK_S);
+}
+
+/* --- what must be true whatever happened --- */
+
+static void check_taint(struct str bytes, const char *stranger, const char *where)
+{
+	if (lab_holds_text(bytes, stranger))
+		fail_msg("%s holds \"%s\": %.*s", where, stranger, (int)bytes.len, bytes.at);
+}
+
+static void check_caller(const struct scenario *s, const struct caller *c)
+{
+	struct str got = fake_peer_received(c->fd);
+	check_taint(got, c->who == LAB_WEB ? "billing" : "web", "a caller's end");
+	if (!s->method && (got.len > c->sent_len || memcmp(got.at, c->sent, got.len) != 0))
+		fail_msg("not what was sent: %.*s", (int)got.len, got.at);
+}
+
+static void check_server(const struct scenario *s, int fd)
+{
+	struct str got = fake_peer_received(fd);
+	bool web = lab_holds_text(got, "web/") || lab_holds_text(got, "[web");
+	bool billing = lab_holds_text(got, "billing/") || lab_holds_text(got, "[billing");
+	/* Between two proxies all connections end here, but each is one caller's. */
+	if (web && billing)
+		fail_msg("two callers on one upstream connection: %.*s", (int)got.len, got.at);
+}
+
+static bool caller_whole(const struct scenario *s, const struct caller *c)
+{
+	struct str got = fake_peer_received(c->fd);
+	if (!s->method)
+		return got.len == c->sent_len && fake_peer_saw_end(c->fd);
+	char one[64], two[64];
+	snprintf(one, sizeof(one), ":/%s/1", lab_name(c->who));
+	snprintf(two, sizeof(two), ":/%s/2", lab_name(c->who));
+	return lab_holds_text(got, one) && lab_holds_text(got, two);
+}
+
+static void check(const struct scenario *s, const struct caller *callers, bool whole)
+{
+	for (int i = 0; i < CALLER_COUNT; i++) {
+		check_caller(s, &callers[i]);
+		if (whole && !caller_whole(s, &callers[i])) {
+			struct str got = fake_peer_received(callers[i].fd);
+			fail_msg("%s is not served whole: \"%.*s\"", lab_name(callers[i].who),
+				(int)got.len, got.at);
+		}
+	}
+	if (s->machine_count == 1) {
+		for (uint32_t i = 0; fake_opened(i) != -1; i++)
+			check_server(s, fake_opened(i));
+		return;
+	}
+	for (uint32_t i = 0; lab_served(&lab, s->to, i) != -1; i++)
+		check_server(s, lab_served(&lab, s->to, i));
+}
+
+static void finish(struct caller *callers)
+{
+	lab_finish(&lab);
+	for (int i = 0; i < CALLER_COUNT; i++)
+		free(callers[i].sent);
+}
+
+/* --- every fault --- */
+
+/* These cost time, not bytes. */
+static bool fault_harmless(enum fake_kind kind, enum fake_fault fault)
+{
+	switch (fault) {
+	case FAKE_FAULT_NONE:
+	case FAKE_FAULT_CANCEL_LOSES:
+	case FAKE_FAULT_NO_BLOCK:
+	case FAKE_FAULT_END:
+		return true;
+	case FAKE_FAULT_SHORT:
+		return kind != FAKE_SEND;
+	case FAKE_FAULT_RESET:
+	case FAKE_FAULT_LATE:
+	case FAKE_FAULT_COUNT:
+		break;
+	}
+	return false;
+}
+
+static void run(const struct scenario *s, enum fake_kind kind, uint32_t nth, enum fake_fault fault)
+{
+	struct caller callers[CALLER_COUNT];
+	struct lab_options options = {
+		.machine_count = s->machine_count, .serving = s->serving, .no_log = true};
+	lab_start(&lab, &options);
+	/* the listeners' and signers' first operations are armed already: they are meant, too */
+	fake_fault(kind, nth, fault);
+	converse(s, callers);
+	assert_int_equal(fake_faults_left(), 0);
+	check(s, callers, fault_harmless(kind, fault));
+	finish(callers);
+}
+
+static void test_every_fault(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(scenarios); i++) {
+		const struct scenario *s = &scenarios[i];
+		struct caller callers[CALLER_COUNT];
+		uint32_t before[FAKE_KIND_COUNT], counts[FAKE_KIND_COUNT];
+		lab_start(&lab, &(struct lab_options){
+					.machine_count = s->machine_count, .serving = s->serving});
+		for (int kind = 0; kind < FAKE_KIND_COUNT; kind++)
+			before[kind] = fake_ops_count((enum fake_kind)kind);
+		converse(s, callers);
+		check(s, callers, true);
+		for (int kind = 0; kind < FAKE_KIND_COUNT; kind++)
+			counts[kind] = fake_ops_count((enum fake_kind)kind) - before[kind];
+		finish(callers);
+		for (int kind = 0; kind < FAKE_KIND_COUNT; kind++) {
+			for (uint32_t nth = 1; nth <= counts[kind]; nth++) {
+				for (int fault = 1; fault < FAKE_FAULT_COUNT; fault++) {
+					snprintf(label, sizeof(label), "%s: kind %d nth %u fault %d",
+						s->name, kind, nth, fault);
+					run(s, (enum fake_kind)kind, nth, (enum fake_fault)fault);
+				}
+			}
+		}
+	}
+	label[0] = '\0';
+}
+
+static void test_chaos(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(scenarios); i++) {
+		const struct scenario *s = &scenarios[i];
+		for (uint64_t seed = 1; seed <= CHAOS_SEEDS; seed++) {
+			struct caller callers[CALLER_COUNT];
+			snprintf(label, sizeof(label), "%s: seed %u", s->name, (unsigned)seed);
+			lab_start(&lab, &(struct lab_options){.machine_count = s->machine_count,
+						.serving = s->serving,
+						.chaos = seed,
+						.no_log = true});
+			converse(s, callers);
+			check(s, callers, true);
+			finish(callers);
+		}
+	}
+	label[0] = '\0';
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_every_fault, label_setup, label_teardown),
+		cmocka_unit_test_setup_teardown(test_chaos, label_setup, label_teardown),
+	};
+	return cmocka_run_group_tests(tests, lab_group_setup, lab_group_teardown);
+}
