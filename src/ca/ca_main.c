@@ -34,7 +34,7 @@ static const char ca_usage[] =
 	"  --ttl TTL          lifetime of the certificate: 90m, 24h, 30d (24h); it ends with the "
 	"root\n"
 	"                     at the latest\n"
-	"  --out DIR          where the machine expects it: identity.certificates in "
+	"  --out DIR          where the machine expects it: identity.directory in "
 	"ringmain.conf\n"
 	"\n"
 	"example, two services of one machine:\n"

@@ -291,8 +291,7 @@ static int keyring_load_all(struct keyring_load *l, struct err *err)
 
 static int keyring_hand_on(const struct bundle *staged, struct bundle *b, struct err *err)
 {
-	LIST_EACH(&staged->items, it)
-	{
+	LIST_EACH (&staged->items, it) {
 		const struct bundle_item *item = CONTAINER_OF(it, struct bundle_item, node);
 		int r = bundle_add(b, item->kind, item->name, item->text, err);
 		if (r < 0)

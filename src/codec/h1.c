@@ -96,11 +96,10 @@ void h1_read_move(struct h1 *h, enum h1_read next)
 
 void h1_write_move(struct h1 *h, enum h1_write next)
 {
-	static const uint32_t bodies =
-		H1_BIT(LENGTH) | H1_BIT(CHUNKED) | H1_BIT(RAW) | H1_BIT(EMPTY);
-	const uint32_t moves[] = {
+	static const uint32_t moves[] = {
 		[H1_WRITE_NONE] = H1_BIT(HEAD) | H1_BIT(DONE),
-		[H1_WRITE_HEAD] = bodies | H1_BIT(DONE) | H1_BIT(TUNNEL),
+		[H1_WRITE_HEAD] = H1_BIT(LENGTH) | H1_BIT(CHUNKED) | H1_BIT(RAW) | H1_BIT(EMPTY) |
+				  H1_BIT(DONE) | H1_BIT(TUNNEL),
 		[H1_WRITE_LENGTH] = H1_BIT(DONE),
 		[H1_WRITE_CHUNKED] = H1_BIT(DONE),
 		[H1_WRITE_RAW] = H1_BIT(DONE),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `ringmain check`: would this configuration be taken? */
+/* The command "ringmain check": whether this configuration would be taken. */
 #pragma once
 
 /* Prints every error at once, or what the configuration holds. Exit status 0, 1, 2. */

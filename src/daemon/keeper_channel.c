@@ -301,8 +301,7 @@ static int keeper_sign_with_any(struct keeper *k, const struct wire_sign *m, str
 			r = keyring_sign(plans[i]->keyring, m->key_number, m->algorithm, m->bytes,
 				m->len, a->bytes, &len);
 	}
-	LIST_EACH(&k->retired, it)
-	{
+	LIST_EACH (&k->retired, it) {
 		if (r != -ENOENT)
 			break;
 		const struct keeper_plan *plan = CONTAINER_OF(it, struct keeper_plan, node);

@@ -127,7 +127,7 @@ static int keeper_unix_address(const char *path, struct sockaddr_un *ret_address
 	*ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
 	if (strlen(path) >= sizeof(ret_address->sun_path))
 		return err_set(err, ENAMETOOLONG, "%s: too long for a socket's name", path);
-	strcpy(ret_address->sun_path, path);
+	snprintf(ret_address->sun_path, sizeof(ret_address->sun_path), "%s", path);
 	return 0;
 }
 
@@ -194,7 +194,7 @@ static int keeper_listen_admin(struct keeper *k, const char *path, struct err *e
 	}
 	struct stat st;
 	if (lstat(path, &st) == 0) {
-		strcpy(k->listeners.admin_path, path);
+		snprintf(k->listeners.admin_path, sizeof(k->listeners.admin_path), "%s", path);
 		k->listeners.admin_dev = st.st_dev;
 		k->listeners.admin_ino = st.st_ino;
 	}

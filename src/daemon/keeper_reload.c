@@ -82,8 +82,7 @@ static bool keeper_is_watched_kind(const struct bundle_item *item)
 static int keeper_copy_items(
 	struct bundle *b, const struct bundle *from, bool watched, struct err *err)
 {
-	LIST_EACH(&from->items, it)
-	{
+	LIST_EACH (&from->items, it) {
 		const struct bundle_item *item = CONTAINER_OF(it, struct bundle_item, node);
 		if (keeper_is_watched_kind(item) != watched)
 			continue;
@@ -206,8 +205,8 @@ void keeper_plan_retire(struct keeper *k, struct keeper_plan *plan, uint64_t now
 	list_add_last(&k->retired, &plan->node);
 	/* Somebody reloads every second or so: the oldest go early. */
 	uint32_t count = 0;
-	LIST_EACH(&k->retired, it)
-	count++;
+	LIST_EACH (&k->retired, it)
+		count++;
 	if (count > KEEPER_RETIRED_MAX)
 		keeper_plan_free(CONTAINER_OF(list_pop(&k->retired), struct keeper_plan, node));
 }

@@ -60,7 +60,8 @@ void keeper_limits(uint64_t files_wanted)
 	}
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files_wanted)
 		log_warning("keeper",
-			"the limit of open files is %llu, but limits.connections needs %llu; raise "
+			"the limit of open files is %llu, but limits.connections_max needs %llu; "
+			"raise "
 			"LimitNOFILE",
 			(unsigned long long)files.rlim_cur, (unsigned long long)files_wanted);
 }

@@ -28,9 +28,9 @@ const struct sandbox_rule *sandbox_extra_rules(size_t *ret_count);
 #if defined(__x86_64__)
 #define SANDBOX_ARCH	   AUDIT_ARCH_X86_64
 #define SANDBOX_ARCH_RULES {SYS_poll, SANDBOX_ALLOW}, {SYS_time, SANDBOX_ALLOW},
-#define SANDBOX_SANITIZER_ARCH_RULES                                                         \
-	{SYS_open, SANDBOX_ALLOW}, {SYS_readlink, SANDBOX_ALLOW}, {SYS_stat, SANDBOX_ALLOW}, \
-		{SYS_pipe, SANDBOX_ALLOW},
+#define SANDBOX_SANITIZER_ARCH_RULES                                                             \
+	{SYS_open, SANDBOX_ALLOW}, {SYS_getdents, SANDBOX_ALLOW}, {SYS_readlink, SANDBOX_ALLOW}, \
+		{SYS_stat, SANDBOX_ALLOW}, {SYS_pipe, SANDBOX_ALLOW},
 #elif defined(__aarch64__)
 #define SANDBOX_ARCH AUDIT_ARCH_AARCH64
 #define SANDBOX_ARCH_RULES

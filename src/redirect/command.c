@@ -25,7 +25,7 @@ enum { COMMAND_OK = 0, COMMAND_PROBLEM = 1, COMMAND_USAGE = 2 };
 struct command {
 	const char *verb, *conf_path, *run_dir, *backend, *output;
 	bool dry_run;
-	uint64_t drain_ms, confirm_s;
+	uint64_t drain_ms, confirm_s, interval_ms;
 };
 
 static const char command_usage[] =
@@ -43,6 +43,7 @@ static const char command_usage[] =
 	"      --now                down: end captured connections at once\n"
 	"      --run-dir DIRECTORY  down: where `up` left its notes (" STANDING_RUN_DIR_DEFAULT
 	")\n"
+	"      --interval TIME      watch: how often to look (2s)\n"
 	"  -o, --output json        show: JSON\n";
 
 /* "30", "30s", "500ms", "2m"; at most an hour. */
@@ -71,7 +72,8 @@ enum {
 	OPTION_CONFIRM,
 	OPTION_DRAIN,
 	OPTION_NOW,
-	OPTION_RUN_DIR
+	OPTION_RUN_DIR,
+	OPTION_INTERVAL
 };
 
 static const struct option command_options[] = {
@@ -84,6 +86,7 @@ static const struct option command_options[] = {
 	{"drain-timeout", required_argument, NULL, OPTION_DRAIN},
 	{"now", no_argument, NULL, OPTION_NOW},
 	{"run-dir", required_argument, NULL, OPTION_RUN_DIR},
+	{"interval", required_argument, NULL, OPTION_INTERVAL},
 	{0},
 };
 
@@ -113,6 +116,8 @@ static bool command_option(struct command *c, int option)
 	case OPTION_NOW:
 		c->drain_ms = 0;
 		return true;
+	case OPTION_INTERVAL:
+		return command_time(optarg, &c->interval_ms) && c->interval_ms >= 100;
 	case OPTION_RUN_DIR:
 		c->run_dir = optarg;
 		return true;
@@ -121,19 +126,23 @@ static bool command_option(struct command *c, int option)
 	}
 }
 
-/* False: usage was printed. */
-static bool command_parse(struct command *c, int argc, char **argv)
+/* False: the usage was printed, asked for (then *ret_status is 0) or not. */
+static bool command_parse(struct command *c, int argc, char **argv, int *ret_status)
 {
 	int option;
 	bool ok = true;
 	optind = 1;
-	while (ok && (option = getopt_long(argc, argv, "c:o:h", command_options, NULL)) != -1)
+	*ret_status = COMMAND_USAGE;
+	while (ok && (option = getopt_long(argc, argv, "c:o:h", command_options, NULL)) != -1) {
+		if (option == 'h')
+			*ret_status = COMMAND_OK;
 		ok = command_option(c, option);
+	}
 	ok = ok && optind == argc - 1;
 	if (ok)
 		c->verb = argv[optind];
 	else
-		fputs(command_usage, stderr);
+		fputs(command_usage, *ret_status == COMMAND_OK ? stdout : stderr);
 	return ok;
 }
 
@@ -317,11 +326,12 @@ static int command_show(const struct command *c, const struct tool *t)
 
 int redirect_main(int argc, char **argv)
 {
-	struct command c = {.backend = "auto", .drain_ms = 30000};
+	struct command c = {.backend = "auto", .drain_ms = 30000, .interval_ms = 2000};
 	struct tool tool;
 	struct err err;
-	if (!command_parse(&c, argc, argv))
-		return COMMAND_USAGE;
+	int status;
+	if (!command_parse(&c, argc, argv, &status))
+		return status;
 	if (tool_init(&tool, c.backend, &err) < 0) {
 		command_failed(&err);
 		return COMMAND_USAGE;
@@ -335,7 +345,8 @@ int redirect_main(int argc, char **argv)
 	if (strcmp(c.verb, "show") == 0)
 		return command_show(&c, &tool);
 	if (strcmp(c.verb, "watch") == 0)
-		return watch_run(c.conf_path, &tool, &err) < 0 ? command_failed(&err) : COMMAND_OK;
+		return watch_run(c.conf_path, &tool, c.interval_ms, &err) < 0 ? command_failed(&err)
+									      : COMMAND_OK;
 	fputs(command_usage, stderr);
 	return COMMAND_USAGE;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Firewall services reload, and with it wipe rules that are not theirs; then workloads would talk
- * past the mesh without anybody noticing. The kernel's rules are compared every two seconds with
+ * past the mesh without anybody noticing. The kernel's rules are compared every few seconds with
  * the wanted ones. `ringmain redirect down` takes the note away that the rules are to stand, and
  * this watch rests until `up` puts it back.
  *
@@ -28,7 +28,6 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#define WATCH_EVERY_MS	2000
 #define WATCH_MENDS_MAX 5
 #define WATCH_MENDS_NS	(60 * CLOCK_S)
 
@@ -42,6 +41,7 @@ static const char *const watch_state_names[] = {
 };
 
 struct watch {
+	uint64_t interval_ms;
 	const char *conf_path;
 	const struct tool *tool;
 	struct source source;
@@ -229,7 +229,7 @@ static void watch_loop(struct watch *w, int signal_fd)
 		watch_look(w);
 		struct pollfd ready = {.fd = signal_fd, .events = POLLIN};
 		struct signalfd_siginfo signal;
-		if (poll(&ready, 1, WATCH_EVERY_MS) <= 0)
+		if (poll(&ready, 1, (int)w->interval_ms) <= 0)
 			continue;
 		if (read(signal_fd, &signal, sizeof(signal)) != sizeof(signal))
 			continue;
@@ -239,9 +239,10 @@ static void watch_loop(struct watch *w, int signal_fd)
 	}
 }
 
-int watch_run(const char *conf_path, const struct tool *t, struct err *err)
+int watch_run(const char *conf_path, const struct tool *t, uint64_t interval_ms, struct err *err)
 {
-	struct watch w = {.conf_path = conf_path,
+	struct watch w = {.interval_ms = interval_ms,
+		.conf_path = conf_path,
 		.tool = t,
 		.state = WATCH_ABSENT,
 		.since_ns = clock_wall_ns()};

@@ -5,5 +5,6 @@
 #include "source.h"
 #include "tool.h"
 
-/* Runs until SIGTERM or SIGINT; SIGHUP reads the configuration again. */
-int watch_run(const char *conf_path, const struct tool *t, struct err *err) MUST_CHECK;
+/* Looks every interval_ms, until SIGTERM or SIGINT; SIGHUP reads the configuration again. */
+int watch_run(const char *conf_path, const struct tool *t, uint64_t interval_ms,
+	struct err *err) MUST_CHECK;

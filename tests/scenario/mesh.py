@@ -48,7 +48,7 @@ SPRAY = Service("spray", 12011, port=7005, protocol="tcp", server_first=True)
 GUEST = Service("guest", 12012, ["vm-a"])  # a second caller beside web
 PROBE = Service("probe", 12013, port=7100, protocol="tcp")  # the test itself serves it: mesh.listen()
 STRANGER_UID = 12099                       # on every machine, in no mesh
-MESH_PORT, OUTBOUND_PORT, INBOUND_PORT = 15008, 15001, 15101
+MESH_PORT, OUTBOUND_PORT, INBOUND_PORT = 15008, 15201, 15101
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 LIVE = []  # meshes that are up, for the report of a failed test
@@ -299,6 +299,16 @@ class ScenarioMesh(Mesh):
         with self.dial(caller, to, **more) as wire:
             wire.send(request_text(line, to, headers, body))
             return wire.reply(line.split(" ")[0])
+
+    def turned_away(self, caller, to, first=b"x", **more):
+        """Whether a caller gets nothing: refused, reset, or ended without a byte."""
+        try:
+            with self.dial(caller, to, **more) as wire:
+                return wire.send(first).sock.recv(1) == b""
+        except ConnectionError:
+            return True
+        except socket.timeout:
+            return False
 
     # --- looking at it ---------------------------------------------------------------------------
 

@@ -9,20 +9,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 import hosts  # noqa: E402
 
 
-def find_cli():
-    """The command under test: of the test build, which runs `redirect` alone."""
-    build = os.environ.get("RINGMAIN_BUILD", str(Path(__file__).parents[3] / "build"))
-    cli = Path(build) / "tests/unit/redirect/redirect_cli"
-    if not cli.exists():
-        pytest.exit(f"{cli} is missing: ninja -C {build} tests/unit/redirect/redirect_cli", 1)
-    return str(cli)
-
-
 @pytest.fixture(scope="session")
 def cli():
-    if os.geteuid() != 0:
-        pytest.skip("needs root for network namespaces")
-    return find_cli()
+    """The program under test: RINGMAIN, or that of the build directory RINGMAIN_BUILD."""
+    build = Path(os.environ.get("RINGMAIN_BUILD", Path(__file__).parents[3] / "build/test"))
+    program = Path(os.environ.get("RINGMAIN", build / "src/daemon/ringmain"))
+    if not program.exists():
+        pytest.exit(f"{program} is missing: ninja -C {build} src/daemon/ringmain", 3)
+    return str(program)
 
 
 @pytest.fixture(params=["nft", "legacy"])

@@ -175,7 +175,7 @@ class Lab:
     """A machine with captured workloads and a stand-in for the proxy, and a peer it can reach."""
 
     def __init__(self, directory, cli, backend="nft"):
-        self.directory, self.cli, self.backend = str(directory), cli, backend
+        self.directory, self.program, self.backend = str(directory), cli, backend
         self.processes, self.sockets = [], []
         self.host, self.peer = Machine("host"), Machine("peer")
         try:
@@ -190,10 +190,13 @@ class Lab:
         h, p = self.host, self.peer
         run("ip", "link", "add", "up0", "netns", h.name, "type", "veth", "peer", "name", "up0",
             "netns", p.name)
-        for machine, role in ((h, "host"), (p, "peer")):
+        for machine, role, other, n in ((h, "host", "peer", 1), (p, "peer", "host", 2)):
+            machine.run("ip", "link", "set", "up0", "address", f"02:00:00:00:00:0{n}")
             machine.run("ip", "addr", "add", V4[role] + "/24", "dev", "up0")
             machine.run("ip", "addr", "add", V6[role] + "/64", "dev", "up0", "nodad")
             machine.run("ip", "link", "set", "up0", "up")
+            # Known neighbours: finding them takes a second on a fresh link.
+            machine.run("ip", "neigh", "add", V6[other], "lladdr", f"02:00:00:00:00:0{3 - n}", "dev", "up0")
         p.run("ip", "addr", "add", V4["far"] + "/32", "dev", "lo")
         p.run("ip", "addr", "add", METADATA + "/32", "dev", "lo")
         p.run("ip", "addr", "add", V6["far"] + "/128", "dev", "lo", "nodad")
@@ -254,7 +257,7 @@ class Lab:
                     f"workloads: (\n{text} );\n")
 
     def redirect(self, *words, check=True):
-        return self.host.run(self.cli, words[0], "--backend", self.backend, *words[1:], check=check)
+        return self.host.run(self.program, "redirect", words[0], "--backend", self.backend, *words[1:], check=check)
 
     def up(self, *words, **more):
         return self.redirect("up", "-c", self.conf, *words, **more)
@@ -272,9 +275,9 @@ class Lab:
     def ours(self):
         return [line for v in ("", "6") for line in self.save(v).splitlines() if "RINGMAIN_" in line]
 
-    def watch(self):
-        p = subprocess.Popen(["ip", "netns", "exec", self.host.name, self.cli, "watch", "--backend",
-                              self.backend, "-c", self.conf], stderr=subprocess.PIPE, text=True)
+    def watch(self, *words):
+        p = subprocess.Popen(["ip", "netns", "exec", self.host.name, self.program, "redirect", "watch", "--backend",
+                              self.backend, "-c", self.conf, *words], stderr=subprocess.PIPE, text=True)
         self.processes.append(p)
         return p
 

@@ -99,7 +99,7 @@ def test_during_the_drain_the_guard_still_holds_for_captured_connections(capture
     client, conn = lab.captured(WEB, net["peer"], 80)
     assert talks(client, conn.sock)
     counter = lab.count_payload(SECRET)
-    going = Going(lab, "--drain-timeout", "2s")
+    going = Going(lab, "--drain-timeout", "1s")
     lab.host.run("conntrack", "-F", "-f", "ipv6" if net is V6 else "ipv4", check=False)
     assert broken(client, SECRET)
     assert counter.count() == 0
@@ -136,7 +136,7 @@ def test_what_was_never_captured_goes_on(lab, net):
 
 def test_it_needs_no_configuration_and_no_notes(captured_lab):
     lab = captured_lab
-    done = lab.host.run(lab.cli, "down", "--now", "--backend", lab.backend, "--run-dir",
+    done = lab.host.run(lab.program, "redirect", "down", "--now", "--backend", lab.backend, "--run-dir",
                         "/nonexistent/ringmain")
     assert done.returncode == 0
     assert lab.ours() == []
@@ -144,7 +144,7 @@ def test_it_needs_no_configuration_and_no_notes(captured_lab):
 
 def test_it_finds_the_rules_in_either_back_end(captured_lab):
     lab = captured_lab
-    lab.host.run(lab.cli, "down", "--now", "--run-dir", f"{lab.directory}/run")
+    lab.host.run(lab.program, "redirect", "down", "--now", "--run-dir", f"{lab.directory}/run")
     assert lab.ours() == []
 
 
@@ -189,4 +189,4 @@ def test_the_sysctl_gets_its_old_value_back(lab, before):
 @pytest.mark.parametrize("words", [[], ["sideways"], ["up", "--nonsense"],
                                    ["down", "--drain-timeout", "soon"], ["up", "--backend", "../x"]])
 def test_wrong_usage_is_status_2(lab, words):
-    assert lab.host.run(lab.cli, *words, check=False).returncode == 2
+    assert lab.host.run(lab.program, "redirect", *words, check=False).returncode == 2

@@ -132,7 +132,7 @@ def fake_backend(lab, tmp_path, table):
 @pytest.mark.parametrize("table", ["mangle", "nat", "filter"])
 def test_a_first_installation_that_fails_leaves_nothing(lab, tmp_path, table):
     env = fake_backend(lab, tmp_path, table)
-    done = lab.host.run(lab.cli, "up", "-c", lab.conf, "--backend", "broken", env=env, check=False)
+    done = lab.host.run(lab.program, "redirect", "up", "-c", lab.conf, "--backend", "broken", env=env, check=False)
     assert done.returncode == 1
     assert f"ip6tables-broken-restore, table {table}" in done.stderr
     assert "xt_owner" in done.stderr  # the cure
@@ -145,7 +145,7 @@ def test_a_first_installation_that_fails_leaves_nothing(lab, tmp_path, table):
 def test_a_failing_change_leaves_the_rules_that_stood(captured_lab, tmp_path):
     lab = captured_lab
     env = fake_backend(lab, tmp_path, "mangle")
-    done = lab.host.run(lab.cli, "up", "-c", lab.conf, "--backend", "broken", env=env, check=False)
+    done = lab.host.run(lab.program, "redirect", "up", "-c", lab.conf, "--backend", "broken", env=env, check=False)
     assert done.returncode == 1
     for net in (V4, V6):
         lab.captured(WEB, net["peer"], 80)
@@ -243,14 +243,14 @@ def test_dry_run_prints_what_would_be_applied(lab):
 
 def test_without_privilege_it_says_so(lab):
     done = lab.host.run("setpriv", "--reuid", "0", "--bounding-set", "-net_admin", "--inh-caps",
-                        "-net_admin", lab.cli, "up", "--backend", lab.backend, "-c", lab.conf,
+                        "-net_admin", lab.program, "redirect", "up", "--backend", lab.backend, "-c", lab.conf,
                         check=False)
     assert done.returncode == 1
     assert "CAP_NET_ADMIN" in done.stderr or "run it as root" in done.stderr
 
 
 def test_missing_programs_are_named(lab):
-    done = lab.host.run(lab.cli, "up", "-c", lab.conf, "--backend", "nosuch", check=False)
+    done = lab.host.run(lab.program, "redirect", "up", "-c", lab.conf, "--backend", "nosuch", check=False)
     assert done.returncode == 1
     assert "iptables-nosuch-save is not in PATH" in done.stderr
 
@@ -265,9 +265,9 @@ def test_a_broken_configuration_changes_nothing(captured_lab):
 
 
 def test_unconfirmed_rules_go_again(lab):
-    done = lab.host.run(lab.cli, "up", "-c", lab.conf, "--backend", lab.backend, "--confirm", "1",
+    done = lab.host.run(lab.program, "redirect", "up", "-c", lab.conf, "--backend", lab.backend, "--confirm", "1",
                         check=False, stdin=-3)
     assert done.returncode == 1 and "not confirmed" in done.stderr
     assert lab.ours() == []
-    lab.host.run(lab.cli, "up", "-c", lab.conf, "--backend", lab.backend, "--confirm", "5", input="\n")
+    lab.host.run(lab.program, "redirect", "up", "-c", lab.conf, "--backend", lab.backend, "--confirm", "5", input="\n")
     assert lab.ours()

@@ -93,13 +93,14 @@ def test_a_bad_file_changes_nothing_and_says_why(mesh, kind):
         mesh.mesh_file.write_text(text)
         mesh["vm-b"].reload()
         wait_for(lambda: all(word in mesh["vm-b"].process.log for word in words), f"{words} in the log")
-        wait_for(lambda: all(word in str(mesh["vm-b"].status()) for word in words), f"{words} in the status")
+        wait_for(lambda: not mesh["vm-b"].status()["last_reload"]["ok"], "the status to tell of it")
+        assert all(word in mesh["vm-b"].status()["last_reload"]["text"] for word in words)
         assert mesh.call("web", "orders").status == 200
         assert mesh.call("guest", "orders").status == 403
         assert tcp.send("y").exactly(1) == b"y"
     mesh.mesh_file.write_text(good)
     mesh["vm-b"].reload()
-    wait_for(lambda: words[-1] not in str(mesh["vm-b"].status()) or kind == "syntax", "the status to be good again")
+    wait_for(lambda: mesh["vm-b"].status()["last_reload"]["ok"], "the status to be good again")
 
 
 @pytest.mark.parametrize("kind", BAD)

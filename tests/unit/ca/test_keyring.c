@@ -70,8 +70,8 @@ static void a_directory_becomes_items_and_keys(void **state)
 	item_is(&b, "chain", "service/web", chain);
 	item_is(&b, "key", "service/orders", "7");
 	item_is(&b, "key", "service/web", "8");
-	LIST_EACH(&b.items, it)
-	assert_null(strstr(CONTAINER_OF(it, struct bundle_item, node)->text.at, "PRIVATE"));
+	LIST_EACH (&b.items, it)
+		assert_null(strstr(CONTAINER_OF(it, struct bundle_item, node)->text.at, "PRIVATE"));
 	keyring_free(k);
 
 	/* The next load's numbers are new. */

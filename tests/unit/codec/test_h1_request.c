@@ -447,6 +447,25 @@ static void test_nominations_are_bounded(void **state)
 	assert_string_equal(t->text, "BAD HEADERS_TOO_LARGE");
 }
 
+/* Every byte at every place of a value, as values are not read byte by byte. */
+static void test_bytes_of_a_value(void **state)
+{
+	for (unsigned byte = 0; byte < 256; byte++) {
+		bool good = byte == '\t' || (byte >= ' ' && byte != 0x7f);
+		enum http_bad bad =
+			byte == '\n' || byte == '\r' ? HTTP_BAD_LINE_END : HTTP_BAD_SYNTAX;
+		for (size_t at = 0; at < 20; at++) {
+			uint8_t text[] = "A:01234567890123456789\r\n\r\n";
+			struct h1_scan s;
+			text[2 + at] = (uint8_t)byte;
+			h1_scan_init(&s, H1_SCAN_RESPONSE_TRAILER);
+			h1_scan_read(&s, &http_limits_default, text, sizeof(text) - 1);
+			assert_int_equal(s.state, good ? H1_SCAN_DONE : H1_SCAN_BAD);
+			assert_int_equal(s.bad, good ? HTTP_BAD_NONE : bad);
+		}
+	}
+}
+
 static void test_llhttp_is_never_lenient(void **state)
 {
 	llhttp_t parser;
@@ -468,6 +487,7 @@ int main(void)
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_default_limits),
 		cmocka_unit_test(test_nominations_are_bounded),
+		cmocka_unit_test(test_bytes_of_a_value),
 		cmocka_unit_test(test_llhttp_is_never_lenient),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
