@@ -157,51 +157,54 @@ static void test_two_callers_never_share_over_the_mesh(void **state)
 
 /* --- pooled connections that have gone stale --- */
 
-static void make_stale(int *ret_client)
-{
-	start(NULL);
-	*ret_client = ask(LAB_WEB, GET("/1"));
-	say(shop(0), OK("1", "1"));
-	fake_peer_forget(*ret_client);
-	fake_peer_close(shop(0)); /* seen together with the next request, not before */
-}
-
 static void test_pooled_connection_that_ended_is_let_go(void **state)
 {
-	int client;
-	make_stale(&client);
+	start(NULL);
+	ask(LAB_WEB, GET("/1"));
+	say(shop(0), OK("1", "1"));
+	assert_int_equal(lab_values(&lab, 0)->pool_idle, 1);
+	fake_peer_close(shop(0));
 	lab_pump(&lab);
 	assert_int_equal(lab_values(&lab, 0)->pool_idle, 0);
 	assert_false(fake_is_open(shop(0)));
 	lab_finish(&lab);
 }
 
-static void test_stale_connection_is_tried_again_for_get(void **state)
+static struct conn *up_conn(void)
 {
-	int client;
-	start(NULL);
-	client = ask(LAB_WEB, GET("/1"));
-	say(shop(0), OK("1", "1"));
-	fake_peer_forget(client);
-	fake_socket_script(shop(0)); /* the end is on its way */
-	say(client, GET("/2"));
-	struct carrier *up = CONTAINER_OF(lab_worker(&lab, 0)->live.next, struct carrier, being.live);
 	LIST_EACH (&lab_worker(&lab, 0)->live, it) {
 		struct carrier *c = CONTAINER_OF(it, struct carrier, being.live);
 		if (c->being.task.kind == TASK_CARRIER && c->side == UP)
-			up = c;
+			return &c->line->conn;
 	}
-	fake_fail(&up->line->conn.recv, -ECONNRESET);
-	if (up->line->conn.send.armed)
-		fake_fail(&up->line->conn.send, -EPIPE);
-	lab_pump(&lab);
-	assert_int_equal(fake_opened_count(), 2);
-	lab_expect_holds(shop(1), "GET /2 ");
-	say(shop(1), OK("1", "2"));
-	lab_expect_holds(client, "\r\n\r\n2");
-	assert_int_equal(lab_values(&lab, 0)->retries_total, 1);
-	assert_int_equal(lab_last(&lab, 0)->attempts, 2);
-	lab_finish(&lab);
+	fail_msg("no upstream connection");
+	return NULL;
+}
+
+/* Its end is on the way when the next request is sent: as an end, or as a reset. */
+static void test_stale_connection_is_tried_again_for_get(void **state)
+{
+	static const int32_t ends[] = {0, -ECONNRESET};
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+		start(NULL);
+		int client = ask(LAB_WEB, GET("/1"));
+		say(shop(0), OK("1", "1"));
+		fake_peer_forget(client);
+		fake_socket_script(shop(0));
+		say(client, GET("/2"));
+		struct conn *up = up_conn();
+		fake_complete(&up->recv, ends[i]);
+		if (up->send.armed)
+			fake_fail(&up->send, -EPIPE);
+		lab_pump(&lab);
+		assert_int_equal(fake_opened_count(), 2);
+		lab_expect_holds(shop(1), "GET /2 ");
+		say(shop(1), OK("1", "2"));
+		lab_expect_holds(client, "\r\n\r\n2");
+		assert_int_equal(lab_values(&lab, 0)->retries_total, 1);
+		assert_int_equal(lab_last(&lab, 0)->attempts, 2);
+		lab_finish(&lab);
+	}
 }
 
 static void test_stale_connection_is_not_tried_again_for_post(void **state)
