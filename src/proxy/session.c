@@ -119,26 +119,38 @@ static void session_detected(struct session *s, enum protocol protocol)
 	session_hand_over(s);
 }
 
+/* What was kept before stands before what came now: both together are looked at. `ret_full`: there
+ * will never be more to look at. */
+static enum sniff session_sniff(struct conn *c, bool *ret_full)
+{
+	const uint8_t *bytes;
+	size_t before, len = conn_input(c, &bytes);
+	enum sniff sniff = SNIFF_MORE;
+	*ret_full = false;
+	do {
+		before = len;
+		if (len > 0)
+			sniff = sniff_bytes(bytes, len);
+		if (len > 0 && sniff == SNIFF_MORE)
+			*ret_full = !conn_gather(c);
+		len = conn_input(c, &bytes);
+	} while (sniff == SNIFF_MORE && len > before);
+	*ret_full = *ret_full || c->eof;
+	return sniff;
+}
+
 static void session_detect(struct session *s)
 {
 	struct worker *w = s->being.worker;
-	const uint8_t *bytes;
-	size_t len = conn_input(&s->line->conn, &bytes);
-	if (len == 0 && s->line->conn.eof) {
-		session_detected(s, PROTOCOL_TCP);
-		return;
-	}
-	if (s->timer.fired) {
-		metric_add(&w->values->detect_timeout_total, 1);
-		session_detected(s, PROTOCOL_TCP);
-		return;
-	}
-	switch (len > 0 ? sniff_bytes(bytes, len) : SNIFF_MORE) {
+	bool full;
+	switch (session_sniff(&s->line->conn, &full)) {
 	case SNIFF_HTTP1:
 		session_detected(s, PROTOCOL_HTTP);
 		return;
 	case SNIFF_MORE:
-		if (!s->line->conn.eof && (len == 0 || conn_gather(&s->line->conn)))
+		if (s->timer.fired)
+			metric_add(&w->values->detect_timeout_total, 1);
+		else if (!full)
 			return; /* waits for: more bytes or the detection timer */
 		session_detected(s, PROTOCOL_TCP);
 		return;
