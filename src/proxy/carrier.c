@@ -288,18 +288,19 @@ static void carrier_expire_down(struct carrier *c)
 		carrier_close(c, true);
 }
 
-/* A client that is still taking its response is given time, and once more when it has it all. */
+/* A client that has not taken all of its response yet has as much time as during it; one that has
+ * is given a last chance to go by itself. */
 static void carrier_expire_linger(struct carrier *c)
 {
 	const struct conn *conn = &c->line->conn;
-	struct loop *l = &c->being.worker->loop;
-	uint64_t deadline_ns = conn->moved_ns + CARRIER_LINGER_MS * CLOCK_MS;
-	bool last = c->lingered || l->now_ns >= deadline_ns;
+	const struct worker *w = c->being.worker;
+	uint64_t idle_ns = worker_conf(w)->stream_idle_timeout_ms * CLOCK_MS;
+	bool more = conn->finished ? !c->lingered : w->loop.now_ns < conn->moved_ns + idle_ns;
 	c->lingered = conn->finished;
-	if (last)
-		carrier_close(c, true);
+	if (more)
+		carrier_timer(c, CARRIER_LINGER_MS);
 	else
-		timer_set(l, &c->timer, deadline_ns);
+		carrier_close(c, true);
 }
 
 static void carrier_expire(struct carrier *c)
