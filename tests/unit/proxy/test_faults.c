@@ -224,6 +224,118 @@ static void test_every_fault(void **state)
 	label[0] = '\0';
 }
 
+/* --- events from outside, after every turn --- */
+
+static void event_drain(void)
+{
+	lab_drain(&lab, 0);
+}
+
+static void event_far_drain(void)
+{
+	lab_drain(&lab, lab.machine_count - 1);
+}
+
+static void event_replan(void)
+{
+	for (uint32_t i = 0; i < lab.machine_count; i++)
+		lab_replan(&lab, i, NULL);
+}
+
+static void event_no_keeper(void)
+{
+	for (uint32_t i = 0; i < lab.machine_count; i++)
+		fake_peer_close(lab.machines[i].signer);
+}
+
+static void event_servers_reset(void)
+{
+	for (uint32_t i = 0; fake_opened(i) != -1; i++)
+		fake_peer_reset(fake_opened(i));
+}
+
+static void event_servers_close(void)
+{
+	for (uint32_t i = 0; fake_opened(i) != -1; i++)
+		fake_peer_close(fake_opened(i));
+}
+
+static void event_no_buffers(void)
+{
+	for (uint32_t i = 0; i < lab.machine_count; i++)
+		lab_worker(&lab, i)->buffers.block_count_max = 0;
+}
+
+static const struct event {
+	const char *name;
+	void (*make)(void);
+	bool whole; /* whoever was accepted gets its answer all the same */
+} events[] = {
+	{"drain", event_drain, true},
+	{"far drain", event_far_drain, false},
+	{"replan", event_replan, true},
+	{"no keeper", event_no_keeper, false},
+	{"servers reset", event_servers_reset, false},
+	{"servers close", event_servers_close, false},
+	{"no buffers", event_no_buffers, false},
+};
+
+static void caller_dial(struct caller *c, const struct scenario *s, enum lab_workload who)
+{
+	*c = (struct caller){.who = who, .fd = lab_dial(&lab, who, s->to)};
+	caller_ask(c, s, 1);
+}
+
+/* Never accepted: it waits for the proxy that comes next. */
+static bool caller_waits(const struct caller *c)
+{
+	return fake_is_open(c->fd) && fake_unread(c->fd) == c->sent_len;
+}
+
+static bool caller_answered(const struct scenario *s, const struct caller *c)
+{
+	char one[64];
+	struct str got = fake_peer_received(c->fd);
+	snprintf(one, sizeof(one), s->method ? ":/%s/1" : "[%s 1 ", lab_name(c->who));
+	return lab_holds_text(got, one);
+}
+
+/* False when the conversation was over before the event. */
+static bool run_event(const struct scenario *s, const struct event *e, uint32_t turns)
+{
+	struct caller callers[CALLER_COUNT];
+	lab_start(&lab, &(struct lab_options){
+				.machine_count = s->machine_count, .serving = s->serving});
+	lab_turns(&lab, 3);
+	for (int i = 0; i < CALLER_COUNT; i++)
+		caller_dial(&callers[i], s, i ? LAB_BILLING : LAB_WEB);
+	bool busy = lab_turns(&lab, turns);
+	e->make();
+	lab_run(&lab, 3 * CLOCK_S);
+	check(s, callers, false);
+	for (int i = 0; i < CALLER_COUNT && e->whole; i++) {
+		if (!caller_waits(&callers[i]) && !caller_answered(s, &callers[i]))
+			fail_msg("%s lost its request", lab_name(callers[i].who));
+	}
+	finish(callers);
+	return busy;
+}
+
+static void test_every_event_after_every_turn(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(scenarios); i++) {
+		for (size_t e = 0; e < ARRAY_LEN(events); e++) {
+			for (uint32_t turns = 0;; turns++) {
+				snprintf(label, sizeof(label), "%s: %s after %u turns",
+					scenarios[i].name, events[e].name, turns);
+				if (!run_event(&scenarios[i], &events[e], turns))
+					break;
+			}
+		}
+	}
+	label[0] = '\0';
+}
+
 static void test_chaos(void **state)
 {
 	for (size_t i = 0; i < ARRAY_LEN(scenarios); i++) {
@@ -247,6 +359,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_every_fault, label_setup, label_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_every_event_after_every_turn, label_setup, label_teardown),
 		cmocka_unit_test_setup_teardown(test_chaos, label_setup, label_teardown),
 	};
 	return cmocka_run_group_tests(tests, lab_group_setup, lab_group_teardown);
