@@ -106,6 +106,23 @@ struct carrier *carrier_dial_up(struct worker *w, const struct call *call, enum 
 	return c;
 }
 
+/* Nothing more is expected of the client; what has been written for it still goes out. */
+static void carrier_linger(struct carrier *c)
+{
+	carrier_move(c, CARRIER_LINGER);
+	c->line->conn.finish = true;
+	carrier_timer(c, CARRIER_LINGER_MS);
+	loop_ready(&c->being.worker->loop, &c->being.task);
+}
+
+static void carrier_leave(struct carrier *c)
+{
+	if (c->side == DOWN && c->state == CARRIER_OPEN && !conn_drained(&c->line->conn))
+		carrier_linger(c);
+	else
+		carrier_close(c, false);
+}
+
 /* --- events --- */
 
 /* The codec can't read on: the client is told why, once everything before it was answered. */
@@ -135,6 +152,8 @@ static void carrier_bad(struct carrier *c, const struct http_event *event)
 		exchange_bad(x, c->side, event->bad);
 	else if (c->side == DOWN && event->bad != HTTP_BAD_TRUNCATED)
 		carrier_bad_request(c, event);
+	else if (c->side == DOWN)
+		carrier_leave(c); /* it went in the middle of a head, maybe with an answer to come */
 	else
 		carrier_close(c, true);
 }
@@ -232,7 +251,7 @@ static void carrier_end_of_input(struct carrier *c)
 		return;
 	struct exchange *x = carrier_first(c);
 	if (!x)
-		carrier_close(c, false);
+		carrier_leave(c);
 	else if (c->side == UP && !x->input_ended[UP])
 		exchange_lost(x, UP, REASON_UPSTREAM_CLOSED);
 	/* DOWN with a request in progress: a half-close, the response still goes out */
@@ -269,6 +288,20 @@ static void carrier_expire_down(struct carrier *c)
 		carrier_close(c, true);
 }
 
+/* A client that is still taking its response is given time, and once more when it has it all. */
+static void carrier_expire_linger(struct carrier *c)
+{
+	const struct conn *conn = &c->line->conn;
+	struct loop *l = &c->being.worker->loop;
+	uint64_t deadline_ns = conn->moved_ns + CARRIER_LINGER_MS * CLOCK_MS;
+	bool last = c->lingered || l->now_ns >= deadline_ns;
+	c->lingered = conn->finished;
+	if (last)
+		carrier_close(c, true);
+	else
+		timer_set(l, &c->timer, deadline_ns);
+}
+
 static void carrier_expire(struct carrier *c)
 {
 	struct exchange *x = carrier_first(c);
@@ -286,7 +319,7 @@ static void carrier_expire(struct carrier *c)
 			carrier_close(c, false);
 		return;
 	case CARRIER_LINGER:
-		carrier_close(c, true);
+		carrier_expire_linger(c);
 		return;
 	case CARRIER_CLOSING:
 		return;
@@ -432,10 +465,7 @@ void carrier_served(struct carrier *c)
 		loop_ready(&w->loop, &c->being.task); /* a pipelined request may be waiting */
 		return;
 	}
-	carrier_move(c, CARRIER_LINGER);
-	c->line->conn.finish = true;
-	carrier_timer(c, CARRIER_LINGER_MS);
-	loop_ready(&w->loop, &c->being.task);
+	carrier_linger(c);
 }
 
 void carrier_close(struct carrier *c, bool reset)
@@ -455,8 +485,10 @@ void carrier_drain(struct carrier *c)
 {
 	if (c->side == UP || c->state == CARRIER_CLOSING)
 		return;
+	if (c->state == CARRIER_LINGER)
+		return; /* it ends by itself, soon */
 	if (list_empty(&c->exchanges) && !c->head_since_ns)
-		carrier_close(c, false);
+		carrier_leave(c);
 	else
 		http_close_after(c->http);
 }

@@ -36,6 +36,7 @@ struct carrier {
 	uint64_t head_since_ns; /* DOWN: when the head being read began; 0 = none begun */
 	bool blocked;		/* input waits for room on the other side */
 	bool input_ended;	/* the codec has been told of the end of stream */
+	bool lingered;		/* LINGER: the timer has expired once since our FIN */
 	/* UP: */
 	struct plan_hold *hold;
 	struct map_node pooled; /* in hold->idle_carriers while idle */

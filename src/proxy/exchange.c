@@ -388,6 +388,10 @@ void exchange_bad(struct exchange *x, enum side side, enum http_bad bad)
 {
 	if (x->input_ended[side])
 		return; /* bytes after the message: the codec keeps the connection from reuse */
+	if (side == UP && bad == HTTP_BAD_TRUNCATED && !x->response && !x->response_started) {
+		exchange_lost(x, UP, REASON_UPSTREAM_CLOSED);
+		return;
+	}
 	x->details = http_bad_name(bad);
 	if (side == UP)
 		exchange_fail_reason(x, bad == HTTP_BAD_TRUNCATED && x->response_started

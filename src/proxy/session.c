@@ -36,23 +36,33 @@ static void session_timer(struct session *s, uint32_t timeout_ms)
 	timer_set(l, &s->timer, l->now_ns + timeout_ms * CLOCK_MS);
 }
 
+/* Its turn has come: counted from here on, whether it takes it or ends first. */
+static void session_handshake_begins(struct session *s)
+{
+	list_remove(&s->queue);
+	s->handshake_counted = true;
+	s->being.worker->handshake_count++;
+}
+
 static void session_handshake_ended(struct session *s)
 {
+	struct worker *w = s->being.worker;
+	list_remove(&s->queue);
 	if (!s->handshake_counted)
 		return;
-	struct worker *w = s->being.worker;
 	s->handshake_counted = false;
 	w->handshake_count--;
-	struct list *next = list_pop(&w->queued);
-	if (next)
-		loop_ready(&w->loop, &CONTAINER_OF(next, struct session, queue)->being.task);
+	while (!list_empty(&w->queued) && w->handshake_count < worker_conf(w)->handshakes_max) {
+		struct session *next = CONTAINER_OF(w->queued.next, struct session, queue);
+		session_handshake_begins(next);
+		loop_ready(&w->loop, &next->being.task);
+	}
 }
 
 static void session_end(struct session *s)
 {
 	struct worker *w = s->being.worker;
 	session_handshake_ended(s);
-	list_remove(&s->queue);
 	timer_clear(&w->loop, &s->timer);
 	call_done(&s->call);
 	being_end(&s->being);
@@ -119,26 +129,38 @@ static void session_detected(struct session *s, enum protocol protocol)
 	session_hand_over(s);
 }
 
+/* What was kept before stands before what came now: both together are looked at. `ret_full`: there
+ * will never be more to look at. */
+static enum sniff session_sniff(struct conn *c, bool *ret_full)
+{
+	const uint8_t *bytes;
+	size_t before, len = conn_input(c, &bytes);
+	enum sniff sniff = SNIFF_MORE;
+	*ret_full = false;
+	do {
+		before = len;
+		if (len > 0)
+			sniff = sniff_bytes(bytes, len);
+		if (len > 0 && sniff == SNIFF_MORE)
+			*ret_full = !conn_gather(c);
+		len = conn_input(c, &bytes);
+	} while (sniff == SNIFF_MORE && len > before);
+	*ret_full = *ret_full || c->eof;
+	return sniff;
+}
+
 static void session_detect(struct session *s)
 {
 	struct worker *w = s->being.worker;
-	const uint8_t *bytes;
-	size_t len = conn_input(&s->line->conn, &bytes);
-	if (len == 0 && s->line->conn.eof) {
-		session_detected(s, PROTOCOL_TCP);
-		return;
-	}
-	if (s->timer.fired) {
-		metric_add(&w->values->detect_timeout_total, 1);
-		session_detected(s, PROTOCOL_TCP);
-		return;
-	}
-	switch (len > 0 ? sniff_bytes(bytes, len) : SNIFF_MORE) {
+	bool full;
+	switch (session_sniff(&s->line->conn, &full)) {
 	case SNIFF_HTTP1:
 		session_detected(s, PROTOCOL_HTTP);
 		return;
 	case SNIFF_MORE:
-		if (!s->line->conn.eof && (len == 0 || conn_gather(&s->line->conn)))
+		if (s->timer.fired)
+			metric_add(&w->values->detect_timeout_total, 1);
+		else if (!full)
 			return; /* waits for: more bytes or the detection timer */
 		session_detected(s, PROTOCOL_TCP);
 		return;
@@ -258,8 +280,6 @@ static void session_start_handshake(struct session *s)
 		return;
 	}
 	conn_secure(&s->line->conn, tls);
-	w->handshake_count++;
-	s->handshake_counted = true;
 	session_move(s, SESSION_HANDSHAKE);
 	conn_flush(&s->line->conn);
 }
@@ -271,6 +291,7 @@ static void session_queue_handshake(struct session *s)
 	struct worker *w = s->being.worker;
 	session_timer(s, worker_conf(w)->handshake_timeout_ms);
 	if (w->handshake_count < worker_conf(w)->handshakes_max) {
+		session_handshake_begins(s);
 		session_start_handshake(s);
 		return;
 	}
@@ -282,7 +303,7 @@ static void session_queued(struct session *s)
 {
 	if (s->timer.fired)
 		session_refuse(s, REASON_HANDSHAKE_TIMEOUT, NULL);
-	else if (list_empty(&s->queue))
+	else if (s->handshake_counted)
 		session_start_handshake(s);
 	/* waits for: its turn or the handshake timer */
 }

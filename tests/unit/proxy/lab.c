@@ -92,6 +92,11 @@ int lab_group_teardown(void **state)
 	return 0;
 }
 
+const struct pair_mesh *lab_mesh_certs(void)
+{
+	return &lab_certs;
+}
+
 /* --- the access log, in memory --- */
 
 static void lab_copy(char *to, size_t size, struct str from)

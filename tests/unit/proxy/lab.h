@@ -84,7 +84,6 @@ struct lab_server {
 };
 
 struct lab {
-	struct pair_mesh certs;
 	struct lab_machine machines[2];
 	uint32_t machine_count;
 	const char *node; /* appended to the node files */
@@ -105,6 +104,7 @@ struct lab_options {
 /* Certificates cost most of the time: made once for all tests of a program. */
 int lab_group_setup(void **state);
 int lab_group_teardown(void **state);
+const struct pair_mesh *lab_mesh_certs(void);
 
 void lab_start(struct lab *l, const struct lab_options *options);
 /* Drains, cuts, and looks for anything left behind. */
