@@ -4,11 +4,12 @@
 #include "fake/ring_fake.h"
 #include "fake/socket_fake.h"
 #include "net/conn.h"
-#include <cmocka.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 #define BUFFER_BYTES 20480
 

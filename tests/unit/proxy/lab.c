@@ -2,7 +2,6 @@
 #include "lab.h"
 
 #include "net/socket.h"
-#include <cmocka.h>
 #include <errno.h>
 #include <openssl/digest.h>
 #include <openssl/evp.h>
@@ -10,6 +9,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 #define LAB_TURNS_MAX	     20000
 #define LAB_MARK_SHIFT	     16

@@ -4,12 +4,13 @@
  * carry its name: whatever breaks, nobody ever sees the other's, and nothing is left behind. */
 #include "lab.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #define CHAOS_SEEDS 60
 

@@ -2,11 +2,12 @@
 /* Opaque TCP through one proxy and through two: bytes, ends of stream, resets, timeouts, limits. */
 #include "lab.h"
 
-#include <cmocka.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 static struct lab lab;
 
