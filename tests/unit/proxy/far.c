@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "far.h"
 
-#include <cmocka.h>
 #include <openssl/digest.h>
 #include <openssl/evp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 #define FAR_BLOCK_BYTES 65536
 

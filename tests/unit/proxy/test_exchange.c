@@ -2,13 +2,14 @@
 /* HTTP through the proxy: one request and its response, and what joins them. */
 #include "lab.h"
 
-#include <cmocka.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #define GET(path)	   "GET " path " HTTP/1.1\r\nHost: h\r\n\r\n"
 #define OK(body_len, body) "HTTP/1.1 200 OK\r\nContent-Length: " body_len "\r\n\r\n" body

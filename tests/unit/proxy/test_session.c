@@ -3,11 +3,12 @@
  * and the limits. */
 #include "far.h"
 
-#include <cmocka.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 #define LEDGER_NAME "7000.billing.prod.example"
 #define LEDGER_ID   "spiffe://prod.example/service/billing"
