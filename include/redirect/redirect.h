@@ -10,9 +10,3 @@
 
 /* `ringmain redirect up|down|show|watch`; exit status 0, 1 (problem found), 2 (usage). */
 int redirect_main(int argc, char **argv);
-
-/* Where `redirect up` leaves "uid mark" lines for the keeper: which number in the SYN mark stands
- * for which uid. Numbers stay with their uid as long as the rules stand. */
-#define REDIRECT_MARKS_FILE "marks" /* in conf.run_dir */
-/* What `redirect watch` last found, one JSON object, for `ringmain status`. */
-#define REDIRECT_STATE_FILE "redirect.json" /* in conf.run_dir */

@@ -154,12 +154,11 @@ static bool bundle_write_all(int fd, const void *bytes, size_t len)
 static bool bundle_write_items(const struct bundle *b, int fd)
 {
 	struct bundle_head head = {.magic = BUNDLE_MAGIC};
-	LIST_EACH(&b->items, it)
-	head.item_count++;
+	LIST_EACH (&b->items, it)
+		head.item_count++;
 	if (!bundle_write_all(fd, &head, sizeof(head)))
 		return false;
-	LIST_EACH(&b->items, it)
-	{
+	LIST_EACH (&b->items, it) {
 		const struct bundle_item *item = CONTAINER_OF(it, struct bundle_item, node);
 		struct bundle_lengths lengths = {(uint32_t)item->kind.len, (uint32_t)item->name.len,
 			(uint32_t)item->text.len};

@@ -4,9 +4,9 @@
 #include "ask.h"
 #include "base/clock.h"
 #include "conf/conf.h"
+#include "conf/run_dir.h"
 #include "json_tree.h"
 #include "place.h"
-#include "redirect/redirect.h"
 #include "show.h"
 #include <fcntl.h>
 #include <getopt.h>
@@ -78,7 +78,7 @@ static bool status_options_read(int argc, char **argv, struct status_options *o)
 static struct str status_read_redirect(struct str run_dir, char text[STATUS_REDIRECT_MAX])
 {
 	char path[PATH_MAX];
-	snprintf(path, sizeof(path), STR_FMT "/" REDIRECT_STATE_FILE, STR_ARG(run_dir));
+	snprintf(path, sizeof(path), STR_FMT "/" RUN_DIR_REDIRECT, STR_ARG(run_dir));
 	int fd = run_dir.len ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
 	if (fd < 0)
 		return STR_NONE;

@@ -74,8 +74,10 @@ static int conf_gather_directory(
 	}
 	for (int i = 0; i < count; i++) {
 		char name[CONF_GATHER_PATH_MAX];
-		snprintf(name, sizeof(name), "%s/%s", path, entries[i]->d_name);
-		int one = conf_gather_file(g, setting, name);
+		int len = snprintf(name, sizeof(name), "%s/%s", path, entries[i]->d_name);
+		int one = len < 0 || (size_t)len >= sizeof(name)
+				  ? conf_gather_fail(g, setting, -ENAMETOOLONG, "path too long")
+				  : conf_gather_file(g, setting, name);
 		r = r < 0 ? r : one;
 		free(entries[i]);
 	}

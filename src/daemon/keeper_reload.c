@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/map.h"
-#include "redirect/redirect.h"
+#include "conf/run_dir.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -57,7 +57,7 @@ static uint64_t keeper_fingerprint(const struct conf *conf)
 {
 	char path[PATH_MAX];
 	uint64_t mark = 1;
-	snprintf(path, sizeof(path), STR_FMT "/" REDIRECT_MARKS_FILE, STR_ARG(conf->run_dir));
+	snprintf(path, sizeof(path), STR_FMT "/" RUN_DIR_MARKS, STR_ARG(conf->run_dir));
 	mark = keeper_mark_file(mark, AT_FDCWD, path);
 	if (conf->certificate_dir.len == 0)
 		return mark;

@@ -153,7 +153,8 @@ static void carrier_bad(struct carrier *c, const struct http_event *event)
 	else if (c->side == DOWN && event->bad != HTTP_BAD_TRUNCATED)
 		carrier_bad_request(c, event);
 	else if (c->side == DOWN)
-		carrier_leave(c); /* it went in the middle of a head, maybe with an answer to come */
+		carrier_leave(
+			c); /* it went in the middle of a head, maybe with an answer to come */
 	else
 		carrier_close(c, true);
 }

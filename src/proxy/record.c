@@ -19,7 +19,7 @@ static struct metric_labels record_labels(const struct call *c, bool at_source)
 		.destination_principal = c->service ? c->service->ids[0] : STR(""),
 		.destination_service = record_service_name(c->service),
 		.mutual_tls = c->mutual_tls || c->way == CALL_WAY_MESH,
-		.local = c->direction == CALL_OUTBOUND && c->way == CALL_WAY_LOCAL,
+		.local = c->hold && c->direction == CALL_OUTBOUND && c->way == CALL_WAY_LOCAL,
 	};
 	if (c->target)
 		l.destination_version = c->target->version;
@@ -69,7 +69,7 @@ static struct access_entry record_entry(struct worker *w, const struct call *c,
 			str_of(details && *details ? details : reason_row(reason)->name),
 		.mutual_tls = c->mutual_tls || c->way == CALL_WAY_MESH,
 		.tls_resumed = c->tls_resumed,
-		.local = c->direction == CALL_OUTBOUND && c->way == CALL_WAY_LOCAL,
+		.local = c->hold && c->direction == CALL_OUTBOUND && c->way == CALL_WAY_LOCAL,
 		.connection_number = c->number,
 		.config_generation = c->hold ? c->hold->plan->generation : 0,
 	};

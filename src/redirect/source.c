@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "source.h"
 
-#include "redirect/redirect.h"
+#include "conf/run_dir.h"
 #include <errno.h>
 #include <stdio.h>
 
@@ -33,7 +33,7 @@ static int source_paths(struct source *s, struct err *err)
 	if (dir.len >= sizeof(s->run_dir))
 		return err_set(err, ENAMETOOLONG, "node.run_dir is too long");
 	snprintf(s->run_dir, sizeof(s->run_dir), STR_FMT, STR_ARG(dir));
-	snprintf(s->marks_path, sizeof(s->marks_path), "%s/" REDIRECT_MARKS_FILE, s->run_dir);
+	snprintf(s->marks_path, sizeof(s->marks_path), "%s/" RUN_DIR_MARKS, s->run_dir);
 	return 0;
 }
 

@@ -16,7 +16,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "check.h"
-#include "redirect/redirect.h"
+#include "conf/run_dir.h"
 #include "standing.h"
 #include "text.h"
 #include "up.h"
@@ -93,7 +93,7 @@ static void watch_write(const struct watch *w)
 
 	text_init(&text);
 	text_add_bytes(&text, json.text ? json.text : "", json.len);
-	snprintf(path, sizeof(path), "%s/" REDIRECT_STATE_FILE, w->source.run_dir);
+	snprintf(path, sizeof(path), "%s/" RUN_DIR_REDIRECT, w->source.run_dir);
 	if (text_write_file(&text, path, &err) < 0)
 		log_warning("redirect", "%s", err.text);
 	text_done(&text);

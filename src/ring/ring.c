@@ -236,8 +236,8 @@ void ring_poll(struct ring *r, struct op *op, int fd)
 void ring_watch(struct ring *r, struct op *op, int fd)
 {
 	struct io_uring_sqe *sqe = ring_arm(r, op);
-	/* Errors and hang-ups are always reported, but so is the end of stream that is known already:
-	 * a one-shot poll would end with it, a multishot goes on to what comes next. */
+	/* Errors and hang-ups are always reported, but so is the end of stream that is known
+	 * already: a one-shot poll would end with it, a multishot goes on to what comes next. */
 	io_uring_prep_poll_multishot(sqe, fd, 0);
 	ring_label(sqe, op);
 }

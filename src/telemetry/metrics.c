@@ -188,7 +188,8 @@ static bool series_keep(struct series *s, const char *exposed)
 	char *at = s->text;
 	for (size_t i = 0; i < ARRAY_LEN(spans); i++)
 		series_copy(spans[i], &at);
-	s->exposed = strcpy(at, exposed);
+	memcpy(at, exposed, strlen(exposed) + 1);
+	s->exposed = at;
 	return true;
 }
 

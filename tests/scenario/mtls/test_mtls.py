@@ -262,8 +262,7 @@ def test_sessions_are_resumed(mesh):
     before = mesh["vm-b"].metric("ringmain_tls_handshakes_resumed_total")
     for _ in range(5):
         with mesh.dial("web", "echo") as wire:
-            assert wire.send("abc").finish().rest() == b"abc"
-            time.sleep(0.05)
+            assert wire.send("abc").exactly(3) == b"abc"  # a ticket that comes after our end is not kept
     assert mesh["vm-b"].metric("ringmain_tls_handshakes_resumed_total") - before >= 3
 
 

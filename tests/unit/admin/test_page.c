@@ -45,8 +45,8 @@ static struct page_response ask(const char *method, const char *path, bool is_un
 
 static void assert_has(const struct page_response *r, const char *part)
 {
-	if (!strstr(r->body, part)) {
-		print_error("missing: %s\nin:\n%s\n", part, r->body);
+	if (!memmem(r->body, r->body_len, part, strlen(part))) {
+		print_error("missing: %s\nin:\n%.*s\n", part, (int)r->body_len, r->body);
 		fail();
 	}
 }

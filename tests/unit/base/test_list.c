@@ -17,8 +17,8 @@ struct item {
 static int numbers(struct list *head)
 {
 	int all = 0;
-	LIST_EACH(head, it)
-	all = all * 10 + CONTAINER_OF(it, struct item, node)->number;
+	LIST_EACH (head, it)
+		all = all * 10 + CONTAINER_OF(it, struct item, node)->number;
 	return all;
 }
 

@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+
 #include <cmocka.h>
 
 #define BUFFER_BYTES 20480
@@ -263,8 +264,9 @@ static void test_every_fault_at_every_operation(void **state)
 				conn_adopt(&echo->conn, fd);
 				loop_ready(&loop, &echo->task);
 				converse(fd);
-				bool fatal = fault == FAKE_FAULT_RESET || fault == FAKE_FAULT_LATE ||
-					(fault == FAKE_FAULT_SHORT && kind == FAKE_SEND);
+				bool fatal = fault == FAKE_FAULT_RESET ||
+					     fault == FAKE_FAULT_LATE ||
+					     (fault == FAKE_FAULT_SHORT && kind == FAKE_SEND);
 				if (!fatal)
 					assert_int_equal(fake_peer_received(fd).len, 9003);
 				echo_finish(); /* late completion after close included */

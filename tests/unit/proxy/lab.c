@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+
 #include <cmocka.h>
 
 #define LAB_TURNS_MAX	     20000
@@ -60,7 +61,8 @@ static const char lab_mesh[] =
 	" { name = \"cache\"; port = 6379; protocol = \"tcp\"; endpoints = ( { address = "
 	"\"10.77.0.1\"; } ); },\n"
 	" { name = \"any\"; port = 9000; endpoints = ( { address = \"10.77.0.1\"; } ); },\n"
-	" { name = \"mail\"; port = 2525; protocol = \"tcp\"; server_first = true; endpoints = ( { address = "
+	" { name = \"mail\"; port = 2525; protocol = \"tcp\"; server_first = true; endpoints = ( { "
+	"address = "
 	"\"10.77.0.1\"; } ); },\n"
 	" { name = \"loose\"; port = 7100; protocol = \"tcp\"; mtls = \"permissive\"; endpoints = "
 	"( { address = \"10.77.0.1\"; } ); },\n"
@@ -236,8 +238,7 @@ static void lab_listen(struct lab_machine *m, uint32_t machine)
 	fake_connect_listener(&mesh, m->listeners[WIRE_LISTENER_MESH].fd);
 }
 
-static void lab_start_machine(
-	struct lab *l, uint32_t machine, const struct lab_options *options)
+static void lab_start_machine(struct lab *l, uint32_t machine, const struct lab_options *options)
 {
 	struct lab_machine *m = &l->machines[machine];
 	struct err err;
@@ -288,8 +289,7 @@ static void lab_sign_one(struct lab_machine *m, const struct wire_sign *question
 					       : question->key_number - 1;
 	size_t len = sizeof(answer.bytes);
 	EVP_MD_CTX *digest = EVP_MD_CTX_new();
-	assert_true(EVP_DigestSignInit(
-			    digest, NULL, EVP_sha256(), NULL, lab_certs.leaf[key].key) &&
+	assert_true(EVP_DigestSignInit(digest, NULL, EVP_sha256(), NULL, lab_certs.leaf[key].key) &&
 		    EVP_DigestSign(digest, answer.bytes, &len, question->bytes, question->len));
 	EVP_MD_CTX_free(digest);
 	answer.len = m->signing == LAB_REFUSES ? 0 : (uint32_t)len;
@@ -402,7 +402,8 @@ static bool lab_serve(struct lab *l)
 		return false;
 	for (; l->server_count < fake_opened_count(); l->server_count++) {
 		assert_true(l->server_count < LAB_SERVERS_MAX);
-		l->servers[l->server_count] = (struct lab_server){fake_opened(l->server_count), 0, 0};
+		l->servers[l->server_count] =
+			(struct lab_server){fake_opened(l->server_count), 0, 0};
 	}
 	for (uint32_t i = 0; i < l->server_count; i++) {
 		struct lab_server *s = &l->servers[i];

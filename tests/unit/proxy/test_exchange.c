@@ -8,9 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
 #include <cmocka.h>
 
-#define GET(path)  "GET " path " HTTP/1.1\r\nHost: h\r\n\r\n"
+#define GET(path)	   "GET " path " HTTP/1.1\r\nHost: h\r\n\r\n"
 #define OK(body_len, body) "HTTP/1.1 200 OK\r\nContent-Length: " body_len "\r\n\r\n" body
 
 static struct lab lab;
@@ -71,15 +72,13 @@ static void test_mesh(void **state)
 	lab_expect_holds(server, "GET /a HTTP/1.1\r\n");
 	lab_expect_holds(server, "r-1\r\n");
 	lab_expect_lacks(server, "forged");
-	lab_expect_holds(server,
-		"x-forwarded-client-cert: By=spiffe://prod.example/service/orders;"
-		"URI=spiffe://prod.example/service/web\r\n");
+	lab_expect_holds(server, "x-forwarded-client-cert: By=spiffe://prod.example/service/orders;"
+				 "URI=spiffe://prod.example/service/web\r\n");
 	say(server, OK("5", "hello"));
 	lab_expect_holds(client, "\r\n\r\nhello");
 	for (uint32_t m = 0; m < 2; m++) {
 		assert_int_equal(lab_last(&lab, m)->code, 200);
-		assert_string_equal(
-			lab_last(&lab, m)->source, "spiffe://prod.example/service/web");
+		assert_string_equal(lab_last(&lab, m)->source, "spiffe://prod.example/service/web");
 	}
 	assert_int_equal(lab.machines[0].signed_count, 1);
 	assert_int_equal(lab.machines[1].signed_count, 1);
@@ -556,8 +555,7 @@ static void test_answer_nobody_asked_for(void **state)
 
 static void test_upstream_ends_in_the_middle(void **state)
 {
-	static const char *const rows[] = {
-		"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",
+	static const char *const rows[] = {"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		for (int reset = 0; reset < 2; reset++) {
@@ -571,8 +569,7 @@ static void test_upstream_ends_in_the_middle(void **state)
 				fake_peer_close(shop(0));
 			lab_pump(&lab);
 			assert_true(fake_peer_saw_reset(client));
-			lab_expect_reason(&lab, 0,
-				reset ? "UPSTREAM_ABORTED" : "TRUNCATED");
+			lab_expect_reason(&lab, 0, reset ? "UPSTREAM_ABORTED" : "TRUNCATED");
 			assert_int_equal(lab_worker(&lab, 0)->connection_count, 0);
 			lab_finish(&lab);
 		}
@@ -583,8 +580,8 @@ static void test_client_goes_in_the_middle(void **state)
 {
 	for (int what = 0; what < 3; what++) {
 		start(NULL);
-		int client = ask(LAB_WEB,
-			"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf");
+		int client = ask(
+			LAB_WEB, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf");
 		lab_expect_holds(shop(0), "half");
 		if (what == 0)
 			fake_peer_reset(client);
@@ -634,7 +631,8 @@ static void test_half_closed_client_reads_slowly(void **state)
 	int client = lab_dial(&lab, LAB_WEB, LAB_SHOP);
 	fake_peer_window(client, 10);
 	say(client, GET("/1"));
-	int len = snprintf(answer, sizeof(answer), "HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n");
+	int len = snprintf(
+		answer, sizeof(answer), "HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n");
 	memset(answer + len, 'x', 10000);
 	fake_peer_send(shop(0), answer, (size_t)len + 10000);
 	lab_pump(&lab);
@@ -668,8 +666,8 @@ static void test_policy_keeps_the_connection(void **state)
 
 static void test_policy_sees_the_path_that_is_sent(void **state)
 {
-	static const char *const rows[] = {GET("/a/../secret"), GET("/%73ecret"), GET("//secret"),
-		GET("/./secret")};
+	static const char *const rows[] = {
+		GET("/a/../secret"), GET("/%73ecret"), GET("//secret"), GET("/./secret")};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		start(NULL);
 		int client = ask(LAB_WEB, rows[i]);
@@ -791,8 +789,7 @@ static void test_upstream_does_not_answer(void **state)
 static void test_client_does_not_send_its_body(void **state)
 {
 	start("timeouts: { stream_idle = \"10s\"; };");
-	int client =
-		ask(LAB_WEB, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf");
+	int client = ask(LAB_WEB, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf");
 	lab_run(&lab, 11 * CLOCK_S);
 	lab_expect_holds(client, "HTTP/1.1 408 ");
 	assert_true(fake_peer_saw_end(client));
@@ -891,8 +888,9 @@ static void test_large_head(void **state)
 		at += snprintf(text + at, sizeof(text) - (size_t)at, "X-%d: %0100d\r\n", at, 0);
 	snprintf(text + at, sizeof(text) - (size_t)at, "\r\n");
 	int client = ask(LAB_WEB, text);
-	assert_int_equal(lab_alive(&lab, 0, TASK_EXCHANGE) +
-				 (uint32_t)lab_holds_text(fake_peer_received(client), "HTTP/1.1 431"),
+	assert_int_equal(
+		lab_alive(&lab, 0, TASK_EXCHANGE) +
+			(uint32_t)lab_holds_text(fake_peer_received(client), "HTTP/1.1 431"),
 		1);
 	lab_finish(&lab);
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
 #include <cmocka.h>
 
 #define CHAOS_SEEDS 60
@@ -214,8 +215,9 @@ static void test_every_fault(void **state)
 		for (int kind = 0; kind < FAKE_KIND_COUNT; kind++) {
 			for (uint32_t nth = 1; nth <= counts[kind]; nth++) {
 				for (int fault = 1; fault < FAKE_FAULT_COUNT; fault++) {
-					snprintf(label, sizeof(label), "%s: kind %d nth %u fault %d",
-						s->name, kind, nth, fault);
+					snprintf(label, sizeof(label),
+						"%s: kind %d nth %u fault %d", s->name, kind, nth,
+						fault);
 					run(s, (enum fake_kind)kind, nth, (enum fake_fault)fault);
 				}
 			}

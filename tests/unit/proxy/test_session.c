@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+
 #include <cmocka.h>
 
 #define LEDGER_NAME "7000.billing.prod.example"
@@ -82,7 +83,8 @@ static void test_unattributed(void **state)
 
 static void test_unknown_destination(void **state)
 {
-	struct address other = lab_address_of("198.51.100.1"), passed = lab_address_of("203.0.113.7");
+	struct address other = lab_address_of("198.51.100.1"),
+		       passed = lab_address_of("203.0.113.7");
 	other.port = passed.port = 443;
 	start(NULL);
 	expect_refused(lab_dial_address(&lab, LAB_WEB, &other), "NO_SERVICE");
@@ -158,8 +160,8 @@ static void test_detects_http_in_pieces(void **state)
 
 static void test_detects_others(void **state)
 {
-	static const char *const rows[] = {"SSH-2.0-x\r\n", "\x16\x03\x01\x02", "GETTY",
-		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"};
+	static const char *const rows[] = {
+		"SSH-2.0-x\r\n", "\x16\x03\x01\x02", "GETTY", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		detect(rows[i]);
 		assert_int_equal(lab_values(&lab, 0)->detect_tcp_total, 1);
@@ -226,8 +228,8 @@ static void test_server_first_never_waits(void **state)
 
 /* --- mutual TLS --- */
 
-static void start_mesh(struct far *f, const char *node, const char *name, enum tls_alpn alpn,
-	const char *id)
+static void start_mesh(
+	struct far *f, const char *node, const char *name, enum tls_alpn alpn, const char *id)
 {
 	lab_start(&lab, &(struct lab_options){.machine_count = 2, .node = node});
 	far_dial(f, &lab, 1, name, alpn, id);

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+
 #include <cmocka.h>
 
 static struct lab lab;
@@ -15,8 +16,7 @@ static const struct way {
 	const char *name;
 	enum lab_workload to;
 	uint32_t machine_count;
-} ways[] = {
-	{"local", LAB_CACHE, 1}, {"mesh", LAB_LEDGER, 2}, {"plain", LAB_PLAIN, 1},
+} ways[] = {{"local", LAB_CACHE, 1}, {"mesh", LAB_LEDGER, 2}, {"plain", LAB_PLAIN, 1},
 	{"passthrough", LAB_WORKLOAD_COUNT, 1}};
 
 static struct address outside(void)
@@ -98,8 +98,8 @@ static void test_reset_passes_on_as_reset(void **state)
 			lab_pump(&lab);
 			assert_true(fake_peer_saw_reset(ends[!first]));
 			assert_int_equal(lab_alive(&lab, 0, TASK_TUNNEL), 0);
-			lab_expect_reason(&lab, 0,
-				first == DOWN ? "DOWNSTREAM_CLOSED" : "UPSTREAM_RESET");
+			lab_expect_reason(
+				&lab, 0, first == DOWN ? "DOWNSTREAM_CLOSED" : "UPSTREAM_RESET");
 			lab_finish(&lab);
 		}
 	}
@@ -195,9 +195,9 @@ static void test_no_certificate_of_our_own(void **state)
 static void test_idle_timeout_counts_from_the_last_byte(void **state)
 {
 	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
-		int client, server = way_open(&ways[i],
-				    "timeouts: { idle = \"60s\"; half_close = \"600s\"; };",
-				    &client);
+		int client,
+			server = way_open(&ways[i],
+				"timeouts: { idle = \"60s\"; half_close = \"600s\"; };", &client);
 		lab_run(&lab, 50 * CLOCK_S);
 		fake_peer_send_text(server, "tick");
 		lab_run(&lab, 50 * CLOCK_S);
