@@ -189,11 +189,37 @@ static void test_drain_closes_what_is_idle(void **state)
 	lab_start(&lab, &(struct lab_options){0});
 	int client = ask(LAB_WEB, GET("/1"));
 	say(shop(0), OK("1", "1"));
+	lab_run(&lab, 2 * CLOCK_S);
 	lab_drain(&lab, 0);
 	lab_pump(&lab);
 	assert_false(fake_is_open(client));
 	assert_false(fake_peer_saw_reset(client));
 	assert_false(fake_is_open(shop(0)));
+	assert_true(ended());
+	lab_finish(&lab);
+}
+
+/* A busy client's next request, or a new one's first, is on its way while the drain begins. */
+static void test_drain_answers_the_request_that_crosses_it(void **state)
+{
+	lab_start(&lab, &(struct lab_options){.serving = LAB_HTTP});
+	int busy = ask(LAB_WEB, GET("/1"));
+	int fresh = lab_dial(&lab, LAB_WEB, LAB_SHOP);
+	int silent = lab_dial(&lab, LAB_WEB, LAB_SHOP);
+	lab_pump(&lab);
+	lab_drain(&lab, 0);
+	lab_pump(&lab);
+	say(busy, GET("/2"));
+	say(fresh, GET("/3"));
+	lab_expect_holds(busy, "shop:/2");
+	lab_expect_holds(busy, "Connection: close\r\n");
+	lab_expect_holds(fresh, "shop:/3");
+	lab_expect_holds(fresh, "Connection: close\r\n");
+	fake_peer_shutdown(busy);
+	fake_peer_shutdown(fresh);
+	lab_run(&lab, 1100 * CLOCK_MS);
+	assert_false(fake_is_open(silent));
+	assert_false(fake_peer_saw_reset(silent));
 	assert_true(ended());
 	lab_finish(&lab);
 }
@@ -379,6 +405,7 @@ int main(void)
 		cmocka_unit_test(test_plan_changes_in_the_middle_of_a_handshake),
 		cmocka_unit_test(test_drain_of_an_idle_worker_ends_at_once),
 		cmocka_unit_test(test_drain_closes_what_is_idle),
+		cmocka_unit_test(test_drain_answers_the_request_that_crosses_it),
 		cmocka_unit_test(test_drain_finishes_requests),
 		cmocka_unit_test(test_drain_sends_responses_to_their_end),
 		cmocka_unit_test(test_drain_cuts_at_its_timeout),
