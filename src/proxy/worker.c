@@ -248,7 +248,8 @@ void worker_turn(struct worker *w)
 }
 
 /* A connection that the kernel handed over before the cancel reached it is served, too: nobody else
- * can. So the listeners end first, then whatever came from them, then the worker's own operations. */
+ * can. So the listeners end first, then whatever came from them, then the worker's own operations.
+ */
 bool worker_ended(struct worker *w)
 {
 	if (!w->draining)

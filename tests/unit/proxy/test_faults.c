@@ -306,8 +306,8 @@ static bool caller_answered(const struct scenario *s, const struct caller *c)
 static bool run_event(const struct scenario *s, const struct event *e, uint32_t turns)
 {
 	struct caller callers[CALLER_COUNT];
-	lab_start(&lab, &(struct lab_options){
-				.machine_count = s->machine_count, .serving = s->serving});
+	lab_start(&lab,
+		&(struct lab_options){.machine_count = s->machine_count, .serving = s->serving});
 	lab_turns(&lab, 3);
 	for (int i = 0; i < CALLER_COUNT; i++)
 		caller_dial(&callers[i], s, i ? LAB_BILLING : LAB_WEB);

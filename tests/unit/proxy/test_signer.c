@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+
 #include <cmocka.h>
 
 #define ASKER_COUNT 4
@@ -176,7 +177,8 @@ static void test_too_long_a_question(void **state)
 
 static void test_keeper_that_answers_nonsense(void **state)
 {
-	struct wire_signed good = {.head = {.magic = WIRE_MAGIC, .kind = WIRE_SIGNED}, .request = 1};
+	struct wire_signed good = {
+		.head = {.magic = WIRE_MAGIC, .kind = WIRE_SIGNED}, .request = 1};
 	for (int what = 0; what < 5; what++) {
 		struct wire_signed a = good;
 		place_start();
@@ -215,8 +217,8 @@ static void test_every_fault(void **state)
 				for (int i = 0; i < ASKER_COUNT; i++)
 					ask(i, "sign this");
 				place_pump();
-				size_t sent = fake_peer_received(place.fd).len /
-					      sizeof(struct wire_sign);
+				size_t sent =
+					fake_peer_received(place.fd).len / sizeof(struct wire_sign);
 				for (uint32_t i = 0; i < sent && !place.signer.broken; i++)
 					answer(question(i).request, "signed");
 				place_finish();

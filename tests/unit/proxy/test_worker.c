@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
 #include <cmocka.h>
 
 #define GET(path)	   "GET " path " HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -319,7 +320,8 @@ static void test_new_connections_stay_in_the_queue(void **state)
 	lab_finish(&lab);
 }
 
-/* What the kernel had handed over before the cancel reached it is ours to serve: nobody else can. */
+/* What the kernel had handed over before the cancel reached it is ours to serve: nobody else can.
+ */
 static void test_connection_accepted_while_the_drain_begins(void **state)
 {
 	lab_start(&lab, &(struct lab_options){.serving = LAB_HTTP});
