@@ -13,6 +13,8 @@
 #include <cmocka.h>
 
 #define CHAOS_SEEDS 60
+#define BULK_SEEDS  15
+#define BULK_BYTES  300000
 
 static struct lab lab;
 /* Which run it was, printed when a test fails. */
@@ -357,12 +359,56 @@ static void test_chaos(void **state)
 	label[0] = '\0';
 }
 
+/* Much more than all buffers hold, both ways at once, through an end that reads by fits and starts.
+ */
+static void bulk(const struct scenario *s, const char *bytes, uint64_t seed)
+{
+	lab_start(&lab, &(struct lab_options){.machine_count = s->machine_count,
+				.serving = s->serving,
+				.chaos = seed,
+				.no_log = true});
+	int client = lab_dial(&lab, LAB_WEB, s->to);
+	fake_peer_window(client, 0);
+	for (size_t at = 0; at < BULK_BYTES; at += BULK_BYTES / 10)
+		fake_peer_send(client, bytes + at, BULK_BYTES / 10);
+	fake_peer_shutdown(client);
+	for (size_t window = 1; window < 40000; window *= 3) {
+		lab_run(&lab, 100 * CLOCK_MS);
+		fake_peer_window(client, window);
+	}
+	fake_peer_window(client, SIZE_MAX);
+	lab_run(&lab, CLOCK_S);
+	struct str got = fake_peer_received(client);
+	assert_int_equal(got.len, BULK_BYTES);
+	assert_memory_equal(got.at, bytes, BULK_BYTES);
+	assert_true(fake_peer_saw_end(client));
+	assert_int_equal(lab_worker(&lab, 0)->connection_count, 0);
+	lab_finish(&lab);
+}
+
+static void test_bulk_in_chaos(void **state)
+{
+	char *bytes = malloc(BULK_BYTES);
+	for (uint32_t i = 0; i < BULK_BYTES; i++)
+		bytes[i] = (char)(i * 2654435761u >> 24);
+	for (size_t i = 0; i < ARRAY_LEN(scenarios); i++) {
+		for (uint64_t seed = 1; seed <= BULK_SEEDS && !scenarios[i].method; seed++) {
+			snprintf(label, sizeof(label), "bulk, %s: seed %u", scenarios[i].name,
+				(unsigned)seed);
+			bulk(&scenarios[i], bytes, seed);
+		}
+	}
+	free(bytes);
+	label[0] = '\0';
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_every_fault, label_setup, label_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_every_event_after_every_turn, label_setup, label_teardown),
+		cmocka_unit_test_setup_teardown(test_bulk_in_chaos, label_setup, label_teardown),
 		cmocka_unit_test_setup_teardown(test_chaos, label_setup, label_teardown),
 	};
 	return cmocka_run_group_tests(tests, lab_group_setup, lab_group_teardown);
