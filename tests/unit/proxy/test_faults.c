@@ -402,12 +402,97 @@ static void test_bulk_in_chaos(void **state)
 	label[0] = '\0';
 }
 
+/* --- chunked bodies --- */
+
+/* Chunks of all sizes, sent in pieces that do not fit them. */
+static void send_chunked(int fd, const char *head, const char *bytes, size_t len)
+{
+	char *text = malloc(2 * len + 4096);
+	size_t at = (size_t)sprintf(text, "%s", head), done = 0, size = 1;
+	while (done < len) {
+		size_t part = len - done < size ? len - done : size;
+		at += (size_t)sprintf(text + at, "%zx\r\n", part);
+		memcpy(text + at, bytes + done, part);
+		at += part;
+		at += (size_t)sprintf(text + at, "\r\n");
+		done += part;
+		size = size * 5 % 30011;
+	}
+	at += (size_t)sprintf(text + at, "0\r\n\r\n");
+	for (size_t sent = 0; sent < at; sent += 7001)
+		fake_peer_send(fd, text + sent, at - sent < 7001 ? at - sent : 7001);
+	free(text);
+}
+
+static void expect_chunked(struct str got, const char *bytes, size_t len)
+{
+	const char *at = memmem(got.at, got.len, "\r\n\r\n", 4), *end = got.at + got.len;
+	assert_non_null(at);
+	size_t done = 0;
+	for (at += 4; at < end;) {
+		char *line_end;
+		size_t part = strtoul(at, &line_end, 16);
+		at = line_end + 2;
+		if (part == 0)
+			break;
+		assert_true(at + part + 2 <= end && done + part <= len);
+		assert_memory_equal(at, bytes + done, part);
+		done += part;
+		at += part + 2;
+	}
+	assert_int_equal(done, len);
+}
+
+static void read_by_fits(int fd)
+{
+	for (size_t window = 1; window < 40000; window *= 3) {
+		lab_run(&lab, 100 * CLOCK_MS);
+		fake_peer_window(fd, window);
+	}
+	fake_peer_window(fd, SIZE_MAX);
+	lab_run(&lab, CLOCK_S);
+}
+
+static void test_chunks_in_chaos(void **state)
+{
+	static char bytes[100000];
+	for (uint32_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (char)('a' + (i * 2654435761u >> 24) % 26);
+	for (uint32_t machines = 1; machines <= 2; machines++) {
+		for (uint64_t seed = 1; seed <= BULK_SEEDS; seed++) {
+			snprintf(label, sizeof(label), "chunks, %u machines: seed %u", machines,
+				(unsigned)seed);
+			enum lab_workload to = machines == 1 ? LAB_SHOP : LAB_ORDERS;
+			lab_start(&lab,
+				&(struct lab_options){.machine_count = machines, .chaos = seed});
+			int client = lab_dial(&lab, LAB_WEB, to);
+			fake_peer_send_text(client, "POST / HTTP/1.1\r\nHost: h\r\n"
+						    "Transfer-Encoding: chunked\r\n\r\n");
+			lab_run(&lab, CLOCK_MS);
+			int server = lab_served(&lab, to, 0);
+			fake_peer_window(server, 0);
+			send_chunked(client, "", bytes, sizeof(bytes));
+			read_by_fits(server);
+			expect_chunked(fake_peer_received(server), bytes, sizeof(bytes));
+			fake_peer_window(client, 0);
+			send_chunked(server,
+				"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", bytes,
+				sizeof(bytes));
+			read_by_fits(client);
+			expect_chunked(fake_peer_received(client), bytes, sizeof(bytes));
+			lab_finish(&lab);
+		}
+	}
+	label[0] = '\0';
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_every_fault, label_setup, label_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_every_event_after_every_turn, label_setup, label_teardown),
+		cmocka_unit_test_setup_teardown(test_chunks_in_chaos, label_setup, label_teardown),
 		cmocka_unit_test_setup_teardown(test_bulk_in_chaos, label_setup, label_teardown),
 		cmocka_unit_test_setup_teardown(test_chaos, label_setup, label_teardown),
 	};
