@@ -222,6 +222,8 @@ def test_http_1_0_client_needs_no_host_and_gets_an_end(mesh):
         reply = wire.reply()
         assert (reply.status, reply.body) == (200, BLOCK[:1000])
         assert wire.ended() == "fin"
+        host, port = mesh.target("orders")
+        assert f"\r\nHost: {host}:{port}\r\n".encode() in mesh.record("orders")
 
 
 def test_http_1_0_client_that_keeps_alive(mesh):
