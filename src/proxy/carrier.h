@@ -56,6 +56,7 @@ void carrier_step(struct carrier *c);
 void carrier_served(struct carrier *c);
 /* Ends it; its exchanges are told. */
 void carrier_close(struct carrier *c, bool reset);
-/* The proxy drains: an idle one is closed, a busy one after its response. */
+/* The proxy drains: one that has been idle for a moment is closed, a busy one after its response.
+ */
 void carrier_drain(struct carrier *c);
 void carrier_free(struct carrier *c);

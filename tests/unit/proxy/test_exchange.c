@@ -500,7 +500,7 @@ static void test_client_that_stays_after_its_last_answer_is_cut(void **state)
 	start(NULL);
 	int client = ask(LAB_WEB, "nonsense\r\n\r\n");
 	assert_true(fake_is_open(client));
-	lab_run(&lab, 3 * CLOCK_S);
+	lab_run(&lab, 5 * CLOCK_S);
 	assert_false(fake_is_open(client));
 	lab_finish(&lab);
 }
