@@ -260,16 +260,27 @@ static void carrier_end_of_input(struct carrier *c)
 
 /* --- timers --- */
 
+/* The header timeout runs from the first byte of a head, the idle timeout between requests, when
+ * the caller's certificate must not have expired either. */
+static uint64_t carrier_deadline_ns(const struct carrier *c)
+{
+	const struct worker *w = c->being.worker;
+	const struct conf *conf = worker_conf(w);
+	if (c->head_since_ns)
+		return c->head_since_ns + conf->header_timeout_ms * CLOCK_MS;
+	uint64_t idle_ns = c->line->conn.moved_ns + conf->idle_timeout_ms * CLOCK_MS;
+	uint64_t expiry_ns = line_expiry_ns(c->line, w);
+	return idle_ns < expiry_ns ? idle_ns : expiry_ns;
+}
+
 static void carrier_expire_down(struct carrier *c)
 {
 	struct worker *w = c->being.worker;
-	const struct conf *conf = worker_conf(w);
 	if (!list_empty(&c->exchanges))
 		return; /* the exchange has timers of its own */
-	uint64_t since = c->head_since_ns ? c->head_since_ns : c->line->conn.moved_ns;
-	uint64_t timeout_ms = c->head_since_ns ? conf->header_timeout_ms : conf->idle_timeout_ms;
-	if (w->loop.now_ns < since + timeout_ms * CLOCK_MS) {
-		timer_set(&w->loop, &c->timer, since + timeout_ms * CLOCK_MS);
+	uint64_t deadline_ns = carrier_deadline_ns(c);
+	if (w->loop.now_ns < deadline_ns) {
+		timer_set(&w->loop, &c->timer, deadline_ns);
 		return;
 	}
 	if (!c->head_since_ns) {
@@ -327,17 +338,18 @@ static void carrier_expire(struct carrier *c)
 	}
 }
 
-/* The header timeout runs from the first byte of a head, the idle timeout between requests. */
 static void carrier_watch(struct carrier *c)
 {
-	if (c->side != DOWN || c->state != CARRIER_OPEN || !list_empty(&c->exchanges))
-		return;
+	if (c->side == DOWN && c->state == CARRIER_OPEN && list_empty(&c->exchanges))
+		timer_set(&c->being.worker->loop, &c->timer, carrier_deadline_ns(c));
+}
+
+enum reason carrier_renew(struct carrier *c)
+{
 	struct worker *w = c->being.worker;
-	const struct conf *conf = worker_conf(w);
-	uint64_t deadline = c->head_since_ns
-				    ? c->head_since_ns + conf->header_timeout_ms * CLOCK_MS
-				    : c->line->conn.moved_ns + conf->idle_timeout_ms * CLOCK_MS;
-	timer_set(&w->loop, &c->timer, deadline);
+	if (line_expired(c->line, w))
+		return REASON_PEER_EXPIRED;
+	return call_renew(w, c->line, &c->call);
 }
 
 /* --- steps --- */

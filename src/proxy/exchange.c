@@ -164,12 +164,27 @@ void exchange_begin(struct carrier *down, uint32_t stream, const struct http_hea
 	exchange_ready(x);
 }
 
-static void exchange_watch(struct exchange *x)
+static uint64_t exchange_idle_ns(const struct exchange *x)
+{
+	const struct conf *conf = worker_conf(x->being.worker);
+	return CLOCK_MS * (uint64_t)(x->state == EXCHANGE_TUNNEL ? conf->idle_timeout_ms
+								 : conf->stream_idle_timeout_ms);
+}
+
+static void exchange_watch_until(struct exchange *x, uint64_t deadline_ns)
 {
 	struct worker *w = x->being.worker;
-	x->timer.fired = false;
-	timer_set(&w->loop, &x->timer,
-		w->loop.now_ns + worker_conf(w)->stream_idle_timeout_ms * CLOCK_MS);
+	if (x->state == EXCHANGE_TUNNEL) {
+		uint64_t expiry_ns =
+			line_pair_expiry_ns(x->carrier[DOWN]->line, x->carrier[UP]->line, w);
+		deadline_ns = deadline_ns < expiry_ns ? deadline_ns : expiry_ns;
+	}
+	timer_set(&w->loop, &x->timer, deadline_ns);
+}
+
+static void exchange_watch(struct exchange *x)
+{
+	exchange_watch_until(x, x->being.worker->loop.now_ns + exchange_idle_ns(x));
 }
 
 static void exchange_take_upstream(struct exchange *x)
@@ -198,21 +213,42 @@ static void exchange_take_upstream(struct exchange *x)
 	exchange_ready_carrier(x, UP);
 }
 
+/* What a server sees of the path, and so what policy is about. */
+static struct str exchange_plain_path(const struct exchange *x)
+{
+	struct str path = x->request.path;
+	const char *query = path.len ? memchr(path.at, '?', path.len) : NULL;
+	if (query)
+		path.len = (size_t)(query - path.at);
+	return path;
+}
+
+static enum reason exchange_authorise(struct exchange *x)
+{
+	struct str policy;
+	enum reason reason = call_authorise(
+		&x->carrier[DOWN]->call, x->request.method, exchange_plain_path(x), &policy);
+	/* A copy: the plan that it comes from may be gone before this is logged. */
+	x->policy = arena_str(&x->arena, policy);
+	return reason;
+}
+
 static void exchange_route(struct exchange *x)
 {
-	const struct call *call = &x->carrier[DOWN]->call;
+	struct carrier *down = x->carrier[DOWN];
+	enum reason unsettled = carrier_renew(down);
+	if (unsettled != REASON_NONE) {
+		http_close_after(down->http);
+		exchange_fail_reason(x, unsettled);
+		return;
+	}
 	if (str_eq(x->request.method, STR("CONNECT"))) {
 		exchange_fail(x, REASON_BAD_REQUEST, 405, "CONNECT is not taken here");
 		return;
 	}
 	enum reason reason = x->attempt_count == 0 ? exchange_prepare_request(x) : REASON_NONE;
-	if (reason == REASON_NONE) {
-		struct str path = x->request.path;
-		const char *query = path.len ? memchr(path.at, '?', path.len) : NULL;
-		if (query)
-			path.len = (size_t)(query - path.at);
-		reason = call_authorise(call, x->request.method, path, &x->policy);
-	}
+	if (reason == REASON_NONE)
+		reason = exchange_authorise(x);
 	if (reason != REASON_NONE)
 		exchange_fail_reason(x, reason);
 	else
@@ -265,6 +301,13 @@ static void exchange_write_interim(struct exchange *x)
 	exchange_ready_carrier(x, DOWN);
 }
 
+static void exchange_begin_tunnel(struct exchange *x)
+{
+	exchange_move(x, EXCHANGE_TUNNEL);
+	x->generation = x->carrier[DOWN]->call.hold->plan->generation;
+	exchange_watch(x);
+}
+
 static void exchange_write_response(struct exchange *x)
 {
 	struct carrier *down = x->carrier[DOWN];
@@ -285,7 +328,7 @@ static void exchange_write_response(struct exchange *x)
 		x->response_started = true;
 		x->flow[UP] = x->input_ended[UP] ? FLOW_ENDING : FLOW_BODY;
 		if (framing == HTTP_FRAMING_TUNNEL)
-			exchange_move(x, EXCHANGE_TUNNEL);
+			exchange_begin_tunnel(x);
 		exchange_ready_carrier(x, UP);
 		exchange_ready_carrier(x, DOWN);
 	}
@@ -453,19 +496,37 @@ void exchange_lost(struct exchange *x, enum side side, enum reason reason)
 	exchange_lost_up(x, up, reason);
 }
 
+/* Whether the bytes may go on: no further request comes that would ask. */
+static enum reason exchange_recheck(struct exchange *x)
+{
+	struct worker *w = x->being.worker;
+	const struct carrier *down = x->carrier[DOWN], *up = x->carrier[UP];
+	if (w->loop.now_ns >= line_pair_expiry_ns(down->line, up->line, w))
+		return REASON_PEER_EXPIRED;
+	if (x->generation == w->current->plan->generation)
+		return REASON_NONE;
+	x->generation = w->current->plan->generation;
+	return call_check(
+		w, down->line, up->line, &down->call, x->request.method, exchange_plain_path(x));
+}
+
 static void exchange_expire(struct exchange *x)
 {
 	struct worker *w = x->being.worker;
-	uint64_t idle_ms = x->state == EXCHANGE_TUNNEL ? worker_conf(w)->idle_timeout_ms
-						       : worker_conf(w)->stream_idle_timeout_ms;
-	uint64_t idle_ns = idle_ms * CLOCK_MS, moved_ns = x->being.born_ns;
+	uint64_t moved_ns = x->being.born_ns;
 	x->timer.fired = false;
+	enum reason reason = x->state == EXCHANGE_TUNNEL ? exchange_recheck(x) : REASON_NONE;
+	if (reason != REASON_NONE) {
+		exchange_fail_reason(x, reason);
+		return;
+	}
 	for (int side = DOWN; side <= UP; side++) {
 		if (x->carrier[side] && x->carrier[side]->line->conn.moved_ns > moved_ns)
 			moved_ns = x->carrier[side]->line->conn.moved_ns;
 	}
-	if (w->loop.now_ns < moved_ns + idle_ns)
-		timer_set(&w->loop, &x->timer, moved_ns + idle_ns);
+	uint64_t deadline_ns = moved_ns + exchange_idle_ns(x);
+	if (w->loop.now_ns < deadline_ns)
+		exchange_watch_until(x, deadline_ns);
 	else
 		exchange_fail_reason(
 			x, x->input_ended[DOWN] ? REASON_UPSTREAM_TIMEOUT : REASON_IDLE_TIMEOUT);
@@ -477,6 +538,11 @@ void exchange_relay(struct exchange *x)
 {
 	if (x->state != EXCHANGE_TUNNEL)
 		return;
+	enum reason reason = exchange_recheck(x);
+	if (reason != REASON_NONE) {
+		exchange_fail_reason(x, reason);
+		return;
+	}
 	struct line *down = x->carrier[DOWN]->line, *up = x->carrier[UP]->line;
 	if (line_relay(down, up, &x->body_bytes[DOWN]))
 		exchange_ready_carrier(x, UP);

@@ -59,6 +59,7 @@ struct exchange {
 	struct str policy;
 	struct str request_id;
 	uint64_t start_wall_ns;
+	uint64_t generation; /* TUNNEL: of the plan under which it was last let go on */
 };
 
 /* The exchange whose node[side] this is. */
