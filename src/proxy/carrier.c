@@ -215,6 +215,10 @@ static void carrier_pump(struct carrier *c)
 				carrier_close(c, true);
 			return;
 		}
+		if (x && exchange_borrows(x, c->side)) {
+			c->blocked = true;
+			return; /* waits for: room for the head */
+		}
 		if (x && exchange_reading(x, c->side)) {
 			size_t room = exchange_room(x, c->side);
 			limit = len < room ? len : room; /* 0 still brings a message's end */

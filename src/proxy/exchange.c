@@ -298,6 +298,7 @@ static void exchange_write_interim(struct exchange *x)
 		!http_write_head(down->http, x->stream[DOWN], x->interim, exchange_out(x, DOWN)))
 		return; /* waits for: room */
 	x->interim = NULL;
+	exchange_ready_carrier(x, UP);
 	exchange_ready_carrier(x, DOWN);
 }
 
@@ -369,6 +370,11 @@ bool exchange_reading(const struct exchange *x, enum side side)
 {
 	return x->stream[side] != 0 && !x->input_ended[side] &&
 	       (side == DOWN || x->response || x->interim || x->response_started);
+}
+
+bool exchange_borrows(const struct exchange *x, enum side side)
+{
+	return side == UP && (x->response || x->interim);
 }
 
 size_t exchange_room(struct exchange *x, enum side side)
