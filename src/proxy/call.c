@@ -28,6 +28,45 @@ void call_take(struct call *to, struct call *from)
 	call_init(from);
 }
 
+static enum reason call_readmit(
+	struct worker *w, const struct call *before, struct line *line, struct call *ret_call)
+{
+	enum reason reason = REASON_NO_SERVICE;
+	switch (before->direction) {
+	case CALL_OUTBOUND:
+		return outbound_readmit(w, before, ret_call);
+	case CALL_INBOUND_PLAIN:
+		return inbound_readmit_plain(w, before, ret_call);
+	case CALL_INBOUND_MESH:
+		reason = inbound_admit_mesh(w, line, ret_call);
+		ret_call->client = before->client;
+		ret_call->original = before->original;
+		return reason;
+	}
+	return reason;
+}
+
+void call_renew(struct worker *w, struct call *c, struct line *line)
+{
+	if (c->hold == w->current)
+		return;
+	struct call now;
+	call_init(&now);
+	if (call_readmit(w, c, line, &now) != REASON_NONE || now.server_first ||
+		now.protocol == PROTOCOL_TCP) {
+		call_done(&now);
+		return;
+	}
+	now.protocol = c->protocol;
+	now.number = c->number;
+	for (size_t i = 0; i < ARRAY_LEN(c->uses); i++) {
+		now.uses[i] = c->uses[i];
+		c->uses[i] = NULL;
+	}
+	call_done(c);
+	call_take(c, &now);
+}
+
 static bool call_count_one(
 	struct worker *w, struct call *c, size_t slot, const struct workload *workload)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who calls whom: the facts of one downstream connection, settled before a byte is forwarded and
- * never changed afterwards. */
+/* Who calls whom: the facts of one downstream connection, settled before a byte is forwarded. They
+ * change only between two requests, when the plan has: see call_renew(). */
 #pragma once
 
 #include "line.h"
@@ -59,6 +59,16 @@ enum reason inbound_admit_plain(struct worker *w, int fd, uint8_t family,
 const struct workload *inbound_choose(struct worker *w, struct str server_name);
 /* Second half, after the handshake. */
 enum reason inbound_admit_mesh(struct worker *w, struct line *line, struct call *ret_call);
+
+/* The same again, for a call that is settled already, without asking the socket. */
+enum reason outbound_readmit(struct worker *w, const struct call *before, struct call *ret_call);
+enum reason inbound_readmit_plain(
+	struct worker *w, const struct call *before, struct call *ret_call);
+
+/* Before the next request of an HTTP call: settles it again when there is a new plan, so that
+ * certificates, endpoints and policies of now hold for it. A call that would now be refused or be
+ * no HTTP stays as it is. It stays counted against the workloads of its beginning. */
+void call_renew(struct worker *w, struct call *c, struct line *line);
 
 /* Counts the call against its workloads; CONNECTIONS_MAX when one has too many. */
 enum reason call_count(struct worker *w, struct call *c);

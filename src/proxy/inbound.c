@@ -16,6 +16,16 @@ static void inbound_deliver(struct call *c, const struct workload *target)
 	c->upstream = target->deliver;
 }
 
+static enum reason inbound_settle_plain(struct call *c)
+{
+	const struct workload *target =
+		snapshot_workload_by_port(c->hold->plan->snapshot, c->original.port);
+	if (!target)
+		return REASON_NO_SERVICE;
+	inbound_deliver(c, target);
+	return target->service->mtls == MTLS_STRICT ? REASON_PLAINTEXT : REASON_NONE;
+}
+
 enum reason inbound_admit_plain(struct worker *w, int fd, uint8_t family,
 	const struct address *listening, struct call *ret_call)
 {
@@ -28,12 +38,18 @@ enum reason inbound_admit_plain(struct worker *w, int fd, uint8_t family,
 	struct address local;
 	if (socket_local(fd, &local) == 0 && address_equal(&local, &c->original))
 		return REASON_DIRECT_DIAL;
-	const struct workload *target =
-		snapshot_workload_by_port(c->hold->plan->snapshot, c->original.port);
-	if (!target)
-		return REASON_NO_SERVICE;
-	inbound_deliver(c, target);
-	return target->service->mtls == MTLS_STRICT ? REASON_PLAINTEXT : REASON_NONE;
+	return inbound_settle_plain(c);
+}
+
+enum reason inbound_readmit_plain(
+	struct worker *w, const struct call *before, struct call *ret_call)
+{
+	struct call *c = ret_call;
+	c->direction = CALL_INBOUND_PLAIN;
+	c->hold = plan_hold_ref(w->current);
+	c->client = before->client;
+	c->original = before->original;
+	return inbound_settle_plain(c);
 }
 
 const struct workload *inbound_choose(struct worker *w, struct str server_name)

@@ -58,23 +58,11 @@ static enum reason outbound_to_unknown(struct worker *w, struct call *c)
 		       : REASON_NO_SERVICE;
 }
 
-enum reason outbound_admit(struct worker *w, int fd, uint8_t family,
-	const struct address *listening, struct call *ret_call)
+/* Client and original destination are known: what the mesh says about them. */
+static enum reason outbound_settle(struct worker *w, struct call *c, const struct workload *source)
 {
-	struct call *c = ret_call;
-	const struct snapshot *snapshot = w->current->plan->snapshot;
-	c->direction = CALL_OUTBOUND;
-	c->hold = plan_hold_ref(w->current);
-	socket_peer(fd, &c->client);
-	if (socket_original_dst(fd, family, &c->original) < 0)
-		return REASON_DIRECT_DIAL;
-	struct address local;
-	if (socket_local(fd, &local) == 0 && address_equal(&local, &c->original))
-		return REASON_DIRECT_DIAL;
-
-	outbound_identify(
-		c, snapshot_workload_by_mark(snapshot, outbound_mark(worker_conf(w), fd)));
-	struct destination to = snapshot_destination(snapshot, &c->original);
+	outbound_identify(c, source);
+	struct destination to = snapshot_destination(c->hold->plan->snapshot, &c->original);
 	c->service = to.service;
 	switch (to.kind) {
 	case DESTINATION_LOCAL:
@@ -87,4 +75,35 @@ enum reason outbound_admit(struct worker *w, int fd, uint8_t family,
 		return outbound_to_unknown(w, c);
 	}
 	return REASON_NO_SERVICE;
+}
+
+enum reason outbound_admit(struct worker *w, int fd, uint8_t family,
+	const struct address *listening, struct call *ret_call)
+{
+	struct call *c = ret_call;
+	c->direction = CALL_OUTBOUND;
+	c->hold = plan_hold_ref(w->current);
+	socket_peer(fd, &c->client);
+	if (socket_original_dst(fd, family, &c->original) < 0)
+		return REASON_DIRECT_DIAL;
+	struct address local;
+	if (socket_local(fd, &local) == 0 && address_equal(&local, &c->original))
+		return REASON_DIRECT_DIAL;
+
+	return outbound_settle(w, c,
+		snapshot_workload_by_mark(
+			c->hold->plan->snapshot, outbound_mark(worker_conf(w), fd)));
+}
+
+enum reason outbound_readmit(struct worker *w, const struct call *before, struct call *ret_call)
+{
+	struct call *c = ret_call;
+	c->direction = CALL_OUTBOUND;
+	c->hold = plan_hold_ref(w->current);
+	c->client = before->client;
+	c->original = before->original;
+	const struct workload *source = NULL;
+	if (before->source)
+		source = snapshot_workload_by_uid(c->hold->plan->snapshot, before->source->uid);
+	return outbound_settle(w, c, source);
 }
