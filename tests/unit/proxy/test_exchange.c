@@ -122,6 +122,71 @@ static void test_keep_alive_reuses_both_connections(void **state)
 	lab_finish(&lab);
 }
 
+/* Each send is a system call, and over TLS a record. */
+static void test_head_body_and_end_leave_together(void **state)
+{
+	start(NULL);
+	int client = ask(LAB_WEB, GET("/1"));
+	say(shop(0), OK("1", "1"));
+	uint32_t before = fake_ops_count(FAKE_SEND);
+	say(client, "POST /2 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+		    "3\r\nabc\r\n0\r\n\r\n");
+	lab_expect_holds(shop(0), "\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+	assert_int_equal(fake_ops_count(FAKE_SEND), before + 1);
+	say(shop(0), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+		     "3\r\ndef\r\n0\r\n\r\n");
+	lab_expect_holds(client, "3\r\ndef\r\n0\r\n\r\n");
+	assert_int_equal(fake_ops_count(FAKE_SEND), before + 2);
+	assert_int_equal(fake_opened_count(), 1);
+	lab_finish(&lab);
+}
+
+/* A pipelined request that stands behind the end of the one before must wait for that one's own
+ * end, though its response is written already. */
+static void test_pipelined_behind_a_chunked_response(void **state)
+{
+	start(NULL);
+	int client = ask(LAB_WEB, GET("/1") GET("/2"));
+	say(shop(0), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+		     "3\r\ndef\r\n0\r\n\r\n");
+	lab_expect_holds(shop(0), "GET /2 ");
+	say(shop(0), OK("3", "two"));
+	lab_expect_holds(client, "def\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n");
+	lab_expect_holds(client, "two");
+	say(client, GET("/3"));
+	lab_expect_holds(shop(0), "GET /3 ");
+	lab_finish(&lab);
+}
+
+/* --- a new plan --- */
+
+/* The requests of a connection that was there before are settled by the plan of now: they use its
+ * pool, its certificates and keys. */
+static void test_new_plan_holds_for_the_next_request(void **state)
+{
+	lab_start(&lab, &(struct lab_options){.machine_count = 2, .serving = LAB_HTTP});
+	int client = lab_dial(&lab, LAB_WEB, LAB_ORDERS);
+	say(client, GET("/1"));
+	for (uint32_t m = 0; m < 2; m++) {
+		lab_replan(&lab, m, NULL);
+		lab_pump(&lab);
+	}
+	say(client, GET("/2"));
+	assert_int_equal(lab_values(&lab, 0)->pool_opened_total, 2);
+	assert_int_equal(atomic_load(&lab.machines[0].plans[0]->holder_count), 0);
+	lab_replan(&lab, 1, NULL);
+	lab_pump(&lab);
+	say(client, GET("/3"));
+	say(client, GET("/4"));
+	lab_expect_holds(client, "orders:/4");
+	assert_int_equal(lab_values(&lab, 0)->pool_opened_total, 2);
+	assert_int_equal(lab_values(&lab, 1)->pool_opened_total, 3);
+	assert_int_equal(lab_values(&lab, 1)->pool_reused_total, 1);
+	assert_int_equal(lab_use(&lab, 0, LAB_WEB), 1);
+	assert_int_equal(lab_use(&lab, 1, LAB_ORDERS), 1);
+	lab_finish(&lab);
+}
+
 static void test_two_callers_never_share(void **state)
 {
 	start(NULL);
@@ -941,6 +1006,9 @@ int main(void)
 		cmocka_unit_test(test_mesh),
 		cmocka_unit_test(test_headers_that_the_proxy_writes),
 		cmocka_unit_test(test_keep_alive_reuses_both_connections),
+		cmocka_unit_test(test_head_body_and_end_leave_together),
+		cmocka_unit_test(test_pipelined_behind_a_chunked_response),
+		cmocka_unit_test(test_new_plan_holds_for_the_next_request),
 		cmocka_unit_test(test_two_callers_never_share),
 		cmocka_unit_test(test_two_callers_never_share_over_the_mesh),
 		cmocka_unit_test(test_pooled_connection_that_ended_is_let_go),
