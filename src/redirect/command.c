@@ -246,11 +246,11 @@ static int command_install(struct source *s, const struct tool *t, struct err *e
 	if (lock < 0)
 		return lock;
 	bool first = !standing_is_raised(s->run_dir);
-	int r = plan_give_marks(&s->plan, s->marks_path, true, err);
+	int r = capture_give_marks(&s->capture, s->marks_path, true, err);
 	if (r == 0)
 		r = standing_raise(s->run_dir, err);
 	if (r == 0)
-		r = up_apply(t, &s->plan, true, err);
+		r = up_apply(t, &s->capture, true, err);
 	if (r == 0)
 		command_look_at_other(t);
 	else if (first)
@@ -269,9 +269,9 @@ static int command_up(const struct command *c, const struct tool *t)
 		log_warning("redirect", "this kernel has no IPv6; only IPv4 is captured");
 	int r, status = COMMAND_OK;
 	if (c->dry_run) {
-		r = plan_give_marks(&source.plan, source.marks_path, false, &err);
+		r = capture_give_marks(&source.capture, source.marks_path, false, &err);
 		if (r == 0)
-			r = up_print(&source.plan, t->ipv6, &err);
+			r = up_print(&source.capture, t->ipv6, &err);
 	} else {
 		r = command_install(&source, t, &err);
 	}
@@ -307,8 +307,8 @@ static int command_show(const struct command *c, const struct tool *t)
 	struct err err;
 	if (source_init(&source, c->conf_path, &err) < 0)
 		return command_failed(&err);
-	int r = plan_give_marks(&source.plan, source.marks_path, false, &err);
-	int outcome = r < 0 ? r : check_rules(t, &source.plan, live, &err);
+	int r = capture_give_marks(&source.capture, source.marks_path, false, &err);
+	int outcome = r < 0 ? r : check_rules(t, &source.capture, live, &err);
 	if (outcome >= 0) {
 		const char *detail = outcome == CHECK_IN_PLACE ? "" : err.text;
 		if (c->output)

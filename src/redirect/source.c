@@ -45,7 +45,7 @@ int source_init(struct source *s, const char *path, struct err *err)
 		return r;
 	r = source_paths(s, err);
 	if (r == 0)
-		r = plan_init(&s->plan, s->conf, err);
+		r = capture_init(&s->capture, s->conf, err);
 	if (r < 0) {
 		conf_free(s->conf);
 		s->conf = NULL;
@@ -55,7 +55,7 @@ int source_init(struct source *s, const char *path, struct err *err)
 
 void source_done(struct source *s)
 {
-	plan_done(&s->plan);
+	capture_done(&s->capture);
 	conf_free(s->conf);
 	s->conf = NULL;
 }
