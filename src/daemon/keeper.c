@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/usage.h"
 #include "daemon/sandbox.h"
 #include "keeper.h"
 #include <errno.h>
@@ -458,15 +459,11 @@ int keeper_main(int argc, char **argv)
 			fputs(usage, stdout);
 			return 0;
 		}
-		if (letter != 'c') {
-			fputs("Try \"ringmain run --help\".\n", stderr);
-			return 2;
-		}
+		if (letter != 'c')
+			return usage_more(argv[0]);
 		conf_path = optarg;
 	}
-	if (optind < argc) {
-		fputs("ringmain run: an argument too many\nTry \"ringmain run --help\".\n", stderr);
-		return 2;
-	}
+	if (optind < argc)
+		return usage_wrong(argv[0], "an argument too many");
 	return keeper_start(conf_path);
 }

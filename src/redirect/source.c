@@ -18,8 +18,7 @@ static int source_parse(struct source *s, const char *path, struct err *err)
 	if (report.text)
 		fprintf(stderr, "%s", report.text);
 	if (r < 0)
-		err_set(err, -r, "%s cannot be used (%u errors); rules are as they were", path,
-			report.error_count);
+		err_set(err, -r, "%s cannot be used; rules are as they were", path);
 	else
 		conf_snapshot_free(snapshot);
 	conf_report_done(&report);
