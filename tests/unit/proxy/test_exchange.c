@@ -358,6 +358,7 @@ static void test_http_1_0_client(void **state)
 	int client = ask(LAB_WEB, "GET / HTTP/1.0\r\n\r\n");
 	say(shop(0), "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: "
 		     "chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+	lab_expect_holds(shop(0), "\r\nHost: 10.77.0.1:8081\r\n");
 	lab_expect_lacks(client, "100");
 	lab_expect_holds(client, "\r\n\r\nabc");
 	assert_true(fake_peer_saw_end(client));
