@@ -69,8 +69,6 @@ static int check_bundle(struct bundle *b, struct conf_report *report)
 	struct snapshot *snapshot;
 	if (conf_parse(b, 1, &conf, &snapshot, report) < 0) {
 		check_complain(report->text);
-		fprintf(stderr, "%u error%s\n", report->error_count,
-			report->error_count == 1 ? "" : "s");
 		return 1;
 	}
 	check_complain(report->text); /* warnings */
@@ -94,6 +92,8 @@ static int check_file(const char *path)
 		status = check_bundle(&b, &report);
 	else
 		check_complain(report.text);
+	if (report.error_count > 1)
+		fprintf(stderr, "%u errors\n", report.error_count);
 	conf_report_done(&report);
 	bundle_done(&b);
 	return status;

@@ -60,12 +60,12 @@ void keeper_move(struct keeper *k, enum keeper_state state, uint64_t deadline_ns
 	k->deadline_ns = deadline_ns;
 }
 
-void keeper_log_text(const char *text)
+void keeper_log_text(enum log_level level, const char *text)
 {
 	while (*text) {
 		size_t len = strcspn(text, "\n");
 		if (len > 0)
-			log_warning("keeper", "%.*s", (int)len, text);
+			log_line(level, "keeper", "%.*s", (int)len, text);
 		text += len + (text[len] == '\n');
 	}
 }
@@ -362,7 +362,7 @@ static int keeper_first_plan(struct keeper *k, struct err *err)
 {
 	char text[sizeof(k->note.text)];
 	int r = keeper_plan_new(k, KEEPER_SCOPE_ALL, NULL, &k->current, text, sizeof(text));
-	keeper_log_text(text);
+	keeper_log_text(r < 0 ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, text);
 	return r < 0 ? err_set(err, -r, "%s: not a configuration to start with", k->conf_path) : 0;
 }
 
