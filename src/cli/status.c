@@ -139,7 +139,7 @@ int cli_status_main(int argc, char **argv)
 		place_admin_socket(o.conf_path, place, sizeof(place));
 		o.socket_path = place;
 	}
-	if (ask(o.socket_path, "GET", "/status", &answer, &err) < 0) {
+	if (ask(o.socket_path, "/status", &answer, &err) < 0) {
 		fprintf(stderr, "ringmain status: %s\n", err.text);
 		return 1;
 	}
