@@ -164,12 +164,21 @@ static void nobody_there(void **state)
 	unlink(path);
 }
 
+/* It listens, so that the kernel takes the connection, and says nothing. */
+static void proxy_that_hangs(void **state)
+{
+	assert_int_equal(RUN(NULL, "--socket", socket_path), 1);
+	assert_non_null(strstr(complained, "does not answer within 5 s"));
+	close(accept(listener, NULL, NULL));
+}
+
 static void usage(void **state)
 {
 	assert_int_equal(RUN(NULL, "extra"), 2);
+	assert_string_equal(complained, "status: an argument too many\nTry \"status --help\".\n");
 	assert_int_equal(RUN(NULL, "-o", "xml"), 2);
+	assert_non_null(strstr(complained, "not \"xml\""));
 	assert_int_equal(RUN(NULL, "--nonsense"), 2);
-	assert_non_null(strstr(complained, "usage: ringmain status"));
 	assert_int_equal(RUN(NULL, "--help"), 0);
 	assert_non_null(strstr(printed, "usage: ringmain status"));
 }
@@ -207,6 +216,7 @@ int main(void)
 		cmocka_unit_test(a_problem_is_exit_status_1),
 		cmocka_unit_test(broken_answers),
 		cmocka_unit_test(nobody_there),
+		cmocka_unit_test(proxy_that_hangs),
 		cmocka_unit_test(usage),
 	};
 	return cmocka_run_group_tests(tests, setup_all, teardown_all);
