@@ -10,9 +10,6 @@ UNITS = pathlib.Path(__file__).resolve().parents[3] / "systemd"
 SERVICES = sorted(p.name for p in UNITS.glob("*.service"))
 EXPOSURE_MAX = 2.4
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
-
 
 @pytest.fixture
 def units(tmp_path):
