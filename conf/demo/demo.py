@@ -139,7 +139,7 @@ class Demo:
     def table(self, title, heads):
         widths = [max(len(str(row[i])) for row in [heads, *self.rows]) for i in range(len(heads))]
         say(f"\n{title}\n")
-        for row in [heads, ["-" * w for w in widths], *self.rows]:
+        for row in [heads, ["-" * w if head else "" for w, head in zip(widths, heads)], *self.rows]:
             say("  " + "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths)).rstrip())
         self.rows = []
 
@@ -165,7 +165,7 @@ class Demo:
                  lambda: self.plain(STRANGER_UID, "vm-a", b.v4, ORDERS.port))
         self.row("a stranger", "the mesh port", "without a certificate", "no connection",
                  lambda: self.plain(STRANGER_UID, "vm-a", b.v6, MESH_PORT))
-        self.table("What is refused:", ("caller", "called", "by", "answer", "identity", "why", "", ""))
+        self.table("What is refused:", ("caller", "called", "by", "answer", "identity", "why", "took", ""))
 
     # --- the wire ------------------------------------------------------------------------------
 
