@@ -12,16 +12,11 @@
 #include "call.h"
 #include "codec/http.h"
 
-#define CARRIER_STATE_LIST(X) \
-	X(CONNECT)            \
-	X(OPEN)               \
-	X(LINGER)             \
-	X(CLOSING)
-
 enum carrier_state {
-#define X(name) CARRIER_##name,
-	CARRIER_STATE_LIST(X)
-#undef X
+	CARRIER_CONNECT,
+	CARRIER_OPEN,
+	CARRIER_LINGER,
+	CARRIER_CLOSING,
 };
 
 struct carrier {

@@ -164,12 +164,21 @@ void exchange_begin(struct carrier *down, uint32_t stream, const struct http_hea
 	exchange_ready(x);
 }
 
-static void exchange_watch(struct exchange *x)
+/* When the request as a whole has taken too long: never once its response has begun. */
+static uint64_t exchange_deadline_ns(const struct exchange *x)
 {
-	struct worker *w = x->being.worker;
+	uint64_t timeout_ms = worker_conf(x->being.worker)->request_timeout_ms;
+	if (timeout_ms == 0 || x->response || x->response_started)
+		return UINT64_MAX;
+	return x->being.born_ns + timeout_ms * CLOCK_MS;
+}
+
+static void exchange_watch(struct exchange *x, uint64_t idle_at_ns)
+{
+	uint64_t deadline_ns = exchange_deadline_ns(x);
 	x->timer.fired = false;
-	timer_set(&w->loop, &x->timer,
-		w->loop.now_ns + worker_conf(w)->stream_idle_timeout_ms * CLOCK_MS);
+	timer_set(&x->being.worker->loop, &x->timer,
+		idle_at_ns < deadline_ns ? idle_at_ns : deadline_ns);
 }
 
 static void exchange_take_upstream(struct exchange *x)
@@ -194,7 +203,7 @@ static void exchange_take_upstream(struct exchange *x)
 	}
 	exchange_attach(x, UP, up);
 	exchange_move(x, EXCHANGE_WAIT);
-	exchange_watch(x);
+	exchange_watch(x, w->loop.now_ns + worker_conf(w)->stream_idle_timeout_ms * CLOCK_MS);
 	exchange_ready_carrier(x, UP);
 }
 
@@ -458,17 +467,19 @@ static void exchange_expire(struct exchange *x)
 	struct worker *w = x->being.worker;
 	uint64_t idle_ms = x->state == EXCHANGE_TUNNEL ? worker_conf(w)->idle_timeout_ms
 						       : worker_conf(w)->stream_idle_timeout_ms;
-	uint64_t idle_ns = idle_ms * CLOCK_MS, moved_ns = x->being.born_ns;
-	x->timer.fired = false;
+	uint64_t moved_ns = x->being.born_ns;
 	for (int side = DOWN; side <= UP; side++) {
 		if (x->carrier[side] && x->carrier[side]->line->conn.moved_ns > moved_ns)
 			moved_ns = x->carrier[side]->line->conn.moved_ns;
 	}
-	if (w->loop.now_ns < moved_ns + idle_ns)
-		timer_set(&w->loop, &x->timer, moved_ns + idle_ns);
-	else
+	uint64_t idle_at_ns = moved_ns + idle_ms * CLOCK_MS;
+	bool late = w->loop.now_ns >= exchange_deadline_ns(x);
+	enum reason client_slow = late ? REASON_REQUEST_TIMEOUT : REASON_IDLE_TIMEOUT;
+	if (late || w->loop.now_ns >= idle_at_ns)
 		exchange_fail_reason(
-			x, x->input_ended[DOWN] ? REASON_UPSTREAM_TIMEOUT : REASON_IDLE_TIMEOUT);
+			x, x->input_ended[DOWN] ? REASON_UPSTREAM_TIMEOUT : client_slow);
+	else
+		exchange_watch(x, idle_at_ns);
 }
 
 /* --- raw bytes --- */
