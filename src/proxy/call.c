@@ -55,6 +55,56 @@ enum reason call_count(struct worker *w, struct call *c)
 	return REASON_NONE;
 }
 
+static enum reason call_settle(struct worker *w, const struct line *line, struct call *c)
+{
+	switch (c->direction) {
+	case CALL_OUTBOUND:
+		return outbound_settle(w, c);
+	case CALL_INBOUND_PLAIN:
+		return inbound_settle_plain(c);
+	case CALL_INBOUND_MESH:
+		return inbound_settle_mesh(w, line->conn.tls, c);
+	}
+	return REASON_NO_SERVICE;
+}
+
+/* A lower limit is for connections to come: one that counts already goes on counting. */
+static bool call_keep_count(struct worker *w, struct call *c, struct call *before, size_t slot,
+	const struct workload *workload)
+{
+	if (!workload || before->uses[slot] != c->hold->plan->uses[workload->index])
+		return call_count_one(w, c, slot, workload);
+	c->uses[slot] = before->uses[slot];
+	before->uses[slot] = NULL;
+	return true;
+}
+
+enum reason call_renew(struct worker *w, const struct line *line, struct call *c)
+{
+	struct call before = *c;
+	*c = (struct call){
+		.hold = plan_hold_ref(w->current),
+		.direction = before.direction,
+		.mark = before.mark,
+		.source_id_text = before.source_id_text,
+		.mutual_tls = before.mutual_tls,
+		.tls_resumed = before.tls_resumed,
+		.client = before.client,
+		.original = before.original,
+		.number = before.number,
+	};
+	before.source_id_text = NULL;
+	enum reason reason = call_settle(w, line, c);
+	if (reason == REASON_NONE && (c->protocol == PROTOCOL_TCP || c->server_first))
+		reason = REASON_PROTOCOL_MISMATCH;
+	c->protocol = PROTOCOL_HTTP; /* declared, or detected at the beginning */
+	if (reason == REASON_NONE && (!call_keep_count(w, c, &before, 0, c->source) ||
+					     !call_keep_count(w, c, &before, 1, c->target)))
+		reason = REASON_CONNECTIONS_MAX;
+	call_done(&before);
+	return reason;
+}
+
 enum reason call_authorise(
 	const struct call *c, struct str method, struct str path, struct str *ret_policy)
 {

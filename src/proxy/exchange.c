@@ -207,6 +207,18 @@ static void exchange_take_upstream(struct exchange *x)
 	exchange_ready_carrier(x, UP);
 }
 
+/* Others on this carrier were begun by the call as it is. */
+static enum reason exchange_renew_call(struct exchange *x)
+{
+	struct carrier *down = x->carrier[DOWN];
+	struct worker *w = x->being.worker;
+	bool alone =
+		down->exchanges.next == &x->node[DOWN] && down->exchanges.prev == &x->node[DOWN];
+	if (down->call.hold == w->current || !alone)
+		return REASON_NONE;
+	return call_renew(w, down->line, &down->call);
+}
+
 static void exchange_route(struct exchange *x)
 {
 	const struct call *call = &x->carrier[DOWN]->call;
@@ -214,7 +226,11 @@ static void exchange_route(struct exchange *x)
 		exchange_fail(x, REASON_BAD_REQUEST, 405, "CONNECT is not taken here");
 		return;
 	}
-	enum reason reason = x->attempt_count == 0 ? exchange_prepare_request(x) : REASON_NONE;
+	enum reason reason = REASON_NONE;
+	if (x->attempt_count == 0)
+		reason = exchange_renew_call(x);
+	if (reason == REASON_NONE && x->attempt_count == 0)
+		reason = exchange_prepare_request(x);
 	if (reason == REASON_NONE) {
 		struct str path = x->request.path;
 		const char *query = path.len ? memchr(path.at, '?', path.len) : NULL;

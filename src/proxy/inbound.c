@@ -28,6 +28,11 @@ enum reason inbound_admit_plain(struct worker *w, int fd, uint8_t family,
 	struct address local;
 	if (socket_local(fd, &local) == 0 && address_equal(&local, &c->original))
 		return REASON_DIRECT_DIAL;
+	return inbound_settle_plain(c);
+}
+
+enum reason inbound_settle_plain(struct call *c)
+{
 	const struct workload *target =
 		snapshot_workload_by_port(c->hold->plan->snapshot, c->original.port);
 	if (!target)
@@ -77,16 +82,21 @@ enum reason inbound_admit_mesh(struct worker *w, struct line *line, struct call 
 	c->tls_resumed = tls_resumed(tls);
 	socket_peer(line->conn.fd, &c->client);
 	socket_local(line->conn.fd, &c->original);
-	/* The plan may have changed while the handshake ran: ask again. */
-	const struct workload *target = inbound_choose(w, tls_server_name(tls));
-	if (!target)
-		return REASON_NO_SERVICE;
 	struct str id = tls_peer_id(tls);
 	c->source_id_text = strndup(id.at, id.len);
 	if (!c->source_id_text)
 		return REASON_OVERLOAD;
-	c->source_id = (struct str){c->source_id_text, id.len};
-	c->source_service = inbound_service_of(c->hold->plan->snapshot, id);
+	return inbound_settle_mesh(w, tls, c);
+}
+
+/* The plan may have changed since the handshake asked for the workload: it is looked up again. */
+enum reason inbound_settle_mesh(struct worker *w, const struct tls *tls, struct call *c)
+{
+	c->source_id = str_of(c->source_id_text);
+	c->source_service = inbound_service_of(c->hold->plan->snapshot, c->source_id);
+	const struct workload *target = inbound_choose(w, tls_server_name(tls));
+	if (!target)
+		return REASON_NO_SERVICE;
 	inbound_deliver(c, target);
 	if (!inbound_protocol_fits(target->protocol, tls_alpn(tls)))
 		return REASON_PROTOCOL_MISMATCH;

@@ -46,23 +46,21 @@ static enum reason outbound_to_remote(
 	return c->source ? REASON_NONE : REASON_UNATTRIBUTED;
 }
 
-static enum reason outbound_to_unknown(struct worker *w, struct call *c)
+static enum reason outbound_to_unknown(struct call *c)
 {
 	c->way = CALL_WAY_PLAIN;
 	c->protocol = PROTOCOL_TCP;
 	c->upstream = c->original;
 	if (!c->source)
 		return REASON_UNATTRIBUTED;
-	return snapshot_may_pass_through(w->current->plan->snapshot, &c->original)
-		       ? REASON_NONE
-		       : REASON_NO_SERVICE;
+	return snapshot_may_pass_through(c->hold->plan->snapshot, &c->original) ? REASON_NONE
+										: REASON_NO_SERVICE;
 }
 
 enum reason outbound_admit(struct worker *w, int fd, uint8_t family,
 	const struct address *listening, struct call *ret_call)
 {
 	struct call *c = ret_call;
-	const struct snapshot *snapshot = w->current->plan->snapshot;
 	c->direction = CALL_OUTBOUND;
 	c->hold = plan_hold_ref(w->current);
 	socket_peer(fd, &c->client);
@@ -72,8 +70,14 @@ enum reason outbound_admit(struct worker *w, int fd, uint8_t family,
 	if (socket_local(fd, &local) == 0 && address_equal(&local, &c->original))
 		return REASON_DIRECT_DIAL;
 
-	outbound_identify(
-		c, snapshot_workload_by_mark(snapshot, outbound_mark(worker_conf(w), fd)));
+	c->mark = outbound_mark(worker_conf(w), fd);
+	return outbound_settle(w, c);
+}
+
+enum reason outbound_settle(struct worker *w, struct call *c)
+{
+	const struct snapshot *snapshot = c->hold->plan->snapshot;
+	outbound_identify(c, snapshot_workload_by_mark(snapshot, c->mark));
 	struct destination to = snapshot_destination(snapshot, &c->original);
 	c->service = to.service;
 	switch (to.kind) {
@@ -84,7 +88,7 @@ enum reason outbound_admit(struct worker *w, int fd, uint8_t family,
 		c->server_first = to.service->server_first;
 		return outbound_to_remote(w, c, &to);
 	case DESTINATION_UNKNOWN:
-		return outbound_to_unknown(w, c);
+		return outbound_to_unknown(c);
 	}
 	return REASON_NO_SERVICE;
 }

@@ -51,6 +51,25 @@ def test_live_connections_are_untouched(mesh):
         assert tcp.send("y").exactly(1) == b"y"
 
 
+def test_a_new_policy_holds_for_requests_on_old_connections(mesh):
+    """The caller's connection and the pooled one behind it stay; what they carry is judged anew,
+    and only the machine that judges has to know."""
+    with mesh.dial("web", "orders") as wire:
+        def status():
+            return wire.send(request_text("GET /echo", "orders")).reply().status
+        assert status() == 200
+        opened = mesh["vm-a"].metric("ringmain_upstream_opened_total")
+        mesh.policies = [dict(ALLOW_WEB, **{"from": ["guest"]}), ALLOW_ECHO]
+        mesh.write_configs()
+        mesh["vm-b"].reload()
+        wait_for(lambda: status() == 403, "the new policy")
+        assert mesh["vm-a"].metric("ringmain_upstream_opened_total") == opened
+        mesh.policies = [ALLOW_WEB, ALLOW_ECHO]
+        mesh.write_configs()
+        mesh["vm-b"].reload()
+        wait_for(lambda: status() == 200, "the old policy")
+
+
 def test_no_request_fails_while_reloading(mesh):
     end, failed, done = time.monotonic() + 6, [], [0]
 

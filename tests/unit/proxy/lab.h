@@ -87,6 +87,7 @@ struct lab {
 	struct lab_machine machines[2];
 	uint32_t machine_count;
 	const char *node; /* appended to the node files */
+	const char *mesh; /* a second mesh file for the next plans; NULL: none */
 	enum lab_serving serving;
 	struct lab_server servers[LAB_SERVERS_MAX];
 	uint32_t server_count;
