@@ -153,6 +153,48 @@ def test_status(mesh):
         assert node.name in plain.stdout
 
 
+def test_status_tells_of_the_redirect_rules(mesh):
+    """In place, mended after somebody flushed them, taken down; and when nobody looks any more."""
+    node = mesh["vm-a"]
+
+    def redirect():
+        return (node.status()["redirect"] or {"state": "unwatched"})["state"]
+
+    def table():
+        done = node.ringmain("status", check=False)
+        return done.returncode, done.stdout
+    assert redirect() == "unwatched"
+    watch = node.machine.spawn("watch", [mesh.binary, "redirect", "watch", "-c", node.config, "--interval", "200ms"],
+                               env=node.environment())
+    wait_for(lambda: redirect() == "in place", "the watch to have looked")
+    assert table()[0] == 0 and "rules in place" in table()[1]
+    node.machine.run(["iptables", "-w", "-t", "nat", "-F", "OUTPUT"])
+    wait_for(lambda: node.status()["redirect"]["mended_count"] == 1, "the flush to be mended", 5)
+    assert mesh.call("web", "orders").status == 200
+    assert "mended 1 time" in table()[1]
+    wait_for(lambda: redirect() == "in place", "quiet again")
+    node.redirect_down()
+    wait_for(lambda: redirect() == "absent", "the status to tell of it")
+    assert "workloads talk past the mesh" in table()[1]
+    node.redirect_up()
+    wait_for(lambda: redirect() == "in place", "the rules to stand again")
+    watch.stop()
+    wait_for(lambda: "has not looked for" in table()[1], "the status to miss the watch", 40)
+
+
+def test_status_tells_of_rules_that_are_not_to_be_mended():
+    with ScenarioMesh([WEB, ORDERS], groups={"redirect": {"drift": "report"}}) as mesh:
+        mesh.start()
+        node = mesh["vm-a"]
+        node.machine.spawn("watch", [mesh.binary, "redirect", "watch", "-c", node.config, "--interval", "200ms"],
+                           env=node.environment())
+        wait_for(lambda: (node.status()["redirect"] or {}).get("state") == "in place", "the watch to have looked")
+        node.machine.run(["iptables", "-w", "-t", "nat", "-F", "OUTPUT"])
+        wait_for(lambda: node.status()["redirect"]["state"] == "drifted", "the drift to be told", 5)
+        done = node.ringmain("status", check=False)
+        assert done.returncode == 1 and "RINGMAIN_OUT" in done.stdout
+
+
 def test_status_without_a_proxy_is_a_problem_found(mesh):
     node = mesh["vm-a"]
     moved = node.admin_socket.with_suffix(".away")
