@@ -7,7 +7,7 @@ import time
 
 import pytest
 from machines import wait_for
-from mesh import ECHO, GUEST, ORDERS, WEB, ScenarioMesh, request_text
+from mesh import ECHO, GUEST, ORDERS, STRANGER_UID, WEB, ScenarioMesh, request_text
 
 POLICIES = [{"service": ["orders", "echo"], "action": "allow", "from": ["web"]}]
 ISTIO_LABELS = {"reporter", "source_workload", "source_principal", "destination_workload",
@@ -151,6 +151,39 @@ def test_status(mesh):
             assert service.name in text
         plain = node.ringmain("status")
         assert node.name in plain.stdout
+
+
+def test_status_tells_what_an_operator_asks_for(mesh):
+    """Identities and when they end, listeners, callers that nobody knows, the last reload."""
+    node = mesh["vm-b"]
+    unknown = node.status()["counters"]["unattributed_total"]
+    assert mesh.turned_away(STRANGER_UID, "orders", request_text("GET /", "orders"), machine="vm-b")
+    status = wait_for(lambda: (now := node.status())["counters"]["unattributed_total"] == unknown + 1 and now, "it")
+    identities = {row["identity"]: row for row in status["identities"]}
+    assert set(identities) == {"service/orders", "service/echo"}
+    for row in identities.values():
+        assert row["id"] == f"spiffe://mesh.test/{row['identity']}" and row["serial"]
+        assert row["lifetime_s"] >= 86400 and 80000 < row["expires_in_s"] <= 86400
+        assert row["not_before"] < row["not_after"]
+    assert status["identities_missing"] == []
+    kinds = [row["kind"] for row in status["listeners"]]
+    assert kinds.count("outbound") == kinds.count("inbound") == 2 * 16 * mesh.workers
+    assert kinds.count("mesh") >= 2 and kinds.count("admin") == 1
+    assert status["last_reload"]["ok"] and status["last_reload"]["time"] and status["ready"]
+    table = node.ringmain("status").stdout
+    for words in ("service/orders", "service/echo", "15008", "15201", "no known caller", "in force since"):
+        assert words in table, words
+
+
+def test_the_clients_own_address_is_known_at_the_far_end(mesh):
+    """By the preamble that goes before the bytes of a TCP connection."""
+    with mesh.dial("web", "echo") as wire:
+        client = "%s:%d" % wire.sock.getsockname()
+        wire.send("x").exactly(1)
+        target = "%s:%d" % mesh.target("echo")
+        for node in ("vm-a", "vm-b"):
+            wait_for(lambda: mesh.access_lines(node, downstream_remote_address=client,
+                                               downstream_local_address=target), f"{client} in the log of {node}")
 
 
 def test_status_tells_of_the_redirect_rules(mesh):
