@@ -111,6 +111,7 @@ static void carrier_linger(struct carrier *c)
 {
 	carrier_move(c, CARRIER_LINGER);
 	c->line->conn.finish = true;
+	c->linger_bytes = c->line->conn.bytes_out;
 	carrier_timer(c, CARRIER_LINGER_MS);
 	loop_ready(&c->being.worker->loop, &c->being.task);
 }
@@ -304,14 +305,17 @@ static void carrier_expire_down(struct carrier *c)
 		carrier_close(c, true);
 }
 
-/* A client that is still taking its response is given time, and once more when it has it all. */
+/* A client that is still taking its response is given time, and once more when it has it all. One
+ * that only talks is not. */
 static void carrier_expire_linger(struct carrier *c)
 {
 	const struct conn *conn = &c->line->conn;
 	struct loop *l = &c->being.worker->loop;
 	uint64_t deadline_ns = conn->moved_ns + CARRIER_LINGER_MS * CLOCK_MS;
-	bool last = c->lingered || l->now_ns >= deadline_ns;
+	bool stuck = !conn->finished && conn->bytes_out == c->linger_bytes;
+	bool last = c->lingered || stuck || l->now_ns >= deadline_ns;
 	c->lingered = conn->finished;
+	c->linger_bytes = conn->bytes_out;
 	if (last)
 		carrier_close(c, true);
 	else

@@ -37,6 +37,7 @@ struct carrier {
 	bool blocked;		/* input waits for room on the other side */
 	bool input_ended;	/* the codec has been told of the end of stream */
 	bool lingered;		/* LINGER: the timer has expired once since our FIN */
+	uint64_t linger_bytes;	/* LINGER: sent when the timer was set */
 	/* UP: */
 	struct plan_hold *hold;
 	struct map_node pooled; /* in hold->idle_carriers while idle */
