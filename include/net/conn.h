@@ -24,20 +24,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CONN_STATE_LIST(X) \
-	X(NEW)             \
-	X(CONNECTING)      \
-	X(HANDSHAKE)       \
-	X(OPEN)            \
-	X(CLOSING)         \
-	X(CLOSED)
-
 enum conn_state {
-#define X(name) CONN_##name,
-	CONN_STATE_LIST(X)
-#undef X
+	CONN_NEW,
+	CONN_CONNECTING,
+	CONN_HANDSHAKE,
+	CONN_OPEN,
+	CONN_CLOSING,
+	CONN_CLOSED,
 };
-const char *conn_state_name(enum conn_state state);
 
 /* Why a conn is of no more use; the first reason stays. */
 enum conn_failure {
@@ -68,7 +62,6 @@ struct conn {
 	uint32_t block_len;
 	uint16_t block;
 	bool block_held;
-	bool paused;  /* the owner wants no input now */
 	bool eof;     /* the peer has finished sending, and everything before it is in the input */
 	bool starved; /* no receive block was free: not armed again in this step */
 	bool in_full; /* TLS: `in` filled up, there may be more behind it */

@@ -23,6 +23,7 @@
 	X(BAD_PREAMBLE, 0, "DPE", false, "the PROXY preamble is not valid")                        \
 	X(PROTOCOL_MISMATCH, 0, "DPE", false, "not the protocol that the service declares")        \
 	X(HEADER_TIMEOUT, 408, "DT", false, "the request head did not arrive in time")             \
+	X(REQUEST_TIMEOUT, 408, "DT", false, "the whole request did not arrive in time")           \
 	X(IDLE_TIMEOUT, 408, "SI", false, "nothing moved for too long")                            \
 	X(DETECT_TIMEOUT, 0, "DT", false, "the first bytes did not arrive in time")                \
 	X(HANDSHAKE_TIMEOUT, 0, "DT", false, "the TLS handshake took too long")                    \

@@ -150,9 +150,8 @@ const struct tls_sign_request *tls_sign_request(const struct tls *t);
 void tls_sign_done(struct tls *t, const uint8_t *signature, size_t len);
 
 /* After the handshake. Valid until tls_free(). */
-struct str tls_peer_id(const struct tls *t);	    /* SPIFFE id */
-struct str tls_local_identity(const struct tls *t); /* path */
-struct str tls_server_name(const struct tls *t);    /* SNI, either side */
+struct str tls_peer_id(const struct tls *t);	 /* SPIFFE id */
+struct str tls_server_name(const struct tls *t); /* SNI, either side */
 enum tls_alpn tls_alpn(const struct tls *t);
 /* The earliest end of validity in the peer's verified path. */
 int64_t tls_peer_not_after_s(const struct tls *t);

@@ -8,6 +8,9 @@
 
 /* How long a client may take to read a last response before the connection is cut. */
 #define CARRIER_LINGER_MS 2000
+/* In a drain: a request of a client that was just here is likely to be on its way. It is answered,
+ * and told that the connection ends. */
+#define CARRIER_DRAIN_IDLE_MS 1000
 
 static const uint8_t carrier_moves[] = {
 	[CARRIER_CONNECT] = 1u << CARRIER_OPEN | 1u << CARRIER_CLOSING,
@@ -112,6 +115,7 @@ static void carrier_linger(struct carrier *c)
 	carrier_move(c, CARRIER_LINGER);
 	c->line->conn.finish = true;
 	c->linger_bytes = c->line->conn.bytes_out;
+	c->linger_ns = c->being.worker->loop.now_ns;
 	carrier_timer(c, CARRIER_LINGER_MS);
 	loop_ready(&c->being.worker->loop, &c->being.task);
 }
@@ -273,7 +277,8 @@ static uint64_t carrier_deadline_ns(const struct carrier *c)
 	const struct conf *conf = worker_conf(w);
 	if (c->head_since_ns)
 		return c->head_since_ns + conf->header_timeout_ms * CLOCK_MS;
-	uint64_t idle_ns = c->line->conn.moved_ns + conf->idle_timeout_ms * CLOCK_MS;
+	uint64_t idle_ms = w->draining ? CARRIER_DRAIN_IDLE_MS : conf->idle_timeout_ms;
+	uint64_t idle_ns = c->line->conn.moved_ns + idle_ms * CLOCK_MS;
 	uint64_t expiry_ns = line_expiry_ns(c->line, w);
 	return idle_ns < expiry_ns ? idle_ns : expiry_ns;
 }
@@ -289,7 +294,7 @@ static void carrier_expire_down(struct carrier *c)
 		return;
 	}
 	if (!c->head_since_ns) {
-		carrier_close(c, false);
+		carrier_leave(c);
 		return;
 	}
 	struct record_http r = {
@@ -305,21 +310,22 @@ static void carrier_expire_down(struct carrier *c)
 		carrier_close(c, true);
 }
 
-/* A client that is still taking its response is given time, and once more when it has it all. One
- * that only talks is not. */
+/* A client that has not taken all of its response yet has as much time as during it, whatever it
+ * says meanwhile; one that has is given a last chance to go by itself. */
 static void carrier_expire_linger(struct carrier *c)
 {
 	const struct conn *conn = &c->line->conn;
-	struct loop *l = &c->being.worker->loop;
-	uint64_t deadline_ns = conn->moved_ns + CARRIER_LINGER_MS * CLOCK_MS;
-	bool stuck = !conn->finished && conn->bytes_out == c->linger_bytes;
-	bool last = c->lingered || stuck || l->now_ns >= deadline_ns;
-	c->lingered = conn->finished;
+	const struct worker *w = c->being.worker;
+	uint64_t idle_ns = worker_conf(w)->stream_idle_timeout_ms * CLOCK_MS;
+	if (conn->bytes_out != c->linger_bytes)
+		c->linger_ns = w->loop.now_ns;
 	c->linger_bytes = conn->bytes_out;
-	if (last)
-		carrier_close(c, true);
+	bool more = conn->finished ? !c->lingered : w->loop.now_ns < c->linger_ns + idle_ns;
+	c->lingered = conn->finished;
+	if (more)
+		carrier_timer(c, CARRIER_LINGER_MS);
 	else
-		timer_set(l, &c->timer, deadline_ns);
+		carrier_close(c, true);
 }
 
 static void carrier_expire(struct carrier *c)
@@ -504,14 +510,14 @@ void carrier_close(struct carrier *c, bool reset)
 
 void carrier_drain(struct carrier *c)
 {
-	if (c->side == UP || c->state == CARRIER_CLOSING)
+	if (c->side == UP || c->state != CARRIER_OPEN)
 		return;
-	if (c->state == CARRIER_LINGER)
-		return; /* it ends by itself, soon */
-	if (list_empty(&c->exchanges) && !c->head_since_ns)
+	if (list_empty(&c->exchanges) && c->being.worker->loop.now_ns >= carrier_deadline_ns(c)) {
 		carrier_leave(c);
-	else
-		http_close_after(c->http);
+		return;
+	}
+	http_close_after(c->http);
+	loop_ready(&c->being.worker->loop, &c->being.task); /* its timer is another one now */
 }
 
 void carrier_free(struct carrier *c)

@@ -12,16 +12,11 @@
 #include "call.h"
 #include "codec/http.h"
 
-#define CARRIER_STATE_LIST(X) \
-	X(CONNECT)            \
-	X(OPEN)               \
-	X(LINGER)             \
-	X(CLOSING)
-
 enum carrier_state {
-#define X(name) CARRIER_##name,
-	CARRIER_STATE_LIST(X)
-#undef X
+	CARRIER_CONNECT,
+	CARRIER_OPEN,
+	CARRIER_LINGER,
+	CARRIER_CLOSING,
 };
 
 struct carrier {
@@ -37,7 +32,8 @@ struct carrier {
 	bool blocked;		/* input waits for room on the other side */
 	bool input_ended;	/* the codec has been told of the end of stream */
 	bool lingered;		/* LINGER: the timer has expired once since our FIN */
-	uint64_t linger_bytes;	/* LINGER: sent when the timer was set */
+	uint64_t linger_bytes;	/* LINGER: sent so far, and when that last changed */
+	uint64_t linger_ns;
 	/* UP: */
 	struct plan_hold *hold;
 	struct map_node pooled; /* in hold->idle_carriers while idle */
@@ -61,6 +57,7 @@ void carrier_step(struct carrier *c);
 void carrier_served(struct carrier *c);
 /* Ends it; its exchanges are told. */
 void carrier_close(struct carrier *c, bool reset);
-/* The proxy drains: an idle one is closed, a busy one after its response. */
+/* The proxy drains: one that has been idle for a moment is closed, a busy one after its response.
+ */
 void carrier_drain(struct carrier *c);
 void carrier_free(struct carrier *c);

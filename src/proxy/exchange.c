@@ -164,6 +164,15 @@ void exchange_begin(struct carrier *down, uint32_t stream, const struct http_hea
 	exchange_ready(x);
 }
 
+/* When the request as a whole has taken too long: never once its response has begun. */
+static uint64_t exchange_deadline_ns(const struct exchange *x)
+{
+	uint64_t timeout_ms = worker_conf(x->being.worker)->request_timeout_ms;
+	if (timeout_ms == 0 || x->response || x->response_started)
+		return UINT64_MAX;
+	return x->being.born_ns + timeout_ms * CLOCK_MS;
+}
+
 static uint64_t exchange_idle_ns(const struct exchange *x)
 {
 	const struct conf *conf = worker_conf(x->being.worker);
@@ -171,20 +180,14 @@ static uint64_t exchange_idle_ns(const struct exchange *x)
 								 : conf->stream_idle_timeout_ms);
 }
 
-static void exchange_watch_until(struct exchange *x, uint64_t deadline_ns)
+static void exchange_watch(struct exchange *x, uint64_t idle_at_ns)
 {
 	struct worker *w = x->being.worker;
-	if (x->state == EXCHANGE_TUNNEL) {
-		uint64_t expiry_ns =
-			line_pair_expiry_ns(x->carrier[DOWN]->line, x->carrier[UP]->line, w);
-		deadline_ns = deadline_ns < expiry_ns ? deadline_ns : expiry_ns;
-	}
-	timer_set(&w->loop, &x->timer, deadline_ns);
-}
-
-static void exchange_watch(struct exchange *x)
-{
-	exchange_watch_until(x, x->being.worker->loop.now_ns + exchange_idle_ns(x));
+	uint64_t deadline_ns = exchange_deadline_ns(x);
+	if (x->state == EXCHANGE_TUNNEL)
+		deadline_ns = line_pair_expiry_ns(x->carrier[DOWN]->line, x->carrier[UP]->line, w);
+	x->timer.fired = false;
+	timer_set(&w->loop, &x->timer, idle_at_ns < deadline_ns ? idle_at_ns : deadline_ns);
 }
 
 static void exchange_take_upstream(struct exchange *x)
@@ -209,7 +212,7 @@ static void exchange_take_upstream(struct exchange *x)
 	}
 	exchange_attach(x, UP, up);
 	exchange_move(x, EXCHANGE_WAIT);
-	exchange_watch(x);
+	exchange_watch(x, w->loop.now_ns + exchange_idle_ns(x));
 	exchange_ready_carrier(x, UP);
 }
 
@@ -306,7 +309,7 @@ static void exchange_begin_tunnel(struct exchange *x)
 {
 	exchange_move(x, EXCHANGE_TUNNEL);
 	x->generation = x->carrier[DOWN]->call.hold->plan->generation;
-	exchange_watch(x);
+	exchange_watch(x, x->being.worker->loop.now_ns + exchange_idle_ns(x));
 }
 
 static void exchange_write_response(struct exchange *x)
@@ -530,12 +533,14 @@ static void exchange_expire(struct exchange *x)
 		if (x->carrier[side] && x->carrier[side]->line->conn.moved_ns > moved_ns)
 			moved_ns = x->carrier[side]->line->conn.moved_ns;
 	}
-	uint64_t deadline_ns = moved_ns + exchange_idle_ns(x);
-	if (w->loop.now_ns < deadline_ns)
-		exchange_watch_until(x, deadline_ns);
-	else
+	uint64_t idle_at_ns = moved_ns + exchange_idle_ns(x);
+	bool late = w->loop.now_ns >= exchange_deadline_ns(x);
+	enum reason client_slow = late ? REASON_REQUEST_TIMEOUT : REASON_IDLE_TIMEOUT;
+	if (late || w->loop.now_ns >= idle_at_ns)
 		exchange_fail_reason(
-			x, x->input_ended[DOWN] ? REASON_UPSTREAM_TIMEOUT : REASON_IDLE_TIMEOUT);
+			x, x->input_ended[DOWN] ? REASON_UPSTREAM_TIMEOUT : client_slow);
+	else
+		exchange_watch(x, idle_at_ns);
 }
 
 /* --- raw bytes --- */

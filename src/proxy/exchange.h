@@ -14,17 +14,12 @@
 #include "carrier.h"
 #include "record.h"
 
-#define EXCHANGE_STATE_LIST(X) \
-	X(ROUTE)               \
-	X(WAIT)                \
-	X(FORWARD)             \
-	X(TUNNEL)              \
-	X(ENDED)
-
 enum exchange_state {
-#define X(name) EXCHANGE_##name,
-	EXCHANGE_STATE_LIST(X)
-#undef X
+	EXCHANGE_ROUTE,
+	EXCHANGE_WAIT,
+	EXCHANGE_FORWARD,
+	EXCHANGE_TUNNEL,
+	EXCHANGE_ENDED,
 };
 
 /* How far a message has got on its way through; the request flows from DOWN, the response from UP.

@@ -9,15 +9,10 @@
 
 #include "call.h"
 
-#define TUNNEL_STATE_LIST(X) \
-	X(CONNECT)           \
-	X(OPEN)              \
-	X(CLOSING)
-
 enum tunnel_state {
-#define X(name) TUNNEL_##name,
-	TUNNEL_STATE_LIST(X)
-#undef X
+	TUNNEL_CONNECT,
+	TUNNEL_OPEN,
+	TUNNEL_CLOSING,
 };
 
 struct tunnel {

@@ -259,19 +259,23 @@ void worker_turn(struct worker *w)
 		memory_order_relaxed);
 }
 
-/* Everything that was accepted has ended; what is left are the worker's own operations. */
+/* A connection that the kernel handed over before the cancel reached it is served, too: nobody else
+ * can. So the listeners end first, then whatever came from them, then the worker's own operations.
+ */
 bool worker_ended(struct worker *w)
 {
-	if (!w->draining || !list_empty(&w->live))
+	if (!w->draining)
+		return false;
+	bool ended = true;
+	for (uint32_t i = 0; i < w->listener_count; i++)
+		ended = listener_close(&w->listeners[i]) && ended;
+	if (!ended || !list_empty(&w->live))
 		return false;
 	w->ending = true;
 	timer_clear(&w->loop, &w->drain_timer);
-	bool ended = signer_close(&w->signer);
-	for (uint32_t i = 0; i < w->listener_count; i++)
-		ended = listener_close(&w->listeners[i]) && ended;
 	if (w->wake_read.armed)
 		ring_cancel(&w->loop.ring, &w->wake_read);
-	return ended && !w->wake_read.armed;
+	return signer_close(&w->signer) && !w->wake_read.armed;
 }
 
 void worker_start(struct worker *w)

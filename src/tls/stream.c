@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A session after its handshake, and what it tells about itself. */
-#include "session.h"
+#include "handshake.h"
 
 #include <limits.h>
 #include <openssl/err.h>
@@ -32,11 +32,11 @@ void tls_input_eof(struct tls *t)
 /* TLS_DONE, or how the session's incoming half ended. Writing goes on after TLS_CLOSED. */
 static enum tls_result stream_ready(const struct tls *t)
 {
-	if (t->state == SESSION_STATE_FAILED)
+	if (t->state == TLS_STATE_FAILED)
 		return TLS_FAILED;
 	/* Bytes before the end of the handshake are the caller's mistake. */
-	ASSERT(t->state == SESSION_STATE_OPEN || t->state == SESSION_STATE_CLOSED);
-	return t->state == SESSION_STATE_OPEN ? TLS_DONE : TLS_CLOSED;
+	ASSERT(t->state == TLS_STATE_OPEN || t->state == TLS_STATE_CLOSED);
+	return t->state == TLS_STATE_OPEN ? TLS_DONE : TLS_CLOSED;
 }
 
 enum tls_result tls_read(struct tls *t, struct buf *out)
@@ -56,7 +56,7 @@ enum tls_result tls_read(struct tls *t, struct buf *out)
 			got += (size_t)n;
 			continue;
 		}
-		enum tls_result result = session_result(t, n);
+		enum tls_result result = tls_result_of(t, n);
 		return result == TLS_MORE && got > 0 ? TLS_DONE : result;
 	}
 }
@@ -70,7 +70,7 @@ static enum tls_result stream_flush(struct tls *t)
 	ERR_clear_error();
 	int n = SSL_write(t->ssl, nothing, (int)t->write_pending);
 	if (n <= 0)
-		return session_result(t, n);
+		return tls_result_of(t, n);
 	t->write_pending = 0;
 	return TLS_DONE;
 }
@@ -91,13 +91,13 @@ static enum tls_result stream_seal(struct tls *t, const uint8_t *bytes, size_t l
 	if (t->records_left-- == 0) {
 		/* Cannot fail on an open session but for memory; then the old key goes on. */
 		SSL_key_update(t->ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
-		t->records_left = SESSION_RECORDS_PER_KEY;
+		t->records_left = TLS_RECORDS_PER_KEY;
 	}
 	ERR_clear_error();
 	int n = SSL_write(t->ssl, bytes, (int)len);
 	if (n > 0)
 		return TLS_DONE;
-	enum tls_result result = session_result(t, n);
+	enum tls_result result = tls_result_of(t, n);
 	if (result == TLS_FULL)
 		t->write_pending = len;
 	return result;
@@ -128,7 +128,7 @@ enum tls_result tls_close_notify(struct tls *t)
 {
 	if (t->close_sent)
 		return TLS_DONE;
-	if (t->state != SESSION_STATE_OPEN && t->state != SESSION_STATE_CLOSED)
+	if (t->state != TLS_STATE_OPEN && t->state != TLS_STATE_CLOSED)
 		return TLS_FAILED;
 	enum tls_result result = stream_flush(t);
 	if (result != TLS_DONE)
@@ -136,7 +136,7 @@ enum tls_result tls_close_notify(struct tls *t)
 	ERR_clear_error();
 	int r = SSL_shutdown(t->ssl);
 	if (r < 0)
-		return session_result(t, r);
+		return tls_result_of(t, r);
 	t->close_sent = true;
 	return TLS_DONE;
 }
@@ -156,11 +156,6 @@ uint8_t tls_peer_alert(const struct tls *t)
 struct str tls_peer_id(const struct tls *t)
 {
 	return str_of(t->peer.id);
-}
-
-struct str tls_local_identity(const struct tls *t)
-{
-	return t->identity ? str_of(t->identity->path) : STR_NONE;
 }
 
 struct str tls_server_name(const struct tls *t)

@@ -75,7 +75,7 @@ struct lab_machine {
 /* What the workloads that are dialled do by themselves, see lab_serve. */
 enum lab_serving { LAB_BY_HAND, LAB_ECHO, LAB_HTTP };
 
-#define LAB_SERVERS_MAX 256
+#define LAB_SERVERS_MAX 1024
 
 /* In the node's and the mesh's configuration, of the generations made from then on. */
 struct lab_edit {
@@ -121,7 +121,9 @@ void lab_finish(struct lab *l);
 
 /* Turns all machines and what belongs to them until nothing moves any more. */
 void lab_pump(struct lab *l);
-/* The same, then lets time pass, stopping at every timer. */
+/* At most so many turns; false when there was nothing more to do. */
+bool lab_turns(struct lab *l, uint32_t count);
+/* The same as lab_pump(), then lets time pass, stopping at every timer. */
 void lab_run(struct lab *l, uint64_t ns);
 
 /* A connection of `from` to the address of `to`, captured on machine 0. */

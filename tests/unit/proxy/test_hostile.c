@@ -149,7 +149,7 @@ static void test_bytes_before_the_request_are_no_response_to_it(void **state)
 
 static void test_a_last_response_is_not_waited_for_without_end(void **state)
 {
-	start(NULL);
+	start("timeouts: { stream_idle = \"5s\"; };\n");
 	int client = lab_dial(&lab, LAB_WEB, LAB_SHOP);
 	fake_peer_window(client, 0);
 	say(client, "nonsense\r\n\r\n");
