@@ -75,7 +75,7 @@ struct lab_machine {
 /* What the workloads that are dialled do by themselves, see lab_serve. */
 enum lab_serving { LAB_BY_HAND, LAB_ECHO, LAB_HTTP };
 
-#define LAB_SERVERS_MAX 256
+#define LAB_SERVERS_MAX 1024
 
 struct lab_server {
 	int fd;
