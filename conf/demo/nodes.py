@@ -107,7 +107,7 @@ class Node:
             workloads.append(dict(row, **s.limits))
         groups = {
             "node": {"name": self.name, "address": [self.machine.v4, self.machine.v6],
-                     "user": PROXY_USER, "workers": 1, "admin_socket": str(self.admin_socket),
+                     "user": PROXY_USER, "workers": self.mesh.workers, "admin_socket": str(self.admin_socket),
                      "run_dir": str(self.run_dir), "access_log": str(self.access_path)},
             "mesh": {"trust_domain": self.mesh.trust_domain,
                      "default_policy": self.mesh.default_policy,
@@ -244,12 +244,13 @@ class Mesh:
     """A lab with ringmain on each of its machines."""
 
     def __init__(self, services, machines=("vm-a", "vm-b"), binary=None, policies=(), groups=None,
-                 default_policy="authenticated", trust_domain="mesh.test"):
+                 default_policy="authenticated", trust_domain="mesh.test", workers=1):
         self.services = list(services)
         self.policies = list(policies)
         self.groups = groups or {}  # over every node's configuration
         self.default_policy = default_policy
         self.trust_domain = trust_domain
+        self.workers = workers
         self.binary = str(binary or ROOT / "build" / "release" / "src" / "daemon" / "ringmain")
         self.lab = Lab(machines)
         self.ca_dir = self.lab.dir / "ca"

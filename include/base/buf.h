@@ -53,7 +53,6 @@ static inline uint8_t *buf_at(const struct buf *b)
 size_t buf_space(struct buf *b);
 /* Appends all or nothing; false when it does not fit. */
 bool buf_put(struct buf *b, const void *bytes, size_t len) MUST_CHECK;
-bool buf_put_str(struct buf *b, struct str s) MUST_CHECK;
 /* Appends as much as fits and returns how much that was. */
 size_t buf_fill(struct buf *b, const void *bytes, size_t len);
 /* The place for `buf_space()` bytes to be written directly, then taken with buf_wrote(). */

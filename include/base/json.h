@@ -17,8 +17,6 @@ struct json {
 
 void json_init(struct json *j, size_t max_bytes);
 void json_done(struct json *j);
-/* Empties it, keeps the memory. */
-void json_reset(struct json *j);
 
 /* Values inside an array, or after json_key(). */
 void json_open(struct json *j, char bracket);  /* '{' or '[' */

@@ -25,21 +25,19 @@ struct conf_workload {
 	enum protocol protocol;
 	struct address deliver;
 	uint32_t connections_max;
-	struct str file;
-	int line;
+	int line; /* of the node file */
 };
 
 struct conf {
 	struct arena arena;
 	/* node */
 	struct str node_name;
-	struct str zone;
 	struct address *node_addresses;
 	uint32_t node_address_count;
 	struct str user;       /* the proxy process runs as; must not be a workload's */
 	uint32_t uid;	       /* of that user */
 	uint32_t worker_count; /* 0 in the file = one per CPU; resolved here */
-	struct str admin_socket, state_dir, run_dir;
+	struct str admin_socket, run_dir;
 	struct address admin_tcp; /* loopback only; family 0 = none */
 	struct str access_log;	  /* path, "stderr" or "off" */
 	/* mesh */
@@ -72,7 +70,7 @@ struct conf {
 	/* timeouts, milliseconds */
 	uint32_t connect_timeout_ms, handshake_timeout_ms, header_timeout_ms, idle_timeout_ms,
 		stream_idle_timeout_ms, pool_idle_timeout_ms, detect_timeout_ms,
-		half_close_timeout_ms, drain_timeout_ms, request_timeout_ms;
+		half_close_timeout_ms, drain_timeout_ms, request_timeout_ms, expired_timeout_ms;
 	struct conf_workload *workloads;
 	uint32_t workload_count;
 };

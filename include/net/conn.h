@@ -25,20 +25,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CONN_STATE_LIST(X) \
-	X(NEW)             \
-	X(CONNECTING)      \
-	X(HANDSHAKE)       \
-	X(OPEN)            \
-	X(CLOSING)         \
-	X(CLOSED)
-
 enum conn_state {
-#define X(name) CONN_##name,
-	CONN_STATE_LIST(X)
-#undef X
+	CONN_NEW,
+	CONN_CONNECTING,
+	CONN_HANDSHAKE,
+	CONN_OPEN,
+	CONN_CLOSING,
+	CONN_CLOSED,
 };
-const char *conn_state_name(enum conn_state state);
 
 /* Why a conn is of no more use; the first reason stays. */
 enum conn_failure {
@@ -71,7 +65,6 @@ struct conn {
 	uint16_t block;
 	bool block_held;
 	bool block_kept; /* they are in `kept` */
-	bool paused;	 /* the owner wants no input now */
 	bool eof;     /* the peer has finished sending, and everything before it is in the input */
 	bool starved; /* no receive block was free: not armed again in this step */
 	bool in_full; /* TLS: `in` filled up, there may be more behind it */
@@ -109,6 +102,8 @@ void conn_flush(struct conn *c);
 /* Input now there: its length, and its place until the next call on this conn. */
 size_t conn_input(struct conn *c, const uint8_t **ret_bytes);
 void conn_consume(struct conn *c, size_t len);
+/* Nothing has come that its owner has not seen, not even the end. */
+bool conn_quiet(struct conn *c);
 /* The owner needs more than what is there before it can use any: keeps it and receives on. False
  * when the buffer is full: it will never get more. */
 bool conn_gather(struct conn *c) MUST_CHECK;

@@ -23,10 +23,13 @@
 	X(BAD_PREAMBLE, 0, "DPE", false, "the PROXY preamble is not valid")                        \
 	X(PROTOCOL_MISMATCH, 0, "DPE", false, "not the protocol that the service declares")        \
 	X(HEADER_TIMEOUT, 408, "DT", false, "the request head did not arrive in time")             \
+	X(REQUEST_TIMEOUT, 408, "DT", false, "the whole request did not arrive in time")           \
 	X(IDLE_TIMEOUT, 408, "SI", false, "nothing moved for too long")                            \
 	X(DETECT_TIMEOUT, 0, "DT", false, "the first bytes did not arrive in time")                \
 	X(HANDSHAKE_TIMEOUT, 0, "DT", false, "the TLS handshake took too long")                    \
 	X(HANDSHAKE_FAILED, 0, "UAEX", false, "the caller's TLS handshake failed")                 \
+	X(PEER_EXPIRED, 403, "UAEX", false, "the peer's certificate has expired")                  \
+	X(PEER_UNTRUSTED, 403, "UAEX", false, "the peer's certificate is no longer trusted")       \
 	X(UPSTREAM_CONNECT_FAILED, 503, "UF", true, "the upstream could not be connected")         \
 	X(UPSTREAM_CONNECT_TIMEOUT, 503, "UF,UT", true, "the upstream did not answer the connect") \
 	X(UPSTREAM_HANDSHAKE_FAILED, 503, "UF", false,                                             \

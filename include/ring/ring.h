@@ -64,7 +64,8 @@ struct ring {
 	struct ring_limits limits;
 	uint32_t blocks_out; /* with owners */
 	struct list starved; /* tasks waiting for blocks, see ring_starve() */
-	uint64_t submit_count, completion_count, no_block_count; /* for metrics */
+	uint64_t submit_count, completion_count;
+	uint64_t no_block_count; /* receives that found no block */
 };
 
 void task_init(struct task *t, uint16_t kind);

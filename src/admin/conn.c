@@ -28,12 +28,11 @@
 #define ADMIN_BODY_MAX		 65536 /* of a request: read and thrown away */
 #define ADMIN_TEXT_MAX		 1024  /* of each value that is kept of a request's head */
 
-#define ADMIN_STATE_LIST(X) X(READ) X(RELOAD) X(WRITE) X(CLOSING)
-
 enum admin_state {
-#define X(name) ADMIN_STATE_##name,
-	ADMIN_STATE_LIST(X)
-#undef X
+	ADMIN_STATE_READ,
+	ADMIN_STATE_RELOAD,
+	ADMIN_STATE_WRITE,
+	ADMIN_STATE_CLOSING,
 };
 
 /* A value of the head that outlives the codec's. */

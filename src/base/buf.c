@@ -103,11 +103,6 @@ bool buf_put(struct buf *b, const void *bytes, size_t len)
 	return true;
 }
 
-bool buf_put_str(struct buf *b, struct str s)
-{
-	return buf_put(b, s.at, s.len);
-}
-
 size_t buf_fill(struct buf *b, const void *bytes, size_t len)
 {
 	if (len == 0)

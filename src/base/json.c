@@ -17,12 +17,6 @@ void json_done(struct json *j)
 	json_init(j, j->max_bytes);
 }
 
-void json_reset(struct json *j)
-{
-	j->len = 0;
-	j->comma = j->cut = false;
-}
-
 static bool json_room(struct json *j, size_t len)
 {
 	if (j->cut || j->len + len > j->max_bytes) {

@@ -47,7 +47,6 @@ static void conf_check_paths(struct conf_parser *p)
 {
 	const struct conf *c = p->conf;
 	conf_check_path(p, "node", "admin_socket", c->admin_socket);
-	conf_check_path(p, "node", "state_dir", c->state_dir);
 	conf_check_path(p, "node", "run_dir", c->run_dir);
 	conf_check_path(p, "identity", "directory", c->certificate_dir);
 	if (!str_eq(c->access_log, STR("stderr")) && !str_eq(c->access_log, STR("off")))
@@ -235,7 +234,6 @@ static void conf_check_workloads(struct conf_parser *p)
 	for (uint32_t i = 0; i < c->workload_count; i++) {
 		struct conf_workload *w = &c->workloads[i];
 		w->line = (int)config_setting_source_line(conf_workload_setting(p, i));
-		w->file = arena_str(&c->arena, p->node.path);
 		conf_check_deliver(p, i);
 		if (!conf_check_workload_user(p, i))
 			w->uid = UINT32_MAX;

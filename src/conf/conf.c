@@ -24,7 +24,7 @@ static bool conf_open_mesh(struct conf_parser *p)
 {
 	const struct bundle_item *item = NULL;
 	uint32_t count = 0;
-	bool is_open = true;
+	bool is_whole = true;
 	while ((item = bundle_next(p->bundle, "mesh", item)))
 		count++;
 	p->mesh = calloc(count ? count : 1, sizeof(*p->mesh));
@@ -33,8 +33,8 @@ static bool conf_open_mesh(struct conf_parser *p)
 		return false;
 	}
 	while ((item = bundle_next(p->bundle, "mesh", item)))
-		is_open = conf_file_open(&p->mesh[p->mesh_count++], item, p->report) && is_open;
-	return is_open;
+		is_whole = conf_file_open(&p->mesh[p->mesh_count++], item, p->report) && is_whole;
+	return is_whole;
 }
 
 /* One per CPU that the process may use; no file is read. */
@@ -48,24 +48,32 @@ static uint32_t conf_cpu_count(void)
 static void conf_read_files(struct conf_parser *p)
 {
 	p->arena = &p->conf->arena;
-	conf_read_root(p, &conf_node_root, conf_file_root(&p->node), p->conf);
+	if (p->node.is_open)
+		conf_read_root(p, &conf_node_root, conf_file_root(&p->node), p->conf);
 	if (p->conf->worker_count == 0)
 		p->conf->worker_count = conf_cpu_count();
 	p->arena = &p->snapshot->arena;
-	for (uint32_t i = 0; i < p->mesh_count; i++)
-		conf_read_root(p, &conf_mesh_root, conf_file_root(&p->mesh[i]), &p->mesh[i].mesh);
+	for (uint32_t i = 0; i < p->mesh_count; i++) {
+		struct conf_file *file = &p->mesh[i];
+		if (file->is_open)
+			conf_read_root(p, &conf_mesh_root, conf_file_root(file), &file->mesh);
+	}
 }
 
-static void conf_parse_files(struct conf_parser *p)
+/* True when all of them could be read. */
+static bool conf_parse_files(struct conf_parser *p)
 {
-	bool is_node_open = conf_open_node(p);
-	bool is_mesh_open = conf_open_mesh(p);
-	/* Checks across files with half of them missing would blame the wrong line. */
-	if (!is_node_open || !is_mesh_open)
-		return;
-	conf_read_files(p);
+	bool is_node_whole = conf_open_node(p);
+	bool is_mesh_whole = conf_open_mesh(p);
 	if (!p->is_exhausted)
-		conf_check_node(p);
+		conf_read_files(p);
+	return is_node_whole && is_mesh_whole && !p->is_exhausted;
+}
+
+/* Not with some of the files missing: that would blame the wrong line. */
+static void conf_check_across(struct conf_parser *p)
+{
+	conf_check_node(p);
 	if (!p->is_exhausted)
 		conf_build(p);
 }
@@ -78,27 +86,46 @@ static void conf_close_files(struct conf_parser *p)
 	free(p->mesh);
 }
 
+/* Fills p->conf and p->snapshot. */
+static void conf_parse_bundle(struct conf_parser *p, uint64_t generation, bool across)
+{
+	p->conf = calloc(1, sizeof(*p->conf));
+	p->snapshot = calloc(1, sizeof(*p->snapshot));
+	if (p->conf && p->snapshot) {
+		arena_init(&p->conf->arena, CONF_ARENA_BYTES_MAX);
+		arena_init(&p->snapshot->arena, CONF_SNAPSHOT_BYTES_MAX);
+		p->snapshot->generation = generation;
+		if (conf_parse_files(p) && across)
+			conf_check_across(p);
+		conf_close_files(p);
+	} else {
+		p->is_exhausted = true;
+	}
+	if (p->is_exhausted)
+		conf_report_line(p->report, CONF_ERROR, STR_NONE, 0, "out of memory");
+}
+
+static void conf_parser_drop(struct conf_parser *p)
+{
+	conf_free(p->conf);
+	conf_snapshot_free(p->snapshot);
+}
+
+void conf_parse_partial(const struct bundle *b, struct conf_report *report)
+{
+	struct conf_parser p = {.bundle = b, .report = report};
+	conf_parse_bundle(&p, 0, false);
+	conf_parser_drop(&p);
+}
+
 int conf_parse(const struct bundle *b, uint64_t generation, struct conf **ret_conf,
 	struct snapshot **ret_snapshot, struct conf_report *report)
 {
 	struct conf_parser p = {.bundle = b, .report = report};
 	uint32_t errors_before = report->error_count;
-	p.conf = calloc(1, sizeof(*p.conf));
-	p.snapshot = calloc(1, sizeof(*p.snapshot));
-	if (p.conf && p.snapshot) {
-		arena_init(&p.conf->arena, CONF_ARENA_BYTES_MAX);
-		arena_init(&p.snapshot->arena, CONF_SNAPSHOT_BYTES_MAX);
-		p.snapshot->generation = generation;
-		conf_parse_files(&p);
-		conf_close_files(&p);
-	} else {
-		p.is_exhausted = true;
-	}
-	if (p.is_exhausted)
-		conf_report_line(report, CONF_ERROR, STR_NONE, 0, "out of memory");
+	conf_parse_bundle(&p, generation, true);
 	if (report->error_count > errors_before) {
-		conf_free(p.conf);
-		conf_snapshot_free(p.snapshot);
+		conf_parser_drop(&p);
 		return p.is_exhausted ? -ENOMEM : -EINVAL;
 	}
 	*ret_conf = p.conf;

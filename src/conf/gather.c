@@ -209,5 +209,8 @@ int conf_gather(const char *path, struct bundle *b, struct conf_report *report)
 	conf_file_close(&g.parser.node);
 	arena_done(&conf.arena);
 	conf_report_done(&silent);
+	/* There will be no parse: what is wrong with the files that are there is said now. */
+	if (r < 0)
+		conf_parse_partial(b, report);
 	return r;
 }

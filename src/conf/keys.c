@@ -32,7 +32,6 @@ static const struct conf_key conf_node_keys[] = {
 		.restart = true,
 		.help = "The address, or the list of addresses, at which other machines reach this "
 			"one. The mesh port is opened there."),
-	KEY("zone", FIELD(struct conf, zone), .help = "Where the machine stands."),
 	KEY("user", FIELD(struct conf, user), .fallback = "ringmain", .restart = true,
 		.help = "The user that the proxy process runs as. Not root, and no workload's."),
 	KEY("workers", .type = CONF_NUMBER, FIELD(struct conf, worker_count), .fallback = "0",
@@ -45,8 +44,6 @@ static const struct conf_key conf_node_keys[] = {
 	KEY("admin_tcp", .type = CONF_ADDRESS_PORT, FIELD(struct conf, admin_tcp), .restart = true,
 		.help = "A loopback address with port, \"127.0.0.1:15000\", where /metrics, "
 			"/healthz and /readyz may be read too. None unless given."),
-	KEY("state_dir", FIELD(struct conf, state_dir), .fallback = "/var/lib/ringmain",
-		.restart = true, .help = "What outlives a reboot."),
 	KEY("run_dir", FIELD(struct conf, run_dir), .fallback = "/run/ringmain", .restart = true,
 		.help = "Sockets and the marks file."),
 	KEY("access_log", FIELD(struct conf, access_log), .fallback = "stderr", .restart = true,
@@ -122,7 +119,7 @@ static const struct conf_key conf_limits_keys[] = {
 		.fallback = "16K", .min = KIB, .max = MIB, .restart = true,
 		.help = "An HTTP message's start line and headers. Longer ones are answered 431."),
 	KEY("header_count_max", .type = CONF_NUMBER, FIELD(struct conf, header_count_max),
-		.fallback = "100", .min = 8, .max = 1000, .restart = true,
+		.fallback = "100", .min = 8, .max = 120, .restart = true,
 		.help = "Headers of one HTTP message."),
 	KEY("pool_idle_max", .type = CONF_NUMBER, FIELD(struct conf, pool_idle_max),
 		.fallback = "1024", .max = 65536,
@@ -162,6 +159,10 @@ static const struct conf_key conf_timeouts_keys[] = {
 	KEY("request", .type = CONF_DURATION, FIELD(struct conf, request_timeout_ms),
 		.fallback = "0s", .max = 24 * HOUR,
 		.help = "A whole HTTP request until its response begins. 0s: none."),
+	KEY("expired", .type = CONF_DURATION, FIELD(struct conf, expired_timeout_ms),
+		.fallback = "0s", .max = 24 * 7 * HOUR,
+		.help = "How long an open TCP connection may outlive its peer's certificate. "
+			"HTTP requests never do."),
 };
 
 static const struct conf_key conf_workload_keys[] = {

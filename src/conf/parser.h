@@ -10,7 +10,7 @@
 struct conf_file {
 	config_t tree;
 	struct str path;
-	bool is_open;	       /* the tree must be destroyed */
+	bool is_open;	       /* the tree is whole, and must be destroyed */
 	struct conf_mesh mesh; /* of a mesh file */
 };
 
@@ -26,6 +26,10 @@ struct conf_parser {
 	const struct conf_service_row **service_rows; /* beside snapshot.services */
 	bool is_exhausted; /* out of memory: the parse ends with -ENOMEM */
 };
+
+/* --- conf.c --- */
+/* What each file that is there has wrong by itself, when others could not be read. */
+void conf_parse_partial(const struct bundle *b, struct conf_report *report);
 
 /* --- report.c --- */
 enum conf_severity { CONF_ERROR, CONF_WARNING };

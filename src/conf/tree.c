@@ -173,14 +173,15 @@ bool conf_file_open(struct conf_file *file, const struct bundle_item *item, stru
 		return false;
 	}
 	config_init(&file->tree);
-	file->is_open = true;
 	/* The scan found no NUL, so libconfig sees the whole text. */
-	if (config_read_string(&file->tree, item->text.at))
-		return true;
-	const char *text = config_error_text(&file->tree);
-	conf_report_line(r, CONF_ERROR, item->name, config_error_line(&file->tree), "%s",
-		text ? text : "nested too deeply");
-	return false;
+	file->is_open = config_read_string(&file->tree, item->text.at);
+	if (!file->is_open) {
+		const char *text = config_error_text(&file->tree);
+		conf_report_line(r, CONF_ERROR, item->name, config_error_line(&file->tree), "%s",
+			text ? text : "nested too deeply");
+		config_destroy(&file->tree);
+	}
+	return file->is_open;
 }
 
 void conf_file_close(struct conf_file *file)

@@ -4,6 +4,7 @@
 #include "ca/keyring.h"
 #include "conf/conf.h"
 #include "mesh/snapshot.h"
+#include "tls/tls.h"
 #include <getopt.h>
 #include <stdio.h>
 
@@ -13,20 +14,50 @@ static void check_complain(const char *text)
 		fputs(text, stderr);
 }
 
-/* Certificates can only be looked at by who may read the keys; the others are told so. */
-static int check_keys(const struct conf *conf, struct bundle *b)
+static bool check_has_identity(const struct tls_store *store, struct str path)
+{
+	struct tls_identity_view view;
+	for (size_t i = 0; tls_store_identity(store, i, &view); i++) {
+		if (str_eq(view.path, path))
+			return true;
+	}
+	return false;
+}
+
+/* No error: it may be issued later. */
+static void check_warn_identities(
+	const struct conf *conf, const struct snapshot *snapshot, const struct tls_store *store)
+{
+	for (uint32_t i = 0; i < snapshot->workload_count; i++) {
+		struct str path = snapshot->workloads[i].service->identity;
+		if (!check_has_identity(store, path))
+			fprintf(stderr, STR_FMT ": warning: no certificate for " STR_FMT "\n",
+				STR_ARG(conf->certificate_dir), STR_ARG(path));
+	}
+}
+
+/* As the keeper loads them, then as the proxy process does. They can only be looked at by who may
+ * read the keys; the others are told so. */
+static int check_certificates(
+	const struct conf *conf, const struct snapshot *snapshot, struct bundle *b)
 {
 	struct keyring *keyring = NULL;
+	struct tls_store *store = NULL;
 	struct err err;
 	uint32_t next_key_number = 1;
 	if (conf->certificate_dir.len == 0)
 		return 0;
 	int r = keyring_load(
 		conf->certificate_dir.at, conf->trust_domain, &next_key_number, &keyring, b, &err);
+	if (r == 0)
+		r = tls_store_new(b, conf->trust_domain, 1, &store, &err);
 	if (r < 0)
 		fprintf(stderr, "%s\n", err.text);
 	else
-		keyring_free(keyring);
+		check_warn_identities(conf, snapshot, store);
+	if (store)
+		tls_store_unref(store);
+	keyring_free(keyring);
 	return r;
 }
 
@@ -40,7 +71,7 @@ static int check_bundle(struct bundle *b, struct conf_report *report)
 		return 1;
 	}
 	check_complain(report->text); /* warnings */
-	int status = check_keys(conf, b) < 0 ? 1 : 0;
+	int status = check_certificates(conf, snapshot, b) < 0 ? 1 : 0;
 	if (status == 0)
 		printf("configuration is valid: %u workloads, %u services, %u policies\n",
 			conf->workload_count, snapshot->service_count, snapshot->policy_count);

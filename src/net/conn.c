@@ -9,12 +9,6 @@
 
 #define CONN_MAGIC 0xc0221e57u
 
-static const char *const conn_state_names[] = {
-#define X(name) #name,
-	CONN_STATE_LIST(X)
-#undef X
-};
-
 /* Allowed moves: a bit per target state. */
 static const uint8_t conn_moves[] = {
 	[CONN_NEW] =
@@ -25,11 +19,6 @@ static const uint8_t conn_moves[] = {
 	[CONN_CLOSING] = 1u << CONN_CLOSED,
 	[CONN_CLOSED] = 0,
 };
-
-const char *conn_state_name(enum conn_state state)
-{
-	return conn_state_names[state];
-}
 
 static void conn_move(struct conn *c, enum conn_state state)
 {
@@ -324,6 +313,13 @@ void conn_consume(struct conn *c, size_t len)
 		c->eof = true;
 }
 
+bool conn_quiet(struct conn *c)
+{
+	const uint8_t *bytes;
+	return !c->recv.fresh && !c->transport_eof && !c->eof && conn_input(c, &bytes) == 0 &&
+	       c->failure == CONN_FAILURE_NONE;
+}
+
 bool conn_gather(struct conn *c)
 {
 	if (!c->tls && c->block_held) {
@@ -385,7 +381,7 @@ static void conn_arm_recv(struct conn *c)
 {
 	if (c->recv.armed || c->recv.fresh || c->failure != CONN_FAILURE_NONE)
 		return;
-	if (!c->transport_eof && !c->block_held && !c->paused && !c->starved)
+	if (!c->transport_eof && !c->block_held && !c->starved)
 		ring_recv(&c->loop->ring, &c->recv, c->fd);
 	else if (c->transport_eof && !c->watched && !c->finished)
 		ring_watch(&c->loop->ring, &c->recv, c->fd);

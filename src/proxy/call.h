@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who calls whom: the facts of one downstream connection, settled before a byte is forwarded. They
- * change only between two requests, when the plan has: see call_renew(). */
+/* Who calls whom: the facts of one downstream connection, settled before a byte is forwarded. A new
+ * plan settles them again: before the next request, and at once for opaque bytes. */
 #pragma once
 
 #include "line.h"
@@ -60,15 +60,18 @@ const struct workload *inbound_choose(struct worker *w, struct str server_name);
 /* Second half, after the handshake. */
 enum reason inbound_admit_mesh(struct worker *w, struct line *line, struct call *ret_call);
 
-/* The same again, for a call that is settled already, without asking the socket. */
-enum reason outbound_readmit(struct worker *w, const struct call *before, struct call *ret_call);
-enum reason inbound_readmit_plain(
-	struct worker *w, const struct call *before, struct call *ret_call);
+/* The same, once the facts are in the call and it holds a plan. `source` may be NULL: nobody. */
+enum reason outbound_settle(struct call *c, const struct workload *source);
+enum reason inbound_settle_plain(struct call *c);
+enum reason inbound_settle_mesh(struct worker *w, const struct line *line, struct call *c);
 
-/* Before the next request of an HTTP call: settles it again when there is a new plan, so that
- * certificates, endpoints and policies of now hold for it. A call that would now be refused or be
- * no HTTP stays as it is. It stays counted against the workloads of its beginning. */
-void call_renew(struct worker *w, struct call *c, struct line *line);
+/* Under the worker's current plan: changes the call to what it is now, or says why it would be
+ * refused now. `line` is the downstream one. */
+enum reason call_renew(struct worker *w, const struct line *line, struct call *c);
+/* Whether opaque bytes, or those after a request of this method and path, would be let in and out
+ * now; changes nothing. `up` is the line that was dialled for the call. */
+enum reason call_check(struct worker *w, const struct line *down, const struct line *up,
+	const struct call *c, struct str method, struct str path);
 
 /* Counts the call against its workloads; CONNECTIONS_MAX when one has too many. */
 enum reason call_count(struct worker *w, struct call *c);

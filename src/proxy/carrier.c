@@ -8,6 +8,9 @@
 
 /* How long a client may take to read a last response before the connection is cut. */
 #define CARRIER_LINGER_MS 2000
+/* In a drain: a request of a client that was just here is likely to be on its way. It is answered,
+ * and told that the connection ends. */
+#define CARRIER_DRAIN_IDLE_MS 1000
 
 static const uint8_t carrier_moves[] = {
 	[CARRIER_CONNECT] = 1u << CARRIER_OPEN | 1u << CARRIER_CLOSING,
@@ -215,6 +218,10 @@ static void carrier_pump(struct carrier *c)
 				carrier_close(c, true);
 			return;
 		}
+		if (x && exchange_borrows(x, c->side)) {
+			c->blocked = true;
+			return; /* waits for: room for the head */
+		}
 		if (x && c->side == DOWN && exchange_answered(x))
 			return; /* waits for: its end, which comes before the next request */
 		if (x && exchange_reading(x, c->side)) {
@@ -262,20 +269,32 @@ static void carrier_end_of_input(struct carrier *c)
 
 /* --- timers --- */
 
+/* The header timeout runs from the first byte of a head, the idle timeout between requests, when
+ * the caller's certificate must not have expired either. */
+static uint64_t carrier_deadline_ns(const struct carrier *c)
+{
+	const struct worker *w = c->being.worker;
+	const struct conf *conf = worker_conf(w);
+	if (c->head_since_ns)
+		return c->head_since_ns + conf->header_timeout_ms * CLOCK_MS;
+	uint64_t idle_ms = w->draining ? CARRIER_DRAIN_IDLE_MS : conf->idle_timeout_ms;
+	uint64_t idle_ns = c->line->conn.moved_ns + idle_ms * CLOCK_MS;
+	uint64_t expiry_ns = line_expiry_ns(c->line, w);
+	return idle_ns < expiry_ns ? idle_ns : expiry_ns;
+}
+
 static void carrier_expire_down(struct carrier *c)
 {
 	struct worker *w = c->being.worker;
-	const struct conf *conf = worker_conf(w);
 	if (!list_empty(&c->exchanges))
 		return; /* the exchange has timers of its own */
-	uint64_t since = c->head_since_ns ? c->head_since_ns : c->line->conn.moved_ns;
-	uint64_t timeout_ms = c->head_since_ns ? conf->header_timeout_ms : conf->idle_timeout_ms;
-	if (w->loop.now_ns < since + timeout_ms * CLOCK_MS) {
-		timer_set(&w->loop, &c->timer, since + timeout_ms * CLOCK_MS);
+	uint64_t deadline_ns = carrier_deadline_ns(c);
+	if (w->loop.now_ns < deadline_ns) {
+		timer_set(&w->loop, &c->timer, deadline_ns);
 		return;
 	}
 	if (!c->head_since_ns) {
-		carrier_close(c, false);
+		carrier_leave(c);
 		return;
 	}
 	struct record_http r = {
@@ -291,18 +310,19 @@ static void carrier_expire_down(struct carrier *c)
 		carrier_close(c, true);
 }
 
-/* A client that is still taking its response is given time, and once more when it has it all. */
+/* A client that has not taken all of its response yet has as much time as during it; one that has
+ * is given a last chance to go by itself. */
 static void carrier_expire_linger(struct carrier *c)
 {
 	const struct conn *conn = &c->line->conn;
-	struct loop *l = &c->being.worker->loop;
-	uint64_t deadline_ns = conn->moved_ns + CARRIER_LINGER_MS * CLOCK_MS;
-	bool last = c->lingered || l->now_ns >= deadline_ns;
+	const struct worker *w = c->being.worker;
+	uint64_t idle_ns = worker_conf(w)->stream_idle_timeout_ms * CLOCK_MS;
+	bool more = conn->finished ? !c->lingered : w->loop.now_ns < conn->moved_ns + idle_ns;
 	c->lingered = conn->finished;
-	if (last)
-		carrier_close(c, true);
+	if (more)
+		carrier_timer(c, CARRIER_LINGER_MS);
 	else
-		timer_set(l, &c->timer, deadline_ns);
+		carrier_close(c, true);
 }
 
 static void carrier_expire(struct carrier *c)
@@ -329,17 +349,18 @@ static void carrier_expire(struct carrier *c)
 	}
 }
 
-/* The header timeout runs from the first byte of a head, the idle timeout between requests. */
 static void carrier_watch(struct carrier *c)
 {
-	if (c->side != DOWN || c->state != CARRIER_OPEN || !list_empty(&c->exchanges))
-		return;
+	if (c->side == DOWN && c->state == CARRIER_OPEN && list_empty(&c->exchanges))
+		timer_set(&c->being.worker->loop, &c->timer, carrier_deadline_ns(c));
+}
+
+enum reason carrier_renew(struct carrier *c)
+{
 	struct worker *w = c->being.worker;
-	const struct conf *conf = worker_conf(w);
-	uint64_t deadline = c->head_since_ns
-				    ? c->head_since_ns + conf->header_timeout_ms * CLOCK_MS
-				    : c->line->conn.moved_ns + conf->idle_timeout_ms * CLOCK_MS;
-	timer_set(&w->loop, &c->timer, deadline);
+	if (line_expired(c->line, w))
+		return REASON_PEER_EXPIRED;
+	return call_renew(w, c->line, &c->call);
 }
 
 /* --- steps --- */
@@ -486,14 +507,14 @@ void carrier_close(struct carrier *c, bool reset)
 
 void carrier_drain(struct carrier *c)
 {
-	if (c->side == UP || c->state == CARRIER_CLOSING)
+	if (c->side == UP || c->state != CARRIER_OPEN)
 		return;
-	if (c->state == CARRIER_LINGER)
-		return; /* it ends by itself, soon */
-	if (list_empty(&c->exchanges) && !c->head_since_ns)
+	if (list_empty(&c->exchanges) && c->being.worker->loop.now_ns >= carrier_deadline_ns(c)) {
 		carrier_leave(c);
-	else
-		http_close_after(c->http);
+		return;
+	}
+	http_close_after(c->http);
+	loop_ready(&c->being.worker->loop, &c->being.task); /* its timer is another one now */
 }
 
 void carrier_free(struct carrier *c)

@@ -14,16 +14,11 @@
 
 struct upstream_pool;
 
-#define CARRIER_STATE_LIST(X) \
-	X(CONNECT)            \
-	X(OPEN)               \
-	X(LINGER)             \
-	X(CLOSING)
-
 enum carrier_state {
-#define X(name) CARRIER_##name,
-	CARRIER_STATE_LIST(X)
-#undef X
+	CARRIER_CONNECT,
+	CARRIER_OPEN,
+	CARRIER_LINGER,
+	CARRIER_CLOSING,
 };
 
 struct carrier {
@@ -52,11 +47,16 @@ bool carrier_take_down(struct worker *w, struct line *line, struct call *call) M
 /* A fresh one to where the call leads. NULL: *ret_reason says why not. */
 struct carrier *carrier_dial_up(struct worker *w, const struct call *call, enum reason *ret_reason);
 
+/* DOWN, before a new request: settles the call under the plan in force. Not NONE: no request of it
+ * is to be taken any more. */
+enum reason carrier_renew(struct carrier *c);
+
 void carrier_step(struct carrier *c);
 /* An exchange on this DOWN carrier has ended, its response written or not to be written. */
 void carrier_served(struct carrier *c);
 /* Ends it; its exchanges are told. */
 void carrier_close(struct carrier *c, bool reset);
-/* The proxy drains: an idle one is closed, a busy one after its response. */
+/* The proxy drains: one that has been idle for a moment is closed, a busy one after its response.
+ */
 void carrier_drain(struct carrier *c);
 void carrier_free(struct carrier *c);

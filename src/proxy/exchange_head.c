@@ -69,9 +69,22 @@ static enum reason exchange_name_caller(struct exchange *x)
 	return REASON_NONE;
 }
 
+/* HTTP/1.0 may leave out what every server behind us insists on: then it is what was dialled. */
+static enum reason exchange_name_host(struct exchange *x)
+{
+	char text[ADDRESS_TEXT_MAX];
+	if (x->request.authority.len > 0)
+		return REASON_NONE;
+	address_text(&x->carrier[DOWN]->call.original, text);
+	x->request.authority = arena_str(&x->arena, str_of(text));
+	return x->request.authority.at ? REASON_NONE : REASON_OVERLOAD;
+}
+
 enum reason exchange_prepare_request(struct exchange *x)
 {
 	enum reason reason = exchange_normalise(x);
+	if (reason == REASON_NONE)
+		reason = exchange_name_host(x);
 	if (reason == REASON_NONE)
 		reason = exchange_identify(x);
 	if (reason == REASON_NONE)

@@ -7,5 +7,6 @@
 /* Copies the request head's text into the exchange's arena. False: too much memory. */
 bool exchange_copy_head(
 	struct arena *a, const struct http_head *from, struct http_head *to) MUST_CHECK;
-/* Normalises the path, gives it an id, replaces the headers that tell who called. */
+/* Normalises the path, gives it a host and an id where it has none, replaces the headers that tell
+ * who called. */
 enum reason exchange_prepare_request(struct exchange *x);

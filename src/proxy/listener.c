@@ -47,5 +47,5 @@ bool listener_close(struct listener *l)
 	timer_clear(&l->worker->loop, &l->retry);
 	if (l->accept.armed)
 		ring_cancel(&l->worker->loop.ring, &l->accept);
-	return !l->accept.armed;
+	return !l->accept.armed && l->accept.backlog_len == 0;
 }

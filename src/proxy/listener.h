@@ -7,5 +7,5 @@
 void listener_init(struct listener *l, struct worker *w, const struct proxy_listener *as);
 void listener_start(struct listener *l);
 void listener_step(struct listener *l);
-/* True when nothing is armed any more. */
+/* True when nothing is armed any more, and all that was accepted has been taken. */
 bool listener_close(struct listener *l);

@@ -31,8 +31,7 @@ static enum reason outbound_to_local(struct call *c, const struct destination *t
 	return REASON_NONE;
 }
 
-static enum reason outbound_to_remote(
-	struct worker *w, struct call *c, const struct destination *to)
+static enum reason outbound_to_remote(struct call *c, const struct destination *to)
 {
 	c->endpoint = to->endpoint;
 	c->protocol = to->service->protocol;
@@ -42,27 +41,25 @@ static enum reason outbound_to_remote(
 		return REASON_NONE;
 	}
 	c->way = CALL_WAY_MESH;
-	c->upstream.port = worker_conf(w)->mesh_port;
+	c->upstream.port = c->hold->plan->conf->mesh_port;
 	return c->source ? REASON_NONE : REASON_UNATTRIBUTED;
 }
 
-static enum reason outbound_to_unknown(struct worker *w, struct call *c)
+static enum reason outbound_to_unknown(struct call *c)
 {
 	c->way = CALL_WAY_PLAIN;
 	c->protocol = PROTOCOL_TCP;
 	c->upstream = c->original;
 	if (!c->source)
 		return REASON_UNATTRIBUTED;
-	return snapshot_may_pass_through(w->current->plan->snapshot, &c->original)
-		       ? REASON_NONE
-		       : REASON_NO_SERVICE;
+	return snapshot_may_pass_through(c->hold->plan->snapshot, &c->original) ? REASON_NONE
+										: REASON_NO_SERVICE;
 }
 
-/* Client and original destination are known: what the mesh says about them. */
-static enum reason outbound_settle(struct worker *w, struct call *c, const struct workload *source)
+enum reason outbound_settle(struct call *c, const struct workload *source)
 {
-	outbound_identify(c, source);
 	struct destination to = snapshot_destination(c->hold->plan->snapshot, &c->original);
+	outbound_identify(c, source);
 	c->service = to.service;
 	switch (to.kind) {
 	case DESTINATION_LOCAL:
@@ -70,9 +67,9 @@ static enum reason outbound_settle(struct worker *w, struct call *c, const struc
 		return outbound_to_local(c, &to);
 	case DESTINATION_REMOTE:
 		c->server_first = to.service->server_first;
-		return outbound_to_remote(w, c, &to);
+		return outbound_to_remote(c, &to);
 	case DESTINATION_UNKNOWN:
-		return outbound_to_unknown(w, c);
+		return outbound_to_unknown(c);
 	}
 	return REASON_NO_SERVICE;
 }
@@ -89,21 +86,6 @@ enum reason outbound_admit(struct worker *w, int fd, uint8_t family,
 	struct address local;
 	if (socket_local(fd, &local) == 0 && address_equal(&local, &c->original))
 		return REASON_DIRECT_DIAL;
-
-	return outbound_settle(w, c,
-		snapshot_workload_by_mark(
-			c->hold->plan->snapshot, outbound_mark(worker_conf(w), fd)));
-}
-
-enum reason outbound_readmit(struct worker *w, const struct call *before, struct call *ret_call)
-{
-	struct call *c = ret_call;
-	c->direction = CALL_OUTBOUND;
-	c->hold = plan_hold_ref(w->current);
-	c->client = before->client;
-	c->original = before->original;
-	const struct workload *source = NULL;
-	if (before->source)
-		source = snapshot_workload_by_uid(c->hold->plan->snapshot, before->source->uid);
-	return outbound_settle(w, c, source);
+	return outbound_settle(c, snapshot_workload_by_mark(c->hold->plan->snapshot,
+					  outbound_mark(worker_conf(w), fd)));
 }

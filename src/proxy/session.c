@@ -7,12 +7,6 @@
 #include "record.h"
 #include "tunnel.h"
 
-static const char *const session_state_names[] = {
-#define X(name) #name,
-	SESSION_STATE_LIST(X)
-#undef X
-};
-
 static const uint8_t session_moves[] = {
 	[SESSION_ACCEPTED] = 1u << SESSION_QUEUED | 1u << SESSION_HANDSHAKE | 1u << SESSION_DETECT |
 			     1u << SESSION_HANDED | 1u << SESSION_CLOSING,
@@ -26,7 +20,7 @@ static const uint8_t session_moves[] = {
 
 static void session_move(struct session *s, enum session_state state)
 {
-	ASSERT(session_state_names[state] && session_moves[s->state] & 1u << state);
+	ASSERT(session_moves[s->state] & 1u << state);
 	s->state = state;
 }
 
@@ -338,7 +332,7 @@ static bool session_room(const struct worker *w)
 void session_accept(struct worker *w, const struct listener *listener, int fd)
 {
 	struct session *s = NULL;
-	if (!w->draining && session_room(w) && fd <= w->accepted_fd_max)
+	if (!w->ending && session_room(w) && fd <= w->accepted_fd_max)
 		s = pool_take(&w->sessions);
 	if (!s) {
 		metric_add(&w->values->limit_refused_total, 1);

@@ -12,19 +12,14 @@
  * QUEUED waits for its turn when too many handshakes are in progress, HANDSHAKE for the TLS
  * handshake, PREAMBLE and DETECT for the first bytes, each with a timer. Any state may go to
  * CLOSING, which waits for the connection's operations to end. */
-#define SESSION_STATE_LIST(X) \
-	X(ACCEPTED)           \
-	X(QUEUED)             \
-	X(HANDSHAKE)          \
-	X(PREAMBLE)           \
-	X(DETECT)             \
-	X(HANDED)             \
-	X(CLOSING)
-
 enum session_state {
-#define X(name) SESSION_##name,
-	SESSION_STATE_LIST(X)
-#undef X
+	SESSION_ACCEPTED,
+	SESSION_QUEUED,
+	SESSION_HANDSHAKE,
+	SESSION_PREAMBLE,
+	SESSION_DETECT,
+	SESSION_HANDED,
+	SESSION_CLOSING,
 };
 
 struct session {

@@ -28,7 +28,6 @@ struct signer {
 	struct list queued; /* not yet sent */
 	struct list asked;  /* sent, not answered */
 	uint64_t last_number;
-	uint64_t answered_count;
 	bool broken; /* the keeper is gone: everything is refused */
 };
 

@@ -61,6 +61,7 @@ bool tunnel_take(struct worker *w, struct line *line, struct call *call)
 	t->start_wall_ns = w->loop.wall_ns;
 	t->policy = STR("");
 	call_take(&t->call, call);
+	t->generation = t->call.hold->plan->generation;
 	t->line[DOWN] = line;
 	line_own(line, &t->being.task);
 	w->connection_count++;
@@ -97,6 +98,13 @@ static bool tunnel_write_preamble(struct tunnel *t)
 	return buf_put(&t->line[UP]->conn.out, bytes, len);
 }
 
+static void tunnel_watch(struct tunnel *t, uint64_t deadline_ns)
+{
+	struct worker *w = t->being.worker;
+	uint64_t expiry_ns = line_pair_expiry_ns(t->line[DOWN], t->line[UP], w);
+	timer_set(&w->loop, &t->timer, deadline_ns < expiry_ns ? deadline_ns : expiry_ns);
+}
+
 static void tunnel_connect(struct tunnel *t)
 {
 	struct worker *w = t->being.worker;
@@ -119,8 +127,7 @@ static void tunnel_connect(struct tunnel *t)
 		tunnel_move(t, TUNNEL_OPEN);
 		t->opened = true;
 		tunnel_record(t, true);
-		timer_set(&w->loop, &t->timer,
-			w->loop.now_ns + worker_conf(w)->idle_timeout_ms * CLOCK_MS);
+		tunnel_watch(t, w->loop.now_ns + worker_conf(w)->idle_timeout_ms * CLOCK_MS);
 	}
 	/* waits for: connect, handshake or the connect timer */
 }
@@ -140,20 +147,36 @@ static bool tunnel_idle(struct tunnel *t)
 			      CLOCK_MS;
 	if (w->loop.now_ns - moved_ns >= timeout_ns)
 		return true;
-	timer_set(&w->loop, &t->timer, moved_ns + timeout_ns);
+	tunnel_watch(t, moved_ns + timeout_ns);
 	return false;
 }
 
 static void tunnel_half_closed(struct tunnel *t)
 {
 	struct worker *w = t->being.worker;
-	timer_set(&w->loop, &t->timer,
-		w->loop.now_ns + worker_conf(w)->half_close_timeout_ms * CLOCK_MS);
+	tunnel_watch(t, w->loop.now_ns + worker_conf(w)->half_close_timeout_ms * CLOCK_MS);
+}
+
+/* Whether it may go on: opaque bytes have no next request that would ask. */
+static enum reason tunnel_recheck(struct tunnel *t)
+{
+	struct worker *w = t->being.worker;
+	if (w->loop.now_ns >= line_pair_expiry_ns(t->line[DOWN], t->line[UP], w))
+		return REASON_PEER_EXPIRED;
+	if (t->generation == w->current->plan->generation)
+		return REASON_NONE;
+	t->generation = w->current->plan->generation;
+	return call_check(w, t->line[DOWN], t->line[UP], &t->call, STR(""), STR(""));
 }
 
 static void tunnel_shovel(struct tunnel *t)
 {
 	struct line *down = t->line[DOWN], *up = t->line[UP];
+	enum reason reason = tunnel_recheck(t);
+	if (reason != REASON_NONE) {
+		tunnel_close(t, reason);
+		return;
+	}
 	bool half_before = down->conn.finish || up->conn.finish;
 	line_relay(down, up, &t->byte_count[DOWN]);
 	line_relay(up, down, &t->byte_count[UP]);

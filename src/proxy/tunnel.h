@@ -9,15 +9,10 @@
 
 #include "call.h"
 
-#define TUNNEL_STATE_LIST(X) \
-	X(CONNECT)           \
-	X(OPEN)              \
-	X(CLOSING)
-
 enum tunnel_state {
-#define X(name) TUNNEL_##name,
-	TUNNEL_STATE_LIST(X)
-#undef X
+	TUNNEL_CONNECT,
+	TUNNEL_OPEN,
+	TUNNEL_CLOSING,
 };
 
 struct tunnel {
@@ -31,7 +26,8 @@ struct tunnel {
 	const char *details;
 	struct str policy;
 	uint64_t start_wall_ns;
-	bool opened; /* told to the counters */
+	bool opened;	     /* told to the counters */
+	uint64_t generation; /* of the plan under which it was last let go on */
 };
 
 /* Takes line and call over when it returns true. */

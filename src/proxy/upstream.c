@@ -35,6 +35,12 @@ static uint64_t upstream_hash(const char *key, size_t key_len)
 	return hash_bytes(0x75705f6b6579ull, key, key_len);
 }
 
+/* What has come since the last response, in this very turn maybe, would pass for the next one. */
+static bool upstream_usable(const struct carrier *c)
+{
+	return conn_quiet(&c->line->conn) && !line_expired(c->line, c->being.worker);
+}
+
 static struct upstream_pool *upstream_find(
 	const struct plan_hold *hold, const char *key, size_t key_len)
 {
@@ -85,13 +91,21 @@ void upstream_leave(struct carrier *c)
 	free(pool);
 }
 
+static struct carrier *upstream_first(const struct upstream_pool *pool)
+{
+	return CONTAINER_OF(pool->idle.next, struct carrier, pooled);
+}
+
 struct carrier *upstream_take(struct worker *w, const struct call *call)
 {
 	char key[UPSTREAM_KEY_MAX];
 	struct upstream_pool *pool = upstream_find(call->hold, key, upstream_key(call, key));
+	/* what is unusable closes, which takes it off the list */
+	while (pool && !list_empty(&pool->idle) && !upstream_usable(upstream_first(pool)))
+		carrier_close(upstream_first(pool), true);
 	if (!pool || list_empty(&pool->idle))
 		return NULL;
-	struct carrier *c = CONTAINER_OF(pool->idle.next, struct carrier, pooled);
+	struct carrier *c = upstream_first(pool);
 	upstream_forget(c);
 	timer_clear(&w->loop, &c->timer);
 	c->reused = true;
@@ -105,8 +119,17 @@ static bool upstream_keepable(const struct carrier *c)
 	const struct worker *w = c->being.worker;
 	return c->state == CARRIER_OPEN && c->pool && http_reusable(c->http) && !conn->eof &&
 	       !conn->transport_eof && conn->failure == CONN_FAILURE_NONE && !w->draining &&
-	       c->hold == w->current && c->pool->idle_count < worker_conf(w)->pool_idle_max &&
+	       c->hold == w->current && !line_expired(c->line, w) &&
+	       c->pool->idle_count < worker_conf(w)->pool_idle_max &&
 	       w->idle_count < w->idle_count_max;
+}
+
+static uint64_t upstream_deadline_ns(const struct carrier *c)
+{
+	const struct worker *w = c->being.worker;
+	uint64_t idle_ns = w->loop.now_ns + worker_conf(w)->pool_idle_timeout_ms * CLOCK_MS;
+	uint64_t expiry_ns = line_expiry_ns(c->line, w);
+	return idle_ns < expiry_ns ? idle_ns : expiry_ns;
 }
 
 void upstream_put(struct carrier *c)
@@ -123,8 +146,7 @@ void upstream_put(struct carrier *c)
 	w->idle_count++;
 	c->idle = true;
 	metric_add(&w->values->pool_idle, 1);
-	timer_set(&w->loop, &c->timer,
-		w->loop.now_ns + worker_conf(w)->pool_idle_timeout_ms * CLOCK_MS);
+	timer_set(&w->loop, &c->timer, upstream_deadline_ns(c));
 	loop_ready(&w->loop, &c->being.task); /* arms the receive that sees the far end close */
 }
 

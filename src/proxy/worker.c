@@ -73,7 +73,18 @@ void plan_hold_unref(struct plan_hold *hold)
 	free(hold);
 }
 
-/* Connections begun under the old plan keep it; pooled ones of other certificates are let go. */
+/* Opaque bytes are looked at once more; requests come to it by themselves. */
+static void worker_wake_tunnels(struct worker *w)
+{
+	LIST_EACH (&w->live, it) {
+		struct being *b = CONTAINER_OF(it, struct being, live);
+		if (b->task.kind == TASK_TUNNEL || b->task.kind == TASK_CARRIER)
+			loop_ready(&w->loop, &b->task);
+	}
+}
+
+/* Connections begun under the old plan keep it until they are looked at again; pooled ones of other
+ * certificates are let go. */
 static void worker_take_plan(struct worker *w)
 {
 	struct plan *plan = atomic_exchange_explicit(&w->next_plan, NULL, memory_order_acquire);
@@ -90,6 +101,7 @@ static void worker_take_plan(struct worker *w)
 	w->current = hold;
 	upstream_purge(old);
 	plan_hold_unref(old);
+	worker_wake_tunnels(w);
 	atomic_store_explicit(&w->generation, plan->generation, memory_order_release);
 }
 
@@ -248,19 +260,23 @@ void worker_turn(struct worker *w)
 		memory_order_relaxed);
 }
 
-/* Everything that was accepted has ended; what is left are the worker's own operations. */
+/* A connection that the kernel handed over before the cancel reached it is served, too: nobody else
+ * can. So the listeners end first, then whatever came from them, then the worker's own operations.
+ */
 bool worker_ended(struct worker *w)
 {
-	if (!w->draining || !list_empty(&w->live))
+	if (!w->draining)
+		return false;
+	bool ended = true;
+	for (uint32_t i = 0; i < w->listener_count; i++)
+		ended = listener_close(&w->listeners[i]) && ended;
+	if (!ended || !list_empty(&w->live))
 		return false;
 	w->ending = true;
 	timer_clear(&w->loop, &w->drain_timer);
-	bool ended = signer_close(&w->signer);
-	for (uint32_t i = 0; i < w->listener_count; i++)
-		ended = listener_close(&w->listeners[i]) && ended;
 	if (w->wake_read.armed)
 		ring_cancel(&w->loop.ring, &w->wake_read);
-	return ended && !w->wake_read.armed;
+	return signer_close(&w->signer) && !w->wake_read.armed;
 }
 
 void worker_start(struct worker *w)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bio.h"
 
-#include "session.h"
+#include "handshake.h"
 #include <limits.h>
 
 static int bio_read(BIO *bio, char *out, int len)

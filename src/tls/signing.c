@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "signing.h"
 
-#include "session.h"
+#include "handshake.h"
 
 static enum ssl_private_key_result_t signing_on_sign(SSL *ssl, uint8_t *out, size_t *out_len,
 	size_t max_out, uint16_t algorithm, const uint8_t *in, size_t in_len)
 {
 	struct tls *t = SSL_get_app_data(ssl);
-	struct session_setup *setup = t->setup;
+	struct handshake_setup *setup = t->setup;
 	if (in_len > sizeof(setup->sign_bytes) || algorithm != SSL_SIGN_ECDSA_SECP256R1_SHA256) {
-		session_fail(t, TLS_FAILURE_SIGNATURE);
+		tls_fail(t, TLS_FAILURE_SIGNATURE);
 		return ssl_private_key_failure;
 	}
 	memcpy(setup->sign_bytes, in, in_len);
@@ -29,11 +29,11 @@ static enum ssl_private_key_result_t signing_on_complete(
 	SSL *ssl, uint8_t *out, size_t *out_len, size_t max_out)
 {
 	struct tls *t = SSL_get_app_data(ssl);
-	const struct session_setup *setup = t->setup;
+	const struct handshake_setup *setup = t->setup;
 	if (!setup->signature_came)
 		return ssl_private_key_retry;
 	if (setup->signature_len == 0 || setup->signature_len > max_out) {
-		session_fail(t, TLS_FAILURE_SIGNATURE);
+		tls_fail(t, TLS_FAILURE_SIGNATURE);
 		return ssl_private_key_failure;
 	}
 	memcpy(out, setup->signature, setup->signature_len);
@@ -53,17 +53,17 @@ bool signing_install(SSL *ssl, const struct tls_identity *identity)
 
 const struct tls_sign_request *tls_sign_request(const struct tls *t)
 {
-	ASSERT(t->state == SESSION_STATE_SIGN);
+	ASSERT(t->state == TLS_STATE_SIGN);
 	return &t->setup->sign;
 }
 
 void tls_sign_done(struct tls *t, const uint8_t *signature, size_t len)
 {
-	ASSERT(t->state == SESSION_STATE_SIGN);
-	struct session_setup *setup = t->setup;
+	ASSERT(t->state == TLS_STATE_SIGN);
+	struct handshake_setup *setup = t->setup;
 	setup->signature_came = true;
 	setup->signature_len = len <= sizeof(setup->signature) ? len : 0;
 	if (setup->signature_len > 0)
 		memcpy(setup->signature, signature, len);
-	session_move(t, SESSION_STATE_HANDSHAKE);
+	tls_move(t, TLS_STATE_HANDSHAKE);
 }

@@ -6,7 +6,7 @@
 #include "store.h"
 
 #include "bio.h"
-#include "session.h"
+#include "handshake.h"
 #include "tickets.h"
 #include <errno.h>
 #include <openssl/nid.h>
@@ -50,8 +50,8 @@ static bool store_sides(struct tls_store *s)
 	s->server = SSL_CTX_new(TLS_with_buffers_method());
 	if (!s->proven || !s->certificates || !s->wire || !s->client || !s->server)
 		return false;
-	session_install_client(s->client);
-	session_install_server(s->server);
+	handshake_install_client(s->client);
+	handshake_install_server(s->server);
 	tickets_install(s->server);
 	return store_settings(s, s->client) && store_settings(s, s->server);
 }
@@ -121,6 +121,11 @@ const struct tls_anchors *store_anchors(const struct tls_store *s, struct str tr
 			return &s->anchors[i];
 	}
 	return NULL;
+}
+
+bool store_same_anchors(const struct tls_store *a, const struct tls_store *b)
+{
+	return memcmp(a->anchors_digest, b->anchors_digest, sizeof(a->anchors_digest)) == 0;
 }
 
 bool tls_store_identity(const struct tls_store *s, size_t index, struct tls_identity_view *ret_view)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A session after its handshake, and what it tells about itself. */
-#include "session.h"
+#include "handshake.h"
 
 #include <limits.h>
 #include <openssl/err.h>
+#include <stdlib.h>
 
 #define STREAM_RECORD_MAX 16384
 /* Header, content type and tag of a record, and the KeyUpdate that may go before it. */
@@ -31,11 +32,11 @@ void tls_input_eof(struct tls *t)
 /* TLS_DONE, or how the session's incoming half ended. Writing goes on after TLS_CLOSED. */
 static enum tls_result stream_ready(const struct tls *t)
 {
-	if (t->state == SESSION_STATE_FAILED)
+	if (t->state == TLS_STATE_FAILED)
 		return TLS_FAILED;
 	/* Bytes before the end of the handshake are the caller's mistake. */
-	ASSERT(t->state == SESSION_STATE_OPEN || t->state == SESSION_STATE_CLOSED);
-	return t->state == SESSION_STATE_OPEN ? TLS_DONE : TLS_CLOSED;
+	ASSERT(t->state == TLS_STATE_OPEN || t->state == TLS_STATE_CLOSED);
+	return t->state == TLS_STATE_OPEN ? TLS_DONE : TLS_CLOSED;
 }
 
 enum tls_result tls_read(struct tls *t, struct buf *out)
@@ -55,7 +56,7 @@ enum tls_result tls_read(struct tls *t, struct buf *out)
 			got += (size_t)n;
 			continue;
 		}
-		enum tls_result result = session_result(t, n);
+		enum tls_result result = tls_result_of(t, n);
 		return result == TLS_MORE && got > 0 ? TLS_DONE : result;
 	}
 }
@@ -69,7 +70,7 @@ static enum tls_result stream_flush(struct tls *t)
 	ERR_clear_error();
 	int n = SSL_write(t->ssl, nothing, (int)t->write_pending);
 	if (n <= 0)
-		return session_result(t, n);
+		return tls_result_of(t, n);
 	t->write_pending = 0;
 	return TLS_DONE;
 }
@@ -90,13 +91,13 @@ static enum tls_result stream_seal(struct tls *t, const uint8_t *bytes, size_t l
 	if (t->records_left-- == 0) {
 		/* Cannot fail on an open session but for memory; then the old key goes on. */
 		SSL_key_update(t->ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
-		t->records_left = SESSION_RECORDS_PER_KEY;
+		t->records_left = TLS_RECORDS_PER_KEY;
 	}
 	ERR_clear_error();
 	int n = SSL_write(t->ssl, bytes, (int)len);
 	if (n > 0)
 		return TLS_DONE;
-	enum tls_result result = session_result(t, n);
+	enum tls_result result = tls_result_of(t, n);
 	if (result == TLS_FULL)
 		t->write_pending = len;
 	return result;
@@ -127,7 +128,7 @@ enum tls_result tls_close_notify(struct tls *t)
 {
 	if (t->close_sent)
 		return TLS_DONE;
-	if (t->state != SESSION_STATE_OPEN && t->state != SESSION_STATE_CLOSED)
+	if (t->state != TLS_STATE_OPEN && t->state != TLS_STATE_CLOSED)
 		return TLS_FAILED;
 	enum tls_result result = stream_flush(t);
 	if (result != TLS_DONE)
@@ -135,7 +136,7 @@ enum tls_result tls_close_notify(struct tls *t)
 	ERR_clear_error();
 	int r = SSL_shutdown(t->ssl);
 	if (r < 0)
-		return session_result(t, r);
+		return tls_result_of(t, r);
 	t->close_sent = true;
 	return TLS_DONE;
 }
@@ -157,11 +158,6 @@ struct str tls_peer_id(const struct tls *t)
 	return str_of(t->peer.id);
 }
 
-struct str tls_local_identity(const struct tls *t)
-{
-	return t->identity ? str_of(t->identity->path) : STR_NONE;
-}
-
 struct str tls_server_name(const struct tls *t)
 {
 	return str_of(t->server_name);
@@ -175,6 +171,20 @@ enum tls_alpn tls_alpn(const struct tls *t)
 int64_t tls_peer_not_after_s(const struct tls *t)
 {
 	return t->peer.valid_until_s;
+}
+
+enum tls_failure tls_peer_again(const struct tls *t, const struct tls_store *now, int64_t wall_s)
+{
+	struct verify_peer peer = {0};
+	if (store_same_anchors(t->store, now))
+		return TLS_FAILURE_NONE;
+	if (wall_s >= t->peer.valid_until_s)
+		wall_s = t->peer.valid_until_s - 1;
+	enum tls_failure failure =
+		verify_chain(now, SSL_get0_peer_certificates(t->ssl), wall_s, &peer);
+	free(peer.id);
+	ERR_clear_error();
+	return failure;
 }
 
 bool tls_resumed(const struct tls *t)

@@ -4,7 +4,7 @@
  * handshake goes on in full with whatever the client presents now. */
 #include "tickets.h"
 
-#include "session.h"
+#include "handshake.h"
 #include <openssl/err.h>
 #include <openssl/mem.h>
 #include <openssl/rand.h>

@@ -31,6 +31,7 @@ from nodes import Mesh, Service  # noqa: E402
 WORKLOADS = HERE / "workloads"
 BUILD = Path(os.environ.get("RINGMAIN_BUILD", ROOT / "build" / "test"))
 BINARY = Path(os.environ.get("RINGMAIN", BUILD / "src" / "daemon" / "ringmain"))
+WORKERS = int(os.environ.get("RINGMAIN_WORKERS", "1"))  # of each proxy, unless a test says its own
 BLOCK = bytes((i * 7 + (i >> 8) * 13) & 0xFF for i in range(65536))  # as the workloads send it
 
 # The workloads of the tests. Ports and uids are fixed: each lab has namespaces of its own.
@@ -229,7 +230,7 @@ class ScenarioMesh(Mesh):
     def __init__(self, services, plain=False, binary=None, **more):
         if not plain and not Path(binary or BINARY).exists():
             raise LabError(f"{binary or BINARY} is not there: build it, or set RINGMAIN")
-        super().__init__(services, binary=binary or BINARY, **more)
+        super().__init__(services, binary=binary or BINARY, **{"workers": WORKERS, **more})
         self.plain = plain
         self.seen_reports = set()
         self.capture_count = 0

@@ -1,20 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plain HTTP workloads on two machines talk as if nothing were in between, and are in the mesh."""
+import contextlib
 import hashlib
 import socket
 import threading
 import time
 
 import pytest
-from mesh import BLOCK, FAMILIES, GUEST, ORDERS, STOCK, WEB, ScenarioMesh, request_text
+from mesh import (BLOCK, FAMILIES, GUEST, MESH_PORT, ORDERS, PROBE, STOCK, WEB, ScenarioMesh, Wire, at,
+                  request_text)
 
 MIB64 = 64 << 20
 
 
 @pytest.fixture(scope="module")
 def mesh():
-    with ScenarioMesh([WEB, GUEST, ORDERS, STOCK]) as mesh:
+    with ScenarioMesh([WEB, GUEST, ORDERS, STOCK, at(PROBE, protocol="http")]) as mesh:
         yield mesh.start()
+
+
+@contextlib.contextmanager
+def served(mesh):
+    """A client's end, and the end of a server that the test plays once the client has sent."""
+    class Later(Wire):
+        def more(self):
+            if not self.sock:
+                self.sock, _ = listener.accept()
+                self.sock.settimeout(10)
+            return super().more()
+    with mesh.listen("probe") as listener, mesh.dial("web", "probe") as client, Later(None) as server:
+        yield client, server
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -71,6 +86,27 @@ def test_pools_are_not_shared_between_identities(mesh):
             text = mesh.call(caller, "orders").body.decode()
             seen.add((caller, "service/web" in text, "service/guest" in text))
     assert seen == {("web", True, False), ("guest", False, True)}
+
+
+def test_a_connection_for_each_caller_service_and_endpoint():
+    """As the wire shows it: a connection for each of them, used again, and by nobody else."""
+    with ScenarioMesh([WEB, GUEST, ORDERS, STOCK], workers=1) as mesh:
+        mesh.start()
+
+        def wires():
+            listed = mesh.lab["vm-b"].run(["ss", "-Htn", "state", "established", f"sport = :{MESH_PORT}"]).stdout
+            return {line.split()[3] for line in listed.splitlines()}
+        calls = [(caller, service, family) for caller in ("web", "guest") for service in ("orders", "stock")
+                 for family in FAMILIES]
+        for count, (caller, service, family) in enumerate(calls, 1):
+            for _ in range(3):
+                assert mesh.call(caller, service, family=family).status == 200
+            assert len(wires()) == count
+        seen = wires()
+        for caller, service, family in reversed(calls):
+            assert mesh.call(caller, service, family=family).status == 200
+        assert wires() == seen
+        assert mesh["vm-a"].metric("ringmain_upstream_opened_total") == len(calls)
 
 
 def test_chunked_response_with_trailer(mesh):
@@ -156,6 +192,64 @@ def test_pipelined_requests_are_answered_in_order(mesh):
             reply = wire.reply()
             assert reply.status == 200
             assert reply.body == b"slow\n" if "slow" in path else reply.json["path"] == path
+
+
+def test_expectation_that_the_server_refuses(mesh):
+    """A final response instead of 100: the body is never sent, and nothing of it is waited for."""
+    with served(mesh) as (client, server):
+        client.send(request_text("POST /x", "probe", ["Expect: 100-continue", "Content-Length: 5"]))
+        assert b"expect: 100-continue" in server.until(b"\r\n\r\n").lower()
+        server.send("HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+        reply = client.reply()
+        assert (reply.status, reply.interim) == (413, [])
+        assert client.ended() in ("fin", "reset")  # where the next request would begin is not known
+
+
+def test_expectation_that_nobody_answers(mesh):
+    """The client waits no longer, as it may, and sends the body: it goes through."""
+    with served(mesh) as (client, server):
+        client.send(request_text("POST /x", "probe", ["Expect: 100-continue", "Content-Length: 5"]))
+        server.until(b"\r\n\r\n")
+        client.send("hello")
+        assert server.exactly(5) == b"hello"
+        server.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        assert client.reply().status == 200
+
+
+def test_http_1_0_client_needs_no_host_and_gets_an_end(mesh):
+    with mesh.dial("web", "orders") as wire:
+        wire.send("GET /bytes/1000 HTTP/1.0\r\n\r\n")
+        reply = wire.reply()
+        assert (reply.status, reply.body) == (200, BLOCK[:1000])
+        assert wire.ended() == "fin"
+        host, port = mesh.target("orders")
+        assert f"\r\nHost: {host}:{port}\r\n".encode() in mesh.record("orders")
+
+
+def test_http_1_0_client_that_keeps_alive(mesh):
+    with mesh.dial("web", "orders") as wire:
+        for _ in range(3):
+            wire.send("GET /bytes/1000 HTTP/1.0\r\nHost: orders\r\nConnection: keep-alive\r\n\r\n")
+            reply = wire.reply()
+            assert (reply.status, reply.body) == (200, BLOCK[:1000])
+            assert (reply.get("Connection") or "").lower() == "keep-alive"
+
+
+def test_http_1_0_client_is_spared_interim_responses(mesh):
+    with mesh.dial("web", "orders") as wire:
+        reply = wire.send("GET /early-hints HTTP/1.0\r\nHost: orders\r\n\r\n").reply()
+        assert (reply.status, reply.interim, reply.body) == (200, [], b"after hints\n")
+
+
+@pytest.mark.parametrize("headers", ["", "Content-Length: 5\r\n"], ids=["until close", "with a length"])
+def test_http_1_0_server(mesh, headers):
+    with served(mesh) as (client, server):
+        client.send(request_text("GET /old", "probe"))
+        assert server.until(b"\r\n\r\n").startswith(b"GET /old HTTP/1.1\r\n")
+        server.send(f"HTTP/1.0 200 OK\r\n{headers}\r\nhello")
+        server.sock.close()
+        reply = client.reply()
+        assert (reply.status, reply.body) == (200, b"hello")
 
 
 def test_http_1_0_client_gets_a_body_until_close(mesh):

@@ -5,6 +5,7 @@ import contextlib
 import shutil
 import socket
 import ssl
+import threading
 import time
 
 import pytest
@@ -284,6 +285,66 @@ def test_reload_takes_new_certificates_and_keeps_connections(mesh):
         assert http.send(request_text("GET /echo", "orders")).reply().status == 200
         assert tcp.send("b").exactly(1) == b"b"
     assert mesh.call("web", "orders").status == 200
+
+
+@pytest.mark.seconds(120)
+def test_roots_rotate_by_overlap_without_a_failure():
+    """First everybody trusts both roots, then everybody gets a certificate of the new one, then the
+    old root goes: one machine after the other, only files, no signal, no restart."""
+    with own_mesh(workers=2) as mesh:
+        mesh.start()
+        pids = [node.proxy_pid() for node in mesh]
+        new_ca, old_caller = mesh.lab.dir / "new-ca", mesh.lab.dir / "old-caller"
+        mesh.ringmain("ca", "init", "--dir", new_ca, "--trust-domain", mesh.trust_domain)
+        shutil.copytree(mesh["vm-a"].certs, old_caller)
+        old, new = (mesh.ca_dir / "ca.crt").read_text(), (new_ca / "ca.crt").read_text()
+        done, failed, ended = [0], [], threading.Event()
+
+        def caller():
+            while not ended.is_set():
+                try:
+                    status = mesh.call("web", "orders", timeout=5).status
+                    with mesh.dial("web", "echo") as wire:
+                        if wire.send("x").exactly(1) != b"x" or status != 200:
+                            failed.append(status)
+                    done[0] += 1
+                except (OSError, EOFError) as error:
+                    failed.append(repr(error))
+
+        def taken(node, change):
+            generation = node.status()["generation"]
+            change(node)
+            wait_for(lambda: node.status()["generation"] > generation, "the files to be taken up")
+
+        def trust(text):
+            def change(node):
+                fresh = node.certs / ".roots.new"
+                fresh.write_text(text)
+                fresh.rename(node.certs / "roots.pem")
+            return change
+
+        def renew(node):
+            for service in node.workloads():
+                mesh.ringmain("ca", "issue", "--dir", new_ca, "--service", service.name, "--out", node.certs)
+        with mesh.dial("web", "orders") as http, mesh.dial("web", "echo") as tcp:
+            thread = threading.Thread(target=caller)
+            thread.start()
+            try:
+                (new_ca / "roots.pem").write_text(old + new)  # as its certificates are handed out with
+                for change in (trust(old + new), renew, trust(new)):
+                    for node in mesh:
+                        before = done[0]
+                        taken(node, change)
+                        assert http.send(request_text("GET /echo", "orders")).reply().status == 200
+                        assert tcp.send("y").exactly(1) == b"y"
+                        wait_for(lambda: done[0] > before + 3, "calls to go on")
+            finally:
+                ended.set()
+                thread.join()
+        assert failed == []
+        assert pids == [node.proxy_pid() for node in mesh]
+        assert foreign_call(mesh, certificate=mesh["vm-a"].certs / "web") == 200
+        assert foreign_call(mesh, certificate=old_caller / "web") is None
 
 
 def test_a_key_that_does_not_fit_changes_nothing(mesh):

@@ -14,12 +14,13 @@ from mesh import BLOCK, ECHO, ORDERS, SPRAY, WEB, ScenarioMesh, request_text
 from nodes import PROXY_UID
 
 SERVICES = [WEB, ORDERS, ECHO, SPRAY]
+WORKERS = 2  # always: these tests are about what workers have in common, their process
 
 
 @pytest.fixture
 def mesh():
     groups = {"timeouts": {"drain": "3s"}}
-    with ScenarioMesh(SERVICES, groups=groups) as mesh:
+    with ScenarioMesh(SERVICES, groups=groups, workers=WORKERS) as mesh:
         yield mesh.start()
 
 
@@ -77,6 +78,23 @@ def test_no_private_key_in_the_proxy_process(mesh):
             except (OSError, ValueError):
                 continue
             assert not any(needle in held for needle in needles)
+
+
+def test_every_worker_carries_connections(mesh):
+    """The kernel spreads new connections over the workers' listening sockets, and each worker's
+    are served, logged and counted like the other's."""
+    for _ in range(40):
+        assert mesh.call("web", "orders").status == 200
+        with mesh.dial("web", "echo") as wire:
+            assert wire.send("x").exactly(1) == b"x"
+    for node, reporter in (("vm-a", "source"), ("vm-b", "destination")):
+        lines = wait_for(lambda: [line for line in mesh[node].access() if line["kind"] == "tcp_close"][39:], "the lines")
+        assert lines
+        workers = {line["conn_id"] >> 48 for line in mesh[node].access()}
+        assert workers == set(range(WORKERS))
+        assert mesh[node].metric("istio_requests_total", reporter=reporter, response_code="200") == 40
+    for pid in (node.proxy_pid() for node in mesh):
+        assert len(os.listdir(f"/proc/{pid}/task")) >= WORKERS + 1
 
 
 @pytest.mark.seconds(120)

@@ -15,7 +15,8 @@ ALLOW_ECHO = {"service": "echo", "action": "allow", "from": ["web"]}
 
 @pytest.fixture
 def mesh():
-    with ScenarioMesh([WEB, GUEST, ORDERS, ECHO], policies=[ALLOW_WEB, ALLOW_ECHO], default_policy="deny") as mesh:
+    with ScenarioMesh([WEB, GUEST, ORDERS, ECHO], policies=[ALLOW_WEB, ALLOW_ECHO], default_policy="deny",
+                      workers=2) as mesh:  # each of which has to take the new plan
         yield mesh.start()
 
 
@@ -146,9 +147,54 @@ def test_check_finds_it_before(mesh, kind):
 
 
 def test_all_errors_are_told_at_once(mesh):
-    mesh.mesh_file.write_text('services = ( { name = "a"; first_wrong = 1; },\n{ name = "b"; second_wrong = 2; } );')
-    done = mesh["vm-b"].ringmain("check", check=False)
-    assert "first_wrong" in done.stdout + done.stderr and "second_wrong" in done.stdout + done.stderr
+    """By the check and by the status alike, whichever files they are in."""
+    node = mesh["vm-b"]
+    mesh.mesh_file.write_text('services = ( { name = "a"; protocal = "http"; },\n{ name = "b"; endpoint = ( ); } );')
+    node.config.write_text(node.config.read_text() + "\n".join(['limts: { };', 'timeouts: { idel = "1s"; };']))
+    last = len(node.config.read_text().splitlines())
+    wanted = [f'{mesh.mesh_file}:1: services[0].protocal: unknown key; did you mean "protocol"?',
+              f'{mesh.mesh_file}:2: services[1].endpoint: unknown key; did you mean "endpoints"?',
+              f'{node.config}:{last - 1}: limts: unknown key; did you mean "limits"?',
+              f'{node.config}:{last}: timeouts.idel: unknown key; did you mean "idle"?']
+    done = node.ringmain("check", check=False)
+    assert done.returncode == 1 and set(wanted) <= set(done.stderr.splitlines())
+    node.reload()
+    wait_for(lambda: not node.status()["last_reload"]["ok"], "the status to tell of it")
+    assert set(wanted) <= set(node.status()["last_reload"]["text"].splitlines())
+    table = node.ringmain("status", check=False)
+    assert table.returncode == 1
+    for line in wanted:
+        assert line in table.stdout and line in node.process.log
+    assert mesh.call("web", "orders").status == 200
+
+
+@pytest.mark.parametrize("roots", ["a leaf", "nothing", "no PEM"])
+def test_certificates_that_would_be_refused_are_found_before(mesh, roots):
+    """The check refuses what the reload refuses; until then the old ones stay in use."""
+    node = mesh["vm-b"]
+    path = node.certs / "roots.pem"
+    good = path.read_text()
+    bad = {"a leaf": (node.certs / "orders.crt").read_text(), "nothing": "", "no PEM": "certificate\n"}[roots]
+    path.write_text(bad)
+    done = node.ringmain("check", check=False)
+    assert done.returncode == 1 and "roots" in done.stderr
+    node.reload()
+    wait_for(lambda: not node.status()["last_reload"]["ok"], "the status to tell of it")
+    assert "roots" in node.status()["last_reload"]["text"]
+    assert mesh.call("web", "orders").status == 200
+    path.write_text(good)
+    assert node.ringmain("check").returncode == 0
+    node.reload()
+    wait_for(lambda: node.status()["last_reload"]["ok"], "the status to be good again")
+
+
+def test_the_check_names_workloads_without_a_certificate(mesh):
+    node = mesh["vm-b"]
+    (node.certs / "orders.crt").unlink()
+    (node.certs / "orders.key").unlink()
+    done = node.ringmain("check")
+    assert f"{node.certs}: warning: no certificate for service/orders" in done.stderr.splitlines()
+    assert "service/echo" not in done.stderr
 
 
 def test_a_bad_file_at_the_start_is_refused(mesh):

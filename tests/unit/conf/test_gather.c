@@ -115,18 +115,26 @@ static void test_gather_all(void **state)
 static void test_gather_missing(void **state)
 {
 	struct disk d;
-	char want[512];
+	char want[1024];
 	disk_init(&d);
 	assert_int_equal(disk_gather(&d), -ENOENT);
 	snprintf(want, sizeof(want), "%s/ringmain.conf: No such file or directory\n", d.path);
 	assert_string_equal(d.report.text, want);
 	conf_report_done(&d.report);
-	disk_write(&d, "ringmain.conf", "mesh: {\nfiles = [ \"one.conf\",\n\"two.conf\" ]; };\n");
+	/* A file that is missing does not hide what is wrong with those that are there. */
+	disk_write(&d, "ringmain.conf",
+		"node: { name = \"a\"; address = \"10.0.0.1\"; };\n"
+		"mesh: { trust_domain = \"x.test\"; file = [ ];\n"
+		"files = [ \"one.conf\",\n\"two.conf\", \"three.conf\" ]; };\n");
+	disk_write(&d, "three.conf", "policies: ( { service = \"a\"; action = \"alow\"; } );\n");
 	assert_int_equal(disk_gather(&d), -ENOENT);
 	snprintf(want, sizeof(want),
-		"%s/ringmain.conf:2: mesh.files[0]: %s/one.conf: No such file or directory\n"
-		"%s/ringmain.conf:3: mesh.files[1]: %s/two.conf: No such file or directory\n",
-		d.path, d.path, d.path, d.path);
+		"%s/ringmain.conf:3: mesh.files[0]: %s/one.conf: No such file or directory\n"
+		"%s/ringmain.conf:4: mesh.files[1]: %s/two.conf: No such file or directory\n"
+		"%s/ringmain.conf:2: mesh.file: unknown key; did you mean \"files\"?\n"
+		"%s/three.conf:1: policies[0].action: \"alow\" is none of \"allow\", \"deny\"; "
+		"did you mean \"allow\"?\n",
+		d.path, d.path, d.path, d.path, d.path, d.path);
 	assert_string_equal(d.report.text, want);
 	disk_done(&d);
 }

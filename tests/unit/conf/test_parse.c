@@ -193,7 +193,6 @@ static void test_parse_values(void **state)
 	assert_int_equal(c->workloads[1].uid, 77);
 	assert_int_equal(c->workloads[1].deliver.port, 81);
 	assert_int_equal(c->workloads[1].deliver.family, AF_INET6);
-	assert_str_equal(c->workloads[1].file, "node.conf");
 	assert_int_equal(c->workloads[1].line, 9);
 	fixture_done(&f);
 }

@@ -77,6 +77,12 @@ enum lab_serving { LAB_BY_HAND, LAB_ECHO, LAB_HTTP };
 
 #define LAB_SERVERS_MAX 1024
 
+/* In the node's and the mesh's configuration, of the generations made from then on. */
+struct lab_edit {
+	const char *from, *to;
+};
+#define LAB_EDITS_MAX 4
+
 struct lab_server {
 	int fd;
 	size_t used; /* bytes of what it received that it has acted upon */
@@ -87,6 +93,9 @@ struct lab {
 	struct lab_machine machines[2];
 	uint32_t machine_count;
 	const char *node; /* appended to the node files */
+	struct lab_edit edits[LAB_EDITS_MAX];
+	const struct certs_pair *root;	    /* instead of the mesh's own */
+	unsigned marks[LAB_WORKLOAD_COUNT]; /* as the keeper tells them */
 	enum lab_serving serving;
 	struct lab_server servers[LAB_SERVERS_MAX];
 	uint32_t server_count;
@@ -112,7 +121,9 @@ void lab_finish(struct lab *l);
 
 /* Turns all machines and what belongs to them until nothing moves any more. */
 void lab_pump(struct lab *l);
-/* The same, then lets time pass, stopping at every timer. */
+/* At most so many turns; false when there was nothing more to do. */
+bool lab_turns(struct lab *l, uint32_t count);
+/* The same as lab_pump(), then lets time pass, stopping at every timer. */
 void lab_run(struct lab *l, uint64_t ns);
 
 /* A connection of `from` to the address of `to`, captured on machine 0. */

@@ -423,6 +423,7 @@ static void test_http_1_0_client(void **state)
 	int client = ask(LAB_WEB, "GET / HTTP/1.0\r\n\r\n");
 	say(shop(0), "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: "
 		     "chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+	lab_expect_holds(shop(0), "\r\nHost: 10.77.0.1:8081\r\n");
 	lab_expect_lacks(client, "100");
 	lab_expect_holds(client, "\r\n\r\nabc");
 	assert_true(fake_peer_saw_end(client));
@@ -565,7 +566,7 @@ static void test_client_that_stays_after_its_last_answer_is_cut(void **state)
 	start(NULL);
 	int client = ask(LAB_WEB, "nonsense\r\n\r\n");
 	assert_true(fake_is_open(client));
-	lab_run(&lab, 3 * CLOCK_S);
+	lab_run(&lab, 5 * CLOCK_S);
 	assert_false(fake_is_open(client));
 	lab_finish(&lab);
 }
@@ -862,6 +863,44 @@ static void test_client_does_not_send_its_body(void **state)
 	lab_finish(&lab);
 }
 
+static void test_request_takes_too_long(void **state)
+{
+	start("timeouts: { request = \"3s\"; };");
+	int client = ask(LAB_WEB, GET("/1"));
+	lab_run(&lab, 2 * CLOCK_S);
+	assert_int_equal(lab_alive(&lab, 0, TASK_EXCHANGE), 1);
+	lab_run(&lab, 2 * CLOCK_S);
+	lab_expect_holds(client, "HTTP/1.1 504 ");
+	lab_expect_reason(&lab, 0, "UPSTREAM_TIMEOUT");
+	lab_finish(&lab);
+}
+
+/* It dribbles, so that no idle timer sees it; the upstream is not to blame. */
+static void test_request_arrives_too_slowly(void **state)
+{
+	start("timeouts: { request = \"3s\"; stream_idle = \"2s\"; };");
+	int client = ask(LAB_WEB, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n");
+	for (int i = 0; i < 4; i++) {
+		fake_peer_send_text(client, "x");
+		lab_run(&lab, CLOCK_S);
+	}
+	lab_expect_holds(client, "HTTP/1.1 408 ");
+	lab_expect_reason(&lab, 0, "REQUEST_TIMEOUT");
+	lab_finish(&lab);
+}
+
+static void test_response_that_has_begun_may_take_its_time(void **state)
+{
+	start("timeouts: { request = \"3s\"; };");
+	int client = ask(LAB_WEB, GET("/1"));
+	say(shop(0), "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+	lab_run(&lab, 20 * CLOCK_S);
+	say(shop(0), "+ half");
+	lab_expect_holds(client, "\r\n\r\nhalf+ half");
+	assert_int_equal(lab_last(&lab, 0)->code, 200);
+	lab_finish(&lab);
+}
+
 static void test_response_stalls(void **state)
 {
 	start("timeouts: { stream_idle = \"10s\"; };");
@@ -1011,6 +1050,9 @@ int main(void)
 		cmocka_unit_test(test_idle_connection_is_closed),
 		cmocka_unit_test(test_upstream_does_not_answer),
 		cmocka_unit_test(test_client_does_not_send_its_body),
+		cmocka_unit_test(test_request_takes_too_long),
+		cmocka_unit_test(test_request_arrives_too_slowly),
+		cmocka_unit_test(test_response_that_has_begun_may_take_its_time),
 		cmocka_unit_test(test_response_stalls),
 		cmocka_unit_test(test_slow_client_stops_the_upstream),
 		cmocka_unit_test(test_slow_upstream_stops_the_client),

@@ -13,6 +13,8 @@
 #include <cmocka.h>
 
 #define CHAOS_SEEDS 60
+#define BULK_SEEDS  15
+#define BULK_BYTES  300000
 
 static struct lab lab;
 /* Which run it was, printed when a test fails. */
@@ -226,6 +228,118 @@ static void test_every_fault(void **state)
 	label[0] = '\0';
 }
 
+/* --- events from outside, after every turn --- */
+
+static void event_drain(void)
+{
+	lab_drain(&lab, 0);
+}
+
+static void event_far_drain(void)
+{
+	lab_drain(&lab, lab.machine_count - 1);
+}
+
+static void event_replan(void)
+{
+	for (uint32_t i = 0; i < lab.machine_count; i++)
+		lab_replan(&lab, i, NULL);
+}
+
+static void event_no_keeper(void)
+{
+	for (uint32_t i = 0; i < lab.machine_count; i++)
+		fake_peer_close(lab.machines[i].signer);
+}
+
+static void event_servers_reset(void)
+{
+	for (uint32_t i = 0; fake_opened(i) != -1; i++)
+		fake_peer_reset(fake_opened(i));
+}
+
+static void event_servers_close(void)
+{
+	for (uint32_t i = 0; fake_opened(i) != -1; i++)
+		fake_peer_close(fake_opened(i));
+}
+
+static void event_no_buffers(void)
+{
+	for (uint32_t i = 0; i < lab.machine_count; i++)
+		lab_worker(&lab, i)->buffers.block_count_max = 0;
+}
+
+static const struct event {
+	const char *name;
+	void (*make)(void);
+	bool whole; /* whoever was accepted gets its answer all the same */
+} events[] = {
+	{"drain", event_drain, true},
+	{"far drain", event_far_drain, false},
+	{"replan", event_replan, true},
+	{"no keeper", event_no_keeper, false},
+	{"servers reset", event_servers_reset, false},
+	{"servers close", event_servers_close, false},
+	{"no buffers", event_no_buffers, false},
+};
+
+static void caller_dial(struct caller *c, const struct scenario *s, enum lab_workload who)
+{
+	*c = (struct caller){.who = who, .fd = lab_dial(&lab, who, s->to)};
+	caller_ask(c, s, 1);
+}
+
+/* Never accepted: it waits for the proxy that comes next. */
+static bool caller_waits(const struct caller *c)
+{
+	return fake_is_open(c->fd) && fake_unread(c->fd) == c->sent_len;
+}
+
+static bool caller_answered(const struct scenario *s, const struct caller *c)
+{
+	char one[64];
+	struct str got = fake_peer_received(c->fd);
+	snprintf(one, sizeof(one), s->method ? ":/%s/1" : "[%s 1 ", lab_name(c->who));
+	return lab_holds_text(got, one);
+}
+
+/* False when the conversation was over before the event. */
+static bool run_event(const struct scenario *s, const struct event *e, uint32_t turns)
+{
+	struct caller callers[CALLER_COUNT];
+	lab_start(&lab,
+		&(struct lab_options){.machine_count = s->machine_count, .serving = s->serving});
+	lab_turns(&lab, 3);
+	for (int i = 0; i < CALLER_COUNT; i++)
+		caller_dial(&callers[i], s, i ? LAB_BILLING : LAB_WEB);
+	bool busy = lab_turns(&lab, turns);
+	e->make();
+	lab_run(&lab, 3 * CLOCK_S);
+	check(s, callers, false);
+	for (int i = 0; i < CALLER_COUNT && e->whole; i++) {
+		if (!caller_waits(&callers[i]) && !caller_answered(s, &callers[i]))
+			fail_msg("%s lost its request", lab_name(callers[i].who));
+	}
+	finish(callers);
+	return busy;
+}
+
+static void test_every_event_after_every_turn(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(scenarios); i++) {
+		for (size_t e = 0; e < ARRAY_LEN(events); e++) {
+			for (uint32_t turns = 0;; turns++) {
+				snprintf(label, sizeof(label), "%s: %s after %u turns",
+					scenarios[i].name, events[e].name, turns);
+				if (!run_event(&scenarios[i], &events[e], turns))
+					break;
+			}
+		}
+	}
+	label[0] = '\0';
+}
+
 static void test_chaos(void **state)
 {
 	for (size_t i = 0; i < ARRAY_LEN(scenarios); i++) {
@@ -245,10 +359,141 @@ static void test_chaos(void **state)
 	label[0] = '\0';
 }
 
+/* Much more than all buffers hold, both ways at once, through an end that reads by fits and starts.
+ */
+static void bulk(const struct scenario *s, const char *bytes, uint64_t seed)
+{
+	lab_start(&lab, &(struct lab_options){.machine_count = s->machine_count,
+				.serving = s->serving,
+				.chaos = seed,
+				.no_log = true});
+	int client = lab_dial(&lab, LAB_WEB, s->to);
+	fake_peer_window(client, 0);
+	for (size_t at = 0; at < BULK_BYTES; at += BULK_BYTES / 10)
+		fake_peer_send(client, bytes + at, BULK_BYTES / 10);
+	fake_peer_shutdown(client);
+	for (size_t window = 1; window < 40000; window *= 3) {
+		lab_run(&lab, 100 * CLOCK_MS);
+		fake_peer_window(client, window);
+	}
+	fake_peer_window(client, SIZE_MAX);
+	lab_run(&lab, CLOCK_S);
+	struct str got = fake_peer_received(client);
+	assert_int_equal(got.len, BULK_BYTES);
+	assert_memory_equal(got.at, bytes, BULK_BYTES);
+	assert_true(fake_peer_saw_end(client));
+	assert_int_equal(lab_worker(&lab, 0)->connection_count, 0);
+	lab_finish(&lab);
+}
+
+static void test_bulk_in_chaos(void **state)
+{
+	char *bytes = malloc(BULK_BYTES);
+	for (uint32_t i = 0; i < BULK_BYTES; i++)
+		bytes[i] = (char)(i * 2654435761u >> 24);
+	for (size_t i = 0; i < ARRAY_LEN(scenarios); i++) {
+		for (uint64_t seed = 1; seed <= BULK_SEEDS && !scenarios[i].method; seed++) {
+			snprintf(label, sizeof(label), "bulk, %s: seed %u", scenarios[i].name,
+				(unsigned)seed);
+			bulk(&scenarios[i], bytes, seed);
+		}
+	}
+	free(bytes);
+	label[0] = '\0';
+}
+
+/* --- chunked bodies --- */
+
+/* Chunks of all sizes, sent in pieces that do not fit them. */
+static void send_chunked(int fd, const char *head, const char *bytes, size_t len)
+{
+	char *text = malloc(2 * len + 4096);
+	size_t at = (size_t)sprintf(text, "%s", head), done = 0, size = 1;
+	while (done < len) {
+		size_t part = len - done < size ? len - done : size;
+		at += (size_t)sprintf(text + at, "%zx\r\n", part);
+		memcpy(text + at, bytes + done, part);
+		at += part;
+		at += (size_t)sprintf(text + at, "\r\n");
+		done += part;
+		size = size * 5 % 30011;
+	}
+	at += (size_t)sprintf(text + at, "0\r\n\r\n");
+	for (size_t sent = 0; sent < at; sent += 7001)
+		fake_peer_send(fd, text + sent, at - sent < 7001 ? at - sent : 7001);
+	free(text);
+}
+
+static void expect_chunked(struct str got, const char *bytes, size_t len)
+{
+	const char *at = memmem(got.at, got.len, "\r\n\r\n", 4), *end = got.at + got.len;
+	assert_non_null(at);
+	size_t done = 0;
+	for (at += 4; at < end;) {
+		char *line_end;
+		size_t part = strtoul(at, &line_end, 16);
+		at = line_end + 2;
+		if (part == 0)
+			break;
+		assert_true(at + part + 2 <= end && done + part <= len);
+		assert_memory_equal(at, bytes + done, part);
+		done += part;
+		at += part + 2;
+	}
+	assert_int_equal(done, len);
+}
+
+static void read_by_fits(int fd)
+{
+	for (size_t window = 1; window < 40000; window *= 3) {
+		lab_run(&lab, 100 * CLOCK_MS);
+		fake_peer_window(fd, window);
+	}
+	fake_peer_window(fd, SIZE_MAX);
+	lab_run(&lab, CLOCK_S);
+}
+
+static void test_chunks_in_chaos(void **state)
+{
+	static char bytes[100000];
+	for (uint32_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (char)('a' + (i * 2654435761u >> 24) % 26);
+	for (uint32_t machines = 1; machines <= 2; machines++) {
+		for (uint64_t seed = 1; seed <= BULK_SEEDS; seed++) {
+			snprintf(label, sizeof(label), "chunks, %u machines: seed %u", machines,
+				(unsigned)seed);
+			enum lab_workload to = machines == 1 ? LAB_SHOP : LAB_ORDERS;
+			lab_start(&lab,
+				&(struct lab_options){.machine_count = machines, .chaos = seed});
+			int client = lab_dial(&lab, LAB_WEB, to);
+			fake_peer_send_text(client, "POST / HTTP/1.1\r\nHost: h\r\n"
+						    "Transfer-Encoding: chunked\r\n\r\n");
+			lab_run(&lab, CLOCK_MS);
+			int server = lab_served(&lab, to, 0);
+			fake_peer_window(server, 0);
+			send_chunked(client, "", bytes, sizeof(bytes));
+			read_by_fits(server);
+			expect_chunked(fake_peer_received(server), bytes, sizeof(bytes));
+			fake_peer_window(client, 0);
+			send_chunked(server,
+				"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", bytes,
+				sizeof(bytes));
+			read_by_fits(client);
+			expect_chunked(fake_peer_received(client), bytes, sizeof(bytes));
+			lab_finish(&lab);
+		}
+	}
+	label[0] = '\0';
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_every_fault, label_setup, label_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_every_event_after_every_turn, label_setup, label_teardown),
+		cmocka_unit_test_setup_teardown(test_chunks_in_chaos, label_setup, label_teardown),
+		cmocka_unit_test_setup_teardown(test_bulk_in_chaos, label_setup, label_teardown),
 		cmocka_unit_test_setup_teardown(test_chaos, label_setup, label_teardown),
 	};
 	return cmocka_run_group_tests(tests, lab_group_setup, lab_group_teardown);

@@ -44,8 +44,6 @@ static void test_succeeds(void **state)
 	struct tls *c = pair.ends[PAIR_CLIENT].tls, *s = pair.ends[PAIR_SERVER].tls;
 	assert_true(str_eq(tls_peer_id(c), str_of(pair_ids[PAIR_ORDERS])));
 	assert_true(str_eq(tls_peer_id(s), str_of(pair_ids[PAIR_WEB])));
-	assert_true(str_eq(tls_local_identity(c), STR("service/web")));
-	assert_true(str_eq(tls_local_identity(s), STR("service/orders")));
 	assert_true(str_eq(tls_server_name(c), STR("orders")));
 	assert_true(str_eq(tls_server_name(s), STR("orders")));
 	assert_int_equal(tls_alpn(c), TLS_ALPN_TCP);

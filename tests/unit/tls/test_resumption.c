@@ -2,7 +2,7 @@
 /* When a session may be resumed, and above all when it may not. */
 #include "pair.h"
 
-#include "tls/session.h"
+#include "tls/handshake.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>

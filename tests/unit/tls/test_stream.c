@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pair.h"
 
-#include "tls/session.h"
+#include "tls/handshake.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -2,58 +2,58 @@
 /* A session up to the end of its handshake. BoringSSL runs the handshake; wherever it needs an
  * answer from outside (the name's identity, a signature), its callback notes the question, the
  * handshake pauses, and tls_handshake() returns the question to the caller. */
-#include "session.h"
+#include "handshake.h"
 
 #include "bio.h"
 #include "signing.h"
 #include <openssl/err.h>
 #include <stdlib.h>
 
-struct session_protocol {
+struct handshake_protocol {
 	enum tls_alpn alpn;
 	struct str name;
 };
 
 /* In the order of enum tls_alpn. */
-static const struct session_protocol session_protocols[] = {
+static const struct handshake_protocol handshake_protocols[] = {
 	{TLS_ALPN_TCP, {"ringmain-tcp/1", 14}},
 	{TLS_ALPN_HTTP1, {"http/1.1", 8}},
 };
 
 /* --- state --- */
 
-static bool session_may_move(enum session_state from, enum session_state to)
+static bool tls_may_move(enum tls_state from, enum tls_state to)
 {
 	switch (from) {
-	case SESSION_STATE_HELLO:
-		return to == SESSION_STATE_NAME || to == SESSION_STATE_HANDSHAKE;
-	case SESSION_STATE_NAME:
-	case SESSION_STATE_SIGN:
-		return to == SESSION_STATE_HANDSHAKE;
-	case SESSION_STATE_HANDSHAKE:
-		return to == SESSION_STATE_SIGN || to == SESSION_STATE_OPEN;
-	case SESSION_STATE_OPEN:
-		return to == SESSION_STATE_CLOSED;
-	case SESSION_STATE_CLOSED:
-	case SESSION_STATE_FAILED:
+	case TLS_STATE_HELLO:
+		return to == TLS_STATE_NAME || to == TLS_STATE_HANDSHAKE;
+	case TLS_STATE_NAME:
+	case TLS_STATE_SIGN:
+		return to == TLS_STATE_HANDSHAKE;
+	case TLS_STATE_HANDSHAKE:
+		return to == TLS_STATE_SIGN || to == TLS_STATE_OPEN;
+	case TLS_STATE_OPEN:
+		return to == TLS_STATE_CLOSED;
+	case TLS_STATE_CLOSED:
+	case TLS_STATE_FAILED:
 		return false;
 	}
 	return false;
 }
 
-void session_move(struct tls *t, enum session_state to)
+void tls_move(struct tls *t, enum tls_state to)
 {
-	ASSERT(to == SESSION_STATE_FAILED || session_may_move(t->state, to));
+	ASSERT(to == TLS_STATE_FAILED || tls_may_move(t->state, to));
 	t->state = to;
 }
 
-void session_fail(struct tls *t, enum tls_failure failure)
+void tls_fail(struct tls *t, enum tls_failure failure)
 {
 	if (t->failure == TLS_FAILURE_NONE)
 		t->failure = failure;
 }
 
-static enum tls_failure session_reason(struct tls *t)
+static enum tls_failure handshake_reason(struct tls *t)
 {
 	uint32_t error = ERR_peek_error();
 	int library = ERR_GET_LIB(error), reason = ERR_GET_REASON(error);
@@ -86,7 +86,7 @@ static enum tls_failure session_reason(struct tls *t)
 	}
 }
 
-enum tls_result session_result(struct tls *t, int r)
+enum tls_result tls_result_of(struct tls *t, int r)
 {
 	switch (SSL_get_error(t->ssl, r)) {
 	case SSL_ERROR_WANT_READ:
@@ -94,47 +94,47 @@ enum tls_result session_result(struct tls *t, int r)
 	case SSL_ERROR_WANT_WRITE:
 		return TLS_FULL;
 	case SSL_ERROR_ZERO_RETURN:
-		if (t->state == SESSION_STATE_OPEN) {
-			session_move(t, SESSION_STATE_CLOSED);
+		if (t->state == TLS_STATE_OPEN) {
+			tls_move(t, TLS_STATE_CLOSED);
 			return TLS_CLOSED;
 		}
-		session_fail(t, TLS_FAILURE_CLOSED);
+		tls_fail(t, TLS_FAILURE_CLOSED);
 		break;
 	case SSL_ERROR_PENDING_CERTIFICATE:
-		session_move(t, SESSION_STATE_NAME);
+		tls_move(t, TLS_STATE_NAME);
 		return TLS_NAME;
 	case SSL_ERROR_WANT_PRIVATE_KEY_OPERATION:
-		session_move(t, SESSION_STATE_SIGN);
+		tls_move(t, TLS_STATE_SIGN);
 		return TLS_SIGN;
 	default:
-		session_fail(t, session_reason(t));
+		tls_fail(t, handshake_reason(t));
 		break;
 	}
 	ERR_clear_error();
-	session_move(t, SESSION_STATE_FAILED);
+	tls_move(t, TLS_STATE_FAILED);
 	return TLS_FAILED;
 }
 
 /* Fails for a reason of our own, with its alert. */
-static enum tls_result session_refuse(struct tls *t, enum tls_failure failure)
+static enum tls_result handshake_refuse(struct tls *t, enum tls_failure failure)
 {
-	session_fail(t, failure);
+	tls_fail(t, failure);
 	SSL_send_fatal_alert(t->ssl, verify_alert(t->failure));
 	ERR_clear_error();
-	session_move(t, SESSION_STATE_FAILED);
+	tls_move(t, TLS_STATE_FAILED);
 	return TLS_FAILED;
 }
 
 /* --- BoringSSL's questions --- */
 
-static bool session_present(struct tls *t, const struct tls_identity *identity)
+static bool handshake_present(struct tls *t, const struct tls_identity *identity)
 {
 	t->identity = identity;
 	return signing_install(t->ssl, identity) &&
 	       SSL_set_session_id_context(t->ssl, identity->scope, sizeof(identity->scope));
 }
 
-static enum ssl_select_cert_result_t session_on_hello(const SSL_CLIENT_HELLO *hello)
+static enum ssl_select_cert_result_t handshake_on_hello(const SSL_CLIENT_HELLO *hello)
 {
 	struct tls *t = SSL_get_app_data(hello->ssl);
 	if (t->identity)
@@ -146,39 +146,39 @@ static enum ssl_select_cert_result_t session_on_hello(const SSL_CLIENT_HELLO *he
 		hello, TLSEXT_TYPE_application_layer_protocol_negotiation, &protocols, &len);
 	t->server_name = strdup(name ? name : "");
 	if (!t->server_name) {
-		session_fail(t, TLS_FAILURE_MEMORY);
+		tls_fail(t, TLS_FAILURE_MEMORY);
 		return ssl_select_cert_error;
 	}
 	return ssl_select_cert_retry;
 }
 
-static enum tls_alpn session_protocol_of(const uint8_t *name, size_t len)
+static enum tls_alpn handshake_protocol_of(const uint8_t *name, size_t len)
 {
-	for (size_t i = 0; i < ARRAY_LEN(session_protocols); i++) {
-		if (str_eq(session_protocols[i].name, (struct str){(const char *)name, len}))
-			return session_protocols[i].alpn;
+	for (size_t i = 0; i < ARRAY_LEN(handshake_protocols); i++) {
+		if (str_eq(handshake_protocols[i].name, (struct str){(const char *)name, len}))
+			return handshake_protocols[i].alpn;
 	}
 	return TLS_ALPN_NONE;
 }
 
-static int session_on_alpn(SSL *ssl, const uint8_t **out, uint8_t *out_len, const uint8_t *in,
+static int handshake_on_alpn(SSL *ssl, const uint8_t **out, uint8_t *out_len, const uint8_t *in,
 	unsigned in_len, void *unused)
 {
 	struct tls *t = SSL_get_app_data(ssl);
 	for (unsigned at = 0; at < in_len; at += 1u + in[at]) {
-		enum tls_alpn alpn = session_protocol_of(in + at + 1, in[at]);
+		enum tls_alpn alpn = handshake_protocol_of(in + at + 1, in[at]);
 		if (alpn == TLS_ALPN_NONE || !(t->setup->alpn_mask & (1u << alpn)))
 			continue;
 		*out = in + at + 1;
 		*out_len = in[at];
 		return SSL_TLSEXT_ERR_OK;
 	}
-	session_fail(t, TLS_FAILURE_ALPN);
+	tls_fail(t, TLS_FAILURE_ALPN);
 	return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
 /* Is the server one that the client may talk to? */
-static enum tls_failure session_expected(const struct tls *t)
+static enum tls_failure handshake_expected(const struct tls *t)
 {
 	if (t->server)
 		return TLS_FAILURE_NONE;
@@ -189,23 +189,23 @@ static enum tls_failure session_expected(const struct tls *t)
 	return TLS_FAILURE_UNEXPECTED_ID;
 }
 
-static enum ssl_verify_result_t session_on_verify(SSL *ssl, uint8_t *out_alert)
+static enum ssl_verify_result_t handshake_on_verify(SSL *ssl, uint8_t *out_alert)
 {
 	struct tls *t = SSL_get_app_data(ssl);
 	enum tls_failure failure =
 		verify_chain(t->store, SSL_get0_peer_certificates(ssl), t->setup->wall_s, &t->peer);
 	if (!failure)
-		failure = session_expected(t);
+		failure = handshake_expected(t);
 	/* Whatever was tried in vain on the way would turn the next pause into an error. */
 	ERR_clear_error();
 	if (!failure)
 		return ssl_verify_ok;
-	session_fail(t, failure);
+	tls_fail(t, failure);
 	*out_alert = verify_alert(failure);
 	return ssl_verify_invalid;
 }
 
-static int session_on_ticket(SSL *ssl, SSL_SESSION *session)
+static int handshake_on_ticket(SSL *ssl, SSL_SESSION *session)
 {
 	struct tls *t = SSL_get_app_data(ssl);
 	if (!t->sessions)
@@ -215,25 +215,25 @@ static int session_on_ticket(SSL *ssl, SSL_SESSION *session)
 	return 1;
 }
 
-void session_install_client(SSL_CTX *client)
+void handshake_install_client(SSL_CTX *client)
 {
-	SSL_CTX_set_custom_verify(client, SSL_VERIFY_PEER, session_on_verify);
-	SSL_CTX_sess_set_new_cb(client, session_on_ticket);
+	SSL_CTX_set_custom_verify(client, SSL_VERIFY_PEER, handshake_on_verify);
+	SSL_CTX_sess_set_new_cb(client, handshake_on_ticket);
 	SSL_CTX_set_session_cache_mode(client, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 }
 
-void session_install_server(SSL_CTX *server)
+void handshake_install_server(SSL_CTX *server)
 {
 	SSL_CTX_set_custom_verify(
-		server, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, session_on_verify);
-	SSL_CTX_set_select_certificate_cb(server, session_on_hello);
-	SSL_CTX_set_alpn_select_cb(server, session_on_alpn, NULL);
+		server, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, handshake_on_verify);
+	SSL_CTX_set_select_certificate_cb(server, handshake_on_hello);
+	SSL_CTX_set_alpn_select_cb(server, handshake_on_alpn, NULL);
 	SSL_CTX_set_session_cache_mode(server, SSL_SESS_CACHE_OFF);
 }
 
 /* --- life --- */
 
-static struct tls *session_new(struct tls_store *s, SSL_CTX *side, struct buf *wire_out)
+static struct tls *handshake_new(struct tls_store *s, SSL_CTX *side, struct buf *wire_out)
 {
 	ASSERT(wire_out->pool->block_bytes >= TLS_WIRE_BYTES_MIN);
 	struct tls *t = calloc(1, sizeof(*t));
@@ -241,7 +241,7 @@ static struct tls *session_new(struct tls_store *s, SSL_CTX *side, struct buf *w
 		return NULL;
 	t->store = tls_store_ref(s);
 	t->wire_out = wire_out;
-	t->records_left = SESSION_RECORDS_PER_KEY;
+	t->records_left = TLS_RECORDS_PER_KEY;
 	t->setup = calloc(1, sizeof(*t->setup));
 	t->ssl = SSL_new(side);
 	BIO *bio = bio_new(s->wire, t);
@@ -256,7 +256,7 @@ static struct tls *session_new(struct tls_store *s, SSL_CTX *side, struct buf *w
 	return t;
 }
 
-static bool session_copy_ids(struct session_setup *setup, const struct tls_client_want *want)
+static bool handshake_copy_ids(struct handshake_setup *setup, const struct tls_client_want *want)
 {
 	size_t bytes = want->server_id_count * sizeof(struct str);
 	for (size_t i = 0; i < want->server_id_count; i++)
@@ -276,7 +276,7 @@ static bool session_copy_ids(struct session_setup *setup, const struct tls_clien
 	return true;
 }
 
-static bool session_offer(struct tls *t, const struct tls_client_want *want)
+static bool handshake_offer(struct tls *t, const struct tls_client_want *want)
 {
 	t->server_name = want->server_name.len > 0
 				 ? strndup(want->server_name.at, want->server_name.len)
@@ -288,7 +288,7 @@ static bool session_offer(struct tls *t, const struct tls_client_want *want)
 	t->alpn = want->alpn;
 	if (want->alpn == TLS_ALPN_NONE)
 		return true;
-	struct str name = session_protocols[want->alpn - 1].name;
+	struct str name = handshake_protocols[want->alpn - 1].name;
 	uint8_t offer[32] = {(uint8_t)name.len};
 	memcpy(offer + 1, name.at, name.len);
 	return SSL_set_alpn_protos(t->ssl, offer, (unsigned)name.len + 1) == 0;
@@ -297,7 +297,7 @@ static bool session_offer(struct tls *t, const struct tls_client_want *want)
 struct tls *tls_client_new(struct tls_store *s, struct tls_sessions *sessions,
 	const struct tls_client_want *want, struct buf *wire_out)
 {
-	struct tls *t = session_new(s, s->client, wire_out);
+	struct tls *t = handshake_new(s, s->client, wire_out);
 	if (!t)
 		return NULL;
 	t->sessions = sessions;
@@ -305,12 +305,12 @@ struct tls *tls_client_new(struct tls_store *s, struct tls_sessions *sessions,
 	SSL_set_connect_state(t->ssl);
 	const struct tls_identity *identity = store_identity(s, want->identity);
 	if (!identity) {
-		session_fail(t, TLS_FAILURE_NO_IDENTITY);
-		session_move(t, SESSION_STATE_FAILED);
+		tls_fail(t, TLS_FAILURE_NO_IDENTITY);
+		tls_move(t, TLS_STATE_FAILED);
 		return t;
 	}
-	if (!session_copy_ids(t->setup, want) || !session_offer(t, want) ||
-		!session_present(t, identity)) {
+	if (!handshake_copy_ids(t->setup, want) || !handshake_offer(t, want) ||
+		!handshake_present(t, identity)) {
 		tls_free(t);
 		return NULL;
 	}
@@ -319,7 +319,7 @@ struct tls *tls_client_new(struct tls_store *s, struct tls_sessions *sessions,
 
 struct tls *tls_server_new(struct tls_store *s, struct buf *wire_out)
 {
-	struct tls *t = session_new(s, s->server, wire_out);
+	struct tls *t = handshake_new(s, s->server, wire_out);
 	if (!t)
 		return NULL;
 	t->server = true;
@@ -327,7 +327,7 @@ struct tls *tls_server_new(struct tls_store *s, struct buf *wire_out)
 	return t;
 }
 
-static void session_setup_free(struct tls *t)
+static void handshake_setup_free(struct tls *t)
 {
 	if (t->setup)
 		free(t->setup->server_ids);
@@ -340,7 +340,7 @@ void tls_free(struct tls *t)
 	if (!t)
 		return;
 	SSL_free(t->ssl);
-	session_setup_free(t);
+	handshake_setup_free(t);
 	free(t->server_name);
 	free(t->peer.id);
 	tls_store_unref(t->store);
@@ -351,22 +351,22 @@ void tls_free(struct tls *t)
 
 void tls_server_choose(struct tls *t, struct str identity, uint32_t alpn_mask)
 {
-	ASSERT(t->state == SESSION_STATE_NAME);
-	session_move(t, SESSION_STATE_HANDSHAKE);
+	ASSERT(t->state == TLS_STATE_NAME);
+	tls_move(t, TLS_STATE_HANDSHAKE);
 	const struct tls_identity *chosen = identity.at ? store_identity(t->store, identity) : NULL;
 	t->setup->alpn_mask = alpn_mask;
 	if (!identity.at)
-		session_fail(t, TLS_FAILURE_UNKNOWN_NAME);
+		tls_fail(t, TLS_FAILURE_UNKNOWN_NAME);
 	else if (!chosen)
-		session_fail(t, TLS_FAILURE_NO_IDENTITY);
+		tls_fail(t, TLS_FAILURE_NO_IDENTITY);
 	else if (!t->setup->alpn_offered && !(alpn_mask & (1u << TLS_ALPN_NONE)))
-		session_fail(t, TLS_FAILURE_ALPN);
-	else if (!session_present(t, chosen))
-		session_fail(t, TLS_FAILURE_MEMORY);
+		tls_fail(t, TLS_FAILURE_ALPN);
+	else if (!handshake_present(t, chosen))
+		tls_fail(t, TLS_FAILURE_MEMORY);
 }
 
 /* A client offers the session that it has, now that the time is known. */
-static void session_resume(struct tls *t)
+static void handshake_resume(struct tls *t)
 {
 	if (!t->sessions)
 		return;
@@ -381,42 +381,42 @@ static void session_resume(struct tls *t)
 }
 
 /* Identity and dates of a resumed session's peer: no Certificate message came this time. */
-static enum tls_failure session_check_resumed(struct tls *t)
+static enum tls_failure handshake_check_resumed(struct tls *t)
 {
 	enum tls_failure failure =
 		verify_again(SSL_get0_peer_certificates(t->ssl), t->setup->wall_s, &t->peer);
-	return failure ? failure : session_expected(t);
+	return failure ? failure : handshake_expected(t);
 }
 
-static enum tls_result session_open(struct tls *t)
+static enum tls_result handshake_finish(struct tls *t)
 {
 	const uint8_t *name;
 	unsigned len;
 	SSL_get0_alpn_selected(t->ssl, &name, &len);
-	enum tls_alpn alpn = session_protocol_of(name, len);
+	enum tls_alpn alpn = handshake_protocol_of(name, len);
 	if (!t->server && alpn != t->alpn)
-		return session_refuse(t, TLS_FAILURE_ALPN);
+		return handshake_refuse(t, TLS_FAILURE_ALPN);
 	t->alpn = alpn;
 	enum tls_failure failure =
-		SSL_session_reused(t->ssl) ? session_check_resumed(t) : TLS_FAILURE_NONE;
+		SSL_session_reused(t->ssl) ? handshake_check_resumed(t) : TLS_FAILURE_NONE;
 	if (failure)
-		return session_refuse(t, failure);
-	session_setup_free(t);
-	session_move(t, SESSION_STATE_OPEN);
+		return handshake_refuse(t, failure);
+	handshake_setup_free(t);
+	tls_move(t, TLS_STATE_OPEN);
 	return TLS_DONE;
 }
 
-static enum tls_result session_advance(struct tls *t)
+static enum tls_result handshake_advance(struct tls *t)
 {
 	if (t->failure) /* refused by tls_server_choose() */
-		return session_refuse(t, t->failure);
+		return handshake_refuse(t, t->failure);
 	ERR_clear_error();
 	int r = SSL_do_handshake(t->ssl);
 	if (r == 1)
-		return session_open(t);
+		return handshake_finish(t);
 	if (t->failure == TLS_FAILURE_SIGNATURE)
-		return session_refuse(t, t->failure);
-	return session_result(t, r);
+		return handshake_refuse(t, t->failure);
+	return tls_result_of(t, r);
 }
 
 enum tls_result tls_handshake(struct tls *t, int64_t wall_s)
@@ -424,23 +424,23 @@ enum tls_result tls_handshake(struct tls *t, int64_t wall_s)
 	if (t->setup)
 		t->setup->wall_s = wall_s;
 	switch (t->state) {
-	case SESSION_STATE_HELLO:
+	case TLS_STATE_HELLO:
 		if (!t->server) {
-			session_resume(t);
-			session_move(t, SESSION_STATE_HANDSHAKE);
+			handshake_resume(t);
+			tls_move(t, TLS_STATE_HANDSHAKE);
 		}
-		return session_advance(t);
-	case SESSION_STATE_HANDSHAKE:
-		return session_advance(t);
-	case SESSION_STATE_NAME:
+		return handshake_advance(t);
+	case TLS_STATE_HANDSHAKE:
+		return handshake_advance(t);
+	case TLS_STATE_NAME:
 		return TLS_NAME;
-	case SESSION_STATE_SIGN:
+	case TLS_STATE_SIGN:
 		return TLS_SIGN;
-	case SESSION_STATE_OPEN:
+	case TLS_STATE_OPEN:
 		return TLS_DONE;
-	case SESSION_STATE_CLOSED:
+	case TLS_STATE_CLOSED:
 		return TLS_CLOSED;
-	case SESSION_STATE_FAILED:
+	case TLS_STATE_FAILED:
 		return TLS_FAILED;
 	}
 	return TLS_FAILED;

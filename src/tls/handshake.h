@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The inside of a session. */
+/* The inside of a tls: its states, and what only its handshake needs. */
 #pragma once
 
 #include "sessions.h"
@@ -12,40 +12,35 @@
  *  (CLOSED is the incoming half; the outgoing one ends with tls_close_notify().)
  *  from anywhere: FAILED, which is final.
  *  NAME waits for tls_server_choose(), SIGN for tls_sign_done(); the others for bytes or room. */
-#define SESSION_STATE_LIST(X) \
-	X(HELLO)              \
-	X(NAME)               \
-	X(HANDSHAKE)          \
-	X(SIGN)               \
-	X(OPEN)               \
-	X(CLOSED)             \
-	X(FAILED)
-
-enum session_state {
-#define X(name) SESSION_STATE_##name,
-	SESSION_STATE_LIST(X)
-#undef X
+enum tls_state {
+	TLS_STATE_HELLO,
+	TLS_STATE_NAME,
+	TLS_STATE_HANDSHAKE,
+	TLS_STATE_SIGN,
+	TLS_STATE_OPEN,
+	TLS_STATE_CLOSED,
+	TLS_STATE_FAILED,
 };
 
-#define SESSION_SIGN_BYTES_MAX	    256
-#define SESSION_SIGNATURE_BYTES_MAX 128
+#define HANDSHAKE_SIGN_BYTES_MAX      256
+#define HANDSHAKE_SIGNATURE_BYTES_MAX 128
 
 /* What only the handshake needs; freed when it is done. */
-struct session_setup {
+struct handshake_setup {
 	int64_t wall_s;
 	struct str *server_ids; /* a client's; the texts follow in the same block */
 	size_t server_id_count;
 	uint32_t alpn_mask; /* a server's */
 	bool alpn_offered;
 	struct tls_sign_request sign;
-	uint8_t sign_bytes[SESSION_SIGN_BYTES_MAX];
+	uint8_t sign_bytes[HANDSHAKE_SIGN_BYTES_MAX];
 	bool signature_came;
-	uint8_t signature[SESSION_SIGNATURE_BYTES_MAX];
+	uint8_t signature[HANDSHAKE_SIGNATURE_BYTES_MAX];
 	size_t signature_len;
 };
 
 struct tls {
-	enum session_state state;
+	enum tls_state state;
 	enum tls_failure failure;
 	enum tls_alpn alpn;
 	bool server, input_eof, close_sent;
@@ -56,7 +51,7 @@ struct tls {
 	struct buf *wire_out;
 	const uint8_t *input;
 	size_t input_len;
-	struct session_setup *setup; /* NULL after the handshake */
+	struct handshake_setup *setup; /* NULL after the handshake */
 	char *server_name;
 	struct verify_peer peer;
 	struct tls_sessions *sessions; /* a client's */
@@ -66,14 +61,14 @@ struct tls {
 };
 
 /* How many records one key may seal. AES-GCM allows 2^24.5 (RFC 8446, 5.5). */
-#define SESSION_RECORDS_PER_KEY (1u << 23)
+#define TLS_RECORDS_PER_KEY (1u << 23)
 
-void session_install_client(SSL_CTX *client);
-void session_install_server(SSL_CTX *server);
+void handshake_install_client(SSL_CTX *client);
+void handshake_install_server(SSL_CTX *server);
 
 /* The only writer of the state. */
-void session_move(struct tls *t, enum session_state to);
+void tls_move(struct tls *t, enum tls_state to);
 /* Keeps the first reason. */
-void session_fail(struct tls *t, enum tls_failure failure);
+void tls_fail(struct tls *t, enum tls_failure failure);
 /* The result of an SSL call that did not succeed (its return value is `r`). */
-enum tls_result session_result(struct tls *t, int r);
+enum tls_result tls_result_of(struct tls *t, int r);
