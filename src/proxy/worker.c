@@ -30,14 +30,12 @@ void being_init(struct being *b, struct worker *w, enum worker_task kind)
 	b->number = (uint64_t)w->index << 48 | ++w->last_number;
 	b->born_ns = w->loop.now_ns;
 	list_add_last(&w->live, &b->live);
-	metric_add(&w->values->connections_active, kind == TASK_EXCHANGE ? 0 : 1);
 }
 
 void being_end(struct being *b)
 {
 	struct worker *w = b->worker;
 	list_remove(&b->live);
-	metric_add(&w->values->connections_active, b->task.kind == TASK_EXCHANGE ? 0 : -1);
 	loop_bury(&w->loop, &b->task);
 }
 

@@ -34,7 +34,8 @@ def resident_kib(node):
 
 def load(mesh, uid, *words):
     """Starts the load client on vm-a; returns it and gives its figures at finish()."""
-    return subprocess.Popen([str(w) for w in mesh.lab["vm-a"].command([go_program("goload"), *words], uid)],
+    machine = mesh.lab["vm-a"]
+    return subprocess.Popen(machine.command([machine.program(go_program("goload")), *words], uid),
                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The unit files are well-formed and confine what they start."""
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -9,9 +10,6 @@ import pytest
 UNITS = pathlib.Path(__file__).resolve().parents[3] / "systemd"
 SERVICES = sorted(p.name for p in UNITS.glob("*.service"))
 EXPOSURE_MAX = 2.4
-
-pytestmark = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
 
 
 @pytest.fixture
@@ -43,7 +41,7 @@ def test_unit_is_confined(units, name):
     level = [line for line in done.stdout.splitlines() if "Overall exposure level" in line]
     print(level[0] if level else done.stdout + done.stderr)
     assert level
-    assert float(level[0].split(":")[-1].split()[0]) <= EXPOSURE_MAX
+    assert float(re.search(r": ([\d.]+)", level[0])[1]) <= EXPOSURE_MAX
     assert done.returncode == 0
 
 
