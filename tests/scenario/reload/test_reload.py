@@ -7,7 +7,7 @@ import time
 
 import pytest
 from machines import wait_for
-from mesh import ECHO, GUEST, ORDERS, WEB, ScenarioMesh, request_text
+from mesh import ECHO, GUEST, ORDERS, STOCK, WEB, ScenarioMesh, request_text
 
 ALLOW_WEB = {"service": "orders", "action": "allow", "from": ["web"]}
 ALLOW_ECHO = {"service": "echo", "action": "allow", "from": ["web"]}
@@ -78,6 +78,63 @@ def test_live_connections_are_untouched(mesh):
             assert tcp.send("x").exactly(1) == b"x"
             reload_all(mesh)
             time.sleep(0.3)
+        assert http.send(request_text("GET /echo", "orders")).reply().status == 200
+        assert tcp.send("y").exactly(1) == b"y"
+
+
+def test_a_new_policy_holds_for_requests_on_old_connections(mesh):
+    """The caller's connection and the pooled one behind it stay; what they carry is judged anew,
+    and only the machine that judges has to know."""
+    with mesh.dial("web", "orders") as wire:
+        def status():
+            return wire.send(request_text("GET /echo", "orders")).reply().status
+        assert status() == 200
+        opened = mesh["vm-a"].metric("ringmain_upstream_opened_total")
+        mesh.policies = [dict(ALLOW_WEB, **{"from": ["guest"]}), ALLOW_ECHO]
+        mesh.write_configs()
+        mesh["vm-b"].reload()
+        wait_for(lambda: status() == 403, "the new policy")
+        assert mesh["vm-a"].metric("ringmain_upstream_opened_total") == opened
+        mesh.policies = [ALLOW_WEB, ALLOW_ECHO]
+        mesh.write_configs()
+        mesh["vm-b"].reload()
+        wait_for(lambda: status() == 200, "the old policy")
+
+
+def test_a_workload_joins_and_leaves(mesh):
+    """A service, its workload and its certificate come while everything runs, and go again."""
+    with mesh.dial("web", "orders") as http, mesh.dial("web", "echo") as tcp:
+        http.send(request_text("GET /echo", "orders")).reply()
+        tcp.send("x").exactly(1)
+        before = list(mesh.services), list(mesh.policies)
+        mesh.services.append(STOCK)
+        mesh.policies.append({"service": ["stock"], "action": "allow", "from": ["web"]})
+        mesh.policies.append({"service": ["orders"], "action": "allow", "from": ["stock"]})
+        mesh.serve_one(STOCK, mesh.lab["vm-b"])
+        mesh.write_configs()
+        mesh["vm-b"].issue("stock")
+        mesh["vm-b"].redirect_up()
+        for node in mesh:
+            node.reload()
+
+        def status(caller, to):
+            try:
+                return mesh.call(caller, to, timeout=3).status
+            except (OSError, EOFError):
+                return None
+        wait_for(lambda: status("web", "stock") == 200, "stock to be called")
+        wait_for(lambda: status("stock", "orders") == 200, "stock to call")
+        names = dict(mesh.call("stock", "orders").json["headers"])
+        assert "service/stock" in str(names)
+        assert "stock" in [row["service"] for row in mesh["vm-b"].status()["workloads"]]
+
+        mesh.services, mesh.policies = list(before[0]), list(before[1])
+        mesh.write_configs()
+        mesh["vm-b"].redirect_up()
+        for node in mesh:
+            node.reload()
+        wait_for(lambda: "stock" not in [row["service"] for row in mesh["vm-b"].status()["workloads"]], "its end")
+        assert mesh.turned_away(STOCK.uid, "orders", request_text("GET /echo", "orders"), machine="vm-b")
         assert http.send(request_text("GET /echo", "orders")).reply().status == 200
         assert tcp.send("y").exactly(1) == b"y"
 
