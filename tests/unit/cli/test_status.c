@@ -18,7 +18,7 @@
 #include <cmocka.h>
 
 static char dir[] = "/tmp/ringmain-status-XXXXXX";
-static char socket_path[128], conf_path[128];
+static char socket_path[sizeof((struct sockaddr_un){}.sun_path)], conf_path[128];
 static int listener;
 static char printed[65536], complained[65536];
 
@@ -190,7 +190,7 @@ static int setup_all(void **state)
 		return -1;
 	snprintf(socket_path, sizeof(socket_path), "%s/admin.sock", dir);
 	snprintf(conf_path, sizeof(conf_path), "%s/ringmain.conf", dir);
-	strncpy(address.sun_path, socket_path, sizeof(address.sun_path) - 1);
+	memcpy(address.sun_path, socket_path, sizeof(socket_path));
 	listener = socket(AF_UNIX, SOCK_STREAM, 0);
 	return bind(listener, (struct sockaddr *)&address, sizeof(address)) || listen(listener, 4);
 }
