@@ -26,17 +26,11 @@ enum reason inbound_settle_plain(struct call *c)
 	return target->service->mtls == MTLS_STRICT ? REASON_PLAINTEXT : REASON_NONE;
 }
 
-enum reason inbound_admit_plain(struct worker *w, int fd, uint8_t family,
-	const struct address *listening, struct call *ret_call)
+enum reason inbound_admit_plain(struct worker *w, int fd, uint8_t family, struct call *ret_call)
 {
 	struct call *c = ret_call;
 	c->direction = CALL_INBOUND_PLAIN;
-	c->hold = plan_hold_ref(w->current);
-	socket_peer(fd, &c->client);
-	if (socket_original_dst(fd, family, &c->original) < 0)
-		return REASON_DIRECT_DIAL;
-	struct address local;
-	if (socket_local(fd, &local) == 0 && address_equal(&local, &c->original))
+	if (!call_captured(w, c, fd, family))
 		return REASON_DIRECT_DIAL;
 	return inbound_settle_plain(c);
 }
