@@ -70,7 +70,7 @@ struct conf {
 	/* timeouts, milliseconds */
 	uint32_t connect_timeout_ms, handshake_timeout_ms, header_timeout_ms, idle_timeout_ms,
 		stream_idle_timeout_ms, pool_idle_timeout_ms, detect_timeout_ms,
-		half_close_timeout_ms, drain_timeout_ms, request_timeout_ms;
+		half_close_timeout_ms, drain_timeout_ms, request_timeout_ms, expired_timeout_ms;
 	struct conf_workload *workloads;
 	uint32_t workload_count;
 };

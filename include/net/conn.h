@@ -98,6 +98,8 @@ void conn_flush(struct conn *c);
 /* Input now there: its length, and its place until the next call on this conn. */
 size_t conn_input(struct conn *c, const uint8_t **ret_bytes);
 void conn_consume(struct conn *c, size_t len);
+/* Nothing has come that its owner has not seen, not even the end. */
+bool conn_quiet(struct conn *c);
 /* The owner needs more than what is there before it can use any: keeps it and receives on. False
  * when the buffer is full: it will never get more. */
 bool conn_gather(struct conn *c) MUST_CHECK;

@@ -28,6 +28,8 @@
 	X(DETECT_TIMEOUT, 0, "DT", false, "the first bytes did not arrive in time")                \
 	X(HANDSHAKE_TIMEOUT, 0, "DT", false, "the TLS handshake took too long")                    \
 	X(HANDSHAKE_FAILED, 0, "UAEX", false, "the caller's TLS handshake failed")                 \
+	X(PEER_EXPIRED, 403, "UAEX", false, "the peer's certificate has expired")                  \
+	X(PEER_UNTRUSTED, 403, "UAEX", false, "the peer's certificate is no longer trusted")       \
 	X(UPSTREAM_CONNECT_FAILED, 503, "UF", true, "the upstream could not be connected")         \
 	X(UPSTREAM_CONNECT_TIMEOUT, 503, "UF,UT", true, "the upstream did not answer the connect") \
 	X(UPSTREAM_HANDSHAKE_FAILED, 503, "UF", false,                                             \

@@ -155,6 +155,9 @@ struct str tls_server_name(const struct tls *t); /* SNI, either side */
 enum tls_alpn tls_alpn(const struct tls *t);
 /* The earliest end of validity in the peer's verified path. */
 int64_t tls_peer_not_after_s(const struct tls *t);
+/* Whether the peer's chain leads to an anchor of the generation `now`, too. Its end of validity is
+ * another question: a chain that has expired is judged as of its last second. */
+enum tls_failure tls_peer_again(const struct tls *t, const struct tls_store *now, int64_t wall_s);
 bool tls_resumed(const struct tls *t);
 
 /* Reads plaintext into `out` as long as there is room and input. DONE: out got something; FULL: it

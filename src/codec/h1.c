@@ -301,6 +301,8 @@ static bool h1_read_response(struct h1 *h, struct http_event *event)
 static bool h1_read_section(
 	struct h1 *h, struct h1_section **section, struct h1_input *in, struct http_event *event)
 {
+	if (in->len == 0) /* an interim head stays valid until the next one begins */
+		return !h1_tell(h, event, HTTP_EVENT_MORE);
 	if (*section && h->scan.bytes == 0)
 		h1_section_reset(*section);
 	size_t len = h1_scan_read(&h->scan, &h->limits, in->at, in->len);

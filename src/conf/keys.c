@@ -119,7 +119,7 @@ static const struct conf_key conf_limits_keys[] = {
 		.fallback = "16K", .min = KIB, .max = MIB, .restart = true,
 		.help = "An HTTP message's start line and headers. Longer ones are answered 431."),
 	KEY("header_count_max", .type = CONF_NUMBER, FIELD(struct conf, header_count_max),
-		.fallback = "100", .min = 8, .max = 1000, .restart = true,
+		.fallback = "100", .min = 8, .max = 120, .restart = true,
 		.help = "Headers of one HTTP message."),
 	KEY("pool_idle_max", .type = CONF_NUMBER, FIELD(struct conf, pool_idle_max),
 		.fallback = "32", .max = 4096,
@@ -159,6 +159,10 @@ static const struct conf_key conf_timeouts_keys[] = {
 	KEY("request", .type = CONF_DURATION, FIELD(struct conf, request_timeout_ms),
 		.fallback = "0s", .max = 24 * HOUR,
 		.help = "A whole HTTP request until its response begins. 0s: none."),
+	KEY("expired", .type = CONF_DURATION, FIELD(struct conf, expired_timeout_ms),
+		.fallback = "0s", .max = 24 * 7 * HOUR,
+		.help = "How long an open TCP connection may outlive its peer's certificate. "
+			"HTTP requests never do."),
 };
 
 static const struct conf_key conf_workload_keys[] = {

@@ -54,7 +54,9 @@ int channel_receive(int fd, enum channel_wait wait, union channel_message *ret_m
 	struct msghdr msg = {.msg_iov = &iov,
 		.msg_iovlen = 1,
 		.msg_control = &control,
-		.msg_controllen = sizeof(control)};
+		/* not CMSG_SPACE(): its padding has room for a second one, which nobody would
+		 * ever close */
+		.msg_controllen = CMSG_LEN(sizeof(int))};
 	ssize_t n;
 	do {
 		n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC | (wait == CHANNEL_WAIT ? 0 : MSG_DONTWAIT));

@@ -120,6 +120,15 @@ const struct workload *snapshot_workload_by_mark(const struct snapshot *s, uint3
 	return mark > 0 && mark < s->mark_count ? s->workload_by_mark[mark] : NULL;
 }
 
+const struct workload *snapshot_workload_by_uid(const struct snapshot *s, uint32_t uid)
+{
+	for (uint32_t i = 0; i < s->workload_count; i++) {
+		if (s->workloads[i].uid == uid)
+			return &s->workloads[i];
+	}
+	return NULL;
+}
+
 const struct workload *snapshot_workload_by_port(const struct snapshot *s, uint16_t port)
 {
 	for (uint32_t i = 0; port != 0 && i < s->workload_count; i++) {

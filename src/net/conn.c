@@ -288,6 +288,13 @@ void conn_consume(struct conn *c, size_t len)
 		c->eof = true;
 }
 
+bool conn_quiet(struct conn *c)
+{
+	const uint8_t *bytes;
+	return !c->recv.fresh && !c->transport_eof && !c->eof && conn_input(c, &bytes) == 0 &&
+	       c->failure == CONN_FAILURE_NONE;
+}
+
 bool conn_gather(struct conn *c)
 {
 	if (!c->tls && c->block_held) {

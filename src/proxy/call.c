@@ -55,21 +55,55 @@ enum reason call_count(struct worker *w, struct call *c)
 	return REASON_NONE;
 }
 
-static enum reason call_settle(struct worker *w, const struct line *line, struct call *c)
+/* --- under a newer plan --- */
+
+/* The mark on the SYN said which user called, once and for all; numbers of marks may be given to
+ * others meanwhile. */
+static enum reason call_settle_outbound(const struct call *before, struct call *c)
 {
-	switch (c->direction) {
+	const struct snapshot *s = c->hold->plan->snapshot;
+	return outbound_settle(
+		c, before->source ? snapshot_workload_by_uid(s, before->source->uid) : NULL);
+}
+
+static enum reason call_settle_way(
+	struct worker *w, const struct line *line, const struct call *before, struct call *c)
+{
+	switch (before->direction) {
 	case CALL_OUTBOUND:
-		return outbound_settle(w, c);
+		return call_settle_outbound(before, c);
 	case CALL_INBOUND_PLAIN:
 		return inbound_settle_plain(c);
 	case CALL_INBOUND_MESH:
-		return inbound_settle_mesh(w, line->conn.tls, c);
+		return inbound_settle_mesh(w, line, c);
 	}
 	return REASON_NO_SERVICE;
 }
 
-/* A lower limit is for connections to come: one that counts already goes on counting. */
-static bool call_keep_count(struct worker *w, struct call *c, struct call *before, size_t slot,
+/* What the call would be if it came now. To be let go of in any case. */
+static enum reason call_settle_again(
+	struct worker *w, const struct line *line, const struct call *before, struct call *ret_call)
+{
+	struct call *c = ret_call;
+	*c = (struct call){
+		.hold = plan_hold_ref(w->current),
+		.direction = before->direction,
+		.client = before->client,
+		.original = before->original,
+		.mutual_tls = before->mutual_tls,
+		.tls_resumed = before->tls_resumed,
+		.number = before->number,
+	};
+	enum reason reason = call_settle_way(w, line, before, c);
+	if (c->protocol == PROTOCOL_DETECT)
+		c->protocol = before->protocol;
+	if (reason == REASON_NONE && c->protocol != before->protocol)
+		return REASON_PROTOCOL_MISMATCH;
+	return reason;
+}
+
+/* Where the workload is the same, its count goes on. */
+static bool call_count_again(struct worker *w, struct call *before, struct call *c, size_t slot,
 	const struct workload *workload)
 {
 	if (!workload || before->uses[slot] != c->hold->plan->uses[workload->index])
@@ -81,29 +115,52 @@ static bool call_keep_count(struct worker *w, struct call *c, struct call *befor
 
 enum reason call_renew(struct worker *w, const struct line *line, struct call *c)
 {
-	struct call before = *c;
-	*c = (struct call){
-		.hold = plan_hold_ref(w->current),
-		.direction = before.direction,
-		.mark = before.mark,
-		.source_id_text = before.source_id_text,
-		.mutual_tls = before.mutual_tls,
-		.tls_resumed = before.tls_resumed,
-		.client = before.client,
-		.original = before.original,
-		.number = before.number,
-	};
-	before.source_id_text = NULL;
-	enum reason reason = call_settle(w, line, c);
-	if (reason == REASON_NONE && (c->protocol == PROTOCOL_TCP || c->server_first))
-		reason = REASON_PROTOCOL_MISMATCH;
-	c->protocol = PROTOCOL_HTTP; /* declared, or detected at the beginning */
-	if (reason == REASON_NONE && (!call_keep_count(w, c, &before, 0, c->source) ||
-					     !call_keep_count(w, c, &before, 1, c->target)))
+	struct call fresh;
+	if (c->hold == w->current)
+		return REASON_NONE;
+	enum reason reason = call_settle_again(w, line, c, &fresh);
+	if (reason == REASON_NONE && (!call_count_again(w, c, &fresh, 0, fresh.source) ||
+					     !call_count_again(w, c, &fresh, 1, fresh.target)))
 		reason = REASON_CONNECTIONS_MAX;
-	call_done(&before);
+	if (reason == REASON_NONE) {
+		call_done(c);
+		call_take(c, &fresh);
+	}
+	call_done(&fresh);
 	return reason;
 }
+
+/* A server that was let go of, or that may not be this service any more. */
+static enum reason call_check_upstream(
+	struct worker *w, const struct line *up, const struct call *c)
+{
+	const struct tls *tls = up->conn.tls;
+	if (!tls)
+		return REASON_NONE;
+	if (tls_peer_again(tls, c->hold->plan->tls, worker_wall_s(w)) != TLS_FAILURE_NONE)
+		return REASON_PEER_UNTRUSTED;
+	for (uint32_t i = 0; c->way == CALL_WAY_MESH && i < c->service->id_count; i++) {
+		if (str_eq(c->service->ids[i], tls_peer_id(tls)))
+			return REASON_NONE;
+	}
+	return c->way == CALL_WAY_MESH ? REASON_UPSTREAM_IDENTITY : REASON_NONE;
+}
+
+enum reason call_check(struct worker *w, const struct line *down, const struct line *up,
+	const struct call *c, struct str method, struct str path)
+{
+	struct call fresh;
+	struct str policy;
+	enum reason reason = call_settle_again(w, down, c, &fresh);
+	if (reason == REASON_NONE)
+		reason = call_authorise(&fresh, method, path, &policy);
+	if (reason == REASON_NONE)
+		reason = call_check_upstream(w, up, &fresh);
+	call_done(&fresh);
+	return reason;
+}
+
+/* --- what it may --- */
 
 enum reason call_authorise(
 	const struct call *c, struct str method, struct str path, struct str *ret_policy)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who calls whom: the facts of one downstream connection, learnt before a byte is forwarded, and
- * what the plan says about them. A connection that lives long outlives its plan: requests of an
- * HTTP connection are judged and sent on by the plan that is in force when they come. */
+/* Who calls whom: the facts of one downstream connection, settled before a byte is forwarded. A new
+ * plan settles them again: before the next request, and at once for opaque bytes. */
 #pragma once
 
 #include "line.h"
@@ -29,7 +28,6 @@ struct call {
 	struct plan_hold *hold; /* NULL while nothing is settled */
 	enum call_direction direction;
 	enum call_way way;
-	uint32_t mark;			      /* outbound: as the SYN had it, shifted down */
 	const struct workload *source;	      /* outbound only */
 	struct str source_id;		      /* SPIFFE id; empty = none */
 	char *source_id_text;		      /* owned copy for inbound mesh calls */
@@ -62,13 +60,18 @@ const struct workload *inbound_choose(struct worker *w, struct str server_name);
 /* Second half, after the handshake. */
 enum reason inbound_admit_mesh(struct worker *w, struct line *line, struct call *ret_call);
 
-/* The same from the facts alone, under the call's hold. */
-enum reason outbound_settle(struct worker *w, struct call *c);
+/* The same, once the facts are in the call and it holds a plan. `source` may be NULL: nobody. */
+enum reason outbound_settle(struct call *c, const struct workload *source);
 enum reason inbound_settle_plain(struct call *c);
-enum reason inbound_settle_mesh(struct worker *w, const struct tls *tls, struct call *c);
-/* Between two requests, after another plan came into force: settles the call anew. Even when
- * refused it is of the new plan. */
+enum reason inbound_settle_mesh(struct worker *w, const struct line *line, struct call *c);
+
+/* Under the worker's current plan: changes the call to what it is now, or says why it would be
+ * refused now. `line` is the downstream one. */
 enum reason call_renew(struct worker *w, const struct line *line, struct call *c);
+/* Whether opaque bytes, or those after a request of this method and path, would be let in and out
+ * now; changes nothing. `up` is the line that was dialled for the call. */
+enum reason call_check(struct worker *w, const struct line *down, const struct line *up,
+	const struct call *c, struct str method, struct str path);
 
 /* Counts the call against its workloads; CONNECTIONS_MAX when one has too many. */
 enum reason call_count(struct worker *w, struct call *c);

@@ -218,6 +218,10 @@ static void carrier_pump(struct carrier *c)
 				carrier_close(c, true);
 			return;
 		}
+		if (x && exchange_borrows(x, c->side)) {
+			c->blocked = true;
+			return; /* waits for: room for the head */
+		}
 		if (x && exchange_reading(x, c->side)) {
 			size_t room = exchange_room(x, c->side);
 			limit = len < room ? len : room; /* 0 still brings a message's end */
@@ -263,7 +267,8 @@ static void carrier_end_of_input(struct carrier *c)
 
 /* --- timers --- */
 
-/* The header timeout runs from the first byte of a head, the idle timeout between requests. */
+/* The header timeout runs from the first byte of a head, the idle timeout between requests, when
+ * the caller's certificate must not have expired either. */
 static uint64_t carrier_deadline_ns(const struct carrier *c)
 {
 	const struct worker *w = c->being.worker;
@@ -271,7 +276,9 @@ static uint64_t carrier_deadline_ns(const struct carrier *c)
 	if (c->head_since_ns)
 		return c->head_since_ns + conf->header_timeout_ms * CLOCK_MS;
 	uint64_t idle_ms = w->draining ? CARRIER_DRAIN_IDLE_MS : conf->idle_timeout_ms;
-	return c->line->conn.moved_ns + idle_ms * CLOCK_MS;
+	uint64_t idle_ns = c->line->conn.moved_ns + idle_ms * CLOCK_MS;
+	uint64_t expiry_ns = line_expiry_ns(c->line, w);
+	return idle_ns < expiry_ns ? idle_ns : expiry_ns;
 }
 
 static void carrier_expire_down(struct carrier *c)
@@ -279,8 +286,9 @@ static void carrier_expire_down(struct carrier *c)
 	struct worker *w = c->being.worker;
 	if (!list_empty(&c->exchanges))
 		return; /* the exchange has timers of its own */
-	if (w->loop.now_ns < carrier_deadline_ns(c)) {
-		timer_set(&w->loop, &c->timer, carrier_deadline_ns(c));
+	uint64_t deadline_ns = carrier_deadline_ns(c);
+	if (w->loop.now_ns < deadline_ns) {
+		timer_set(&w->loop, &c->timer, deadline_ns);
 		return;
 	}
 	if (!c->head_since_ns) {
@@ -339,12 +347,18 @@ static void carrier_expire(struct carrier *c)
 	}
 }
 
-/* The header timeout runs from the first byte of a head, the idle timeout between requests. */
 static void carrier_watch(struct carrier *c)
 {
-	if (c->side != DOWN || c->state != CARRIER_OPEN || !list_empty(&c->exchanges))
-		return;
-	timer_set(&c->being.worker->loop, &c->timer, carrier_deadline_ns(c));
+	if (c->side == DOWN && c->state == CARRIER_OPEN && list_empty(&c->exchanges))
+		timer_set(&c->being.worker->loop, &c->timer, carrier_deadline_ns(c));
+}
+
+enum reason carrier_renew(struct carrier *c)
+{
+	struct worker *w = c->being.worker;
+	if (line_expired(c->line, w))
+		return REASON_PEER_EXPIRED;
+	return call_renew(w, c->line, &c->call);
 }
 
 /* --- steps --- */

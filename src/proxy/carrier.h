@@ -46,6 +46,10 @@ bool carrier_take_down(struct worker *w, struct line *line, struct call *call) M
 /* A fresh one to where the call leads. NULL: *ret_reason says why not. */
 struct carrier *carrier_dial_up(struct worker *w, const struct call *call, enum reason *ret_reason);
 
+/* DOWN, before a new request: settles the call under the plan in force. Not NONE: no request of it
+ * is to be taken any more. */
+enum reason carrier_renew(struct carrier *c);
+
 void carrier_step(struct carrier *c);
 /* An exchange on this DOWN carrier has ended, its response written or not to be written. */
 void carrier_served(struct carrier *c);

@@ -173,12 +173,21 @@ static uint64_t exchange_deadline_ns(const struct exchange *x)
 	return x->being.born_ns + timeout_ms * CLOCK_MS;
 }
 
+static uint64_t exchange_idle_ns(const struct exchange *x)
+{
+	const struct conf *conf = worker_conf(x->being.worker);
+	return CLOCK_MS * (uint64_t)(x->state == EXCHANGE_TUNNEL ? conf->idle_timeout_ms
+								 : conf->stream_idle_timeout_ms);
+}
+
 static void exchange_watch(struct exchange *x, uint64_t idle_at_ns)
 {
+	struct worker *w = x->being.worker;
 	uint64_t deadline_ns = exchange_deadline_ns(x);
+	if (x->state == EXCHANGE_TUNNEL)
+		deadline_ns = line_pair_expiry_ns(x->carrier[DOWN]->line, x->carrier[UP]->line, w);
 	x->timer.fired = false;
-	timer_set(&x->being.worker->loop, &x->timer,
-		idle_at_ns < deadline_ns ? idle_at_ns : deadline_ns);
+	timer_set(&w->loop, &x->timer, idle_at_ns < deadline_ns ? idle_at_ns : deadline_ns);
 }
 
 static void exchange_take_upstream(struct exchange *x)
@@ -203,41 +212,46 @@ static void exchange_take_upstream(struct exchange *x)
 	}
 	exchange_attach(x, UP, up);
 	exchange_move(x, EXCHANGE_WAIT);
-	exchange_watch(x, w->loop.now_ns + worker_conf(w)->stream_idle_timeout_ms * CLOCK_MS);
+	exchange_watch(x, w->loop.now_ns + exchange_idle_ns(x));
 	exchange_ready_carrier(x, UP);
 }
 
-/* Others on this carrier were begun by the call as it is. */
-static enum reason exchange_renew_call(struct exchange *x)
+/* What a server sees of the path, and so what policy is about. */
+static struct str exchange_plain_path(const struct exchange *x)
 {
-	struct carrier *down = x->carrier[DOWN];
-	struct worker *w = x->being.worker;
-	bool alone =
-		down->exchanges.next == &x->node[DOWN] && down->exchanges.prev == &x->node[DOWN];
-	if (down->call.hold == w->current || !alone)
-		return REASON_NONE;
-	return call_renew(w, down->line, &down->call);
+	struct str path = x->request.path;
+	const char *query = path.len ? memchr(path.at, '?', path.len) : NULL;
+	if (query)
+		path.len = (size_t)(query - path.at);
+	return path;
+}
+
+static enum reason exchange_authorise(struct exchange *x)
+{
+	struct str policy;
+	enum reason reason = call_authorise(
+		&x->carrier[DOWN]->call, x->request.method, exchange_plain_path(x), &policy);
+	/* A copy: the plan that it comes from may be gone before this is logged. */
+	x->policy = arena_str(&x->arena, policy);
+	return reason;
 }
 
 static void exchange_route(struct exchange *x)
 {
-	const struct call *call = &x->carrier[DOWN]->call;
+	struct carrier *down = x->carrier[DOWN];
+	enum reason unsettled = carrier_renew(down);
+	if (unsettled != REASON_NONE) {
+		http_close_after(down->http);
+		exchange_fail_reason(x, unsettled);
+		return;
+	}
 	if (str_eq(x->request.method, STR("CONNECT"))) {
 		exchange_fail(x, REASON_BAD_REQUEST, 405, "CONNECT is not taken here");
 		return;
 	}
-	enum reason reason = REASON_NONE;
-	if (x->attempt_count == 0)
-		reason = exchange_renew_call(x);
-	if (reason == REASON_NONE && x->attempt_count == 0)
-		reason = exchange_prepare_request(x);
-	if (reason == REASON_NONE) {
-		struct str path = x->request.path;
-		const char *query = path.len ? memchr(path.at, '?', path.len) : NULL;
-		if (query)
-			path.len = (size_t)(query - path.at);
-		reason = call_authorise(call, x->request.method, path, &x->policy);
-	}
+	enum reason reason = x->attempt_count == 0 ? exchange_prepare_request(x) : REASON_NONE;
+	if (reason == REASON_NONE)
+		reason = exchange_authorise(x);
 	if (reason != REASON_NONE)
 		exchange_fail_reason(x, reason);
 	else
@@ -287,7 +301,15 @@ static void exchange_write_interim(struct exchange *x)
 		!http_write_head(down->http, x->stream[DOWN], x->interim, exchange_out(x, DOWN)))
 		return; /* waits for: room */
 	x->interim = NULL;
+	exchange_ready_carrier(x, UP);
 	exchange_ready_carrier(x, DOWN);
+}
+
+static void exchange_begin_tunnel(struct exchange *x)
+{
+	exchange_move(x, EXCHANGE_TUNNEL);
+	x->generation = x->carrier[DOWN]->call.hold->plan->generation;
+	exchange_watch(x, x->being.worker->loop.now_ns + exchange_idle_ns(x));
 }
 
 static void exchange_write_response(struct exchange *x)
@@ -310,7 +332,7 @@ static void exchange_write_response(struct exchange *x)
 		x->response_started = true;
 		x->flow[UP] = x->input_ended[UP] ? FLOW_ENDING : FLOW_BODY;
 		if (framing == HTTP_FRAMING_TUNNEL)
-			exchange_move(x, EXCHANGE_TUNNEL);
+			exchange_begin_tunnel(x);
 		exchange_ready_carrier(x, UP);
 		exchange_ready_carrier(x, DOWN);
 	}
@@ -351,6 +373,11 @@ bool exchange_reading(const struct exchange *x, enum side side)
 {
 	return x->stream[side] != 0 && !x->input_ended[side] &&
 	       (side == DOWN || x->response || x->interim || x->response_started);
+}
+
+bool exchange_borrows(const struct exchange *x, enum side side)
+{
+	return side == UP && (x->response || x->interim);
 }
 
 size_t exchange_room(struct exchange *x, enum side side)
@@ -478,17 +505,35 @@ void exchange_lost(struct exchange *x, enum side side, enum reason reason)
 	exchange_lost_up(x, up, reason);
 }
 
+/* Whether the bytes may go on: no further request comes that would ask. */
+static enum reason exchange_recheck(struct exchange *x)
+{
+	struct worker *w = x->being.worker;
+	const struct carrier *down = x->carrier[DOWN], *up = x->carrier[UP];
+	if (w->loop.now_ns >= line_pair_expiry_ns(down->line, up->line, w))
+		return REASON_PEER_EXPIRED;
+	if (x->generation == w->current->plan->generation)
+		return REASON_NONE;
+	x->generation = w->current->plan->generation;
+	return call_check(
+		w, down->line, up->line, &down->call, x->request.method, exchange_plain_path(x));
+}
+
 static void exchange_expire(struct exchange *x)
 {
 	struct worker *w = x->being.worker;
-	uint64_t idle_ms = x->state == EXCHANGE_TUNNEL ? worker_conf(w)->idle_timeout_ms
-						       : worker_conf(w)->stream_idle_timeout_ms;
 	uint64_t moved_ns = x->being.born_ns;
+	x->timer.fired = false;
+	enum reason reason = x->state == EXCHANGE_TUNNEL ? exchange_recheck(x) : REASON_NONE;
+	if (reason != REASON_NONE) {
+		exchange_fail_reason(x, reason);
+		return;
+	}
 	for (int side = DOWN; side <= UP; side++) {
 		if (x->carrier[side] && x->carrier[side]->line->conn.moved_ns > moved_ns)
 			moved_ns = x->carrier[side]->line->conn.moved_ns;
 	}
-	uint64_t idle_at_ns = moved_ns + idle_ms * CLOCK_MS;
+	uint64_t idle_at_ns = moved_ns + exchange_idle_ns(x);
 	bool late = w->loop.now_ns >= exchange_deadline_ns(x);
 	enum reason client_slow = late ? REASON_REQUEST_TIMEOUT : REASON_IDLE_TIMEOUT;
 	if (late || w->loop.now_ns >= idle_at_ns)
@@ -504,6 +549,11 @@ void exchange_relay(struct exchange *x)
 {
 	if (x->state != EXCHANGE_TUNNEL)
 		return;
+	enum reason reason = exchange_recheck(x);
+	if (reason != REASON_NONE) {
+		exchange_fail_reason(x, reason);
+		return;
+	}
 	struct line *down = x->carrier[DOWN]->line, *up = x->carrier[UP]->line;
 	if (line_relay(down, up, &x->body_bytes[DOWN]))
 		exchange_ready_carrier(x, UP);

@@ -54,6 +54,7 @@ struct exchange {
 	struct str policy;
 	struct str request_id;
 	uint64_t start_wall_ns;
+	uint64_t generation; /* TUNNEL: of the plan under which it was last let go on */
 };
 
 /* The exchange whose node[side] this is. */
@@ -66,6 +67,8 @@ void exchange_response(struct exchange *x, struct http_head *head);
 void exchange_interim(struct exchange *x, struct http_head *head);
 /* The message from this side is still being read. */
 bool exchange_reading(const struct exchange *x, enum side side);
+/* A head from this side waits to be written. It is the codec's: whatever is fed next may end it. */
+bool exchange_borrows(const struct exchange *x, enum side side);
 /* How many body bytes from this side can be taken now. */
 size_t exchange_room(struct exchange *x, enum side side);
 void exchange_body(struct exchange *x, enum side side, struct str body);

@@ -16,6 +16,16 @@ static void inbound_deliver(struct call *c, const struct workload *target)
 	c->upstream = target->deliver;
 }
 
+enum reason inbound_settle_plain(struct call *c)
+{
+	const struct workload *target =
+		snapshot_workload_by_port(c->hold->plan->snapshot, c->original.port);
+	if (!target)
+		return REASON_NO_SERVICE;
+	inbound_deliver(c, target);
+	return target->service->mtls == MTLS_STRICT ? REASON_PLAINTEXT : REASON_NONE;
+}
+
 enum reason inbound_admit_plain(struct worker *w, int fd, uint8_t family,
 	const struct address *listening, struct call *ret_call)
 {
@@ -29,16 +39,6 @@ enum reason inbound_admit_plain(struct worker *w, int fd, uint8_t family,
 	if (socket_local(fd, &local) == 0 && address_equal(&local, &c->original))
 		return REASON_DIRECT_DIAL;
 	return inbound_settle_plain(c);
-}
-
-enum reason inbound_settle_plain(struct call *c)
-{
-	const struct workload *target =
-		snapshot_workload_by_port(c->hold->plan->snapshot, c->original.port);
-	if (!target)
-		return REASON_NO_SERVICE;
-	inbound_deliver(c, target);
-	return target->service->mtls == MTLS_STRICT ? REASON_PLAINTEXT : REASON_NONE;
 }
 
 const struct workload *inbound_choose(struct worker *w, struct str server_name)
@@ -72,34 +72,39 @@ static bool inbound_protocol_fits(enum protocol declared, enum tls_alpn alpn)
 	return false;
 }
 
-enum reason inbound_admit_mesh(struct worker *w, struct line *line, struct call *ret_call)
+/* The session may have been begun, or the connection taken, under an older plan: name, trust and
+ * protocol are asked for again. */
+enum reason inbound_settle_mesh(struct worker *w, const struct line *line, struct call *c)
 {
-	struct call *c = ret_call;
 	const struct tls *tls = line->conn.tls;
-	c->direction = CALL_INBOUND_MESH;
-	c->hold = plan_hold_ref(w->current);
-	c->mutual_tls = true;
-	c->tls_resumed = tls_resumed(tls);
-	socket_peer(line->conn.fd, &c->client);
-	socket_local(line->conn.fd, &c->original);
+	const struct plan *plan = c->hold->plan;
+	const struct workload *target =
+		snapshot_workload_by_server_name(plan->snapshot, tls_server_name(tls));
+	if (!target)
+		return REASON_NO_SERVICE;
+	if (tls_peer_again(tls, plan->tls, worker_wall_s(w)) != TLS_FAILURE_NONE)
+		return REASON_PEER_UNTRUSTED;
 	struct str id = tls_peer_id(tls);
 	c->source_id_text = strndup(id.at, id.len);
 	if (!c->source_id_text)
 		return REASON_OVERLOAD;
-	return inbound_settle_mesh(w, tls, c);
-}
-
-/* The plan may have changed since the handshake asked for the workload: it is looked up again. */
-enum reason inbound_settle_mesh(struct worker *w, const struct tls *tls, struct call *c)
-{
-	c->source_id = str_of(c->source_id_text);
-	c->source_service = inbound_service_of(c->hold->plan->snapshot, c->source_id);
-	const struct workload *target = inbound_choose(w, tls_server_name(tls));
-	if (!target)
-		return REASON_NO_SERVICE;
+	c->source_id = (struct str){c->source_id_text, id.len};
+	c->source_service = inbound_service_of(plan->snapshot, id);
 	inbound_deliver(c, target);
 	if (!inbound_protocol_fits(target->protocol, tls_alpn(tls)))
 		return REASON_PROTOCOL_MISMATCH;
 	c->protocol = tls_alpn(tls) == TLS_ALPN_HTTP1 ? PROTOCOL_HTTP : PROTOCOL_TCP;
 	return REASON_NONE;
+}
+
+enum reason inbound_admit_mesh(struct worker *w, struct line *line, struct call *ret_call)
+{
+	struct call *c = ret_call;
+	c->direction = CALL_INBOUND_MESH;
+	c->hold = plan_hold_ref(w->current);
+	c->mutual_tls = true;
+	c->tls_resumed = tls_resumed(line->conn.tls);
+	socket_peer(line->conn.fd, &c->client);
+	socket_local(line->conn.fd, &c->original);
+	return inbound_settle_mesh(w, line, c);
 }

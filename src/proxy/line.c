@@ -3,6 +3,9 @@
 
 #include <stdlib.h>
 
+/* Nothing that far away needs a timer; and nanoseconds of it fit into 64 bits. */
+#define LINE_YEARS_S INT64_C(1000000000)
+
 struct line *line_new(struct worker *w, struct task *owner)
 {
 	struct line *l = malloc(sizeof(*l));
@@ -47,6 +50,34 @@ void line_close(struct line *l, bool reset)
 		return;
 	signer_forget(&l->signature);
 	conn_close(&l->conn, reset);
+}
+
+uint64_t line_expiry_ns(const struct line *l, const struct worker *w)
+{
+	if (!l->conn.tls)
+		return UINT64_MAX;
+	int64_t left_s = tls_peer_not_after_s(l->conn.tls) - worker_wall_s(w);
+	if (left_s > LINE_YEARS_S)
+		return UINT64_MAX;
+	if (left_s < -LINE_YEARS_S)
+		return 0;
+	/* to the second: the wall clock's fraction has no meaning for a certificate */
+	int64_t at_ns = (int64_t)w->loop.now_ns + left_s * (int64_t)CLOCK_S;
+	return at_ns > 0 ? (uint64_t)at_ns : 0;
+}
+
+bool line_expired(const struct line *l, const struct worker *w)
+{
+	return line_expiry_ns(l, w) <= w->loop.now_ns;
+}
+
+uint64_t line_pair_expiry_ns(const struct line *a, const struct line *b, const struct worker *w)
+{
+	uint64_t a_ns = line_expiry_ns(a, w), b_ns = line_expiry_ns(b, w);
+	uint64_t first_ns = a_ns < b_ns ? a_ns : b_ns;
+	if (first_ns == UINT64_MAX)
+		return first_ns;
+	return first_ns + worker_conf(w)->expired_timeout_ms * CLOCK_MS;
 }
 
 bool line_join(struct line **line, struct worker *w)

@@ -23,10 +23,16 @@ void line_own(struct line *l, struct task *owner);
 /* conn_step(), and the errand to the keeper when the handshake needs a signature. */
 void line_step(struct line *l, struct worker *w);
 void line_close(struct line *l, bool reset);
+/* When the peer's certificate ends, on the loop's clock; UINT64_MAX without one. After the
+ * handshake. */
+uint64_t line_expiry_ns(const struct line *l, const struct worker *w);
+bool line_expired(const struct line *l, const struct worker *w);
 /* True once closed; then *line is freed and set to NULL. True for NULL, too. */
 bool line_join(struct line **line, struct worker *w) MUST_CHECK;
 
 /* Moves what fits from one to the other, and the end of stream; true when bytes moved. */
 bool line_relay(struct line *from, struct line *to, uint64_t *byte_count);
+/* When opaque bytes between the two must end because of a certificate. */
+uint64_t line_pair_expiry_ns(const struct line *a, const struct line *b, const struct worker *w);
 /* Both directions have ended and everything has left. */
 bool line_pair_done(const struct line *a, const struct line *b);

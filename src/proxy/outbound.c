@@ -31,8 +31,7 @@ static enum reason outbound_to_local(struct call *c, const struct destination *t
 	return REASON_NONE;
 }
 
-static enum reason outbound_to_remote(
-	struct worker *w, struct call *c, const struct destination *to)
+static enum reason outbound_to_remote(struct call *c, const struct destination *to)
 {
 	c->endpoint = to->endpoint;
 	c->protocol = to->service->protocol;
@@ -42,7 +41,7 @@ static enum reason outbound_to_remote(
 		return REASON_NONE;
 	}
 	c->way = CALL_WAY_MESH;
-	c->upstream.port = worker_conf(w)->mesh_port;
+	c->upstream.port = c->hold->plan->conf->mesh_port;
 	return c->source ? REASON_NONE : REASON_UNATTRIBUTED;
 }
 
@@ -57,6 +56,24 @@ static enum reason outbound_to_unknown(struct call *c)
 										: REASON_NO_SERVICE;
 }
 
+enum reason outbound_settle(struct call *c, const struct workload *source)
+{
+	struct destination to = snapshot_destination(c->hold->plan->snapshot, &c->original);
+	outbound_identify(c, source);
+	c->service = to.service;
+	switch (to.kind) {
+	case DESTINATION_LOCAL:
+		c->server_first = to.service->server_first;
+		return outbound_to_local(c, &to);
+	case DESTINATION_REMOTE:
+		c->server_first = to.service->server_first;
+		return outbound_to_remote(c, &to);
+	case DESTINATION_UNKNOWN:
+		return outbound_to_unknown(c);
+	}
+	return REASON_NO_SERVICE;
+}
+
 enum reason outbound_admit(struct worker *w, int fd, uint8_t family,
 	const struct address *listening, struct call *ret_call)
 {
@@ -69,26 +86,6 @@ enum reason outbound_admit(struct worker *w, int fd, uint8_t family,
 	struct address local;
 	if (socket_local(fd, &local) == 0 && address_equal(&local, &c->original))
 		return REASON_DIRECT_DIAL;
-
-	c->mark = outbound_mark(worker_conf(w), fd);
-	return outbound_settle(w, c);
-}
-
-enum reason outbound_settle(struct worker *w, struct call *c)
-{
-	const struct snapshot *snapshot = c->hold->plan->snapshot;
-	outbound_identify(c, snapshot_workload_by_mark(snapshot, c->mark));
-	struct destination to = snapshot_destination(snapshot, &c->original);
-	c->service = to.service;
-	switch (to.kind) {
-	case DESTINATION_LOCAL:
-		c->server_first = to.service->server_first;
-		return outbound_to_local(c, &to);
-	case DESTINATION_REMOTE:
-		c->server_first = to.service->server_first;
-		return outbound_to_remote(w, c, &to);
-	case DESTINATION_UNKNOWN:
-		return outbound_to_unknown(c);
-	}
-	return REASON_NO_SERVICE;
+	return outbound_settle(c, snapshot_workload_by_mark(c->hold->plan->snapshot,
+					  outbound_mark(worker_conf(w), fd)));
 }

@@ -58,15 +58,6 @@ static void tunnel_tell(struct tunnel *t)
 	t->told_count[UP] = t->byte_count[UP];
 }
 
-/* The one timer is for the deadline, and before that for bytes to be counted. */
-static void tunnel_timer(struct tunnel *t, uint64_t deadline_ns)
-{
-	struct loop *l = &t->being.worker->loop;
-	uint64_t tell_ns = l->now_ns + TUNNEL_TELL_NS;
-	timer_set(l, &t->timer,
-		tunnel_has_untold(t) && tell_ns < deadline_ns ? tell_ns : deadline_ns);
-}
-
 static void tunnel_dial(struct tunnel *t)
 {
 	struct worker *w = t->being.worker;
@@ -93,6 +84,7 @@ bool tunnel_take(struct worker *w, struct line *line, struct call *call)
 	t->start_wall_ns = w->loop.wall_ns;
 	t->policy = STR("");
 	call_take(&t->call, call);
+	t->generation = t->call.hold->plan->generation;
 	t->line[DOWN] = line;
 	line_own(line, &t->being.task);
 	w->connection_count++;
@@ -129,6 +121,21 @@ static bool tunnel_write_preamble(struct tunnel *t)
 	return buf_put(&t->line[UP]->conn.out, bytes, len);
 }
 
+/* The one timer is for whatever comes first: the deadline, a certificate's end, bytes to be
+ * counted.
+ */
+static void tunnel_watch(struct tunnel *t, uint64_t deadline_ns)
+{
+	struct worker *w = t->being.worker;
+	uint64_t expiry_ns = line_pair_expiry_ns(t->line[DOWN], t->line[UP], w);
+	uint64_t tell_ns = w->loop.now_ns + TUNNEL_TELL_NS;
+	if (deadline_ns > expiry_ns)
+		deadline_ns = expiry_ns;
+	if (deadline_ns > tell_ns && tunnel_has_untold(t))
+		deadline_ns = tell_ns;
+	timer_set(&w->loop, &t->timer, deadline_ns);
+}
+
 static void tunnel_connect(struct tunnel *t)
 {
 	struct worker *w = t->being.worker;
@@ -151,8 +158,7 @@ static void tunnel_connect(struct tunnel *t)
 		tunnel_move(t, TUNNEL_OPEN);
 		t->opened = true;
 		tunnel_record(t, true);
-		timer_set(&w->loop, &t->timer,
-			w->loop.now_ns + worker_conf(w)->idle_timeout_ms * CLOCK_MS);
+		tunnel_watch(t, w->loop.now_ns + worker_conf(w)->idle_timeout_ms * CLOCK_MS);
 	}
 	/* waits for: connect, handshake or the connect timer */
 }
@@ -174,25 +180,42 @@ static bool tunnel_idle(struct tunnel *t)
 			      CLOCK_MS;
 	if (w->loop.now_ns - moved_ns >= timeout_ns)
 		return true;
-	tunnel_timer(t, moved_ns + timeout_ns);
+	tunnel_watch(t, moved_ns + timeout_ns);
 	return false;
 }
 
 static void tunnel_half_closed(struct tunnel *t)
 {
 	struct worker *w = t->being.worker;
-	tunnel_timer(t, w->loop.now_ns + worker_conf(w)->half_close_timeout_ms * CLOCK_MS);
+	tunnel_watch(t, w->loop.now_ns + worker_conf(w)->half_close_timeout_ms * CLOCK_MS);
+}
+
+/* Whether it may go on: opaque bytes have no next request that would ask. */
+static enum reason tunnel_recheck(struct tunnel *t)
+{
+	struct worker *w = t->being.worker;
+	if (w->loop.now_ns >= line_pair_expiry_ns(t->line[DOWN], t->line[UP], w))
+		return REASON_PEER_EXPIRED;
+	if (t->generation == w->current->plan->generation)
+		return REASON_NONE;
+	t->generation = w->current->plan->generation;
+	return call_check(w, t->line[DOWN], t->line[UP], &t->call, STR(""), STR(""));
 }
 
 static void tunnel_shovel(struct tunnel *t)
 {
 	struct line *down = t->line[DOWN], *up = t->line[UP];
-	bool half_before = down->conn.finish || up->conn.finish,
-	     untold_before = tunnel_has_untold(t);
+	enum reason reason = tunnel_recheck(t);
+	if (reason != REASON_NONE) {
+		tunnel_close(t, reason);
+		return;
+	}
+	bool half_before = down->conn.finish || up->conn.finish;
+	bool untold_before = tunnel_has_untold(t);
 	line_relay(down, up, &t->byte_count[DOWN]);
 	line_relay(up, down, &t->byte_count[UP]);
 	if (!untold_before && tunnel_has_untold(t) && !t->timer.fired)
-		tunnel_timer(t, t->timer.deadline_ns);
+		tunnel_watch(t, t->timer.deadline_ns);
 	if (!half_before && (down->conn.finish || up->conn.finish))
 		tunnel_half_closed(t);
 	conn_flush(&down->conn);

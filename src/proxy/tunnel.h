@@ -27,7 +27,8 @@ struct tunnel {
 	const char *details;
 	struct str policy;
 	uint64_t start_wall_ns;
-	bool opened; /* told to the counters */
+	bool opened;	     /* told to the counters */
+	uint64_t generation; /* of the plan under which it was last let go on */
 };
 
 /* Takes line and call over when it returns true. */

@@ -41,13 +41,24 @@ static uint64_t upstream_hash(const char *key, size_t key_len)
 	return hash_bytes(0x75705f6b6579ull, key, key_len);
 }
 
+/* What has come since the last response, in this very turn maybe, would pass for the next one. */
+static bool upstream_usable(const struct carrier *c)
+{
+	return conn_quiet(&c->line->conn) && !line_expired(c->line, c->being.worker);
+}
+
 struct carrier *upstream_take(struct worker *w, const struct call *call)
 {
 	char key[UPSTREAM_KEY_MAX];
 	uint32_t count;
 	size_t key_len = upstream_key(call, key);
-	struct carrier *c =
-		upstream_find(call->hold, key, key_len, upstream_hash(key, key_len), &count);
+	uint64_t hash = upstream_hash(key, key_len);
+	struct carrier *c;
+	while ((c = upstream_find(call->hold, key, key_len, hash, &count))) {
+		if (upstream_usable(c))
+			break;
+		carrier_close(c, true);
+	}
 	if (!c)
 		return NULL;
 	upstream_forget(c);
@@ -74,7 +85,15 @@ static bool upstream_keepable(const struct carrier *c)
 	const struct worker *w = c->being.worker;
 	return c->state == CARRIER_OPEN && c->key && http_reusable(c->http) && !conn->eof &&
 	       !conn->transport_eof && conn->failure == CONN_FAILURE_NONE && !w->draining &&
-	       c->hold == w->current;
+	       c->hold == w->current && !line_expired(c->line, w);
+}
+
+static uint64_t upstream_deadline_ns(const struct carrier *c)
+{
+	const struct worker *w = c->being.worker;
+	uint64_t idle_ns = w->loop.now_ns + worker_conf(w)->pool_idle_timeout_ms * CLOCK_MS;
+	uint64_t expiry_ns = line_expiry_ns(c->line, w);
+	return idle_ns < expiry_ns ? idle_ns : expiry_ns;
 }
 
 void upstream_put(struct carrier *c)
@@ -96,8 +115,7 @@ void upstream_put(struct carrier *c)
 	}
 	c->idle = true;
 	metric_add(&w->values->pool_idle, 1);
-	timer_set(&w->loop, &c->timer,
-		w->loop.now_ns + worker_conf(w)->pool_idle_timeout_ms * CLOCK_MS);
+	timer_set(&w->loop, &c->timer, upstream_deadline_ns(c));
 	loop_ready(&w->loop, &c->being.task); /* arms the receive that sees the far end close */
 }
 

@@ -72,7 +72,18 @@ void plan_hold_unref(struct plan_hold *hold)
 	free(hold);
 }
 
-/* Connections begun under the old plan keep it; pooled ones of other certificates are let go. */
+/* Opaque bytes are looked at once more; requests come to it by themselves. */
+static void worker_wake_tunnels(struct worker *w)
+{
+	LIST_EACH (&w->live, it) {
+		struct being *b = CONTAINER_OF(it, struct being, live);
+		if (b->task.kind == TASK_TUNNEL || b->task.kind == TASK_CARRIER)
+			loop_ready(&w->loop, &b->task);
+	}
+}
+
+/* Connections begun under the old plan keep it until they are looked at again; pooled ones of other
+ * certificates are let go. */
 static void worker_take_plan(struct worker *w)
 {
 	struct plan *plan = atomic_exchange_explicit(&w->next_plan, NULL, memory_order_acquire);
@@ -89,6 +100,7 @@ static void worker_take_plan(struct worker *w)
 	w->current = hold;
 	upstream_purge(old);
 	plan_hold_unref(old);
+	worker_wake_tunnels(w);
 	atomic_store_explicit(&w->generation, plan->generation, memory_order_release);
 }
 

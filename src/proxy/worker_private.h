@@ -89,6 +89,12 @@ static inline const struct conf *worker_conf(const struct worker *w)
 	return w->current->plan->conf;
 }
 
+/* Wall time, for certificates. */
+static inline int64_t worker_wall_s(const struct worker *w)
+{
+	return (int64_t)(w->loop.wall_ns / CLOCK_S);
+}
+
 /* What worker_run() is made of, so that a test can do it by hand. worker_start() arms accepts and
  * the rest, on the worker's thread; worker_turn() is one turn of the loop; worker_ended() says that
  * the drain is over, and ends the worker's own operations once all others have ended. */

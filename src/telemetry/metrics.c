@@ -84,13 +84,14 @@ struct metric_values *metrics_values(struct metrics *m)
 
 /* --- a label set --- */
 
-/* Only what tells series apart in practice: principals follow from workloads, and a rare collision
- * costs one comparison. */
+/* What tells series apart. A caller that is no service of ours has nothing but its principal; the
+ * rest follows from these, and a rare collision costs one comparison. */
 static uint64_t series_hash(enum series_kind kind, const struct metric_labels *l)
 {
 	uint64_t h = (uint64_t)kind | (uint64_t)l->at_source << 1 | (uint64_t)l->mutual_tls << 2 |
 		     (uint64_t)l->local << 3 | (uint64_t)l->response_code << 4;
 	h = hash_bytes(h, l->source_workload.at, l->source_workload.len);
+	h = hash_bytes(h, l->source_principal.at, l->source_principal.len);
 	h = hash_bytes(h, l->destination_workload.at, l->destination_workload.len);
 	h = hash_bytes(h, l->destination_service.at, l->destination_service.len);
 	return hash_bytes(h, l->response_flags.at, l->response_flags.len);

@@ -262,8 +262,18 @@ static size_t load_count(const struct bundle *b, const char *kind)
 	return count;
 }
 
+static void load_digest(SHA256_CTX *digest, struct str text)
+{
+	uint64_t len = text.len; /* so that no two lists of texts look alike */
+	SHA256_Update(digest, &len, sizeof(len));
+	if (text.len > 0)
+		SHA256_Update(digest, text.at, text.len);
+}
+
 static int load_all_roots(struct tls_store *s, const struct bundle *b, struct err *err)
 {
+	SHA256_CTX digest;
+	SHA256_Init(&digest);
 	s->anchors = calloc(load_count(b, "roots") + 1, sizeof(*s->anchors));
 	if (!s->anchors)
 		return err_set(err, ENOMEM, "out of memory");
@@ -271,7 +281,10 @@ static int load_all_roots(struct tls_store *s, const struct bundle *b, struct er
 		int r = load_roots(s, it, err);
 		if (r < 0)
 			return r;
+		load_digest(&digest, it->name);
+		load_digest(&digest, it->text);
 	}
+	SHA256_Final(s->anchors_digest, &digest);
 	const struct tls_anchors *own = store_anchors(s, str_of(s->trust_domain));
 	if (!own || !own->certificates)
 		return err_set(err, EINVAL, "roots of %s: no certificate for our own trust domain",

@@ -123,6 +123,11 @@ const struct tls_anchors *store_anchors(const struct tls_store *s, struct str tr
 	return NULL;
 }
 
+bool store_same_anchors(const struct tls_store *a, const struct tls_store *b)
+{
+	return memcmp(a->anchors_digest, b->anchors_digest, sizeof(a->anchors_digest)) == 0;
+}
+
 bool tls_store_identity(const struct tls_store *s, size_t index, struct tls_identity_view *ret_view)
 {
 	if (index >= s->identity_count)

@@ -40,6 +40,7 @@ struct tls_store {
 	size_t identity_count;
 	struct tls_anchors *anchors;
 	size_t anchors_count;
+	uint8_t anchors_digest[32];
 	struct proven *proven;		  /* the one part that grows; see there */
 	CRYPTO_BUFFER_POOL *certificates; /* one copy of each certificate, ours and peers' */
 	BIO_METHOD *wire;
@@ -53,3 +54,5 @@ void store_unload(struct tls_store *s);
 /* NULL: no such identity, or no such trust domain. */
 const struct tls_identity *store_identity(const struct tls_store *s, struct str path);
 const struct tls_anchors *store_anchors(const struct tls_store *s, struct str trust_domain);
+/* Of the same texts: two that trust alike, but were written differently, are not the same. */
+bool store_same_anchors(const struct tls_store *a, const struct tls_store *b);

@@ -4,6 +4,7 @@
 
 #include <limits.h>
 #include <openssl/err.h>
+#include <stdlib.h>
 
 #define STREAM_RECORD_MAX 16384
 /* Header, content type and tag of a record, and the KeyUpdate that may go before it. */
@@ -170,6 +171,20 @@ enum tls_alpn tls_alpn(const struct tls *t)
 int64_t tls_peer_not_after_s(const struct tls *t)
 {
 	return t->peer.valid_until_s;
+}
+
+enum tls_failure tls_peer_again(const struct tls *t, const struct tls_store *now, int64_t wall_s)
+{
+	struct verify_peer peer = {0};
+	if (store_same_anchors(t->store, now))
+		return TLS_FAILURE_NONE;
+	if (wall_s >= t->peer.valid_until_s)
+		wall_s = t->peer.valid_until_s - 1;
+	enum tls_failure failure =
+		verify_chain(now, SSL_get0_peer_certificates(t->ssl), wall_s, &peer);
+	free(peer.id);
+	ERR_clear_error();
+	return failure;
 }
 
 bool tls_resumed(const struct tls *t)

@@ -173,34 +173,57 @@ static void lab_add(struct bundle *b, const char *kind, const char *name, const 
 	assert_int_equal(bundle_add(b, str_of(kind), str_of(name), str_of(text), &err), 0);
 }
 
-static void lab_add_user(struct bundle *b, const char *name, unsigned number)
+static void lab_add_user(const struct lab *l, struct bundle *b, const char *name, unsigned number)
 {
 	char uid[16], mark[16];
 	snprintf(uid, sizeof(uid), "%u", LAB_UID_FIRST + number);
-	snprintf(mark, sizeof(mark), "%u", number);
+	snprintf(mark, sizeof(mark), "%u", l->marks[number]);
 	lab_add(b, "user", name, uid);
 	lab_add(b, "mark", uid, mark);
+}
+
+/* The text with all edits made that apply to it. */
+static const char *lab_edited(const struct lab *l, const char *text, char *ret_text, size_t size)
+{
+	snprintf(ret_text, size, "%s", text);
+	for (size_t i = 0; i < LAB_EDITS_MAX; i++) {
+		const struct lab_edit *e = &l->edits[i];
+		char *at = e->from ? strstr(ret_text, e->from) : NULL;
+		if (!at)
+			continue;
+		char *rest = strdup(at + strlen(e->from));
+		assert_true((size_t)(at - ret_text) + strlen(e->to) + strlen(rest) < size);
+		snprintf(at, size - (size_t)(at - ret_text), "%s%s", e->to, rest);
+		free(rest);
+	}
+	return ret_text;
+}
+
+static void lab_certificates(const struct lab *l, struct bundle *b)
+{
+	struct pair_mesh mesh = lab_certs;
+	if (l->root)
+		mesh.root = *l->root;
+	pair_mesh_bundle(&mesh, b);
 }
 
 static struct plan *lab_plan(
 	struct lab *l, uint32_t machine, uint64_t generation, const struct plan *before)
 {
-	static char node[8192];
+	static char node[8192], edited[16384];
 	char text[2000] = "";
 	struct bundle b;
 	struct plan *plan = NULL;
-	pair_mesh_bundle(&lab_certs, &b);
+	lab_certificates(l, &b);
 	lab_add(&b, "user", "ringmain", "990");
 	for (unsigned i = LAB_WEB; i < LAB_WORKLOAD_COUNT; i++)
-		lab_add_user(&b, i == LAB_LEDGER ? "ledger" : lab_rows[i].name, i);
+		lab_add_user(l, &b, i == LAB_LEDGER ? "ledger" : lab_rows[i].name, i);
 	lab_add(&b, "address", machine ? "10.77.0.2" : "10.77.0.1", "");
 	lab_add(&b, "address", "127.0.0.1", "");
 	snprintf(node, sizeof(node), "%s%s%s", lab_nodes[machine], lab_node_common,
 		l->node ? l->node : "");
-	lab_add(&b, "conf", "node.conf", node);
-	lab_add(&b, "mesh", "mesh.conf", lab_mesh);
-	if (l->mesh)
-		lab_add(&b, "mesh", "more.conf", l->mesh);
+	lab_add(&b, "conf", "node.conf", lab_edited(l, node, edited, sizeof(edited)));
+	lab_add(&b, "mesh", "mesh.conf", lab_edited(l, lab_mesh, edited, sizeof(edited)));
 	if (plan_build(&b, generation, before, &plan, text, sizeof(text)) < 0)
 		fail_msg("%s", text);
 	bundle_done(&b);
@@ -270,6 +293,8 @@ void lab_start(struct lab *l, const struct lab_options *options)
 	*l = (struct lab){.machine_count = options->machine_count ? options->machine_count : 1,
 		.node = options->node,
 		.serving = options->serving};
+	for (unsigned i = 0; i < LAB_WORKLOAD_COUNT; i++)
+		l->marks[i] = i;
 	fake_init();
 	fake_set_wall(CERTS_NOW * CLOCK_S);
 	fake_chaos(options->chaos);
@@ -642,13 +667,26 @@ static void lab_expect_nothing_left(struct lab_machine *m)
 		assert_int_equal(atomic_load(&plan->uses[i]->connection_count), 0);
 }
 
+/* Counters outlive plans: those that no later plan has. */
+static void lab_free_uses(const struct lab_machine *m, uint32_t number)
+{
+	const struct plan *plan = m->plans[number];
+	const struct plan *next = number + 1 < m->plan_count ? m->plans[number + 1] : NULL;
+	for (uint32_t i = 0; i < plan->snapshot->workload_count; i++) {
+		bool kept = false;
+		for (uint32_t k = 0; next && k < next->snapshot->workload_count; k++)
+			kept |= next->uses[k] == plan->uses[i];
+		if (!kept)
+			free(plan->uses[i]);
+	}
+}
+
 static void lab_finish_machine(struct lab_machine *m)
 {
 	lab_expect_nothing_left(m);
 	worker_free(m->worker);
-	const struct plan *last = lab_current(m);
-	for (uint32_t i = 0; i < last->snapshot->workload_count; i++)
-		free(last->uses[i]);
+	for (uint32_t i = 0; i < m->plan_count; i++)
+		lab_free_uses(m, i);
 	for (uint32_t i = 0; i < m->plan_count; i++)
 		plan_free(m->plans[i]); /* asserts that nobody holds it any more */
 	metrics_free(m->metrics);

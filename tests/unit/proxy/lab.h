@@ -77,6 +77,12 @@ enum lab_serving { LAB_BY_HAND, LAB_ECHO, LAB_HTTP };
 
 #define LAB_SERVERS_MAX 1024
 
+/* In the node's and the mesh's configuration, of the generations made from then on. */
+struct lab_edit {
+	const char *from, *to;
+};
+#define LAB_EDITS_MAX 4
+
 struct lab_server {
 	int fd;
 	size_t used; /* bytes of what it received that it has acted upon */
@@ -87,7 +93,9 @@ struct lab {
 	struct lab_machine machines[2];
 	uint32_t machine_count;
 	const char *node; /* appended to the node files */
-	const char *mesh; /* a second mesh file for the next plans; NULL: none */
+	struct lab_edit edits[LAB_EDITS_MAX];
+	const struct certs_pair *root;	    /* instead of the mesh's own */
+	unsigned marks[LAB_WORKLOAD_COUNT]; /* as the keeper tells them */
 	enum lab_serving serving;
 	struct lab_server servers[LAB_SERVERS_MAX];
 	uint32_t server_count;

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Live connections when a new plan comes into force, and when a peer's certificate ends. */
+#include "far.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define GET(path) "GET " path " HTTP/1.1\r\nHost: h\r\n\r\n"
+#define OK	  "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx"
+#define UPGRADE(path) \
+	"GET " path " HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+#define SWITCHED \
+	"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+#define LEAF_S 3600 /* what is left of a leaf's life when a lab starts */
+
+#define DENY_ALL "policies: ( { name = \"nobody\"; service = \"*\"; action = \"deny\"; },\n"
+
+static struct lab lab;
+static struct certs_pair other_root;
+
+static void start(uint32_t machine_count, const char *node)
+{
+	lab_start(&lab, &(struct lab_options){.machine_count = machine_count, .node = node});
+}
+
+static void replan(uint32_t machine, const char *from, const char *to)
+{
+	lab.edits[0] = (struct lab_edit){from, to};
+	lab_replan(&lab, machine, NULL);
+	lab_pump(&lab);
+}
+
+static void say(int fd, const char *text)
+{
+	fake_peer_send_text(fd, text);
+	lab_pump(&lab);
+}
+
+static int ask(enum lab_workload from, enum lab_workload to, const char *text)
+{
+	int client = lab_dial(&lab, from, to);
+	say(client, text);
+	return client;
+}
+
+static int served(enum lab_workload to, uint32_t index)
+{
+	int fd = lab_served(&lab, to, index);
+	assert_int_not_equal(fd, -1);
+	return fd;
+}
+
+/* Somewhere in the log: the near proxy may have tried again. */
+static void expect_logged(uint32_t machine, const char *reason)
+{
+	const struct access_queue *log = &lab.machines[machine].log;
+	for (uint32_t i = 0; i < log->count; i++) {
+		if (strcmp(log->entries[i].details, reason) == 0)
+			return;
+	}
+	fail_msg("no line says %s", reason);
+}
+
+/* --- requests on live connections --- */
+
+static void test_policy_holds_for_the_next_request(void **state)
+{
+	start(1, NULL);
+	int client = ask(LAB_WEB, LAB_SHOP, GET("/1"));
+	say(served(LAB_SHOP, 0), OK);
+	replan(0, "policies: (", DENY_ALL);
+	say(client, GET("/2"));
+	lab_expect_holds(client, "HTTP/1.1 403 ");
+	lab_expect_reason(&lab, 0, "POLICY_DENIED");
+	assert_string_equal(lab_last(&lab, 0)->policy, "nobody");
+	lab_expect_lacks(served(LAB_SHOP, 0), "/2");
+	/* a refusal by policy is no reason to hang up, and the next plan allows again */
+	replan(0, NULL, NULL);
+	say(client, GET("/3"));
+	lab_expect_holds(served(LAB_SHOP, 1), "GET /3 ");
+	lab_finish(&lab);
+}
+
+static void test_policy_holds_for_the_next_request_of_the_mesh(void **state)
+{
+	start(2, NULL);
+	int client = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
+	say(served(LAB_ORDERS, 0), OK);
+	replan(1, "policies: (", DENY_ALL);
+	say(client, GET("/2"));
+	lab_expect_holds(client, "HTTP/1.1 403 ");
+	lab_expect_reason(&lab, 1, "POLICY_DENIED");
+	assert_int_equal(lab_values(&lab, 0)->pool_opened_total, 1);
+	lab_expect_lacks(served(LAB_ORDERS, 0), "/2");
+	lab_finish(&lab);
+}
+
+static void test_a_request_in_progress_goes_on(void **state)
+{
+	start(2, NULL);
+	int client = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
+	replan(1, "policies: (", DENY_ALL);
+	replan(0, NULL, NULL);
+	say(served(LAB_ORDERS, 0), OK);
+	lab_expect_holds(client, "\r\n\r\nx");
+	lab_expect_reason(&lab, 1, "NONE");
+	lab_finish(&lab);
+}
+
+static void test_old_plans_are_let_go_of(void **state)
+{
+	start(1, NULL);
+	int client = ask(LAB_WEB, LAB_SHOP, GET("/1"));
+	say(served(LAB_SHOP, 0), OK);
+	for (uint32_t i = 0; i < 3; i++) {
+		replan(0, NULL, NULL);
+		say(client, GET("/2"));
+		say(served(LAB_SHOP, i + 1), OK);
+	}
+	for (uint32_t i = 0; i + 1 < lab.machines[0].plan_count; i++)
+		assert_int_equal(atomic_load(&lab.machines[0].plans[i]->holder_count), 0);
+	assert_int_equal(lab_use(&lab, 0, LAB_WEB), 1);
+	assert_int_equal(lab_use(&lab, 0, LAB_SHOP), 1);
+	lab_finish(&lab);
+}
+
+/* The number of a mark may be given to another user; who called doesn't change by that. */
+static void test_the_caller_stays_who_it_was(void **state)
+{
+	start(1, NULL);
+	int client = ask(LAB_WEB, LAB_SHOP, GET("/1"));
+	say(served(LAB_SHOP, 0), OK);
+	lab.marks[LAB_WEB] = LAB_BILLING;
+	lab.marks[LAB_BILLING] = LAB_WEB;
+	replan(0, NULL, NULL);
+	say(client, GET("/2"));
+	lab_expect_holds(served(LAB_SHOP, 1), "URI=spiffe://prod.example/service/web\r\n");
+	say(served(LAB_SHOP, 1), OK);
+	assert_string_equal(lab_last(&lab, 0)->source, "spiffe://prod.example/service/web");
+	lab_finish(&lab);
+}
+
+static void test_a_caller_that_left_the_mesh(void **state)
+{
+	start(1, NULL);
+	int client = ask(LAB_WEB, LAB_SHOP, GET("/1"));
+	say(served(LAB_SHOP, 0), OK);
+	replan(0, "{ service = \"web\"; user = \"web\"; },", "");
+	say(client, GET("/2"));
+	lab_expect_holds(client, "HTTP/1.1 403 ");
+	lab_expect_holds(client, "Connection: close\r\n");
+	lab_expect_reason(&lab, 0, "UNATTRIBUTED");
+	lab_expect_lacks(served(LAB_SHOP, 0), "/2");
+	lab_finish(&lab);
+}
+
+static void test_a_service_that_is_gone(void **state)
+{
+	start(2, NULL);
+	int client = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
+	say(served(LAB_ORDERS, 0), OK);
+	replan(1, "{ service = \"orders\"; user = \"orders\"; port = 8080; },", "");
+	say(client, GET("/2"));
+	expect_logged(1, "NO_SERVICE");
+	lab_expect_lacks(served(LAB_ORDERS, 0), "/2");
+	lab_finish(&lab);
+}
+
+static void test_another_protocol_ends_the_connection(void **state)
+{
+	start(1, NULL);
+	int client = ask(LAB_WEB, LAB_SHOP, GET("/1"));
+	say(served(LAB_SHOP, 0), OK);
+	replan(0, "port = 8081; protocol = \"http\"", "port = 8081; protocol = \"tcp\"");
+	say(client, GET("/2"));
+	lab_expect_reason(&lab, 0, "PROTOCOL_MISMATCH");
+	assert_false(fake_is_open(client));
+	lab_finish(&lab);
+}
+
+/* --- opaque bytes --- */
+
+static void expect_cut(int client, uint32_t machine, const char *reason)
+{
+	assert_true(fake_peer_saw_reset(client));
+	lab_expect_reason(&lab, machine, reason);
+	assert_int_equal(lab_alive(&lab, machine, TASK_TUNNEL), 0);
+}
+
+static void test_a_tunnel_ends_when_policy_denies_it(void **state)
+{
+	start(2, NULL);
+	int near = ask(LAB_WEB, LAB_CACHE, "1"), client = ask(LAB_WEB, LAB_LEDGER, "1");
+	lab_expect_received(served(LAB_CACHE, 0), "1");
+	lab_expect_received(served(LAB_LEDGER, 0), "1");
+	replan(0, NULL, NULL);
+	replan(1, NULL, NULL);
+	say(near, "2");
+	say(client, "2");
+	lab_expect_received(served(LAB_CACHE, 0), "12");
+	lab_expect_received(served(LAB_LEDGER, 0), "12");
+	replan(1, "policies: (", DENY_ALL);
+	expect_cut(client, 1, "POLICY_DENIED");
+	replan(0, "policies: (", DENY_ALL);
+	expect_cut(near, 0, "POLICY_DENIED");
+	lab_finish(&lab);
+}
+
+static void test_plain_text_ends_when_it_is_no_longer_taken(void **state)
+{
+	start(1, NULL);
+	int client = lab_dial_plain(&lab, LAB_LOOSE);
+	say(client, "1");
+	lab_expect_received(served(LAB_LOOSE, 0), "1");
+	replan(0, "mtls = \"permissive\"", "mtls = \"strict\"");
+	expect_cut(client, 0, "PLAINTEXT");
+	lab_finish(&lab);
+}
+
+static void test_a_websocket_ends_when_policy_denies_it(void **state)
+{
+	start(1, NULL);
+	int client = ask(LAB_WEB, LAB_SHOP, UPGRADE("/ws?x"));
+	say(served(LAB_SHOP, 0), SWITCHED);
+	replan(0, "policies: (",
+		"policies: ( { name = \"other\"; service = \"shop\"; action = "
+		"\"deny\"; paths = [ \"/other\" ]; },\n");
+	say(client, "ping");
+	lab_expect_holds(served(LAB_SHOP, 0), "\r\n\r\nping");
+	replan(0, "policies: (",
+		"policies: ( { name = \"ws\"; service = \"shop\"; action = "
+		"\"deny\"; paths = [ \"/ws\" ]; },\n");
+	assert_true(fake_peer_saw_reset(client));
+	lab_expect_reason(&lab, 0, "POLICY_DENIED");
+	assert_int_equal(lab_alive(&lab, 0, TASK_EXCHANGE), 0);
+	lab_finish(&lab);
+}
+
+/* --- trust --- */
+
+static void test_a_root_that_is_gone_ends_what_it_vouched_for(void **state)
+{
+	for (uint32_t machine = 0; machine < 2; machine++) {
+		start(2, NULL);
+		int tcp = ask(LAB_WEB, LAB_LEDGER, "1"), http = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
+		say(served(LAB_ORDERS, 0), OK);
+		lab.root = &other_root;
+		replan(machine, NULL, NULL);
+		expect_cut(tcp, machine, "PEER_UNTRUSTED");
+		say(http, GET("/2"));
+		lab_expect_lacks(served(LAB_ORDERS, 0), "/2");
+		/* the near proxy has let its pool go and dials anew, the far one refuses */
+		expect_logged(machine, machine == 0 ? "CHAIN" : "PEER_UNTRUSTED");
+		lab_finish(&lab);
+	}
+}
+
+static void test_a_root_that_goes_during_the_handshake(void **state)
+{
+	struct far far;
+	start(2, NULL);
+	far_dial(&far, &lab, 1, "7000.billing.prod.example", TLS_ALPN_TCP,
+		"spiffe://prod.example/service/billing");
+	lab.machines[1].signing = LAB_SILENT;
+	assert_false(far_handshake(&far));
+	lab.root = &other_root;
+	replan(1, NULL, NULL);
+	lab.machines[1].signing = LAB_SIGNS;
+	assert_true(far_handshake(&far));
+	lab_pump(&lab);
+	lab_expect_reason(&lab, 1, "PEER_UNTRUSTED");
+	far_done(&far);
+	lab_finish(&lab);
+}
+
+/* --- the end of a certificate --- */
+
+static void test_an_idle_connection_ends_with_the_certificate(void **state)
+{
+	start(2, "timeouts: { idle = \"2h\"; pool_idle = \"2h\"; };\n");
+	int client = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
+	say(served(LAB_ORDERS, 0), OK);
+	assert_int_equal(lab_values(&lab, 0)->pool_idle, 1);
+	lab_run(&lab, (LEAF_S - 1) * CLOCK_S);
+	assert_int_equal(lab_alive(&lab, 1, TASK_CARRIER), 2);
+	assert_int_equal(lab_values(&lab, 0)->pool_idle, 1);
+	lab_run(&lab, CLOCK_S);
+	assert_int_equal(lab_values(&lab, 0)->pool_idle, 0);
+	assert_int_equal(lab_alive(&lab, 0, TASK_CARRIER), 1); /* the caller's, plain */
+	assert_int_equal(lab_alive(&lab, 1, TASK_CARRIER), 1); /* the pooled one to orders, plain */
+	assert_true(fake_is_open(client));
+	lab_finish(&lab);
+}
+
+/* The wall clock jumps: no timer knows. */
+static void test_no_request_after_the_certificate(void **state)
+{
+	start(2, NULL);
+	ask(LAB_WEB, LAB_ORDERS, GET("/1"));
+	say(served(LAB_ORDERS, 0), OK);
+	struct far far;
+	far_dial(&far, &lab, 1, "8080.orders.prod.example", TLS_ALPN_HTTP1,
+		"spiffe://prod.example/service/orders");
+	assert_true(far_handshake(&far));
+	lab_pump(&lab);
+	fake_set_wall((CERTS_NOW + LEAF_S) * CLOCK_S);
+	far_send(&far, GET("/2"), strlen(GET("/2")));
+	lab_pump(&lab);
+	lab_expect_reason(&lab, 1, "PEER_EXPIRED");
+	struct str answer = far_received(&far);
+	assert_true(lab_holds_text(answer, "HTTP/1.1 403 "));
+	assert_true(lab_holds_text(answer, "Connection: close\r\n"));
+	lab_expect_lacks(served(LAB_ORDERS, 0), "/2");
+	far_done(&far);
+	lab_finish(&lab);
+}
+
+static void test_no_pooled_connection_after_the_certificate(void **state)
+{
+	start(2, NULL);
+	int client = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
+	say(served(LAB_ORDERS, 0), OK);
+	fake_set_wall((CERTS_NOW + LEAF_S) * CLOCK_S);
+	say(client, GET("/2"));
+	assert_int_equal(lab_values(&lab, 0)->pool_reused_total, 0);
+	lab_expect_reason(&lab, 0, "EXPIRED"); /* of a new handshake */
+	lab_finish(&lab);
+}
+
+static void test_a_response_outlives_the_certificate(void **state)
+{
+	start(2, "timeouts: { stream_idle = \"2h\"; };\n");
+	int client = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
+	lab_run(&lab, (LEAF_S + 1) * CLOCK_S);
+	say(served(LAB_ORDERS, 0), OK);
+	lab_expect_holds(client, "\r\n\r\nx");
+	lab_expect_reason(&lab, 1, "NONE");
+	assert_int_equal(lab_values(&lab, 0)->pool_idle, 0);
+	lab_finish(&lab);
+}
+
+static void test_a_tunnel_ends_with_the_certificate(void **state)
+{
+	start(2, "timeouts: { idle = \"24h\"; };\n");
+	int near = ask(LAB_WEB, LAB_CACHE, "1"), client = ask(LAB_WEB, LAB_LEDGER, "1");
+	lab_run(&lab, (LEAF_S - 1) * CLOCK_S);
+	say(client, "2");
+	lab_expect_received(served(LAB_LEDGER, 0), "12");
+	lab_run(&lab, CLOCK_S);
+	lab_expect_reason(&lab, 0, "PEER_EXPIRED");
+	assert_true(fake_peer_saw_reset(client));
+	assert_int_equal(lab_alive(&lab, 1, TASK_TUNNEL), 0);
+	say(near, "2"); /* no certificate in it */
+	lab_expect_received(served(LAB_CACHE, 0), "12");
+	lab_finish(&lab);
+}
+
+static void test_a_tunnel_may_be_given_more_time(void **state)
+{
+	start(2, "timeouts: { idle = \"24h\"; expired = \"1m\"; };\n");
+	int client = ask(LAB_WEB, LAB_LEDGER, "1");
+	lab_run(&lab, (LEAF_S + 59) * CLOCK_S);
+	replan(0, NULL, NULL);
+	lab.root = &other_root; /* still another matter */
+	say(client, "2");
+	lab_expect_received(served(LAB_LEDGER, 0), "12");
+	lab_run(&lab, CLOCK_S);
+	assert_true(fake_peer_saw_reset(client));
+	lab_expect_reason(&lab, 0, "PEER_EXPIRED");
+	lab_finish(&lab);
+}
+
+static void test_a_websocket_ends_with_the_certificate(void **state)
+{
+	start(2, "timeouts: { idle = \"24h\"; };\n");
+	int client = ask(LAB_WEB, LAB_ORDERS, UPGRADE("/ws"));
+	say(served(LAB_ORDERS, 0), SWITCHED);
+	lab_run(&lab, (LEAF_S - 1) * CLOCK_S);
+	say(client, "ping");
+	lab_expect_holds(served(LAB_ORDERS, 0), "\r\n\r\nping");
+	lab_run(&lab, CLOCK_S);
+	assert_true(fake_peer_saw_reset(client));
+	lab_expect_reason(&lab, 0, "PEER_EXPIRED");
+	assert_int_equal(lab_alive(&lab, 1, TASK_EXCHANGE), 0);
+	lab_finish(&lab);
+}
+
+static int setup(void **state)
+{
+	other_root = certs_make(&(struct certs_spec){
+		.subject = "other", .ca = true, .until_s = CERTS_NOW + 100000});
+	return lab_group_setup(state);
+}
+
+static int teardown(void **state)
+{
+	certs_done(&other_root);
+	return lab_group_teardown(state);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_policy_holds_for_the_next_request),
+		cmocka_unit_test(test_policy_holds_for_the_next_request_of_the_mesh),
+		cmocka_unit_test(test_a_request_in_progress_goes_on),
+		cmocka_unit_test(test_old_plans_are_let_go_of),
+		cmocka_unit_test(test_the_caller_stays_who_it_was),
+		cmocka_unit_test(test_a_caller_that_left_the_mesh),
+		cmocka_unit_test(test_a_service_that_is_gone),
+		cmocka_unit_test(test_another_protocol_ends_the_connection),
+		cmocka_unit_test(test_a_tunnel_ends_when_policy_denies_it),
+		cmocka_unit_test(test_plain_text_ends_when_it_is_no_longer_taken),
+		cmocka_unit_test(test_a_websocket_ends_when_policy_denies_it),
+		cmocka_unit_test(test_a_root_that_is_gone_ends_what_it_vouched_for),
+		cmocka_unit_test(test_a_root_that_goes_during_the_handshake),
+		cmocka_unit_test(test_an_idle_connection_ends_with_the_certificate),
+		cmocka_unit_test(test_no_request_after_the_certificate),
+		cmocka_unit_test(test_no_pooled_connection_after_the_certificate),
+		cmocka_unit_test(test_a_response_outlives_the_certificate),
+		cmocka_unit_test(test_a_tunnel_ends_with_the_certificate),
+		cmocka_unit_test(test_a_tunnel_may_be_given_more_time),
+		cmocka_unit_test(test_a_websocket_ends_with_the_certificate),
+	};
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
