@@ -121,9 +121,7 @@ static bool tunnel_write_preamble(struct tunnel *t)
 	return buf_put(&t->line[UP]->conn.out, bytes, len);
 }
 
-/* The one timer is for whatever comes first: the deadline, a certificate's end, bytes to be
- * counted.
- */
+/* The one timer is for what comes first: the deadline, a certificate's end, bytes to be counted. */
 static void tunnel_watch(struct tunnel *t, uint64_t deadline_ns)
 {
 	struct worker *w = t->being.worker;

@@ -40,6 +40,37 @@ def test_a_new_policy_takes_effect(mesh):
     wait_status(mesh, "web", 403)
 
 
+def test_a_new_policy_holds_for_connections_that_are_there(mesh):
+    """Those of the client, and those between the proxies, which nothing else would ever end."""
+    with mesh.dial("web", "orders") as http:
+        assert http.send(request_text("GET /echo", "orders")).reply().status == 200
+        mesh.policies = [ALLOW_ECHO]
+        mesh.write_configs()
+        mesh["vm-b"].reload()
+        wait_for(lambda: http.send(request_text("GET /echo", "orders")).reply().status == 403, "a refusal")
+
+
+def test_requests_share_connections_after_a_reload(mesh):
+    with mesh.dial("web", "orders") as http:
+        assert http.send(request_text("GET /echo", "orders")).reply().status == 200
+        reload_all(mesh)
+        wait_for(lambda: all(node.metric("ringmain_generation") == 2 for node in mesh), "the new plan")
+        for _ in range(10):
+            assert http.send(request_text("GET /echo", "orders")).reply().status == 200
+    for node in mesh:
+        assert node.metric("ringmain_upstream_opened_total") <= 3
+
+
+def test_a_connection_outlives_its_certificate_and_key(mesh):
+    """The keeper forgets old keys: a connection from before must use those of now."""
+    with mesh.dial("web", "orders") as http:
+        assert http.send(request_text("GET /echo", "orders")).reply().status == 200
+        for number in range(2, 22):
+            reload_all(mesh)
+            wait_for(lambda: all(node.metric("ringmain_generation") == number for node in mesh), "the new plan")
+        assert http.send(request_text("GET /echo", "orders")).reply().status == 200
+
+
 def test_live_connections_are_untouched(mesh):
     with mesh.dial("web", "orders") as http, mesh.dial("web", "echo") as tcp:
         for number in range(5):
