@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import xml.etree.ElementTree as xml
 from pathlib import Path
@@ -20,7 +21,7 @@ BUILD = ROOT / "build"
 PYTHON = "/usr/bin/python3"
 SUITES = ["tidy", "unit", "fuzz", "scenario"]
 # Sanitizers make gcc warn of what cannot happen; warnings are errors in the other builds.
-SANITIZE = ["-Dbuildtype=debugoptimized", "-Doptimization=1", "-Dwerror=false",
+SANITIZE = ["-Ddebug=true", "-Doptimization=1", "-Dwerror=false",
             "-Db_sanitize=address,undefined", "-Db_lundef=false"]
 FUZZ_SECONDS = 5       # for each target
 AREA_SECONDS = 15 * 60  # for each directory of scenarios
@@ -178,9 +179,11 @@ def run_area(area, build, release, tally):
     if release:
         env["RINGMAIN_RELEASE"] = str(release / binary)
     say(f"scenario/{area}")
-    status = call(PYTHON, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--tb=short", "-rfEs",
-                  f"--rootdir={ROOT / 'tests' / 'scenario'}", f"--junitxml={outcome}",
-                  ROOT / "tests" / "scenario" / area, timeout=AREA_SECONDS, env=env)
+    with tempfile.TemporaryDirectory(prefix="ringmain-tests-") as temporary:
+        status = call(PYTHON, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--tb=short", "-rfEs",
+                      f"--rootdir={ROOT / 'tests' / 'scenario'}", f"--junitxml={outcome}",
+                      f"--basetemp={temporary}/pytest", ROOT / "tests" / "scenario" / area,
+                      timeout=AREA_SECONDS, env=env)
     passed, failed = read_junit(outcome, area)
     if status not in (0, 1) or (status == 1 and not failed):
         failed.append(f"scenario/{area}: pytest (exit status {status})")

@@ -137,10 +137,14 @@ class Demo:
         return {"mutual_tls": "mutual TLS", "local": "on the machine"}.get(line.get("security"), "plain text")
 
     def table(self, title, heads):
-        widths = [max(len(str(row[i])) for row in [heads, *self.rows]) for i in range(len(heads))]
+        """What has no heading stands at the end of a row and is seldom there."""
+        rows = [heads, *([cell or "-" for cell in row[:len(heads)]] for row in self.rows)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(heads))]
+        rows.insert(1, ["-" * width for width in widths])
         say(f"\n{title}\n")
-        for row in [heads, ["-" * w for w in widths], *self.rows]:
-            say("  " + "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths)).rstrip())
+        for row, notes in zip(rows, ["", "", *(row[-1] for row in self.rows)]):
+            cells = [cell.ljust(width) for cell, width in zip(row, widths)]
+            say(("  " + "  ".join([*cells, notes])).rstrip())
         self.rows = []
 
     def allowed(self):
@@ -152,7 +156,7 @@ class Demo:
         self.row("orders", "stock", "curl, same machine", "200",
                  lambda: self.curl("stock", V4, uid=ORDERS.uid, machine="vm-b"))
         self.table("What the policies allow:",
-                   ("caller", "called", "by", "answer", "identity", "carried by", "took", ""))
+                   ("caller", "called", "by", "answer", "identity", "carried by", "took"))
 
     def refused(self):
         b = self.mesh.lab["vm-b"]
@@ -165,12 +169,13 @@ class Demo:
                  lambda: self.plain(STRANGER_UID, "vm-a", b.v4, ORDERS.port))
         self.row("a stranger", "the mesh port", "without a certificate", "no connection",
                  lambda: self.plain(STRANGER_UID, "vm-a", b.v6, MESH_PORT))
-        self.table("What is refused:", ("caller", "called", "by", "answer", "identity", "why", "", ""))
+        self.table("What is refused:", ("caller", "called", "by", "answer", "identity", "why"))
 
     # --- the wire ------------------------------------------------------------------------------
 
     def wire(self, path):
         streams = {key: stream for key, stream in scenario.capture_streams(path).items() if stream}
+        connections = {frozenset([key[:2], key[2:]]) for key in streams}
         versions, foreign = set(), 0
         for (_, source_port, _, port), stream in streams.items():
             if MESH_PORT not in (source_port, port):
@@ -182,10 +187,10 @@ class Demo:
                     versions.add(scenario.server_hello_version(records[0][1]))
         raw = path.read_bytes()
         seen = SECRET.encode() in raw
-        say(f"\nWhat the wire between the machines carried: {len(raw)} bytes in {len(streams)} directions of")
-        say(f"connections, {'all' if not foreign else 'NOT all'} on port {MESH_PORT}, "
-            f"{'all TLS 1.3' if versions == {0x0304} else 'NOT all TLS 1.3'}; the text \"{SECRET}\",")
-        say(f"which was in every call, {'CAN BE READ there' if seen else 'cannot be read there'}.")
+        say(f"\nWhat the wire between the machines carried: {len(connections)} connections, "
+            f"{'NOT all' if foreign else 'all'} to port {MESH_PORT},")
+        say(f"{'all' if versions == {0x0304} else 'NOT all'} TLS 1.3. The text \"{SECRET}\", which was in "
+            f"every call, {'CAN BE READ' if seen else 'cannot be read'} there.")
         if foreign or seen or versions != {0x0304}:
             self.failures.append("the wire carried something other than TLS 1.3")
 

@@ -6,10 +6,11 @@ namespace of its own), a directory, and processes under uids of their own. A lab
 machines. Nothing here touches the computer's own interfaces, rules or sysctls.
 
 A lab is taken down by stop(). What a killed lab leaves behind is found by sweep(): each lab has a
-directory under /run/ringmain-lab with its owner's pid and start time in it, and its namespaces carry
+directory under /var/lib/ringmain-lab with its owner's pid and start time in it, and its namespaces carry
 the directory's name.
 """
 import array
+import contextlib
 import os
 import shutil
 import signal
@@ -21,7 +22,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-LABS = Path("/run/ringmain-lab")
+LABS = Path("/var/lib/ringmain-lab")  # not in /run, where nothing may be executed on many computers
 SOCKETMAKER = Path(__file__).with_name("socketmaker.py")
 PYTHON = "/usr/bin/python3"
 NET_V4 = "10.77.0."
@@ -114,6 +115,17 @@ def lab_remove(directory):
     for namespace in namespaces_of(directory.name):
         namespace_remove(namespace)
     shutil.rmtree(directory, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        LABS.rmdir()  # the last lab takes it away
+
+
+def lab_make(directory):
+    """Makes a lab's directory, though another lab may just be taking the common one away."""
+    os.umask(0o022)  # other users must read what is made here
+    while True:
+        LABS.mkdir(mode=0o755, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            return directory.mkdir(mode=0o755)
 
 
 def sweep():
@@ -180,8 +192,8 @@ class SocketMaker:
 
     def __init__(self, machine, uid):
         self.channel, child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.process = Process(machine, f"sockets-{uid}", [PYTHON, str(SOCKETMAKER), child.fileno()],
-                               uid=uid, pass_fds=(child.fileno(),))
+        command = [PYTHON, machine.program(SOCKETMAKER), child.fileno()]
+        self.process = Process(machine, f"sockets-{uid}", command, uid=uid, pass_fds=(child.fileno(),))
         child.close()
         self.lock = threading.Lock()
 
@@ -220,7 +232,7 @@ class Machine:
         self.dir = lab.dir / name
         self.processes = []
         self.makers = {}
-        for part in ("", "log", "run", "certs", "sanitizer"):
+        for part in ("", "bin", "log", "run", "certs", "sanitizer"):
             (self.dir / part).mkdir(mode=0o755, exist_ok=True)
         (self.dir / "sanitizer").chmod(0o1777)  # written by the unprivileged proxy process
         run("ip", "netns", "add", self.namespace)
@@ -242,6 +254,15 @@ class Machine:
 
     def address(self, family):
         return self.v4 if family == socket.AF_INET else self.v6
+
+    def program(self, path):
+        """A copy of a program that every user may run: the original may be in a directory that is
+        closed to others, as root's home is."""
+        copy = self.dir / "bin" / Path(path).name
+        if not copy.exists():
+            shutil.copy(path, copy)
+            copy.chmod(0o755)
+        return copy
 
     def command(self, command, uid=0):
         """The words that run `command` in this machine under a uid (and the gid of that number),
@@ -312,9 +333,8 @@ class Lab:
     def __init__(self, machine_names):
         Lab.count += 1
         self.name = f"rm{os.getpid():x}x{Lab.count}"
-        LABS.mkdir(mode=0o755, exist_ok=True)
         self.dir = LABS / self.name
-        self.dir.mkdir(mode=0o755)
+        lab_make(self.dir)
         (self.dir / "owner").write_text(f"{os.getpid()} {process_start(os.getpid())}\n")
         self.switch = f"{self.name}-switch"
         self.machines = {}

@@ -108,6 +108,7 @@ const struct service *snapshot_service(const struct snapshot *s, struct str name
 const struct endpoint *snapshot_endpoint(const struct snapshot *s, const struct address *a);
 /* The workload that a mark number stands for, or NULL: unattributed. */
 const struct workload *snapshot_workload_by_mark(const struct snapshot *s, uint32_t mark);
+/* This machine's workload that runs as this user, or NULL. */
 const struct workload *snapshot_workload_by_uid(const struct snapshot *s, uint32_t uid);
 /* This machine's workload that serves a port, or NULL. */
 const struct workload *snapshot_workload_by_port(const struct snapshot *s, uint16_t port);

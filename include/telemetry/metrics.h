@@ -11,7 +11,8 @@
 /* Plain counters and gauges of one worker: one list for storage, name, type and help.
  * X(member, name, type, help) */
 #define METRIC_LIST(X)                                                                             \
-	X(connections_active, "ringmain_connections_active", "gauge", "Connections carried now")   \
+	X(connections_active, "ringmain_connections_active", "gauge",                              \
+		"Connections open now, accepted and made")                                         \
 	X(connections_total, "ringmain_connections_total", "counter", "Connections accepted")      \
 	X(unattributed_total, "ringmain_unattributed_total", "counter",                            \
 		"Captured connections whose caller is no known workload")                          \

@@ -2,6 +2,8 @@
 /* `ringmain ca`: the command line of the authority. */
 #include "ca/ca.h"
 
+#include "base/usage.h"
+#include "mesh/identity.h"
 #include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
@@ -43,6 +45,7 @@ static const char ca_usage[] =
 	"  ringmain ca issue --dir /root/mesh-ca --service orders --out vm-a\n";
 
 struct ca_options {
+	const char *command; /* argv[0] */
 	const char *dir, *trust_domain, *service, *out;
 	const char *days, *ttl; /* NULL: the default */
 };
@@ -68,17 +71,11 @@ static const struct option ca_option_table[] = {
 	{0},
 };
 
-static int ca_complain(const char *what)
-{
-	fprintf(stderr, "ringmain ca: %s\nTry \"ringmain ca --help\".\n", what);
-	return 2;
-}
-
 /* 0, or the exit status + 1 to leave with: --help, or a usage error already told. */
 static int ca_options_read(int argc, char **argv, struct ca_options *o)
 {
 	optind = 1;
-	argv[0] = "ringmain ca"; /* what getopt's messages begin with */
+	argv[0] = (char *)(uintptr_t)o->command;
 	for (;;) {
 		switch (getopt_long(argc, argv, "", ca_option_table, NULL)) {
 		case CA_DIR:
@@ -105,9 +102,9 @@ static int ca_options_read(int argc, char **argv, struct ca_options *o)
 		case -1:
 			if (optind == argc)
 				return 0;
-			return ca_complain("an argument too many") + 1;
+			return usage_wrong(o->command, "an argument too many") + 1;
 		default:
-			return 2 + 1 /* getopt has said what is wrong */;
+			return usage_more(o->command) + 1;
 		}
 	}
 }
@@ -140,11 +137,11 @@ static int ca_run_init(const struct ca_options *o)
 	int64_t lifetime_s = CA_ROOT_DAYS * 86400ll;
 	struct err err;
 	if (!o->dir || !o->trust_domain)
-		return ca_complain("init needs --dir and --trust-domain");
+		return usage_wrong(o->command, "init needs --dir and --trust-domain");
 	if (o->service || o->ttl || o->out)
-		return ca_complain("--service, --ttl and --out are for issue");
+		return usage_wrong(o->command, "--service, --ttl and --out are for issue");
 	if (o->days && !ca_lifetime(str_of(o->days), 86400, &lifetime_s))
-		return ca_complain("--days: a number of days");
+		return usage_wrong(o->command, "--days: a number of days");
 	if (ca_init(o->dir, str_of(o->trust_domain), lifetime_s, &err) < 0) {
 		fprintf(stderr, "ringmain ca init: %s\n", err.text);
 		return 1;
@@ -158,17 +155,18 @@ static int ca_run_issue(const struct ca_options *o)
 {
 	int64_t lifetime_s = CA_LEAF_TTL_S;
 	struct err err;
-	char path[256];
+	char path[sizeof("service/") + IDENTITY_SERVICE_MAX];
 	if (!o->dir || !o->service || !o->out)
-		return ca_complain("issue needs --dir, --service and --out");
+		return usage_wrong(o->command, "issue needs --dir, --service and --out");
 	if (o->days || o->trust_domain)
-		return ca_complain("--trust-domain and --days are for init");
+		return usage_wrong(o->command, "--trust-domain and --days are for init");
 	if (o->ttl && !ca_lifetime(str_of(o->ttl), 0, &lifetime_s))
-		return ca_complain("--ttl: a number and s, m, h or d, such as 24h");
-	int n = snprintf(path, sizeof(path), "service/%s", o->service);
-	if (n < 0 || (size_t)n >= sizeof(path) || strchr(o->service, '/'))
-		return ca_complain(
-			"--service: one name, without slashes, of 247 characters at most");
+		return usage_wrong(o->command, "--ttl: a number and s, m, h or d, such as 24h");
+	if (!identity_service_valid(str_of(o->service)))
+		return usage_wrong(o->command,
+			"--service: lower-case letters, digits and '-', at most %d",
+			IDENTITY_SERVICE_MAX);
+	snprintf(path, sizeof(path), "service/%s", o->service);
 	if (ca_issue(o->dir, str_of(path), lifetime_s, o->out, &err) < 0) {
 		fprintf(stderr, "ringmain ca issue: %s\n", err.text);
 		return 1;
@@ -184,7 +182,7 @@ int ca_main(int argc, char **argv)
 		int (*run)(const struct ca_options *o);
 	} verbs[] = {{"init", ca_run_init}, {"issue", ca_run_issue}};
 	if (argc < 2)
-		return ca_complain("init or issue?");
+		return usage_wrong(argv[0], "init or issue?");
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
 		fputs(ca_usage, stdout);
 		return 0;
@@ -192,9 +190,9 @@ int ca_main(int argc, char **argv)
 	for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
 		if (strcmp(argv[1], verbs[i].name) != 0)
 			continue;
-		struct ca_options options = {0};
+		struct ca_options options = {.command = argv[0]};
 		int leave = ca_options_read(argc - 1, argv + 1, &options);
 		return leave ? leave - 1 : verbs[i].run(&options);
 	}
-	return ca_complain("init or issue?");
+	return usage_wrong(argv[0], "init or issue, not \"%s\"", argv[1]);
 }

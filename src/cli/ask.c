@@ -10,7 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define ASK_TIMEOUT_S 20 /* a reload is answered when it has ended */
+#define ASK_TIMEOUT_S 5
 #define ASK_BYTES_MAX (256u << 20)
 
 static int ask_explain(int number, const char *path, struct err *err)
@@ -33,6 +33,11 @@ static int ask_explain(int number, const char *path, struct err *err)
 			"you may not use %s: become a member of its group (`usermod -aG ringmain "
 			"$USER`, then log in again), or be root",
 			path);
+	case ETIMEDOUT:
+		return err_set(err, number,
+			"the proxy process behind %s does not answer within %d s; the keeper "
+			"replaces one that hangs",
+			path, ASK_TIMEOUT_S);
 	default:
 		return err_set(err, number, "cannot ask %s: %s", path, strerror(number));
 	}
@@ -123,14 +128,12 @@ static bool ask_split(struct answer *answer, size_t len)
 	return want < 0 || (size_t)want == answer->body.len;
 }
 
-static int ask_on(int fd, const char *socket_path, const char *method, const char *path,
-	struct answer *ret_answer, struct err *err)
+static int ask_on(int fd, const char *socket_path, const char *path, struct answer *ret_answer,
+	struct err *err)
 {
 	char request[512];
 	int len = snprintf(request, sizeof(request),
-		"%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: "
-		"0\r\n\r\n",
-		method, path);
+		"GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", path);
 	ASSERT(len > 0 && (size_t)len < sizeof(request));
 	if (send(fd, request, (size_t)len, MSG_NOSIGNAL) != len)
 		return ask_explain(errno, socket_path, err);
@@ -149,13 +152,12 @@ static int ask_on(int fd, const char *socket_path, const char *method, const cha
 	return 0;
 }
 
-int ask(const char *socket_path, const char *method, const char *path, struct answer *ret_answer,
-	struct err *err)
+int ask(const char *socket_path, const char *path, struct answer *ret_answer, struct err *err)
 {
 	int fd = ask_connect(socket_path, err);
 	if (fd < 0)
 		return fd;
-	int r = ask_on(fd, socket_path, method, path, ret_answer, err);
+	int r = ask_on(fd, socket_path, path, ret_answer, err);
 	close(fd);
 	return r;
 }

@@ -11,8 +11,8 @@ struct answer {
 	struct str body; /* into bytes */
 };
 
-/* `method` "GET" or "POST". -errno with the cause and the cure in err; otherwise
+/* GET. -errno with the cause and the cure in err; otherwise
  * answer_done() is due. */
-int ask(const char *socket_path, const char *method, const char *path, struct answer *ret_answer,
+int ask(const char *socket_path, const char *path, struct answer *ret_answer,
 	struct err *err) MUST_CHECK;
 void answer_done(struct answer *answer);

@@ -292,7 +292,7 @@ static void show_listener_row(struct table *t, const struct json_tree *first, si
 
 static void show_listeners(FILE *out, const struct show_source *s)
 {
-	static const char *const names[] = {"LISTENER", "ADDRESS", "WORKERS"};
+	static const char *const names[] = {"LISTENER", "ADDRESS", "WORKER"};
 	const struct json_tree *all = json_tree_list(s->status, "listeners");
 	struct table t;
 	size_t count = 0;
@@ -340,8 +340,8 @@ static void show_counters(FILE *out, const struct show_source *s)
 		bool always;
 	} rows[] = {
 		{"requests_total", "requests", true},
-		{"connections_active", "connections now", true},
-		{"connections_total", "connections", true},
+		{"connections_active", "connections open now", true},
+		{"connections_total", "connections accepted", true},
 		{"handshakes_total", "TLS handshakes", true},
 		{"handshakes_resumed_total", "  of them resumed", true},
 		{"pool_opened_total", "upstream connections", true},

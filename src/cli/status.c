@@ -3,6 +3,7 @@
 
 #include "ask.h"
 #include "base/clock.h"
+#include "base/usage.h"
 #include "conf/conf.h"
 #include "conf/run_dir.h"
 #include "json_tree.h"
@@ -19,14 +20,15 @@
 #define STATUS_REDIRECT_MAX 65536
 
 static const char status_usage[] =
-	"usage: ringmain status [-c FILE] [--socket PATH] [-o table|json]\n"
+	"Asks the running proxy how it is: the configuration in force, identities and their "
+	"expiry,\n"
+	"listeners, workloads, counters, and what needs attention.\n"
 	"\n"
-	"Asks the running proxy how it is: configuration in force, identities and their\n"
-	"expiry, listeners, workloads, counters, and what needs attention.\n"
+	"usage: ringmain status [-c FILE | --socket PATH] [-o table|json]\n"
 	"\n"
-	"  -c FILE         node configuration that names the admin socket (" CONF_PATH_DEFAULT ")\n"
-	"  --socket PATH   the admin socket itself\n"
-	"  -o json         for programs\n"
+	"  -c, --config FILE  the configuration, for its admin socket (" CONF_PATH_DEFAULT ")\n"
+	"  --socket PATH      the admin socket itself\n"
+	"  -o, --output json  for programs\n"
 	"\n"
 	"Exit status: 0 all is well, 1 a problem was found, 2 wrong usage.\n";
 
@@ -36,7 +38,7 @@ struct status_options {
 };
 
 static const struct option status_option_table[] = {
-	{"conf", required_argument, NULL, 'c'},
+	{"config", required_argument, NULL, 'c'},
 	{"socket", required_argument, NULL, 's'},
 	{"output", required_argument, NULL, 'o'},
 	{"help", no_argument, NULL, 'h'},
@@ -49,29 +51,25 @@ static bool status_output(struct status_options *o, const char *word)
 	return o->json || strcmp(word, "table") == 0;
 }
 
-/* False: wrong usage, and said so. */
-static bool status_options_read(int argc, char **argv, struct status_options *o)
+/* 0, or USAGE_WRONG when that has been said. */
+static int status_options_read(int argc, char **argv, struct status_options *o)
 {
 	*o = (struct status_options){.conf_path = CONF_PATH_DEFAULT};
 	int letter;
-	bool ok = true;
 	optind = 1;
 	while ((letter = getopt_long(argc, argv, "c:s:o:h", status_option_table, NULL)) != -1) {
 		if (letter == 'c')
 			o->conf_path = optarg;
 		else if (letter == 's')
 			o->socket_path = optarg;
-		else if (letter == 'o')
-			ok = ok && status_output(o, optarg);
 		else if (letter == 'h')
 			o->help = true;
-		else
-			ok = false;
+		else if (letter != 'o')
+			return usage_more(argv[0]);
+		else if (!status_output(o, optarg))
+			return usage_wrong(argv[0], "-o: table or json, not \"%s\"", optarg);
 	}
-	if (ok && optind == argc)
-		return true;
-	fputs(status_usage, stderr);
-	return false;
+	return optind < argc ? usage_wrong(argv[0], "an argument too many") : 0;
 }
 
 /* What the redirect's watch wrote down, if there is one and we may read it. */
@@ -130,8 +128,9 @@ int cli_status_main(int argc, char **argv)
 	char place[PATH_MAX];
 	struct answer answer;
 	struct err err;
-	if (!status_options_read(argc, argv, &o))
-		return 2;
+	int wrong = status_options_read(argc, argv, &o);
+	if (wrong)
+		return wrong;
 	if (o.help) {
 		fputs(status_usage, stdout);
 		return 0;
@@ -140,7 +139,7 @@ int cli_status_main(int argc, char **argv)
 		place_admin_socket(o.conf_path, place, sizeof(place));
 		o.socket_path = place;
 	}
-	if (ask(o.socket_path, "GET", "/status", &answer, &err) < 0) {
+	if (ask(o.socket_path, "/status", &answer, &err) < 0) {
 		fprintf(stderr, "ringmain status: %s\n", err.text);
 		return 1;
 	}

@@ -4,6 +4,7 @@
  * parse knows the line to blame. */
 #include "parser.h"
 
+#include "conf/run_dir.h"
 #include "mesh/snapshot.h"
 #include <dirent.h>
 #include <errno.h>
@@ -14,7 +15,6 @@
 #include <sys/stat.h>
 
 #define CONF_GATHER_PATH_MAX 4096
-#define CONF_MARKS_FILE	     "marks" /* as `ringmain redirect up` writes it into node.run_dir */
 
 struct conf_gatherer {
 	struct conf_parser parser;
@@ -127,7 +127,7 @@ static int conf_gather_user(struct conf_gatherer *g, struct str user)
 static int conf_gather_marks(struct conf_gatherer *g)
 {
 	char path[CONF_GATHER_PATH_MAX];
-	snprintf(path, sizeof(path), "%.*s/" CONF_MARKS_FILE, STR_ARG(g->parser.conf->run_dir));
+	snprintf(path, sizeof(path), "%.*s/" RUN_DIR_MARKS, STR_ARG(g->parser.conf->run_dir));
 	FILE *file = fopen(path, "re");
 	unsigned uid, mark;
 	int r = 0;

@@ -122,7 +122,7 @@ static const struct conf_key conf_limits_keys[] = {
 		.fallback = "100", .min = 8, .max = 120, .restart = true,
 		.help = "Headers of one HTTP message."),
 	KEY("pool_idle_max", .type = CONF_NUMBER, FIELD(struct conf, pool_idle_max),
-		.fallback = "32", .max = 4096,
+		.fallback = "1024", .max = 65536,
 		.help = "Idle connections kept for one (identity, endpoint) by one worker."),
 	KEY("handshakes_max", .type = CONF_NUMBER, FIELD(struct conf, handshakes_max),
 		.fallback = "64", .min = 1, .max = 65536,

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "check.h"
 
+#include "base/usage.h"
 #include "ca/keyring.h"
 #include "conf/conf.h"
 #include "mesh/snapshot.h"
 #include "tls/tls.h"
 #include <getopt.h>
 #include <stdio.h>
+#include <unistd.h>
 
 static void check_complain(const char *text)
 {
@@ -67,13 +69,12 @@ static int check_bundle(struct bundle *b, struct conf_report *report)
 	struct snapshot *snapshot;
 	if (conf_parse(b, 1, &conf, &snapshot, report) < 0) {
 		check_complain(report->text);
-		fprintf(stderr, "%u errors\n", report->error_count);
 		return 1;
 	}
 	check_complain(report->text); /* warnings */
 	int status = check_certificates(conf, snapshot, b) < 0 ? 1 : 0;
 	if (status == 0)
-		printf("configuration is valid: %u workloads, %u services, %u policies\n",
+		printf("configuration is valid: workloads %u, services %u, policies %u\n",
 			conf->workload_count, snapshot->service_count, snapshot->policy_count);
 	conf_snapshot_free(snapshot);
 	conf_free(conf);
@@ -91,6 +92,8 @@ static int check_file(const char *path)
 		status = check_bundle(&b, &report);
 	else
 		check_complain(report.text);
+	if (report.error_count > 1)
+		fprintf(stderr, "%u errors\n", report.error_count);
 	conf_report_done(&report);
 	bundle_done(&b);
 	return status;
@@ -98,14 +101,18 @@ static int check_file(const char *path)
 
 int check_main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"config", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
+	static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+		{"reference", no_argument, NULL, 'r'}, {"help", no_argument, NULL, 'h'}, {0}};
 	static const char usage[] =
 		"Reads the configuration, the mesh objects and the certificates as `ringmain run` "
 		"would,\n"
 		"and prints everything that is wrong with them.\n\n"
-		"usage: ringmain check [-c FILE]\n\n"
-		"  -c, --config FILE  the configuration (" CONF_PATH_DEFAULT ")\n";
+		"usage: ringmain check [-c FILE]\n"
+		"       ringmain check --reference\n\n"
+		"  -c, --config FILE  the configuration (" CONF_PATH_DEFAULT ")\n"
+		"  --reference        print every key with its default and range, and read "
+		"nothing\n\n"
+		"Exit status: 0 it would be taken, 1 it would not, 2 wrong usage.\n";
 	const char *path = CONF_PATH_DEFAULT;
 	int letter;
 	optind = 1;
@@ -114,15 +121,15 @@ int check_main(int argc, char **argv)
 			fputs(usage, stdout);
 			return 0;
 		}
-		if (letter != 'c') {
-			fputs("Try \"ringmain check --help\".\n", stderr);
-			return 2;
+		if (letter == 'r') {
+			conf_print_reference(STDOUT_FILENO);
+			return 0;
 		}
+		if (letter != 'c')
+			return usage_more(argv[0]);
 		path = optarg;
 	}
-	if (optind < argc) {
-		fputs("ringmain check: an argument too many\n", stderr);
-		return 2;
-	}
+	if (optind < argc)
+		return usage_wrong(argv[0], "an argument too many");
 	return check_file(path);
 }

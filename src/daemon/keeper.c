@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/usage.h"
 #include "daemon/sandbox.h"
 #include "keeper.h"
 #include <errno.h>
@@ -59,12 +60,12 @@ void keeper_move(struct keeper *k, enum keeper_state state, uint64_t deadline_ns
 	k->deadline_ns = deadline_ns;
 }
 
-void keeper_log_text(const char *text)
+void keeper_log_text(enum log_level level, const char *text)
 {
 	while (*text) {
 		size_t len = strcspn(text, "\n");
 		if (len > 0)
-			log_warning("keeper", "%.*s", (int)len, text);
+			log_line(level, "keeper", "%.*s", (int)len, text);
 		text += len + (text[len] == '\n');
 	}
 }
@@ -361,7 +362,7 @@ static int keeper_first_plan(struct keeper *k, struct err *err)
 {
 	char text[sizeof(k->note.text)];
 	int r = keeper_plan_new(k, KEEPER_SCOPE_ALL, NULL, &k->current, text, sizeof(text));
-	keeper_log_text(text);
+	keeper_log_text(r < 0 ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, text);
 	return r < 0 ? err_set(err, -r, "%s: not a configuration to start with", k->conf_path) : 0;
 }
 
@@ -458,15 +459,11 @@ int keeper_main(int argc, char **argv)
 			fputs(usage, stdout);
 			return 0;
 		}
-		if (letter != 'c') {
-			fputs("Try \"ringmain run --help\".\n", stderr);
-			return 2;
-		}
+		if (letter != 'c')
+			return usage_more(argv[0]);
 		conf_path = optarg;
 	}
-	if (optind < argc) {
-		fputs("ringmain run: an argument too many\nTry \"ringmain run --help\".\n", stderr);
-		return 2;
-	}
+	if (optind < argc)
+		return usage_wrong(argv[0], "an argument too many");
 	return keeper_start(conf_path);
 }

@@ -13,6 +13,7 @@
 #include "base/bundle.h"
 #include "base/error.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "ca/keyring.h"
 #include "channel.h"
 #include "conf/conf.h"
@@ -131,7 +132,7 @@ struct keeper {
 /* The only writer of `state`. */
 void keeper_move(struct keeper *k, enum keeper_state state, uint64_t deadline_ns);
 /* Messages of several lines, one log line each. */
-void keeper_log_text(const char *text);
+void keeper_log_text(enum log_level level, const char *text);
 
 /* --- keeper_channel.c --- */
 

@@ -232,7 +232,7 @@ static void keeper_hear_refused(struct keeper *k, const struct wire_note *note)
 	memcpy(text, note->text, sizeof(text));
 	text[sizeof(text) - 1] = '\0';
 	log_error("keeper", "the proxy process refuses generation %" PRIu64 ":", note->generation);
-	keeper_log_text(text);
+	keeper_log_text(LOG_LEVEL_ERROR, text);
 	if (k->next && note->generation == k->next->generation) {
 		keeper_plan_free(k->next);
 		k->next = NULL;

@@ -229,7 +229,7 @@ static void keeper_reload_refuse(struct keeper *k, enum keeper_scope scope, cons
 	log_error("keeper", "%s refused, generation %" PRIu64 " stays:",
 		scope == KEEPER_SCOPE_ALL ? "reload" : "changed certificates or marks",
 		k->current->generation);
-	keeper_log_text(text);
+	keeper_log_text(LOG_LEVEL_ERROR, text);
 	keeper_note(k, 0, text);
 	notify_send(&k->notify, "READY=1\nSTATUS=reload refused, generation %" PRIu64 " stays",
 		k->current->generation);
@@ -246,7 +246,7 @@ void keeper_reload(struct keeper *k, enum keeper_scope scope, uint64_t now_ns)
 		keeper_reload_refuse(k, scope, text);
 		return;
 	}
-	keeper_log_text(text); /* warnings */
+	keeper_log_text(LOG_LEVEL_WARNING, text);
 	conf_restart_needed(k->current->conf, plan->conf, text, sizeof(text));
 	if (text[0])
 		log_warning("keeper", "takes effect with the next restart only: %s", text);

@@ -2,6 +2,7 @@
 /* One program, one table of commands. */
 #include "base/assert.h"
 #include "base/str.h"
+#include "base/usage.h"
 #include "ca/ca.h"
 #include "check.h"
 #include "cli/status.h"
@@ -33,7 +34,7 @@ static int main_proxy(int argc, char **argv)
 {
 	if (fcntl(WIRE_CHANNEL_FD, F_SETFD, FD_CLOEXEC) < 0) {
 		fputs("ringmain proxy: is started by \"ringmain run\"\n", stderr);
-		return 2;
+		return USAGE_WRONG;
 	}
 	sandbox_hide();
 	return control_main(WIRE_CHANNEL_FD);
@@ -72,18 +73,26 @@ static int main_unknown(const char *word)
 			nearest = main_commands[i].name;
 		}
 	}
-	fprintf(stderr, "ringmain: no command \"%s\"", word);
 	if (nearest)
-		fprintf(stderr, "; did you mean \"%s\"?", nearest);
-	fputs("\nTry \"ringmain help\".\n", stderr);
-	return 2;
+		return usage_wrong(
+			"ringmain", "no command \"%s\"; did you mean \"%s\"?", word, nearest);
+	return usage_wrong("ringmain", "no command \"%s\"", word);
+}
+
+/* A command's argv[0] is what messages about its command line begin with: "ringmain ca". */
+static int main_run(const struct main_command *command, int argc, char **argv)
+{
+	static char name[32];
+	snprintf(name, sizeof(name), "ringmain %s", command->name);
+	argv[0] = name;
+	return command->run(argc, argv);
 }
 
 int main(int argc, char **argv)
 {
 	if (argc < 2) {
 		main_help(argc, argv);
-		return 2;
+		return USAGE_WRONG;
 	}
 	const char *word = argv[1];
 	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
@@ -92,7 +101,7 @@ int main(int argc, char **argv)
 		word = "version";
 	for (size_t i = 0; i < ARRAY_LEN(main_commands); i++) {
 		if (strcmp(word, main_commands[i].name) == 0)
-			return main_commands[i].run(argc - 1, argv + 1);
+			return main_run(&main_commands[i], argc - 1, argv + 1);
 	}
 	return main_unknown(word);
 }

@@ -224,6 +224,8 @@ static void carrier_pump(struct carrier *c)
 			c->blocked = true;
 			return; /* waits for: room for the head */
 		}
+		if (x && c->side == DOWN && exchange_answered(x))
+			return; /* waits for: its end, which comes before the next request */
 		if (x && exchange_reading(x, c->side)) {
 			size_t room = exchange_room(x, c->side);
 			limit = len < room ? len : room; /* 0 still brings a message's end */
@@ -454,7 +456,7 @@ static void carrier_join(struct carrier *c)
 	if (c->side == DOWN)
 		w->connection_count--;
 	http_free(c->http);
-	free(c->key);
+	upstream_leave(c);
 	call_done(&c->call);
 	if (c->hold)
 		plan_hold_unref(c->hold);

@@ -12,6 +12,8 @@
 #include "call.h"
 #include "codec/http.h"
 
+struct upstream_pool;
+
 enum carrier_state {
 	CARRIER_CONNECT,
 	CARRIER_OPEN,
@@ -36,11 +38,10 @@ struct carrier {
 	uint64_t linger_ns;
 	/* UP: */
 	struct plan_hold *hold;
-	struct map_node pooled; /* in hold->idle_carriers while idle */
+	struct upstream_pool *pool; /* what it may be reused for: see upstream.h */
+	struct list pooled;	    /* in pool->idle while idle */
 	bool idle;
 	bool reused;
-	char *key;
-	size_t key_len;
 };
 
 /* An accepted connection that speaks HTTP. Takes line and call over when it returns true. */

@@ -199,7 +199,7 @@ static void exchange_take_upstream(struct exchange *x)
 	struct carrier *up = x->attempt_count == 0 ? upstream_take(w, call) : NULL;
 	if (!up) {
 		up = carrier_dial_up(w, call, &reason);
-		if (up && !upstream_name(up, call)) {
+		if (up && !upstream_join(up, call)) {
 			carrier_close(up, true);
 			up = NULL;
 			reason = REASON_OVERLOAD;
@@ -267,6 +267,18 @@ static void exchange_no_room(struct exchange *x, enum side side)
 		exchange_fail_reason(x, REASON_OVERLOAD);
 }
 
+/* The end of the message from this side, once it has come and there is room. */
+static void exchange_write_end(struct exchange *x, enum side side)
+{
+	enum side other = side_other(side);
+	if (x->flow[side] != FLOW_ENDING ||
+		!http_write_end(x->carrier[other]->http, x->stream[other], x->trailers[side],
+			exchange_out(x, other)))
+		return; /* waits for: the end, or room */
+	x->flow[side] = FLOW_DONE;
+	exchange_ready_carrier(x, other);
+}
+
 static void exchange_write_request(struct exchange *x)
 {
 	struct carrier *up = x->carrier[UP];
@@ -282,14 +294,11 @@ static void exchange_write_request(struct exchange *x)
 			return;
 		}
 		x->flow[DOWN] = x->input_ended[DOWN] ? FLOW_ENDING : FLOW_BODY;
-		exchange_ready_carrier(x, UP);
+		/* in this order, so that the head leaves together with what is there of the body */
 		exchange_ready_carrier(x, DOWN);
-	}
-	if (x->flow[DOWN] == FLOW_ENDING &&
-		http_write_end(up->http, x->stream[UP], x->trailers[DOWN], exchange_out(x, UP))) {
-		x->flow[DOWN] = FLOW_DONE;
 		exchange_ready_carrier(x, UP);
 	}
+	exchange_write_end(x, DOWN);
 }
 
 static void exchange_write_interim(struct exchange *x)
@@ -336,11 +345,7 @@ static void exchange_write_response(struct exchange *x)
 		exchange_ready_carrier(x, UP);
 		exchange_ready_carrier(x, DOWN);
 	}
-	if (x->flow[UP] == FLOW_ENDING && http_write_end(down->http, x->stream[DOWN],
-						  x->trailers[UP], exchange_out(x, DOWN))) {
-		x->flow[UP] = FLOW_DONE;
-		exchange_ready_carrier(x, DOWN);
-	}
+	exchange_write_end(x, UP);
 }
 
 static void exchange_forward(struct exchange *x)
@@ -419,7 +424,14 @@ void exchange_end(struct exchange *x, enum side side)
 	x->input_ended[side] = true;
 	if (x->flow[side] == FLOW_BODY)
 		x->flow[side] = FLOW_ENDING;
+	if (x->state == EXCHANGE_FORWARD)
+		exchange_write_end(x, side); /* at once: it leaves together with what it ends */
 	exchange_ready(x);
+}
+
+bool exchange_answered(const struct exchange *x)
+{
+	return x->flow[UP] == FLOW_DONE;
 }
 
 void exchange_wake(struct exchange *x, enum side side)

@@ -74,6 +74,8 @@ size_t exchange_room(struct exchange *x, enum side side);
 void exchange_body(struct exchange *x, enum side side, struct str body);
 void exchange_trailers(struct exchange *x, enum side side, const struct http_head *trailers);
 void exchange_end(struct exchange *x, enum side side);
+/* The whole response is written; it ends in its next step. */
+bool exchange_answered(const struct exchange *x);
 void exchange_bad(struct exchange *x, enum side side, enum http_bad bad);
 /* The carrier on this side is of no more use to it; takes the exchange off that carrier. */
 void exchange_lost(struct exchange *x, enum side side, enum reason reason);

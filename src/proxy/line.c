@@ -13,6 +13,7 @@ struct line *line_new(struct worker *w, struct task *owner)
 		return NULL;
 	conn_init(&l->conn, &w->loop, &w->buffers, owner);
 	signature_init(&l->signature, owner);
+	metric_add(&w->values->connections_active, 1);
 	return l;
 }
 
@@ -88,6 +89,7 @@ bool line_join(struct line **line, struct worker *w)
 		return false;
 	free(*line);
 	*line = NULL;
+	metric_add(&w->values->connections_active, -1);
 	return true;
 }
 

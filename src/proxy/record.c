@@ -113,7 +113,8 @@ static void record_tcp_series(struct worker *w, const struct call *c, const stru
 		struct metric_labels l = record_labels(c, at_source);
 		l.protocol = STR("tcp");
 		l.response_flags = str_of(reason_row(r->reason)->flag);
-		metrics_tcp(w->metrics, &l, opened, closed, r->sent_bytes, r->received_bytes);
+		metrics_tcp(w->metrics, &l, opened, closed, r->sent_bytes - r->told_sent_bytes,
+			r->received_bytes - r->told_received_bytes);
 	}
 }
 
@@ -134,6 +135,11 @@ void record_tcp_open(struct worker *w, const struct call *c, const struct record
 {
 	record_tcp_series(w, c, r, 1, 0);
 	record_tcp_line(w, c, r, ACCESS_TCP_OPEN);
+}
+
+void record_tcp_bytes(struct worker *w, const struct call *c, const struct record_tcp *r)
+{
+	record_tcp_series(w, c, r, 0, 0);
 }
 
 void record_tcp_close(struct worker *w, const struct call *c, const struct record_tcp *r)

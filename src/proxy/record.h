@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What happened, told to the counters and the access log: each request once, each TCP connection at
- * its opening and its closing, each refusal with its one reason. */
+ * its opening and its closing, its bytes also in between, each refusal with its one reason. */
 #pragma once
 
 #include "call.h"
@@ -22,9 +22,12 @@ struct record_tcp {
 	struct str policy;
 	enum reason reason;
 	const char *details;
-	uint64_t received_bytes, sent_bytes; /* from and towards the client */
+	uint64_t received_bytes, sent_bytes;	       /* from and towards the client */
+	uint64_t told_received_bytes, told_sent_bytes; /* of these counted before */
 };
 void record_tcp_open(struct worker *w, const struct call *c, const struct record_tcp *r);
+/* Counts what has come since it was last counted. */
+void record_tcp_bytes(struct worker *w, const struct call *c, const struct record_tcp *r);
 void record_tcp_close(struct worker *w, const struct call *c, const struct record_tcp *r);
 /* Never let in: one closing line, no series. */
 void record_refused(struct worker *w, const struct call *c, const struct record_tcp *r);

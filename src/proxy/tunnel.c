@@ -4,6 +4,9 @@
 #include "codec/preamble.h"
 #include "record.h"
 
+/* A connection may live for weeks: its bytes are counted while it does. */
+#define TUNNEL_TELL_NS (5 * CLOCK_S)
+
 static const uint8_t tunnel_moves[] = {
 	[TUNNEL_CONNECT] = 1u << TUNNEL_OPEN | 1u << TUNNEL_CLOSING,
 	[TUNNEL_OPEN] = 1u << TUNNEL_CLOSING,
@@ -16,9 +19,9 @@ static void tunnel_move(struct tunnel *t, enum tunnel_state state)
 	t->state = state;
 }
 
-static void tunnel_record(struct tunnel *t, bool opening)
+static struct record_tcp tunnel_record_now(const struct tunnel *t)
 {
-	struct record_tcp r = {
+	return (struct record_tcp){
 		.start_ns = t->being.born_ns,
 		.start_wall_ns = t->start_wall_ns,
 		.policy = t->policy,
@@ -26,13 +29,42 @@ static void tunnel_record(struct tunnel *t, bool opening)
 		.details = t->details,
 		.received_bytes = t->byte_count[DOWN],
 		.sent_bytes = t->byte_count[UP],
+		.told_received_bytes = t->told_count[DOWN],
+		.told_sent_bytes = t->told_count[UP],
 	};
+}
+
+static void tunnel_record(struct tunnel *t, bool opening)
+{
+	struct record_tcp r = tunnel_record_now(t);
 	if (opening)
 		record_tcp_open(t->being.worker, &t->call, &r);
 	else if (t->opened)
 		record_tcp_close(t->being.worker, &t->call, &r);
 	else
 		record_refused(t->being.worker, &t->call, &r);
+}
+
+static bool tunnel_has_untold(const struct tunnel *t)
+{
+	return t->byte_count[DOWN] != t->told_count[DOWN] || t->byte_count[UP] != t->told_count[UP];
+}
+
+static void tunnel_tell(struct tunnel *t)
+{
+	struct record_tcp r = tunnel_record_now(t);
+	record_tcp_bytes(t->being.worker, &t->call, &r);
+	t->told_count[DOWN] = t->byte_count[DOWN];
+	t->told_count[UP] = t->byte_count[UP];
+}
+
+/* The one timer is for the deadline, and before that for bytes to be counted. */
+static void tunnel_timer(struct tunnel *t, uint64_t deadline_ns)
+{
+	struct loop *l = &t->being.worker->loop;
+	uint64_t tell_ns = l->now_ns + TUNNEL_TELL_NS;
+	timer_set(l, &t->timer,
+		tunnel_has_untold(t) && tell_ns < deadline_ns ? tell_ns : deadline_ns);
 }
 
 static void tunnel_dial(struct tunnel *t)
@@ -102,7 +134,7 @@ static void tunnel_watch(struct tunnel *t, uint64_t deadline_ns)
 {
 	struct worker *w = t->being.worker;
 	uint64_t expiry_ns = line_pair_expiry_ns(t->line[DOWN], t->line[UP], w);
-	timer_set(&w->loop, &t->timer, deadline_ns < expiry_ns ? deadline_ns : expiry_ns);
+	tunnel_timer(t, deadline_ns < expiry_ns ? deadline_ns : expiry_ns);
 }
 
 static void tunnel_connect(struct tunnel *t)
@@ -139,6 +171,8 @@ static bool tunnel_idle(struct tunnel *t)
 	if (!t->timer.fired)
 		return false;
 	t->timer.fired = false;
+	if (tunnel_has_untold(t))
+		tunnel_tell(t);
 	const struct conn *a = &t->line[DOWN]->conn, *b = &t->line[UP]->conn;
 	uint64_t moved_ns = a->moved_ns > b->moved_ns ? a->moved_ns : b->moved_ns;
 	bool half = a->eof || b->eof;
@@ -177,9 +211,12 @@ static void tunnel_shovel(struct tunnel *t)
 		tunnel_close(t, reason);
 		return;
 	}
-	bool half_before = down->conn.finish || up->conn.finish;
+	bool half_before = down->conn.finish || up->conn.finish,
+	     untold_before = tunnel_has_untold(t);
 	line_relay(down, up, &t->byte_count[DOWN]);
 	line_relay(up, down, &t->byte_count[UP]);
+	if (!untold_before && tunnel_has_untold(t) && !t->timer.fired)
+		tunnel_timer(t, t->timer.deadline_ns);
 	if (!half_before && (down->conn.finish || up->conn.finish))
 		tunnel_half_closed(t);
 	conn_flush(&down->conn);

@@ -21,6 +21,7 @@ struct tunnel {
 	struct call call;
 	struct line *line[2];
 	uint64_t byte_count[2]; /* from DOWN, from UP */
+	uint64_t told_count[2]; /* of these the counters know */
 	struct timer timer;
 	enum reason reason;
 	const char *details;

@@ -6,6 +6,17 @@
 
 #define UPSTREAM_KEY_MAX (TLS_ID_MAX + ADDRESS_TEXT_MAX + 128)
 
+/* Connections to one place for one caller. Lives as long as one of them does. */
+struct upstream_pool {
+	struct map_node node; /* in hold->upstreams */
+	struct plan_hold *hold;
+	struct list idle; /* of struct carrier, by pooled; the newest first */
+	uint32_t idle_count;
+	uint32_t user_count; /* carriers */
+	size_t key_len;
+	char key[];
+};
+
 /* Every part that must match, separated by a byte that none of them can hold. */
 static size_t upstream_key(const struct call *call, char key[UPSTREAM_KEY_MAX])
 {
@@ -19,23 +30,6 @@ static size_t upstream_key(const struct call *call, char key[UPSTREAM_KEY_MAX])
 	return (size_t)len;
 }
 
-static struct carrier *upstream_find(
-	struct plan_hold *hold, const char *key, size_t key_len, uint64_t hash, uint32_t *ret_count)
-{
-	struct carrier *found = NULL;
-	*ret_count = 0;
-	for (struct map_node *node = map_first(&hold->idle_carriers, hash); node;
-		node = map_next(node)) {
-		struct carrier *c = CONTAINER_OF(node, struct carrier, pooled);
-		if (c->key_len != key_len || memcmp(c->key, key, key_len) != 0)
-			continue;
-		++*ret_count;
-		if (!found)
-			found = c;
-	}
-	return found;
-}
-
 static uint64_t upstream_hash(const char *key, size_t key_len)
 {
 	return hash_bytes(0x75705f6b6579ull, key, key_len);
@@ -47,20 +41,71 @@ static bool upstream_usable(const struct carrier *c)
 	return conn_quiet(&c->line->conn) && !line_expired(c->line, c->being.worker);
 }
 
+static struct upstream_pool *upstream_find(
+	const struct plan_hold *hold, const char *key, size_t key_len)
+{
+	struct map_node *node = map_first(&hold->upstreams, upstream_hash(key, key_len));
+	for (; node; node = map_next(node)) {
+		struct upstream_pool *pool = CONTAINER_OF(node, struct upstream_pool, node);
+		if (pool->key_len == key_len && memcmp(pool->key, key, key_len) == 0)
+			return pool;
+	}
+	return NULL;
+}
+
+static struct upstream_pool *upstream_new(struct plan_hold *hold, const char *key, size_t key_len)
+{
+	struct upstream_pool *pool = malloc(sizeof(*pool) + key_len);
+	if (!pool)
+		return NULL;
+	*pool = (struct upstream_pool){.hold = hold, .key_len = key_len};
+	list_init(&pool->idle);
+	memcpy(pool->key, key, key_len);
+	if (!map_add(&hold->upstreams, &pool->node, upstream_hash(key, key_len))) {
+		free(pool);
+		return NULL;
+	}
+	return pool;
+}
+
+bool upstream_join(struct carrier *c, const struct call *call)
+{
+	char key[UPSTREAM_KEY_MAX];
+	size_t key_len = upstream_key(call, key);
+	c->pool = upstream_find(c->hold, key, key_len);
+	if (!c->pool)
+		c->pool = upstream_new(c->hold, key, key_len);
+	if (!c->pool)
+		return false;
+	c->pool->user_count++;
+	return true;
+}
+
+void upstream_leave(struct carrier *c)
+{
+	struct upstream_pool *pool = c->pool;
+	c->pool = NULL;
+	if (!pool || --pool->user_count > 0)
+		return;
+	map_remove(&pool->hold->upstreams, &pool->node);
+	free(pool);
+}
+
+static struct carrier *upstream_first(const struct upstream_pool *pool)
+{
+	return CONTAINER_OF(pool->idle.next, struct carrier, pooled);
+}
+
 struct carrier *upstream_take(struct worker *w, const struct call *call)
 {
 	char key[UPSTREAM_KEY_MAX];
-	uint32_t count;
-	size_t key_len = upstream_key(call, key);
-	uint64_t hash = upstream_hash(key, key_len);
-	struct carrier *c;
-	while ((c = upstream_find(call->hold, key, key_len, hash, &count))) {
-		if (upstream_usable(c))
-			break;
-		carrier_close(c, true);
-	}
-	if (!c)
+	struct upstream_pool *pool = upstream_find(call->hold, key, upstream_key(call, key));
+	/* what is unusable closes, which takes it off the list */
+	while (pool && !list_empty(&pool->idle) && !upstream_usable(upstream_first(pool)))
+		carrier_close(upstream_first(pool), true);
+	if (!pool || list_empty(&pool->idle))
 		return NULL;
+	struct carrier *c = upstream_first(pool);
 	upstream_forget(c);
 	timer_clear(&w->loop, &c->timer);
 	c->reused = true;
@@ -68,24 +113,15 @@ struct carrier *upstream_take(struct worker *w, const struct call *call)
 	return c;
 }
 
-bool upstream_name(struct carrier *c, const struct call *call)
-{
-	char key[UPSTREAM_KEY_MAX];
-	c->key_len = upstream_key(call, key);
-	c->key = malloc(c->key_len);
-	if (!c->key)
-		return false;
-	memcpy(c->key, key, c->key_len);
-	return true;
-}
-
 static bool upstream_keepable(const struct carrier *c)
 {
 	const struct conn *conn = &c->line->conn;
 	const struct worker *w = c->being.worker;
-	return c->state == CARRIER_OPEN && c->key && http_reusable(c->http) && !conn->eof &&
+	return c->state == CARRIER_OPEN && c->pool && http_reusable(c->http) && !conn->eof &&
 	       !conn->transport_eof && conn->failure == CONN_FAILURE_NONE && !w->draining &&
-	       c->hold == w->current && !line_expired(c->line, w);
+	       c->hold == w->current && !line_expired(c->line, w) &&
+	       c->pool->idle_count < worker_conf(w)->pool_idle_max &&
+	       w->idle_count < w->idle_count_max;
 }
 
 static uint64_t upstream_deadline_ns(const struct carrier *c)
@@ -99,20 +135,15 @@ static uint64_t upstream_deadline_ns(const struct carrier *c)
 void upstream_put(struct carrier *c)
 {
 	struct worker *w = c->being.worker;
-	uint32_t count = 0;
 	if (c->state == CARRIER_CLOSING)
 		return;
 	if (!upstream_keepable(c)) {
 		carrier_close(c, false);
 		return;
 	}
-	uint64_t hash = upstream_hash(c->key, c->key_len);
-	upstream_find(c->hold, c->key, c->key_len, hash, &count);
-	if (count >= worker_conf(w)->pool_idle_max ||
-		!map_add(&c->hold->idle_carriers, &c->pooled, hash)) {
-		carrier_close(c, false);
-		return;
-	}
+	list_add_first(&c->pool->idle, &c->pooled);
+	c->pool->idle_count++;
+	w->idle_count++;
 	c->idle = true;
 	metric_add(&w->values->pool_idle, 1);
 	timer_set(&w->loop, &c->timer, upstream_deadline_ns(c));
@@ -121,19 +152,25 @@ void upstream_put(struct carrier *c)
 
 void upstream_forget(struct carrier *c)
 {
+	struct worker *w = c->being.worker;
 	if (!c->idle)
 		return;
-	map_remove(&c->hold->idle_carriers, &c->pooled);
+	list_remove(&c->pooled);
+	c->pool->idle_count--;
+	w->idle_count--;
 	c->idle = false;
-	metric_add(&c->being.worker->values->pool_idle, -1);
+	metric_add(&w->values->pool_idle, -1);
 }
 
+/* A closed carrier leaves its pool only later, when it is joined: the pools stay meanwhile. */
 void upstream_purge(struct plan_hold *hold)
 {
-	for (size_t i = 0; i < hold->idle_carriers.slot_count; i++) {
-		while (hold->idle_carriers.slots[i])
-			carrier_close(
-				CONTAINER_OF(hold->idle_carriers.slots[i], struct carrier, pooled),
-				false);
+	for (size_t i = 0; i < hold->upstreams.slot_count; i++) {
+		for (struct map_node *node = hold->upstreams.slots[i]; node; node = node->next) {
+			struct upstream_pool *pool = CONTAINER_OF(node, struct upstream_pool, node);
+			while (!list_empty(&pool->idle))
+				carrier_close(CONTAINER_OF(pool->idle.next, struct carrier, pooled),
+					false);
+		}
 	}
 }

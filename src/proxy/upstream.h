@@ -8,8 +8,10 @@
 
 /* An idle one for this call, or NULL. The newest first: its congestion window is warm. */
 struct carrier *upstream_take(struct worker *w, const struct call *call);
-/* Remembers on a fresh carrier what it may be reused for. False: out of memory. */
-bool upstream_name(struct carrier *c, const struct call *call) MUST_CHECK;
+/* Settles on a fresh carrier what it may be reused for. False: out of memory. */
+bool upstream_join(struct carrier *c, const struct call *call) MUST_CHECK;
+/* The carrier is about to end, and no longer idle. */
+void upstream_leave(struct carrier *c);
 /* A carrier whose exchange has ended: kept when it may be, else closed. */
 void upstream_put(struct carrier *c);
 /* No longer idle, whatever it was. */

@@ -29,14 +29,12 @@ void being_init(struct being *b, struct worker *w, enum worker_task kind)
 	b->number = (uint64_t)w->index << 48 | ++w->last_number;
 	b->born_ns = w->loop.now_ns;
 	list_add_last(&w->live, &b->live);
-	metric_add(&w->values->connections_active, kind == TASK_EXCHANGE ? 0 : 1);
 }
 
 void being_end(struct being *b)
 {
 	struct worker *w = b->worker;
 	list_remove(&b->live);
-	metric_add(&w->values->connections_active, b->task.kind == TASK_EXCHANGE ? 0 : -1);
 	loop_bury(&w->loop, &b->task);
 }
 
@@ -50,7 +48,7 @@ static struct plan_hold *plan_hold_new(struct worker *w, struct plan *plan)
 	hold->worker = w;
 	hold->plan = plan;
 	hold->user_count = 1;
-	map_init(&hold->idle_carriers);
+	map_init(&hold->upstreams);
 	list_add_last(&w->holds, &hold->node);
 	return hold;
 }
@@ -67,7 +65,7 @@ void plan_hold_unref(struct plan_hold *hold)
 	if (--hold->user_count > 0)
 		return;
 	list_remove(&hold->node);
-	map_done(&hold->idle_carriers);
+	map_done(&hold->upstreams);
 	atomic_fetch_sub_explicit(&hold->plan->holder_count, 1, memory_order_release);
 	free(hold);
 }
@@ -306,7 +304,9 @@ static void worker_init_pools(struct worker *w, const struct conf *conf)
 	buf_pool_init(&w->buffers, conf->buffer_bytes,
 		blocks > UINT32_MAX ? UINT32_MAX : (uint32_t)blocks);
 	pool_init(&w->sessions, sizeof(struct session), share);
-	pool_init(&w->carriers, sizeof(struct carrier), share * 2);
+	/* To the clients, to the servers for them, and idle ones: none can take another's place. */
+	w->idle_count_max = share;
+	pool_init(&w->carriers, sizeof(struct carrier), share * 3);
 	pool_init(&w->exchanges, sizeof(struct exchange), share);
 	pool_init(&w->tunnels, sizeof(struct tunnel), share);
 }

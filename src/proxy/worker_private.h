@@ -26,8 +26,8 @@ struct plan_hold {
 	struct list node; /* in worker.holds */
 	struct worker *worker;
 	struct plan *plan;
-	uint32_t user_count;	  /* calls, and 1 while it is the worker's current one */
-	struct map idle_carriers; /* pooled upstream connections, see upstream.c */
+	uint32_t user_count;  /* calls, and 1 while it is the worker's current one */
+	struct map upstreams; /* pooled upstream connections, see upstream.c */
 };
 
 /* First member of every object the worker steps: what is common to their lives. */
@@ -55,8 +55,10 @@ struct worker {
 	struct pool sessions, carriers, exchanges, tunnels;
 	struct list live;	   /* of struct being */
 	uint32_t connection_count; /* downstream connections now */
-	uint32_t handshake_count;  /* server handshakes in progress */
-	struct list queued;	   /* of struct session, by session.queue: handshakes to come */
+	uint32_t idle_count;	   /* pooled upstream connections now */
+	uint32_t idle_count_max;
+	uint32_t handshake_count; /* server handshakes in progress */
+	struct list queued;	  /* of struct session, by session.queue: handshakes to come */
 	uint64_t last_number;
 	struct plan_hold *current;
 	struct list holds;

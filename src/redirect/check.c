@@ -5,7 +5,8 @@
 #include "standing.h"
 #include <stdio.h>
 
-int check_rules(const struct tool *t, const struct plan *p, struct live *live, struct err *detail)
+int check_rules(
+	const struct tool *t, const struct capture *p, struct live *live, struct err *detail)
 {
 	int outcome = CHECK_IN_PLACE;
 	bool absent = true;

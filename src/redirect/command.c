@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/usage.h"
 #include "check.h"
 #include "show.h"
 #include "source.h"
@@ -20,7 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { COMMAND_OK = 0, COMMAND_PROBLEM = 1, COMMAND_USAGE = 2 };
+enum { COMMAND_OK = 0, COMMAND_PROBLEM = 1 };
 
 struct command {
 	const char *verb, *conf_path, *run_dir, *backend, *output;
@@ -29,12 +30,13 @@ struct command {
 };
 
 static const char command_usage[] =
-	"usage: ringmain redirect up|down|show|watch [options]\n"
+	"The capture rules of this machine, for iptables and ip6tables.\n\n"
+	"usage: ringmain redirect up|down|show|watch [OPTION...]\n\n"
 	"  up     put the capture rules in, or bring those in place up to the configuration\n"
 	"  down   drain captured connections and take every rule out; needs no configuration\n"
 	"  show   what is captured, and whether the kernel's rules are the wanted ones\n"
 	"  watch  stay, notice other programs' changes, mend them or report them\n"
-	"options\n"
+	"\n"
 	"  -c, --config FILE        the node's configuration (" CONF_PATH_DEFAULT ")\n"
 	"      --backend NAME       auto (the host's iptables), nft or legacy\n"
 	"      --dry-run            up: print the files for iptables-restore, change nothing\n"
@@ -44,7 +46,8 @@ static const char command_usage[] =
 	"      --run-dir DIRECTORY  down: where `up` left its notes (" STANDING_RUN_DIR_DEFAULT
 	")\n"
 	"      --interval TIME      watch: how often to look (2s)\n"
-	"  -o, --output json        show: JSON\n";
+	"  -o, --output json        show: for programs\n\n"
+	"Exit status: 0 all is well, 1 a problem was found, 2 wrong usage.\n";
 
 /* "30", "30s", "500ms", "2m"; at most an hour. */
 static bool command_time(const char *text, uint64_t *ret_ms)
@@ -90,60 +93,71 @@ static const struct option command_options[] = {
 	{0},
 };
 
-static bool command_option(struct command *c, int option)
+/* NULL, or what the option takes instead; "" when getopt has said what is wrong. */
+static const char *command_option(struct command *c, int option)
 {
 	uint64_t ms;
 	switch (option) {
 	case 'c':
 		c->conf_path = optarg;
-		return true;
+		return NULL;
 	case 'o':
 		c->output = optarg;
-		return strcmp(optarg, "json") == 0;
+		return strcmp(optarg, "json") == 0 ? NULL : "--output: only json";
 	case OPTION_BACKEND:
 		c->backend = optarg;
-		return true;
+		return NULL;
 	case OPTION_DRY_RUN:
 		c->dry_run = true;
-		return true;
+		return NULL;
 	case OPTION_CONFIRM:
 		if (!command_time(optarg, &ms) || ms < 1000)
-			return false;
+			return "--confirm: seconds, 1 to 3600";
 		c->confirm_s = ms / 1000;
-		return true;
+		return NULL;
 	case OPTION_DRAIN:
-		return command_time(optarg, &c->drain_ms);
+		return command_time(optarg, &c->drain_ms)
+			       ? NULL
+			       : "--drain-timeout: a time such as 30s or 2m";
 	case OPTION_NOW:
 		c->drain_ms = 0;
-		return true;
+		return NULL;
 	case OPTION_INTERVAL:
-		return command_time(optarg, &c->interval_ms) && c->interval_ms >= 100;
+		return command_time(optarg, &c->interval_ms) && c->interval_ms >= 100
+			       ? NULL
+			       : "--interval: a time such as 2s, at least 100ms";
 	case OPTION_RUN_DIR:
 		c->run_dir = optarg;
-		return true;
+		return NULL;
 	default:
-		return false;
+		return "";
 	}
 }
 
-/* False: the usage was printed, asked for (then *ret_status is 0) or not. */
+/* False: *ret_status is to be left with, all is said. */
 static bool command_parse(struct command *c, int argc, char **argv, int *ret_status)
 {
 	int option;
-	bool ok = true;
 	optind = 1;
-	*ret_status = COMMAND_USAGE;
-	while (ok && (option = getopt_long(argc, argv, "c:o:h", command_options, NULL)) != -1) {
-		if (option == 'h')
-			*ret_status = COMMAND_OK;
-		ok = command_option(c, option);
+	*ret_status = COMMAND_OK;
+	while ((option = getopt_long(argc, argv, "c:o:h", command_options, NULL)) != -1) {
+		if (option == 'h') {
+			fputs(command_usage, stdout);
+			return false;
+		}
+		const char *wrong = command_option(c, option);
+		if (!wrong)
+			continue;
+		*ret_status = *wrong ? usage_wrong(argv[0], "%s", wrong) : usage_more(argv[0]);
+		return false;
 	}
-	ok = ok && optind == argc - 1;
-	if (ok)
-		c->verb = argv[optind];
+	if (optind == argc)
+		*ret_status = usage_wrong(argv[0], "up, down, show or watch?");
+	else if (optind < argc - 1)
+		*ret_status = usage_wrong(argv[0], "an argument too many");
 	else
-		fputs(command_usage, *ret_status == COMMAND_OK ? stdout : stderr);
-	return ok;
+		c->verb = argv[optind];
+	return c->verb != NULL;
 }
 
 static int command_failed(const struct err *err)
@@ -246,11 +260,11 @@ static int command_install(struct source *s, const struct tool *t, struct err *e
 	if (lock < 0)
 		return lock;
 	bool first = !standing_is_raised(s->run_dir);
-	int r = plan_give_marks(&s->plan, s->marks_path, true, err);
+	int r = capture_give_marks(&s->capture, s->marks_path, true, err);
 	if (r == 0)
 		r = standing_raise(s->run_dir, err);
 	if (r == 0)
-		r = up_apply(t, &s->plan, true, err);
+		r = up_apply(t, &s->capture, true, err);
 	if (r == 0)
 		command_look_at_other(t);
 	else if (first)
@@ -269,9 +283,9 @@ static int command_up(const struct command *c, const struct tool *t)
 		log_warning("redirect", "this kernel has no IPv6; only IPv4 is captured");
 	int r, status = COMMAND_OK;
 	if (c->dry_run) {
-		r = plan_give_marks(&source.plan, source.marks_path, false, &err);
+		r = capture_give_marks(&source.capture, source.marks_path, false, &err);
 		if (r == 0)
-			r = up_print(&source.plan, t->ipv6, &err);
+			r = up_print(&source.capture, t->ipv6, &err);
 	} else {
 		r = command_install(&source, t, &err);
 	}
@@ -307,8 +321,8 @@ static int command_show(const struct command *c, const struct tool *t)
 	struct err err;
 	if (source_init(&source, c->conf_path, &err) < 0)
 		return command_failed(&err);
-	int r = plan_give_marks(&source.plan, source.marks_path, false, &err);
-	int outcome = r < 0 ? r : check_rules(t, &source.plan, live, &err);
+	int r = capture_give_marks(&source.capture, source.marks_path, false, &err);
+	int outcome = r < 0 ? r : check_rules(t, &source.capture, live, &err);
 	if (outcome >= 0) {
 		const char *detail = outcome == CHECK_IN_PLACE ? "" : err.text;
 		if (c->output)
@@ -324,6 +338,24 @@ static int command_show(const struct command *c, const struct tool *t)
 	return outcome == CHECK_IN_PLACE ? COMMAND_OK : COMMAND_PROBLEM;
 }
 
+static int command_watch(const struct command *c, const struct tool *t)
+{
+	struct err err;
+	return watch_run(c->conf_path, t, c->interval_ms, &err) < 0 ? command_failed(&err)
+								    : COMMAND_OK;
+}
+
+static const struct command_verb {
+	const char *name;
+	int (*run)(const struct command *c, const struct tool *t);
+	bool needs_conf;
+} command_verbs[] = {
+	{"up", command_up, true},
+	{"down", command_down, false},
+	{"show", command_show, true},
+	{"watch", command_watch, true},
+};
+
 int redirect_main(int argc, char **argv)
 {
 	struct command c = {.backend = "auto", .drain_ms = 30000, .interval_ms = 2000};
@@ -332,21 +364,15 @@ int redirect_main(int argc, char **argv)
 	int status;
 	if (!command_parse(&c, argc, argv, &status))
 		return status;
-	if (tool_init(&tool, c.backend, &err) < 0) {
-		command_failed(&err);
-		return COMMAND_USAGE;
+	for (size_t i = 0; i < ARRAY_LEN(command_verbs); i++) {
+		const struct command_verb *verb = &command_verbs[i];
+		if (strcmp(c.verb, verb->name) != 0)
+			continue;
+		if (tool_init(&tool, c.backend, &err) < 0)
+			return usage_wrong(argv[0], "--backend: %s", err.text);
+		if (verb->needs_conf && !c.conf_path)
+			c.conf_path = CONF_PATH_DEFAULT;
+		return verb->run(&c, &tool);
 	}
-	if (strcmp(c.verb, "down") == 0)
-		return command_down(&c, &tool);
-	if (!c.conf_path)
-		c.conf_path = CONF_PATH_DEFAULT;
-	if (strcmp(c.verb, "up") == 0)
-		return command_up(&c, &tool);
-	if (strcmp(c.verb, "show") == 0)
-		return command_show(&c, &tool);
-	if (strcmp(c.verb, "watch") == 0)
-		return watch_run(c.conf_path, &tool, c.interval_ms, &err) < 0 ? command_failed(&err)
-									      : COMMAND_OK;
-	fputs(command_usage, stderr);
-	return COMMAND_USAGE;
+	return usage_wrong(argv[0], "up, down, show or watch, not \"%s\"", c.verb);
 }

@@ -6,7 +6,7 @@
 
 #include "base/address.h"
 #include "base/error.h"
-#include "plan.h"
+#include "capture.h"
 #include <stdbool.h>
 #include <stdint.h>
 

@@ -45,7 +45,7 @@ static void rules_range(char ret_text[16], struct port_range range, char between
 }
 
 static void rules_excluded(
-	struct text *t, const struct plan *p, enum ip_version v, const char *chain)
+	struct text *t, const struct capture *p, enum ip_version v, const char *chain)
 {
 	for (uint32_t i = 0; i < p->excluded_count; i++) {
 		const struct address_range *range = &p->excluded[i];
@@ -61,7 +61,7 @@ static void rules_excluded(
 	}
 }
 
-static void rules_mangle(struct text *t, const struct plan *p)
+static void rules_mangle(struct text *t, const struct capture *p)
 {
 	text_add(t, "-A " RULES_MARK " -m owner --uid-owner %u -j RETURN\n", p->proxy_uid);
 	/* First nobody, then somebody: a mark that a process set itself counts for nothing. */
@@ -69,10 +69,10 @@ static void rules_mangle(struct text *t, const struct plan *p)
 	for (uint32_t i = 0; i < p->uid_count; i++)
 		text_add(t,
 			"-A " RULES_MARK " -m owner --uid-owner %u -j MARK --set-xmark 0x%x/0x%x\n",
-			p->uids[i].uid, plan_mark_bits(p, p->uids[i].number), p->mark_mask);
+			p->uids[i].uid, capture_mark_bits(p, p->uids[i].number), p->mark_mask);
 }
 
-static void rules_nat(struct text *t, const struct plan *p, enum ip_version v)
+static void rules_nat(struct text *t, const struct capture *p, enum ip_version v)
 {
 	char out[16], in[16], ports[16];
 	rules_range(out, p->outbound, '-');
@@ -97,7 +97,7 @@ static void rules_nat(struct text *t, const struct plan *p, enum ip_version v)
 	}
 }
 
-static void rules_filter(struct text *t, const struct plan *p, enum ip_version v)
+static void rules_filter(struct text *t, const struct capture *p, enum ip_version v)
 {
 	char out[16], ports[16];
 	rules_range(out, p->outbound, ':');
@@ -133,7 +133,7 @@ static void rules_filter(struct text *t, const struct plan *p, enum ip_version v
 	}
 }
 
-void rules_wanted(struct text *t, const struct plan *p, enum ip_version v, enum table table)
+void rules_wanted(struct text *t, const struct capture *p, enum ip_version v, enum table table)
 {
 	switch (table) {
 	case TABLE_MANGLE:
@@ -179,7 +179,7 @@ static void rules_unhook(struct text *t, enum table table, const struct live *li
 	}
 }
 
-void rules_install(struct text *t, const struct plan *p, enum ip_version v, enum table table,
+void rules_install(struct text *t, const struct capture *p, enum ip_version v, enum table table,
 	const struct live *live, const struct tuple *earlier, uint32_t earlier_count)
 {
 	text_add(t, "*%s\n", table_name(table));
@@ -326,7 +326,7 @@ static bool rules_hook_matches(
 }
 
 bool rules_match(
-	const struct plan *p, enum ip_version v, const struct live *live, struct err *detail)
+	const struct capture *p, enum ip_version v, const struct live *live, struct err *detail)
 {
 	bool match = true;
 	for (enum table table = 0; match && table < TABLE_COUNT; table++) {

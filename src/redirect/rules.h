@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The rule set as text for iptables-restore --noflush: pure functions of the plan and of what
+/* The rule set as text for iptables-restore --noflush: pure functions of the capture and of what
  * stands in the kernel. Each rule is written the way iptables-save prints it, so that comparing
  * wanted and present is comparing lines.
  *
@@ -17,8 +17,8 @@
  * been switched on takes their next packet for the first one of a connection. */
 #pragma once
 
+#include "capture.h"
 #include "live.h"
-#include "plan.h"
 #include "text.h"
 
 #define RULES_MARK  RULES_PREFIX "MARK"
@@ -33,14 +33,14 @@
 #define RULES_EARLIER_MAX 256
 
 /* The wanted rules of our chains in one table, "-A ..." lines, without hooks. */
-void rules_wanted(struct text *t, const struct plan *p, enum ip_version v, enum table table);
+void rules_wanted(struct text *t, const struct capture *p, enum ip_version v, enum table table);
 
 /* The rule that lets one connection pass which is older than the guard. */
 void rules_earlier_line(const struct tuple *t, char ret_line[RULES_EARLIER_MAX]);
 
 /* One table's restore file that brings the rules from what stands there to what is wanted, in one
  * transaction: chains emptied and refilled, hooks taken out and put in first place again. */
-void rules_install(struct text *t, const struct plan *p, enum ip_version v, enum table table,
+void rules_install(struct text *t, const struct capture *p, enum ip_version v, enum table table,
 	const struct live *live, const struct tuple *earlier, uint32_t earlier_count);
 
 /* Takes everything of ours out of a table; an empty text when there is nothing. */
@@ -55,4 +55,4 @@ void rules_unhook_nat(struct text *t, const struct live *live);
 
 /* True when the kernel holds the wanted rules; otherwise *detail says the first difference. */
 bool rules_match(
-	const struct plan *p, enum ip_version v, const struct live *live, struct err *detail);
+	const struct capture *p, enum ip_version v, const struct live *live, struct err *detail);

@@ -60,7 +60,7 @@ static uint32_t show_earlier(const struct live *live)
 	return count;
 }
 
-static uint32_t show_number(const struct plan *p, uint32_t uid)
+static uint32_t show_number(const struct capture *p, uint32_t uid)
 {
 	for (uint32_t i = 0; i < p->uid_count; i++)
 		if (p->uids[i].uid == uid)
@@ -71,7 +71,7 @@ static uint32_t show_number(const struct plan *p, uint32_t uid)
 static void show_head(const struct source *s, const struct tool *t, const struct live *live,
 	int outcome, const char *detail)
 {
-	const struct plan *p = &s->plan;
+	const struct capture *p = &s->capture;
 	struct err err;
 	char backend[TOOL_NAME_MAX] = "unknown";
 	if (tool_backend(t, backend, &err) < 0)
@@ -107,7 +107,7 @@ void show_table(const struct source *s, const struct tool *t, const struct live 
 		if (w->port)
 			snprintf(port, sizeof(port), "%u", w->port);
 		printf("%-20.*s %-16.*s %8u %5u %6s %10llu %10llu\n", STR_ARG(w->service),
-			STR_ARG(w->user), w->uid, show_number(&s->plan, w->uid), port,
+			STR_ARG(w->user), w->uid, show_number(&s->capture, w->uid), port,
 			(unsigned long long)show_opened(live, w->uid),
 			(unsigned long long)show_stray(live, w->uid));
 	}
@@ -130,7 +130,7 @@ static void show_json_workloads(struct json *j, const struct source *s, const st
 		json_key(j, "uid");
 		json_u64(j, w->uid);
 		json_key(j, "mark");
-		json_u64(j, show_number(&s->plan, w->uid));
+		json_u64(j, show_number(&s->capture, w->uid));
 		json_key(j, "port");
 		json_u64(j, w->port);
 		json_key(j, "opened");

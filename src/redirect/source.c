@@ -18,8 +18,7 @@ static int source_parse(struct source *s, const char *path, struct err *err)
 	if (report.text)
 		fprintf(stderr, "%s", report.text);
 	if (r < 0)
-		err_set(err, -r, "%s cannot be used (%u errors); rules are as they were", path,
-			report.error_count);
+		err_set(err, -r, "%s cannot be used; rules are as they were", path);
 	else
 		conf_snapshot_free(snapshot);
 	conf_report_done(&report);
@@ -45,7 +44,7 @@ int source_init(struct source *s, const char *path, struct err *err)
 		return r;
 	r = source_paths(s, err);
 	if (r == 0)
-		r = plan_init(&s->plan, s->conf, err);
+		r = capture_init(&s->capture, s->conf, err);
 	if (r < 0) {
 		conf_free(s->conf);
 		s->conf = NULL;
@@ -55,7 +54,7 @@ int source_init(struct source *s, const char *path, struct err *err)
 
 void source_done(struct source *s)
 {
-	plan_done(&s->plan);
+	capture_done(&s->capture);
 	conf_free(s->conf);
 	s->conf = NULL;
 }

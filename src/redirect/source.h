@@ -2,12 +2,12 @@
 /* A configuration file, read for what the rules need of it. */
 #pragma once
 
-#include "plan.h"
+#include "capture.h"
 #include <limits.h>
 
 struct source {
 	struct conf *conf;
-	struct plan plan; /* without marks: plan_give_marks() with marks_path */
+	struct capture capture; /* without marks: capture_give_marks() with marks_path */
 	char run_dir[PATH_MAX - 64];
 	char marks_path[PATH_MAX];
 };

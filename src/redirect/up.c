@@ -17,7 +17,7 @@
 
 struct up {
 	const struct tool *tool;
-	const struct plan *plan;
+	const struct capture *capture;
 	struct live live[IP_VERSION_COUNT]; /* what stood there at the start */
 	enum ip_version version_count;
 	struct tuple *earlier;
@@ -40,14 +40,15 @@ static int up_table(struct up *u, enum table table, struct err *err)
 	for (enum ip_version v = 0; v < u->version_count && r == 0; v++) {
 		struct text file;
 		text_init(&file);
-		rules_install(&file, u->plan, v, table, &u->live[v], u->earlier, u->earlier_count);
+		rules_install(
+			&file, u->capture, v, table, &u->live[v], u->earlier, u->earlier_count);
 		r = tool_apply(u->tool, v, &file, err);
 		text_done(&file);
 	}
 	return r;
 }
 
-static bool up_captures(const struct plan *p, uint32_t uid)
+static bool up_captures(const struct capture *p, uint32_t uid)
 {
 	for (uint32_t i = 0; i < p->uid_count; i++)
 		if (p->uids[i].uid == uid)
@@ -63,7 +64,7 @@ static bool up_is_captured(
 	if (!peer)
 		return false;
 	uint16_t port = peer->tuple.local.port;
-	return (port >= u->plan->outbound.first && port <= u->plan->outbound.last) ||
+	return (port >= u->capture->outbound.first && port <= u->capture->outbound.last) ||
 	       live_redirects_to(&u->live[IP_V4], port) || live_redirects_to(&u->live[IP_V6], port);
 }
 
@@ -71,7 +72,8 @@ static bool up_is_earlier(const struct up *u, const struct socket_table *sockets
 	const struct socket_entry *s, bool spare_earlier)
 {
 	const struct live *live = &u->live[s->tuple.local.family == AF_INET6 ? IP_V6 : IP_V4];
-	if (s->listening || address_is_loopback(&s->tuple.remote) || !up_captures(u->plan, s->uid))
+	if (s->listening || address_is_loopback(&s->tuple.remote) ||
+		!up_captures(u->capture, s->uid))
 		return false;
 	if (live_has_earlier(live, &s->tuple))
 		return true;
@@ -119,9 +121,9 @@ static int up_install(struct up *u, bool spare_earlier, struct err *err)
 	return r;
 }
 
-int up_apply(const struct tool *t, const struct plan *p, bool spare_earlier, struct err *err)
+int up_apply(const struct tool *t, const struct capture *p, bool spare_earlier, struct err *err)
 {
-	struct up u = {.tool = t, .plan = p, .version_count = tool_version_count(t)};
+	struct up u = {.tool = t, .capture = p, .version_count = tool_version_count(t)};
 	int r = up_read(&u, err);
 	bool first = r == 0 && live_absent(&u.live[IP_V4]) && live_absent(&u.live[IP_V6]);
 	if (r == 0)
@@ -137,7 +139,7 @@ int up_apply(const struct tool *t, const struct plan *p, bool spare_earlier, str
 	return r;
 }
 
-int up_print(const struct plan *p, bool ipv6, struct err *err)
+int up_print(const struct capture *p, bool ipv6, struct err *err)
 {
 	const struct live nothing = {0};
 	bool failed = false;

@@ -2,16 +2,17 @@
 /* Putting the rules in and taking them out. */
 #pragma once
 
-#include "plan.h"
+#include "capture.h"
 #include "tool.h"
 
-/* Installs the wanted rules, or brings those in place up to the plan, without disturbing captured
- * connections. A first installation that fails is taken back. With `spare_earlier`, connections
- * that users not yet guarded have open go on as they are; otherwise the guard resets them. */
-int up_apply(
-	const struct tool *t, const struct plan *p, bool spare_earlier, struct err *err) MUST_CHECK;
+/* Installs the wanted rules, or brings those in place up to the capture, without disturbing
+ * captured connections. A first installation that fails is taken back. With `spare_earlier`,
+ * connections that users not yet guarded have open go on as they are; otherwise the guard resets
+ * them. */
+int up_apply(const struct tool *t, const struct capture *p, bool spare_earlier,
+	struct err *err) MUST_CHECK;
 /* Prints the restore files of a first installation in their order. */
-int up_print(const struct plan *p, bool ipv6, struct err *err) MUST_CHECK;
+int up_print(const struct capture *p, bool ipv6, struct err *err) MUST_CHECK;
 
 /* Named outcomes of down_apply(). */
 enum { DOWN_REMOVED = 0, DOWN_NOTHING = 1 };

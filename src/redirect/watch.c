@@ -108,11 +108,11 @@ static bool watch_may_mend(const struct watch *w)
 
 static int watch_install(struct watch *w, bool spare_earlier, struct err *err)
 {
-	int r = plan_give_marks(&w->source.plan, w->source.marks_path, true, err);
+	int r = capture_give_marks(&w->source.capture, w->source.marks_path, true, err);
 	if (r == 0)
 		r = standing_raise(w->source.run_dir, err);
 	if (r == 0)
-		r = up_apply(w->tool, &w->source.plan, spare_earlier, err);
+		r = up_apply(w->tool, &w->source.capture, spare_earlier, err);
 	return r;
 }
 
@@ -148,7 +148,7 @@ static void watch_compare(struct watch *w)
 {
 	struct live live[IP_VERSION_COUNT];
 	struct err difference;
-	int outcome = check_rules(w->tool, &w->source.plan, live, &difference);
+	int outcome = check_rules(w->tool, &w->source.capture, live, &difference);
 	if (outcome < 0) {
 		watch_move(w, WATCH_DRIFTED, difference.text);
 		return;
@@ -200,7 +200,8 @@ static void watch_reload(struct watch *w)
 	source_done(&w->source);
 	w->source = source;
 	int lock = standing_lock(w->source.run_dir, true, &err);
-	r = lock < 0 ? lock : plan_give_marks(&w->source.plan, w->source.marks_path, false, &err);
+	r = lock < 0 ? lock
+		     : capture_give_marks(&w->source.capture, w->source.marks_path, false, &err);
 	if (r == 0 && standing_is_raised(w->source.run_dir))
 		r = watch_install(w, true, &err);
 	if (r < 0)
@@ -251,7 +252,7 @@ int watch_run(const char *conf_path, const struct tool *t, uint64_t interval_ms,
 		return signal_fd;
 	int r = source_init(&w.source, conf_path, err);
 	if (r == 0) {
-		r = plan_give_marks(&w.source.plan, w.source.marks_path, false, err);
+		r = capture_give_marks(&w.source.capture, w.source.marks_path, false, err);
 		if (r == 0)
 			watch_loop(&w, signal_fd);
 		source_done(&w.source);

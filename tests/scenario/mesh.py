@@ -74,17 +74,18 @@ def go_program(name):
     return target
 
 
-def workload_command(service, directory):
+def workload_command(service, machine):
     port = str(service.port)
     if service.name == "orders":
-        return [PYTHON, WORKLOADS / "http_server.py", port, "orders", directory / "orders.record"]
+        record = machine.dir / "workloads" / "orders.record"
+        return [PYTHON, machine.program(WORKLOADS / "http_server.py"), port, "orders", record]
     if service.name == "stock":
-        return [go_program("gohttp"), port, "stock"]
+        return [machine.program(go_program("gohttp")), port, "stock"]
     if service.name == "cache":
         return ["redis-server", "--port", port, "--bind", "0.0.0.0", "::", "--protected-mode", "no",
                 "--save", "", "--appendonly", "no", "--dir", "/"]
     behaviour = "banner" if service.name == "mail" else service.name
-    return [PYTHON, WORKLOADS / "tcp_server.py", behaviour, port]
+    return [PYTHON, machine.program(WORKLOADS / "tcp_server.py"), behaviour, port]
 
 
 # --- the wire as a client sees it ----------------------------------------------------------------------
@@ -257,7 +258,7 @@ class ScenarioMesh(Mesh):
         directory = machine.dir / "workloads"
         directory.mkdir(exist_ok=True)
         directory.chmod(0o1777)
-        return machine.serve(service.name, workload_command(service, directory), service.port, service.uid)
+        return machine.serve(service.name, workload_command(service, machine), service.port, service.uid)
 
     def service(self, name):
         return next(s for s in self.services if s.name == name)

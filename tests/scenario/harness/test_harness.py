@@ -147,6 +147,24 @@ def test_metrics_text_is_understood():
     assert samples == {"a_total": [({"x": "1", "y": 'q\\"u,o'}, 3.0)], "b": [({}, 2.5)]}
 
 
+def test_a_workload_runs_a_program_out_of_a_closed_directory(mesh, tmp_path):
+    """As when all this was cloned into root's home."""
+    tmp_path.chmod(0o700)
+    script = tmp_path / "whoami.py"
+    script.write_text("import os; print(os.getuid())\n")
+    machine = mesh.lab["vm-a"]
+    assert machine.run([PYTHON, machine.program(script)], uid=WEB.uid).stdout == f"{WEB.uid}\n"
+
+
+def test_a_lab_is_readable_whatever_the_callers_umask():
+    before = os.umask(0o077)
+    try:
+        with Lab(["alone"]) as lab:
+            assert lab["alone"].run(["cat", lab.dir / "owner"], uid=WEB.uid).stdout
+    finally:
+        os.umask(before)
+
+
 def test_stop_leaves_nothing_behind():
     with Lab(["one", "two", "three"]) as lab:
         server = lab["three"].serve("http", [PYTHON, "-m", "http.server", "8000"], 8000, 12001)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from machines import wait_for
-from mesh import ECHO, GUEST, ORDERS, WEB, ScenarioMesh, request_text
+from mesh import ECHO, GUEST, ORDERS, STRANGER_UID, WEB, ScenarioMesh, request_text
 
 POLICIES = [{"service": ["orders", "echo"], "action": "allow", "from": ["web"]}]
 ISTIO_LABELS = {"reporter", "source_workload", "source_principal", "destination_workload",
@@ -151,6 +151,81 @@ def test_status(mesh):
             assert service.name in text
         plain = node.ringmain("status")
         assert node.name in plain.stdout
+
+
+def test_status_tells_what_an_operator_asks_for(mesh):
+    """Identities and when they end, listeners, callers that nobody knows, the last reload."""
+    node = mesh["vm-b"]
+    unknown = node.status()["counters"]["unattributed_total"]
+    assert mesh.turned_away(STRANGER_UID, "orders", request_text("GET /", "orders"), machine="vm-b")
+    status = wait_for(lambda: (now := node.status())["counters"]["unattributed_total"] == unknown + 1 and now, "it")
+    identities = {row["identity"]: row for row in status["identities"]}
+    assert set(identities) == {"service/orders", "service/echo"}
+    for row in identities.values():
+        assert row["id"] == f"spiffe://mesh.test/{row['identity']}" and row["serial"]
+        assert row["lifetime_s"] >= 86400 and 80000 < row["expires_in_s"] <= 86400
+        assert row["not_before"] < row["not_after"]
+    assert status["identities_missing"] == []
+    kinds = [row["kind"] for row in status["listeners"]]
+    assert kinds.count("outbound") == kinds.count("inbound") == 2 * 16 * mesh.workers
+    assert kinds.count("mesh") >= 2 and kinds.count("admin") == 1
+    assert status["last_reload"]["ok"] and status["last_reload"]["time"] and status["ready"]
+    table = node.ringmain("status").stdout
+    for words in ("service/orders", "service/echo", "15008", "15201", "no known caller", "in force since"):
+        assert words in table, words
+
+
+def test_the_clients_own_address_is_known_at_the_far_end(mesh):
+    """By the preamble that goes before the bytes of a TCP connection."""
+    with mesh.dial("web", "echo") as wire:
+        client = "%s:%d" % wire.sock.getsockname()
+        wire.send("x").exactly(1)
+        target = "%s:%d" % mesh.target("echo")
+        for node in ("vm-a", "vm-b"):
+            wait_for(lambda: mesh.access_lines(node, downstream_remote_address=client,
+                                               downstream_local_address=target), f"{client} in the log of {node}")
+
+
+def test_status_tells_of_the_redirect_rules(mesh):
+    """In place, mended after somebody flushed them, taken down; and when nobody looks any more."""
+    node = mesh["vm-a"]
+
+    def redirect():
+        return (node.status()["redirect"] or {"state": "unwatched"})["state"]
+
+    def table():
+        done = node.ringmain("status", check=False)
+        return done.returncode, done.stdout
+    assert redirect() == "unwatched"
+    watch = node.machine.spawn("watch", [mesh.binary, "redirect", "watch", "-c", node.config, "--interval", "200ms"],
+                               env=node.environment())
+    wait_for(lambda: redirect() == "in place", "the watch to have looked")
+    assert table()[0] == 0 and "rules in place" in table()[1]
+    node.machine.run(["iptables", "-w", "-t", "nat", "-F", "OUTPUT"])
+    wait_for(lambda: node.status()["redirect"]["mended_count"] == 1, "the flush to be mended", 5)
+    assert mesh.call("web", "orders").status == 200
+    assert "mended 1 time" in table()[1]
+    wait_for(lambda: redirect() == "in place", "quiet again")
+    node.redirect_down()
+    wait_for(lambda: redirect() == "absent", "the status to tell of it")
+    assert "workloads talk past the mesh" in table()[1]
+    node.redirect_up()
+    wait_for(lambda: redirect() == "in place", "the rules to stand again")
+    watch.stop()
+    wait_for(lambda: "has not looked for" in table()[1], "the status to miss the watch", 40)
+
+
+def test_status_tells_of_rules_that_are_not_to_be_mended():
+    with ScenarioMesh([WEB, ORDERS], groups={"redirect": {"drift": "report"}}) as mesh:
+        mesh.start()
+        node = mesh["vm-a"]
+        node.machine.spawn("watch", [mesh.binary, "redirect", "watch", "-c", node.config, "--interval", "200ms"],
+                           env=node.environment())
+        wait_for(lambda: (node.status()["redirect"] or {}).get("state") == "in place", "the watch to have looked")
+        node.machine.run(["iptables", "-w", "-t", "nat", "-F", "OUTPUT"])
+        wait_for(lambda: node.status()["redirect"]["state"] == "drifted", "the drift to be told", 5)
+        done = node.ringmain("status", check=False)
+        assert done.returncode == 1 and "RINGMAIN_OUT" in done.stdout
 
 
 def test_status_without_a_proxy_is_a_problem_found(mesh):

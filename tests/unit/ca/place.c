@@ -21,13 +21,16 @@ static int place_remove(const char *path, const struct stat *st, int kind, struc
 void place_done(struct place *p)
 {
 	ASSERT(nftw(p->dir, place_remove, 8, FTW_DEPTH | FTW_PHYS) == 0);
+	for (size_t i = 0; i < ARRAY_LEN(p->path); i++)
+		free(p->path[i]);
 }
 
 const char *place_path(struct place *p, const char *name)
 {
-	char *path = p->path[p->turn++ % ARRAY_LEN(p->path)];
-	snprintf(path, sizeof(p->path[0]), "%s/%s", p->dir, name);
-	return path;
+	char **path = &p->path[p->turn++ % ARRAY_LEN(p->path)];
+	free(*path);
+	ASSERT(asprintf(path, "%s/%s", p->dir, name) > 0);
+	return *path;
 }
 
 void place_write(struct place *p, const char *name, struct str text, mode_t mode)

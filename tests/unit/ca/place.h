@@ -7,12 +7,12 @@
 
 struct place {
 	char dir[64];
-	char path[2][512]; /* the last two place_path() */
+	char *path[2]; /* the last two place_path(), owned */
 	unsigned turn;
 };
 
 void place_init(struct place *p);
-/* Removes everything below. */
+/* Removes everything below, and frees what place_path() gave. */
 void place_done(struct place *p);
 /* "<dir>/<name>"; stays valid for one more call. */
 const char *place_path(struct place *p, const char *name);

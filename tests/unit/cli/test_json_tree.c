@@ -54,8 +54,7 @@ static void broken_texts(void **state)
 		"\"\\u00g0\"", "\"\n\"", "tru", "nul", "-", "1 2", "{}x", "1.5", "+1", "{\"a\":1"};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		if (tree(rows[i]))
-			print_error("taken: %s\n", rows[i]);
-		assert_null(tree(rows[i]));
+			fail_msg("row %zu is taken", i);
 	}
 }
 

@@ -18,7 +18,7 @@
 #include <cmocka.h>
 
 static char dir[] = "/tmp/ringmain-status-XXXXXX";
-static char socket_path[128], conf_path[128];
+static char socket_path[sizeof((struct sockaddr_un){}.sun_path)], conf_path[128];
 static int listener;
 static char printed[65536], complained[65536];
 
@@ -164,12 +164,21 @@ static void nobody_there(void **state)
 	unlink(path);
 }
 
+/* It listens, so that the kernel takes the connection, and says nothing. */
+static void proxy_that_hangs(void **state)
+{
+	assert_int_equal(RUN(NULL, "--socket", socket_path), 1);
+	assert_non_null(strstr(complained, "does not answer within 5 s"));
+	close(accept(listener, NULL, NULL));
+}
+
 static void usage(void **state)
 {
 	assert_int_equal(RUN(NULL, "extra"), 2);
+	assert_string_equal(complained, "status: an argument too many\nTry \"status --help\".\n");
 	assert_int_equal(RUN(NULL, "-o", "xml"), 2);
+	assert_non_null(strstr(complained, "not \"xml\""));
 	assert_int_equal(RUN(NULL, "--nonsense"), 2);
-	assert_non_null(strstr(complained, "usage: ringmain status"));
 	assert_int_equal(RUN(NULL, "--help"), 0);
 	assert_non_null(strstr(printed, "usage: ringmain status"));
 }
@@ -181,7 +190,7 @@ static int setup_all(void **state)
 		return -1;
 	snprintf(socket_path, sizeof(socket_path), "%s/admin.sock", dir);
 	snprintf(conf_path, sizeof(conf_path), "%s/ringmain.conf", dir);
-	strncpy(address.sun_path, socket_path, sizeof(address.sun_path) - 1);
+	memcpy(address.sun_path, socket_path, sizeof(socket_path));
 	listener = socket(AF_UNIX, SOCK_STREAM, 0);
 	return bind(listener, (struct sockaddr *)&address, sizeof(address)) || listen(listener, 4);
 }
@@ -207,6 +216,7 @@ int main(void)
 		cmocka_unit_test(a_problem_is_exit_status_1),
 		cmocka_unit_test(broken_answers),
 		cmocka_unit_test(nobody_there),
+		cmocka_unit_test(proxy_that_hangs),
 		cmocka_unit_test(usage),
 	};
 	return cmocka_run_group_tests(tests, setup_all, teardown_all);

@@ -2,6 +2,7 @@
 /* Opaque TCP through one proxy and through two: bytes, ends of stream, resets, timeouts, limits. */
 #include "lab.h"
 
+#include "telemetry/exposition.h"
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -54,6 +55,7 @@ static void test_bytes_go_both_ways(void **state)
 		assert_int_equal(lab_last(&lab, 0)->kind, ACCESS_TCP_OPEN);
 		assert_int_equal(lab_worker(&lab, 0)->connection_count, 1);
 		assert_int_equal(lab_use(&lab, 0, LAB_WEB), 1);
+		assert_int_equal(lab_values(&lab, 0)->connections_active, 2); /* both ends */
 		lab_finish(&lab);
 	}
 }
@@ -207,6 +209,44 @@ static void test_idle_timeout_counts_from_the_last_byte(void **state)
 		lab_expect_reason(&lab, 0, "IDLE_TIMEOUT");
 		lab_finish(&lab);
 	}
+}
+
+/* Of all series of a counter. */
+static uint64_t counted(uint32_t machine, const char *name)
+{
+	struct metric_text out;
+	uint64_t sum = 0;
+	metric_text_init(&out, false);
+	metrics_write(&lab.machines[machine].metrics, 1, &out);
+	for (const char *at = out.text; (at = strstr(at, name)); at++) {
+		if (at > out.text && at[-1] == '\n')
+			sum += strtoull(strchr(at, '}') + 1, NULL, 10);
+	}
+	metric_text_done(&out);
+	return sum;
+}
+
+static void test_bytes_are_counted_while_it_lives(void **state)
+{
+	int client, server = way_open(&ways[1], "timeouts: { idle = \"60s\"; };", &client);
+	uint64_t received = counted(0, "istio_tcp_received_bytes_total{");
+	uint64_t sent = counted(1, "istio_tcp_sent_bytes_total{");
+	for (uint64_t i = 1; i <= 3; i++) {
+		fake_peer_send_text(client, "hello");
+		fake_peer_send_text(server, "you");
+		lab_run(&lab, 6 * CLOCK_S);
+		assert_int_equal(counted(0, "istio_tcp_received_bytes_total{"), received + 5 * i);
+		assert_int_equal(counted(1, "istio_tcp_sent_bytes_total{"), sent + 3 * i);
+	}
+	fake_peer_send_text(client, "and then the end");
+	lab_pump(&lab);
+	lab_run(&lab, 61 * CLOCK_S); /* counting is no movement */
+	assert_int_equal(lab_alive(&lab, 0, TASK_TUNNEL), 0);
+	lab_expect_reason(&lab, 0, "IDLE_TIMEOUT");
+	assert_int_equal(counted(0, "istio_tcp_received_bytes_total{"), received + 15 + 16);
+	assert_int_equal(counted(1, "istio_tcp_received_bytes_total{"),
+		counted(0, "istio_tcp_received_bytes_total{"));
+	lab_finish(&lab);
 }
 
 static void test_half_close_timeout(void **state)
@@ -369,6 +409,7 @@ int main(void)
 		cmocka_unit_test(test_upstream_closes_in_its_handshake),
 		cmocka_unit_test(test_no_certificate_of_our_own),
 		cmocka_unit_test(test_idle_timeout_counts_from_the_last_byte),
+		cmocka_unit_test(test_bytes_are_counted_while_it_lives),
 		cmocka_unit_test(test_half_close_timeout),
 		cmocka_unit_test(test_slow_reader_stops_the_sender),
 		cmocka_unit_test(test_end_waits_for_the_bytes_before_it),

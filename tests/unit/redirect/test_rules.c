@@ -17,7 +17,7 @@ static struct conf_workload workloads[] = {
 	{.service = {"mail", 4}, .uid = 1236, .port = 25},
 };
 
-static void rules_plan(struct plan *p)
+static void rules_capture(struct capture *p)
 {
 	struct address_range excluded[2];
 	struct err err;
@@ -33,7 +33,7 @@ static void rules_plan(struct plan *p)
 		.excluded_count = 2,
 		.workloads = workloads,
 		.workload_count = ARRAY_LEN(workloads)};
-	assert_int_equal(plan_init(p, &c, &err), 0);
+	assert_int_equal(capture_init(p, &c, &err), 0);
 	for (uint32_t i = 0; i < p->uid_count; i++)
 		p->uids[i].number = i + 0x12;
 }
@@ -93,7 +93,7 @@ static const char filter6[] = GUARD("::1",
 static const char filter_hooks[] = "-I OUTPUT 1 -p tcp -j RINGMAIN_GUARD\n"
 				   "-I INPUT 1 " SYN " -j RINGMAIN_ENTRY\n";
 
-static void assert_install(const struct plan *p, enum ip_version v, enum table table,
+static void assert_install(const struct capture *p, enum ip_version v, enum table table,
 	const struct live *live, const char *chains, const char *rules, const char *unhook,
 	const char *hooks)
 {
@@ -110,8 +110,8 @@ static void assert_install(const struct plan *p, enum ip_version v, enum table t
 static void test_first_installation(void **state)
 {
 	const struct live nothing = {0};
-	struct plan p;
-	rules_plan(&p);
+	struct capture p;
+	rules_capture(&p);
 	for (enum ip_version v = 0; v < IP_VERSION_COUNT; v++) {
 		assert_install(&p, v, TABLE_MANGLE, &nothing, "", mangle, "", mangle_hooks);
 		assert_install(
@@ -119,7 +119,7 @@ static void test_first_installation(void **state)
 		assert_install(&p, v, TABLE_FILTER, &nothing, FILTER_CHAINS,
 			v == IP_V4 ? filter4 : filter6, "", filter_hooks);
 	}
-	plan_done(&p);
+	capture_done(&p);
 }
 
 /* What iptables-save prints once the rules of IPv4 stand, with foreign rules around them. */
@@ -160,8 +160,8 @@ static void test_in_place(void **state)
 {
 	struct err detail;
 	struct live live;
-	struct plan p;
-	rules_plan(&p);
+	struct capture p;
+	rules_capture(&p);
 	save_parse(&live, save_text(NAT_HOOK, EARLIER));
 	if (!rules_match(&p, IP_V4, &live, &detail))
 		fail_msg("%s", detail.text);
@@ -184,7 +184,7 @@ static void test_in_place(void **state)
 	assert_true(live_excludes(&live, &inside));
 	assert_false(live_excludes(&live, &outside));
 	live_done(&live);
-	plan_done(&p);
+	capture_done(&p);
 }
 
 static void test_drifted(void **state)
@@ -206,8 +206,8 @@ static void test_drifted(void **state)
 			"filter RINGMAIN_LEAVE: missing \"-A RINGMAIN_LEAVE -p tcp -j REJECT "
 			"--reject-with tcp-reset\""},
 	};
-	struct plan p;
-	rules_plan(&p);
+	struct capture p;
+	rules_capture(&p);
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		struct err detail;
 		struct live live;
@@ -220,30 +220,30 @@ static void test_drifted(void **state)
 	const struct live nothing = {0};
 	assert_false(rules_match(&p, IP_V4, &nothing, &detail));
 	assert_string_equal(detail.text, "mangle: no chain RINGMAIN_MARK");
-	plan_done(&p);
+	capture_done(&p);
 }
 
 static void test_putting_up_again_takes_every_hook_out_first(void **state)
 {
 	struct live live;
-	struct plan p;
-	rules_plan(&p);
+	struct capture p;
+	rules_capture(&p);
 	save_parse(&live, save_text(NAT_HOOK NAT_HOOK, ""));
 	assert_install(&p, IP_V4, TABLE_NAT, &live, "", nat4,
 		"-D OUTPUT " SYN " -j RINGMAIN_OUT\n-D OUTPUT " SYN " -j RINGMAIN_OUT\n"
 		"-D PREROUTING " SYN " -j RINGMAIN_IN\n",
 		nat_hooks);
 	live_done(&live);
-	plan_done(&p);
+	capture_done(&p);
 }
 
 static void test_earlier_connections_pass_before_the_reject(void **state)
 {
 	const struct live nothing = {0};
 	struct tuple earlier[2];
-	struct plan p;
+	struct capture p;
 	struct text t;
-	rules_plan(&p);
+	rules_capture(&p);
 	assert_true(address_parse(STR("10.0.0.1"), &earlier[0].local));
 	assert_true(address_parse(STR("10.0.0.2"), &earlier[0].remote));
 	assert_true(address_parse(STR("fd00::1"), &earlier[1].local));
@@ -263,7 +263,7 @@ static void test_earlier_connections_pass_before_the_reject(void **state)
 		strstr(text_at(&t), "-A RINGMAIN_LEAVE -s fd00::1/128 -d fd00::2/128 -p tcp -m tcp "
 				    "--sport 4444 --dport 80 -j RETURN\n"));
 	text_done(&t);
-	plan_done(&p);
+	capture_done(&p);
 }
 
 static void test_removal(void **state)

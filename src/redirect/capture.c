@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "plan.h"
+#include "capture.h"
 
 #include "base/assert.h"
 #include <errno.h>
@@ -8,27 +8,27 @@
 
 /* Never captured, whatever the configuration says: clouds hand out machine credentials at the
  * first, and neither can be the address of a service on another machine. */
-static const char *const plan_always_excluded[] = {"169.254.169.254/32", "fe80::/10"};
+static const char *const capture_always_excluded[] = {"169.254.169.254/32", "fe80::/10"};
 
-static int plan_compare_uids(const void *a, const void *b)
+static int capture_compare_uids(const void *a, const void *b)
 {
-	uint32_t x = ((const struct plan_uid *)a)->uid, y = ((const struct plan_uid *)b)->uid;
+	uint32_t x = ((const struct capture_uid *)a)->uid, y = ((const struct capture_uid *)b)->uid;
 	return (x > y) - (x < y);
 }
 
-static int plan_compare_ports(const void *a, const void *b)
+static int capture_compare_ports(const void *a, const void *b)
 {
 	uint16_t x = ((const struct port_range *)a)->first,
 		 y = ((const struct port_range *)b)->first;
 	return (x > y) - (x < y);
 }
 
-static bool plan_in(struct port_range range, uint16_t port)
+static bool capture_in(struct port_range range, uint16_t port)
 {
 	return port >= range.first && port <= range.last;
 }
 
-static int plan_check_listeners(const struct plan *p, const struct conf *c, struct err *err)
+static int capture_check_listeners(const struct capture *p, const struct conf *c, struct err *err)
 {
 	uint32_t out_last = (uint32_t)c->outbound_port + c->port_range - 1;
 	uint32_t in_last = (uint32_t)c->inbound_port + c->port_range - 1;
@@ -47,8 +47,8 @@ static int plan_check_listeners(const struct plan *p, const struct conf *c, stru
 	return 0;
 }
 
-static int plan_check_workload(
-	const struct plan *p, const struct conf *c, const struct conf_workload *w, struct err *err)
+static int capture_check_workload(const struct capture *p, const struct conf *c,
+	const struct conf_workload *w, struct err *err)
 {
 	if (w->uid == 0)
 		return err_set(err, EINVAL,
@@ -64,7 +64,7 @@ static int plan_check_workload(
 			" runs as the proxy's own user (uid %u), which is never "
 			"captured; give it a user of its own",
 			STR_ARG(w->service), w->uid);
-	if (w->port && (plan_in(p->outbound, w->port) || plan_in(p->inbound, w->port) ||
+	if (w->port && (capture_in(p->outbound, w->port) || capture_in(p->inbound, w->port) ||
 			       w->port == c->mesh_port))
 		return err_set(err, EINVAL,
 			"workload " STR_FMT ": port %u is one of the proxy's own; move one of them",
@@ -72,7 +72,7 @@ static int plan_check_workload(
 	return 0;
 }
 
-static int plan_check_excluded(const struct address_range *range, struct err *err)
+static int capture_check_excluded(const struct address_range *range, struct err *err)
 {
 	uint8_t family = range->base.family;
 	if ((family == AF_INET && range->prefix_len <= 32) ||
@@ -82,16 +82,16 @@ static int plan_check_excluded(const struct address_range *range, struct err *er
 }
 
 /* 10.1.2.3/8 becomes 10.0.0.0/8, as the kernel keeps it. */
-static struct address_range plan_masked(struct address_range range)
+static struct address_range capture_masked(struct address_range range)
 {
 	for (unsigned bit = range.prefix_len; bit < 128; bit++)
 		range.base.ip[bit / 8] &= (uint8_t) ~(0x80u >> bit % 8);
 	return range;
 }
 
-static void plan_exclude(struct plan *p, struct address_range range)
+static void capture_exclude(struct capture *p, struct address_range range)
 {
-	range = plan_masked(range);
+	range = capture_masked(range);
 	for (uint32_t i = 0; i < p->excluded_count; i++)
 		if (address_same_ip(&p->excluded[i].base, &range.base) &&
 			p->excluded[i].prefix_len == range.prefix_len)
@@ -100,16 +100,16 @@ static void plan_exclude(struct plan *p, struct address_range range)
 }
 
 /* Sorts, drops doubles, and joins neighbours, so that the text depends on the set alone. */
-static void plan_tidy(struct plan *p)
+static void capture_tidy(struct capture *p)
 {
-	qsort(p->uids, p->uid_count, sizeof(*p->uids), plan_compare_uids);
+	qsort(p->uids, p->uid_count, sizeof(*p->uids), capture_compare_uids);
 	uint32_t kept = 0;
 	for (uint32_t i = 0; i < p->uid_count; i++)
 		if (kept == 0 || p->uids[kept - 1].uid != p->uids[i].uid)
 			p->uids[kept++] = p->uids[i];
 	p->uid_count = kept;
 
-	qsort(p->ports, p->port_count, sizeof(*p->ports), plan_compare_ports);
+	qsort(p->ports, p->port_count, sizeof(*p->ports), capture_compare_ports);
 	kept = 0;
 	for (uint32_t i = 0; i < p->port_count; i++) {
 		if (kept > 0 && p->ports[i].first <= (uint32_t)p->ports[kept - 1].last + 1)
@@ -120,32 +120,32 @@ static void plan_tidy(struct plan *p)
 	p->port_count = kept;
 }
 
-static int plan_fill(struct plan *p, const struct conf *c, struct err *err)
+static int capture_fill(struct capture *p, const struct conf *c, struct err *err)
 {
-	int r = plan_check_listeners(p, c, err);
-	for (size_t i = 0; i < ARRAY_LEN(plan_always_excluded); i++) {
+	int r = capture_check_listeners(p, c, err);
+	for (size_t i = 0; i < ARRAY_LEN(capture_always_excluded); i++) {
 		struct address_range range;
-		ASSERT(address_range_parse(str_of(plan_always_excluded[i]), &range));
-		plan_exclude(p, range);
+		ASSERT(address_range_parse(str_of(capture_always_excluded[i]), &range));
+		capture_exclude(p, range);
 	}
 	for (uint32_t i = 0; r == 0 && i < c->workload_count; i++) {
 		const struct conf_workload *w = &c->workloads[i];
-		r = plan_check_workload(p, c, w, err);
-		p->uids[p->uid_count++] = (struct plan_uid){.uid = w->uid};
+		r = capture_check_workload(p, c, w, err);
+		p->uids[p->uid_count++] = (struct capture_uid){.uid = w->uid};
 		if (w->port)
 			p->ports[p->port_count++] = (struct port_range){w->port, w->port};
 	}
 	for (uint32_t i = 0; r == 0 && i < c->excluded_count; i++) {
-		r = plan_check_excluded(&c->excluded[i], err);
+		r = capture_check_excluded(&c->excluded[i], err);
 		if (r == 0)
-			plan_exclude(p, c->excluded[i]);
+			capture_exclude(p, c->excluded[i]);
 	}
 	return r;
 }
 
-int plan_init(struct plan *p, const struct conf *c, struct err *err)
+int capture_init(struct capture *p, const struct conf *c, struct err *err)
 {
-	*p = (struct plan){.proxy_uid = c->uid,
+	*p = (struct capture){.proxy_uid = c->uid,
 		.mark_mask = c->mark_mask,
 		.outbound = {c->outbound_port, (uint16_t)(c->outbound_port + c->port_range - 1)},
 		.inbound = {c->inbound_port, (uint16_t)(c->inbound_port + c->port_range - 1)}};
@@ -156,42 +156,42 @@ int plan_init(struct plan *p, const struct conf *c, struct err *err)
 			"others; set node.user to a user of its own");
 	p->uids = calloc(c->workload_count + 1, sizeof(*p->uids));
 	p->ports = calloc(c->workload_count + 1, sizeof(*p->ports));
-	p->excluded =
-		calloc(c->excluded_count + ARRAY_LEN(plan_always_excluded), sizeof(*p->excluded));
+	p->excluded = calloc(
+		c->excluded_count + ARRAY_LEN(capture_always_excluded), sizeof(*p->excluded));
 	int r = 0;
 	if (!p->uids || !p->ports || !p->excluded)
 		r = err_set(err, ENOMEM, "no memory for the redirect rules");
 	else
-		r = plan_fill(p, c, err);
+		r = capture_fill(p, c, err);
 	if (r < 0)
-		plan_done(p);
+		capture_done(p);
 	else
-		plan_tidy(p);
+		capture_tidy(p);
 	return r;
 }
 
-void plan_done(struct plan *p)
+void capture_done(struct capture *p)
 {
 	free(p->uids);
 	free(p->ports);
 	free(p->excluded);
-	*p = (struct plan){0};
+	*p = (struct capture){0};
 }
 
-uint32_t plan_number_max(const struct plan *p)
+uint32_t capture_number_max(const struct capture *p)
 {
 	return p->mark_mask >> __builtin_ctz(p->mark_mask);
 }
 
-uint32_t plan_mark_bits(const struct plan *p, uint32_t number)
+uint32_t capture_mark_bits(const struct capture *p, uint32_t number)
 {
 	return number << __builtin_ctz(p->mark_mask);
 }
 
-int plan_give_marks(struct plan *p, const char *path, bool write, struct err *err)
+int capture_give_marks(struct capture *p, const char *path, bool write, struct err *err)
 {
 	struct marks marks;
-	marks_init(&marks, plan_number_max(p));
+	marks_init(&marks, capture_number_max(p));
 	uint32_t *uids = calloc(p->uid_count + 1, sizeof(*uids));
 	int r = uids ? 0 : err_set(err, ENOMEM, "no memory for the marks");
 	for (uint32_t i = 0; r == 0 && i < p->uid_count; i++)

@@ -12,16 +12,16 @@ struct port_range {
 	uint16_t first, last;
 };
 
-struct plan_uid {
+struct capture_uid {
 	uint32_t uid;
-	uint32_t number; /* in the mark, before shifting; 0 until plan_give_marks() */
+	uint32_t number; /* in the mark, before shifting; 0 until capture_give_marks() */
 };
 
-struct plan {
+struct capture {
 	uint32_t proxy_uid;
 	uint32_t mark_mask;
 	struct port_range outbound, inbound; /* where captured connections are sent */
-	struct plan_uid *uids;		     /* workload users, ascending, each once */
+	struct capture_uid *uids;	     /* workload users, ascending, each once */
 	uint32_t uid_count;
 	struct port_range *ports; /* of local workloads, ascending, adjacent ones merged */
 	uint32_t port_count;
@@ -30,13 +30,13 @@ struct plan {
 };
 
 /* Checks every number on the way in; on an error nothing is left to free. */
-int plan_init(struct plan *p, const struct conf *c, struct err *err) MUST_CHECK;
-void plan_done(struct plan *p);
+int capture_init(struct capture *p, const struct conf *c, struct err *err) MUST_CHECK;
+void capture_done(struct capture *p);
 
 /* The largest number the mask holds. */
-uint32_t plan_number_max(const struct plan *p);
+uint32_t capture_number_max(const struct capture *p);
 /* Reads the marks file, gives new users their numbers, and (unless it is only a look) writes it
  * back: before any rule sets a new mark, the reader of the file must be able to name it. */
-int plan_give_marks(struct plan *p, const char *path, bool write, struct err *err) MUST_CHECK;
+int capture_give_marks(struct capture *p, const char *path, bool write, struct err *err) MUST_CHECK;
 /* The bits that stand for a user, in place under the mask. */
-uint32_t plan_mark_bits(const struct plan *p, uint32_t number);
+uint32_t capture_mark_bits(const struct capture *p, uint32_t number);

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line as an operator meets it: help, wrong words, broken files."""
+import subprocess
+
+import pytest
+from mesh import BINARY
+
+COMMANDS = ["run", "check", "status", "redirect", "ca"]
+
+
+def call(*words):
+    return subprocess.run([BINARY, *words], text=True, capture_output=True, timeout=20)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command):
+    done = call(command, "--help")
+    assert done.returncode == 0 and done.stderr == ""
+    assert f"usage: ringmain {command}" in done.stdout
+    assert f"\n  {command} " in call("help").stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+WRONG = {
+    "": "ringmain: a service mesh",
+    "stat": 'ringmain: no command "stat"; did you mean "status"?',
+    "run extra": "ringmain run: an argument too many",
+    "check --nonsense": "ringmain check: unrecognized option '--nonsense'",
+    "check extra": "ringmain check: an argument too many",
+    "status -o xml": 'ringmain status: -o: table or json, not "xml"',
+    "redirect": "ringmain redirect: up, down, show or watch?",
+    "redirect sideways": 'ringmain redirect: up, down, show or watch, not "sideways"',
+    "redirect up --confirm soon": "ringmain redirect: --confirm: seconds, 1 to 3600",
+    "redirect watch --interval 0s": "ringmain redirect: --interval: a time such as 2s, at least 100ms",
+    "redirect show --backend ../x": 'ringmain redirect: --backend: auto, nft or legacy, not "../x"',
+    "ca": "ringmain ca: init or issue?",
+    "ca isue": 'ringmain ca: init or issue, not "isue"',
+    "ca init --dir /tmp": "ringmain ca: init needs --dir and --trust-domain",
+    "ca issue --dri x": "ringmain ca: unrecognized option '--dri'",
+    "ca issue --dir x --out y --service Web_":
+        "ringmain ca: --service: lower-case letters, digits and '-', at most 63",
+}
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_wrong_words_are_told_in_two_lines(line):
+    done = call(*line.split())
+    assert done.returncode == 2
+    if not line:
+        assert done.stdout.startswith(WRONG[line])
+        return
+    told = done.stderr.splitlines()
+    program = told[0].split(":")[0]
+    assert told == [WRONG[line], f'Try "{program} --help".'] and done.stdout == ""
+
+
+def test_check_counts_what_is_wrong(tmp_path):
+    conf = tmp_path / "ringmain.conf"
+    conf.write_text('node: { nam = "a"; };\n')
+    done = call("check", "-c", str(conf))
+    assert done.returncode == 1 and done.stdout == ""
+    errors = done.stderr.splitlines()
+    assert f'{conf}:1: node.nam: unknown key; did you mean "name"?' in errors
+    assert errors[-1] == f"{len(errors) - 1} errors"
+    done = call("check", "-c", str(tmp_path / "none"))
+    assert done.returncode == 1 and done.stderr == f"{tmp_path}/none: No such file or directory\n"
+
+
+def test_check_prints_the_reference():
+    done = call("check", "--reference")
+    assert done.returncode == 0
+    assert "| `request` | duration | `\"0s\"` |" in done.stdout
