@@ -345,7 +345,7 @@ static void test_a_response_outlives_the_certificate(void **state)
 
 static void test_a_tunnel_ends_with_the_certificate(void **state)
 {
-	start(2, "timeouts: { idle = \"24h\"; };\n");
+	start(2, "timeouts: { idle = \"24h\"; expired = \"0s\"; };\n");
 	int near = ask(LAB_WEB, LAB_CACHE, "1"), client = ask(LAB_WEB, LAB_LEDGER, "1");
 	lab_run(&lab, (LEAF_S - 1) * CLOCK_S);
 	say(client, "2");
@@ -376,7 +376,7 @@ static void test_a_tunnel_may_be_given_more_time(void **state)
 
 static void test_a_websocket_ends_with_the_certificate(void **state)
 {
-	start(2, "timeouts: { idle = \"24h\"; };\n");
+	start(2, "timeouts: { idle = \"24h\"; expired = \"0s\"; };\n");
 	int client = ask(LAB_WEB, LAB_ORDERS, UPGRADE("/ws"));
 	say(served(LAB_ORDERS, 0), SWITCHED);
 	lab_run(&lab, (LEAF_S - 1) * CLOCK_S);
