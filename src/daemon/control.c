@@ -501,6 +501,7 @@ static void control_free_workers(struct control *c)
 	for (uint32_t i = 0; i < c->proxy.worker_count; i++) {
 		pthread_join(c->threads[i].thread, NULL);
 		worker_free(c->threads[i].worker);
+		metrics_free(c->proxy.metrics[i]);
 	}
 }
 

@@ -305,14 +305,14 @@ static void session_queued(struct session *s)
 static void session_begin(struct session *s, const struct listener *listener)
 {
 	struct worker *w = s->being.worker;
-	const struct address *at = &listener->as.address;
+	uint8_t family = listener->as.address.family;
 	int fd = s->line->conn.fd;
 	switch (listener->as.kind) {
 	case WIRE_LISTENER_OUTBOUND:
-		session_admitted(s, outbound_admit(w, fd, at->family, at, &s->call));
+		session_admitted(s, outbound_admit(w, fd, family, &s->call));
 		return;
 	case WIRE_LISTENER_INBOUND:
-		session_admitted(s, inbound_admit_plain(w, fd, at->family, at, &s->call));
+		session_admitted(s, inbound_admit_plain(w, fd, family, &s->call));
 		return;
 	case WIRE_LISTENER_MESH:
 		session_queue_handshake(s);
