@@ -76,8 +76,6 @@ enum reason inbound_settle_mesh(struct worker *w, const struct line *line, struc
 		snapshot_workload_by_server_name(plan->snapshot, tls_server_name(tls));
 	if (!target)
 		return REASON_NO_SERVICE;
-	if (tls_peer_again(tls, plan->tls, worker_wall_s(w)) != TLS_FAILURE_NONE)
-		return REASON_PEER_UNTRUSTED;
 	struct str id = tls_peer_id(tls);
 	c->source_id_text = strndup(id.at, id.len);
 	if (!c->source_id_text)
@@ -85,6 +83,8 @@ enum reason inbound_settle_mesh(struct worker *w, const struct line *line, struc
 	c->source_id = (struct str){c->source_id_text, id.len};
 	c->source_service = inbound_service_of(plan->snapshot, id);
 	inbound_deliver(c, target);
+	if (tls_peer_again(tls, plan->tls, worker_wall_s(w)) != TLS_FAILURE_NONE)
+		return REASON_PEER_UNTRUSTED;
 	if (!inbound_protocol_fits(target->protocol, tls_alpn(tls)))
 		return REASON_PROTOCOL_MISMATCH;
 	c->protocol = tls_alpn(tls) == TLS_ALPN_HTTP1 ? PROTOCOL_HTTP : PROTOCOL_TCP;

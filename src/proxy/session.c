@@ -332,7 +332,7 @@ static bool session_room(const struct worker *w)
 void session_accept(struct worker *w, const struct listener *listener, int fd)
 {
 	struct session *s = NULL;
-	if (!w->ending && session_room(w))
+	if (!w->ending && session_room(w) && fd <= w->accepted_fd_max)
 		s = pool_take(&w->sessions);
 	if (!s) {
 		metric_add(&w->values->limit_refused_total, 1);

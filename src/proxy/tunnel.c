@@ -58,15 +58,6 @@ static void tunnel_tell(struct tunnel *t)
 	t->told_count[UP] = t->byte_count[UP];
 }
 
-/* The one timer is for the deadline, and before that for bytes to be counted. */
-static void tunnel_timer(struct tunnel *t, uint64_t deadline_ns)
-{
-	struct loop *l = &t->being.worker->loop;
-	uint64_t tell_ns = l->now_ns + TUNNEL_TELL_NS;
-	timer_set(l, &t->timer,
-		tunnel_has_untold(t) && tell_ns < deadline_ns ? tell_ns : deadline_ns);
-}
-
 static void tunnel_dial(struct tunnel *t)
 {
 	struct worker *w = t->being.worker;
@@ -130,6 +121,7 @@ static bool tunnel_write_preamble(struct tunnel *t)
 	return buf_put(&t->line[UP]->conn.out, bytes, len);
 }
 
+/* The one timer is for what comes first: the deadline, a certificate's end, bytes to be counted. */
 static void tunnel_watch(struct tunnel *t, uint64_t deadline_ns)
 {
 	struct worker *w = t->being.worker;
@@ -216,7 +208,7 @@ static void tunnel_shovel(struct tunnel *t)
 	line_relay(down, up, &t->byte_count[DOWN]);
 	line_relay(up, down, &t->byte_count[UP]);
 	if (!untold_before && tunnel_has_untold(t) && !t->timer.fired)
-		tunnel_timer(t, t->timer.deadline_ns);
+		tunnel_watch(t, t->timer.deadline_ns);
 	if (!half_before && (down->conn.finish || up->conn.finish))
 		tunnel_half_closed(t);
 	conn_flush(&down->conn);

@@ -326,21 +326,28 @@ def test_roots_rotate_by_overlap_without_a_failure():
         def renew(node):
             for service in node.workloads():
                 mesh.ringmain("ca", "issue", "--dir", new_ca, "--service", service.name, "--out", node.certs)
-        with mesh.dial("web", "orders") as http, mesh.dial("web", "echo") as tcp:
+        with contextlib.ExitStack() as stack:
+            http = stack.enter_context(mesh.dial("web", "orders"))
+            tcp = [stack.enter_context(mesh.dial("web", "echo"))]  # one of each certificate
             thread = threading.Thread(target=caller)
             thread.start()
             try:
                 (new_ca / "roots.pem").write_text(old + new)  # as its certificates are handed out with
-                for change in (trust(old + new), renew, trust(new)):
+                both = trust(old + new)
+                for change in (both, renew, trust(new)):
                     for node in mesh:
                         before = done[0]
                         taken(node, change)
                         assert http.send(request_text("GET /echo", "orders")).reply().status == 200
-                        assert tcp.send("y").exactly(1) == b"y"
+                        if change == renew and node.name == "vm-b":
+                            tcp.append(stack.enter_context(mesh.dial("web", "echo")))
+                        for wire in tcp[-1:] if change not in (both, renew) else tcp:
+                            assert wire.send("y").exactly(1) == b"y"
                         wait_for(lambda: done[0] > before + 3, "calls to go on")
             finally:
                 ended.set()
                 thread.join()
+                assert tcp[0].ended() in ("fin", "reset")  # nobody trusts its far end any more
         assert failed == []
         assert pids == [node.proxy_pid() for node in mesh]
         assert foreign_call(mesh, certificate=mesh["vm-a"].certs / "web") == 200

@@ -754,101 +754,6 @@ static void test_policy_at_the_far_end_of_the_mesh(void **state)
 	lab_finish(&lab);
 }
 
-/* --- another plan --- */
-
-#define DENY_WEB(service) \
-	"policies: ( { service = \"" service "\"; action = \"deny\"; from = [ \"web\" ]; } );\n"
-
-static void replan(uint32_t machine, const char *mesh)
-{
-	lab.mesh = mesh;
-	lab_replan(&lab, machine, NULL);
-	lab_pump(&lab);
-}
-
-static void test_each_request_is_judged_by_the_plan_in_force(void **state)
-{
-	start(NULL);
-	int client = ask(LAB_WEB, GET("/1"));
-	say(shop(0), OK("1", "1"));
-	replan(0, DENY_WEB("shop"));
-	say(client, GET("/2"));
-	lab_expect_holds(client, "HTTP/1.1 403 ");
-	lab_expect_reason(&lab, 0, "POLICY_DENIED");
-	assert_int_equal(fake_opened_count(), 1);
-	replan(0, NULL);
-	say(client, GET("/3"));
-	lab_expect_holds(shop(1), "GET /3 ");
-	say(shop(1), OK("1", "3"));
-	lab_expect_holds(client, "\r\n\r\n3");
-	assert_int_equal(lab_use(&lab, 0, LAB_WEB), 1);
-	assert_int_equal(lab_use(&lab, 0, LAB_SHOP), 1);
-	lab_finish(&lab);
-}
-
-/* The caller's machine goes on using its pooled connection, which was made under the old plan. */
-static void test_the_far_end_judges_by_its_plan_in_force(void **state)
-{
-	lab_start(&lab, &(struct lab_options){.machine_count = 2, .serving = LAB_HTTP});
-	int client = lab_dial(&lab, LAB_WEB, LAB_ORDERS);
-	say(client, GET("/1"));
-	lab_expect_holds(client, "orders:/1");
-	replan(1, DENY_WEB("orders"));
-	say(client, GET("/2"));
-	lab_expect_holds(client, "HTTP/1.1 403 ");
-	lab_expect_reason(&lab, 1, "POLICY_DENIED");
-	assert_int_equal(lab_values(&lab, 0)->pool_opened_total, 1);
-	lab_finish(&lab);
-}
-
-static void test_old_connection_pools_under_the_new_plan(void **state)
-{
-	lab_start(&lab, &(struct lab_options){.machine_count = 2, .serving = LAB_HTTP});
-	int client = lab_dial(&lab, LAB_WEB, LAB_ORDERS);
-	say(client, GET("/1"));
-	replan(0, NULL);
-	for (int i = 0; i < 3; i++) {
-		say(client, GET("/2"));
-		lab_expect_holds(client, "orders:/2");
-	}
-	assert_int_equal(lab_values(&lab, 0)->pool_opened_total, 2);
-	assert_int_equal(lab_values(&lab, 0)->pool_idle, 1);
-	lab_finish(&lab);
-}
-
-static void test_request_under_way_keeps_its_plan(void **state)
-{
-	start(NULL);
-	int client = ask(LAB_WEB, GET("/1"));
-	replan(0, DENY_WEB("shop"));
-	say(shop(0), OK("1", "1"));
-	lab_expect_holds(client, "\r\n\r\n1");
-	say(client, GET("/2"));
-	lab_expect_holds(client, "HTTP/1.1 403 ");
-	lab_finish(&lab);
-}
-
-static void test_lower_limit_is_for_new_connections(void **state)
-{
-	start(NULL);
-	int clients[] = {ask(LAB_WEB, GET("/1")), ask(LAB_WEB, GET("/1"))};
-	say(shop(0), OK("1", "1"));
-	say(shop(1), OK("1", "1"));
-	lab_replan(&lab, 0, "limits: { workload_connections_max = 1; };\n");
-	lab_pump(&lab);
-	for (uint32_t i = 0; i < 2; i++) {
-		say(clients[i], GET("/2"));
-		lab_expect_holds(shop(2), "GET /2 ");
-		say(shop(2), OK("1", "2"));
-		lab_expect_holds(clients[i], "\r\n\r\n2");
-	}
-	assert_int_equal(lab_use(&lab, 0, LAB_WEB), 2);
-	assert_true(lab_values(&lab, 0)->limit_refused_total == 0);
-	ask(LAB_WEB, GET("/3"));
-	assert_true(lab_values(&lab, 0)->limit_refused_total == 1);
-	lab_finish(&lab);
-}
-
 static void test_upstream_refuses(void **state)
 {
 	start(NULL);
@@ -1137,11 +1042,6 @@ int main(void)
 		cmocka_unit_test(test_policy_keeps_the_connection),
 		cmocka_unit_test(test_policy_sees_the_path_that_is_sent),
 		cmocka_unit_test(test_policy_at_the_far_end_of_the_mesh),
-		cmocka_unit_test(test_each_request_is_judged_by_the_plan_in_force),
-		cmocka_unit_test(test_the_far_end_judges_by_its_plan_in_force),
-		cmocka_unit_test(test_old_connection_pools_under_the_new_plan),
-		cmocka_unit_test(test_request_under_way_keeps_its_plan),
-		cmocka_unit_test(test_lower_limit_is_for_new_connections),
 		cmocka_unit_test(test_upstream_refuses),
 		cmocka_unit_test(test_upstream_connect_times_out),
 		cmocka_unit_test(test_no_certificate),
