@@ -200,6 +200,17 @@ static enum reason tunnel_recheck(struct tunnel *t)
 	return call_check(w, t->line[DOWN], t->line[UP], &t->call, STR(""), STR(""));
 }
 
+static enum reason tunnel_failure(const struct conn *down, const struct conn *up)
+{
+	if (down->failure == CONN_FAILURE_MEMORY || up->failure == CONN_FAILURE_MEMORY)
+		return REASON_OVERLOAD;
+	if (down->failure != CONN_FAILURE_NONE)
+		return REASON_DOWNSTREAM_CLOSED;
+	if (up->failure == CONN_FAILURE_HANDSHAKE)
+		return REASON_UPSTREAM_HANDSHAKE_FAILED;
+	return up->failure == CONN_FAILURE_NONE ? REASON_NONE : REASON_UPSTREAM_RESET;
+}
+
 static void tunnel_shovel(struct tunnel *t)
 {
 	struct line *down = t->line[DOWN], *up = t->line[UP];
@@ -219,12 +230,9 @@ static void tunnel_shovel(struct tunnel *t)
 	conn_flush(&down->conn);
 	conn_flush(&up->conn);
 	/* What was kept back for lack of room moves when the send completes: that wakes us. */
-	if (down->conn.failure != CONN_FAILURE_NONE)
-		tunnel_close(t, REASON_DOWNSTREAM_CLOSED);
-	else if (up->conn.failure != CONN_FAILURE_NONE)
-		tunnel_close(t, up->conn.failure == CONN_FAILURE_HANDSHAKE
-					? REASON_UPSTREAM_HANDSHAKE_FAILED
-					: REASON_UPSTREAM_RESET);
+	reason = tunnel_failure(&down->conn, &up->conn);
+	if (reason != REASON_NONE)
+		tunnel_close(t, reason);
 	else if (line_pair_done(down, up))
 		tunnel_close(t, REASON_NONE);
 	else if (tunnel_idle(t))
