@@ -34,5 +34,7 @@ bool str_starts(struct str s, struct str prefix);
 struct str str_trim(struct str s);
 /* Decimal digits only, no sign, no overflow. False leaves *ret_number as it was. */
 bool str_to_u64(struct str s, uint64_t *ret_number);
+/* The value of a hexadecimal digit, either case; -1 when it is none. */
+int str_hex(char c);
 /* How many single-character edits turn a into b: for "did you mean". Bounded to 64 characters. */
 unsigned str_distance(struct str a, struct str b);

@@ -13,7 +13,8 @@
  *
  * Memory: at most one receive block, `in`, `out`, `wire` and `sending`; each is held only while it
  * has bytes, so an idle conn holds none. A caller that does not consume stops the sender: no
- * receive is armed while a block is held. */
+ * receive is armed while a block is held. When blocks get short it is exchanged for a copy
+ * (`kept`): connections that stand still must not keep the others from receiving. */
 #pragma once
 
 #include "base/address.h"
@@ -58,10 +59,12 @@ struct conn {
 	struct tls *tls;      /* NULL = plain */
 	enum conn_need need;
 	struct sockaddr_storage address; /* dialled; the kernel reads it while connecting */
-	const uint8_t *block_at;	 /* received bytes not used yet, in receive block `block` */
+	const uint8_t
+		*block_at; /* received bytes not used yet, in receive block `block` or `kept` */
 	uint32_t block_len;
 	uint16_t block;
 	bool block_held;
+	bool block_kept; /* they are in `kept` */
 	bool eof;     /* the peer has finished sending, and everything before it is in the input */
 	bool starved; /* no receive block was free: not armed again in this step */
 	bool in_full; /* TLS: `in` filled up, there may be more behind it */
@@ -69,7 +72,8 @@ struct conn {
 	bool transport_eof; /* the socket has; TLS may still hold bytes */
 	bool deaf;   /* a send found the peer gone: what is written is dropped, input still read */
 	bool finish; /* the owner will write no more: FIN when all is sent */
-	bool finished;	    /* FIN sent */
+	bool finished; /* FIN sent */
+	struct buf kept;
 	struct buf in;	    /* input gathered: plaintext of TLS, or what conn_gather() kept */
 	struct buf out;	    /* what the owner wrote, plain */
 	struct buf wire;    /* TLS: sealed, to be sent next */

@@ -17,7 +17,8 @@ struct worker_setup {
 	uint64_t seed;
 	const struct proxy_listener *listeners; /* those with .worker == index are taken */
 	uint32_t listener_count;
-	int signer_fd; /* to the keeper; stays the caller's */
+	uint32_t file_count_max; /* descriptors that the process may have; 0 = no limit known */
+	int signer_fd;		 /* to the keeper; stays the caller's */
 	struct metrics *metrics;
 	struct access_queue *access; /* NULL = log off */
 	struct plan *plan;	     /* first one; counted for this worker by the caller */

@@ -109,6 +109,9 @@ void ring_cancel(struct ring *r, struct op *op);
 /* A received block's memory, and its return. */
 uint8_t *ring_block(const struct ring *r, uint16_t block);
 void ring_block_put(struct ring *r, uint16_t block);
+/* More than half of the blocks are with owners. One who has no use for his for now should copy what
+ * is in it and give it back, or those who wait for nothing worse than a block wait for him. */
+bool ring_blocks_short(const struct ring *r);
 /* After -ENOBUFS, instead of arming again at once: the task is made ready when blocks are back, in
  * the order of asking. Safe to repeat; ends by itself when the task is buried. */
 void ring_starve(struct ring *r, struct task *t);

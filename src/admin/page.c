@@ -1,52 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which page for which request. One table: path, method, text for the list of pages. */
+/* Which page for which request. One table, at the end: path, method, text for the list of pages. */
 #include "page.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-enum route {
-	ROUTE_INDEX,
-	ROUTE_METRICS,
-	ROUTE_LIVE,
-	ROUTE_HEALTH,
-	ROUTE_READY,
-	ROUTE_STATUS,
-	ROUTE_CONFIG,
-	ROUTE_CERTS,
-	ROUTE_LISTENERS,
-	ROUTE_VERSION,
-	ROUTE_RELOAD,
-	ROUTE_DRAIN,
-	ROUTE_COUNT,
-};
-
-struct route_row {
-	const char *path;
-	bool changes;  /* POST, and over the unix socket only */
-	bool anywhere; /* over TCP too, where every account of this machine may read it */
-	const char *help;
-};
-
-static const struct route_row routes[ROUTE_COUNT] = {
-	[ROUTE_INDEX] = {"/", false, true, "this list"},
-	[ROUTE_METRICS] = {"/metrics", false, true,
-		"Prometheus text, or OpenMetrics when asked for"},
-	[ROUTE_LIVE] = {"/livez", false, true, "200 while the control thread turns"},
-	[ROUTE_HEALTH] = {"/healthz", false, true, "the same"},
-	[ROUTE_READY] = {"/readyz", false, true,
-		"200 when traffic can be carried, 503 with reasons"},
-	[ROUTE_STATUS] = {"/status", false, false, "what `ringmain status` shows, as JSON"},
-	[ROUTE_CONFIG] = {"/config_dump", false, false,
-		"services, endpoints and policies in force"},
-	[ROUTE_CERTS] = {"/certs", false, false, "identities and their validity"},
-	[ROUTE_LISTENERS] = {"/listeners", false, false, "listening sockets"},
-	[ROUTE_VERSION] = {"/version", false, true, "the version that runs"},
-	[ROUTE_RELOAD] = {"/reload", true, false,
-		"read the configuration again; answers with the outcome"},
-	[ROUTE_DRAIN] = {"/drain", true, false, "take nothing new, stop when idle"},
-};
 
 /* --- responses --- */
 
@@ -160,19 +118,8 @@ bool page_wants_openmetrics(struct str accept)
 	       page_accepts(accept, STR("text/plain"));
 }
 
-static void page_index(struct page_response *response)
-{
-	char text[2048];
-	size_t len = 0;
-	for (size_t i = 0; i < ROUTE_COUNT; i++)
-		len += (size_t)snprintf(text + len, sizeof(text) - len, "%-4s  %-13s %c %s\n",
-			routes[i].changes ? "POST" : "GET", routes[i].path,
-			routes[i].anywhere ? ' ' : '*', routes[i].help);
-	page_text(response, 200, "ringmain %s\n\n%s\n* on the unix socket only\n", RINGMAIN_VERSION,
-		text);
-}
-
-static void page_ready(const struct page_source *source, struct page_response *response)
+static void page_ready(const struct page_source *source, const struct page_request *request,
+	struct page_response *response)
 {
 	char reasons[2048];
 	page_readiness(source, reasons, sizeof(reasons));
@@ -182,7 +129,8 @@ static void page_ready(const struct page_source *source, struct page_response *r
 		page_text(response, 200, "ready\n");
 }
 
-static void page_version(struct page_response *response)
+static void page_version(const struct page_source *source, const struct page_request *request,
+	struct page_response *response)
 {
 	struct json j;
 	json_init(&j, 1024);
@@ -192,7 +140,8 @@ static void page_version(struct page_response *response)
 	page_json(response, &j);
 }
 
-static void page_reload(const struct page_source *source, struct page_response *response)
+static void page_reload(const struct page_source *source, const struct page_request *request,
+	struct page_response *response)
 {
 	source->proxy->reload_asked = true;
 	page_text(response, 202, "asked for a reload\n");
@@ -219,71 +168,77 @@ bool page_reloaded(const struct page_source *source, uint64_t asked_wall_ns, boo
 	return true;
 }
 
-static void page_drain(const struct page_source *source, struct page_response *response)
+static void page_drain(const struct page_source *source, const struct page_request *request,
+	struct page_response *response)
 {
 	source->proxy->drain_asked = true;
 	page_text(response, 202, "draining: nothing new is taken\n");
 }
 
-static void page_route(const struct page_source *source, const struct page_request *request,
-	enum route route, struct page_response *response)
+static void page_live(const struct page_source *source, const struct page_request *request,
+	struct page_response *response)
 {
-	switch (route) {
-	case ROUTE_INDEX:
-		page_index(response);
-		break;
-	case ROUTE_METRICS:
-		page_metrics(source, request->accept, response);
-		break;
-	case ROUTE_LIVE:
-	case ROUTE_HEALTH:
-		page_text(response, 200, "ok\n");
-		break;
-	case ROUTE_READY:
-		page_ready(source, response);
-		break;
-	case ROUTE_STATUS:
-		page_status(source, response);
-		break;
-	case ROUTE_CONFIG:
-		page_config(source, response);
-		break;
-	case ROUTE_CERTS:
-		page_certs(source, response);
-		break;
-	case ROUTE_LISTENERS:
-		page_listeners(source, response);
-		break;
-	case ROUTE_VERSION:
-		page_version(response);
-		break;
-	case ROUTE_RELOAD:
-		page_reload(source, response);
-		break;
-	case ROUTE_DRAIN:
-		page_drain(source, response);
-		break;
-	case ROUTE_COUNT:
-		break;
-	}
+	page_text(response, 200, "ok\n");
 }
 
-static enum route page_find(struct str path)
+/* --- the table --- */
+
+static void page_index(const struct page_source *source, const struct page_request *request,
+	struct page_response *response);
+
+static const struct route {
+	const char *path;
+	void (*answer)(const struct page_source *source, const struct page_request *request,
+		struct page_response *ret_response);
+	bool changes;  /* POST, and over the unix socket only */
+	bool anywhere; /* over TCP too, where every account of this machine may read it */
+	const char *help;
+} routes[] = {
+	{"/", page_index, false, true, "this list"},
+	{"/metrics", page_metrics, false, true, "Prometheus text, or OpenMetrics when asked for"},
+	{"/livez", page_live, false, true, "200 while the control thread turns"},
+	{"/healthz", page_live, false, true, "the same"},
+	{"/readyz", page_ready, false, true, "200 when traffic can be carried, 503 with reasons"},
+	{"/status", page_status, false, false, "what `ringmain status` shows, as JSON"},
+	{"/config_dump", page_config, false, false, "services, endpoints and policies in force"},
+	{"/certs", page_certs, false, false, "identities and their validity"},
+	{"/listeners", page_listeners, false, false, "listening sockets"},
+	{"/version", page_version, false, true, "the version that runs"},
+	{"/reload", page_reload, true, false,
+		"read the configuration again; answers with the outcome"},
+	{"/drain", page_drain, true, false, "take nothing new, stop when idle"},
+};
+
+static void page_index(const struct page_source *source, const struct page_request *request,
+	struct page_response *response)
+{
+	char text[2048];
+	size_t len = 0;
+	for (size_t i = 0; i < ARRAY_LEN(routes); i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%-4s  %-13s %c %s\n",
+			routes[i].changes ? "POST" : "GET", routes[i].path,
+			routes[i].anywhere ? ' ' : '*', routes[i].help);
+	page_text(response, 200, "ringmain %s\n\n%s\n* on the unix socket only\n", RINGMAIN_VERSION,
+		text);
+}
+
+/* NULL: there is no such page. */
+static const struct route *page_find(struct str path)
 {
 	const char *query = path.len ? memchr(path.at, '?', path.len) : NULL;
 	if (query)
 		path.len = (size_t)(query - path.at);
-	enum route route = ROUTE_INDEX;
-	while (route < ROUTE_COUNT && !str_eq(path, str_of(routes[route].path)))
-		route++;
-	return route;
+	for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
+		if (str_eq(path, str_of(routes[i].path)))
+			return &routes[i];
+	}
+	return NULL;
 }
 
 /* False: refused, and *response says so. */
 static bool page_admit(
-	const struct page_request *request, enum route route, struct page_response *response)
+	const struct page_request *request, const struct route *row, struct page_response *response)
 {
-	const struct route_row *row = &routes[route];
 	bool reads = str_eq(request->method, STR("GET")) || str_eq(request->method, STR("HEAD"));
 	if (row->changes ? !str_eq(request->method, STR("POST")) : !reads) {
 		const char *allow = row->changes ? "POST" : "GET, HEAD";
@@ -301,12 +256,12 @@ static bool page_admit(
 void page_answer(const struct page_source *source, const struct page_request *request,
 	struct page_response *ret_response)
 {
-	enum route route = page_find(request->path);
+	const struct route *route = page_find(request->path);
 	if (!request->is_unix && !page_host_is_loopback(request->host))
 		page_text(ret_response, 403,
 			"The Host header must be localhost, 127.0.0.1 or [::1].\n");
-	else if (route == ROUTE_COUNT)
+	else if (!route)
 		page_text(ret_response, 404, "no such page; GET / lists them\n");
 	else if (page_admit(request, route, ret_response))
-		page_route(source, request, route, ret_response);
+		route->answer(source, request, ret_response);
 }

@@ -51,12 +51,16 @@ void page_text(struct page_response *response, uint16_t status, const char *form
 /* Takes the text over; answers 500 when it was cut. */
 void page_json(struct page_response *response, struct json *j);
 
-void page_status(const struct page_source *source, struct page_response *response);
-void page_config(const struct page_source *source, struct page_response *response);
-void page_certs(const struct page_source *source, struct page_response *response);
-void page_listeners(const struct page_source *source, struct page_response *response);
-void page_metrics(
-	const struct page_source *source, struct str accept, struct page_response *response);
+void page_status(const struct page_source *source, const struct page_request *request,
+	struct page_response *response);
+void page_config(const struct page_source *source, const struct page_request *request,
+	struct page_response *response);
+void page_certs(const struct page_source *source, const struct page_request *request,
+	struct page_response *response);
+void page_listeners(const struct page_source *source, const struct page_request *request,
+	struct page_response *response);
+void page_metrics(const struct page_source *source, const struct page_request *request,
+	struct page_response *response);
 
 /* Parts of more than one page, as a member of the open object. */
 void page_put_identities(const struct page_source *source, struct json *j);

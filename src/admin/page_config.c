@@ -104,7 +104,8 @@ static void page_put_snapshot(struct json *j, const struct snapshot *s)
 	json_close(j, ']');
 }
 
-void page_config(const struct page_source *source, struct page_response *response)
+void page_config(const struct page_source *source, const struct page_request *request,
+	struct page_response *response)
 {
 	const struct plan *plan = source->proxy->plan;
 	if (!plan) {

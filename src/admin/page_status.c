@@ -96,7 +96,8 @@ void page_put_identities(const struct page_source *source, struct json *j)
 	json_close(j, ']');
 }
 
-void page_certs(const struct page_source *source, struct page_response *response)
+void page_certs(const struct page_source *source, const struct page_request *request,
+	struct page_response *response)
 {
 	struct json j;
 	json_init(&j, PAGE_JSON_MAX);
@@ -149,7 +150,8 @@ void page_put_listeners(const struct page_source *source, struct json *j)
 	json_close(j, ']');
 }
 
-void page_listeners(const struct page_source *source, struct page_response *response)
+void page_listeners(const struct page_source *source, const struct page_request *request,
+	struct page_response *response)
 {
 	struct json j;
 	json_init(&j, PAGE_JSON_MAX);
@@ -286,7 +288,8 @@ static void page_put_counters(const struct proxy *p, struct json *j)
 	json_close(j, '}');
 }
 
-void page_status(const struct page_source *source, struct page_response *response)
+void page_status(const struct page_source *source, const struct page_request *request,
+	struct page_response *response)
 {
 	struct json j;
 	json_init(&j, PAGE_JSON_MAX);
@@ -332,12 +335,12 @@ static void page_write_proxy(const struct proxy *p, struct metric_text *out)
 		p->access_log ? access_log_failed_count(p->access_log) : 0);
 }
 
-void page_metrics(
-	const struct page_source *source, struct str accept, struct page_response *response)
+void page_metrics(const struct page_source *source, const struct page_request *request,
+	struct page_response *response)
 {
 	const struct proxy *p = source->proxy;
 	struct metric_text out;
-	metric_text_init(&out, page_wants_openmetrics(accept));
+	metric_text_init(&out, page_wants_openmetrics(request->accept));
 	metrics_write(p->metrics, p->worker_count, &out);
 	page_write_proxy(p, &out);
 	page_write_certificates(p->plan, &out);

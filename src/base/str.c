@@ -56,6 +56,17 @@ bool str_to_u64(struct str s, uint64_t *ret_number)
 	return true;
 }
 
+int str_hex(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
 #define STR_DISTANCE_MAX 64
 
 unsigned str_distance(struct str a, struct str b)

@@ -27,17 +27,6 @@ static bool json_take(struct json_reader *r, char c)
 	return true;
 }
 
-static int json_hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 /* The writer makes \u00XX of each byte that is not printable, so a code below 256 is that byte;
  * others do not occur and are shown as '?'. */
 static bool json_read_unicode(struct json_reader *r, char *ret_c)
@@ -46,7 +35,7 @@ static bool json_read_unicode(struct json_reader *r, char *ret_c)
 	if (r->end - r->at < 4)
 		return false;
 	for (int i = 0; i < 4; i++) {
-		int digit = json_hex(*r->at++);
+		int digit = str_hex(*r->at++);
 		if (digit < 0)
 			return false;
 		code = code * 16 + digit;

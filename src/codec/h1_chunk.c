@@ -16,17 +16,6 @@ static void h1_chunk_refuse(struct h1_chunk *c, enum http_bad bad)
 	c->bad = bad;
 }
 
-static int h1_chunk_digit(uint8_t byte)
-{
-	if (byte >= '0' && byte <= '9')
-		return byte - '0';
-	if (byte >= 'a' && byte <= 'f')
-		return byte - 'a' + 10;
-	if (byte >= 'A' && byte <= 'F')
-		return byte - 'A' + 10;
-	return -1;
-}
-
 /* What may follow a complete element of the size line. */
 static void h1_chunk_after(struct h1_chunk *c, uint8_t byte)
 {
@@ -40,7 +29,7 @@ static void h1_chunk_after(struct h1_chunk *c, uint8_t byte)
 
 static void h1_chunk_size(struct h1_chunk *c, const struct http_limits *limits, uint8_t byte)
 {
-	int digit = h1_chunk_digit(byte);
+	int digit = str_hex((char)byte);
 	if (digit < 0) {
 		if (c->state == H1_CHUNK_SIZE_FIRST)
 			h1_chunk_refuse(c, HTTP_BAD_CHUNK);

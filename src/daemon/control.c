@@ -16,9 +16,11 @@
 #include "proxy/worker.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define CONTROL_TICK_MS	    100
@@ -418,12 +420,15 @@ static int control_make_worker(
 	p->metrics[i] = metrics_new(CONTROL_SERIES_MAX);
 	if (!p->metrics[i])
 		return err_set(err, ENOMEM, "out of memory");
+	struct rlimit files = {0};
+	(void)getrlimit(RLIMIT_NOFILE, &files);
 	struct worker_setup setup = {
 		.index = i,
 		.worker_count = p->worker_count,
 		.seed = s->start.seed,
 		.listeners = p->listeners,
 		.listener_count = p->listener_count,
+		.file_count_max = files.rlim_cur < INT_MAX ? (uint32_t)files.rlim_cur : 0,
 		.signer_fd = c->threads[i].signer_fd,
 		.metrics = p->metrics[i],
 		.access = access_log_queue(p->access_log, i),
@@ -496,6 +501,7 @@ static void control_free_workers(struct control *c)
 	for (uint32_t i = 0; i < c->proxy.worker_count; i++) {
 		pthread_join(c->threads[i].thread, NULL);
 		worker_free(c->threads[i].worker);
+		metrics_free(c->proxy.metrics[i]);
 	}
 }
 

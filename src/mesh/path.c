@@ -9,17 +9,6 @@ struct path_writer {
 	size_t segment; /* where the segment being written starts: after its '/' */
 };
 
-static int path_hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 static bool path_is_unreserved(int c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
@@ -35,8 +24,8 @@ static bool path_is_printable(char c)
 static bool path_write_escape(struct path_writer *w, struct str escape)
 {
 	static const char digits[] = "0123456789ABCDEF";
-	int high = escape.len >= 3 ? path_hex(escape.at[1]) : -1;
-	int low = escape.len >= 3 ? path_hex(escape.at[2]) : -1;
+	int high = escape.len >= 3 ? str_hex(escape.at[1]) : -1;
+	int low = escape.len >= 3 ? str_hex(escape.at[2]) : -1;
 	if (high < 0 || low < 0)
 		return false;
 	int c = high * 16 + low;

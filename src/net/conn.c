@@ -41,6 +41,7 @@ void conn_init(struct conn *c, struct loop *loop, struct buf_pool *pool, struct 
 	op_init(&c->recv, owner);
 	op_init(&c->send, owner);
 	c->owner = owner;
+	buf_init(&c->kept, pool);
 	buf_init(&c->in, pool);
 	buf_init(&c->out, pool);
 	buf_init(&c->wire, pool);
@@ -127,9 +128,31 @@ static void conn_put_block(struct conn *c)
 {
 	if (!c->block_held)
 		return;
-	ring_block_put(&c->loop->ring, c->block);
-	c->block_held = false;
+	if (c->block_kept)
+		buf_clear(&c->kept);
+	else
+		ring_block_put(&c->loop->ring, c->block);
+	c->block_held = c->block_kept = false;
 	c->block_len = 0;
+}
+
+/* The owner has no use for what was received, and others need the block. */
+static void conn_keep_block(struct conn *c)
+{
+	if (!c->block_held || c->block_kept || !ring_blocks_short(&c->loop->ring))
+		return;
+	size_t left = c->tls ? tls_input_left(c->tls) : c->block_len;
+	if (!buf_put(&c->kept, c->block_at + (c->block_len - left), left)) {
+		conn_fail(c, CONN_FAILURE_MEMORY, ENOMEM);
+		loop_ready(c->loop, c->owner);
+		return;
+	}
+	ring_block_put(&c->loop->ring, c->block);
+	c->block_kept = true;
+	c->block_at = buf_at(&c->kept);
+	c->block_len = (uint32_t)left;
+	if (c->tls)
+		tls_input(c->tls, c->block_at, left);
 }
 
 static void conn_take_watch(struct conn *c)
@@ -238,7 +261,9 @@ void conn_step(struct conn *c)
 	ASSERT(c->magic == CONN_MAGIC);
 	if (c->state == CONN_CLOSING || c->state == CONN_CLOSED || c->state == CONN_NEW)
 		return;
-	c->starved = false;
+	/* An owner of several is stepped for the others, too: that brings no block. */
+	if (list_empty(&c->owner->hungry))
+		c->starved = false;
 	if (c->send.fresh)
 		conn_take_send(c);
 	if (c->recv.fresh)
@@ -400,6 +425,7 @@ void conn_flush(struct conn *c)
 	}
 	if (c->state == CONN_OPEN && c->failure == CONN_FAILURE_NONE)
 		conn_send_fin(c);
+	conn_keep_block(c);
 	conn_arm_recv(c);
 }
 

@@ -2,6 +2,7 @@
 #include "call.h"
 
 #include "mesh/policy.h"
+#include "net/socket.h"
 #include <stdlib.h>
 
 void call_init(struct call *c)
@@ -26,6 +27,16 @@ void call_take(struct call *to, struct call *from)
 {
 	*to = *from;
 	call_init(from);
+}
+
+bool call_captured(struct worker *w, struct call *c, int fd, uint8_t family)
+{
+	struct address local;
+	c->hold = plan_hold_ref(w->current);
+	socket_peer(fd, &c->client);
+	if (socket_original_dst(fd, family, &c->original) < 0)
+		return false;
+	return socket_local(fd, &local) < 0 || !address_equal(&local, &c->original);
 }
 
 static bool call_count_one(

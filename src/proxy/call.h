@@ -50,11 +50,13 @@ void call_done(struct call *c);
 /* Moves it; `from` is empty afterwards. */
 void call_take(struct call *to, struct call *from);
 
+/* Begins a call from a captured connection: under the current plan, whence it came and where it
+ * wanted to go. False: nobody redirected it, somebody dialled the proxy's own port. */
+bool call_captured(struct worker *w, struct call *c, int fd, uint8_t family) MUST_CHECK;
+
 /* Settle a call, or say why it is refused. The plan used is the worker's current one. */
-enum reason outbound_admit(struct worker *w, int fd, uint8_t family,
-	const struct address *listening, struct call *ret_call);
-enum reason inbound_admit_plain(struct worker *w, int fd, uint8_t family,
-	const struct address *listening, struct call *ret_call);
+enum reason outbound_admit(struct worker *w, int fd, uint8_t family, struct call *ret_call);
+enum reason inbound_admit_plain(struct worker *w, int fd, uint8_t family, struct call *ret_call);
 /* Mutual TLS, first half: which identity to answer a name with. NULL refuses. */
 const struct workload *inbound_choose(struct worker *w, struct str server_name);
 /* Second half, after the handshake. */

@@ -114,6 +114,8 @@ static void carrier_linger(struct carrier *c)
 {
 	carrier_move(c, CARRIER_LINGER);
 	c->line->conn.finish = true;
+	c->linger_bytes = c->line->conn.bytes_out;
+	c->linger_ns = c->being.worker->loop.now_ns;
 	carrier_timer(c, CARRIER_LINGER_MS);
 	loop_ready(&c->being.worker->loop, &c->being.task);
 }
@@ -310,14 +312,17 @@ static void carrier_expire_down(struct carrier *c)
 		carrier_close(c, true);
 }
 
-/* A client that has not taken all of its response yet has as much time as during it; one that has
- * is given a last chance to go by itself. */
+/* A client that has not taken all of its response yet has as much time as during it, whatever it
+ * says meanwhile; one that has is given a last chance to go by itself. */
 static void carrier_expire_linger(struct carrier *c)
 {
 	const struct conn *conn = &c->line->conn;
 	const struct worker *w = c->being.worker;
 	uint64_t idle_ns = worker_conf(w)->stream_idle_timeout_ms * CLOCK_MS;
-	bool more = conn->finished ? !c->lingered : w->loop.now_ns < conn->moved_ns + idle_ns;
+	if (conn->bytes_out != c->linger_bytes)
+		c->linger_ns = w->loop.now_ns;
+	c->linger_bytes = conn->bytes_out;
+	bool more = conn->finished ? !c->lingered : w->loop.now_ns < c->linger_ns + idle_ns;
 	c->lingered = conn->finished;
 	if (more)
 		carrier_timer(c, CARRIER_LINGER_MS);

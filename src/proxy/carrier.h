@@ -34,6 +34,8 @@ struct carrier {
 	bool blocked;		/* input waits for room on the other side */
 	bool input_ended;	/* the codec has been told of the end of stream */
 	bool lingered;		/* LINGER: the timer has expired once since our FIN */
+	uint64_t linger_bytes;	/* LINGER: sent so far, and when that last changed */
+	uint64_t linger_ns;
 	/* UP: */
 	struct plan_hold *hold;
 	struct upstream_pool *pool; /* what it may be reused for: see upstream.h */

@@ -26,17 +26,11 @@ enum reason inbound_settle_plain(struct call *c)
 	return target->service->mtls == MTLS_STRICT ? REASON_PLAINTEXT : REASON_NONE;
 }
 
-enum reason inbound_admit_plain(struct worker *w, int fd, uint8_t family,
-	const struct address *listening, struct call *ret_call)
+enum reason inbound_admit_plain(struct worker *w, int fd, uint8_t family, struct call *ret_call)
 {
 	struct call *c = ret_call;
 	c->direction = CALL_INBOUND_PLAIN;
-	c->hold = plan_hold_ref(w->current);
-	socket_peer(fd, &c->client);
-	if (socket_original_dst(fd, family, &c->original) < 0)
-		return REASON_DIRECT_DIAL;
-	struct address local;
-	if (socket_local(fd, &local) == 0 && address_equal(&local, &c->original))
+	if (!call_captured(w, c, fd, family))
 		return REASON_DIRECT_DIAL;
 	return inbound_settle_plain(c);
 }
@@ -82,8 +76,6 @@ enum reason inbound_settle_mesh(struct worker *w, const struct line *line, struc
 		snapshot_workload_by_server_name(plan->snapshot, tls_server_name(tls));
 	if (!target)
 		return REASON_NO_SERVICE;
-	if (tls_peer_again(tls, plan->tls, worker_wall_s(w)) != TLS_FAILURE_NONE)
-		return REASON_PEER_UNTRUSTED;
 	struct str id = tls_peer_id(tls);
 	c->source_id_text = strndup(id.at, id.len);
 	if (!c->source_id_text)
@@ -91,6 +83,8 @@ enum reason inbound_settle_mesh(struct worker *w, const struct line *line, struc
 	c->source_id = (struct str){c->source_id_text, id.len};
 	c->source_service = inbound_service_of(plan->snapshot, id);
 	inbound_deliver(c, target);
+	if (tls_peer_again(tls, plan->tls, worker_wall_s(w)) != TLS_FAILURE_NONE)
+		return REASON_PEER_UNTRUSTED;
 	if (!inbound_protocol_fits(target->protocol, tls_alpn(tls)))
 		return REASON_PROTOCOL_MISMATCH;
 	c->protocol = tls_alpn(tls) == TLS_ALPN_HTTP1 ? PROTOCOL_HTTP : PROTOCOL_TCP;

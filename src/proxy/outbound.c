@@ -74,17 +74,11 @@ enum reason outbound_settle(struct call *c, const struct workload *source)
 	return REASON_NO_SERVICE;
 }
 
-enum reason outbound_admit(struct worker *w, int fd, uint8_t family,
-	const struct address *listening, struct call *ret_call)
+enum reason outbound_admit(struct worker *w, int fd, uint8_t family, struct call *ret_call)
 {
 	struct call *c = ret_call;
 	c->direction = CALL_OUTBOUND;
-	c->hold = plan_hold_ref(w->current);
-	socket_peer(fd, &c->client);
-	if (socket_original_dst(fd, family, &c->original) < 0)
-		return REASON_DIRECT_DIAL;
-	struct address local;
-	if (socket_local(fd, &local) == 0 && address_equal(&local, &c->original))
+	if (!call_captured(w, c, fd, family))
 		return REASON_DIRECT_DIAL;
 	return outbound_settle(c, snapshot_workload_by_mark(c->hold->plan->snapshot,
 					  outbound_mark(worker_conf(w), fd)));

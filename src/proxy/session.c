@@ -305,14 +305,14 @@ static void session_queued(struct session *s)
 static void session_begin(struct session *s, const struct listener *listener)
 {
 	struct worker *w = s->being.worker;
-	const struct address *at = &listener->as.address;
+	uint8_t family = listener->as.address.family;
 	int fd = s->line->conn.fd;
 	switch (listener->as.kind) {
 	case WIRE_LISTENER_OUTBOUND:
-		session_admitted(s, outbound_admit(w, fd, at->family, at, &s->call));
+		session_admitted(s, outbound_admit(w, fd, family, &s->call));
 		return;
 	case WIRE_LISTENER_INBOUND:
-		session_admitted(s, inbound_admit_plain(w, fd, at->family, at, &s->call));
+		session_admitted(s, inbound_admit_plain(w, fd, family, &s->call));
 		return;
 	case WIRE_LISTENER_MESH:
 		session_queue_handshake(s);
@@ -332,7 +332,7 @@ static bool session_room(const struct worker *w)
 void session_accept(struct worker *w, const struct listener *listener, int fd)
 {
 	struct session *s = NULL;
-	if (!w->ending && session_room(w))
+	if (!w->ending && session_room(w) && fd <= w->accepted_fd_max)
 		s = pool_take(&w->sessions);
 	if (!s) {
 		metric_add(&w->values->limit_refused_total, 1);

@@ -126,12 +126,7 @@ static void tunnel_watch(struct tunnel *t, uint64_t deadline_ns)
 {
 	struct worker *w = t->being.worker;
 	uint64_t expiry_ns = line_pair_expiry_ns(t->line[DOWN], t->line[UP], w);
-	uint64_t tell_ns = w->loop.now_ns + TUNNEL_TELL_NS;
-	if (deadline_ns > expiry_ns)
-		deadline_ns = expiry_ns;
-	if (deadline_ns > tell_ns && tunnel_has_untold(t))
-		deadline_ns = tell_ns;
-	timer_set(&w->loop, &t->timer, deadline_ns);
+	tunnel_timer(t, deadline_ns < expiry_ns ? deadline_ns : expiry_ns);
 }
 
 static void tunnel_connect(struct tunnel *t)
@@ -219,8 +214,8 @@ static void tunnel_shovel(struct tunnel *t)
 		tunnel_close(t, reason);
 		return;
 	}
-	bool half_before = down->conn.finish || up->conn.finish;
-	bool untold_before = tunnel_has_untold(t);
+	bool half_before = down->conn.finish || up->conn.finish,
+	     untold_before = tunnel_has_untold(t);
 	line_relay(down, up, &t->byte_count[DOWN]);
 	line_relay(up, down, &t->byte_count[UP]);
 	if (!untold_before && tunnel_has_untold(t) && !t->timer.fired)

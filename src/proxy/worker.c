@@ -11,6 +11,7 @@
 #include "tunnel.h"
 #include "upstream.h"
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -344,6 +345,12 @@ static int worker_init(struct worker *w, const struct worker_setup *setup, struc
 	w->metrics = setup->metrics;
 	w->values = metrics_values(setup->metrics);
 	w->access = setup->access;
+	/* A descriptor is always the lowest free number, so a high one tells that few are left:
+	 * these are kept for the servers of those already here, for the admin pages and for
+	 * reloads. */
+	w->accepted_fd_max = setup->file_count_max == 0
+				     ? INT_MAX
+				     : (int)(setup->file_count_max - setup->file_count_max / 4);
 	worker_init_pools(w, setup->plan->conf);
 	int r = loop_init(&w->loop, &limits, setup->seed + setup->index, err);
 	if (r < 0)

@@ -54,6 +54,7 @@ struct worker {
 	struct buf_pool buffers;
 	struct pool sessions, carriers, exchanges, tunnels;
 	struct list live;	   /* of struct being */
+	int accepted_fd_max;	   /* beyond it descriptors are kept for other things */
 	uint32_t connection_count; /* downstream connections now */
 	uint32_t idle_count;	   /* pooled upstream connections now */
 	uint32_t idle_count_max;

@@ -37,8 +37,7 @@ int tool_init(struct tool *t, const char *backend, struct err *err)
 	bool automatic = strcmp(backend, "auto") == 0;
 	size_t len = strspn(backend, "abcdefghijklmnopqrstuvwxyz0123456789");
 	if (len == 0 || backend[len] != '\0' || len > 16)
-		return err_set(err, EINVAL,
-			"auto, nft or legacy, not \"%s\"", backend);
+		return err_set(err, EINVAL, "auto, nft or legacy, not \"%s\"", backend);
 	for (enum ip_version v = 0; v < IP_VERSION_COUNT; v++) {
 		const char *dash = automatic ? "" : "-", *name = automatic ? "" : backend;
 		snprintf(

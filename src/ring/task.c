@@ -14,6 +14,11 @@ void op_init(struct op *op, struct task *owner)
 	*op = (struct op){.magic = OP_MAGIC, .owner = owner};
 }
 
+bool ring_blocks_short(const struct ring *r)
+{
+	return r->blocks_out > r->limits.block_count / 2;
+}
+
 void ring_starve(struct ring *r, struct task *t)
 {
 	ASSERT(t->magic == TASK_MAGIC);

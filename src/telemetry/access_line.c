@@ -108,26 +108,15 @@ static void line_address(struct line *l, const struct address *a)
 
 /* --- redaction --- */
 
-static int access_hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 /* A server decodes keys before it compares them, so the same is done here: "s%69g" is "sig". */
 static bool access_key_is(struct str key, const char *secret)
 {
 	size_t i = 0;
 	for (; *secret && i < key.len; secret++, i++) {
 		char c = key.at[i];
-		if (c == '%' && i + 2 < key.len && access_hex(key.at[i + 1]) >= 0 &&
-			access_hex(key.at[i + 2]) >= 0) {
-			c = (char)(access_hex(key.at[i + 1]) * 16 + access_hex(key.at[i + 2]));
+		if (c == '%' && i + 2 < key.len && str_hex(key.at[i + 1]) >= 0 &&
+			str_hex(key.at[i + 2]) >= 0) {
+			c = (char)(str_hex(key.at[i + 1]) * 16 + str_hex(key.at[i + 2]));
 			i += 2;
 		}
 		if (strncasecmp(&c, secret, 1) != 0)

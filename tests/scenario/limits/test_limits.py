@@ -9,7 +9,7 @@ import time
 
 import pytest
 from machines import process_status, wait_for
-from mesh import (BLOCK, DEAF, ECHO, GUEST, MESH_PORT, ORDERS, PROBE, SPRAY, STOCK, STRANGER_UID, WEB, ScenarioMesh,
+from mesh import (BINARY, BLOCK, DEAF, ECHO, GUEST, MESH_PORT, ORDERS, PROBE, SPRAY, STOCK, STRANGER_UID, WEB, ScenarioMesh,
                   Wire, at, request_text)
 
 TIMEOUTS = {"connect": "1s", "handshake": "1s", "header": "1s", "idle": "2s", "stream_idle": "2s",
@@ -96,6 +96,34 @@ def test_others_do_not_notice_a_stopped_reader(mesh):
     assert time.monotonic() - start < 10
     for wire in wires:
         wire.sock.close()
+
+
+@pytest.fixture
+def few_files(tmp_path):
+    """A node that may have few descriptors."""
+    program = tmp_path / "ringmain"
+    program.write_text(f'#!/bin/sh\nexec prlimit --nofile=256:256 {BINARY} "$@"\n')
+    program.chmod(0o755)
+    with ScenarioMesh([WEB, ORDERS], binary=program) as mesh:
+        yield mesh.start()
+
+
+def test_running_out_of_descriptors(few_files):
+    """Further connections are turned away, those that are here go on, and so do the admin pages."""
+    mesh, node = few_files, few_files["vm-b"]
+    with mesh.dial("web", "orders") as here:
+        assert here.send(request_text("GET /echo", "orders")).reply().status == 200
+        flood = mesh.lab["vm-a"].sockets(0, count=400)
+        for sock in flood:
+            with contextlib.suppress(ConnectionError):
+                sock.connect((mesh.lab["vm-b"].v4, MESH_PORT))
+        wait_for(lambda: node.metric("ringmain_limit_refused_total") > 100, "refusals")
+        assert here.send(request_text("GET /echo", "orders")).reply().status == 200
+        node.reload()
+        wait_for(lambda: node.metric("ringmain_generation") == 2, "a reload")
+        for sock in flood:
+            sock.close()
+    wait_for(lambda: mesh.call("web", "orders").status == 200, "room for new connections")
 
 
 # --- caps ----------------------------------------------------------------------------------------------

@@ -139,6 +139,19 @@ def test_a_workload_joins_and_leaves(mesh):
         assert tcp.send("y").exactly(1) == b"y"
 
 
+def test_live_connections_obey_the_new_policy(mesh):
+    with mesh.dial("web", "orders") as http, mesh.dial("web", "echo") as tcp:
+        assert http.send(request_text("GET /echo", "orders")).reply().status == 200
+        assert tcp.send("x").exactly(1) == b"x"
+        mesh.policies = [dict(ALLOW_WEB, **{"from": ["guest"]}), dict(ALLOW_ECHO, **{"from": ["guest"]})]
+        reload_all(mesh)
+        with pytest.raises((EOFError, OSError)):
+            tcp.exactly(1)
+        assert http.send(request_text("GET /echo", "orders")).reply().status == 403
+    line = mesh.access_line("vm-b", path="/echo", response_code=403)
+    assert line["response_code_details"] == "POLICY_DENIED"
+
+
 def test_no_request_fails_while_reloading(mesh):
     end, failed, done = time.monotonic() + 6, [], [0]
 

@@ -69,6 +69,16 @@ static void test_to_u64(void **state)
 	}
 }
 
+static void test_hex(void **state)
+{
+	static const char digits[] = "0123456789abcdefABCDEF";
+	for (int c = -128; c < 128; c++) {
+		const char *at = c ? strchr(digits, c) : NULL;
+		int value = at ? (int)(at - digits) : -1;
+		assert_int_equal(str_hex((char)c), value > 15 ? value - 6 : value);
+	}
+}
+
 static void test_distance(void **state)
 {
 	static const struct {
@@ -101,6 +111,7 @@ int main(void)
 		cmocka_unit_test(test_starts),
 		cmocka_unit_test(test_trim),
 		cmocka_unit_test(test_to_u64),
+		cmocka_unit_test(test_hex),
 		cmocka_unit_test(test_distance),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,10 +54,12 @@ static void echo_step(struct task *t)
 	}
 }
 
+static uint32_t block_count = 4; /* for the tests to come */
+
 static void echo_start(int fd)
 {
 	struct ring_limits limits = {
-		.entries = 64, .completions = 256, .block_bytes = 4096, .block_count = 4};
+		.entries = 64, .completions = 256, .block_bytes = 4096, .block_count = block_count};
 	struct err err;
 	fake_init();
 	assert_int_equal(loop_init(&loop, &limits, 1, &err), 0);
@@ -141,6 +143,95 @@ static void test_slow_reader_stops_the_sender(void **state)
 	assert_int_equal(fake_unread(fd), 0);
 	assert_int_equal(fake_peer_received(fd).len, 4 * sizeof(bytes));
 	echo_finish();
+}
+
+/* The same with a single block, which it has to copy and give back. */
+static void test_block_is_given_back_when_there_are_few(void **state)
+{
+	int fd;
+	static char bytes[65536];
+	block_count = 1;
+	echo_begin(&fd);
+	fake_peer_window(fd, 0);
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (char)(i * 7 + (i >> 8));
+	fake_peer_send(fd, bytes, sizeof(bytes));
+	fake_peer_shutdown(fd);
+	fake_pump(&loop, echo_step, NULL);
+	assert_true(fake_unread(fd) > 0);
+	assert_true(echo->conn.block_kept);
+	assert_int_equal(loop.ring.blocks_out, 0);
+	fake_peer_window(fd, SIZE_MAX);
+	fake_pump(&loop, echo_step, NULL);
+	assert_int_equal(fake_peer_received(fd).len, sizeof(bytes));
+	assert_memory_equal(fake_peer_received(fd).at, bytes, sizeof(bytes));
+	assert_true(echo->ended);
+	assert_int_equal(pool.block_count, 0);
+	echo_finish();
+	block_count = 4;
+}
+
+enum { TASK_ECHO = 1, TASK_TWO };
+
+struct two {
+	struct task task;
+	struct conn conns[2];
+};
+
+/* The echo's conn keeps the block that it gets. */
+static void two_step(struct task *t)
+{
+	if (t->kind == TASK_ECHO) {
+		conn_step(&echo->conn);
+		if (!echo->conn.block_held)
+			conn_flush(&echo->conn);
+		return;
+	}
+	struct two *two = CONTAINER_OF(t, struct two, task);
+	for (int i = 0; i < 2; i++) {
+		conn_step(&two->conns[i]);
+		conn_flush(&two->conns[i]);
+	}
+}
+
+/* An owner of two conns that both want a block: the miss of one must not make the other try again,
+ * or they keep each other awake. */
+static void test_two_that_starve_are_quiet(void **state)
+{
+	static struct two two;
+	block_count = 1;
+	echo_start(-1);
+	conn_adopt(&echo->conn, fake_socket());
+	task_init(&two.task, TASK_TWO);
+	for (int i = 0; i < 2; i++) {
+		conn_init(&two.conns[i], &loop, &pool, &two.task);
+		conn_adopt(&two.conns[i], fake_socket());
+	}
+	loop_ready(&loop, &echo->task);
+	loop_ready(&loop, &two.task);
+	fake_pump(&loop, two_step, NULL);
+	fake_peer_send_text(echo->conn.fd, "x");
+	fake_pump(&loop, two_step, NULL);
+	assert_true(echo->conn.block_held);
+
+	uint32_t before = fake_ops_count(FAKE_RECV);
+	for (int turn = 0; turn < 50; turn++) {
+		struct task *t;
+		if (turn == 10 || turn == 20) /* one after the other */
+			fake_peer_send_text(two.conns[turn / 20].fd, "x");
+		loop_wait(&loop);
+		while ((t = loop_next(&loop)))
+			two_step(t);
+	}
+	assert_int_equal(fake_ops_count(FAKE_RECV), before);
+
+	for (int i = 0; i < 2; i++) {
+		conn_close(&two.conns[i], true);
+		assert_true(conn_join(&two.conns[i]));
+	}
+	list_remove(&two.task.hungry);
+	echo_finish();
+	block_count = 4;
 }
 
 static void test_reset_is_a_failure(void **state)
@@ -296,6 +387,8 @@ int main(void)
 		cmocka_unit_test(test_echoes_and_passes_the_end_on),
 		cmocka_unit_test(test_idle_holds_no_memory),
 		cmocka_unit_test(test_slow_reader_stops_the_sender),
+		cmocka_unit_test(test_block_is_given_back_when_there_are_few),
+		cmocka_unit_test(test_two_that_starve_are_quiet),
 		cmocka_unit_test(test_reset_is_a_failure),
 		cmocka_unit_test(test_abort_sends_a_reset),
 		cmocka_unit_test(test_gather_keeps_what_is_not_enough),

@@ -355,6 +355,30 @@ static void test_client_ends_before_the_connect(void **state)
 	lab_finish(&lab);
 }
 
+/* More callers than there are receive blocks have sent something and wait for a server that does
+ * not come: they give their blocks back, so that others get on. */
+static void test_those_who_wait_hold_no_blocks(void **state)
+{
+	lab_start(&lab, &(struct lab_options){.serving = LAB_HTTP});
+	struct address to = lab_deliver(LAB_CACHE);
+	uint32_t block_count = lab_worker(&lab, 0)->loop.ring.limits.block_count;
+	fake_connect_rule(&to, FAKE_PENDING);
+	for (uint32_t i = 0; i < block_count + 10; i++) {
+		int waiting = lab_dial(&lab, LAB_WEB, LAB_CACHE);
+		fake_peer_send_text(waiting, "early");
+		lab_pump(&lab);
+	}
+	assert_true(lab_worker(&lab, 0)->loop.ring.blocks_out <= block_count / 2 + 1);
+	int client = lab_dial(&lab, LAB_WEB, LAB_SHOP);
+	fake_peer_send_text(client, "GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+	lab_pump(&lab);
+	lab_expect_holds(client, "shop:/a");
+	fake_connect_rule(&to, 0);
+	lab_pump(&lab);
+	lab_expect_received(lab_served(&lab, LAB_CACHE, block_count + 9), "early");
+	lab_finish(&lab);
+}
+
 static void test_client_resets_before_the_connect(void **state)
 {
 	lab_start(&lab, &(struct lab_options){0});
@@ -416,6 +440,7 @@ int main(void)
 		cmocka_unit_test(test_idle_tunnel_holds_no_memory),
 		cmocka_unit_test(test_policy_denies),
 		cmocka_unit_test(test_client_ends_before_the_connect),
+		cmocka_unit_test(test_those_who_wait_hold_no_blocks),
 		cmocka_unit_test(test_client_resets_before_the_connect),
 		cmocka_unit_test(test_server_first_over_the_mesh),
 		cmocka_unit_test(test_many_at_once),
