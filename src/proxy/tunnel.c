@@ -126,7 +126,12 @@ static void tunnel_watch(struct tunnel *t, uint64_t deadline_ns)
 {
 	struct worker *w = t->being.worker;
 	uint64_t expiry_ns = line_pair_expiry_ns(t->line[DOWN], t->line[UP], w);
-	tunnel_timer(t, deadline_ns < expiry_ns ? deadline_ns : expiry_ns);
+	uint64_t tell_ns = w->loop.now_ns + TUNNEL_TELL_NS;
+	if (deadline_ns > expiry_ns)
+		deadline_ns = expiry_ns;
+	if (deadline_ns > tell_ns && tunnel_has_untold(t))
+		deadline_ns = tell_ns;
+	timer_set(&w->loop, &t->timer, deadline_ns);
 }
 
 static void tunnel_connect(struct tunnel *t)
