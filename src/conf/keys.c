@@ -161,7 +161,7 @@ static const struct conf_key conf_timeouts_keys[] = {
 		.fallback = "0s", .max = 24 * HOUR,
 		.help = "A whole HTTP request until its response begins. 0s: none."),
 	KEY("expired", .type = CONF_DURATION, FIELD(struct conf, expired_timeout_ms),
-		.fallback = "0s", .max = 24 * 7 * HOUR,
+		.fallback = "24h", .max = 24 * 7 * HOUR,
 		.help = "How long an open TCP connection may outlive its peer's certificate. "
 			"HTTP requests never do."),
 };

@@ -224,8 +224,6 @@ static struct plan *lab_plan(
 		l->node ? l->node : "");
 	lab_add(&b, "conf", "node.conf", lab_edited(l, node, edited, sizeof(edited)));
 	lab_add(&b, "mesh", "mesh.conf", lab_edited(l, lab_mesh, edited, sizeof(edited)));
-	if (l->mesh)
-		lab_add(&b, "mesh", "more.conf", l->mesh);
 	if (plan_build(&b, generation, before, &plan, text, sizeof(text)) < 0)
 		fail_msg("%s", text);
 	bundle_done(&b);

@@ -96,7 +96,6 @@ struct lab {
 	struct lab_edit edits[LAB_EDITS_MAX];
 	const struct certs_pair *root;	    /* instead of the mesh's own */
 	unsigned marks[LAB_WORKLOAD_COUNT]; /* as the keeper tells them */
-	const char *mesh;		    /* a second mesh file for the next plans; NULL: none */
 	enum lab_serving serving;
 	struct lab_server servers[LAB_SERVERS_MAX];
 	uint32_t server_count;
