@@ -114,7 +114,8 @@ static const struct conf_key conf_limits_keys[] = {
 			"spare."),
 	KEY("buffers_bytes_max", .type = CONF_BYTES, FIELD(struct conf, buffers_bytes_max),
 		.fallback = "256M", .min = MIB, .max = 64 * GIB, .restart = true,
-		.help = "All buffers together. Beyond it connections wait or are answered 503."),
+		.help = "All buffers together. Whoever needs one beyond it is answered 503, or "
+			"reset."),
 	KEY("head_bytes_max", .type = CONF_BYTES, FIELD(struct conf, head_bytes_max),
 		.fallback = "16K", .min = KIB, .max = MIB, .restart = true,
 		.help = "An HTTP message's start line and headers. Longer ones are answered 431."),

@@ -400,7 +400,9 @@ static void carrier_fail(struct carrier *c)
 	if (x && c->side == UP)
 		exchange_lost(x, UP, call_dial_failure(c->line));
 	else if (x)
-		exchange_lost(x, DOWN, REASON_DOWNSTREAM_CLOSED);
+		exchange_lost(x, DOWN,
+			conn->failure == CONN_FAILURE_MEMORY ? REASON_OVERLOAD
+							     : REASON_DOWNSTREAM_CLOSED);
 	carrier_close(c, true);
 }
 

@@ -149,6 +149,28 @@ def test_connections_of_one_workload(mesh):
     wait_for(lambda: mesh.call("web", "stock", timeout=5).status == 200, "room again")
 
 
+def test_all_buffers_together():
+    """Buffers for a few dozen stopped connections and no more: who needs one beyond that is turned away
+    with the reason, and all is well when they are given back."""
+    buffer_bytes, most = 20 << 10, 1 << 20
+    with ScenarioMesh([WEB, ORDERS, SPRAY], groups={"limits": {"buffers_bytes_max": "1M"}}, workers=1) as mesh:
+        mesh.start()
+        wires = [mesh.dial("web", "spray") for _ in range(60)]
+        for wire in wires[:5]:
+            wire.exactly(1000)
+        time.sleep(2)
+        for node in mesh:
+            assert node.metric("ringmain_buffers_held") <= most / buffer_bytes + 1
+        with contextlib.suppress(EOFError, OSError):
+            assert mesh.call("web", "orders", timeout=3).status in (200, 503)
+        reasons = {line.get("response_code_details") for node in mesh for line in node.access()}
+        assert "OVERLOAD" in reasons
+        for wire in wires:
+            wire.sock.close()
+        wait_for(lambda: mesh.call("web", "orders", timeout=3).status == 200, "room again")
+        wait_for(lambda: sum(node.metric("ringmain_buffers_held") for node in mesh) == 0, "the buffers to be given back")
+
+
 # --- timeouts ------------------------------------------------------------------------------------------
 
 

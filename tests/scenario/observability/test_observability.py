@@ -244,6 +244,22 @@ def test_health_pages(mesh, path, status):
     assert mesh["vm-a"].admin_get(path)[0] == status
 
 
+def test_tcp_port_of_the_admin_shows_three_pages_and_takes_no_order():
+    with ScenarioMesh([WEB, ORDERS], groups={"node": {"admin_tcp": "127.0.0.1:15000"}}) as mesh:
+        mesh.start()
+
+        def ask(method, path):
+            done = mesh.lab["vm-a"].run(["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-X", method,
+                                         f"http://127.0.0.1:15000{path}"], uid=STRANGER_UID)
+            return int(done.stdout)
+        assert [ask("GET", path) for path in ("/metrics", "/healthz", "/readyz")] == [200] * 3
+        for method, path in (("GET", "/status"), ("GET", "/certs"), ("POST", "/reload"), ("POST", "/drain")):
+            assert ask(method, path) in (403, 404, 405)
+        assert mesh.call("web", "orders").status == 200
+        with pytest.raises(ConnectionRefusedError):
+            mesh.lab["vm-b"].connect(STRANGER_UID, mesh.lab["vm-a"].v4, 15000)
+
+
 def test_admin_socket_is_for_root_and_its_group(mesh):
     mode = mesh["vm-a"].admin_socket.stat().st_mode & 0o777
     assert mode == 0o660

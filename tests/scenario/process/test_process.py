@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The processes: the proxy is a prisoner, its death is a hiccup, its end is orderly, and it keeps
 nothing of those who left."""
+import base64
 import os
 import random
+import re
 import signal
 import threading
 import time
@@ -57,15 +59,19 @@ def test_the_proxy_process_has_no_privileges(mesh):
         assert core.split()[4:6] == ["0", "0"]
 
 
-def test_no_private_key_in_the_proxy_process(mesh):
-    """Its memory holds no bytes of any key file."""
-    mesh.call("web", "orders")
-    pid = mesh["vm-b"].proxy_pid()
-    needles = []
-    for path in mesh["vm-b"].certs.glob("*.key"):
-        lines = path.read_text().splitlines()
-        needles += [lines[2].encode(), lines[1][20:60].encode()]
-    assert needles
+def private_scalars(node):
+    """The secret numbers of its key files, as bytes: in RFC 5915 the octets behind the version."""
+    found = []
+    for path in node.certs.glob("*.key"):
+        der = base64.b64decode("".join(path.read_text().splitlines()[1:-1]))
+        start = der.index(b"\x02\x01\x01\x04\x20") + 5
+        found.append(der[start:start + 32])
+    return found
+
+
+def places_of(pid, needles):
+    """The mappings of a process that hold one of them: {first address: times}."""
+    found = {}
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
         for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
             span, flags = line.split()[:2]
@@ -77,7 +83,36 @@ def test_no_private_key_in_the_proxy_process(mesh):
                 held = memory.read(end - start)
             except (OSError, ValueError):
                 continue
-            assert not any(needle in held for needle in needles)
+            count = sum(held.count(needle) for needle in needles)
+            if count:
+                found[start] = count
+    return found
+
+
+def test_no_private_key_in_the_proxy_process(mesh):
+    """Its memory holds no key, neither as in the files nor as a number."""
+    mesh.call("web", "orders")
+    needles = private_scalars(mesh["vm-b"])
+    for path in mesh["vm-b"].certs.glob("*.key"):
+        lines = path.read_text().splitlines()
+        needles += [lines[2].encode(), lines[1][20:60].encode()]
+    needles += [needle[::-1] for needle in needles]
+    assert len(needles) >= 8
+    assert places_of(mesh["vm-b"].proxy_pid(), needles) == {}
+
+
+def test_keys_are_left_out_of_core_files(mesh):
+    """The keeper holds each key in one place, which no core file would show; nor may it leave one."""
+    node = mesh["vm-b"]
+    mesh.call("web", "orders")
+    scalars = private_scalars(node)
+    places = places_of(node.process.pid, scalars)
+    assert sum(places.values()) == len(scalars) and len(places) == 1
+    smaps = Path(f"/proc/{node.process.pid}/smaps").read_text()
+    of_keys = smaps[smaps.index(f"{next(iter(places)):x}-"):]
+    assert "dd" in re.search(r"VmFlags: (.*)", of_keys)[1].split()
+    limits = Path(f"/proc/{node.process.pid}/limits").read_text()
+    assert re.search(r"Max core file size +0 +0 ", limits)
 
 
 def test_every_worker_carries_connections(mesh):
