@@ -58,15 +58,6 @@ static void tunnel_tell(struct tunnel *t)
 	t->told_count[UP] = t->byte_count[UP];
 }
 
-/* The one timer is for the deadline, and before that for bytes to be counted. */
-static void tunnel_timer(struct tunnel *t, uint64_t deadline_ns)
-{
-	struct loop *l = &t->being.worker->loop;
-	uint64_t tell_ns = l->now_ns + TUNNEL_TELL_NS;
-	timer_set(l, &t->timer,
-		tunnel_has_untold(t) && tell_ns < deadline_ns ? tell_ns : deadline_ns);
-}
-
 static void tunnel_dial(struct tunnel *t)
 {
 	struct worker *w = t->being.worker;
