@@ -59,9 +59,12 @@ def test_slow_reader_stops_the_sender(mesh):
         return [resident_kib(node) for node in mesh]
     before = stop_more(20)  # which also fills the pools that are filled once
     after = stop_more(40)
-    first = sent_by(mesh, "spray")
-    time.sleep(2)
-    assert sent_by(mesh, "spray") == first > 0  # nothing moves any more
+
+    def at_rest():
+        first = sent_by(mesh, "spray")
+        time.sleep(2)
+        return sent_by(mesh, "spray") == first > 0
+    wait_for(at_rest, "the buffers of all sockets to be full, and nothing to move any more", 20)
     for wire in wires:
         wire.sock.close()
     for was, now in zip(before, after):
