@@ -12,9 +12,12 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #define KEEPER_LISTENERS_MAX 16384u
+#define KEEPER_ADMIN_LOOKS   20
+#define KEEPER_ADMIN_LOOK_NS 50000000
 
 static int keeper_listen_add(struct keeper_listeners *l, enum wire_listener_kind kind,
 	uint32_t worker, const struct address *address, int fd, struct err *err)
@@ -131,6 +134,17 @@ static int keeper_unix_address(const char *path, struct sockaddr_un *ret_address
 	return 0;
 }
 
+static bool keeper_admin_answers(const struct sockaddr_un *address)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return true; /* not known: better to say so than to take somebody's place */
+	bool answers = connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
+		       errno == EAGAIN;
+	close(fd);
+	return answers;
+}
+
 /* What stands at the path may only be a socket that nobody listens on any more. */
 static int keeper_admin_check(const char *path, const struct sockaddr_un *address, struct err *err)
 {
@@ -139,13 +153,14 @@ static int keeper_admin_check(const char *path, const struct sockaddr_un *addres
 		return errno == ENOENT ? 0 : err_set(err, errno, "%s: %m", path);
 	if (!S_ISSOCK(st.st_mode))
 		return err_set(err, EEXIST, "%s: exists and is no socket; remove it", path);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return err_set(err, errno, "%s: %m", path);
-	bool taken = connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
-		     errno == EAGAIN;
-	close(fd);
-	return taken ? err_set(err, EADDRINUSE, "%s: another ringmain is running there", path) : 0;
+	/* The proxy process of a keeper that was killed just now ends with it, but not before it.
+	 */
+	for (int look = 0; look < KEEPER_ADMIN_LOOKS; look++) {
+		if (!keeper_admin_answers(address))
+			return 0;
+		nanosleep(&(struct timespec){.tv_nsec = KEEPER_ADMIN_LOOK_NS}, NULL);
+	}
+	return err_set(err, EADDRINUSE, "%s: another ringmain is running there", path);
 }
 
 /* Bound under another name, given owner and mode, and then renamed: nobody ever meets a socket with
