@@ -109,6 +109,8 @@ static void conn_take_send(struct conn *c)
 	/* The peer may have answered before it went: the receive side decides when it is over. */
 	if (!whole)
 		c->deaf = true;
+	if (!whole && c->transport_eof)
+		conn_fail(c, CONN_FAILURE_RESET, EPIPE);
 }
 
 static void conn_take_block(struct conn *c)
@@ -157,7 +159,11 @@ static void conn_keep_block(struct conn *c)
 
 static void conn_take_watch(struct conn *c)
 {
-	if (c->recv.result > 0 && c->recv.result & POLLERR)
+	/* Over in both directions without a FIN of ours is a reset, too: a send may have taken the
+	 * error itself before anybody looked. */
+	bool reset = c->recv.result > 0 &&
+		     (c->recv.result & POLLERR || (c->recv.result & POLLHUP && !c->finished));
+	if (reset)
 		conn_fail(c, CONN_FAILURE_RESET, ECONNRESET);
 	c->watched = !c->recv.armed;
 }

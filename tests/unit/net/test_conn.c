@@ -18,6 +18,7 @@ struct echo {
 	struct task task;
 	struct conn conn;
 	bool ended;
+	bool stays;    /* writes on after the peer's end */
 	bool deaf_end; /* it ended by a failure */
 };
 
@@ -42,7 +43,7 @@ static void echo_step(struct task *t)
 			break;
 		conn_consume(c, used);
 	}
-	if (c->eof)
+	if (c->eof && !e->stays)
 		c->finish = true;
 	if (c->failure != CONN_FAILURE_NONE) {
 		e->deaf_end = true;
@@ -246,6 +247,25 @@ static void test_reset_is_a_failure(void **state)
 	echo_finish();
 }
 
+/* The send that finds the peer gone may be all that ever tells, once its end was received. */
+static void test_reset_after_half_close_is_found_by_a_send(void **state)
+{
+	int fd;
+	echo_begin(&fd);
+	echo->stays = true;
+	fake_fault(FAKE_WATCH, 1, FAKE_FAULT_LATE);
+	fake_fault(FAKE_SEND, 1, FAKE_FAULT_SHORT);
+	fake_peer_shutdown(fd);
+	fake_pump(&loop, echo_step, NULL);
+	assert_false(echo->deaf_end);
+	assert_true(buf_put(&echo->conn.out, "more", 4));
+	loop_ready(&loop, &echo->task);
+	fake_pump(&loop, echo_step, NULL);
+	assert_true(echo->deaf_end);
+	assert_int_equal(echo->conn.failure, CONN_FAILURE_RESET);
+	echo_finish();
+}
+
 static void test_abort_sends_a_reset(void **state)
 {
 	int fd;
@@ -390,6 +410,7 @@ int main(void)
 		cmocka_unit_test(test_block_is_given_back_when_there_are_few),
 		cmocka_unit_test(test_two_that_starve_are_quiet),
 		cmocka_unit_test(test_reset_is_a_failure),
+		cmocka_unit_test(test_reset_after_half_close_is_found_by_a_send),
 		cmocka_unit_test(test_abort_sends_a_reset),
 		cmocka_unit_test(test_gather_keeps_what_is_not_enough),
 		cmocka_unit_test(test_connect_refused_and_connected),
