@@ -114,7 +114,7 @@ def test_abort_after_half_close_is_still_a_reset(pair):
     assert server.ended() == "fin"
     client.reset()
     with pytest.raises((ConnectionResetError, BrokenPipeError)):
-        for _ in range(250):
+        for _ in range(50):
             server.send(BLOCK)
             time.sleep(0.02)
 
