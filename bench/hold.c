@@ -35,6 +35,7 @@ static bool hold_is_settled(const struct crowd *w)
 static void hold_round(struct crowd *w, struct list *held, uint32_t round)
 {
 	uint64_t answered = w->tally->requests, patience_ns = w->now_ns + HOLD_PATIENCE_NS;
+	hold_dispatch(w, held, round);
 	while (!hold_is_settled(w) && w->now_ns < patience_ns) {
 		crowd_turn(w, patience_ns);
 		hold_dispatch(w, held, round);
