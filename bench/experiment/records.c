@@ -181,8 +181,8 @@ static void records_open(struct records_run *r)
 	uint8_t *in = r->wire.bytes + r->wire.start, nonce[12];
 	size_t len = (size_t)in[3] << 8 | in[4];
 	records_nonce(nonce, r->opened++);
-	ASSERT(EVP_AEAD_CTX_open_gather(r->keys[1], in + 5, nonce, 12, in + 5, len - 16,
-		in + 5 + len - 16, 16, in, 5));
+	ASSERT(EVP_AEAD_CTX_open_gather(
+		r->keys[1], in + 5, nonce, 12, in + 5, len - 16, in + 5 + len - 16, 16, in, 5));
 	r->wire.start += 5 + len;
 	if (r->wire.start == r->wire.end)
 		r->wire.start = r->wire.end = 0;
@@ -277,8 +277,8 @@ int main(int count, char **texts)
 		if (strcmp(texts[1], records_ways[w].name) != 0)
 			continue;
 		uint64_t ns[2] = {0};
-		records_begin(&run, &records_ways[w],
-			count > 2 ? strtoul(texts[2], NULL, 10) : 1024);
+		records_begin(
+			&run, &records_ways[w], count > 2 ? strtoul(texts[2], NULL, 10) : 1024);
 		records_go(&run, count > 3 ? strtoul(texts[3], NULL, 10) : 1000, ns);
 		return 0;
 	}

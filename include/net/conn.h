@@ -12,8 +12,9 @@
  * bytes either way, CLOSING for armed operations to end. Any state may go to CLOSING.
  *
  * Memory: at most one receive block, `in`, `out`, `wire` and `sending`, and under TLS a record that
- * has not come whole; each is held only while it has bytes, so an idle conn holds none. A caller that does not consume stops the sender: no
- * receive is armed while a block is held. When blocks get short it is exchanged for a copy
+ * has not come whole; each is held only while it has bytes, so an idle conn holds none. A caller
+ * that does not consume stops the sender: no receive is armed while a block is held. When blocks
+ * get short it is exchanged for a copy
  * (`kept`): connections that stand still must not keep the others from receiving. */
 #pragma once
 

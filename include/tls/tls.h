@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Plaintext ⇄ TLS 1.3 records in memory (BoringSSL's handshake and AEADs, records of our own); the
- * peer's SPIFFE identity out. No I/O, no clock of its own, no private key: signatures are asked for and brought
- * back by the caller.
+ * peer's SPIFFE identity out. No I/O, no clock of its own, no private key: signatures are asked for
+ * and brought back by the caller.
  *
  * Two objects: a tls_store is one generation of this machine's identities and trust anchors,
  * immutable and shared by all threads; a tls is one connection's session on one worker. */
@@ -164,9 +164,9 @@ int64_t tls_peer_not_after_s(const struct tls *t);
 enum tls_failure tls_peer_again(const struct tls *t, const struct tls_store *now, int64_t wall_s);
 bool tls_resumed(const struct tls *t);
 
-/* Opens the next record where it stands: DONE when tls_plain() has its bytes, which stay there until
- * they are taken; as long as some are, nothing more is opened. When tls_input_several() says that
- * the input holds more than one whole record, tls_read() is better: it joins them. */
+/* Opens the next record where it stands: DONE when tls_plain() has its bytes, which stay there
+ * until they are taken; as long as some are, nothing more is opened. When tls_input_several() says
+ * that the input holds more than one whole record, tls_read() is better: it joins them. */
 bool tls_input_several(const struct tls *t);
 enum tls_result tls_open(struct tls *t);
 size_t tls_plain(const struct tls *t, const uint8_t **ret_bytes);

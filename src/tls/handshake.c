@@ -391,8 +391,8 @@ static void handshake_resume(struct tls *t)
 /* Identity and dates of a resumed session's peer: no Certificate message came this time. */
 static enum tls_failure handshake_check_resumed(struct tls *t)
 {
-	enum tls_failure failure =
-		verify_again(SSL_get0_peer_certificates(t->ssl), t->setup->wall_s, &t->peer);
+	enum tls_failure failure = verify_again(
+		t->store, SSL_get0_peer_certificates(t->ssl), t->setup->wall_s, &t->peer);
 	return failure ? failure : handshake_expected(t);
 }
 

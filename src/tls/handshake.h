@@ -47,7 +47,7 @@ struct tls {
 	enum tls_failure failure;
 	enum tls_alpn alpn;
 	bool server, resumed, input_eof, close_sent;
-	bool update_owed;     /* the peer asked for a new key of ours */
+	bool update_owed; /* the peer asked for a new key of ours */
 	uint8_t peer_alert;
 	uint8_t silent_count; /* records without a byte for the caller, in a row */
 	/* Gone when it has no more to do: a server's when it has flushed its ticket, a client's
@@ -61,14 +61,14 @@ struct tls {
 	struct buf carry; /* a record that spans inputs; held only while there is one */
 	uint8_t *plain;	  /* opened in place, in the input or in `carry`, and not yet taken */
 	size_t plain_len;
-	struct message_part *part; /* of a handshake message that spans records */
+	struct message_part *part;     /* of a handshake message that spans records */
 	struct handshake_setup *setup; /* NULL after the handshake */
 	char *server_name;
 	STACK_OF(CRYPTO_BUFFER) * chain; /* the peer's, after the handshake */
 	struct verify_peer peer;
 	struct tls_sessions *sessions; /* a client's */
 	struct sessions_key session_key;
-	uint32_t records_left; /* until the sending key is changed */
+	uint32_t records_left;		    /* until the sending key is changed */
 	struct record_key reading, writing; /* after the handshake */
 };
 

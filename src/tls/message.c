@@ -9,10 +9,10 @@
 #include <openssl/mem.h>
 #include <stdlib.h>
 
-#define MESSAGE_HEAD_BYTES	4
-#define MESSAGE_BODY_MAX	16384
-#define MESSAGE_NOT_REQUESTED	0
-#define MESSAGE_REQUESTED	1
+#define MESSAGE_HEAD_BYTES    4
+#define MESSAGE_BODY_MAX      16384
+#define MESSAGE_NOT_REQUESTED 0
+#define MESSAGE_REQUESTED     1
 
 /* A handshake message that goes on in the next record. */
 struct message_part {

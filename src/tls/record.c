@@ -61,8 +61,8 @@ static bool record_key_derive(struct record_key *k, const struct record_suite *s
 	return ok;
 }
 
-bool record_key_init(struct record_key *k, uint16_t suite_number, const uint8_t *secret,
-	size_t len, uint64_t number)
+bool record_key_init(struct record_key *k, uint16_t suite_number, const uint8_t *secret, size_t len,
+	uint64_t number)
 {
 	const struct record_suite *suite = record_suite_of(suite_number);
 	memset(k, 0, sizeof(*k));

@@ -352,8 +352,7 @@ enum tls_failure tls_peer_again(const struct tls *t, const struct tls_store *now
 		return TLS_FAILURE_NONE;
 	if (wall_s >= t->peer.valid_until_s)
 		wall_s = t->peer.valid_until_s - 1;
-	enum tls_failure failure =
-		verify_chain(now, t->chain, wall_s, &peer);
+	enum tls_failure failure = verify_chain(now, t->chain, wall_s, &peer);
 	free(peer.id);
 	ERR_clear_error();
 	return failure;

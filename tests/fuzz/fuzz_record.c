@@ -119,8 +119,8 @@ static void fuzz_seal(struct fuzz_end *e, const uint8_t *inner, size_t len)
 	for (size_t i = 0; i < 8; i++)
 		nonce[4 + i] ^= (uint8_t)(e->peer.number >> (8 * (7 - i)));
 	memcpy(out, (uint8_t[]){23, 3, 3, (uint8_t)((len + 16) >> 8), (uint8_t)(len + 16)}, 5);
-	ASSERT(EVP_AEAD_CTX_seal(&e->peer.aead, out + 5, &n, len + 16, nonce, sizeof(nonce), inner,
-		len, out, 5));
+	ASSERT(EVP_AEAD_CTX_seal(
+		&e->peer.aead, out + 5, &n, len + 16, nonce, sizeof(nonce), inner, len, out, 5));
 	e->peer.number++;
 	e->end += 5 + n;
 }

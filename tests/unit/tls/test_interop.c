@@ -221,8 +221,8 @@ static void interop_updates(void)
 	struct tls *t = pair.ends[peer.ours].tls;
 	interop_we_write(10);
 	for (int i = 0; i < 10; i++) {
-		assert_true(SSL_key_update(peer.ssl,
-			i & 1 ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED));
+		assert_true(SSL_key_update(
+			peer.ssl, i & 1 ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED));
 		interop_they_write(1000);
 		assert_int_equal(t->update_owed, i & 1);
 		interop_we_write(1000);

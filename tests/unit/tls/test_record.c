@@ -68,8 +68,7 @@ static size_t record_forge(EVP_AEAD_CTX *aead, const uint8_t iv[12], uint64_t nu
 	for (size_t i = 0; i < 8; i++)
 		nonce[4 + i] ^= (uint8_t)(number >> (8 * (7 - i)));
 	memcpy(out, (uint8_t[]){23, 3, 3, (uint8_t)((len + 16) >> 8), (uint8_t)(len + 16)}, 5);
-	assert_true(EVP_AEAD_CTX_seal(
-		aead, out + 5, &n, len + 16, nonce, 12, inner, len, out, 5));
+	assert_true(EVP_AEAD_CTX_seal(aead, out + 5, &n, len + 16, nonce, 12, inner, len, out, 5));
 	assert_int_equal(n, len + 16);
 	return 5 + n;
 }
@@ -80,14 +79,14 @@ static void test_keys(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(record_rows); i++) {
 		const struct record_row *row = &record_rows[i];
 		EVP_AEAD_CTX aead;
-		assert_true(EVP_AEAD_CTX_init(&aead, row->aead(), record_bytes_of(row->key),
-			row->key_len, 16, NULL));
+		assert_true(EVP_AEAD_CTX_init(
+			&aead, row->aead(), record_bytes_of(row->key), row->key_len, 16, NULL));
 		for (size_t n = 0; n < ARRAY_LEN(numbers); n++) {
 			struct record_key k = record_key_of(row, numbers[n]);
 			uint8_t ours[64], theirs[64];
 			assert_memory_equal(k.iv, record_bytes_of(row->iv), 12);
-			size_t len = record_forge(&aead, k.iv, numbers[n],
-				(const uint8_t *)"hello\x17", 6, theirs);
+			size_t len = record_forge(
+				&aead, k.iv, numbers[n], (const uint8_t *)"hello\x17", 6, theirs);
 			assert_int_equal(
 				record_seal(&k, 23, (const uint8_t *)"hello", 5, ours), len);
 			assert_memory_equal(ours, theirs, len);
@@ -130,8 +129,7 @@ static void test_number_ends(void **state)
 	size_t len = record_seal(&k, 23, (const uint8_t *)"x", 1, record);
 	assert_int_equal(record_open(&r, record, len, record + 5, &content), 0);
 	assert_int_equal(r.number, UINT64_MAX);
-	assert_int_equal(
-		record_open(&r, record, len, record + 5, &content), SSL_AD_INTERNAL_ERROR);
+	assert_int_equal(record_open(&r, record, len, record + 5, &content), SSL_AD_INTERNAL_ERROR);
 	record_key_wipe(&k);
 	record_key_wipe(&r);
 }
@@ -201,7 +199,8 @@ static enum tls_result record_read(void)
 	struct pair_end *e = &pair.ends[peer.to];
 	for (;;) {
 		const uint8_t *plain;
-		enum tls_result result = peer.in_place ? tls_open(e->tls) : tls_read(e->tls, &e->plain);
+		enum tls_result result =
+			peer.in_place ? tls_open(e->tls) : tls_read(e->tls, &e->plain);
 		size_t len = tls_plain(e->tls, &plain);
 		assert_true(!peer.in_place || (len > 0) == (result == TLS_DONE));
 		if (peer.in_place && len > 0) {
@@ -795,7 +794,10 @@ struct record_ticket {
 	bool sound;
 };
 
-#define RECORD_TICKET(body, sound) {"\x04\x00\x00" body, sizeof("\x04\x00\x00" body) - 1, sound}
+#define RECORD_TICKET(body, sound)                                          \
+	{                                                                   \
+		"\x04\x00\x00" body, sizeof("\x04\x00\x00" body) - 1, sound \
+	}
 
 static const struct record_ticket record_tickets[] = {
 	RECORD_TICKET("\x10\0\0\1\0\0\0\0\0\1n\0\2tt\0\0", true),

@@ -287,7 +287,6 @@ static void test_rekeys(void **state)
 	assert_int_equal(buf_len(&pair.ends[PAIR_SERVER].plain), 1);
 }
 
-
 static void test_holds_no_handshake(void **state)
 {
 	for (int end = 0; end < 2; end++)
