@@ -58,6 +58,10 @@ static const struct conf_key conf_mesh_keys[] = {
 		.fallback = "deny", .names = conf_default_policy_names,
 		.help = "What holds for a service that no allow rule names. \"authenticated\": any "
 			"caller with a verified identity may."),
+	KEY("resumption", .type = CONF_BOOL, FIELD(struct conf, resumption), .fallback = "true",
+		.help = "Whether connections between machines are resumed by tickets, which saves "
+			"both ends a signature and the other's chain. Without, every handshake is "
+			"a full one."),
 	KEY("files", LIST(struct conf, mesh_files, mesh_file_count),
 		.help = "Mesh files, or directories whose *.conf are read in order of their names. "
 			"Relative to the directory of the node file."),

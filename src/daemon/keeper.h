@@ -110,6 +110,10 @@ struct keeper {
 	uint64_t generation;	     /* of the newest plan */
 	uint32_t next_key_number;
 	struct keeper_watch watch;
+	/* What the proxy processes make their ticket keys of: theirs to know, ours to keep beyond
+	 * their death and a reload. */
+	uint8_t ticket_secret[32];
+	uint64_t ticket_secret_ns; /* when it was made; 0: not yet */
 	/* the proxy process */
 	pid_t pid; /* 0: none */
 	uint64_t start_ns;
