@@ -8,7 +8,7 @@
 
 /* More than this many connections to one server seldom start at once; without the cap one busy
  * server would push out everybody else's sessions. */
-#define SESSIONS_PER_KEY_MAX 4
+#define SESSIONS_PER_KEY_MAX 64
 /* A ticket that carries a huge client chain makes the next ClientHello huge. */
 #define SESSIONS_TICKET_BYTES_MAX 8192
 
