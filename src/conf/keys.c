@@ -69,7 +69,8 @@ static const struct conf_key conf_identity_keys[] = {
 			"only."),
 	KEY("resumption", .type = CONF_BOOL, FIELD(struct conf, resumption), .fallback = "true",
 		.help = "Whether connections to other machines resume a TLS session that there "
-			"was. Without, each of them proves both identities anew, which costs more."),
+			"was. Without, each of them proves both identities anew, which costs "
+			"more."),
 };
 
 static const struct conf_key conf_listeners_keys[] = {
