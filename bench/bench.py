@@ -37,7 +37,7 @@ RESULTS = ROOT / "bench" / "results"
 PROGRAMS = {"ringmain": "src/daemon/ringmain", "load": "bench/load", "origin": "bench/origin", "null": "bench/null"}
 FULL = {"rounds": 5, "duration": 2.0, "warmup": 0.5, "idle": 10_000}
 QUICK = {"rounds": 2, "duration": 0.8, "warmup": 0.2, "idle": 2_000}
-FILES_MAX = 1 << 18
+FILES_MAX, FILES_SPARE = 1 << 18, 500
 
 
 class UsageError(Exception):
@@ -117,7 +117,8 @@ def chosen_scenarios(options):
 
 def adjusted(scenario, preset, connections):
     if scenario.kind == IDLE:
-        return replace(scenario, connections=preset["idle"])
+        most = (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - FILES_SPARE) // 2
+        return replace(scenario, connections=min(preset["idle"], most))
     if connections and scenario.kind in (SATURATE, RATE, CONNECT):
         return replace(scenario, connections=connections)
     return scenario
@@ -247,6 +248,15 @@ def run(options):
     return 1 if any(outcome.failures for outcome in runner.outcomes) else 0
 
 
+def files_raise():
+    """As many open files as there may be: an idle connection takes two of a proxy."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(hard, FILES_MAX), max(hard, FILES_MAX)))
+    except ValueError:  # root without that privilege, as in some containers
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def ended(number, _frame):
     raise SystemExit(128 + number)
 
@@ -260,8 +270,7 @@ def main():
         signal.signal(number, ended)  # so that everything is taken down
     for lab in sweep():
         say(f"removed what an earlier run ({lab}) left behind")
-    with contextlib.suppress(ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (FILES_MAX, FILES_MAX))
+    files_raise()
     try:
         return run(options)
     except UsageError as error:

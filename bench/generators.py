@@ -21,7 +21,7 @@ def found():
 def words(name, connections, seconds, url):
     if name == "wrk":
         return ["-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-H", f"Host: {HOST}", url]
-    return ["--h1", "-t1", f"-c{connections}", f"-D{seconds}", "-H", f"Host: {HOST}", url]
+    return ["--h1", "-t1", f"-c{connections}", f"-D{seconds}", "-H", f":authority: {HOST}", url]
 
 
 def microseconds(text):
@@ -32,6 +32,8 @@ def microseconds(text):
 def read_output(name, text):
     """(requests, requests per second, p50, p99), None where it does not say; ValueError."""
     try:
+        if refused := re.search(r"Non-2xx or 3xx responses: (\d+)|, ([1-9]\d*) failed", text):
+            raise ValueError(f"{name}: {refused[0].strip(', ')}")
         if name == "wrk":
             requests = int(re.search(r"(\d+) requests in", text)[1])
             rate = float(re.search(r"Requests/sec:\s*([\d.]+)", text)[1])
@@ -54,7 +56,11 @@ def take_turn_with(bench, contestant, scenario, name):
     command = contestant.load_command(scenario, shutil.which(name), words(name, scenario.connections, seconds, url))
     parts = contestant.parts()
     before = read_now(parts)
-    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds + 60)
+    try:
+        done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              timeout=2 * seconds + 10)
+    except subprocess.TimeoutExpired:
+        raise LabError(f"{name} did not end") from None
     after = read_now(parts)
     if done.returncode != 0:
         raise LabError(f"{name}: exit status {done.returncode}\n{done.stdout[-1000:]}")

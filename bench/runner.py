@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rounds: every contestant has its turn in every round, so that whatever changes on the machine
 changes for all of them."""
-import contextlib
 import sys
 import time
 
@@ -177,5 +176,8 @@ class Runner:
         for number in range(min(self.bench.rounds, CHECK_ROUNDS_MAX)):
             for name in rotated(names, number):
                 self.progress.show(f"{scenario.name}, {contestant.name} under {name}")
-                with contextlib.suppress(LabError):
-                    self.checks[name].append(generators.take_turn_with(self.bench, contestant, scenario, name))
+                try:
+                    sample = generators.take_turn_with(self.bench, contestant, scenario, name)
+                    self.checks[name].append(sample)
+                except LabError as error:
+                    self.progress.say(f"    {error}")
