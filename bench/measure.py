@@ -143,7 +143,7 @@ def load_words(scenario, target, duration, warmup, rate):
     if scenario.kind == CONNECT:
         words += ["--per-connection", 1]
     if scenario.kind == RATE:
-        words += ["--rate", rate]
+        words += ["--rate", round(rate)]
     return words
 
 
