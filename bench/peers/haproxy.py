@@ -11,6 +11,9 @@ class Peer:
     name = "haproxy"
     package = "the Debian package haproxy"
 
+    def __init__(self, hop="h2"):
+        self.hop = hop  # what HTTP travels as between the two machines: "h2" or "http/1.1"
+
     def find(self):
         return shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 
@@ -19,8 +22,8 @@ class Peer:
         return re.search(r"version (\d+\.\d+\.\d+)", text)[1]
 
     def config(self, role, spec):
-        return "\n".join([*global_lines(spec), *defaults_lines(spec), *frontend_lines(spec),
-                          *backend_lines(spec), ""])
+        return "\n".join([*global_lines(spec), *defaults_lines(spec), *frontend_lines(spec, self.hop),
+                          *backend_lines(spec, self.hop), ""])
 
     def command(self, config_path, directory):
         return [self.find(), "-q", "-db", "-f", str(config_path)]
@@ -55,8 +58,8 @@ def defaults_lines(spec):
     return lines
 
 
-def frontend_lines(spec):
-    lines = ["frontend in", f"    bind {address(spec.listen)}{bind_tls(spec)}"]
+def frontend_lines(spec, hop):
+    lines = ["frontend in", f"    bind {address(spec.listen)}{bind_tls(spec, hop)}"]
     if spec.tls_listen and spec.caller_name:
         lines.append(f"    tcp-request session reject unless {{ ssl_c_s_dn(cn) -m str {spec.caller_name} }}")
     if spec.protocol == "tcp":
@@ -76,36 +79,36 @@ def frontend_lines(spec):
     return lines
 
 
-def bind_tls(spec):
+def bind_tls(spec, hop):
     if not spec.tls_listen:
         return ""
     words = [" ssl", "crt", spec.bundle, "ca-file", spec.ca, "verify required", "ssl-min-ver TLSv1.3",
              "ciphersuites", ":".join(TLS_CIPHERS), "curves", ":".join(TLS_GROUPS)]
     if spec.protocol == "http":
-        words.append("alpn http/1.1")
+        words.append(f"alpn {hop}")
     if not spec.resumption:
         words.append("no-tls-tickets")
     return " ".join(words)
 
 
-def backend_lines(spec):
+def backend_lines(spec, hop):
     lines = ["backend service"]
     if len(spec.to) > 1:
         lines.append("    balance leastconn")
     for number, to in enumerate(spec.to):
-        lines.append(f"    server s{number} {address(to)}{server_tls(spec)}")
+        lines.append(f"    server s{number} {address(to)}{server_tls(spec, hop)}")
     if spec.host:
         lines += ["backend unknown", "    http-request deny deny_status 404"]
     return lines
 
 
-def server_tls(spec):
+def server_tls(spec, hop):
     if not spec.tls_to:
         return ""
     words = [" ssl", "crt", spec.bundle, "ca-file", spec.ca, "verify required", "ssl-min-ver TLSv1.3",
              "ciphersuites", ":".join(TLS_CIPHERS), "sni", f"str({spec.server_name})"]
     if spec.protocol == "http":
-        words.append("alpn http/1.1")
+        words.append(f"alpn {hop}")
     if not spec.resumption:
         words.append("no-ssl-reuse")
     return " ".join(words)

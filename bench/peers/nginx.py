@@ -134,7 +134,7 @@ def listen_tls(spec):
     return [f"ssl_certificate {spec.certificate}", f"ssl_certificate_key {spec.key}",
             f"ssl_client_certificate {spec.ca}", "ssl_verify_client on", "ssl_protocols TLSv1.3",
             f"ssl_conf_command Ciphersuites {':'.join(TLS_CIPHERS)}", f"ssl_ecdh_curve {groups()}",
-            "ssl_session_cache off", f"ssl_session_tickets {'on' if spec.resumption else 'off'}",
+            "ssl_prefer_server_ciphers on", "ssl_session_cache off", f"ssl_session_tickets {'on' if spec.resumption else 'off'}",
             "ssl_session_timeout 1h"]
 
 
