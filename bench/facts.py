@@ -86,7 +86,7 @@ def mitigations():
 def hypervisor():
     if "hypervisor" not in cpuinfo("flags").split():
         return "none"
-    done = subprocess.run(["systemd-detect-virt"], text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    done = subprocess.run(["systemd-detect-virt", "--vm"], text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     return done.stdout.strip() or "yes"
 
 
@@ -95,7 +95,7 @@ def machine_facts(cores):
     memory = int(re.search(r"MemTotal:\s*(\d+)", read("/proc/meminfo"))[1])
     return {
         "processor": cpuinfo("model name") or platform.machine(),
-        "processors": f"{os.cpu_count()} ({len({siblings(c) for c in os.sched_getaffinity(0)})} physical cores)",
+        "processors": f"{os.cpu_count()} ({len({siblings(c) for c in range(os.cpu_count())})} physical cores)",
         "instructions": " ".join(flag for flag in CPU_FLAGS if flag in flags) or "unknown",
         "hypervisor": hypervisor(),
         "frequency governor": read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "none"),

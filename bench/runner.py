@@ -15,7 +15,8 @@ STEAL_MAX = 0.01      # of busy time; a round with more is repeated,
 REPEATS_MAX = 2       # but not for ever
 START_SECONDS = 0.6   # guesses for the first estimate of the time that is left
 TURN_SECONDS = 0.25
-IDLE_SECONDS = 8.0
+IDLE_SECONDS = 1.5    # and a second for each 2000 connections
+REPEATS_SHARE = 0.2   # of all turns: so many may be repeats
 IDLE_ROUNDS_MAX = 3
 CHECKED = "http_mtls_pair"  # where the generators are compared
 CHECK_ROUNDS_MAX = 3
@@ -59,7 +60,9 @@ def rounds_of(bench, scenario):
 
 def seconds_of(bench, scenario, contestants):
     """What a scenario will take, roughly."""
-    turn = IDLE_SECONDS if scenario.kind == IDLE else bench.duration + bench.warmup + TURN_SECONDS
+    turn = bench.duration + bench.warmup + TURN_SECONDS
+    if scenario.kind == IDLE:
+        turn = IDLE_SECONDS + scenario.connections / 2000
     seconds = len(contestants) * (START_SECONDS + rounds_of(bench, scenario) * turn)
     if scenario.name == CHECKED:
         seconds += len(generators.found()) * min(bench.rounds, CHECK_ROUNDS_MAX) * turn
@@ -75,6 +78,7 @@ class Runner:
         self.checks = {}  # generator: samples
         self.checked_on = None
         self.progress = Progress(sum(seconds_of(bench, s, self.fit(s)) for s in scenarios))
+        self.repeats_left = round(REPEATS_SHARE * sum(rounds_of(bench, s) * len(self.fit(s)) for s in scenarios))
 
     def fit(self, scenario):
         """Memory can only be measured of something."""
@@ -153,14 +157,15 @@ class Runner:
         if contestant.name in outcome.failures:
             outcome.fail(contestant.name, "")
             return
-        repeats = 0 if scenario.kind == IDLE else REPEATS_MAX
+        repeats = 0 if scenario.kind == IDLE else min(REPEATS_MAX, self.repeats_left)
         try:
             sample, thrown_away = undisturbed(
                 lambda: take_turn(self.bench, contestant, scenario, rate), STEAL_MAX, repeats)
+            self.repeats_left -= thrown_away
             outcome.add(contestant.name, sample, thrown_away)
         except LabError as error:
             outcome.fail(contestant.name, f"{error}\n{contestant.logs()}".strip())
-        self.progress.done += min(time.monotonic() - begun, IDLE_SECONDS)
+        self.progress.done += time.monotonic() - begun
 
     # --- the generators ----------------------------------------------------------------------------
 

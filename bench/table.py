@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures as text: the tables of the terminal, and what the report shares with them."""
+from dataclasses import asdict
+
 from scenarios import BULK, CONNECT, IDLE, RATE, SATURATE
 from stats import spread
 
@@ -96,9 +98,13 @@ def notes(outcome):
 
 
 def checks_table(checks):
-    """The generators' agreement: each against ours, by the medians."""
+    return checks_table_of({name: [asdict(sample) for sample in samples] for name, samples in checks.items()})
+
+
+def checks_table_of(checks):
+    """The generators' agreement: each against ours, by the medians. `checks`: {generator: [sample as a dictionary]}."""
     rows = [["", "requests/s", "/ ours", "CPU us/request", "/ ours", "p50 us", "p99 us"]]
-    medians = {name: {figure: spread([getattr(s, figure) for s in samples])[0] for figure in
+    medians = {name: {figure: spread([s[figure] for s in samples])[0] for figure in
                       ("requests_per_second", "cpu_us_per_request", "p50_us", "p99_us")}
                for name, samples in checks.items()}
     ours = medians["load"]
