@@ -84,7 +84,7 @@ def summary(page):
     """One line for each scenario: the figure that its contestants are compared by."""
     names = page.contestants()
     head = "".join(f'<th class="c-{escape(name)}">{escape(name)}</th>' for name in names)
-    html = f"<tr><th>scenario</th><th class="unit">figure</th>{head}</tr>"
+    html = f'<tr><th>scenario</th><th class="unit">figure</th>{head}</tr>'
     for scenario in page.of_kind(*KIND_ORDER):
         found, figure = page.rows[scenario["name"]], RATIO_OF[scenario["kind"]]
         html += (f'<tr><th title="{escape(scenario["title"], True)}">{escape(scenario["name"])}</th>'
