@@ -32,11 +32,13 @@ from runner import STEAL_MAX, Runner, duration_text  # noqa: E402
 from scenarios import CALLER, CONNECT, IDLE, RATE, SATURATE, SCENARIOS, SERVICES  # noqa: E402
 
 PEERS = ("haproxy", "nginx", "envoy")
+# The same peer, held to what ringmain does: HTTP/1.1 between the machines too. Only when asked for.
+VARIANTS = {"haproxy-h1": "haproxy", "envoy-h1": "envoy"}
 OWN = ("direct", "null", "ringmain")
 RESULTS = ROOT / "bench" / "results"
 PROGRAMS = {"ringmain": "src/daemon/ringmain", "load": "bench/load", "origin": "bench/origin", "null": "bench/null"}
 FULL = {"rounds": 5, "duration": 2.0, "warmup": 0.5, "idle": 10_000}
-QUICK = {"rounds": 2, "duration": 0.8, "warmup": 0.2, "idle": 2_000}
+QUICK = {"rounds": 2, "duration": 0.5, "warmup": 0.2, "idle": 2_000}
 FILES_MAX, FILES_SPARE = 1 << 18, 500
 
 
@@ -53,6 +55,7 @@ class Bench:
 
     def __init__(self, options, build, authority):
         preset = QUICK if options.quick else FULL
+        self.quick = options.quick
         self.build = build
         self.authority = authority
         self.cores = facts.cores_choose()
@@ -85,7 +88,8 @@ def arguments():
         "figures.")
     parser.add_argument("--quick", action="store_true", help="the main scenarios only, short: less than 3 minutes")
     parser.add_argument("--scenario", metavar="A,B", help="only these scenarios")
-    parser.add_argument("--contestants", metavar="A,B", help="only these: " + ", ".join([*OWN, *PEERS]))
+    parser.add_argument("--contestants", metavar="A,B", help="only these: " + ", ".join([*OWN, *PEERS]) +
+                        "; or " + ", ".join(VARIANTS) + ", with HTTP/1.1 between the machines")
     parser.add_argument("--peers", action="store_true", help="say which peers are here, and what brings the others")
     parser.add_argument("--rounds", type=positive(int), metavar="N", help="turns of each contestant in a scenario")
     parser.add_argument("--duration", type=positive(float), metavar="S", help="seconds of one turn")
@@ -128,12 +132,17 @@ def adjusted(scenario, preset, connections):
 
 
 def peers():
-    return [importlib.import_module(f"peers.{name}").Peer() for name in PEERS
-            if (ROOT / "bench" / "peers" / f"{name}.py").exists()]
+    return {name: importlib.import_module(f"peers.{name}").Peer() for name in PEERS}
+
+
+def peer_variant(name):
+    peer = importlib.import_module(f"peers.{VARIANTS[name]}").Peer(hop="http/1.1")
+    peer.name = name
+    return peer
 
 
 def peers_show():
-    for peer in peers():
+    for peer in peers().values():
         path = peer.find()
         say(f"  {peer.name:8} " + (f"{peer.version()}, {path}" if path else f"not here; {peer.package} brings it"))
     for name in generators.KNOWN:
@@ -146,20 +155,20 @@ def peers_show():
 def chosen_contestants(options, bench):
     """ringmain and its measures first; a peer that is missing is left out, and said so, unless it was
     asked for."""
-    names = [*OWN, *PEERS]
-    wanted = chosen(options.contestants, names, "contestant") if options.contestants else names
+    known = [*OWN, *PEERS, *VARIANTS]
+    wanted = chosen(options.contestants, known, "contestant") if options.contestants else [*OWN, *PEERS]
     makers = {"direct": lambda: Direct(bench, "direct"), "null": lambda: Null(bench, "null"),
               "ringmain": lambda: Ringmain(bench)}
     contestants = [makers[name]() for name in wanted if name in OWN]
-    for peer in peers():
-        if peer.name not in wanted:
-            continue
+    there = peers()
+    for name in wanted[len(contestants):]:
+        peer = there[name] if name in there else peer_variant(name)
         if peer.find():
             contestants.append(PeerContestant(bench, peer))
         elif options.contestants:
-            raise UsageError(f"{peer.name} is not on this machine; {peer.package} brings it")
+            raise UsageError(f"{name} is not on this machine; {peer.package} brings it")
         else:
-            say(f"without {peer.name}, which is not on this machine: {peer.package} brings it")
+            say(f"without {name}, which is not on this machine: {peer.package} brings it")
     return contestants
 
 

@@ -55,7 +55,7 @@ def duration_text(seconds):
 
 
 def rounds_of(bench, scenario):
-    return min(bench.rounds, IDLE_ROUNDS_MAX) if scenario.kind == IDLE else bench.rounds
+    return min(bench.rounds, 1 if bench.quick else IDLE_ROUNDS_MAX) if scenario.kind == IDLE else bench.rounds
 
 
 def seconds_of(bench, scenario, contestants):

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from scenarios import BULK, CONNECT, IDLE, RATE, SATURATE
 from stats import spread
 
-OURS, FLOOR = "ringmain", "null"
+OURS, FLOOR, NOBODY = "ringmain", "null", "direct"
 
 
 def number(value, scale=1.0):
@@ -51,16 +51,16 @@ def outcome_table(outcome):
     kind = outcome.scenario.kind
     of = RATIO_OF[kind]
     heads = ["", *(column[0] for column in COLUMNS[kind])]
-    others = [name for name in outcome.samples if name != OURS]
+    others = [name for name in outcome.samples if name not in (OURS, NOBODY)]
     has_floor, has_ours = FLOOR in outcome.samples, OURS in outcome.samples and others
     heads += ["/ null"] * has_floor + ["ringmain / it"] * bool(has_ours)
     rows = [heads]
     for name in outcome.samples:
         row = [name, *(cell(outcome, name, column) for column in COLUMNS[kind])]
         if has_floor:
-            row.append(number(outcome.ratio(name, FLOOR, of)[0]))
+            row.append(number(outcome.ratio(name, FLOOR, of)[0]) if name != NOBODY else "-")
         if has_ours:
-            row.append(spread_text(outcome.ratio(OURS, name, of)))
+            row.append(spread_text(outcome.ratio(OURS, name, of)) if name in others else "-")
         rows.append(row)
     return rows
 
