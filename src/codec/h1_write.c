@@ -88,8 +88,8 @@ static void h1_out_headers(struct h1_out *o, const struct http_head *head, bool 
 {
 	for (uint16_t i = 0; i < head->header_count; i++) {
 		const struct http_header *header = &head->headers[i];
-		enum h1_name name = h1_name_of(header->name);
-		if (name == H1_NAME_OTHER || (keep_length && name == H1_NAME_CONTENT_LENGTH))
+		if (!http_name_is_hop(header->id) ||
+			(keep_length && header->id == HTTP_NAME_CONTENT_LENGTH))
 			h1_out_field(o, header->name, header->value);
 	}
 }

@@ -4,7 +4,7 @@
 #include "exchange_head.h"
 #include "upstream.h"
 
-/* Text of one request: its head, the copies the mesh makes, trailers. */
+/* Text of one request: what the mesh writes, and trailers. */
 #define EXCHANGE_ARENA_MAX (256u << 10)
 /* A pooled connection may turn out to be closed; so often is another one tried. */
 #define EXCHANGE_ATTEMPTS_MAX 3
@@ -66,10 +66,10 @@ static void exchange_record(struct exchange *x, const struct call *call)
 	struct record_http r = {
 		.start_ns = x->being.born_ns,
 		.start_wall_ns = x->start_wall_ns,
-		.method = x->request.method,
-		.path = x->request.path,
-		.authority = x->request.authority,
-		.user_agent = http_header_get(&x->request, "user-agent"),
+		.method = x->request->method,
+		.path = x->request->path,
+		.authority = x->request->authority,
+		.user_agent = http_header_of(x->request, HTTP_NAME_USER_AGENT),
 		.request_id = x->request_id,
 		.policy = x->policy,
 		.status = x->status,
@@ -138,29 +138,27 @@ static void exchange_fail_reason(struct exchange *x, enum reason reason)
 
 /* --- beginning and routing --- */
 
-void exchange_begin(struct carrier *down, uint32_t stream, const struct http_head *head)
+void exchange_begin(struct carrier *down, uint32_t stream, struct http_head *head)
 {
 	struct worker *w = down->being.worker;
-	struct exchange *x = pool_take(&w->exchanges);
+	struct exchange *x = pool_take_used(&w->exchanges);
 	if (!x) {
 		carrier_close(down, true);
 		return;
 	}
+	memset(x, 0, offsetof(struct exchange, text));
 	being_init(&x->being, w, TASK_EXCHANGE);
 	timer_init(&x->timer, &x->being.task);
 	list_init(&x->node[DOWN]);
 	list_init(&x->node[UP]);
 	arena_init(&x->arena, EXCHANGE_ARENA_MAX);
+	arena_lend(&x->arena, x->text, sizeof(x->text));
+	x->request = head;
 	x->start_wall_ns = w->loop.wall_ns;
 	x->policy = STR("");
 	x->stream[DOWN] = stream;
 	exchange_attach(x, DOWN, down);
 	timer_clear(&w->loop, &down->timer);
-	if (!exchange_copy_head(&x->arena, head, &x->request)) {
-		x->request = (struct http_head){0};
-		exchange_fail_reason(x, REASON_OVERLOAD);
-		return;
-	}
 	exchange_ready(x);
 }
 
@@ -219,7 +217,7 @@ static void exchange_take_upstream(struct exchange *x)
 /* What a server sees of the path, and so what policy is about. */
 static struct str exchange_plain_path(const struct exchange *x)
 {
-	struct str path = x->request.path;
+	struct str path = x->request->path;
 	const char *query = path.len ? memchr(path.at, '?', path.len) : NULL;
 	if (query)
 		path.len = (size_t)(query - path.at);
@@ -230,7 +228,7 @@ static enum reason exchange_authorise(struct exchange *x)
 {
 	struct str policy;
 	enum reason reason = call_authorise(
-		&x->carrier[DOWN]->call, x->request.method, exchange_plain_path(x), &policy);
+		&x->carrier[DOWN]->call, x->request->method, exchange_plain_path(x), &policy);
 	/* A copy: the plan that it comes from may be gone before this is logged. */
 	x->policy = arena_str(&x->arena, policy);
 	return reason;
@@ -245,7 +243,7 @@ static void exchange_route(struct exchange *x)
 		exchange_fail_reason(x, unsettled);
 		return;
 	}
-	if (str_eq(x->request.method, STR("CONNECT"))) {
+	if (str_eq(x->request->method, STR("CONNECT"))) {
 		exchange_fail(x, REASON_BAD_REQUEST, 405, "CONNECT is not taken here");
 		return;
 	}
@@ -289,7 +287,7 @@ static void exchange_write_request(struct exchange *x)
 			exchange_lost(x, UP, REASON_UPSTREAM_CLOSED);
 			return;
 		}
-		if (!http_write_head(up->http, x->stream[UP], &x->request, exchange_out(x, UP))) {
+		if (!http_write_head(up->http, x->stream[UP], x->request, exchange_out(x, UP))) {
 			exchange_no_room(x, UP);
 			return;
 		}
@@ -306,7 +304,7 @@ static void exchange_write_interim(struct exchange *x)
 	struct carrier *down = x->carrier[DOWN];
 	if (!x->interim)
 		return;
-	if (x->request.version != HTTP_1_0 &&
+	if (x->request->version != HTTP_1_0 &&
 		!http_write_head(down->http, x->stream[DOWN], x->interim, exchange_out(x, DOWN)))
 		return; /* waits for: room */
 	x->interim = NULL;
@@ -389,7 +387,7 @@ size_t exchange_room(struct exchange *x, enum side side)
 {
 	enum side other = side_other(side);
 	struct carrier *to = x->carrier[other];
-	if (side == DOWN && x->request.framing == HTTP_FRAMING_NONE)
+	if (side == DOWN && x->request->framing == HTTP_FRAMING_NONE)
 		return SIZE_MAX; /* only its end is still to come */
 	if (x->state != EXCHANGE_FORWARD || !to || to->state != CARRIER_OPEN)
 		return 0;
@@ -469,7 +467,7 @@ void exchange_bad(struct exchange *x, enum side side, enum http_bad bad)
 
 static bool exchange_idempotent(const struct exchange *x)
 {
-	struct str m = x->request.method;
+	struct str m = x->request->method;
 	return str_eq(m, STR("GET")) || str_eq(m, STR("HEAD")) || str_eq(m, STR("OPTIONS")) ||
 	       str_eq(m, STR("PUT")) || str_eq(m, STR("DELETE"));
 }
@@ -528,7 +526,7 @@ static enum reason exchange_recheck(struct exchange *x)
 		return REASON_NONE;
 	x->generation = w->current->plan->generation;
 	return call_check(
-		w, down->line, up->line, &down->call, x->request.method, exchange_plain_path(x));
+		w, down->line, up->line, &down->call, x->request->method, exchange_plain_path(x));
 }
 
 static void exchange_expire(struct exchange *x)

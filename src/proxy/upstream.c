@@ -141,6 +141,7 @@ void upstream_put(struct carrier *c)
 		carrier_close(c, false);
 		return;
 	}
+	http_rest(c->http);
 	list_add_first(&c->pool->idle, &c->pooled);
 	c->pool->idle_count++;
 	w->idle_count++;

@@ -309,6 +309,7 @@ static void worker_init_pools(struct worker *w, const struct conf *conf)
 	w->idle_count_max = share;
 	pool_init(&w->carriers, sizeof(struct carrier), share * 3);
 	pool_init(&w->exchanges, sizeof(struct exchange), share);
+	pool_init(&w->heads, http_head_bytes(), UINT32_MAX); /* bounded by the carriers */
 	pool_init(&w->tunnels, sizeof(struct tunnel), share);
 }
 
@@ -394,6 +395,7 @@ void worker_free(struct worker *w)
 	pool_done(&w->sessions);
 	pool_done(&w->carriers);
 	pool_done(&w->exchanges);
+	pool_done(&w->heads);
 	pool_done(&w->tunnels);
 	buf_pool_done(&w->buffers);
 	tls_sessions_free(w->tls_sessions);

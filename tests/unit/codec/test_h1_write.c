@@ -386,9 +386,13 @@ static void test_headers(void **state)
 	assert_true(http_header_add(&head, STR("a"), STR("3")));
 	assert_true(str_eq(http_header_get(&head, "a"), STR("1")));
 	assert_null(http_header_get(&head, "c").at);
-	http_header_remove(&head, "A");
-	assert_int_equal(head.header_count, 1);
-	assert_true(str_eq(head.headers[0].value, STR("2")));
+	assert_true(http_header_add(&head, STR("x-REQUEST-id"), STR("4")));
+	assert_true(str_eq(http_header_of(&head, HTTP_NAME_REQUEST_ID), STR("4")));
+	assert_null(http_header_of(&head, HTTP_NAME_USER_AGENT).at);
+	assert_true(http_header_add(&head, STR("a"), STR("5")));
+	http_header_remove(&head, HTTP_NAME_REQUEST_ID);
+	assert_int_equal(head.header_count, 4);
+	assert_true(str_eq(head.headers[3].value, STR("5")));
 	while (head.header_count < HTTP_HEADERS_MAX)
 		assert_true(http_header_add(&head, STR("x"), STR("y")));
 	assert_false(http_header_add(&head, STR("x"), STR("y")));
