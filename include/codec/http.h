@@ -59,6 +59,7 @@ struct http_header {
 	struct str name; /* as received; compare without case */
 	struct str value;
 	enum http_name id; /* always that of `name` */
+	bool is_line;	   /* the two stand in one text, as "name: value CRLF" */
 };
 
 /* A request's or response's start line and headers, without hop-by-hop and framing fields: those

@@ -76,8 +76,7 @@ static void *arena_take_used(struct arena *a, size_t bytes)
 	bytes = (bytes + 15) & ~(size_t)15;
 	if (a->used_bytes + bytes > a->max_bytes)
 		return NULL;
-	void *p = a->first_bytes >= bytes ? arena_take_first(a, bytes)
-					  : arena_take_chunk(a, bytes);
+	void *p = a->first_bytes >= bytes ? arena_take_first(a, bytes) : arena_take_chunk(a, bytes);
 	if (p)
 		a->used_bytes += bytes;
 	return p;

@@ -18,8 +18,8 @@ static bool h1_section_pooled(size_t size, const struct pool *pool)
 
 static struct h1_section *h1_section_new(size_t size, struct pool *pool)
 {
-	struct h1_section *s = h1_section_pooled(size, pool) ? pool_take_used(pool)
-							     : malloc(sizeof(*s) + size);
+	struct h1_section *s =
+		h1_section_pooled(size, pool) ? pool_take_used(pool) : malloc(sizeof(*s) + size);
 	if (!s)
 		return NULL;
 	s->size = (uint32_t)size;
@@ -86,8 +86,10 @@ static int h1_section_on_name(llhttp_t *parser, const char *at, size_t len)
 	struct h1_section *s = parser->data;
 	struct http_head *head = &s->head;
 	if (head->header_count == 0 || head->headers[head->header_count - 1].value.at) {
-		if (!http_header_add(head, STR_NONE, STR_NONE))
+		if (head->header_count == HTTP_HEADERS_MAX)
 			return -1;
+		struct http_header *header = &head->headers[head->header_count++];
+		header->name = header->value = STR_NONE;
 	}
 	h1_section_extend(&head->headers[head->header_count - 1].name, at, len);
 	return 0;
@@ -159,6 +161,15 @@ static void h1_section_split(struct h1_section *s, enum h1_scan_kind kind)
 	}
 }
 
+/* The text goes on behind every field, by the end of the section at least. */
+static bool h1_section_is_line(const struct http_header *header)
+{
+	const char *colon = header->name.at + header->name.len;
+	const char *end = header->value.at ? header->value.at + header->value.len : NULL;
+	return header->value.at == colon + 2 && colon[0] == ':' && colon[1] == ' ' &&
+	       end[0] == '\r' && end[1] == '\n';
+}
+
 bool h1_section_parse(struct h1_section *s, enum h1_scan_kind kind)
 {
 	bool accepted = h1_section_llhttp(s, kind);
@@ -168,6 +179,7 @@ bool h1_section_parse(struct h1_section *s, enum h1_scan_kind kind)
 		struct http_header *header = &s->head.headers[i];
 		header->id = http_name_of(header->name);
 		header->value = str_trim(header->value);
+		header->is_line = h1_section_is_line(header);
 	}
 	return accepted;
 }

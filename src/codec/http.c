@@ -144,7 +144,8 @@ bool http_header_add(struct http_head *head, struct str name, struct str value)
 {
 	if (head->header_count == HTTP_HEADERS_MAX)
 		return false;
-	head->headers[head->header_count++] = (struct http_header){name, value, http_name_of(name)};
+	head->headers[head->header_count++] =
+		(struct http_header){name, value, http_name_of(name), false};
 	return true;
 }
 

@@ -494,11 +494,13 @@ void carrier_served(struct carrier *c)
 		return;
 	c->head_since_ns = 0;
 	http_rest(c->http);
-	if (http_reusable(c->http) && !c->input_ended) {
+	struct conn *conn = &c->line->conn;
+	if (!http_reusable(c->http) || c->input_ended)
+		carrier_linger(c);
+	else if (conn_quiet(conn) && conn->recv.armed)
+		carrier_watch(c);
+	else
 		loop_ready(&w->loop, &c->being.task); /* a pipelined request may be waiting */
-		return;
-	}
-	carrier_linger(c);
 }
 
 void carrier_close(struct carrier *c, bool reset)

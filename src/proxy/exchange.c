@@ -61,7 +61,7 @@ static struct buf *exchange_out(struct exchange *x, enum side side)
 
 /* --- the end --- */
 
-static void exchange_record(struct exchange *x, const struct call *call)
+static void exchange_record(struct exchange *x, struct call *call)
 {
 	struct record_http r = {
 		.start_ns = x->being.born_ns,
@@ -158,7 +158,6 @@ void exchange_begin(struct carrier *down, uint32_t stream, struct http_head *hea
 	x->policy = STR("");
 	x->stream[DOWN] = stream;
 	exchange_attach(x, DOWN, down);
-	timer_clear(&w->loop, &down->timer);
 	exchange_ready(x);
 }
 
@@ -188,10 +187,20 @@ static void exchange_watch(struct exchange *x, uint64_t idle_at_ns)
 	timer_set(&w->loop, &x->timer, idle_at_ns < deadline_ns ? idle_at_ns : deadline_ns);
 }
 
+static void exchange_forward(struct exchange *x);
+
+static void exchange_wait(struct exchange *x)
+{
+	if (x->carrier[UP]->state != CARRIER_OPEN)
+		return; /* waits for: the upstream connection, which says when it is there */
+	exchange_move(x, EXCHANGE_FORWARD);
+	exchange_forward(x);
+}
+
 static void exchange_take_upstream(struct exchange *x)
 {
 	struct worker *w = x->being.worker;
-	const struct call *call = &x->carrier[DOWN]->call;
+	struct call *call = &x->carrier[DOWN]->call;
 	enum reason reason = REASON_OVERLOAD;
 	/* The first try may use a pooled connection; one that fails is followed by a fresh one. */
 	struct carrier *up = x->attempt_count == 0 ? upstream_take(w, call) : NULL;
@@ -211,7 +220,7 @@ static void exchange_take_upstream(struct exchange *x)
 	exchange_attach(x, UP, up);
 	exchange_move(x, EXCHANGE_WAIT);
 	exchange_watch(x, w->loop.now_ns + exchange_idle_ns(x));
-	exchange_ready_carrier(x, UP);
+	exchange_wait(x);
 }
 
 /* What a server sees of the path, and so what policy is about. */
@@ -293,7 +302,8 @@ static void exchange_write_request(struct exchange *x)
 		}
 		x->flow[DOWN] = x->input_ended[DOWN] ? FLOW_ENDING : FLOW_BODY;
 		/* in this order, so that the head leaves together with what is there of the body */
-		exchange_ready_carrier(x, DOWN);
+		if (x->flow[DOWN] == FLOW_BODY)
+			exchange_ready_carrier(x, DOWN);
 		exchange_ready_carrier(x, UP);
 	}
 	exchange_write_end(x, DOWN);
@@ -340,7 +350,8 @@ static void exchange_write_response(struct exchange *x)
 		x->flow[UP] = x->input_ended[UP] ? FLOW_ENDING : FLOW_BODY;
 		if (framing == HTTP_FRAMING_TUNNEL)
 			exchange_begin_tunnel(x);
-		exchange_ready_carrier(x, UP);
+		if (x->carrier[UP]->blocked || x->state == EXCHANGE_TUNNEL)
+			exchange_ready_carrier(x, UP); /* else it is just reading on */
 		exchange_ready_carrier(x, DOWN);
 	}
 	exchange_write_end(x, UP);
@@ -361,8 +372,6 @@ void exchange_response(struct exchange *x, struct http_head *head)
 	x->response = head;
 	if (x->state == EXCHANGE_FORWARD)
 		exchange_write_response(x);
-	if (x->state != EXCHANGE_ENDED)
-		exchange_ready(x);
 }
 
 void exchange_interim(struct exchange *x, struct http_head *head)
@@ -424,7 +433,8 @@ void exchange_end(struct exchange *x, enum side side)
 		x->flow[side] = FLOW_ENDING;
 	if (x->state == EXCHANGE_FORWARD)
 		exchange_write_end(x, side); /* at once: it leaves together with what it ends */
-	exchange_ready(x);
+	if (exchange_answered(x))
+		exchange_ready(x); /* nothing else is left to do */
 }
 
 bool exchange_answered(const struct exchange *x)
@@ -591,10 +601,7 @@ void exchange_step(struct exchange *x)
 		exchange_route(x);
 		return;
 	case EXCHANGE_WAIT:
-		if (x->carrier[UP]->state != CARRIER_OPEN)
-			return; /* waits for: the upstream connection */
-		exchange_move(x, EXCHANGE_FORWARD);
-		exchange_forward(x);
+		exchange_wait(x);
 		return;
 	case EXCHANGE_FORWARD:
 		exchange_forward(x);

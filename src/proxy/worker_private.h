@@ -53,7 +53,7 @@ struct worker {
 	struct loop loop;
 	struct buf_pool buffers;
 	struct pool sessions, carriers, exchanges, tunnels;
-	struct pool heads; /* the codecs' */
+	struct pool heads;	   /* the codecs' */
 	struct list live;	   /* of struct being */
 	int accepted_fd_max;	   /* beyond it descriptors are kept for other things */
 	uint32_t connection_count; /* downstream connections now */
