@@ -43,7 +43,9 @@
 	X(log_dropped_total, "ringmain_log_dropped_total", "counter", "Access log lines dropped")  \
 	X(series_dropped_total, "ringmain_series_dropped_total", "counter",                        \
 		"Label sets not recorded because the table was full")                              \
-	X(loop_turns_total, "ringmain_loop_turns_total", "counter", "Turns of the worker's loop")
+	X(loop_turns_total, "ringmain_loop_turns_total", "counter", "Turns of the worker's loop")  \
+	X(loop_slow_turns_total, "ringmain_loop_slow_turns_total", "counter",                      \
+		"Turns that took longer than a millisecond, in which nobody else was served")
 
 /* Labels of one request or TCP series. Values come from configuration or fixed lists only, never
  * from a peer's text. Empty = "unknown". Spans must stay valid during the call; they are copied.

@@ -186,14 +186,14 @@ void upstream_forget(struct carrier *c)
 }
 
 /* A closed carrier leaves its pool only later, when it is joined: the pools stay meanwhile. */
-void upstream_purge(struct plan_hold *hold)
+uint32_t upstream_purge(struct plan_hold *hold, uint32_t max)
 {
 	for (size_t i = 0; i < hold->upstreams.slot_count; i++) {
 		for (struct map_node *node = hold->upstreams.slots[i]; node; node = node->next) {
 			struct upstream_pool *pool = CONTAINER_OF(node, struct upstream_pool, node);
-			while (!list_empty(&pool->idle))
-				carrier_close(CONTAINER_OF(pool->idle.next, struct carrier, pooled),
-					false);
+			for (; max > 0 && !list_empty(&pool->idle); max--)
+				carrier_close(upstream_first(pool), false);
 		}
 	}
+	return max;
 }

@@ -18,5 +18,5 @@ void upstream_leave(struct carrier *c);
 void upstream_put(struct carrier *c);
 /* No longer idle, whatever it was. */
 void upstream_forget(struct carrier *c);
-/* Closes all idle ones of a hold. */
-void upstream_purge(struct plan_hold *hold);
+/* Closes idle ones of a hold; how many more might have been closed: 0 if some may be left. */
+uint32_t upstream_purge(struct plan_hold *hold, uint32_t max);
