@@ -3,6 +3,7 @@
 
 #include "mesh/policy.h"
 #include "net/socket.h"
+#include "upstream.h"
 #include <stdlib.h>
 
 void call_init(struct call *c)
@@ -18,6 +19,7 @@ void call_done(struct call *c)
 				&c->uses[i]->connection_count, 1, memory_order_relaxed);
 	}
 	free(c->source_id_text);
+	upstream_done(c);
 	if (c->hold)
 		plan_hold_unref(c->hold);
 	call_init(c);
