@@ -18,6 +18,7 @@ enum worker_task {
 	TASK_CARRIER,
 	TASK_EXCHANGE,
 	TASK_TUNNEL,
+	TASK_TRUNK,
 };
 
 /* One worker's share in a plan: lives as long as something begun under it. Counted without atomics;
@@ -52,7 +53,7 @@ struct worker {
 	uint32_t index, worker_count;
 	struct loop loop;
 	struct buf_pool buffers;
-	struct pool sessions, carriers, exchanges, tunnels;
+	struct pool sessions, carriers, exchanges, tunnels, trunks, channels;
 	struct list live;	   /* of struct being */
 	int accepted_fd_max;	   /* beyond it descriptors are kept for other things */
 	uint32_t connection_count; /* downstream connections now */
@@ -90,6 +91,12 @@ void plan_hold_unref(struct plan_hold *hold);
 static inline const struct conf *worker_conf(const struct worker *w)
 {
 	return w->current->plan->conf;
+}
+
+/* One more downstream connection may be taken. */
+static inline bool worker_has_room(const struct worker *w)
+{
+	return w->connection_count < worker_conf(w)->connections_max / w->worker_count + 1;
 }
 
 /* Wall time, for certificates. */
