@@ -441,12 +441,26 @@ static enum channels_news channels_begin_frame(struct channels *s)
 	return news;
 }
 
+/* The head may come in pieces. */
+static enum frame_result channels_read_head(struct channels *s)
+{
+	const uint8_t *bytes;
+	size_t before, len = conn_input(s->conn, &bytes);
+	enum frame_result result;
+	do {
+		before = len;
+		result = len > 0 ? frame_read(bytes, len, &s->frame) : FRAME_MORE;
+		if (len == 0 || result != FRAME_MORE || !conn_gather(s->conn))
+			return result;
+		len = conn_input(s->conn, &bytes);
+	} while (len > before);
+	return result;
+}
+
 /* False: no whole head has come. */
 static bool channels_next_frame(struct channels *s)
 {
-	const uint8_t *bytes;
-	size_t len = conn_input(s->conn, &bytes);
-	switch (frame_read(bytes, len, &s->frame)) {
+	switch (channels_read_head(s)) {
 	case FRAME_MORE:
 		return false;
 	case FRAME_BAD:
@@ -459,29 +473,32 @@ static bool channels_next_frame(struct channels *s)
 	return false;
 }
 
-static void channels_read_body(struct channels *s)
+/* False: nothing of it has come. */
+static bool channels_read_body(struct channels *s)
 {
 	const uint8_t *bytes;
 	size_t len = conn_input(s->conn, &bytes);
 	if (len > s->frame_left)
 		len = s->frame_left;
-	if (len > 0 && s->reading)
+	if (len == 0)
+		return false;
+	if (s->reading)
 		channel_receive(s->reading, bytes, len);
-	if (len > 0)
-		conn_consume(s->conn, len);
+	conn_consume(s->conn, len);
 	s->frame_left -= (uint32_t)len;
 	if (s->frame_left == 0)
 		s->reading = NULL;
+	return true;
 }
 
 enum channels_news channels_read(struct channels *s)
 {
 	enum channels_news news = CHANNELS_READ;
 	while (news == CHANNELS_READ && s->fault == CHANNELS_FAULT_NONE) {
-		if (s->frame_left > 0)
-			channels_read_body(s);
-		if (s->frame_left > 0)
+		if (s->frame_left > 0 && !channels_read_body(s))
 			return CHANNELS_READ; /* waits for: the rest of it */
+		if (s->frame_left > 0)
+			continue;
 		/* one that was offered is begun again, now that it is known */
 		if (!s->frame_begun && !channels_next_frame(s))
 			break;
