@@ -25,11 +25,12 @@
 struct channels;
 
 struct channel {
-	struct map_node node;	   /* in channels->open, by id */
+	struct map_node node;	   /* in channels->by_id */
+	struct list live;	   /* in channels->live */
 	struct channels *channels; /* NULL: over, nothing moves any more */
 	struct conn *conn;	   /* NULL: closed by its owner, the RESET is still to be written */
 	struct pool *pool;
-	uint32_t id;
+	uint32_t id; /* 0: nothing written yet. Ids ascend in the order of the first frames */
 	uint32_t send_window;	 /* bytes that the other side has room for */
 	uint32_t receive_window; /* bytes that it may send */
 	uint32_t consumed;	 /* of these given back by no CREDIT yet */
@@ -60,7 +61,9 @@ struct channels {
 	struct conn *conn; /* the shared one */
 	struct pool *pool; /* of struct channel */
 	bool server;	   /* takes channels; a client opens them */
-	struct map open;   /* of struct channel */
+	struct list live;  /* of struct channel */
+	uint32_t live_count;
+	struct map by_id; /* of those with an id */
 	uint32_t last_id;
 	struct list writing; /* of struct channel, by turn */
 	struct frame frame;  /* being read */

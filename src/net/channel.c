@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A channel is reached in two ways, by its id from the shared connection and from its conn, and
- * freed when neither leads to it any more. Out of the map it is over: END both ways, RESET either
+/* A channel is reached in two ways, from the shared connection and from its conn, and freed when
+ * neither leads to it any more. Off the shared connection's list it is over: END both ways, RESET either
  * way, or the shared connection lost; its conn keeps what was received until it closes. */
 #include "net/channel.h"
 
@@ -42,11 +42,20 @@ static void channel_fail(struct channel *ch, enum conn_failure failure, int erro
 void channels_init(struct channels *s, struct conn *conn, struct pool *pool, bool server)
 {
 	*s = (struct channels){.conn = conn, .pool = pool, .server = server};
-	map_init(&s->open);
+	list_init(&s->live);
+	map_init(&s->by_id);
 	list_init(&s->writing);
 }
 
-static struct channel *channel_new(struct channels *s, struct conn *conn, uint32_t id)
+static bool channel_name(struct channel *ch, uint32_t id)
+{
+	if (!map_add(&ch->channels->by_id, &ch->node, id))
+		return false;
+	ch->id = id;
+	return true;
+}
+
+static struct channel *channel_new(struct channels *s, struct conn *conn)
 {
 	struct channel *ch = pool_take(s->pool);
 	if (!ch)
@@ -55,17 +64,14 @@ static struct channel *channel_new(struct channels *s, struct conn *conn, uint32
 		.channels = s,
 		.conn = conn,
 		.pool = s->pool,
-		.id = id,
 		.send_window = FRAME_WINDOW,
 		.receive_window = FRAME_WINDOW,
 	};
 	list_init(&ch->turn);
 	for (size_t i = 0; i < CHANNEL_BUFS; i++)
 		buf_init(&ch->more[i], s->conn->in.pool);
-	if (!map_add(&s->open, &ch->node, id)) {
-		pool_put(s->pool, ch);
-		return NULL;
-	}
+	list_add_last(&s->live, &ch->live);
+	s->live_count++;
 	if (conn)
 		conn_attach(conn, ch);
 	return ch;
@@ -82,7 +88,10 @@ static void channel_free(struct channel *ch)
 static void channel_over(struct channel *ch)
 {
 	struct channels *s = ch->channels;
-	map_remove(&s->open, &ch->node);
+	if (ch->id != 0)
+		map_remove(&s->by_id, &ch->node);
+	list_remove(&ch->live);
+	s->live_count--;
 	list_remove(&ch->turn);
 	if (s->reading == ch)
 		s->reading = NULL;
@@ -93,36 +102,40 @@ static void channel_over(struct channel *ch)
 
 static struct channel *channels_find(const struct channels *s, uint32_t id)
 {
-	struct map_node *node = map_first(&s->open, id);
+	struct map_node *node = map_first(&s->by_id, id);
 	return node ? CONTAINER_OF(node, struct channel, node) : NULL;
 }
 
 bool channels_open(struct channels *s, struct conn *c)
 {
 	ASSERT(!s->server);
-	if (s->refusing || s->open.count >= FRAME_CHANNELS || s->last_id == UINT32_MAX ||
-		!channel_new(s, c, s->last_id + 1))
-		return false;
-	s->last_id++;
-	return true;
+	return !s->refusing && s->live_count < FRAME_CHANNELS &&
+	       s->last_id < UINT32_MAX - FRAME_CHANNELS && channel_new(s, c);
+}
+
+/* That which the other side has just opened. */
+static struct channel *channels_take(struct channels *s, struct conn *c)
+{
+	struct channel *ch = channel_new(s, c);
+	if (ch && channel_name(ch, s->last_id))
+		return ch;
+	if (ch && !c)
+		channel_over(ch);
+	s->fault = CHANNELS_FAULT_MEMORY;
+	return NULL;
 }
 
 bool channels_accept(struct channels *s, struct conn *c)
 {
-	if (channel_new(s, c, s->last_id))
-		return true;
-	channels_refuse(s);
-	return false;
+	return channels_take(s, c);
 }
 
 /* A channel without a conn, whose RESET is to be written. */
 void channels_refuse(struct channels *s)
 {
-	struct channel *ch = channel_new(s, NULL, s->last_id);
+	struct channel *ch = channels_take(s, NULL);
 	if (ch)
 		list_add_last(&s->writing, &ch->turn);
-	else
-		s->fault = CHANNELS_FAULT_MEMORY;
 }
 
 void channels_go_away(struct channels *s)
@@ -133,15 +146,12 @@ void channels_go_away(struct channels *s)
 
 void channels_done(struct channels *s, enum conn_failure failure, int error)
 {
-	for (size_t i = 0; i < s->open.slot_count; i++) {
-		while (s->open.slots[i]) {
-			struct channel *ch =
-				CONTAINER_OF(s->open.slots[i], struct channel, node);
-			channel_fail(ch, failure, error);
-			channel_over(ch);
-		}
+	while (!list_empty(&s->live)) {
+		struct channel *ch = CONTAINER_OF(s->live.next, struct channel, live);
+		channel_fail(ch, failure, error);
+		channel_over(ch);
 	}
-	map_done(&s->open);
+	map_done(&s->by_id);
 }
 
 void channel_close(struct channel *ch)
@@ -151,6 +161,10 @@ void channel_close(struct channel *ch)
 	ch->conn = NULL;
 	if (!s) {
 		channel_free(ch);
+		return;
+	}
+	if (ch->id == 0) {
+		channel_over(ch); /* the other side has never heard of it */
 		return;
 	}
 	for (size_t i = 0; i < CHANNEL_BUFS; i++)
@@ -195,6 +209,20 @@ static size_t channel_sendable(const struct channel *ch)
 	return len < ch->send_window ? len : ch->send_window;
 }
 
+/* Its first frame is about to be written, and only then it gets its id. */
+static bool channel_begin(struct channel *ch)
+{
+	struct channels *s = ch->channels;
+	if (ch->id != 0)
+		return true;
+	if (channel_name(ch, s->last_id + 1)) {
+		s->last_id++;
+		return true;
+	}
+	channel_fail(ch, CONN_FAILURE_MEMORY, ENOMEM);
+	return false;
+}
+
 /* One DATA frame of what there is. */
 static enum channel_turn channel_put_bytes(struct channel *ch)
 {
@@ -206,6 +234,8 @@ static enum channel_turn channel_put_bytes(struct channel *ch)
 	size_t least = len < CHANNEL_PIECE_MIN ? len : CHANNEL_PIECE_MIN;
 	if (space < FRAME_BYTES + least)
 		return CHANNEL_TURN_FULL;
+	if (!channel_begin(ch))
+		return CHANNEL_TURN_DONE;
 	if (len > space - FRAME_BYTES)
 		len = space - FRAME_BYTES;
 	bool put = channels_put(ch->channels, ch->id, FRAME_DATA, (uint32_t)len) &&
@@ -228,8 +258,12 @@ static enum channel_turn channel_put_reset(struct channel *ch)
 
 static enum channel_turn channel_put_end(struct channel *ch)
 {
-	if (!channels_put(ch->channels, ch->id, FRAME_END, 0))
+	if (buf_space(&ch->channels->conn->out) < FRAME_BYTES)
 		return CHANNEL_TURN_FULL;
+	if (!channel_begin(ch))
+		return CHANNEL_TURN_DONE;
+	bool put = channels_put(ch->channels, ch->id, FRAME_END, 0);
+	ASSERT(put);
 	ch->conn->finished = true;
 	channel_ready(ch); /* which may have waited for just that */
 	if (ch->end_received)
@@ -422,7 +456,7 @@ static enum channels_news channels_read_unknown(struct channels *s)
 		return CHANNELS_READ;
 	if (!s->server || (s->frame.kind != FRAME_DATA && s->frame.kind != FRAME_END))
 		return channels_break(s, CHANNELS_FAULT_UNOPENED);
-	if (s->open.count >= FRAME_CHANNELS)
+	if (s->live_count >= FRAME_CHANNELS)
 		return channels_break(s, CHANNELS_FAULT_COUNT);
 	s->last_id = s->frame.channel;
 	return CHANNELS_OFFERED;
