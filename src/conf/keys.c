@@ -58,10 +58,6 @@ static const struct conf_key conf_mesh_keys[] = {
 		.fallback = "deny", .names = conf_default_policy_names,
 		.help = "What holds for a service that no allow rule names. \"authenticated\": any "
 			"caller with a verified identity may."),
-	KEY("resumption", .type = CONF_BOOL, FIELD(struct conf, resumption), .fallback = "true",
-		.help = "Whether connections between machines are resumed by tickets, which saves "
-			"both ends a signature and the other's chain. Without, every handshake is "
-			"a full one."),
 	KEY("channels", .type = CONF_BOOL, FIELD(struct conf, channels), .fallback = "true",
 		.help = "Requests of one caller to one destination share a connection, each on a "
 			"channel of its own. With another proxy that has it switched off, each "
