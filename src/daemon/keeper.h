@@ -69,12 +69,13 @@ struct keeper_listeners {
 	bool no_ipv6_told;
 };
 
-/* A worker's signature socket. At most one answer waits for room; until then no request is read. */
+/* A worker's signature socket. One message of answers at most waits for room; until then no request
+ * is read. */
 struct keeper_signer {
 	int fd;	      /* our end; -1: none */
 	int proxy_fd; /* the other end until it is sent; -1 then */
-	bool answer_waits;
-	struct wire_signed answer;
+	uint32_t answer_count;
+	struct wire_signed answers[WIRE_SIGN_BATCH];
 };
 
 /* Who the proxy process runs as. */
