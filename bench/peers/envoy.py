@@ -134,7 +134,7 @@ def http_filters(spec, hop):
     manager = {"stat_prefix": "in", "codec_type": "HTTP2" if spec.tls_listen and hop == "h2" else "HTTP1", "http_filters": filters,
                "route_config": {"name": "routes", "virtual_hosts": [host]},
                "normalize_path": True,
-               "generate_request_id": False, "skip_xff_append": True, "server_header_transformation": "PASS_THROUGH",
+               "generate_request_id": not spec.tls_listen, "skip_xff_append": True, "server_header_transformation": "PASS_THROUGH",
                "common_http_protocol_options": {"idle_timeout": "3600s"}}
     if spec.tls_listen:
         manager.update(forward_client_cert_details="SANITIZE_SET", set_current_client_cert_details={"uri": True})
