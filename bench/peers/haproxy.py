@@ -61,7 +61,8 @@ def defaults_lines(spec):
 def frontend_lines(spec, hop):
     lines = ["frontend in", f"    bind {address(spec.listen)}{bind_tls(spec, hop)}"]
     if spec.tls_listen and spec.caller_name:
-        lines.append(f"    tcp-request session reject unless {{ ssl_c_s_dn(cn) -m str {spec.caller_name} }}")
+        lines += ["    tcp-request session set-var(sess.caller) ssl_c_s_dn(cn)",
+                  f"    tcp-request session reject unless {{ var(sess.caller) -m str {spec.caller_name} }}"]
     if spec.protocol == "tcp":
         return [*lines, "    default_backend service"]
     rules = []
@@ -71,6 +72,10 @@ def frontend_lines(spec, hop):
         rules.append(f"{{ path_beg {spec.path_prefix} }}")
     if rules:
         lines.append(f"    http-request deny deny_status 403 unless {' '.join(rules)}")
+    if spec.tls_listen:
+        lines.append("    http-request set-header X-Forwarded-Client-Cert Subject=\"CN=%[var(sess.caller)]\"")
+    else:
+        lines.append("    http-request set-header X-Request-ID %[uuid] unless { req.hdr(X-Request-ID) -m found }")
     if spec.host:
         lines.append(f"    use_backend service if {{ req.hdr(host) -m str {spec.host} }}")
         lines.append("    default_backend unknown")

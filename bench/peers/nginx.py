@@ -74,6 +74,7 @@ def http_lines(spec):
              "proxy_http_version 1.1", 'proxy_set_header Connection ""', "proxy_set_header Host $http_host",
              "proxy_read_timeout 5m", "proxy_send_timeout 5m", "proxy_buffer_size 16k", "proxy_buffers 4 16k",
              "proxy_max_temp_file_size 0",
+             *named_lines(spec),
              upstream(spec, [f"keepalive {spec.connections}", "keepalive_timeout 1h", "keepalive_time 24h",
                              f"keepalive_requests {FOREVER}"])]
     conditions = policy(spec)
@@ -92,6 +93,14 @@ def http_lines(spec):
     else:
         lines += [*tls, ("server", [listen(spec), *paths])]
     return lines
+
+
+def named_lines(spec):
+    """A name for each request, where it begins, and where it ends the name of its caller."""
+    if spec.tls_listen:
+        return ["proxy_set_header X-Forwarded-Client-Cert 'Subject=\"$ssl_client_s_dn\"'"]
+    return [("map $http_x_request_id $id", ["default $http_x_request_id", '"" $request_id']),
+            "proxy_set_header X-Request-ID $id"]
 
 
 def listen_again(spec):
