@@ -36,7 +36,7 @@ def address(pair):
 def global_lines(spec):
     lines = ["global",
              f"    nbthread {spec.threads}",
-             f"    maxconn {2 * spec.connections + 128}",
+             f"    maxconn {spec.connections + 256}",
              # Or else connections would stop being kept when a quarter of maxconn is in use.
              "    tune.pool-low-fd-ratio 100",
              "    tune.pool-high-fd-ratio 100"]

@@ -17,7 +17,7 @@ import pytest
 from machines import ROOT, Lab, wait_for
 from mesh import BINARY, BUILD, Wire, request_text
 
-sys.path.insert(0, str(ROOT / "bench"))
+sys.path[:0] = [str(ROOT / "bench" / "harness"), str(ROOT / "bench")]
 from authority import Authority, dns_name, spiffe_id  # noqa: E402
 from contest import CLIENT, PLAIN, SERVER, TLS_CIPHERS, Spec  # noqa: E402
 from peers import envoy, haproxy, nginx  # noqa: E402
