@@ -22,7 +22,12 @@ struct tls_store;
 struct tls;
 
 /* ALPN protocols between proxies. */
-enum tls_alpn { TLS_ALPN_NONE, TLS_ALPN_TCP /* ringmain-tcp/1 */, TLS_ALPN_HTTP1 /* http/1.1 */ };
+enum tls_alpn {
+	TLS_ALPN_NONE,
+	TLS_ALPN_TCP,	   /* ringmain-tcp/1 */
+	TLS_ALPN_HTTP1,	   /* http/1.1 */
+	TLS_ALPN_CHANNELS, /* ringmain-channels/1 */
+};
 
 /* Why a handshake failed; the first reason found. One list: name, text. Identity rules are numbered
  * as in the X509-SVID specification, sections 3 to 5. */
@@ -88,6 +93,7 @@ struct tls_client_want {
 	struct str identity;	/* our identity path; tickets and sessions never cross it */
 	struct str server_name; /* SNI, at most 255 bytes */
 	enum tls_alpn alpn;
+	enum tls_alpn alpn_other; /* will do, too; NONE: nothing else will */
 	const struct str *server_ids; /* SPIFFE ids the server may have; copied */
 	size_t server_id_count;
 };

@@ -58,6 +58,10 @@ static const struct conf_key conf_mesh_keys[] = {
 		.fallback = "deny", .names = conf_default_policy_names,
 		.help = "What holds for a service that no allow rule names. \"authenticated\": any "
 			"caller with a verified identity may."),
+	KEY("channels", .type = CONF_BOOL, FIELD(struct conf, channels), .fallback = "true",
+		.help = "Requests of one caller to one destination share a connection, each on a "
+			"channel of its own. With another proxy that has it switched off, each "
+			"takes a connection to itself."),
 	KEY("files", LIST(struct conf, mesh_files, mesh_file_count),
 		.help = "Mesh files, or directories whose *.conf are read in order of their names. "
 			"Relative to the directory of the node file."),

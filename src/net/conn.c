@@ -3,6 +3,7 @@
  * and one send are armed, and nothing here frees or calls the owner. */
 #include "net/conn.h"
 
+#include "net/channel.h"
 #include "net/socket.h"
 #include <errno.h>
 #include <poll.h>
@@ -79,6 +80,13 @@ void conn_secure(struct conn *c, struct tls *tls)
 	c->tls = tls;
 	if (c->state == CONN_OPEN)
 		conn_move(c, CONN_HANDSHAKE);
+}
+
+void conn_attach(struct conn *c, struct channel *channel)
+{
+	c->channel = channel;
+	c->moved_ns = c->loop->now_ns;
+	conn_move(c, CONN_OPEN);
 }
 
 /* --- taking completions in --- */
@@ -325,6 +333,8 @@ void conn_consume(struct conn *c, size_t len)
 		buf_release_if_empty(&c->in);
 		if (c->tls && (c->in_full || c->block_held))
 			loop_ready(c->loop, c->owner); /* more can be opened now */
+		if (c->channel)
+			channel_consumed(c->channel, len);
 	} else if (len > 0 && c->tls) {
 		conn_consume_plain(c, len);
 	} else if (len > 0) {
@@ -343,6 +353,11 @@ bool conn_quiet(struct conn *c)
 	const uint8_t *bytes;
 	return !c->recv.fresh && !c->transport_eof && !c->eof && conn_input(c, &bytes) == 0 &&
 	       c->failure == CONN_FAILURE_NONE;
+}
+
+bool conn_listens(const struct conn *c)
+{
+	return c->recv.armed || c->channel;
 }
 
 bool conn_gather(struct conn *c)
@@ -440,6 +455,10 @@ void conn_flush(struct conn *c)
 {
 	if (c->state != CONN_OPEN && c->state != CONN_HANDSHAKE)
 		return;
+	if (c->channel) {
+		channel_flush(c->channel);
+		return;
+	}
 	if (c->deaf) {
 		buf_clear(&c->out);
 		buf_clear(&c->wire);
@@ -473,6 +492,8 @@ void conn_close(struct conn *c, bool reset)
 	if (c->state == CONN_CLOSING || c->state == CONN_CLOSED)
 		return;
 	conn_move(c, CONN_CLOSING);
+	if (c->channel)
+		channel_close(c->channel);
 	if (c->fd >= 0) {
 		if (reset) {
 			/* no shutdown: it would send the FIN that the reset is to replace */

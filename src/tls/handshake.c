@@ -25,6 +25,7 @@ struct handshake_protocol {
 static const struct handshake_protocol handshake_protocols[] = {
 	{TLS_ALPN_TCP, {"ringmain-tcp/1", 14}},
 	{TLS_ALPN_HTTP1, {"http/1.1", 8}},
+	{TLS_ALPN_CHANNELS, {"ringmain-channels/1", 19}},
 };
 
 /* --- state --- */
@@ -279,6 +280,16 @@ static bool handshake_copy_ids(struct handshake_setup *setup, const struct tls_c
 	return true;
 }
 
+static size_t handshake_offer_one(enum tls_alpn alpn, uint8_t *ret_offer)
+{
+	if (alpn == TLS_ALPN_NONE)
+		return 0;
+	struct str name = handshake_protocols[alpn - 1].name;
+	ret_offer[0] = (uint8_t)name.len;
+	memcpy(ret_offer + 1, name.at, name.len);
+	return name.len + 1;
+}
+
 static bool handshake_offer(struct tls *t, const struct tls_client_want *want)
 {
 	t->server_name = want->server_name.len > 0
@@ -289,12 +300,13 @@ static bool handshake_offer(struct tls *t, const struct tls_client_want *want)
 	if (t->server_name[0] && !SSL_set_tlsext_host_name(t->ssl, t->server_name))
 		return false;
 	t->alpn = want->alpn;
+	t->setup->alpn_other = want->alpn_other;
 	if (want->alpn == TLS_ALPN_NONE)
 		return true;
-	struct str name = handshake_protocols[want->alpn - 1].name;
-	uint8_t offer[32] = {(uint8_t)name.len};
-	memcpy(offer + 1, name.at, name.len);
-	return SSL_set_alpn_protos(t->ssl, offer, (unsigned)name.len + 1) == 0;
+	uint8_t offer[64];
+	size_t len = handshake_offer_one(want->alpn, offer);
+	len += handshake_offer_one(want->alpn_other, offer + len);
+	return SSL_set_alpn_protos(t->ssl, offer, (unsigned)len) == 0;
 }
 
 struct tls *tls_client_new(struct tls_store *s, struct tls_sessions *sessions,
@@ -460,7 +472,8 @@ static enum tls_result handshake_finish(struct tls *t)
 	unsigned len;
 	SSL_get0_alpn_selected(t->ssl, &name, &len);
 	enum tls_alpn alpn = handshake_protocol_of(name, len);
-	if (!t->server && alpn != t->alpn)
+	if (!t->server && alpn != t->alpn &&
+		(alpn == TLS_ALPN_NONE || alpn != t->setup->alpn_other))
 		return handshake_refuse(t, TLS_FAILURE_ALPN);
 	t->alpn = alpn;
 	enum tls_failure failure =

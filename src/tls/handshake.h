@@ -33,6 +33,7 @@ struct handshake_setup {
 	size_t server_id_count;
 	uint32_t alpn_mask; /* a server's */
 	bool alpn_offered;
+	enum tls_alpn alpn_other; /* a client's second choice */
 	struct tls_sign_request sign;
 	uint8_t sign_bytes[HANDSHAKE_SIGN_BYTES_MAX];
 	bool signature_came;
