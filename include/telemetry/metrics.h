@@ -34,6 +34,10 @@
 	X(pool_opened_total, "ringmain_upstream_opened_total", "counter",                          \
 		"Upstream connections opened")                                                     \
 	X(pool_idle, "ringmain_upstream_idle", "gauge", "Idle pooled upstream connections")        \
+	X(channels_active, "ringmain_channels_active", "gauge",                                    \
+		"Requests' channels open now on shared connections, both ways")                    \
+	X(channels_total, "ringmain_channels_total", "counter",                                    \
+		"Channels opened on shared connections, both ways")                                \
 	X(retries_total, "ringmain_retries_total", "counter", "Requests sent again")               \
 	X(signatures_total, "ringmain_signatures_total", "counter",                                \
 		"Signatures brought back by the keeper")                                           \

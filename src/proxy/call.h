@@ -96,7 +96,15 @@ enum reason call_count(struct worker *w, struct call *c);
 enum reason call_authorise(
 	const struct call *c, struct str method, struct str path, struct str *ret_policy);
 
-/* Starts to connect `line` (fresh) to where the call leads; `http` chooses the ALPN. */
-enum reason call_dial(struct worker *w, const struct call *c, bool http, struct line *line);
+/* What a connection to another machine is to carry. */
+enum call_carriage {
+	CALL_BYTES,    /* opaque */
+	CALL_HTTP,     /* one request after the other */
+	CALL_CHANNELS, /* many of those at once; the far end may choose CALL_HTTP instead */
+};
+
+/* Starts to connect `line` (fresh) to where the call leads. */
+enum reason call_dial(
+	struct worker *w, const struct call *c, enum call_carriage carriage, struct line *line);
 /* Why a dialled line failed, for the reason table. */
 enum reason call_dial_failure(const struct line *line);

@@ -204,14 +204,11 @@ static void exchange_take_upstream(struct exchange *x)
 	enum reason reason = REASON_OVERLOAD;
 	/* The first try may use a pooled connection; one that fails is followed by a fresh one. */
 	struct carrier *up = x->attempt_count == 0 ? upstream_take(w, call) : NULL;
-	if (!up) {
-		up = carrier_dial_up(w, call, &reason);
-		if (up && !upstream_join(up, call)) {
-			carrier_close(up, true);
-			up = NULL;
-			reason = REASON_OVERLOAD;
-		}
-	}
+	if (!up)
+		up = upstream_dial(w, call, &reason);
+	/* what is tried again is tried once: see exchange_may_retry() */
+	if (up && x->attempt_count > 0)
+		up->reused = false;
 	x->attempt_count++;
 	if (!up) {
 		exchange_fail_reason(x, reason);

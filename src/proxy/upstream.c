@@ -12,7 +12,9 @@ struct upstream_pool {
 	struct plan_hold *hold;
 	struct list idle; /* of struct carrier, by pooled; the newest first */
 	uint32_t idle_count;
-	uint32_t user_count; /* carriers, and calls that know it */
+	uint32_t user_count; /* carriers, trunks, and calls that know it */
+	struct list trunks;  /* of struct trunk, by pooled */
+	bool plain;	     /* the far end has no channels */
 	size_t key_len;
 	char key[];
 };
@@ -60,6 +62,7 @@ static struct upstream_pool *upstream_new(struct plan_hold *hold, const char *ke
 		return NULL;
 	*pool = (struct upstream_pool){.hold = hold, .key_len = key_len};
 	list_init(&pool->idle);
+	list_init(&pool->trunks);
 	memcpy(pool->key, key, key_len);
 	if (!map_add(&hold->upstreams, &pool->node, upstream_hash(key, key_len))) {
 		free(pool);
@@ -98,21 +101,123 @@ void upstream_done(struct call *call)
 	call->pool = NULL;
 }
 
-bool upstream_join(struct carrier *c, struct call *call)
-{
-	ASSERT(c->hold == call->hold);
-	c->pool = upstream_pool_of(call);
-	if (!c->pool)
-		return false;
-	c->pool->user_count++;
-	return true;
-}
-
 void upstream_leave(struct carrier *c)
 {
 	upstream_release(c->pool);
 	c->pool = NULL;
 }
+
+void upstream_leave_trunk(struct trunk *t)
+{
+	upstream_release(t->pool);
+	t->pool = NULL;
+}
+
+void upstream_plain(struct upstream_pool *pool)
+{
+	pool->plain = true;
+}
+
+/* --- fresh ones --- */
+
+/* One with room, or one more. */
+static struct trunk *upstream_trunk(
+	struct worker *w, struct upstream_pool *pool, const struct call *call, enum reason *ret)
+{
+	LIST_EACH (&pool->trunks, it) {
+		struct trunk *t = CONTAINER_OF(it, struct trunk, pooled);
+		if (trunk_usable(t))
+			return t;
+	}
+	struct trunk *t = trunk_dial(w, call, ret);
+	if (!t)
+		return NULL;
+	t->pool = pool;
+	pool->user_count++;
+	list_add_last(&pool->trunks, &t->pooled);
+	return t;
+}
+
+static bool upstream_shares(const struct upstream_pool *pool, const struct call *call)
+{
+	return call->way == CALL_WAY_MESH && call->hold->plan->conf->channels && !pool->plain;
+}
+
+/* Its line is fresh. */
+static enum reason upstream_begin(struct carrier *c, const struct call *call)
+{
+	struct worker *w = c->being.worker;
+	enum reason reason = REASON_NONE;
+	if (!upstream_shares(c->pool, call)) {
+		metric_add(&w->values->pool_opened_total, 1);
+		return call_dial(w, call, CALL_HTTP, c->line);
+	}
+	struct trunk *t = upstream_trunk(w, c->pool, call, &reason);
+	if (!t)
+		return reason;
+	trunk_join(t, c->line);
+	if (t->state != TRUNK_OPEN)
+		return REASON_NONE; /* waits for: its handshake */
+	c->reused = true;
+	metric_add(&w->values->pool_reused_total, 1);
+	return trunk_connect(c->line) ? REASON_NONE : REASON_UPSTREAM_CLOSED;
+}
+
+struct carrier *upstream_dial(struct worker *w, struct call *call, enum reason *ret_reason)
+{
+	struct upstream_pool *pool = upstream_pool_of(call);
+	*ret_reason = REASON_OVERLOAD;
+	if (!pool)
+		return NULL;
+	pool->user_count++;
+	struct carrier *c = carrier_new_up(w, call->hold);
+	if (!c) {
+		upstream_release(pool);
+		return NULL;
+	}
+	c->pool = pool;
+	*ret_reason = upstream_begin(c, call);
+	if (*ret_reason == REASON_NONE)
+		return c;
+	carrier_close(c, true);
+	return NULL;
+}
+
+/* The first of those who waited takes the connection, the others dial. */
+static enum reason upstream_connect_plain(struct carrier *c, const struct call *call)
+{
+	struct worker *w = c->being.worker;
+	struct line *line = trunk_take_line(c->line->trunk);
+	if (!line) {
+		trunk_leave(c->line);
+		return upstream_begin(c, call);
+	}
+	line_drop(c->line, w);
+	c->line = line;
+	line_own(line, &c->being.task);
+	return REASON_NONE;
+}
+
+enum reason upstream_connect(struct carrier *c, const struct call *call)
+{
+	const struct trunk *t = c->line->trunk;
+	switch (t->state) {
+	case TRUNK_DIAL:
+		return REASON_NONE;
+	case TRUNK_OPEN:
+		if (trunk_connect(c->line))
+			return REASON_NONE;
+		trunk_leave(c->line);
+		return upstream_begin(c, call);
+	case TRUNK_PLAIN:
+		return upstream_connect_plain(c, call);
+	case TRUNK_CLOSING:
+		return t->reason;
+	}
+	return REASON_UPSTREAM_CLOSED;
+}
+
+/* --- idle ones --- */
 
 static struct carrier *upstream_first(const struct upstream_pool *pool)
 {

@@ -8,6 +8,7 @@
 #include "exchange.h"
 #include "listener.h"
 #include "session.h"
+#include "trunk.h"
 #include "tunnel.h"
 #include "upstream.h"
 #include <errno.h>
@@ -79,7 +80,8 @@ static void worker_look_again(struct worker *w, uint32_t max)
 	for (uint32_t i = 0; i < max && (node = list_pop(&w->stale)); i++) {
 		struct being *b = CONTAINER_OF(node, struct being, live);
 		list_add_last(&w->live, &b->live);
-		if (b->task.kind == TASK_TUNNEL || b->task.kind == TASK_CARRIER)
+		if (b->task.kind == TASK_TUNNEL || b->task.kind == TASK_CARRIER ||
+			b->task.kind == TASK_TRUNK)
 			loop_ready(&w->loop, &b->task);
 	}
 }
@@ -175,6 +177,9 @@ static void worker_close_being(struct being *b)
 	case TASK_TUNNEL:
 		tunnel_close(CONTAINER_OF(b, struct tunnel, being), REASON_DRAINING);
 		return;
+	case TASK_TRUNK:
+		trunk_close(CONTAINER_OF(b, struct trunk, being), true);
+		return;
 	case TASK_EXCHANGE: /* ends with its carriers */
 	case TASK_WAKE:
 	case TASK_LISTENER:
@@ -197,6 +202,8 @@ static void worker_start_drain(struct worker *w)
 		struct being *b = CONTAINER_OF(it, struct being, live);
 		if (b->task.kind == TASK_CARRIER)
 			carrier_drain(CONTAINER_OF(b, struct carrier, being));
+		if (b->task.kind == TASK_TRUNK)
+			trunk_drain(CONTAINER_OF(b, struct trunk, being));
 	}
 }
 
@@ -249,6 +256,9 @@ static void worker_step(struct worker *w, struct task *t)
 	case TASK_TUNNEL:
 		tunnel_step(CONTAINER_OF(t, struct tunnel, being.task));
 		return;
+	case TASK_TRUNK:
+		trunk_step(CONTAINER_OF(t, struct trunk, being.task));
+		return;
 	}
 }
 
@@ -266,6 +276,9 @@ static void worker_reap(struct task *t)
 		return;
 	case TASK_TUNNEL:
 		tunnel_free(CONTAINER_OF(t, struct tunnel, being.task));
+		return;
+	case TASK_TRUNK:
+		trunk_free(CONTAINER_OF(t, struct trunk, being.task));
 		return;
 	case TASK_WAKE:
 	case TASK_LISTENER:
@@ -354,6 +367,8 @@ static void worker_init_pools(struct worker *w, const struct conf *conf)
 	pool_init(&w->exchanges, sizeof(struct exchange), share);
 	pool_init(&w->heads, http_head_bytes(), UINT32_MAX); /* bounded by the carriers */
 	pool_init(&w->tunnels, sizeof(struct tunnel), share);
+	pool_init(&w->trunks, sizeof(struct trunk), share * 2);
+	pool_init(&w->channels, sizeof(struct channel), share * 3);
 }
 
 static int worker_init_listeners(
@@ -441,6 +456,8 @@ void worker_free(struct worker *w)
 	pool_done(&w->exchanges);
 	pool_done(&w->heads);
 	pool_done(&w->tunnels);
+	pool_done(&w->trunks);
+	pool_done(&w->channels);
 	buf_pool_done(&w->buffers);
 	tls_sessions_free(w->tls_sessions);
 	free(w->listeners);

@@ -18,6 +18,7 @@ enum worker_task {
 	TASK_CARRIER,
 	TASK_EXCHANGE,
 	TASK_TUNNEL,
+	TASK_TRUNK,
 };
 
 /* One worker's share in a plan: lives as long as something begun under it. Counted without atomics;
@@ -53,8 +54,8 @@ struct worker {
 	uint32_t index, worker_count;
 	struct loop loop;
 	struct buf_pool buffers;
-	struct pool sessions, carriers, exchanges, tunnels;
-	struct pool heads;	   /* the codecs' */
+	struct pool sessions, carriers, exchanges, tunnels, trunks, channels;
+	struct pool heads; /* the codecs' */
 	struct list live;	   /* of struct being */
 	struct list stale;	   /* the same, but not yet looked at under the current plan */
 	bool turning_over;	   /* to it, in every turn a bit */
@@ -98,6 +99,12 @@ void plan_hold_unref(struct plan_hold *hold);
 static inline const struct conf *worker_conf(const struct worker *w)
 {
 	return w->current->plan->conf;
+}
+
+/* One more downstream connection may be taken. */
+static inline bool worker_has_room(const struct worker *w)
+{
+	return w->connection_count < worker_conf(w)->connections_max / w->worker_count + 1;
 }
 
 /* Wall time, for certificates. */

@@ -660,10 +660,13 @@ static void lab_expect_nothing_left(struct lab_machine *m)
 	assert_int_equal(w->carriers.out_count, 0);
 	assert_int_equal(w->exchanges.out_count, 0);
 	assert_int_equal(w->tunnels.out_count, 0);
+	assert_int_equal(w->trunks.out_count, 0);
+	assert_int_equal(w->channels.out_count, 0);
 	assert_int_equal(w->buffers.block_count, 0);
 	assert_int_equal(w->loop.ring.blocks_out, 0);
 	assert_int_equal(w->loop.heap_count, 0);
 	assert_int_equal(atomic_load(&w->values->connections_active), 0);
+	assert_int_equal(atomic_load(&w->values->channels_active), 0);
 	assert_int_equal(atomic_load(&w->values->pool_idle), 0);
 	const struct plan *plan = lab_current(m);
 	for (uint32_t i = 0; i < plan->snapshot->workload_count; i++)

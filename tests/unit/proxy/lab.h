@@ -19,6 +19,7 @@
 #include "proxy/carrier.h"
 #include "proxy/exchange.h"
 #include "proxy/session.h"
+#include "proxy/trunk.h"
 #include "proxy/tunnel.h"
 #include "proxy/upstream.h"
 #include "proxy/worker_private.h"
