@@ -111,6 +111,8 @@ size_t conn_input(struct conn *c, const uint8_t **ret_bytes);
 void conn_consume(struct conn *c, size_t len);
 /* Nothing has come that its owner has not seen, not even the end. */
 bool conn_quiet(struct conn *c);
+/* It hears of what comes next without a further step: a receive is armed, or it is a channel. */
+bool conn_listens(const struct conn *c);
 /* The owner needs more than what is there before it can use any: keeps it and receives on. False
  * when the buffer is full: it will never get more. */
 bool conn_gather(struct conn *c) MUST_CHECK;

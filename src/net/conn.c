@@ -355,6 +355,11 @@ bool conn_quiet(struct conn *c)
 	       c->failure == CONN_FAILURE_NONE;
 }
 
+bool conn_listens(const struct conn *c)
+{
+	return c->recv.armed || c->channel;
+}
+
 bool conn_gather(struct conn *c)
 {
 	if (!c->tls && c->block_held) {

@@ -507,7 +507,7 @@ void carrier_served(struct carrier *c)
 	struct conn *conn = &c->line->conn;
 	if (!http_reusable(c->http) || c->input_ended)
 		carrier_linger(c);
-	else if (conn_quiet(conn) && conn->recv.armed)
+	else if (conn_quiet(conn) && conn_listens(conn))
 		carrier_watch(c);
 	else
 		loop_ready(&w->loop, &c->being.task); /* a pipelined request may be waiting */

@@ -274,7 +274,7 @@ void upstream_put(struct carrier *c)
 	c->idle = true;
 	metric_add(&w->values->pool_idle, 1);
 	timer_set(&w->loop, &c->timer, upstream_deadline_ns(c));
-	if (!c->line->conn.recv.armed) /* which sees the far end close */
+	if (!conn_listens(&c->line->conn)) /* which sees the far end close */
 		loop_ready(&w->loop, &c->being.task);
 }
 
