@@ -59,8 +59,8 @@ struct conn {
 	int fd;
 	struct loop *loop;
 	struct task *owner;
-	struct op recv, send; /* `send` also carries the connect */
-	struct tls *tls;      /* NULL = plain */
+	struct op recv, send;	 /* `send` also carries the connect */
+	struct tls *tls;	 /* NULL = plain */
 	struct channel *channel; /* instead of a socket, or NULL */
 	enum conn_need need;
 	struct sockaddr_storage address; /* dialled; the kernel reads it while connecting */
