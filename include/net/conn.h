@@ -13,9 +13,10 @@
  * CONNECTING waits for the connect, HANDSHAKE for bytes, a name choice or a signature, OPEN for
  * bytes either way, CLOSING for armed operations to end. Any state may go to CLOSING.
  *
- * Memory: at most one receive block, `in`, `out`, `wire` and `sending`; each is held only while it
- * has bytes, so an idle conn holds none. A caller that does not consume stops the sender: no
- * receive is armed while a block is held. When blocks get short it is exchanged for a copy
+ * Memory: at most one receive block, `in`, `out`, `wire` and `sending`, and under TLS a record that
+ * has not come whole; each is held only while it has bytes, so an idle conn holds none. A caller
+ * that does not consume stops the sender: no receive is armed while a block is held. When blocks
+ * get short it is exchanged for a copy
  * (`kept`): connections that stand still must not keep the others from receiving. */
 #pragma once
 
@@ -64,8 +65,7 @@ struct conn {
 	struct channel *channel; /* instead of a socket, or NULL */
 	enum conn_need need;
 	struct sockaddr_storage address; /* dialled; the kernel reads it while connecting */
-	const uint8_t
-		*block_at; /* received bytes not used yet, in receive block `block` or `kept` */
+	uint8_t *block_at; /* received bytes not used yet, in receive block `block` or `kept` */
 	uint32_t block_len;
 	uint16_t block;
 	bool block_held;
@@ -79,7 +79,7 @@ struct conn {
 	bool finish; /* the owner will write no more: FIN when all is sent */
 	bool finished; /* FIN sent */
 	struct buf kept;
-	struct buf in;	    /* input gathered: plaintext of TLS, or what conn_gather() kept */
+	struct buf in;	    /* input gathered: several records' plaintext, or conn_gather()'s */
 	struct buf out;	    /* what the owner wrote, plain */
 	struct buf wire;    /* TLS: sealed, to be sent next */
 	struct buf sending; /* in flight */
@@ -109,6 +109,8 @@ void conn_flush(struct conn *c);
 /* Input now there: its length, and its place until the next call on this conn. */
 size_t conn_input(struct conn *c, const uint8_t **ret_bytes);
 void conn_consume(struct conn *c, size_t len);
+/* News of the far end will come without another conn_flush(). */
+bool conn_listens(const struct conn *c);
 /* Nothing has come that its owner has not seen, not even the end. */
 bool conn_quiet(struct conn *c);
 /* The owner needs more than what is there before it can use any: keeps it and receives on. False

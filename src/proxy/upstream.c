@@ -4,17 +4,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* A far end without channels may have got them since, with a new version or configuration. */
+#define UPSTREAM_PLAIN_MS (5 * 60 * 1000)
 #define UPSTREAM_KEY_MAX (TLS_ID_MAX + ADDRESS_TEXT_MAX + 128)
 
-/* Connections to one place for one caller. Lives as long as one of them does. */
+/* Connections to one place for one caller. Lives as long as it has users. */
 struct upstream_pool {
 	struct map_node node; /* in hold->upstreams */
 	struct plan_hold *hold;
 	struct list idle; /* of struct carrier, by pooled; the newest first */
 	uint32_t idle_count;
-	uint32_t user_count; /* carriers and trunks */
+	uint32_t user_count; /* carriers, trunks, and calls that know it */
 	struct list trunks;  /* of struct trunk, by pooled */
-	bool plain;	     /* the far end has no channels */
+	uint64_t plain_until_ns; /* the far end has no channels: so long it is not asked again */
 	size_t key_len;
 	char key[];
 };
@@ -79,6 +81,28 @@ static void upstream_release(struct upstream_pool *pool)
 	free(pool);
 }
 
+/* The call's, looked for once. NULL: out of memory. */
+static struct upstream_pool *upstream_pool_of(struct call *call)
+{
+	char key[UPSTREAM_KEY_MAX];
+	if (call->pool)
+		return call->pool;
+	size_t key_len = upstream_key(call, key);
+	struct upstream_pool *pool = upstream_find(call->hold, key, key_len);
+	if (!pool)
+		pool = upstream_new(call->hold, key, key_len);
+	if (pool)
+		pool->user_count++;
+	call->pool = pool;
+	return pool;
+}
+
+void upstream_done(struct call *call)
+{
+	upstream_release(call->pool);
+	call->pool = NULL;
+}
+
 void upstream_leave(struct carrier *c)
 {
 	upstream_release(c->pool);
@@ -93,7 +117,7 @@ void upstream_leave_trunk(struct trunk *t)
 
 void upstream_plain(struct upstream_pool *pool)
 {
-	pool->plain = true;
+	pool->plain_until_ns = pool->hold->worker->loop.now_ns + UPSTREAM_PLAIN_MS * CLOCK_MS;
 }
 
 /* --- fresh ones --- */
@@ -118,7 +142,8 @@ static struct trunk *upstream_trunk(
 
 static bool upstream_shares(const struct upstream_pool *pool, const struct call *call)
 {
-	return call->way == CALL_WAY_MESH && call->hold->plan->conf->channels && !pool->plain;
+	return call->way == CALL_WAY_MESH && call->hold->plan->conf->channels &&
+	       pool->hold->worker->loop.now_ns >= pool->plain_until_ns;
 }
 
 /* Its line is fresh. */
@@ -138,16 +163,13 @@ static enum reason upstream_begin(struct carrier *c, const struct call *call)
 		return REASON_NONE; /* waits for: its handshake */
 	c->reused = true;
 	metric_add(&w->values->pool_reused_total, 1);
+	loop_ready(&w->loop, &c->being.task);
 	return trunk_connect(c->line) ? REASON_NONE : REASON_UPSTREAM_CLOSED;
 }
 
-struct carrier *upstream_dial(struct worker *w, const struct call *call, enum reason *ret_reason)
+struct carrier *upstream_dial(struct worker *w, struct call *call, enum reason *ret_reason)
 {
-	char key[UPSTREAM_KEY_MAX];
-	size_t key_len = upstream_key(call, key);
-	struct upstream_pool *pool = upstream_find(call->hold, key, key_len);
-	if (!pool)
-		pool = upstream_new(call->hold, key, key_len);
+	struct upstream_pool *pool = upstream_pool_of(call);
 	*ret_reason = REASON_OVERLOAD;
 	if (!pool)
 		return NULL;
@@ -206,18 +228,16 @@ static struct carrier *upstream_first(const struct upstream_pool *pool)
 	return CONTAINER_OF(pool->idle.next, struct carrier, pooled);
 }
 
-struct carrier *upstream_take(struct worker *w, const struct call *call)
+struct carrier *upstream_take(struct worker *w, struct call *call)
 {
-	char key[UPSTREAM_KEY_MAX];
-	struct upstream_pool *pool = upstream_find(call->hold, key, upstream_key(call, key));
+	struct upstream_pool *pool = upstream_pool_of(call);
 	/* what is unusable closes, which takes it off the list */
 	while (pool && !list_empty(&pool->idle) && !upstream_usable(upstream_first(pool)))
 		carrier_close(upstream_first(pool), true);
 	if (!pool || list_empty(&pool->idle))
 		return NULL;
 	struct carrier *c = upstream_first(pool);
-	upstream_forget(c);
-	timer_clear(&w->loop, &c->timer);
+	upstream_forget(c); /* its timer may go on, and means nothing while it is in use */
 	c->reused = true;
 	metric_add(&w->values->pool_reused_total, 1);
 	return c;
@@ -251,13 +271,15 @@ void upstream_put(struct carrier *c)
 		carrier_close(c, false);
 		return;
 	}
+	http_rest(c->http);
 	list_add_first(&c->pool->idle, &c->pooled);
 	c->pool->idle_count++;
 	w->idle_count++;
 	c->idle = true;
 	metric_add(&w->values->pool_idle, 1);
 	timer_set(&w->loop, &c->timer, upstream_deadline_ns(c));
-	loop_ready(&w->loop, &c->being.task); /* arms the receive that sees the far end close */
+	if (!conn_listens(&c->line->conn)) /* which sees the far end close */
+		loop_ready(&w->loop, &c->being.task);
 }
 
 void upstream_forget(struct carrier *c)
@@ -273,14 +295,14 @@ void upstream_forget(struct carrier *c)
 }
 
 /* A closed carrier leaves its pool only later, when it is joined: the pools stay meanwhile. */
-void upstream_purge(struct plan_hold *hold)
+uint32_t upstream_purge(struct plan_hold *hold, uint32_t max)
 {
 	for (size_t i = 0; i < hold->upstreams.slot_count; i++) {
 		for (struct map_node *node = hold->upstreams.slots[i]; node; node = node->next) {
 			struct upstream_pool *pool = CONTAINER_OF(node, struct upstream_pool, node);
-			while (!list_empty(&pool->idle))
-				carrier_close(CONTAINER_OF(pool->idle.next, struct carrier, pooled),
-					false);
+			for (; max > 0 && !list_empty(&pool->idle); max--)
+				carrier_close(upstream_first(pool), false);
 		}
 	}
+	return max;
 }
