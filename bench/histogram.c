@@ -4,7 +4,6 @@
 #include "histogram.h"
 
 #include "base/assert.h"
-#include <math.h>
 #include <string.h>
 
 static unsigned histogram_shift(uint64_t ns)
@@ -55,12 +54,10 @@ void histogram_merge(struct histogram *h, const struct histogram *other)
 		h->max_ns = other->max_ns;
 }
 
-uint64_t histogram_percentile(const struct histogram *h, double percent)
+uint64_t histogram_percentile(const struct histogram *h, uint32_t of_100000)
 {
-	ASSERT(percent >= 0 && percent <= 100);
-	uint64_t rank = (uint64_t)ceil((double)h->count * percent / 100), seen = 0;
-	if (rank >= h->count)
-		return h->max_ns;
+	ASSERT(of_100000 <= HISTOGRAM_ALL);
+	uint64_t rank = (h->count * of_100000 + HISTOGRAM_ALL - 1) / HISTOGRAM_ALL, seen = 0;
 	for (uint32_t i = 0; i < HISTOGRAM_SLOTS - 1; i++) {
 		seen += h->slots[i];
 		if (seen > 0 && seen >= rank) {

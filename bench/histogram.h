@@ -22,7 +22,9 @@ void histogram_reset(struct histogram *h);
 void histogram_record(struct histogram *h, uint64_t ns);
 /* Adds what `other` counted. */
 void histogram_merge(struct histogram *h, const struct histogram *other);
-/* The duration that `percent` of all do not exceed; never below the true one, and above it by at
- * most 1/1024. 0 when nothing was counted. */
-uint64_t histogram_percentile(const struct histogram *h, double percent);
+/* Percentiles are given in thousandths of a percent, so that they are exact: 99.9 % is 99900. */
+#define HISTOGRAM_ALL 100000
+/* The duration that so many of all do not exceed; never below the true one, and above it by at most
+ * 1/1024. 0 when nothing was counted. */
+uint64_t histogram_percentile(const struct histogram *h, uint32_t of_100000);
 double histogram_mean_ns(const struct histogram *h);

@@ -4,8 +4,9 @@
  *
  * A relay is two sockets and two flows, one each way. A flow receives into a block of the ring,
  * sends from that very block, gives it back and receives again: what is not yet sent stops it from
- * receiving, and that is all the backpressure there is. The end of what one side sends is passed on
- * as a half-close; when both have ended, or anything fails, the relay closes.
+ * receiving, and that is all the backpressure there is. While its blocks come full it receives into
+ * larger memory of its own instead, which the cache keeps. The end of what one side sends is passed
+ * on as a half-close; when both have ended, or anything fails, the relay closes.
  *
  *     CONNECTING --> MOVING --> CLOSING, until no operation is armed; then the loop frees it
  */
@@ -16,13 +17,17 @@
 #include "tcp.h"
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static const struct ring_limits null_limits = {
 	.entries = 1024,
 	.completions = 8192,
-	.block_bytes = 64 * 1024,
-	.block_count = 1024,
+	.block_bytes = 16 * 1024,
+	.block_count = 256,
 };
+
+/* What a flow receives into while there is much. */
+#define NULL_BULK_BYTES (512 * 1024)
 
 #define NULL_RELAYS_MAX 1000000
 /* Out of file descriptors: how long until the next try. */
@@ -43,6 +48,7 @@ struct flow {
 	enum flow_state state;
 	struct op recv, send;
 	int from, to;
+	uint8_t *bulk; /* NULL until it is needed */
 };
 
 enum relay_state { RELAY_CONNECTING, RELAY_MOVING, RELAY_CLOSING };
@@ -73,6 +79,25 @@ static void flow_init(struct flow *f, struct task *owner, int from, int to)
 	op_init(&f->send, owner);
 }
 
+static void flow_put_block(struct flow *f, struct ring *r)
+{
+	if (f->recv.has_block)
+		ring_block_put(r, f->recv.block);
+	f->recv.has_block = false;
+}
+
+static void flow_receive(struct flow *f, struct ring *r)
+{
+	bool much = f->recv.result >= (int32_t)null_limits.block_bytes;
+	f->state = FLOW_RECEIVING;
+	if (much && !f->bulk)
+		f->bulk = malloc(NULL_BULK_BYTES);
+	if (much && f->bulk)
+		ring_read(r, &f->recv, f->from, f->bulk, NULL_BULK_BYTES);
+	else
+		ring_recv(r, &f->recv, f->from);
+}
+
 /* False: broken. */
 static bool flow_received(struct flow *f, struct ring *r)
 {
@@ -83,7 +108,8 @@ static bool flow_received(struct flow *f, struct ring *r)
 		socket_shutdown_write(f->to);
 		f->state = FLOW_ENDED;
 	} else if (f->recv.result > 0) {
-		ring_send(r, &f->send, f->to, ring_block(r, f->recv.block), (size_t)f->recv.result);
+		const uint8_t *bytes = f->recv.has_block ? ring_block(r, f->recv.block) : f->bulk;
+		ring_send(r, &f->send, f->to, bytes, (size_t)f->recv.result);
 		f->state = FLOW_SENDING;
 	}
 	return f->recv.result >= 0 || f->recv.result == -ENOBUFS;
@@ -94,10 +120,8 @@ static bool flow_sent(struct flow *f, struct ring *r)
 	f->send.fresh = false;
 	if (f->send.result != f->recv.result)
 		return false;
-	ring_block_put(r, f->recv.block);
-	f->recv.has_block = false;
-	ring_recv(r, &f->recv, f->from);
-	f->state = FLOW_RECEIVING;
+	flow_put_block(f, r);
+	flow_receive(f, r);
 	return true;
 }
 
@@ -108,7 +132,7 @@ static bool flow_step(struct flow *f, struct ring *r)
 		if (f->recv.fresh)
 			return flow_received(f, r);
 		if (!f->recv.armed) /* was starved of blocks */
-			ring_recv(r, &f->recv, f->from);
+			flow_receive(f, r);
 		return true;
 	case FLOW_SENDING:
 		return f->send.fresh ? flow_sent(f, r) : true;
@@ -127,13 +151,6 @@ static void flow_cancel(struct flow *f, struct ring *r)
 static bool flow_is_armed(const struct flow *f)
 {
 	return f->recv.armed || f->send.armed;
-}
-
-static void flow_done(struct flow *f, struct ring *r)
-{
-	if (f->recv.has_block)
-		ring_block_put(r, f->recv.block);
-	f->recv.has_block = false;
 }
 
 /* --- a relay --- */
@@ -176,8 +193,8 @@ static void relay_connected(struct relay *y, struct ring *r)
 		return;
 	}
 	y->state = RELAY_MOVING;
-	ring_recv(r, &y->flows[0].recv, y->near);
-	ring_recv(r, &y->flows[1].recv, y->far);
+	flow_receive(&y->flows[0], r);
+	flow_receive(&y->flows[1], r);
 }
 
 static void relay_move_bytes(struct relay *y, struct ring *r)
@@ -192,8 +209,8 @@ static void relay_join(struct relay *y, struct loop *l)
 {
 	if (y->connect.armed || flow_is_armed(&y->flows[0]) || flow_is_armed(&y->flows[1]))
 		return;
-	flow_done(&y->flows[0], &l->ring);
-	flow_done(&y->flows[1], &l->ring);
+	flow_put_block(&y->flows[0], &l->ring);
+	flow_put_block(&y->flows[1], &l->ring);
 	loop_bury(l, &y->task);
 }
 
@@ -211,6 +228,8 @@ static void relay_free(struct relay *y, struct pool *pool)
 {
 	socket_close(y->near);
 	socket_close(y->far);
+	free(y->flows[0].bulk);
+	free(y->flows[1].bulk);
 	pool_put(pool, y);
 }
 

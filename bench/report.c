@@ -4,26 +4,27 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* The points of a latency chart, denser towards the end that hurts. */
-static const double report_percents[] = {0, 10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 92.5, 95,
-	97, 98, 99, 99.5, 99.75, 99.9, 99.95, 99.975, 99.99, 99.995, 99.999, 100};
+/* The points of a latency chart in thousandths of a percent, denser towards the end that hurts. */
+static const uint32_t report_percents[] = {0, 10000, 20000, 30000, 40000, 50000, 60000, 70000,
+	75000, 80000, 85000, 90000, 92500, 95000, 97000, 98000, 99000, 99500, 99750, 99900, 99950,
+	99975, 99990, 99995, 99999, 100000};
 
 static void report_us(const char *key, double ns)
 {
 	printf("\"%s\": %.3f, ", key, ns / 1000);
 }
 
-static void report_percentile(const struct histogram *h, const char *key, double percent)
+static void report_percentile(const struct histogram *h, const char *key, uint32_t of_100000)
 {
-	report_us(key, (double)histogram_percentile(h, percent));
+	report_us(key, (double)histogram_percentile(h, of_100000));
 }
 
 static void report_latencies(const struct histogram *h)
 {
-	report_percentile(h, "p50_us", 50);
-	report_percentile(h, "p90_us", 90);
-	report_percentile(h, "p99_us", 99);
-	report_percentile(h, "p999_us", 99.9);
+	report_percentile(h, "p50_us", 50000);
+	report_percentile(h, "p90_us", 90000);
+	report_percentile(h, "p99_us", 99000);
+	report_percentile(h, "p999_us", 99900);
 	report_us("max_us", (double)h->max_ns);
 	report_us("mean_us", histogram_mean_ns(h));
 }
@@ -53,7 +54,7 @@ void report_print(const struct report *r)
 		printf("\"first_error\": \"%s\", ", r->crowd->trouble);
 	printf("\"percentiles\": [");
 	for (size_t i = 0; i < ARRAY_LEN(report_percents); i++)
-		printf("%s[%g, %.3f]", i ? ", " : "", report_percents[i],
+		printf("%s[%g, %.3f]", i ? ", " : "", report_percents[i] / 1000.0,
 			(double)histogram_percentile(h, report_percents[i]) / 1000);
 	printf("]}\n");
 	fflush(stdout);

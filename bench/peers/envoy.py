@@ -20,8 +20,10 @@ class Peer:
         self.hop = hop  # what HTTP travels as between the two machines: "h2" or "http/1.1"
 
     def find(self):
-        for path in (os.environ.get("ENVOY"), shutil.which("envoy"), packaged()):
-            if path and is_program(path):
+        """$ENVOY, the PATH's, or the one inside of the Python package."""
+        script = shutil.which("envoy")
+        for path in (os.environ.get("ENVOY"), script, packaged(interpreter(script)), packaged("python3")):
+            if path and first_bytes(path, 4) == b"\x7fELF":
                 return path
         return None
 
@@ -42,19 +44,26 @@ class Peer:
                 "--log-level", "error"]
 
 
-def packaged():
-    """The program inside of the Python package; None where there is no such package."""
-    done = subprocess.run(["python3", "-c", PYTHON_PACKAGE], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None
-
-
-def is_program(path):
-    """An ELF file: the package's own script starts Python first."""
+def first_bytes(path, count):
     try:
         with open(path, "rb") as file:
-            return file.read(4) == b"\x7fELF"
+            return file.read(count)
     except OSError:
-        return False
+        return b""
+
+
+def interpreter(script):
+    """The Python of the package's own script, which starts the program inside of it."""
+    line = first_bytes(script, 200).partition(b"\n")[0] if script else b""
+    return line[2:].decode().strip() if line.startswith(b"#!") and b"python" in line else None
+
+
+def packaged(python):
+    """The program inside of the Python package; None where this Python has no such package."""
+    if not python or not shutil.which(python.split()[0]):
+        return None
+    done = subprocess.run([*python.split(), "-c", PYTHON_PACKAGE], capture_output=True, text=True, check=False, cwd="/")
+    return done.stdout.strip() or None
 
 
 def typed(name, **fields):
@@ -134,7 +143,7 @@ def http_filters(spec, hop):
     manager = {"stat_prefix": "in", "codec_type": "HTTP2" if spec.tls_listen and hop == "h2" else "HTTP1", "http_filters": filters,
                "route_config": {"name": "routes", "virtual_hosts": [host]},
                "normalize_path": True,
-               "generate_request_id": False, "skip_xff_append": True, "server_header_transformation": "PASS_THROUGH",
+               "generate_request_id": not spec.tls_listen, "skip_xff_append": True, "server_header_transformation": "PASS_THROUGH",
                "common_http_protocol_options": {"idle_timeout": "3600s"}}
     if spec.tls_listen:
         manager.update(forward_client_cert_details="SANITIZE_SET", set_current_client_cert_details={"uri": True})

@@ -36,10 +36,12 @@ def address(pair):
 def global_lines(spec):
     lines = ["global",
              f"    nbthread {spec.threads}",
-             f"    maxconn {2 * spec.connections + 128}",
+             f"    maxconn {spec.connections + 256}",
              # Or else connections would stop being kept when a quarter of maxconn is in use.
              "    tune.pool-low-fd-ratio 100",
              "    tune.pool-high-fd-ratio 100"]
+    if spec.protocol == "tcp":
+        lines.append("    tune.bufsize 65536")
     if not spec.resumption:
         lines.append("    tune.ssl.cachesize 0")
     return lines
@@ -61,7 +63,8 @@ def defaults_lines(spec):
 def frontend_lines(spec, hop):
     lines = ["frontend in", f"    bind {address(spec.listen)}{bind_tls(spec, hop)}"]
     if spec.tls_listen and spec.caller_name:
-        lines.append(f"    tcp-request session reject unless {{ ssl_c_s_dn(cn) -m str {spec.caller_name} }}")
+        lines += ["    tcp-request session set-var(sess.caller) ssl_c_s_dn(cn)",
+                  f"    tcp-request session reject unless {{ var(sess.caller) -m str {spec.caller_name} }}"]
     if spec.protocol == "tcp":
         return [*lines, "    default_backend service"]
     rules = []
@@ -71,6 +74,10 @@ def frontend_lines(spec, hop):
         rules.append(f"{{ path_beg {spec.path_prefix} }}")
     if rules:
         lines.append(f"    http-request deny deny_status 403 unless {' '.join(rules)}")
+    if spec.tls_listen:
+        lines.append("    http-request set-header X-Forwarded-Client-Cert Subject=\"CN=%[var(sess.caller)]\"")
+    else:
+        lines.append("    http-request set-header X-Request-ID %[uuid] unless { req.hdr(X-Request-ID) -m found }")
     if spec.host:
         lines.append(f"    use_backend service if {{ req.hdr(host) -m str {spec.host} }}")
         lines.append("    default_backend unknown")
@@ -83,11 +90,9 @@ def bind_tls(spec, hop):
     if not spec.tls_listen:
         return ""
     words = [" ssl", "crt", spec.bundle, "ca-file", spec.ca, "verify required", "ssl-min-ver TLSv1.3",
-             "ciphersuites", ":".join(TLS_CIPHERS), "curves", ":".join(TLS_GROUPS)]
+             "ciphersuites", ":".join(TLS_CIPHERS), "curves", ":".join(TLS_GROUPS), "no-tls-tickets"]
     if spec.protocol == "http":
         words.append(f"alpn {hop}")
-    if not spec.resumption:
-        words.append("no-tls-tickets")
     return " ".join(words)
 
 

@@ -95,7 +95,7 @@ struct tls_client_want {
 	struct str identity;	/* our identity path; tickets and sessions never cross it */
 	struct str server_name; /* SNI, at most 255 bytes */
 	enum tls_alpn alpn;
-	enum tls_alpn alpn_other; /* will do, too; NONE: nothing else will */
+	enum tls_alpn alpn_other;     /* will do, too; NONE: nothing else will */
 	const struct str *server_ids; /* SPIFFE ids the server may have; copied */
 	size_t server_id_count;
 };

@@ -3,6 +3,7 @@
 1.3 with the same cipher, group and certificates, routing, policy, kept connections, resumption as asked.
 
 Each runs as the bench runs it, on a machine of its own. A peer that is not installed is skipped."""
+import concurrent.futures
 import contextlib
 import json
 import re
@@ -16,7 +17,7 @@ import pytest
 from machines import ROOT, Lab, wait_for
 from mesh import BINARY, BUILD, Wire, request_text
 
-sys.path.insert(0, str(ROOT / "bench"))
+sys.path[:0] = [str(ROOT / "bench" / "harness"), str(ROOT / "bench")]
 from authority import Authority, dns_name, spiffe_id  # noqa: E402
 from contest import CLIENT, PLAIN, SERVER, TLS_CIPHERS, Spec  # noqa: E402
 from peers import envoy, haproxy, nginx  # noqa: E402
@@ -159,6 +160,35 @@ def test_a_request_passes_the_plain_proxy(stage):
     stage.start(PLAIN, "http")
     assert stage.ask().status == 200
     assert stage.ask(host="other.example").status == 404
+
+
+def heads_of(listener, count):
+    """Answers that many requests, each on a connection of its own; their heads."""
+    heads = []
+    while len(heads) < count:
+        sock, _ = listener.accept()
+        sock.settimeout(10)
+        with Wire(sock) as wire:
+            heads.append(wire.until(b"\r\n\r\n").decode().lower())
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    return heads
+
+
+def test_the_callee_learns_who_called_and_the_request_has_a_name(stage):
+    stage.start(SERVER, "http")
+    stage.start(CLIENT, "http")
+    with stage.machine.sockets(0)[0] as listener, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        listener.bind(("127.0.0.1", ORIGIN))
+        listener.listen(4)
+        listener.settimeout(10)
+        heads = pool.submit(heads_of, listener, 2)
+        assert [stage.ask().status, stage.ask().status] == [200, 200]
+        ids = [re.search(r"\r\nx-request-id: *([0-9a-f-]{32,})\r\n", head)[1] for head in heads.result(10)]
+        for head in heads.result():
+            caller = re.search(r"\r\nx-forwarded-client-cert: *(.*)\r\n", head)[1]
+            assert dns_name("web") in caller or spiffe_id("web") in caller
+            assert f"\r\nhost: {HOST}\r\n" in head and head.startswith(f"get {PATH} http/1.1")
+    assert ids[0] != ids[1]
 
 
 def exchange(sock, text=b"are you there?"):

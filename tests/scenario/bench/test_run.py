@@ -19,7 +19,7 @@ VOID = {"meta", "br", "hr", "img", "link"}
 
 
 def bench(*words):
-    return [PYTHON, str(ROOT / "bench" / "bench.py"), "--build", str(PROGRAMS), *map(str, words)]
+    return [PYTHON, str(ROOT / "bench" / "harness" / "main.py"), "--build", str(PROGRAMS), *map(str, words)]
 
 
 def run(*words, timeout=80):

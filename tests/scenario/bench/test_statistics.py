@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from machines import ROOT
 
-sys.path.insert(0, str(ROOT / "bench"))
+sys.path[:0] = [str(ROOT / "bench" / "harness"), str(ROOT / "bench")]
 from generators import read_output  # noqa: E402
 from measure import Sample  # noqa: E402
 from results import Outcome, rounded  # noqa: E402

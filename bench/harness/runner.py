@@ -152,7 +152,6 @@ class Runner:
         """One round of one contestant. Memory is measured of a process that has done nothing yet."""
         begun = time.monotonic()
         if scenario.kind == IDLE:
-            contestant.stop()
             self.start(scenario, contestant, outcome)
         if contestant.name in outcome.failures:
             outcome.fail(contestant.name, "")
@@ -165,6 +164,8 @@ class Runner:
             outcome.add(contestant.name, sample, thrown_away)
         except LabError as error:
             outcome.fail(contestant.name, f"{error}\n{contestant.logs()}".strip())
+        if scenario.kind == IDLE:
+            contestant.stop()
         self.progress.done += time.monotonic() - begun
 
     # --- the generators ----------------------------------------------------------------------------

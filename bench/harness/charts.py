@@ -27,8 +27,8 @@ def line(x1, y1, x2, y2, kind):
 
 
 def bars(rows, title, unit=""):
-    """Horizontal bars. A row is (contestant, median, min, max, [parts]): parts are the lengths of the
-    pieces that the bar is made of, or nothing."""
+    """Horizontal bars. A row is (contestant, median, min, max, parts): what processes the figure is made of,
+    as {process: its part}, or nothing."""
     rows = [row for row in rows if row[1] is not None]
     top = max((row[3] for row in rows), default=0) or 1
     room = WIDTH - LABEL - VALUE
@@ -41,13 +41,12 @@ def bars(rows, title, unit=""):
 
 def bar(row, y, scale, unit):
     name, median, least, most, parts = row
-    parts = [part for part in parts if part > 0] or [median]
-    whole = sum(parts)
+    parts = {part: share for part, share in parts.items() if share > 0} or {"": 1}
     x, body = float(LABEL), []
-    for place, part in enumerate(parts):
-        length = part / whole * median * scale
+    for part, share in parts.items():
+        length = share / sum(parts.values()) * median * scale
         body.append(f'<rect x="{x:.1f}" y="{y + 4}" width="{max(length, 0.8):.1f}" height="{ROW - 9}" '
-                    f'class="fill" opacity="{1 - 0.32 * (place % 2):.2f}"/>')
+                    f'class="fill" opacity="{shade(part)}"/>')
         x += length
     if most > least:
         middle = y + ROW / 2 - 0.5
@@ -58,6 +57,11 @@ def bar(row, y, scale, unit):
     at = LABEL + max(median, most) * scale + 7
     return (f'<g class="c-{name}"><title>{escape(hover)}</title>{text(LABEL - 8, y + 16, name, "name", "end")}'
             + "".join(body) + text(at, y + 16, f"{number(median)} {unit}".strip(), "figure") + "</g>")
+
+
+def shade(part):
+    """The caller's side is full, the callee's lighter, a keeper faint."""
+    return 0.4 if "keeper" in part else 0.68 if part == "server" else 1
 
 
 # --- latency ----------------------------------------------------------------------------------------

@@ -1,16 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report: one HTML file that needs nothing else, light or dark as its reader likes.
-
-    bench/report.py RESULT.json > report.html    makes it again from a run's file
-"""
-import json
-import sys
+"""The report: one HTML file that needs nothing else, light or dark as its reader likes."""
+import re
 from html import escape
 from pathlib import Path
 
 import charts
 from scenarios import BULK, CONNECT, IDLE, RATE, SATURATE
-from table import COLUMNS, FLOOR, OURS, RATIO_OF, checks_table_of, number, spread_text
+from table import COLUMNS, FLOOR, OURS, RATIO_OF, checks_table_of, figure_name, number, spread_text
 
 STYLE = Path(__file__).with_name("report.css")
 KIND_ORDER = [SATURATE, RATE, BULK, CONNECT, IDLE]
@@ -42,7 +38,7 @@ class Page:
         for name, row in self.rows[scenario["name"]].items():
             three = [row[figure + suffix] for suffix in ("", "_min", "_max")]
             if three[0] is not None:
-                pieces = list(row["parts"].values()) if parts else []
+                pieces = row["parts"] if parts else {}
                 rows.append((name, *(value * scale for value in three), pieces))
         return charts.bars(rows, f"{scenario['title']}: {unit}", unit) if rows else ""
 
@@ -64,9 +60,14 @@ def section(title, intro, panels):
     return f"<section><h2>{escape(title)}</h2><p>{intro}</p><div class=\"panels\">{body}</div></section>"
 
 
+def micro(text):
+    """A terminal may lack the letter."""
+    return re.sub(r"\bus\b", "µs", text)
+
+
 def table_of(rows, kind=""):
     head, *body = rows
-    html = "<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"
+    html = "<tr>" + "".join(f"<th>{escape(micro(cell))}</th>" for cell in head) + "</tr>"
     for row in body:
         cells = "".join(f"<td>{escape(cell)}</td>" for cell in row[1:])
         html += f'<tr><th class="c-{escape(row[0])}">{escape(row[0])}</th>{cells}</tr>'
@@ -88,22 +89,13 @@ def summary(page):
     for scenario in page.of_kind(*KIND_ORDER):
         found, figure = page.rows[scenario["name"]], RATIO_OF[scenario["kind"]]
         html += (f'<tr><th title="{escape(scenario["title"], True)}">{escape(scenario["name"])}</th>'
-                 f'<td class="unit">{figure_name(scenario)}</td>')
+                 f'<td class="unit">{escape(micro(figure_name(scenario["kind"])))}</td>')
         html += "".join(f'<td class="{best(page, scenario, name)}">'
                         f'{number(found[name][figure]) if name in found else "-"}</td>' for name in names)
         html += "</tr>"
     return (f'<section><h2>At a glance</h2><p>Medians over the rounds; less is better in every line. The best proxy '
             f'of a line is marked: neither <em>direct</em> nor <em>null</em> is one.</p>'
             f'<div class="wide"><table class="glance">{html}</table></div></section>')
-
-
-FIGURE_NAMES = {"cpu_us_per_request": "CPU µs per request", "p99_us": "p99, µs", "cpu_us_per_mb": "CPU µs per MB",
-                "bytes_per_connection": "bytes per connection"}
-
-
-def figure_name(scenario):
-    name = FIGURE_NAMES[RATIO_OF[scenario["kind"]]]
-    return name.replace("request", "connection") if scenario["kind"] == CONNECT else name
 
 
 def best(page, scenario, name):
@@ -132,8 +124,8 @@ def cpu_section(page):
               for s in page.of_kind(SATURATE)]
     return section("CPU per request",
                    "Processor time of all proxies on the way, from the scheduler's own account, for one request at "
-                   "saturation. Where a bar has two shades, they are the processes: the caller's side, the callee's "
-                   "side, ringmain's keepers.", panels)
+                   "saturation. Where a bar has shades, full is the proxy on the caller's side, lighter the one on the "
+                   "callee's, faint are ringmain's keepers.", panels)
 
 
 def busy_note(page, scenario):
@@ -246,8 +238,3 @@ revision {escape(run['revision'])}{' · quick run' if run['quick'] else ''}</p><
 <nav>{legend}</nav><main>{body}</main></body></html>
 """
 
-
-if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: bench/report.py RESULT.json > report.html")
-    sys.stdout.write(render(json.loads(Path(sys.argv[1]).read_text())))

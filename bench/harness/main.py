@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bench behind bench/run: ringmain against a null relay and against HAProxy, nginx and Envoy.
 
-Reads the arguments, builds, has runner.py take the rounds, writes the results. README.md says how the
+Reads the arguments, builds, has runner.py take the rounds, writes the results. bench/README.md says how the
 figures are to be read.
 """
 import argparse
 import contextlib
 import importlib
+import json
 import os
 import resource
 import signal
@@ -17,29 +18,32 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "conf" / "demo")]
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "bench" / "harness"), str(ROOT / "bench"), str(ROOT / "conf" / "demo")]
 sys.dont_write_bytecode = True
 
 import facts  # noqa: E402
 import generators  # noqa: E402
+import report  # noqa: E402
 import results  # noqa: E402
 import table  # noqa: E402
 from authority import Authority  # noqa: E402
-from contestants import Direct, Null, PeerContestant, Ringmain  # noqa: E402
+from contestants import LARGE, Direct, LargeRingmain, Null, PeerContestant, Ringmain  # noqa: E402
 from machines import LabError, sweep  # noqa: E402
 from runner import STEAL_MAX, Runner, duration_text  # noqa: E402
 from scenarios import CALLER, CONNECT, IDLE, RATE, SATURATE, SCENARIOS, SERVICES  # noqa: E402
 
 PEERS = ("haproxy", "nginx", "envoy")
-# The same peer, held to what ringmain does: HTTP/1.1 between the machines too. Only when asked for.
-VARIANTS = {"haproxy-h1": "haproxy", "envoy-h1": "envoy"}
+# Only when asked for. The same peer with HTTP/1.1 between the machines too, as ringmain has it; and ringmain
+# with a thousand services.
+PEER_VARIANTS = {"haproxy-h1": "haproxy", "envoy-h1": "envoy"}
+VARIANTS = [*PEER_VARIANTS, LARGE]
 OWN = ("direct", "null", "ringmain")
 RESULTS = ROOT / "bench" / "results"
 PROGRAMS = {"ringmain": "src/daemon/ringmain", "load": "bench/load", "origin": "bench/origin", "null": "bench/null"}
 FULL = {"rounds": 5, "duration": 2.0, "warmup": 0.5, "idle": 10_000}
 QUICK = {"rounds": 2, "duration": 0.5, "warmup": 0.2, "idle": 2_000}
-FILES_MAX, FILES_SPARE = 1 << 18, 500
+FILES_MAX, FILES_SPARE = 1 << 18, 700
 
 
 class UsageError(Exception):
@@ -84,17 +88,18 @@ def arguments():
     parser = argparse.ArgumentParser(
         prog="bench/run", description="Measures ringmain against a null relay and against the proxies that are "
         "installed here. Without arguments: everything, in less than 30 minutes.",
-        epilog="Scenarios: " + ", ".join(SCENARIOS) + ". bench/README.md says what they are and how to read the "
+        epilog="Scenarios: " + ", ".join(SCENARIOS) + ". bench/bench/README.md says what they are and how to read the "
         "figures.")
     parser.add_argument("--quick", action="store_true", help="the main scenarios only, short: less than 3 minutes")
     parser.add_argument("--scenario", metavar="A,B", help="only these scenarios")
     parser.add_argument("--contestants", metavar="A,B", help="only these: " + ", ".join([*OWN, *PEERS]) +
-                        "; or " + ", ".join(VARIANTS) + ", with HTTP/1.1 between the machines")
+                        "; or " + ", ".join(VARIANTS))
     parser.add_argument("--peers", action="store_true", help="say which peers are here, and what brings the others")
     parser.add_argument("--rounds", type=positive(int), metavar="N", help="turns of each contestant in a scenario")
     parser.add_argument("--duration", type=positive(float), metavar="S", help="seconds of one turn")
     parser.add_argument("--connections", type=positive(int), metavar="N", help="instead of 64, where it is 64")
     parser.add_argument("--build", type=Path, metavar="DIR", help="a build that there is, instead of building")
+    parser.add_argument("--report", type=Path, metavar="JSON", help="make the report of a run's file again, beside it")
     parser.add_argument("--output", type=Path, metavar="DIR", default=RESULTS, help="where results are written")
     return parser.parse_args()
 
@@ -121,7 +126,7 @@ def chosen_scenarios(options):
 
 def adjusted(scenario, preset, connections):
     if scenario.kind == IDLE:
-        most = (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - FILES_SPARE) // 2
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1] * 3 // 8 - FILES_SPARE
         return replace(scenario, connections=min(preset["idle"], most))
     if connections and scenario.kind in (SATURATE, RATE, CONNECT):
         return replace(scenario, connections=connections)
@@ -136,7 +141,7 @@ def peers():
 
 
 def peer_variant(name):
-    peer = importlib.import_module(f"peers.{VARIANTS[name]}").Peer(hop="http/1.1")
+    peer = importlib.import_module(f"peers.{PEER_VARIANTS[name]}").Peer(hop="http/1.1")
     peer.name = name
     return peer
 
@@ -158,10 +163,10 @@ def chosen_contestants(options, bench):
     known = [*OWN, *PEERS, *VARIANTS]
     wanted = chosen(options.contestants, known, "contestant") if options.contestants else [*OWN, *PEERS]
     makers = {"direct": lambda: Direct(bench, "direct"), "null": lambda: Null(bench, "null"),
-              "ringmain": lambda: Ringmain(bench)}
-    contestants = [makers[name]() for name in wanted if name in OWN]
+              "ringmain": lambda: Ringmain(bench), LARGE: lambda: LargeRingmain(bench)}
+    contestants = [makers[name]() for name in wanted if name in makers]
     there = peers()
-    for name in wanted[len(contestants):]:
+    for name in (name for name in wanted if name not in makers):
         peer = there[name] if name in there else peer_variant(name)
         if peer.find():
             contestants.append(PeerContestant(bench, peer))
@@ -212,6 +217,17 @@ def show_checks(runner):
     say(f"\nThe load generator against others, {runner.checked_on} in http_mtls_pair at saturation\n")
     for line in table.laid_out(table.checks_table(runner.checks)):
         say(line)
+
+
+def report_again(path):
+    try:
+        page = report.render(json.loads(path.read_text()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        print(f"bench/run: {path} is no file of a run, such as bench/results/<time>.json: {error}", file=sys.stderr)
+        return 2
+    path.with_suffix(".html").write_text(page)
+    say(f"written: {path.with_suffix('.html')}")
+    return 0
 
 
 def story(bench, contestants, runner, options, begun):
@@ -275,6 +291,8 @@ def main():
     if options.peers:
         peers_show()
         return 0
+    if options.report:
+        return report_again(options.report)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, ended)  # so that everything is taken down
     for lab in sweep():

@@ -18,6 +18,8 @@ from machines import Lab, LabError, process_children, process_start, wait_for
 from nodes import Mesh, Service
 from scenarios import CALLER, CALLER_UID, HOST, METHODS, PAIR, PATH_PREFIX, PAYLOAD_BYTES, SAME, SERVICES
 
+LARGE = "ringmain-large"
+SERVICE_COUNT, ENDPOINT_COUNT = 1000, 10  # of a large mesh, and as many policies as services
 MACHINES = ("vm-a", "vm-b")
 CAPTURE_PORT, TLS_PORT = 15001, 15443
 # Many connections in a short time: enough ports, short memories of closed connections.
@@ -48,7 +50,7 @@ def family(pid):
 
 
 class Contestant:
-    """`bench` brings the programs, the certificates and the cores: see bench.py."""
+    """`bench` brings the programs, the certificates and the cores: see main.py."""
     proxies = True  # whether anything stands in between
 
     def __init__(self, bench, name):
@@ -226,9 +228,10 @@ class PeerContestant(Contestant):
 
 class Ringmain(Contestant):
     """As it runs in earnest: keeper and proxy, the rules of `ringmain redirect`, mesh files, metrics."""
+    mesh_kind = Mesh
 
-    def __init__(self, bench):
-        super().__init__(bench, "ringmain")
+    def __init__(self, bench, name="ringmain"):
+        super().__init__(bench, name)
         self.mesh = None
         self.nodes = []
 
@@ -237,7 +240,7 @@ class Ringmain(Contestant):
                               stdout=subprocess.PIPE).stdout.strip().removeprefix("ringmain ")
 
     def make_lab(self):
-        self.mesh = Mesh([], binary=self.bench.program("ringmain"), trust_domain=TRUST_DOMAIN, default_policy="deny")
+        self.mesh = self.mesh_kind([], binary=self.bench.program("ringmain"), trust_domain=TRUST_DOMAIN, default_policy="deny")
         return self.mesh.lab
 
     def start_proxies(self, scenario):
@@ -299,3 +302,27 @@ class Ringmain(Contestant):
 
     def logs(self):
         return "\n".join(node.process.log[-1000:] for node in self.nodes)
+
+
+class LargeMesh(Mesh):
+    """A mesh in which the services that are called are a few among very many."""
+
+    def mesh_groups(self):
+        groups = super().mesh_groups()
+        names = [f"other-{number}" for number in range(SERVICE_COUNT)]
+        groups["services"] += [
+            {"name": name, "protocol": "http", "endpoints": [
+                {"address": f"10.{100 + i}.{number // 250}.{number % 250 + 1}", "port": 8080}
+                for i in range(ENDPOINT_COUNT)]}
+            for number, name in enumerate(names)]
+        groups["policies"] = [{"service": name, "action": "allow", "from": [CALLER], "methods": METHODS,
+                               "paths": [PATH_PREFIX + "*"]} for name in names] + groups["policies"]
+        return groups
+
+
+class LargeRingmain(Ringmain):
+    """The same with a thousand services of ten endpoints, and a thousand policies."""
+    mesh_kind = LargeMesh
+
+    def __init__(self, bench):
+        super().__init__(bench, LARGE)

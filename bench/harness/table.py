@@ -87,7 +87,8 @@ def notes(outcome):
     for name, samples in outcome.samples.items():
         errors = sum(s.errors for s in samples if s)
         if errors:
-            found.append(f"{name}: {errors} errors")
+            first = next((s.first_error for s in samples if s and s.first_error), "unknown")
+            found.append(f"{name}: {errors} errors, the first: {first}")
         steal = max((s.steal for s in samples if s), default=0)
         if outcome.thrown_away[name]:
             found.append(f"{name}: {outcome.thrown_away[name]} rounds repeated because of steal; "
@@ -95,6 +96,33 @@ def notes(outcome):
     if outcome.rate:
         found.insert(0, f"at {number(outcome.rate)} requests/s for everybody")
     return found
+
+
+FIGURE_NAMES = {"cpu_us_per_request": "CPU us per request", "p99_us": "p99, us", "cpu_us_per_mb": "CPU us per MB",
+                "bytes_per_connection": "bytes per connection"}
+
+
+def figure_name(kind):
+    """What contestants are compared by in a kind of scenario, in words."""
+    name = FIGURE_NAMES[RATIO_OF[kind]]
+    return name.replace("request", "connection") if kind == CONNECT else name
+
+
+def markdown(document):
+    """The main figure of each scenario as the table of bench/README.md."""
+    by_scenario, names = {}, {}
+    for row in document["results"]:
+        by_scenario.setdefault(row["scenario"], {})[row["contestant"]] = row
+        names[row["contestant"]] = None
+    lines = ["| scenario | figure | " + " | ".join(names) + " | ringmain / null |", "|---|---|" + "---:|" * (len(names) + 1)]
+    for scenario, rows in by_scenario.items():
+        kind = document["scenarios"][scenario]["kind"]
+        figure = RATIO_OF[kind]
+        floor = rows.get(OURS, {}).get("ratios", {}).get(FLOOR, {}).get(figure)
+        cells = [number(rows[name][figure]) if name in rows else "-" for name in names]
+        cells.append(spread_text(floor) if floor else "-")
+        lines.append(f"| `{scenario}` | {figure_name(kind)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def checks_table(checks):

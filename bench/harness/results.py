@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import report
 from stats import ratios, spread
+from table import markdown
 
 # The figures of a row, in the order in which they are written.
 FIGURES = ["cpu_us_per_request", "requests_per_second", "p50_us", "p99_us", "p999_us", "rss_kb", "gbit_per_second",
@@ -114,6 +115,7 @@ def write(directory, story, runner):
     stamp = time.strftime("%Y%m%dT%H%M%S")
     page = report.render(whole)
     texts = {f"{stamp}.json": json.dumps(whole) + "\n", f"{stamp}.html": page, "latest.html": page,
+             "latest.md": markdown(whole),
              "latest.json": "[\n" + ",\n".join(json.dumps(row) for row in whole["results"]) + "\n]\n"}
     for name, text in texts.items():
         (directory / name).write_text(text)

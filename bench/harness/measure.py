@@ -31,6 +31,7 @@ class Sample:
     rss_idle_kb: float = None                  # before the first connection
     bytes_per_connection: float = None         # of resident memory, in each proxy on the way
     errors: int = 0
+    first_error: str = None
     steal: float = 0.0                         # share of busy time
     proxy_busy: float = 0.0                    # share of the proxies' core
     load_busy: float = 0.0                     # share of the load's core
@@ -166,7 +167,8 @@ def busy_turn(bench, contestant, scenario, load):
     before = read_now(parts)
     result = load.line()
     after = read_now(parts)
-    sample = Sample(errors=result["errors"], late_max_us=result.get("late_max_us"))
+    sample = Sample(errors=result["errors"], first_error=result.get("first_error"),
+                    late_max_us=result.get("late_max_us"))
     disturbance(bench, sample, before, after)
     sample.rss_kb = sum(memory(parts).values()) or None
     spent = {name: (after.cpu[name] - before.cpu[name]) / 1000 for name in parts}
@@ -183,10 +185,14 @@ def disturbance(bench, sample, before, after):
         setattr(sample, name, busy_share(cores_sum(before.stat, cores), cores_sum(after.stat, cores)))
 
 
+def trouble(result):
+    return f"; {result['errors']} errors, the first: {result.get('first_error')}" if result["errors"] else ""
+
+
 def read_requests(sample, result, spent):
     requests = result["requests"]
     if not requests:
-        raise LabError(f"not one request was answered; {result['errors']} errors")
+        raise LabError(f"not one request was answered{trouble(result)}")
     sample.requests_per_second = result["requests_per_second"]
     sample.p50_us, sample.p99_us, sample.p999_us = (result[name] for name in ("p50_us", "p99_us", "p999_us"))
     sample.percentiles = result.get("percentiles", [])
@@ -198,7 +204,7 @@ def read_requests(sample, result, spent):
 def read_bulk(sample, result, spent):
     count = result["bytes_in"] + result["bytes_out"]
     if not count:
-        raise LabError(f"not one byte came; {result['errors']} errors")
+        raise LabError(f"not one byte came{trouble(result)}")
     sample.gbit_per_second = count * 8 / result["seconds"] / 1e9
     if spent:
         sample.parts = {name: us / (count / 1e6) for name, us in spent.items()}
@@ -214,8 +220,8 @@ def idle_turn(bench, contestant, scenario, load):
     load.process.stdin.close()
     result = load.line()
     if held < scenario.connections:
-        raise LabError(f"only {held} of {scenario.connections} connections were opened; {result['errors']} errors")
-    sample = Sample(errors=result["errors"], rss_kb=sum(full.values()), rss_idle_kb=sum(idle.values()))
+        raise LabError(f"only {held} of {scenario.connections} connections were opened{trouble(result)}")
+    sample = Sample(errors=result["errors"], first_error=result.get("first_error"), rss_kb=sum(full.values()), rss_idle_kb=sum(idle.values()))
     sample.steal = steal_share(before["cpu"], after["cpu"])
     sample.parts = {name: (full[name] - idle[name]) * 1024 / held for name in parts}
     sides = sum(1 for name in parts if "keeper" not in name)
