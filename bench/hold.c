@@ -35,9 +35,11 @@ static bool hold_is_settled(const struct crowd *w)
 static void hold_round(struct crowd *w, struct list *held, uint32_t round)
 {
 	uint64_t answered = w->tally->requests, patience_ns = w->now_ns + HOLD_PATIENCE_NS;
-	while (!hold_is_settled(w) && w->now_ns < patience_ns) {
-		crowd_turn(w, patience_ns);
+	for (;;) {
 		hold_dispatch(w, held, round);
+		if (hold_is_settled(w) || w->now_ns >= patience_ns)
+			break;
+		crowd_turn(w, patience_ns);
 		if (w->tally->requests == answered)
 			continue;
 		answered = w->tally->requests;

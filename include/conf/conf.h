@@ -47,6 +47,7 @@ struct conf {
 	uint32_t mesh_file_count;
 	/* identity */
 	struct str certificate_dir;
+	bool resumption; /* of TLS sessions with other machines */
 	/* listeners */
 	uint16_t outbound_port, inbound_port; /* first of each range */
 	uint16_t port_range;		      /* how many ports in each */

@@ -11,9 +11,10 @@
  * CONNECTING waits for the connect, HANDSHAKE for bytes, a name choice or a signature, OPEN for
  * bytes either way, CLOSING for armed operations to end. Any state may go to CLOSING.
  *
- * Memory: at most one receive block, `in`, `out`, `wire` and `sending`; each is held only while it
- * has bytes, so an idle conn holds none. A caller that does not consume stops the sender: no
- * receive is armed while a block is held. When blocks get short it is exchanged for a copy
+ * Memory: at most one receive block, `in`, `out`, `wire` and `sending`, and under TLS a record that
+ * has not come whole; each is held only while it has bytes, so an idle conn holds none. A caller
+ * that does not consume stops the sender: no receive is armed while a block is held. When blocks
+ * get short it is exchanged for a copy
  * (`kept`): connections that stand still must not keep the others from receiving. */
 #pragma once
 
@@ -59,8 +60,7 @@ struct conn {
 	struct tls *tls;      /* NULL = plain */
 	enum conn_need need;
 	struct sockaddr_storage address; /* dialled; the kernel reads it while connecting */
-	const uint8_t
-		*block_at; /* received bytes not used yet, in receive block `block` or `kept` */
+	uint8_t *block_at; /* received bytes not used yet, in receive block `block` or `kept` */
 	uint32_t block_len;
 	uint16_t block;
 	bool block_held;
@@ -74,7 +74,7 @@ struct conn {
 	bool finish; /* the owner will write no more: FIN when all is sent */
 	bool finished; /* FIN sent */
 	struct buf kept;
-	struct buf in;	    /* input gathered: plaintext of TLS, or what conn_gather() kept */
+	struct buf in;	    /* input gathered: several records' plaintext, or conn_gather()'s */
 	struct buf out;	    /* what the owner wrote, plain */
 	struct buf wire;    /* TLS: sealed, to be sent next */
 	struct buf sending; /* in flight */

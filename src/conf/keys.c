@@ -67,6 +67,10 @@ static const struct conf_key conf_identity_keys[] = {
 	KEY("directory", FIELD(struct conf, certificate_dir), .fallback = "/etc/ringmain/identity",
 		.help = "Certificate chains, keys and trust anchors. Keys are read by the keeper "
 			"only."),
+	KEY("resumption", .type = CONF_BOOL, FIELD(struct conf, resumption), .fallback = "true",
+		.help = "Whether connections to other machines resume a TLS session that there "
+			"was. Without, each of them proves both identities anew, which costs "
+			"more."),
 };
 
 static const struct conf_key conf_listeners_keys[] = {

@@ -223,10 +223,12 @@ static void conn_handshake(struct conn *c)
 	}
 }
 
-/* Turns ciphertext into input, as far as there is room. */
+/* Turns ciphertext into input, as far as there is room: a record that came alone stays where it was
+ * received, several are joined in `in`. */
 static void conn_open_records(struct conn *c)
 {
-	enum tls_result result = tls_read(c->tls, &c->in);
+	bool join = buf_len(&c->in) > 0 || tls_input_several(c->tls);
+	enum tls_result result = join ? tls_read(c->tls, &c->in) : tls_open(c->tls);
 	c->in_full = buf_len(&c->in) > 0 && buf_space(&c->in) == 0;
 	switch (result) {
 	case TLS_CLOSED:
@@ -295,10 +297,25 @@ size_t conn_input(struct conn *c, const uint8_t **ret_bytes)
 		*ret_bytes = buf_at(&c->in);
 		return buf_len(&c->in);
 	}
-	if (c->tls || !c->block_held)
+	if (c->tls)
+		return tls_plain(c->tls, ret_bytes);
+	if (!c->block_held)
 		return 0;
 	*ret_bytes = c->block_at;
 	return c->block_len;
+}
+
+/* Plaintext in place: with its last byte the block may be free. */
+static void conn_consume_plain(struct conn *c, size_t len)
+{
+	const uint8_t *bytes;
+	tls_plain_take(c->tls, len);
+	if (tls_plain(c->tls, &bytes) > 0)
+		return;
+	if (c->block_held && tls_input_left(c->tls) == 0)
+		conn_put_block(c);
+	if (c->block_held || c->transport_eof)
+		loop_ready(c->loop, c->owner); /* more can be opened now */
 }
 
 void conn_consume(struct conn *c, size_t len)
@@ -308,8 +325,10 @@ void conn_consume(struct conn *c, size_t len)
 		buf_release_if_empty(&c->in);
 		if (c->tls && (c->in_full || c->block_held))
 			loop_ready(c->loop, c->owner); /* more can be opened now */
+	} else if (len > 0 && c->tls) {
+		conn_consume_plain(c, len);
 	} else if (len > 0) {
-		ASSERT(!c->tls && c->block_held && len <= c->block_len);
+		ASSERT(c->block_held && len <= c->block_len);
 		c->block_at += len;
 		c->block_len -= (uint32_t)len;
 		if (c->block_len == 0)
@@ -338,6 +357,10 @@ bool conn_gather(struct conn *c)
 		if (c->transport_eof)
 			c->eof = true;
 	}
+	const uint8_t *plain;
+	size_t len = c->tls ? tls_plain(c->tls, &plain) : 0;
+	if (len > 0)
+		conn_consume_plain(c, buf_fill(&c->in, plain, len));
 	return buf_space(&c->in) > 0;
 }
 

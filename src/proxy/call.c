@@ -3,6 +3,7 @@
 
 #include "mesh/policy.h"
 #include "net/socket.h"
+#include "upstream.h"
 #include <stdlib.h>
 
 void call_init(struct call *c)
@@ -18,6 +19,7 @@ void call_done(struct call *c)
 				&c->uses[i]->connection_count, 1, memory_order_relaxed);
 	}
 	free(c->source_id_text);
+	upstream_done(c);
 	if (c->hold)
 		plan_hold_unref(c->hold);
 	call_init(c);
@@ -197,7 +199,8 @@ static enum reason call_secure(struct worker *w, const struct call *c, bool http
 		.server_ids = c->service->ids,
 		.server_id_count = c->service->id_count,
 	};
-	struct tls *tls = tls_client_new(plan->tls, w->tls_sessions, &want, &line->conn.wire);
+	struct tls_sessions *sessions = plan->conf->resumption ? w->tls_sessions : NULL;
+	struct tls *tls = tls_client_new(plan->tls, sessions, &want, &line->conn.wire);
 	if (!tls)
 		return REASON_OVERLOAD;
 	conn_secure(&line->conn, tls);

@@ -24,6 +24,17 @@ enum call_way {
 	CALL_WAY_PLAIN, /* the original destination itself: not of the mesh, or mtls disabled */
 };
 
+struct metric_series;
+struct upstream_pool;
+
+/* A call's requests mostly end alike, so that it need not be asked again where to count them. */
+struct record_series {
+	uint16_t status;
+	enum reason reason;
+	struct metric_series
+		*ends[2]; /* as seen at the destination, at the source; NULL: not yet */
+};
+
 struct call {
 	struct plan_hold *hold; /* NULL while nothing is settled */
 	enum call_direction direction;
@@ -42,6 +53,8 @@ struct call {
 	struct address client, original, upstream;
 	struct workload_use *uses[2]; /* counted against these */
 	uint64_t number;
+	struct upstream_pool *pool;  /* upstream.c's, once it was asked for */
+	struct record_series series; /* record.c's: where the last request was counted */
 };
 
 void call_init(struct call *c);

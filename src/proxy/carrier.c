@@ -60,6 +60,7 @@ static struct carrier *carrier_new(struct worker *w, enum side side, struct line
 	struct http_limits limits = http_limits_default;
 	limits.head_bytes_max = conf->head_bytes_max;
 	limits.header_count_max = conf->header_count_max;
+	limits.heads = &w->heads;
 	c->http = http_new(HTTP_1_1, side == DOWN ? HTTP_SERVER : HTTP_CLIENT, &limits);
 	if (!c->http) {
 		pool_put(&w->carriers, c);
@@ -492,11 +493,14 @@ void carrier_served(struct carrier *c)
 	if (c->state != CARRIER_OPEN)
 		return;
 	c->head_since_ns = 0;
-	if (http_reusable(c->http) && !c->input_ended) {
+	http_rest(c->http);
+	struct conn *conn = &c->line->conn;
+	if (!http_reusable(c->http) || c->input_ended)
+		carrier_linger(c);
+	else if (conn_quiet(conn) && conn->recv.armed)
+		carrier_watch(c);
+	else
 		loop_ready(&w->loop, &c->being.task); /* a pipelined request may be waiting */
-		return;
-	}
-	carrier_linger(c);
 }
 
 void carrier_close(struct carrier *c, bool reset)

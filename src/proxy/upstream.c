@@ -6,13 +6,13 @@
 
 #define UPSTREAM_KEY_MAX (TLS_ID_MAX + ADDRESS_TEXT_MAX + 128)
 
-/* Connections to one place for one caller. Lives as long as one of them does. */
+/* Connections to one place for one caller. Lives as long as it has users. */
 struct upstream_pool {
 	struct map_node node; /* in hold->upstreams */
 	struct plan_hold *hold;
 	struct list idle; /* of struct carrier, by pooled; the newest first */
 	uint32_t idle_count;
-	uint32_t user_count; /* carriers */
+	uint32_t user_count; /* carriers, and calls that know it */
 	size_t key_len;
 	char key[];
 };
@@ -68,13 +68,40 @@ static struct upstream_pool *upstream_new(struct plan_hold *hold, const char *ke
 	return pool;
 }
 
-bool upstream_join(struct carrier *c, const struct call *call)
+static void upstream_release(struct upstream_pool *pool)
+{
+	if (!pool || --pool->user_count > 0)
+		return;
+	map_remove(&pool->hold->upstreams, &pool->node);
+	free(pool);
+}
+
+/* The call's, looked for once. NULL: out of memory. */
+static struct upstream_pool *upstream_pool_of(struct call *call)
 {
 	char key[UPSTREAM_KEY_MAX];
+	if (call->pool)
+		return call->pool;
 	size_t key_len = upstream_key(call, key);
-	c->pool = upstream_find(c->hold, key, key_len);
-	if (!c->pool)
-		c->pool = upstream_new(c->hold, key, key_len);
+	struct upstream_pool *pool = upstream_find(call->hold, key, key_len);
+	if (!pool)
+		pool = upstream_new(call->hold, key, key_len);
+	if (pool)
+		pool->user_count++;
+	call->pool = pool;
+	return pool;
+}
+
+void upstream_done(struct call *call)
+{
+	upstream_release(call->pool);
+	call->pool = NULL;
+}
+
+bool upstream_join(struct carrier *c, struct call *call)
+{
+	ASSERT(c->hold == call->hold);
+	c->pool = upstream_pool_of(call);
 	if (!c->pool)
 		return false;
 	c->pool->user_count++;
@@ -83,12 +110,8 @@ bool upstream_join(struct carrier *c, const struct call *call)
 
 void upstream_leave(struct carrier *c)
 {
-	struct upstream_pool *pool = c->pool;
+	upstream_release(c->pool);
 	c->pool = NULL;
-	if (!pool || --pool->user_count > 0)
-		return;
-	map_remove(&pool->hold->upstreams, &pool->node);
-	free(pool);
 }
 
 static struct carrier *upstream_first(const struct upstream_pool *pool)
@@ -96,18 +119,16 @@ static struct carrier *upstream_first(const struct upstream_pool *pool)
 	return CONTAINER_OF(pool->idle.next, struct carrier, pooled);
 }
 
-struct carrier *upstream_take(struct worker *w, const struct call *call)
+struct carrier *upstream_take(struct worker *w, struct call *call)
 {
-	char key[UPSTREAM_KEY_MAX];
-	struct upstream_pool *pool = upstream_find(call->hold, key, upstream_key(call, key));
+	struct upstream_pool *pool = upstream_pool_of(call);
 	/* what is unusable closes, which takes it off the list */
 	while (pool && !list_empty(&pool->idle) && !upstream_usable(upstream_first(pool)))
 		carrier_close(upstream_first(pool), true);
 	if (!pool || list_empty(&pool->idle))
 		return NULL;
 	struct carrier *c = upstream_first(pool);
-	upstream_forget(c);
-	timer_clear(&w->loop, &c->timer);
+	upstream_forget(c); /* its timer may go on, and means nothing while it is in use */
 	c->reused = true;
 	metric_add(&w->values->pool_reused_total, 1);
 	return c;
@@ -141,13 +162,15 @@ void upstream_put(struct carrier *c)
 		carrier_close(c, false);
 		return;
 	}
+	http_rest(c->http);
 	list_add_first(&c->pool->idle, &c->pooled);
 	c->pool->idle_count++;
 	w->idle_count++;
 	c->idle = true;
 	metric_add(&w->values->pool_idle, 1);
 	timer_set(&w->loop, &c->timer, upstream_deadline_ns(c));
-	loop_ready(&w->loop, &c->being.task); /* arms the receive that sees the far end close */
+	if (!c->line->conn.recv.armed) /* which sees the far end close */
+		loop_ready(&w->loop, &c->being.task);
 }
 
 void upstream_forget(struct carrier *c)
@@ -163,14 +186,14 @@ void upstream_forget(struct carrier *c)
 }
 
 /* A closed carrier leaves its pool only later, when it is joined: the pools stay meanwhile. */
-void upstream_purge(struct plan_hold *hold)
+uint32_t upstream_purge(struct plan_hold *hold, uint32_t max)
 {
 	for (size_t i = 0; i < hold->upstreams.slot_count; i++) {
 		for (struct map_node *node = hold->upstreams.slots[i]; node; node = node->next) {
 			struct upstream_pool *pool = CONTAINER_OF(node, struct upstream_pool, node);
-			while (!list_empty(&pool->idle))
-				carrier_close(CONTAINER_OF(pool->idle.next, struct carrier, pooled),
-					false);
+			for (; max > 0 && !list_empty(&pool->idle); max--)
+				carrier_close(upstream_first(pool), false);
 		}
 	}
+	return max;
 }

@@ -26,7 +26,8 @@ struct plan_hold {
 	struct list node; /* in worker.holds */
 	struct worker *worker;
 	struct plan *plan;
-	uint32_t user_count;  /* calls, and 1 while it is the worker's current one */
+	bool purged;	      /* superseded, and no idle upstream connection is left */
+	uint32_t user_count;  /* calls, and 1 while it is the worker's current one or unpurged */
 	struct map upstreams; /* pooled upstream connections, see upstream.c */
 };
 
@@ -34,7 +35,7 @@ struct plan_hold {
 struct being {
 	struct task task;
 	struct worker *worker;
-	struct list live; /* in worker.live */
+	struct list live; /* in worker.live or worker.stale */
 	uint64_t number;  /* for logs */
 	uint64_t born_ns;
 };
@@ -53,7 +54,10 @@ struct worker {
 	struct loop loop;
 	struct buf_pool buffers;
 	struct pool sessions, carriers, exchanges, tunnels;
+	struct pool heads;	   /* the codecs' */
 	struct list live;	   /* of struct being */
+	struct list stale;	   /* the same, but not yet looked at under the current plan */
+	bool turning_over;	   /* to it, in every turn a bit */
 	int accepted_fd_max;	   /* beyond it descriptors are kept for other things */
 	uint32_t connection_count; /* downstream connections now */
 	uint32_t idle_count;	   /* pooled upstream connections now */
@@ -83,6 +87,10 @@ struct worker {
 	bool ending; /* nothing of others is left; our own operations are being ended */
 	struct timer drain_timer;
 };
+
+/* So many connections are looked at or let go in one turn when the plan changes: a worker with many
+ * of them does its work meanwhile. */
+#define WORKER_SWAP_STEPS 16
 
 struct plan_hold *plan_hold_ref(struct plan_hold *hold);
 void plan_hold_unref(struct plan_hold *hold);

@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A session up to the end of its handshake. BoringSSL runs the handshake; wherever it needs an
  * answer from outside (the name's identity, a signature), its callback notes the question, the
- * handshake pauses, and tls_handshake() returns the question to the caller. */
+ * handshake pauses, and tls_handshake() returns the question to the caller.
+ *
+ * Then the records are ours (record.h), from secrets that the library tells; it reads no record
+ * after the peer's Finished, and writes none but the tickets that handshake_end_writing() flushes.
+ * From there on it has no way to the wire: two that seal under one key would repeat a nonce. */
 #include "handshake.h"
 
 #include "bio.h"
+#include "message.h"
+#include "secrets.h"
 #include "signing.h"
 #include <openssl/err.h>
+#include <openssl/mem.h>
 #include <stdlib.h>
 
 struct handshake_protocol {
@@ -205,21 +212,16 @@ static enum ssl_verify_result_t handshake_on_verify(SSL *ssl, uint8_t *out_alert
 	return ssl_verify_invalid;
 }
 
-static int handshake_on_ticket(SSL *ssl, SSL_SESSION *session)
+void handshake_keep_ticket(struct tls *t, SSL_SESSION *session)
 {
-	struct tls *t = SSL_get_app_data(ssl);
-	if (!t->sessions)
-		return 0;
 	struct sessions_entry entry = {session, t->peer.valid_from_s, t->peer.valid_until_s};
 	sessions_put(t->sessions, t->store, &t->session_key, entry);
-	return 1;
 }
 
 void handshake_install_client(SSL_CTX *client)
 {
 	SSL_CTX_set_custom_verify(client, SSL_VERIFY_PEER, handshake_on_verify);
-	SSL_CTX_sess_set_new_cb(client, handshake_on_ticket);
-	SSL_CTX_set_session_cache_mode(client, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_set_session_cache_mode(client, SSL_SESS_CACHE_OFF);
 }
 
 void handshake_install_server(SSL_CTX *server)
@@ -241,6 +243,7 @@ static struct tls *handshake_new(struct tls_store *s, SSL_CTX *side, struct buf 
 		return NULL;
 	t->store = tls_store_ref(s);
 	t->wire_out = wire_out;
+	buf_init(&t->carry, wire_out->pool);
 	t->records_left = TLS_RECORDS_PER_KEY;
 	t->setup = calloc(1, sizeof(*t->setup));
 	t->ssl = SSL_new(side);
@@ -339,8 +342,13 @@ void tls_free(struct tls *t)
 {
 	if (!t)
 		return;
-	SSL_free(t->ssl);
+	handshake_let_go(t);
 	handshake_setup_free(t);
+	message_free(t);
+	buf_clear(&t->carry);
+	record_key_wipe(&t->reading);
+	record_key_wipe(&t->writing);
+	sk_CRYPTO_BUFFER_pop_free(t->chain, CRYPTO_BUFFER_free);
 	free(t->server_name);
 	free(t->peer.id);
 	tls_store_unref(t->store);
@@ -383,9 +391,67 @@ static void handshake_resume(struct tls *t)
 /* Identity and dates of a resumed session's peer: no Certificate message came this time. */
 static enum tls_failure handshake_check_resumed(struct tls *t)
 {
-	enum tls_failure failure =
-		verify_again(SSL_get0_peer_certificates(t->ssl), t->setup->wall_s, &t->peer);
+	enum tls_failure failure = verify_again(
+		t->store, SSL_get0_peer_certificates(t->ssl), t->setup->wall_s, &t->peer);
 	return failure ? failure : handshake_expected(t);
+}
+
+/* --- from the library's records to ours --- */
+
+void handshake_let_go(struct tls *t)
+{
+	SSL_free(t->ssl);
+	t->ssl = NULL;
+}
+
+static bool handshake_take_chain(struct tls *t)
+{
+	const STACK_OF(CRYPTO_BUFFER) *chain = SSL_get0_peer_certificates(t->ssl);
+	t->chain = sk_CRYPTO_BUFFER_new_null();
+	for (size_t i = 0; t->chain && i < sk_CRYPTO_BUFFER_num(chain); i++) {
+		CRYPTO_BUFFER *certificate = sk_CRYPTO_BUFFER_value(chain, i);
+		if (!sk_CRYPTO_BUFFER_push(t->chain, certificate))
+			return false;
+		CRYPTO_BUFFER_up_ref(certificate);
+	}
+	return t->chain;
+}
+
+static bool handshake_take_keys(struct tls *t)
+{
+	struct secrets secrets;
+	uint16_t suite = SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(t->ssl));
+	bool ok = secrets_of(t->ssl, &secrets) &&
+		  record_key_init(&t->reading, suite, secrets.read, secrets.len,
+			  SSL_get_read_sequence(t->ssl)) &&
+		  record_key_init(&t->writing, suite, secrets.write, secrets.len,
+			  SSL_get_write_sequence(t->ssl));
+	OPENSSL_cleanse(&secrets, sizeof(secrets));
+	return ok;
+}
+
+/* What the library is still needed for: a server's ticket stands in its queue, a client wants its
+ * own opinion of the ticket that will come. */
+static void handshake_part(struct tls *t)
+{
+	if (t->server)
+		return;
+	SSL_set_bio(t->ssl, NULL, NULL);
+	if (!t->sessions)
+		handshake_let_go(t);
+}
+
+enum tls_result handshake_end_writing(struct tls *t)
+{
+	if (!t->server || !t->ssl)
+		return TLS_DONE;
+	ERR_clear_error();
+	int r = SSL_write(t->ssl, "", 0); /* makes no record, flushes the queue */
+	if (r < 0)
+		return tls_result_of(t, r);
+	t->writing.number = SSL_get_write_sequence(t->ssl);
+	handshake_let_go(t);
+	return TLS_DONE;
 }
 
 static enum tls_result handshake_finish(struct tls *t)
@@ -399,8 +465,15 @@ static enum tls_result handshake_finish(struct tls *t)
 	t->alpn = alpn;
 	enum tls_failure failure =
 		SSL_session_reused(t->ssl) ? handshake_check_resumed(t) : TLS_FAILURE_NONE;
+	t->resumed = SSL_session_reused(t->ssl);
+	/* Whatever the library had read beyond its last message would be lost. */
+	if (!failure && SSL_has_pending(t->ssl))
+		failure = TLS_FAILURE_PROTOCOL;
+	if (!failure && (!handshake_take_chain(t) || !handshake_take_keys(t)))
+		failure = TLS_FAILURE_MEMORY;
 	if (failure)
 		return handshake_refuse(t, failure);
+	handshake_part(t);
 	handshake_setup_free(t);
 	tls_move(t, TLS_STATE_OPEN);
 	return TLS_DONE;

@@ -97,6 +97,7 @@ struct fake {
 	uint32_t opened_count;
 	uint32_t open_fail_count;
 	int open_fail_result;
+	uint64_t memory_count;
 	bool has_complaint;
 	char complaint[256];
 };

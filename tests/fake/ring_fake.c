@@ -48,7 +48,13 @@ void *fake_alloc(size_t size)
 {
 	void *memory = calloc(1, size);
 	ASSERT(memory);
+	fake.memory_count++;
 	return memory;
+}
+
+uint64_t fake_memory_count(void)
+{
+	return fake.memory_count;
 }
 
 static void fake_list_free(struct list *head)

@@ -63,6 +63,8 @@ enum fake_kind {
 	FAKE_KIND_COUNT
 };
 
+/* Pieces of memory that the simulated kernel has asked for since fake_init(). */
+uint64_t fake_memory_count(void);
 /* Operations armed now, of all rings. */
 uint32_t fake_ops_armed(void);
 /* Operations of this kind armed since fake_init(): a run without faults tells how many there are to

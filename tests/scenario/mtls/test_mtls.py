@@ -267,6 +267,16 @@ def test_sessions_are_resumed(mesh):
     assert mesh["vm-b"].metric("ringmain_tls_handshakes_resumed_total") - before >= 3
 
 
+def test_resumption_can_be_switched_off():
+    with own_mesh(groups={"identity": {"resumption": False}}) as mesh:
+        mesh.start()
+        for _ in range(5):
+            with mesh.dial("web", "echo") as wire:
+                assert wire.send("abc").exactly(3) == b"abc"
+        assert mesh["vm-b"].metric("ringmain_tls_handshakes_total") >= 5
+        assert mesh["vm-b"].metric("ringmain_tls_handshakes_resumed_total") == 0
+
+
 def peer_serial(mesh):
     with mesh_client(mesh, certificate=mesh["vm-a"].certs / "web") as secured:
         return secured.getpeercert(binary_form=True)

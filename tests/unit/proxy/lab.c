@@ -224,6 +224,8 @@ static struct plan *lab_plan(
 		l->node ? l->node : "");
 	lab_add(&b, "conf", "node.conf", lab_edited(l, node, edited, sizeof(edited)));
 	lab_add(&b, "mesh", "mesh.conf", lab_edited(l, lab_mesh, edited, sizeof(edited)));
+	if (l->objects)
+		lab_add(&b, "mesh", "objects.conf", l->objects);
 	if (plan_build(&b, generation, before, &plan, text, sizeof(text)) < 0)
 		fail_msg("%s", text);
 	bundle_done(&b);
@@ -292,6 +294,7 @@ void lab_start(struct lab *l, const struct lab_options *options)
 {
 	*l = (struct lab){.machine_count = options->machine_count ? options->machine_count : 1,
 		.node = options->node,
+		.objects = options->objects,
 		.serving = options->serving};
 	for (unsigned i = 0; i < LAB_WORKLOAD_COUNT; i++)
 		l->marks[i] = i;

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HAProxy (2.6 is Debian 12's) as a contestant."""
+import re
+import shutil
+import subprocess
+
+from contest import TLS_CIPHERS, TLS_GROUPS
+
+
+class Peer:
+    name = "haproxy"
+    package = "the Debian package haproxy"
+
+    def __init__(self, hop="h2"):
+        self.hop = hop  # what HTTP travels as between the two machines: "h2" or "http/1.1"
+
+    def find(self):
+        return shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin")
+
+    def version(self):
+        text = subprocess.run([self.find(), "-v"], capture_output=True, text=True).stdout
+        return re.search(r"version (\d+\.\d+\.\d+)", text)[1]
+
+    def config(self, role, spec):
+        return "\n".join([*global_lines(spec), *defaults_lines(spec), *frontend_lines(spec, self.hop),
+                          *backend_lines(spec, self.hop), ""])
+
+    def command(self, config_path, directory):
+        return [self.find(), "-q", "-db", "-f", str(config_path)]
+
+
+def address(pair):
+    return f"{pair[0]}:{pair[1]}"
+
+
+def global_lines(spec):
+    lines = ["global",
+             f"    nbthread {spec.threads}",
+             f"    maxconn {2 * spec.connections + 128}",
+             # Or else connections would stop being kept when a quarter of maxconn is in use.
+             "    tune.pool-low-fd-ratio 100",
+             "    tune.pool-high-fd-ratio 100"]
+    if not spec.resumption:
+        lines.append("    tune.ssl.cachesize 0")
+    return lines
+
+
+def defaults_lines(spec):
+    lines = ["defaults",
+             f"    mode {spec.protocol}",
+             "    timeout connect 5s",
+             "    timeout client 1h",
+             "    timeout server 1h"]
+    if spec.protocol == "http":
+        lines += ["    timeout http-request 30s",
+                  "    timeout http-keep-alive 1h",
+                  "    http-reuse always"]
+    return lines
+
+
+def frontend_lines(spec, hop):
+    lines = ["frontend in", f"    bind {address(spec.listen)}{bind_tls(spec, hop)}"]
+    if spec.tls_listen and spec.caller_name:
+        lines.append(f"    tcp-request session reject unless {{ ssl_c_s_dn(cn) -m str {spec.caller_name} }}")
+    if spec.protocol == "tcp":
+        return [*lines, "    default_backend service"]
+    rules = []
+    if spec.methods:
+        rules.append(f"{{ method {' '.join(spec.methods)} }}")
+    if spec.path_prefix:
+        rules.append(f"{{ path_beg {spec.path_prefix} }}")
+    if rules:
+        lines.append(f"    http-request deny deny_status 403 unless {' '.join(rules)}")
+    if spec.host:
+        lines.append(f"    use_backend service if {{ req.hdr(host) -m str {spec.host} }}")
+        lines.append("    default_backend unknown")
+    else:
+        lines.append("    default_backend service")
+    return lines
+
+
+def bind_tls(spec, hop):
+    if not spec.tls_listen:
+        return ""
+    words = [" ssl", "crt", spec.bundle, "ca-file", spec.ca, "verify required", "ssl-min-ver TLSv1.3",
+             "ciphersuites", ":".join(TLS_CIPHERS), "curves", ":".join(TLS_GROUPS)]
+    if spec.protocol == "http":
+        words.append(f"alpn {hop}")
+    if not spec.resumption:
+        words.append("no-tls-tickets")
+    return " ".join(words)
+
+
+def backend_lines(spec, hop):
+    lines = ["backend service"]
+    if len(spec.to) > 1:
+        lines.append("    balance leastconn")
+    for number, to in enumerate(spec.to):
+        lines.append(f"    server s{number} {address(to)}{server_tls(spec, hop)}")
+    if spec.host:
+        lines += ["backend unknown", "    http-request deny deny_status 404"]
+    return lines
+
+
+def server_tls(spec, hop):
+    if not spec.tls_to:
+        return ""
+    words = [" ssl", "crt", spec.bundle, "ca-file", spec.ca, "verify required", "ssl-min-ver TLSv1.3",
+             "ciphersuites", ":".join(TLS_CIPHERS), "sni", f"str({spec.server_name})"]
+    if spec.protocol == "http":
+        words.append(f"alpn {hop}")
+    if not spec.resumption:
+        words.append("no-ssl-reuse")
+    return " ".join(words)
