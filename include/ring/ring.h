@@ -39,7 +39,7 @@ struct op {
 	bool streaming; /* ring_stream(): has_block means that ring_stream_take() has something */
 	uint16_t block; /* provided-buffer id */
 	uint16_t block_last; /* streaming: of those not taken yet */
-	int32_t result; /* as the system call: count or -errno; accept: 0 or why it ended */
+	int32_t result;	     /* as the system call: count or -errno; accept: 0 or why it ended */
 	struct task *owner;
 	int32_t *backlog; /* accept only: fds accepted, RING_TURN_MAX slots; taken every step */
 	uint32_t backlog_len;
@@ -68,9 +68,9 @@ struct ring_note {
 struct ring {
 	struct io_uring *uring;
 	struct ring_note *notes; /* one for each block */
-	bool can_stream; /* the kernel goes on receiving by itself, up to a budget */
-	uint8_t *blocks;  /* block_count * block_bytes */
-	void *block_ring; /* shared with the kernel */
+	bool can_stream;	 /* the kernel goes on receiving by itself, up to a budget */
+	uint8_t *blocks;	 /* block_count * block_bytes */
+	void *block_ring;	 /* shared with the kernel */
 	struct ring_limits limits;
 	uint32_t blocks_out; /* with owners */
 	struct list starved; /* tasks waiting for blocks, see ring_starve() */
@@ -106,12 +106,13 @@ void ring_watch(struct ring *r, struct op *op, int fd);
 /* Receives into a provided block: has_block is set exactly when result > 0. Result 0 is end of
  * stream; -ENOBUFS: see ring_starve(). A cancelled op may say -ENOBUFS instead of -ECANCELED. */
 void ring_recv(struct ring *r, struct op *op, int fd);
-/* Receives into provided blocks, one after the other, until at least `budget` bytes have come: that
- * is at most one block more than the budget, however slowly they are taken. After each block the op
- * is fresh. It ends, no longer armed, with a result > 0 when it may just be armed again, and else as
- * ring_recv(); the blocks that came before the end are there all the same. Where the kernel cannot
- * go on by itself (before Linux 6.17), every block ends it. */
-void ring_stream(struct ring *r, struct op *op, int fd, uint32_t budget);
+/* Receives into provided blocks, one after the other, `len` bytes into each at most, until `budget`
+ * bytes have come: less than `len` more than the budget, however slowly they are taken. After each
+ * block the op is fresh. It ends, no longer armed, with a result > 0 when it may just be armed
+ * again, and else as ring_recv(); the blocks that came before the end are there all the same.
+ * Where the kernel cannot go on by itself (before Linux 6.17), and without a budget, every block
+ * ends it, and the next arming brings the rest. */
+void ring_stream(struct ring *r, struct op *op, int fd, size_t len, uint32_t budget);
 /* The length of the next block, which is ring_block(r, op->block); 0 when there is none. */
 uint32_t ring_stream_len(const struct ring *r, const struct op *op);
 /* Hands the next block over, to be given back with ring_block_put(). There must be one. */

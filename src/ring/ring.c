@@ -167,7 +167,7 @@ static bool ring_probe_stream(struct ring *r)
 	if (r->limits.block_bytes == 0)
 		return false;
 	r->can_stream = true;
-	ring_stream(r, &op, -1, 1);
+	ring_stream(r, &op, -1, 1, 1);
 	r->submit_count = 0;
 	struct io_uring_cqe *cqe;
 	int result = io_uring_submit_and_wait(r->uring, 1);
@@ -276,12 +276,15 @@ void ring_recv(struct ring *r, struct op *op, int fd)
 	ring_label(sqe, op);
 }
 
-void ring_stream(struct ring *r, struct op *op, int fd, uint32_t budget)
+void ring_stream(struct ring *r, struct op *op, int fd, size_t len, uint32_t budget)
 {
+	ASSERT(len > 0 && len <= r->limits.block_bytes);
 	struct io_uring_sqe *sqe = ring_arm(r, op);
 	op->streaming = true;
-	io_uring_prep_recv(sqe, fd, NULL, r->can_stream ? 0 : r->limits.block_bytes, 0);
-	if (r->can_stream) {
+	if (budget > 0 && !r->can_stream)
+		len = r->limits.block_bytes;
+	io_uring_prep_recv(sqe, fd, NULL, len, 0);
+	if (budget > 0 && r->can_stream) {
 		sqe->ioprio |= IORING_RECV_MULTISHOT;
 		sqe->file_index = budget; /* where the budget is: `optlen` in newer headers */
 	}
