@@ -109,8 +109,6 @@ void conn_flush(struct conn *c);
 /* Input now there: its length, and its place until the next call on this conn. */
 size_t conn_input(struct conn *c, const uint8_t **ret_bytes);
 void conn_consume(struct conn *c, size_t len);
-/* News of the far end will come without another conn_flush(). */
-bool conn_listens(const struct conn *c);
 /* Nothing has come that its owner has not seen, not even the end. */
 bool conn_quiet(struct conn *c);
 /* It hears of what comes next without a further step: a receive is armed, or it is a channel. */

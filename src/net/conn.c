@@ -348,11 +348,6 @@ void conn_consume(struct conn *c, size_t len)
 		c->eof = true;
 }
 
-bool conn_listens(const struct conn *c)
-{
-	return c->recv.armed || c->channel;
-}
-
 bool conn_quiet(struct conn *c)
 {
 	const uint8_t *bytes;
