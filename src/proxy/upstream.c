@@ -163,7 +163,7 @@ static enum reason upstream_begin(struct carrier *c, const struct call *call)
 		return REASON_NONE; /* waits for: its handshake */
 	c->reused = true;
 	metric_add(&w->values->pool_reused_total, 1);
-	loop_ready(&w->loop, &c->being.task);
+	loop_ready(&w->loop, &c->being.task); /* nothing else is to come */
 	return trunk_connect(c->line) ? REASON_NONE : REASON_UPSTREAM_CLOSED;
 }
 
