@@ -6,7 +6,7 @@
 
 /* A far end without channels may have got them since, with a new version or configuration. */
 #define UPSTREAM_PLAIN_MS (5 * 60 * 1000)
-#define UPSTREAM_KEY_MAX (TLS_ID_MAX + ADDRESS_TEXT_MAX + 128)
+#define UPSTREAM_KEY_MAX  (TLS_ID_MAX + ADDRESS_TEXT_MAX + 128)
 
 /* Connections to one place for one caller. Lives as long as it has users. */
 struct upstream_pool {
@@ -14,8 +14,8 @@ struct upstream_pool {
 	struct plan_hold *hold;
 	struct list idle; /* of struct carrier, by pooled; the newest first */
 	uint32_t idle_count;
-	uint32_t user_count; /* carriers, trunks, and calls that know it */
-	struct list trunks;  /* of struct trunk, by pooled */
+	uint32_t user_count;	 /* carriers, trunks, and calls that know it */
+	struct list trunks;	 /* of struct trunk, by pooled */
 	uint64_t plain_until_ns; /* the far end has no channels: so long it is not asked again */
 	size_t key_len;
 	char key[];
@@ -163,7 +163,7 @@ static enum reason upstream_begin(struct carrier *c, const struct call *call)
 		return REASON_NONE; /* waits for: its handshake */
 	c->reused = true;
 	metric_add(&w->values->pool_reused_total, 1);
-	loop_ready(&w->loop, &c->being.task);
+	loop_ready(&w->loop, &c->being.task); /* nothing else is to come */
 	return trunk_connect(c->line) ? REASON_NONE : REASON_UPSTREAM_CLOSED;
 }
 
