@@ -40,6 +40,8 @@ def global_lines(spec):
              # Or else connections would stop being kept when a quarter of maxconn is in use.
              "    tune.pool-low-fd-ratio 100",
              "    tune.pool-high-fd-ratio 100"]
+    if spec.protocol == "tcp":
+        lines.append("    tune.bufsize 65536")
     if not spec.resumption:
         lines.append("    tune.ssl.cachesize 0")
     return lines
@@ -88,11 +90,9 @@ def bind_tls(spec, hop):
     if not spec.tls_listen:
         return ""
     words = [" ssl", "crt", spec.bundle, "ca-file", spec.ca, "verify required", "ssl-min-ver TLSv1.3",
-             "ciphersuites", ":".join(TLS_CIPHERS), "curves", ":".join(TLS_GROUPS)]
+             "ciphersuites", ":".join(TLS_CIPHERS), "curves", ":".join(TLS_GROUPS), "no-tls-tickets"]
     if spec.protocol == "http":
         words.append(f"alpn {hop}")
-    if not spec.resumption:
-        words.append("no-tls-tickets")
     return " ".join(words)
 
 

@@ -125,7 +125,7 @@ def combinations(lists):
 
 
 def stream_lines(spec):
-    lines = ["proxy_timeout 1h", "proxy_connect_timeout 5s", *listen_tls(spec), *proxy_tls(spec), upstream(spec)]
+    lines = ["proxy_timeout 1h", "proxy_connect_timeout 5s", "proxy_buffer_size 64k", *listen_tls(spec), *proxy_tls(spec), upstream(spec)]
     to = "service"
     if spec.tls_listen and spec.caller_name:
         lines.append(("map $ssl_client_s_dn $to", ['default ""', f'"CN={spec.caller_name}" service']))
@@ -142,9 +142,14 @@ def listen_tls(spec):
         return []
     return [f"ssl_certificate {spec.certificate}", f"ssl_certificate_key {spec.key}",
             f"ssl_client_certificate {spec.ca}", "ssl_verify_client on", "ssl_protocols TLSv1.3",
-            f"ssl_conf_command Ciphersuites {':'.join(TLS_CIPHERS)}", f"ssl_ecdh_curve {groups()}",
-            "ssl_prefer_server_ciphers on", "ssl_session_cache off", f"ssl_session_tickets {'on' if spec.resumption else 'off'}",
-            "ssl_session_timeout 1h"]
+            f"ssl_conf_command Ciphersuites {':'.join(TLS_CIPHERS)}", "ssl_prefer_server_ciphers on",
+            f"ssl_ecdh_curve {groups()}", "ssl_session_tickets off", *session_lines(spec)]
+
+
+def session_lines(spec):
+    if not spec.resumption:
+        return ["ssl_session_cache off", "ssl_conf_command NumTickets 0"]
+    return ["ssl_session_cache builtin", "ssl_session_timeout 1h", "ssl_conf_command NumTickets 1"]
 
 
 def proxy_tls(spec):

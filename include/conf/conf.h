@@ -43,7 +43,7 @@ struct conf {
 	/* mesh */
 	struct str trust_domain;
 	bool default_allow;
-	bool channels; /* requests share connections between proxies */
+	bool channels;		/* requests share connections between proxies */
 	struct str *mesh_files; /* files or directories of *.conf, in order */
 	uint32_t mesh_file_count;
 	/* identity */

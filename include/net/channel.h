@@ -41,15 +41,15 @@ struct channel {
 };
 
 /* How the other side broke the rules. X(NAME, text) */
-#define CHANNELS_FAULT_LIST(X)                                                                     \
-	X(NONE, "")                                                                                \
-	X(FRAME, "a frame of no known form")                                                       \
-	X(WINDOW, "more bytes than the window allows")                                             \
-	X(CREDIT, "more credit than the window allows")                                            \
-	X(UNOPENED, "a channel that was never opened")                                             \
-	X(ENDED, "bytes after the end of a channel")                                               \
-	X(COUNT, "more channels than allowed")                                                     \
-	X(ROLE, "a frame that this side may not send")                                             \
+#define CHANNELS_FAULT_LIST(X)                          \
+	X(NONE, "")                                     \
+	X(FRAME, "a frame of no known form")            \
+	X(WINDOW, "more bytes than the window allows")  \
+	X(CREDIT, "more credit than the window allows") \
+	X(UNOPENED, "a channel that was never opened")  \
+	X(ENDED, "bytes after the end of a channel")    \
+	X(COUNT, "more channels than allowed")          \
+	X(ROLE, "a frame that this side may not send")  \
 	X(MEMORY, "out of memory for channels")
 enum channels_fault {
 #define X(name, text) CHANNELS_FAULT_##name,

@@ -13,11 +13,11 @@
  * CONNECTING waits for the connect, HANDSHAKE for bytes, a name choice or a signature, OPEN for
  * bytes either way, CLOSING for armed operations to end. Any state may go to CLOSING.
  *
- * Memory: at most one receive block, `in`, `out`, `wire` and `sending`, and under TLS a record that
- * has not come whole; each is held only while it has bytes, so an idle conn holds none. A caller
- * that does not consume stops the sender: no receive is armed while a block is held. When blocks
- * get short it is exchanged for a copy
- * (`kept`): connections that stand still must not keep the others from receiving. */
+ * Memory: received blocks, `in`, `out`, `wire` and `sending`, and under TLS a record that has not
+ * come whole; each is held only while it has bytes, so an idle conn holds none. A caller that does
+ * not consume stops the sender: no receive is armed while a block is held, and one that is armed
+ * already ends after 16 KiB. When blocks get short they are exchanged for copies (`kept`,
+ * `behind`): connections that stand still must not keep the others from receiving. */
 #pragma once
 
 #include "base/address.h"
@@ -60,16 +60,17 @@ struct conn {
 	int fd;
 	struct loop *loop;
 	struct task *owner;
-	struct op recv, send; /* `send` also carries the connect */
-	struct tls *tls;      /* NULL = plain */
+	struct op recv, send;	 /* `send` also carries the connect */
+	struct tls *tls;	 /* NULL = plain */
 	struct channel *channel; /* instead of a socket, or NULL */
 	enum conn_need need;
 	struct sockaddr_storage address; /* dialled; the kernel reads it while connecting */
-	uint8_t *block_at; /* received bytes not used yet, in receive block `block` or `kept` */
+	uint8_t *block_at; /* received bytes to be used next, in receive block `block` or `kept` */
 	uint32_t block_len;
 	uint16_t block;
 	bool block_held;
 	bool block_kept; /* they are in `kept` */
+	bool burst;	 /* the last receive brought much: more is to come */
 	bool eof;     /* the peer has finished sending, and everything before it is in the input */
 	bool starved; /* no receive block was free: not armed again in this step */
 	bool in_full; /* TLS: `in` filled up, there may be more behind it */
@@ -78,7 +79,8 @@ struct conn {
 	bool deaf;   /* a send found the peer gone: what is written is dropped, input still read */
 	bool finish; /* the owner will write no more: FIN when all is sent */
 	bool finished; /* FIN sent */
-	struct buf kept;
+	struct buf kept,
+		behind;	    /* received bytes that gave their blocks back, and those after them */
 	struct buf in;	    /* input gathered: several records' plaintext, or conn_gather()'s */
 	struct buf out;	    /* what the owner wrote, plain */
 	struct buf wire;    /* TLS: sealed, to be sent next */

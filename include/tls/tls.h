@@ -71,6 +71,8 @@ const char *tls_failure_name(enum tls_failure failure); /* "SAN_COUNT" */
  * Trust anchors: per trust domain, chosen by the leaf's own domain. */
 int tls_store_new(const struct bundle *b, struct str trust_domain, uint64_t generation,
 	struct tls_store **ret_store, struct err *err) MUST_CHECK;
+/* No tickets are given, taken or kept; before the first session. */
+void tls_store_resume_nothing(struct tls_store *s);
 /* Thread-safe counting; sessions hold a reference of their own. */
 struct tls_store *tls_store_ref(struct tls_store *s);
 void tls_store_unref(struct tls_store *s);
@@ -93,7 +95,7 @@ struct tls_client_want {
 	struct str identity;	/* our identity path; tickets and sessions never cross it */
 	struct str server_name; /* SNI, at most 255 bytes */
 	enum tls_alpn alpn;
-	enum tls_alpn alpn_other; /* will do, too; NONE: nothing else will */
+	enum tls_alpn alpn_other;     /* will do, too; NONE: nothing else will */
 	const struct str *server_ids; /* SPIFFE ids the server may have; copied */
 	size_t server_id_count;
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A channel is reached in two ways, from the shared connection and from its conn, and freed when
- * neither leads to it any more. Off the shared connection's list it is over: END both ways, RESET either
- * way, or the shared connection lost; its conn keeps what was received until it closes. */
+ * neither leads to it any more. Off the shared connection's list it is over: END both ways, RESET
+ * either way, or the shared connection lost; its conn keeps what was received until it closes. */
 #include "net/channel.h"
 
 #include <errno.h>

@@ -207,8 +207,7 @@ static enum reason call_secure(
 		.server_ids = c->service->ids,
 		.server_id_count = c->service->id_count,
 	};
-	struct tls_sessions *sessions = plan->conf->resumption ? w->tls_sessions : NULL;
-	struct tls *tls = tls_client_new(plan->tls, sessions, &want, &line->conn.wire);
+	struct tls *tls = tls_client_new(plan->tls, w->tls_sessions, &want, &line->conn.wire);
 	if (!tls)
 		return REASON_OVERLOAD;
 	conn_secure(&line->conn, tls);

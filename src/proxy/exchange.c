@@ -217,8 +217,6 @@ static void exchange_take_upstream(struct exchange *x)
 	exchange_attach(x, UP, up);
 	exchange_move(x, EXCHANGE_WAIT);
 	exchange_watch(x, w->loop.now_ns + exchange_idle_ns(x));
-	if (up->state != CARRIER_OPEN)
-		exchange_ready_carrier(x, UP); /* a channel is there already, maybe */
 	exchange_wait(x);
 }
 

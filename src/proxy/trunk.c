@@ -200,8 +200,7 @@ static void trunk_accept(struct trunk *t)
 	enum reason reason = trunk_admit(t, line, &call);
 	if (reason != REASON_NONE)
 		channels_refuse(&t->channels);
-	else if (!channels_accept(&t->channels, &line->conn) ||
-		 !carrier_take_down(w, line, &call))
+	else if (!channels_accept(&t->channels, &line->conn) || !carrier_take_down(w, line, &call))
 		reason = REASON_OVERLOAD;
 	if (reason != REASON_NONE) {
 		trunk_refused(t, &call, reason);

@@ -6,8 +6,9 @@
  *      UP:   DIAL ──┬──▶ OPEN ──▶ CLOSING
  *                   └──▶ PLAIN ─────▲      the far end speaks HTTP/1.1 only
  *      DOWN:             OPEN ──▶ CLOSING
- * DIAL waits for connect and handshake, OPEN for frames and room, PLAIN for a carrier that takes the
- * connection for itself, CLOSING for the channels' lines to leave and for armed operations to end. */
+ * DIAL waits for connect and handshake, OPEN for frames and room, PLAIN for a carrier that takes
+ * the connection for itself, CLOSING for the channels' lines to leave and for armed operations to
+ * end. */
 #pragma once
 
 #include "line.h"

@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define UPSTREAM_KEY_MAX (TLS_ID_MAX + ADDRESS_TEXT_MAX + 128)
+/* A far end without channels may have got them since, with a new version or configuration. */
+#define UPSTREAM_PLAIN_MS (5 * 60 * 1000)
+#define UPSTREAM_KEY_MAX  (TLS_ID_MAX + ADDRESS_TEXT_MAX + 128)
 
 /* Connections to one place for one caller. Lives as long as it has users. */
 struct upstream_pool {
@@ -12,9 +14,9 @@ struct upstream_pool {
 	struct plan_hold *hold;
 	struct list idle; /* of struct carrier, by pooled; the newest first */
 	uint32_t idle_count;
-	uint32_t user_count; /* carriers, trunks, and calls that know it */
-	struct list trunks;  /* of struct trunk, by pooled */
-	bool plain;	     /* the far end has no channels */
+	uint32_t user_count;	 /* carriers, trunks, and calls that know it */
+	struct list trunks;	 /* of struct trunk, by pooled */
+	uint64_t plain_until_ns; /* the far end has no channels: so long it is not asked again */
 	size_t key_len;
 	char key[];
 };
@@ -115,7 +117,7 @@ void upstream_leave_trunk(struct trunk *t)
 
 void upstream_plain(struct upstream_pool *pool)
 {
-	pool->plain = true;
+	pool->plain_until_ns = pool->hold->worker->loop.now_ns + UPSTREAM_PLAIN_MS * CLOCK_MS;
 }
 
 /* --- fresh ones --- */
@@ -140,7 +142,8 @@ static struct trunk *upstream_trunk(
 
 static bool upstream_shares(const struct upstream_pool *pool, const struct call *call)
 {
-	return call->way == CALL_WAY_MESH && call->hold->plan->conf->channels && !pool->plain;
+	return call->way == CALL_WAY_MESH && call->hold->plan->conf->channels &&
+	       pool->hold->worker->loop.now_ns >= pool->plain_until_ns;
 }
 
 /* Its line is fresh. */
@@ -160,6 +163,7 @@ static enum reason upstream_begin(struct carrier *c, const struct call *call)
 		return REASON_NONE; /* waits for: its handshake */
 	c->reused = true;
 	metric_add(&w->values->pool_reused_total, 1);
+	loop_ready(&w->loop, &c->being.task); /* nothing else is to come */
 	return trunk_connect(c->line) ? REASON_NONE : REASON_UPSTREAM_CLOSED;
 }
 

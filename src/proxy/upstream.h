@@ -20,7 +20,7 @@ void upstream_done(struct call *call);
 /* The carrier, or the trunk, is about to end. */
 void upstream_leave(struct carrier *c);
 void upstream_leave_trunk(struct trunk *t);
-/* The far end has no channels: nobody is to wait for them there any more. */
+/* The far end has no channels: nobody is to wait for them there for some time. */
 void upstream_plain(struct upstream_pool *pool);
 /* A carrier whose exchange has ended: kept when it may be, else closed. */
 void upstream_put(struct carrier *c);

@@ -55,7 +55,7 @@ struct worker {
 	struct loop loop;
 	struct buf_pool buffers;
 	struct pool sessions, carriers, exchanges, tunnels, trunks, channels;
-	struct pool heads; /* the codecs' */
+	struct pool heads;	   /* the codecs' */
 	struct list live;	   /* of struct being */
 	struct list stale;	   /* the same, but not yet looked at under the current plan */
 	bool turning_over;	   /* to it, in every turn a bit */

@@ -315,7 +315,7 @@ struct tls *tls_client_new(struct tls_store *s, struct tls_sessions *sessions,
 	struct tls *t = handshake_new(s, s->client, wire_out);
 	if (!t)
 		return NULL;
-	t->sessions = sessions;
+	t->sessions = s->resume_nothing ? NULL : sessions;
 	t->session_key = sessions_key_of(s, want);
 	SSL_set_connect_state(t->ssl);
 	const struct tls_identity *identity = store_identity(s, want->identity);

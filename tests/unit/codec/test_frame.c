@@ -41,14 +41,14 @@ static void test_the_form_on_the_wire(void **state)
 static void test_bad_forms(void **state)
 {
 	static const char bad[][FRAME_BYTES + 1] = {
-		"\0\0\0\0\0\0\0\1", /* bytes for no channel */
-		"\0\0\0\1\0\0\0\0", /* no bytes */
+		"\0\0\0\0\0\0\0\1",   /* bytes for no channel */
+		"\0\0\0\1\0\0\0\0",   /* no bytes */
 		"\0\0\0\1\0\0\x40\1", /* too many */
-		"\0\0\0\0\1\0\0\1", /* credit for no channel */
-		"\0\0\0\1\1\0\0\0", /* none */
-		"\0\0\0\1\1\2\0\1", /* more than a window */
-		"\0\0\0\0\2\0\0\0", /* the end of no channel */
-		"\0\0\0\1\2\0\0\1", /* a count where there is none */
+		"\0\0\0\0\1\0\0\1",   /* credit for no channel */
+		"\0\0\0\1\1\0\0\0",   /* none */
+		"\0\0\0\1\1\2\0\1",   /* more than a window */
+		"\0\0\0\0\2\0\0\0",   /* the end of no channel */
+		"\0\0\0\1\2\0\0\1",   /* a count where there is none */
 		"\0\0\0\0\3\0\0\0",
 		"\0\0\0\1\3\0\0\1",
 		"\0\0\0\1\4\0\0\0", /* going away with a channel */
@@ -58,8 +58,7 @@ static void test_bad_forms(void **state)
 	};
 	struct frame f;
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-		assert_int_equal(
-			frame_read((const uint8_t *)bad[i], FRAME_BYTES, &f), FRAME_BAD);
+		assert_int_equal(frame_read((const uint8_t *)bad[i], FRAME_BYTES, &f), FRAME_BAD);
 }
 
 int main(void)

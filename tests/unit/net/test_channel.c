@@ -541,9 +541,9 @@ struct breach {
 	size_t len;
 	enum channels_fault fault;
 };
-#define BREACH(text, name)                                                 \
-	{                                                                  \
-		text, sizeof(text) - 1, CHANNELS_FAULT_##name              \
+#define BREACH(text, name)                                    \
+	{                                                     \
+		text, sizeof(text) - 1, CHANNELS_FAULT_##name \
 	}
 
 static const struct breach breaches[] = {
@@ -611,7 +611,8 @@ static void test_late_frames_mean_nothing(void **state)
 	pump();
 	end_close(taken[0], true);
 	pump();
-	fake_peer_send(fd, DATA("\5", "\3xyz") "\0\0\0\5\1\0\0\1\0\0\0\5\2\0\0\0\0\0\0\5\3\0\0\0", 35);
+	fake_peer_send(
+		fd, DATA("\5", "\3xyz") "\0\0\0\5\1\0\0\1\0\0\0\5\2\0\0\0\0\0\0\5\3\0\0\0", 35);
 	fake_peer_send(fd, DATA("\4", "\2xy"), 10); /* skipped over: as good as over */
 	fake_peer_send(fd, DATA("\6", "\2xy"), 10);
 	pump();

@@ -26,8 +26,8 @@ static struct lab lab;
 
 static void start_with(enum lab_serving serving, const char *node)
 {
-	lab_start(&lab,
-		&(struct lab_options){.machine_count = 2, .serving = serving, .node = node});
+	lab_start(
+		&lab, &(struct lab_options){.machine_count = 2, .serving = serving, .node = node});
 }
 
 static void start(enum lab_serving serving)
@@ -412,7 +412,8 @@ static void test_an_idle_one_closes(void **state)
 
 static void test_none_is_begun_on_an_expired_certificate(void **state)
 {
-	start_with(LAB_BY_HAND, "timeouts: { pool_idle = \"24h\"; idle = \"24h\"; stream_idle = \"24h\"; };\n");
+	start_with(LAB_BY_HAND,
+		"timeouts: { pool_idle = \"24h\"; idle = \"24h\"; stream_idle = \"24h\"; };\n");
 	ask(LAB_WEB, GET("/1"));
 	assert_int_equal(trunks(0), 1);
 	lab_run(&lab, (LEAF_S + 1) * CLOCK_S);
@@ -434,7 +435,8 @@ static void test_a_new_plan_begins_a_new_one(void **state)
 	assert_int_equal(trunks(0), 1); /* the old one had no more to do */
 	say(orders(1), OK);
 	lab_expect_holds(other, OK);
-	assert_int_equal(atomic_load(&lab.machines[0].plans[0]->holder_count), 1); /* client's call */
+	assert_int_equal(
+		atomic_load(&lab.machines[0].plans[0]->holder_count), 1); /* client's call */
 	say(client, GET("/3"));
 	assert_int_equal(atomic_load(&lab.machines[0].plans[0]->holder_count), 0);
 	lab_finish(&lab);
