@@ -90,6 +90,9 @@ void hold_run(struct crowd *w)
 {
 	struct list held;
 	list_init(&held);
+	/* What is behind a relay may take longer than the relay: dialling ahead of it would pile up
+	 * there and time out. */
+	w->proves = true;
 	hold_round(w, &held, 1);
 	w->keeps = true;
 	hold_announce(&held);
