@@ -137,7 +137,8 @@ static void crowd_step(struct crowd *w, struct client *c, uint32_t events)
 
 static struct client *crowd_first_absent(const struct crowd *w)
 {
-	if (list_empty(&w->absent) || w->dialling_count >= CROWD_DIALLING_MAX)
+	uint32_t under_way = w->dialling_count + (w->proves ? w->busy_count : 0);
+	if (list_empty(&w->absent) || under_way >= CROWD_DIALLING_MAX)
 		return NULL;
 	return CONTAINER_OF(w->absent.next, struct client, node);
 }

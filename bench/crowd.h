@@ -20,6 +20,7 @@ struct crowd {
 	struct client *clients;
 	uint32_t count;
 	uint32_t exchanges_max; /* then a connection is closed and dialled anew; 0: never */
+	bool proves;		/* a connection counts as being dialled until it had an exchange */
 	bool keeps;		/* a connection that ends is an error and is not dialled again */
 	uint32_t dialling_count, busy_count;
 	struct list idle;   /* longest first */

@@ -104,7 +104,7 @@ class Builds:
 
     def fuzzed(self):
         return self.get("fuzz", [*SANITIZE, "-Dfuzz=true", "-Dc_args=-fsanitize=fuzzer-no-link"],
-                        {"CC": "clang"}, only=r"^(tests/fuzz/fuzz_\w+): ")
+                        {"CC": "clang", "CXX": "clang++"}, only=r"^(tests/fuzz/fuzz_\w+): ")
 
 
 # --- the suites --------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ void buf_init(struct buf *b, struct buf_pool *pool);
 void buf_clear(struct buf *b);
 /* Gets a block if there is none. False: the pool's cap is reached. */
 bool buf_hold(struct buf *b) MUST_CHECK;
+void buf_swap(struct buf *a, struct buf *b);
 /* Gives the block back if it holds no bytes. */
 void buf_release_if_empty(struct buf *b);
 

@@ -12,6 +12,7 @@
  *   chain    name = identity path ("service/orders"), text = PEM chain, leaf first
  *   key      name = identity path, text = decimal key number to ask signatures for
  *   roots    name = trust domain, text = PEM of its trust anchors
+ *   tickets  name = "secret", text = 32 bytes that ticket keys are made of
  * Private keys are never in a bundle. */
 #pragma once
 

@@ -40,6 +40,18 @@ static inline void list_remove(struct list *node)
 	list_init(node);
 }
 
+/* All nodes of one list to the end of another. */
+static inline void list_move_all(struct list *from, struct list *to)
+{
+	if (list_empty(from))
+		return;
+	from->next->prev = to->prev;
+	to->prev->next = from->next;
+	from->prev->next = to;
+	to->prev = from->prev;
+	list_init(from);
+}
+
 /* First node taken off, or NULL. */
 static inline struct list *list_pop(struct list *head)
 {

@@ -20,4 +20,6 @@ void pool_init(struct pool *p, size_t object_bytes, uint32_t out_count_max);
 void pool_done(struct pool *p);
 /* Zeroed; NULL when the cap or the memory is exhausted. */
 void *pool_take(struct pool *p);
+/* The same, but not zeroed: a fresh one or as it was left. */
+void *pool_take_used(struct pool *p);
 void pool_put(struct pool *p, void *object);

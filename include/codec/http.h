@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "base/buf.h"
+#include "base/pool.h"
 #include "base/str.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -29,9 +30,36 @@ enum http_framing {
 	HTTP_FRAMING_TUNNEL, /* 101, or 2xx to CONNECT: raw bytes from here on */
 };
 
+/* The names that somebody here acts on. Those from CONNECTION on are of this hop or of the framing:
+ * they are taken off when reading and written anew. */
+enum http_name {
+	HTTP_NAME_OTHER,
+	HTTP_NAME_CLIENT_CERT, /* X-Forwarded-Client-Cert */
+	HTTP_NAME_REQUEST_ID,  /* X-Request-Id */
+	HTTP_NAME_USER_AGENT,
+	HTTP_NAME_CONNECTION,
+	HTTP_NAME_CONTENT_LENGTH,
+	HTTP_NAME_EXPECT,
+	HTTP_NAME_HOST,
+	HTTP_NAME_HTTP2_SETTINGS,
+	HTTP_NAME_KEEP_ALIVE,
+	HTTP_NAME_PROXY_CONNECTION,
+	HTTP_NAME_TE,
+	HTTP_NAME_TRAILER,
+	HTTP_NAME_TRANSFER_ENCODING,
+	HTTP_NAME_UPGRADE,
+};
+enum http_name http_name_of(struct str name);
+static inline bool http_name_is_hop(enum http_name id)
+{
+	return id >= HTTP_NAME_CONNECTION;
+}
+
 struct http_header {
 	struct str name; /* as received; compare without case */
 	struct str value;
+	enum http_name id; /* always that of `name` */
+	bool is_line;	   /* the two stand in one text, as "name: value CRLF" */
 };
 
 /* A request's or response's start line and headers, without hop-by-hop and framing fields: those
@@ -105,8 +133,8 @@ enum http_event_kind {
 	HTTP_EVENT_BAD,	     /* the connection can't be read any further; `bad` says why */
 };
 
-/* `head` is the codec's; the caller may change it. It is valid until both halves of its stream have
- * ended, that of an INTERIM event until the next head. `body` points into the input. */
+/* `head` is the codec's; the caller may change it. It is valid until the next head, interim or not,
+ * is read on the same connection, or http_rest() is called. `body` points into the input. */
 struct http_event {
 	enum http_event_kind kind;
 	enum http_bad bad;
@@ -125,14 +153,17 @@ struct http_limits {
 	uint32_t header_count_max;    /* at most HTTP_HEADERS_MAX */
 	uint32_t chunk_ext_bytes_max; /* per message */
 	uint64_t chunk_bytes_max;
+	/* Where memory for heads comes from, of objects of http_head_bytes(), so that a worker's
+	 * connections need no malloc for them; a longer head needs one. NULL: malloc. */
+	struct pool *heads;
 };
+size_t http_head_bytes(void);
 extern const struct http_limits http_limits_default;
 
 struct http;
 struct http_ops; /* private to the codec room: one table per version */
 
-/* NULL when memory is exhausted. `limits` is copied. An HTTP/1 codec holds no head buffer while
- * idle. */
+/* NULL when memory is exhausted. `limits` is copied. */
 struct http *http_new(
 	enum http_version version, enum http_side side, const struct http_limits *limits);
 void http_free(struct http *h);
@@ -193,12 +224,16 @@ void http_close_after(struct http *h);
 bool http_reusable(const struct http *h);
 /* Raw bytes from here on in both directions. */
 bool http_tunnelled(const struct http *h);
+/* The last message's heads are of no more use: an idle codec holds none after this. No effect in
+ * the middle of a message. */
+void http_rest(struct http *h);
 
 /* --- heads --- */
 
 /* First value of a header, or STR_NONE. */
 struct str http_header_get(const struct http_head *head, const char *name);
+struct str http_header_of(const struct http_head *head, enum http_name id);
 /* False when the head is full. The strings must live as long as the head. */
 bool http_header_add(struct http_head *head, struct str name, struct str value) MUST_CHECK;
-/* All of that name. */
-void http_header_remove(struct http_head *head, const char *name);
+/* All of that name, which is not OTHER. */
+void http_header_remove(struct http_head *head, enum http_name id);

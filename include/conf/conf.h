@@ -43,10 +43,12 @@ struct conf {
 	/* mesh */
 	struct str trust_domain;
 	bool default_allow;
+	bool channels;		/* requests share connections between proxies */
 	struct str *mesh_files; /* files or directories of *.conf, in order */
 	uint32_t mesh_file_count;
 	/* identity */
 	struct str certificate_dir;
+	bool resumption; /* of TLS sessions with other machines */
 	/* listeners */
 	uint16_t outbound_port, inbound_port; /* first of each range */
 	uint16_t port_range;		      /* how many ports in each */

@@ -33,3 +33,6 @@ struct policy_verdict policy_check(const struct snapshot *s, const struct servic
  * segment with parameters ("..;x"), a ".." above the root, and what does not begin with "/" ("*"
  * alone is let through). Query kept as it is. `ret` has room for path.len bytes. */
 bool path_normalise(struct str path, char *ret, size_t *ret_len);
+/* True: path_normalise() would give back the same bytes, as with nearly all of them. False says
+ * nothing. */
+bool path_is_normal(struct str path);

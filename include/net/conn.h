@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One socket and its transport: plain TCP, or TLS on it; bounded buffers both ways; one close.
+/* One socket and its transport: plain TCP, or TLS on it; or, without a socket of its own, a channel
+ * of a shared connection (net/channel.h). Bounded buffers both ways; one close.
  *
  * A conn never decides anything above bytes and never calls its owner: completions make the owner's
  * task ready, the owner's step calls conn_step() and looks at the fields, reads with conn_input(),
@@ -7,14 +8,16 @@
  *
  *      NEW ──dial──▶ CONNECTING ──┬─tls─▶ HANDSHAKE ──▶ OPEN ──close──▶ CLOSING ──▶ CLOSED
  *       └──adopt──────────────────┴─plain──────────────▶ OPEN
+ *       └──attach──────────────────────────────────────▶ OPEN
  *
  * CONNECTING waits for the connect, HANDSHAKE for bytes, a name choice or a signature, OPEN for
  * bytes either way, CLOSING for armed operations to end. Any state may go to CLOSING.
  *
- * Memory: at most one receive block, `in`, `out`, `wire` and `sending`; each is held only while it
- * has bytes, so an idle conn holds none. A caller that does not consume stops the sender: no
- * receive is armed while a block is held. When blocks get short it is exchanged for a copy
- * (`kept`): connections that stand still must not keep the others from receiving. */
+ * Memory: received blocks, `in`, `out`, `wire` and `sending`, and under TLS a record that has not
+ * come whole; each is held only while it has bytes, so an idle conn holds none. A caller that does
+ * not consume stops the sender: no receive is armed while a block is held, and one that is armed
+ * already ends after 16 KiB. When blocks get short they are exchanged for copies (`kept`,
+ * `behind`): connections that stand still must not keep the others from receiving. */
 #pragma once
 
 #include "base/address.h"
@@ -47,6 +50,8 @@ enum conn_failure {
 /* What the handshake waits for from the owner. */
 enum conn_need { CONN_NEED_NOTHING, CONN_NEED_NAME, CONN_NEED_SIGNATURE };
 
+struct channel;
+
 struct conn {
 	uint32_t magic;
 	enum conn_state state;
@@ -55,16 +60,17 @@ struct conn {
 	int fd;
 	struct loop *loop;
 	struct task *owner;
-	struct op recv, send; /* `send` also carries the connect */
-	struct tls *tls;      /* NULL = plain */
+	struct op recv, send;	 /* `send` also carries the connect */
+	struct tls *tls;	 /* NULL = plain */
+	struct channel *channel; /* instead of a socket, or NULL */
 	enum conn_need need;
 	struct sockaddr_storage address; /* dialled; the kernel reads it while connecting */
-	const uint8_t
-		*block_at; /* received bytes not used yet, in receive block `block` or `kept` */
+	uint8_t *block_at; /* received bytes to be used next, in receive block `block` or `kept` */
 	uint32_t block_len;
 	uint16_t block;
 	bool block_held;
 	bool block_kept; /* they are in `kept` */
+	bool burst;	 /* the last receive brought much: more is to come */
 	bool eof;     /* the peer has finished sending, and everything before it is in the input */
 	bool starved; /* no receive block was free: not armed again in this step */
 	bool in_full; /* TLS: `in` filled up, there may be more behind it */
@@ -73,8 +79,9 @@ struct conn {
 	bool deaf;   /* a send found the peer gone: what is written is dropped, input still read */
 	bool finish; /* the owner will write no more: FIN when all is sent */
 	bool finished; /* FIN sent */
-	struct buf kept;
-	struct buf in;	    /* input gathered: plaintext of TLS, or what conn_gather() kept */
+	struct buf kept,
+		behind;	    /* received bytes that gave their blocks back, and those after them */
+	struct buf in;	    /* input gathered: several records' plaintext, or conn_gather()'s */
 	struct buf out;	    /* what the owner wrote, plain */
 	struct buf wire;    /* TLS: sealed, to be sent next */
 	struct buf sending; /* in flight */
@@ -92,6 +99,8 @@ int conn_dial(struct conn *c, const struct address *address) MUST_CHECK;
 /* Makes it TLS, on a fresh conn (dialled or adopted); takes `tls` over, which was made to write
  * into c->wire. */
 void conn_secure(struct conn *c, struct tls *tls);
+/* Gives a fresh conn a channel for its transport; called by channels_open() and the like. */
+void conn_attach(struct conn *c, struct channel *channel);
 
 /* Takes in what completed and moves the transport on. Call first in the owner's step; then look at
  * state, failure, need, eof and the input. */
@@ -104,6 +113,8 @@ size_t conn_input(struct conn *c, const uint8_t **ret_bytes);
 void conn_consume(struct conn *c, size_t len);
 /* Nothing has come that its owner has not seen, not even the end. */
 bool conn_quiet(struct conn *c);
+/* It hears of what comes next without a further step: a receive is armed, or it is a channel. */
+bool conn_listens(const struct conn *c);
 /* The owner needs more than what is there before it can use any: keeps it and receives on. False
  * when the buffer is full: it will never get more. */
 bool conn_gather(struct conn *c) MUST_CHECK;

@@ -21,6 +21,7 @@
 	X(BAD_REQUEST, 400, "DPE", false, "the request is not valid HTTP")                         \
 	X(BAD_RESPONSE, 502, "UPE", false, "the upstream's response is not valid HTTP")            \
 	X(BAD_PREAMBLE, 0, "DPE", false, "the PROXY preamble is not valid")                        \
+	X(BAD_FRAMES, 0, "DPE", false, "the other proxy broke the rules of a shared connection")   \
 	X(PROTOCOL_MISMATCH, 0, "DPE", false, "not the protocol that the service declares")        \
 	X(HEADER_TIMEOUT, 408, "DT", false, "the request head did not arrive in time")             \
 	X(REQUEST_TIMEOUT, 408, "DT", false, "the whole request did not arrive in time")           \

@@ -92,6 +92,8 @@ struct wire_ready {
 };
 
 #define WIRE_SIGN_BYTES_MAX 256
+/* So many questions, or answers, may be one message on a signature socket, one behind the other. */
+#define WIRE_SIGN_BATCH 8
 
 struct wire_sign {
 	struct wire_head head;

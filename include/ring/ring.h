@@ -36,8 +36,10 @@ struct op {
 	bool fresh;	/* completed since the owner looked; the owner clears it */
 	bool cancelled; /* a cancel was asked for */
 	bool has_block; /* `block` holds `result` bytes; the owner gives it back and clears this */
+	bool streaming; /* ring_stream(): has_block means that ring_stream_take() has something */
 	uint16_t block; /* provided-buffer id */
-	int32_t result; /* as the system call: count or -errno; accept: 0 or why it ended */
+	uint16_t block_last; /* streaming: of those not taken yet */
+	int32_t result;	     /* as the system call: count or -errno; accept: 0 or why it ended */
 	struct task *owner;
 	int32_t *backlog; /* accept only: fds accepted, RING_TURN_MAX slots; taken every step */
 	uint32_t backlog_len;
@@ -57,10 +59,18 @@ struct ring_limits {
 	uint32_t block_count; /* a power of two, at most 32768 */
 };
 
+/* About a received block that waits in its op, behind others. */
+struct ring_note {
+	uint32_t len;
+	uint16_t next;
+};
+
 struct ring {
 	struct io_uring *uring;
-	uint8_t *blocks;  /* block_count * block_bytes */
-	void *block_ring; /* shared with the kernel */
+	struct ring_note *notes; /* one for each block */
+	bool can_stream;	 /* the kernel goes on receiving by itself, up to a budget */
+	uint8_t *blocks;	 /* block_count * block_bytes */
+	void *block_ring;	 /* shared with the kernel */
 	struct ring_limits limits;
 	uint32_t blocks_out; /* with owners */
 	struct list starved; /* tasks waiting for blocks, see ring_starve() */
@@ -96,6 +106,17 @@ void ring_watch(struct ring *r, struct op *op, int fd);
 /* Receives into a provided block: has_block is set exactly when result > 0. Result 0 is end of
  * stream; -ENOBUFS: see ring_starve(). A cancelled op may say -ENOBUFS instead of -ECANCELED. */
 void ring_recv(struct ring *r, struct op *op, int fd);
+/* Receives into provided blocks, one after the other, `len` bytes into each at most, until `budget`
+ * bytes have come: less than `len` more than the budget, however slowly they are taken. After each
+ * block the op is fresh. It ends, no longer armed, with a result > 0 when it may just be armed
+ * again, and else as ring_recv(); the blocks that came before the end are there all the same.
+ * Where the kernel cannot go on by itself (before Linux 6.17), and without a budget, every block
+ * ends it, and the next arming brings the rest. */
+void ring_stream(struct ring *r, struct op *op, int fd, size_t len, uint32_t budget);
+/* The length of the next block, which is ring_block(r, op->block); 0 when there is none. */
+uint32_t ring_stream_len(const struct ring *r, const struct op *op);
+/* Hands the next block over, to be given back with ring_block_put(). There must be one. */
+uint16_t ring_stream_take(struct ring *r, struct op *op);
 /* Receives into the owner's memory; also reads eventfds and unix sockets (MSG_* flags: none). */
 void ring_read(struct ring *r, struct op *op, int fd, void *bytes, size_t len);
 /* All of it (MSG_WAITALL | MSG_NOSIGNAL), or an error; a short count means the peer went away, or a
@@ -123,6 +144,8 @@ void ring_starve(struct ring *r, struct task *t);
 void ring_wait(struct ring *r, uint64_t timeout_ns);
 /* Records the next completion and returns its op, or NULL when there is none left. */
 struct op *ring_next(struct ring *r);
+/* Puts a block that came behind the others of a stream. For implementations of this header. */
+void ring_stream_add(struct ring *r, struct op *op, uint16_t block, uint32_t len);
 /* Takes the next starved task off the list, or NULL. `taken` is how many were taken in this turn:
  * no more are woken than there are blocks for. */
 struct task *ring_feed(struct ring *r, uint32_t taken);

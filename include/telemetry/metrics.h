@@ -34,6 +34,10 @@
 	X(pool_opened_total, "ringmain_upstream_opened_total", "counter",                          \
 		"Upstream connections opened")                                                     \
 	X(pool_idle, "ringmain_upstream_idle", "gauge", "Idle pooled upstream connections")        \
+	X(channels_active, "ringmain_channels_active", "gauge",                                    \
+		"Requests' channels open now on shared connections, both ways")                    \
+	X(channels_total, "ringmain_channels_total", "counter",                                    \
+		"Channels opened on shared connections, both ways")                                \
 	X(retries_total, "ringmain_retries_total", "counter", "Requests sent again")               \
 	X(signatures_total, "ringmain_signatures_total", "counter",                                \
 		"Signatures brought back by the keeper")                                           \
@@ -43,7 +47,9 @@
 	X(log_dropped_total, "ringmain_log_dropped_total", "counter", "Access log lines dropped")  \
 	X(series_dropped_total, "ringmain_series_dropped_total", "counter",                        \
 		"Label sets not recorded because the table was full")                              \
-	X(loop_turns_total, "ringmain_loop_turns_total", "counter", "Turns of the worker's loop")
+	X(loop_turns_total, "ringmain_loop_turns_total", "counter", "Turns of the worker's loop")  \
+	X(loop_slow_turns_total, "ringmain_loop_slow_turns_total", "counter",                      \
+		"Turns that took longer than a millisecond, in which nobody else was served")
 
 /* Labels of one request or TCP series. Values come from configuration or fixed lists only, never
  * from a peer's text. Empty = "unknown". Spans must stay valid during the call; they are copied.
@@ -89,6 +95,12 @@ static inline void metric_add(_Atomic uint64_t *value, int64_t n)
  * byte of the response), istio_request_bytes, istio_response_bytes. */
 void metrics_request(struct metrics *m, const struct metric_labels *labels, uint64_t duration_ns,
 	uint64_t request_bytes, uint64_t response_bytes);
+/* The same in two parts, for one who has many requests of one label set: the series stays where it
+ * is as long as `m`. NULL: dropped, and counted as such, each time it is asked for. */
+struct metric_series;
+struct metric_series *metrics_request_series(struct metrics *m, const struct metric_labels *labels);
+void metric_series_request(struct metric_series *s, uint64_t duration_ns, uint64_t request_bytes,
+	uint64_t response_bytes);
 /* istio_tcp_connections_opened_total / _closed_total, istio_tcp_sent_bytes_total (towards the
  * client) / _received_bytes_total (from the client). Call with opened = 1 at the start, closed = 1
  * at the end, and byte deltas whenever. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Plaintext ⇄ TLS 1.3 records in memory (BoringSSL with a BIO of our own); the peer's SPIFFE
- * identity out. No I/O, no clock of its own, no private key: signatures are asked for and brought
- * back by the caller.
+/* Plaintext ⇄ TLS 1.3 records in memory (BoringSSL's handshake and AEADs, records of our own); the
+ * peer's SPIFFE identity out. No I/O, no clock of its own, no private key: signatures are asked for
+ * and brought back by the caller.
  *
  * Two objects: a tls_store is one generation of this machine's identities and trust anchors,
  * immutable and shared by all threads; a tls is one connection's session on one worker. */
@@ -22,7 +22,12 @@ struct tls_store;
 struct tls;
 
 /* ALPN protocols between proxies. */
-enum tls_alpn { TLS_ALPN_NONE, TLS_ALPN_TCP /* ringmain-tcp/1 */, TLS_ALPN_HTTP1 /* http/1.1 */ };
+enum tls_alpn {
+	TLS_ALPN_NONE,
+	TLS_ALPN_TCP,	   /* ringmain-tcp/1 */
+	TLS_ALPN_HTTP1,	   /* http/1.1 */
+	TLS_ALPN_CHANNELS, /* ringmain-channels/1 */
+};
 
 /* Why a handshake failed; the first reason found. One list: name, text. Identity rules are numbered
  * as in the X509-SVID specification, sections 3 to 5. */
@@ -66,6 +71,8 @@ const char *tls_failure_name(enum tls_failure failure); /* "SAN_COUNT" */
  * Trust anchors: per trust domain, chosen by the leaf's own domain. */
 int tls_store_new(const struct bundle *b, struct str trust_domain, uint64_t generation,
 	struct tls_store **ret_store, struct err *err) MUST_CHECK;
+/* No tickets are given, taken or kept; before the first session. */
+void tls_store_resume_nothing(struct tls_store *s);
 /* Thread-safe counting; sessions hold a reference of their own. */
 struct tls_store *tls_store_ref(struct tls_store *s);
 void tls_store_unref(struct tls_store *s);
@@ -88,6 +95,7 @@ struct tls_client_want {
 	struct str identity;	/* our identity path; tickets and sessions never cross it */
 	struct str server_name; /* SNI, at most 255 bytes */
 	enum tls_alpn alpn;
+	enum tls_alpn alpn_other;     /* will do, too; NONE: nothing else will */
 	const struct str *server_ids; /* SPIFFE ids the server may have; copied */
 	size_t server_id_count;
 };
@@ -109,10 +117,14 @@ struct tls *tls_client_new(struct tls_store *s, struct tls_sessions *sessions,
 struct tls *tls_server_new(struct tls_store *s, struct buf *wire_out);
 void tls_free(struct tls *t);
 
-/* Gives ciphertext to be read: the span stays the caller's and must stay valid until it is used up
- * or replaced; tls_input_left() says how much of its end is still unused. */
-void tls_input(struct tls *t, const uint8_t *bytes, size_t len);
+/* Gives ciphertext to be read: the span stays the caller's and must stay valid until it is used up,
+ * and its bytes are opened in place; tls_input_left() says how much of its end is still unused.
+ * While some is left, only those very bytes may be given again, copied to another place. */
+void tls_input(struct tls *t, uint8_t *bytes, size_t len);
 size_t tls_input_left(const struct tls *t);
+/* How many bytes to receive next, at most, so that the record after the one under way begins at
+ * the start of an input: such a one is opened without being moved. */
+size_t tls_input_wanted(const struct tls *t);
 /* The transport has ended: reads then report a truncated stream (FAILED with TLS_FAILURE_CLOSED)
  * unless close_notify came. */
 void tls_input_eof(struct tls *t);
@@ -160,13 +172,20 @@ int64_t tls_peer_not_after_s(const struct tls *t);
 enum tls_failure tls_peer_again(const struct tls *t, const struct tls_store *now, int64_t wall_s);
 bool tls_resumed(const struct tls *t);
 
-/* Reads plaintext into `out` as long as there is room and input. DONE: out got something; FULL: it
- * has no room. CLOSED and FAILED are told at once, and out may have got the bytes before the end.
- */
+/* Opens the next record where it stands: DONE when tls_plain() has its bytes, which stay there
+ * until they are taken; as long as some are, nothing more is opened. When tls_input_several() says
+ * that the input holds more than one whole record, tls_read() is better: it joins them. */
+bool tls_input_several(const struct tls *t);
+enum tls_result tls_open(struct tls *t);
+size_t tls_plain(const struct tls *t, const uint8_t **ret_bytes);
+void tls_plain_take(struct tls *t, size_t len);
+/* Reads plaintext into `out`, that of tls_plain() first, as long as there is room and input. DONE:
+ * out got something; FULL: it has no room. CLOSED and FAILED are told at once, and out may have got
+ * the bytes before the end. Either of the two: FULL also when a record spans inputs and the pool of
+ * wire_out has no block for it. */
 enum tls_result tls_read(struct tls *t, struct buf *out);
 /* Seals as many of the bytes as there is room for in wire_out; *ret_used says how many. DONE when
- * that is more than none; FULL: flush, then call again with the same bytes (more may follow them),
- * since some may be sealed already. */
+ * that is more than none; FULL: flush, then call again. */
 enum tls_result tls_write(struct tls *t, const uint8_t *bytes, size_t len, size_t *ret_used);
 /* Appends close_notify once; FULL when there is no room. Reading goes on until the peer's;
  * writing is possible after TLS_CLOSED, until this. */

@@ -117,21 +117,48 @@ bool address_range_parse(struct str text, struct address_range *ret_range)
 	return true;
 }
 
+/* A decimal number and what follows it. */
+static char *address_write(char *at, unsigned number, char next)
+{
+	char digits[10];
+	size_t first = sizeof(digits);
+	do
+		digits[--first] = (char)('0' + number % 10);
+	while (number /= 10);
+	memcpy(at, digits + first, sizeof(digits) - first);
+	at += sizeof(digits) - first;
+	*at++ = next;
+	return at;
+}
+
 const char *address_ip_text(const struct address *a, char text[ADDRESS_TEXT_MAX])
 {
-	if (!a->family || !inet_ntop(a->family, a->ip, text, ADDRESS_TEXT_MAX))
+	char *at = text;
+	if (a->family == AF_INET) {
+		for (int i = 0; i < 4; i++)
+			at = address_write(at, a->ip[i], i < 3 ? '.' : '\0');
+	} else if (!a->family || !inet_ntop(a->family, a->ip, text, ADDRESS_TEXT_MAX)) {
 		snprintf(text, ADDRESS_TEXT_MAX, "-");
+	}
 	return text;
 }
 
+/* Written into each line of the access log: without printf. */
 const char *address_text(const struct address *a, char text[ADDRESS_TEXT_MAX])
 {
-	char ip[ADDRESS_TEXT_MAX];
-	address_ip_text(a, ip);
+	char ip[ADDRESS_TEXT_MAX], *at = text;
+	bool is_bracketed = a->family == AF_INET6;
+	address_ip_text(a, a->family ? ip : text);
 	if (!a->family)
-		snprintf(text, ADDRESS_TEXT_MAX, "-");
-	else
-		snprintf(text, ADDRESS_TEXT_MAX, a->family == AF_INET6 ? "[%.45s]:%u" : "%.45s:%u",
-			ip, a->port);
+		return text;
+	size_t len = strnlen(ip, INET6_ADDRSTRLEN);
+	if (is_bracketed)
+		*at++ = '[';
+	memcpy(at, ip, len);
+	at += len;
+	if (is_bracketed)
+		*at++ = ']';
+	*at++ = ':';
+	address_write(at, a->port, '\0');
 	return text;
 }

@@ -15,9 +15,13 @@ struct arena_chunk {
 
 void arena_init(struct arena *a, size_t max_bytes)
 {
-	a->chunks = NULL;
-	a->used_bytes = 0;
-	a->max_bytes = max_bytes;
+	*a = (struct arena){.max_bytes = max_bytes};
+}
+
+void arena_lend(struct arena *a, void *memory, size_t bytes)
+{
+	a->first = memory;
+	a->first_bytes = bytes;
 }
 
 void arena_done(struct arena *a)
@@ -28,8 +32,7 @@ void arena_done(struct arena *a)
 		free(chunk);
 		chunk = next;
 	}
-	a->chunks = NULL;
-	a->used_bytes = 0;
+	arena_init(a, a->max_bytes);
 }
 
 static struct arena_chunk *arena_grow(struct arena *a, size_t bytes)
@@ -45,13 +48,16 @@ static struct arena_chunk *arena_grow(struct arena *a, size_t bytes)
 	return chunk;
 }
 
-void *arena_take(struct arena *a, size_t bytes)
+static void *arena_take_first(struct arena *a, size_t bytes)
 {
-	if (bytes > a->max_bytes)
-		return NULL;
-	bytes = (bytes + 15) & ~(size_t)15;
-	if (a->used_bytes + bytes > a->max_bytes)
-		return NULL;
+	void *p = a->first;
+	a->first += bytes;
+	a->first_bytes -= bytes;
+	return p;
+}
+
+static void *arena_take_chunk(struct arena *a, size_t bytes)
+{
 	struct arena_chunk *chunk = a->chunks;
 	if (!chunk || chunk->size - chunk->used < bytes)
 		chunk = arena_grow(a, bytes);
@@ -59,19 +65,51 @@ void *arena_take(struct arena *a, size_t bytes)
 		return NULL;
 	void *p = chunk->bytes + chunk->used;
 	chunk->used += bytes;
-	a->used_bytes += bytes;
-	memset(p, 0, bytes);
+	return p;
+}
+
+/* Not zeroed. */
+static void *arena_take_used(struct arena *a, size_t bytes)
+{
+	if (bytes > a->max_bytes)
+		return NULL;
+	bytes = (bytes + 15) & ~(size_t)15;
+	if (a->used_bytes + bytes > a->max_bytes)
+		return NULL;
+	void *p = a->first_bytes >= bytes ? arena_take_first(a, bytes) : arena_take_chunk(a, bytes);
+	if (p)
+		a->used_bytes += bytes;
+	return p;
+}
+
+void *arena_take(struct arena *a, size_t bytes)
+{
+	void *p = arena_take_used(a, bytes);
+	if (p)
+		memset(p, 0, bytes);
 	return p;
 }
 
 struct str arena_str(struct arena *a, struct str s)
 {
-	char *copy = arena_take(a, s.len + 1);
-	if (!copy)
+	return arena_join(a, &s, 1);
+}
+
+struct str arena_join(struct arena *a, const struct str *parts, size_t part_count)
+{
+	size_t len = 0;
+	for (size_t i = 0; i < part_count; i++)
+		len += parts[i].len;
+	char *text = arena_take_used(a, len + 1), *at = text;
+	if (!text)
 		return STR_NONE;
-	if (s.len > 0)
-		memcpy(copy, s.at, s.len);
-	return (struct str){copy, s.len};
+	for (size_t i = 0; i < part_count; i++) {
+		if (parts[i].len > 0)
+			memcpy(at, parts[i].at, parts[i].len);
+		at += parts[i].len;
+	}
+	*at = '\0';
+	return (struct str){text, len};
 }
 
 struct str arena_printf(struct arena *a, const char *format, ...)

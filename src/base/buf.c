@@ -74,6 +74,13 @@ bool buf_hold(struct buf *b)
 	return b->bytes != NULL;
 }
 
+void buf_swap(struct buf *a, struct buf *b)
+{
+	struct buf t = *a;
+	*a = *b;
+	*b = t;
+}
+
 void buf_release_if_empty(struct buf *b)
 {
 	if (buf_len(b) == 0)

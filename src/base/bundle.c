@@ -32,8 +32,11 @@ void bundle_init(struct bundle *b)
 void bundle_done(struct bundle *b)
 {
 	struct list *node;
-	while ((node = list_pop(&b->items)))
-		free(CONTAINER_OF(node, struct bundle_item, node));
+	while ((node = list_pop(&b->items))) {
+		struct bundle_item *item = CONTAINER_OF(node, struct bundle_item, node);
+		explicit_bzero((char *)(uintptr_t)item->text.at, item->text.len);
+		free(item);
+	}
 	b->bytes = 0;
 }
 

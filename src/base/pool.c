@@ -26,7 +26,7 @@ void pool_done(struct pool *p)
 	p->idle_count = 0;
 }
 
-void *pool_take(struct pool *p)
+void *pool_take_used(struct pool *p)
 {
 	if (p->out_count >= p->out_count_max)
 		return NULL;
@@ -35,10 +35,16 @@ void *pool_take(struct pool *p)
 		p->idle_count--;
 	else
 		object = malloc(p->object_bytes);
-	if (!object)
-		return NULL;
-	memset(object, 0, p->object_bytes);
-	p->out_count++;
+	if (object)
+		p->out_count++;
+	return object;
+}
+
+void *pool_take(struct pool *p)
+{
+	void *object = pool_take_used(p);
+	if (object)
+		memset(object, 0, p->object_bytes);
 	return object;
 }
 

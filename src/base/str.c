@@ -3,9 +3,10 @@
 
 #include "base/assert.h"
 
-static unsigned char str_lower(char c)
+/* Of two different characters. */
+static bool str_same_letter(char a, char b)
 {
-	return (unsigned char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
+	return (a ^ b) == ('a' ^ 'A') && (a | b) >= 'a' && (a | b) <= 'z';
 }
 
 bool str_eq_nocase(struct str a, struct str b)
@@ -13,7 +14,7 @@ bool str_eq_nocase(struct str a, struct str b)
 	if (a.len != b.len)
 		return false;
 	for (size_t i = 0; i < a.len; i++) {
-		if (str_lower(a.at[i]) != str_lower(b.at[i]))
+		if (a.at[i] != b.at[i] && !str_same_letter(a.at[i], b.at[i]))
 			return false;
 	}
 	return true;

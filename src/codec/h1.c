@@ -25,6 +25,7 @@ static void h1_feed_eof(struct http *http, struct http_event *ret_event);
 static void h1_close_after(struct http *http);
 static bool h1_reusable(const struct http *http);
 static bool h1_tunnelled(const struct http *http);
+static void h1_rest(struct http *http);
 
 static const struct http_ops h1_ops = {
 	.free = h1_free,
@@ -39,6 +40,7 @@ static const struct http_ops h1_ops = {
 	.close_after = h1_close_after,
 	.reusable = h1_reusable,
 	.tunnelled = h1_tunnelled,
+	.rest = h1_rest,
 };
 
 struct http *h1_new(enum http_side side, const struct http_limits *limits)
@@ -55,8 +57,8 @@ struct http *h1_new(enum http_side side, const struct http_limits *limits)
 
 static void h1_release(struct h1 *h)
 {
-	free(h->head);
-	free(h->trailers);
+	h1_section_free(h->head, h->limits.heads);
+	h1_section_free(h->trailers, h->limits.heads);
 	h->head = h->trailers = NULL;
 }
 
@@ -129,7 +131,6 @@ void h1_settle(struct h1 *h)
 	if (h->write == H1_WRITE_TUNNEL) {
 		h1_read_move(h, H1_READ_TUNNEL);
 	} else if (h->write == H1_WRITE_DONE) {
-		h1_release(h);
 		h1_write_move(h, H1_WRITE_NONE);
 		h1_read_move(h, h->close ? H1_READ_SHUT : H1_READ_IDLE);
 		h->blank_bytes = 0;
@@ -150,6 +151,13 @@ static bool h1_reusable(const struct http *http)
 static bool h1_tunnelled(const struct http *http)
 {
 	return h1_of_const(http)->read == H1_READ_TUNNEL;
+}
+
+static void h1_rest(struct http *http)
+{
+	struct h1 *h = h1_of(http);
+	if (h->write == H1_WRITE_NONE && (h->read == H1_READ_IDLE || h->read == H1_READ_SHUT))
+		h1_release(h);
 }
 
 /* --- events --- */
@@ -301,7 +309,7 @@ static bool h1_read_response(struct h1 *h, struct http_event *event)
 static bool h1_read_section(
 	struct h1 *h, struct h1_section **section, struct h1_input *in, struct http_event *event)
 {
-	if (in->len == 0) /* an interim head stays valid until the next one begins */
+	if (in->len == 0) /* a head stays valid until the next one begins */
 		return !h1_tell(h, event, HTTP_EVENT_MORE);
 	if (*section && h->scan.bytes == 0)
 		h1_section_reset(*section);
@@ -310,7 +318,7 @@ static bool h1_read_section(
 		h1_tell_bad(h, event, h->scan.bad);
 		return false;
 	}
-	if (len > 0 && !h1_section_put(section, in->at, len)) {
+	if (len > 0 && !h1_section_put(section, h->limits.heads, in->at, len)) {
 		h1_tell_bad(h, event, HTTP_BAD_NO_MEMORY);
 		return false;
 	}

@@ -51,7 +51,7 @@ struct h1 {
 	/* The message being read. */
 	struct h1_scan scan;
 	struct h1_chunk chunk;
-	struct h1_section *head, *trailers; /* held from the first byte until both halves ended */
+	struct h1_section *head, *trailers; /* held from the first byte until told to rest */
 	uint64_t read_left;
 	uint8_t blank_bytes; /* server: of empty lines before the head */
 	uint8_t interim_count;

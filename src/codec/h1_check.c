@@ -25,7 +25,6 @@ struct h1_fields {
 	struct str upgrade; /* "websocket" as received, if it is among the protocols */
 	uint16_t nominated_count;
 	struct str nominated[H1_NOMINATED_MAX];
-	uint8_t names[HTTP_HEADERS_MAX]; /* enum h1_name, by place */
 };
 
 /* Takes the next element off a comma-separated list; false at the end. Elements may be empty. */
@@ -50,7 +49,7 @@ static void h1_fields_connection(struct h1_fields *f, struct str value)
 			f->keep_alive = true;
 		else if (str_eq_nocase(element, STR("upgrade")))
 			f->upgrade_listed = true;
-		else if (element.len == 0 || h1_name_of(element) != H1_NAME_OTHER)
+		else if (element.len == 0 || http_name_is_hop(http_name_of(element)))
 			continue; /* taken off anyway */
 		else if (f->nominated_count == H1_NOMINATED_MAX)
 			f->nominated_too_many = true;
@@ -114,54 +113,56 @@ static void h1_fields_upgrade(struct h1_fields *f, struct str value)
 	}
 }
 
-static void h1_fields_note(struct h1_fields *f, enum h1_name name, struct str value)
+static void h1_fields_note(struct h1_fields *f, enum http_name name, struct str value)
 {
 	switch (name) {
-	case H1_NAME_CONNECTION:
+	case HTTP_NAME_CONNECTION:
 		h1_fields_connection(f, value);
 		break;
-	case H1_NAME_CONTENT_LENGTH:
+	case HTTP_NAME_CONTENT_LENGTH:
 		f->length_count++;
 		f->length_valid = str_to_u64(value, &f->length) && f->length <= INT64_MAX;
 		break;
-	case H1_NAME_EXPECT:
+	case HTTP_NAME_EXPECT:
 		if (str_eq_nocase(value, STR("100-continue")))
 			f->expect_continue = true;
 		else
 			f->expect_unknown = true;
 		break;
-	case H1_NAME_HOST:
+	case HTTP_NAME_HOST:
 		f->host_count++;
 		f->host = value;
 		break;
-	case H1_NAME_TE:
+	case HTTP_NAME_TE:
 		h1_fields_te(f, value);
 		break;
-	case H1_NAME_TRANSFER_ENCODING:
+	case HTTP_NAME_TRANSFER_ENCODING:
 		f->coding_count++;
 		f->coding = h1_coding_of(value);
 		break;
-	case H1_NAME_UPGRADE:
+	case HTTP_NAME_UPGRADE:
 		h1_fields_upgrade(f, value);
 		break;
-	case H1_NAME_HTTP2_SETTINGS:
-	case H1_NAME_KEEP_ALIVE:
-	case H1_NAME_PROXY_CONNECTION:
-	case H1_NAME_TRAILER:
-	case H1_NAME_OTHER:
+	case HTTP_NAME_HTTP2_SETTINGS:
+	case HTTP_NAME_KEEP_ALIVE:
+	case HTTP_NAME_PROXY_CONNECTION:
+	case HTTP_NAME_TRAILER:
+	case HTTP_NAME_OTHER:
+	case HTTP_NAME_CLIENT_CERT:
+	case HTTP_NAME_REQUEST_ID:
+	case HTTP_NAME_USER_AGENT:
 		break;
 	}
 }
 
 static void h1_fields_read(struct h1_fields *f, const struct http_head *head)
 {
-	/* All but the two arrays, which are filled as far as they are read. */
+	/* All but the array, which is filled as far as it is read. */
 	memset(f, 0, offsetof(struct h1_fields, nominated));
 	for (uint16_t i = 0; i < head->header_count; i++) {
-		enum h1_name name = h1_name_of(head->headers[i].name);
-		f->names[i] = (uint8_t)name;
-		if (name != H1_NAME_OTHER)
-			h1_fields_note(f, name, head->headers[i].value);
+		const struct http_header *header = &head->headers[i];
+		if (http_name_is_hop(header->id))
+			h1_fields_note(f, header->id, header->value);
 	}
 }
 
@@ -179,10 +180,14 @@ static void h1_fields_take_off(const struct h1_fields *f, struct http_head *head
 {
 	uint16_t kept = 0;
 	for (uint16_t i = 0; i < head->header_count; i++) {
-		bool ours = f->names[i] != H1_NAME_OTHER &&
-			    !(keep_length && f->names[i] == H1_NAME_CONTENT_LENGTH);
-		if (!ours && !h1_fields_is_nominated(f, head->headers[i].name))
-			head->headers[kept++] = head->headers[i];
+		const struct http_header *header = &head->headers[i];
+		bool ours = http_name_is_hop(header->id) &&
+			    !(keep_length && header->id == HTTP_NAME_CONTENT_LENGTH);
+		if (ours || h1_fields_is_nominated(f, header->name))
+			continue;
+		if (kept != i)
+			head->headers[kept] = *header;
+		kept++;
 	}
 	head->header_count = kept;
 }

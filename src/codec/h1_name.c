@@ -1,41 +1,47 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "h1_name.h"
 
-#include "base/assert.h"
+#include "codec/http.h"
 
-static enum h1_name h1_name_if(struct str name, struct str wanted, enum h1_name result)
+static enum http_name http_name_if(struct str name, struct str wanted, enum http_name result)
 {
-	return str_eq_nocase(name, wanted) ? result : H1_NAME_OTHER;
+	return str_eq_nocase(name, wanted) ? result : HTTP_NAME_OTHER;
 }
 
 /* By length first: nearly every other field is told apart without looking at a character. */
-enum h1_name h1_name_of(struct str name)
+enum http_name http_name_of(struct str name)
 {
 	switch (name.len) {
 	case 2:
-		return h1_name_if(name, STR("te"), H1_NAME_TE);
+		return http_name_if(name, STR("te"), HTTP_NAME_TE);
 	case 4:
-		return h1_name_if(name, STR("host"), H1_NAME_HOST);
+		return http_name_if(name, STR("host"), HTTP_NAME_HOST);
 	case 6:
-		return h1_name_if(name, STR("expect"), H1_NAME_EXPECT);
+		return http_name_if(name, STR("expect"), HTTP_NAME_EXPECT);
 	case 7:
 		if (str_eq_nocase(name, STR("upgrade")))
-			return H1_NAME_UPGRADE;
-		return h1_name_if(name, STR("trailer"), H1_NAME_TRAILER);
+			return HTTP_NAME_UPGRADE;
+		return http_name_if(name, STR("trailer"), HTTP_NAME_TRAILER);
 	case 10:
 		if (str_eq_nocase(name, STR("connection")))
-			return H1_NAME_CONNECTION;
-		return h1_name_if(name, STR("keep-alive"), H1_NAME_KEEP_ALIVE);
+			return HTTP_NAME_CONNECTION;
+		if (str_eq_nocase(name, STR("user-agent")))
+			return HTTP_NAME_USER_AGENT;
+		return http_name_if(name, STR("keep-alive"), HTTP_NAME_KEEP_ALIVE);
+	case 12:
+		return http_name_if(name, STR("x-request-id"), HTTP_NAME_REQUEST_ID);
 	case 14:
 		if (str_eq_nocase(name, STR("http2-settings")))
-			return H1_NAME_HTTP2_SETTINGS;
-		return h1_name_if(name, STR("content-length"), H1_NAME_CONTENT_LENGTH);
+			return HTTP_NAME_HTTP2_SETTINGS;
+		return http_name_if(name, STR("content-length"), HTTP_NAME_CONTENT_LENGTH);
 	case 16:
-		return h1_name_if(name, STR("proxy-connection"), H1_NAME_PROXY_CONNECTION);
+		return http_name_if(name, STR("proxy-connection"), HTTP_NAME_PROXY_CONNECTION);
 	case 17:
-		return h1_name_if(name, STR("transfer-encoding"), H1_NAME_TRANSFER_ENCODING);
+		return http_name_if(name, STR("transfer-encoding"), HTTP_NAME_TRANSFER_ENCODING);
+	case 23:
+		return http_name_if(name, STR("x-forwarded-client-cert"), HTTP_NAME_CLIENT_CERT);
 	default:
-		return H1_NAME_OTHER;
+		return HTTP_NAME_OTHER;
 	}
 }
 
@@ -56,7 +62,7 @@ bool h1_name_refused_in_trailer(struct str name)
 		"set-cookie",
 		"www-authenticate",
 	};
-	if (h1_name_of(name) != H1_NAME_OTHER)
+	if (http_name_is_hop(http_name_of(name)))
 		return true;
 	struct str prefix = STR("x-forwarded-");
 	if (name.len > prefix.len && str_eq_nocase((struct str){name.at, prefix.len}, prefix))

@@ -1,29 +1,66 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "h1_section.h"
 
+#include "http_ops.h"
 #include <stdlib.h>
 
 #define H1_SECTION_BYTES_FIRST 2048
 
-bool h1_section_put(struct h1_section **s, const uint8_t *bytes, size_t len)
+size_t h1_head_bytes(void)
 {
-	struct h1_section *section = *s;
-	size_t have = section ? section->len : 0;
-	size_t size = section ? section->size : H1_SECTION_BYTES_FIRST;
+	return sizeof(struct h1_section) + H1_SECTION_BYTES_FIRST;
+}
+
+static bool h1_section_pooled(size_t size, const struct pool *pool)
+{
+	return pool && size == H1_SECTION_BYTES_FIRST;
+}
+
+static struct h1_section *h1_section_new(size_t size, struct pool *pool)
+{
+	struct h1_section *s =
+		h1_section_pooled(size, pool) ? pool_take_used(pool) : malloc(sizeof(*s) + size);
+	if (!s)
+		return NULL;
+	s->size = (uint32_t)size;
+	h1_section_reset(s);
+	return s;
+}
+
+void h1_section_free(struct h1_section *s, struct pool *pool)
+{
+	if (s && h1_section_pooled(s->size, pool))
+		pool_put(pool, s);
+	else
+		free(s);
+}
+
+/* A new one with the same text. */
+static bool h1_section_grow(struct h1_section **s, struct pool *pool, size_t size)
+{
+	struct h1_section *old = *s, *section = h1_section_new(size, pool);
+	if (!section)
+		return false;
+	if (old) {
+		memcpy(section->text, old->text, old->len);
+		section->len = old->len;
+		h1_section_free(old, pool);
+	}
+	*s = section;
+	return true;
+}
+
+bool h1_section_put(struct h1_section **s, struct pool *pool, const uint8_t *bytes, size_t len)
+{
+	size_t have = *s ? (*s)->len : 0;
+	size_t size = *s ? (*s)->size : H1_SECTION_BYTES_FIRST;
 	while (size < have + len)
 		size *= 2;
-	if (!section || size > section->size) {
-		section = realloc(section, sizeof(*section) + size);
-		if (!section)
-			return false;
-		section->size = (uint32_t)size;
-		*s = section;
-	}
-	if (have == 0)
-		h1_section_reset(section);
+	if ((!*s || size > (*s)->size) && !h1_section_grow(s, pool, size))
+		return false;
 	if (len > 0)
-		memcpy(section->text + have, bytes, len);
-	section->len = (uint32_t)(have + len);
+		memcpy((*s)->text + have, bytes, len);
+	(*s)->len = (uint32_t)(have + len);
 	return true;
 }
 
@@ -49,8 +86,10 @@ static int h1_section_on_name(llhttp_t *parser, const char *at, size_t len)
 	struct h1_section *s = parser->data;
 	struct http_head *head = &s->head;
 	if (head->header_count == 0 || head->headers[head->header_count - 1].value.at) {
-		if (!http_header_add(head, STR_NONE, STR_NONE))
+		if (head->header_count == HTTP_HEADERS_MAX)
 			return -1;
+		struct http_header *header = &head->headers[head->header_count++];
+		header->name = header->value = STR_NONE;
 	}
 	h1_section_extend(&head->headers[head->header_count - 1].name, at, len);
 	return 0;
@@ -122,12 +161,25 @@ static void h1_section_split(struct h1_section *s, enum h1_scan_kind kind)
 	}
 }
 
+/* The text goes on behind every field, by the end of the section at least. */
+static bool h1_section_is_line(const struct http_header *header)
+{
+	const char *colon = header->name.at + header->name.len;
+	const char *end = header->value.at ? header->value.at + header->value.len : NULL;
+	return header->value.at == colon + 2 && colon[0] == ':' && colon[1] == ' ' &&
+	       end[0] == '\r' && end[1] == '\n';
+}
+
 bool h1_section_parse(struct h1_section *s, enum h1_scan_kind kind)
 {
 	bool accepted = h1_section_llhttp(s, kind);
 	if (!accepted)
 		h1_section_split(s, kind);
-	for (uint16_t i = 0; i < s->head.header_count; i++)
-		s->head.headers[i].value = str_trim(s->head.headers[i].value);
+	for (uint16_t i = 0; i < s->head.header_count; i++) {
+		struct http_header *header = &s->head.headers[i];
+		header->id = http_name_of(header->name);
+		header->value = str_trim(header->value);
+		header->is_line = h1_section_is_line(header);
+	}
 	return accepted;
 }

@@ -13,10 +13,13 @@ struct h1_section {
 	char text[];
 };
 
-/* Appends, making the section when *s is NULL. False: no memory; *s is as it was. Not to be used
- * any more once the fields are cut out, before a reset. */
-bool h1_section_put(struct h1_section **s, const uint8_t *bytes, size_t len) MUST_CHECK;
+/* Appends, making the section when *s is NULL, from `pool` unless that is NULL or the text is long.
+ * False: no memory; *s is as it was. Not to be used any more once the fields are cut out, before a
+ * reset. */
+bool h1_section_put(
+	struct h1_section **s, struct pool *pool, const uint8_t *bytes, size_t len) MUST_CHECK;
 void h1_section_reset(struct h1_section *s);
+void h1_section_free(struct h1_section *s, struct pool *pool);
 
 /* Fills head.headers from text that h1_scan has let through. False: llhttp refuses the text; the
  * fields are there all the same, for saying why in our own words. */

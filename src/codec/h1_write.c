@@ -83,15 +83,36 @@ static void h1_out_length(struct h1_out *o, uint64_t length)
 	h1_out_str(o, STR("\r\n"));
 }
 
+/* Lines that stood one after the other when they were read are copied together. */
+static void h1_out_line(struct h1_out *o, struct str *lines, const struct http_header *header)
+{
+	size_t len = header->name.len + header->value.len + 4;
+	if (lines->at && header->name.at == lines->at + lines->len) {
+		lines->len += len;
+		return;
+	}
+	h1_out_str(o, *lines);
+	*lines = (struct str){header->name.at, len};
+}
+
 /* The fields that are the peers' business. */
 static void h1_out_headers(struct h1_out *o, const struct http_head *head, bool keep_length)
 {
+	struct str lines = STR_NONE;
 	for (uint16_t i = 0; i < head->header_count; i++) {
 		const struct http_header *header = &head->headers[i];
-		enum h1_name name = h1_name_of(header->name);
-		if (name == H1_NAME_OTHER || (keep_length && name == H1_NAME_CONTENT_LENGTH))
-			h1_out_field(o, header->name, header->value);
+		if (http_name_is_hop(header->id) &&
+			!(keep_length && header->id == HTTP_NAME_CONTENT_LENGTH))
+			continue;
+		if (header->is_line) {
+			h1_out_line(o, &lines, header);
+			continue;
+		}
+		h1_out_str(o, lines);
+		lines = STR_NONE;
+		h1_out_field(o, header->name, header->value);
 	}
+	h1_out_str(o, lines);
 }
 
 /* --- what becomes of the body --- */

@@ -12,6 +12,11 @@ const struct http_limits http_limits_default = {
 	.chunk_bytes_max = UINT64_C(1) << 30,
 };
 
+size_t http_head_bytes(void)
+{
+	return h1_head_bytes();
+}
+
 struct http *http_new(
 	enum http_version version, enum http_side side, const struct http_limits *limits)
 {
@@ -83,6 +88,11 @@ bool http_tunnelled(const struct http *h)
 	return h->ops->tunnelled(h);
 }
 
+void http_rest(struct http *h)
+{
+	h->ops->rest(h);
+}
+
 /* --- why a message was refused --- */
 
 static const struct {
@@ -111,6 +121,15 @@ const char *http_bad_name(enum http_bad bad)
 
 /* --- heads --- */
 
+struct str http_header_of(const struct http_head *head, enum http_name id)
+{
+	for (uint16_t i = 0; i < head->header_count; i++) {
+		if (head->headers[i].id == id)
+			return head->headers[i].value;
+	}
+	return STR_NONE;
+}
+
 struct str http_header_get(const struct http_head *head, const char *name)
 {
 	struct str wanted = str_of(name);
@@ -125,17 +144,20 @@ bool http_header_add(struct http_head *head, struct str name, struct str value)
 {
 	if (head->header_count == HTTP_HEADERS_MAX)
 		return false;
-	head->headers[head->header_count++] = (struct http_header){name, value};
+	head->headers[head->header_count++] =
+		(struct http_header){name, value, http_name_of(name), false};
 	return true;
 }
 
-void http_header_remove(struct http_head *head, const char *name)
+void http_header_remove(struct http_head *head, enum http_name id)
 {
-	struct str wanted = str_of(name);
 	uint16_t kept = 0;
 	for (uint16_t i = 0; i < head->header_count; i++) {
-		if (!str_eq_nocase(head->headers[i].name, wanted))
-			head->headers[kept++] = head->headers[i];
+		if (head->headers[i].id == id)
+			continue;
+		if (kept != i)
+			head->headers[kept] = head->headers[i];
+		kept++;
 	}
 	head->header_count = kept;
 }

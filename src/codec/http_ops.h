@@ -22,6 +22,7 @@ struct http_ops {
 	void (*close_after)(struct http *h);
 	bool (*reusable)(const struct http *h);
 	bool (*tunnelled)(const struct http *h);
+	void (*rest)(struct http *h);
 };
 
 struct http {
@@ -30,3 +31,4 @@ struct http {
 
 /* NULL when memory is exhausted. */
 struct http *h1_new(enum http_side side, const struct http_limits *limits);
+size_t h1_head_bytes(void);

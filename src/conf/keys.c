@@ -58,6 +58,10 @@ static const struct conf_key conf_mesh_keys[] = {
 		.fallback = "deny", .names = conf_default_policy_names,
 		.help = "What holds for a service that no allow rule names. \"authenticated\": any "
 			"caller with a verified identity may."),
+	KEY("channels", .type = CONF_BOOL, FIELD(struct conf, channels), .fallback = "true",
+		.help = "Requests of one caller to one destination share a connection, each on a "
+			"channel of its own. With another proxy that has it switched off, each "
+			"takes a connection to itself."),
 	KEY("files", LIST(struct conf, mesh_files, mesh_file_count),
 		.help = "Mesh files, or directories whose *.conf are read in order of their names. "
 			"Relative to the directory of the node file."),
@@ -67,6 +71,10 @@ static const struct conf_key conf_identity_keys[] = {
 	KEY("directory", FIELD(struct conf, certificate_dir), .fallback = "/etc/ringmain/identity",
 		.help = "Certificate chains, keys and trust anchors. Keys are read by the keeper "
 			"only."),
+	KEY("resumption", .type = CONF_BOOL, FIELD(struct conf, resumption), .fallback = "true",
+		.help = "Whether connections to other machines resume a TLS session that there "
+			"was. Without, each of them proves both identities anew, which costs "
+			"more."),
 };
 
 static const struct conf_key conf_listeners_keys[] = {

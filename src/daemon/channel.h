@@ -18,8 +18,8 @@ union channel_message {
 	struct wire_note note;
 	struct wire_ready ready;
 	struct wire_ping ping;
-	struct wire_sign sign;
-	struct wire_signed signature;
+	struct wire_sign sign[WIRE_SIGN_BATCH];
+	struct wire_signed signature[WIRE_SIGN_BATCH];
 };
 
 enum channel_wait { CHANNEL_NO_WAIT, CHANNEL_WAIT };

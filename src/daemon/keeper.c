@@ -315,7 +315,7 @@ static void keeper_poll(struct keeper *k, struct pollfd *polls)
 		.events = (short)(POLLIN | (keeper_channel_wants_write(k) ? POLLOUT : 0))};
 	for (uint32_t i = 0; i < k->worker_count; i++)
 		polls[2 + i] = (struct pollfd){.fd = k->signers[i].fd,
-			.events = k->signers[i].answer_waits ? POLLOUT : POLLIN};
+			.events = k->signers[i].answer_count > 0 ? POLLOUT : POLLIN};
 	if (poll(polls, 2 + k->worker_count, keeper_wait_ms(k, now_ns)) <= 0)
 		return;
 	now_ns = clock_monotonic_ns();

@@ -69,12 +69,13 @@ struct keeper_listeners {
 	bool no_ipv6_told;
 };
 
-/* A worker's signature socket. At most one answer waits for room; until then no request is read. */
+/* A worker's signature socket. One message of answers at most waits for room; until then no request
+ * is read. */
 struct keeper_signer {
 	int fd;	      /* our end; -1: none */
 	int proxy_fd; /* the other end until it is sent; -1 then */
-	bool answer_waits;
-	struct wire_signed answer;
+	uint32_t answer_count;
+	struct wire_signed answers[WIRE_SIGN_BATCH];
 };
 
 /* Who the proxy process runs as. */
@@ -110,6 +111,10 @@ struct keeper {
 	uint64_t generation;	     /* of the newest plan */
 	uint32_t next_key_number;
 	struct keeper_watch watch;
+	/* What the proxy processes make their ticket keys of: theirs to know, ours to keep beyond
+	 * their death and a reload. */
+	uint8_t ticket_secret[32];
+	uint64_t ticket_secret_ns; /* when it was made; 0: not yet */
 	/* the proxy process */
 	pid_t pid; /* 0: none */
 	uint64_t start_ns;

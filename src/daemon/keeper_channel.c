@@ -14,9 +14,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Requests answered in one go, so that a busy worker cannot keep the keeper from its other work. A
- * signature takes some 50 µs. */
-#define KEEPER_SIGN_BATCH 32
+/* Messages heard in one go, so that a busy proxy process cannot keep the keeper from its other
+ * work.
+ */
+#define KEEPER_HEAR_BATCH 32
 
 /* --- opening and closing --- */
 
@@ -273,7 +274,7 @@ void keeper_channel_read(struct keeper *k, uint64_t now_ns)
 	union channel_message m;
 	size_t len;
 	int passed_fd;
-	for (int i = 0; i < KEEPER_SIGN_BATCH && k->channel_fd >= 0; i++) {
+	for (int i = 0; i < KEEPER_HEAR_BATCH && k->channel_fd >= 0; i++) {
 		int r = channel_receive(k->channel_fd, CHANNEL_NO_WAIT, &m, &len, &passed_fd);
 		if (r == -EAGAIN)
 			return;
@@ -314,48 +315,59 @@ static int keeper_sign_with_any(struct keeper *k, const struct wire_sign *m, str
 
 /* A proxy process that asks for what it may not have is broken or taken over: worth a line, but not
  * one for each time. */
-static void keeper_sign_one(struct keeper *k, struct keeper_signer *s, const struct wire_sign *m)
+static void keeper_sign_one(struct keeper *k, const struct wire_sign *m, struct wire_signed *answer)
 {
-	s->answer = (struct wire_signed){.head = keeper_head(WIRE_SIGNED), .request = m->request};
-	int r = m->len <= sizeof(m->bytes) ? keeper_sign_with_any(k, m, &s->answer) : -EPERM;
+	*answer = (struct wire_signed){.head = keeper_head(WIRE_SIGNED), .request = m->request};
+	bool sound = m->head.magic == WIRE_MAGIC && m->head.kind == WIRE_SIGN &&
+		     m->len <= sizeof(m->bytes);
+	int r = sound ? keeper_sign_with_any(k, m, answer) : -EPERM;
 	if (r < 0 && k->refused_count++ == 0)
 		log_warning("keeper", "no signature with key %u, algorithm 0x%04x: %s",
 			m->key_number, m->algorithm, strerror(-r));
-	s->answer_waits = true;
 }
 
 static bool keeper_sign_answer(struct keeper_signer *s)
 {
-	int r = channel_send(s->fd, &s->answer, sizeof(s->answer), -1);
+	int r = channel_send(s->fd, s->answers, s->answer_count * sizeof(s->answers[0]), -1);
 	if (r == -EAGAIN)
 		return false;
-	s->answer_waits = false;
+	s->answer_count = 0;
 	if (r < 0)
 		keeper_signer_close(s);
 	return r == 0;
 }
 
+static void keeper_sign_all(
+	struct keeper *k, struct keeper_signer *s, const struct wire_sign *questions, size_t len)
+{
+	size_t count = len / sizeof(*questions);
+	if (count == 0 || count > WIRE_SIGN_BATCH || len % sizeof(*questions) != 0)
+		return;
+	for (size_t i = 0; i < count; i++)
+		keeper_sign_one(k, &questions[i], &s->answers[i]);
+	s->answer_count = (uint32_t)count;
+	(void)keeper_sign_answer(s);
+}
+
+/* One message a time: poll() tells of the next, and the other workers have their turn. */
 void keeper_sign(struct keeper *k, struct keeper_signer *s)
 {
-	_Static_assert(sizeof(s->answer.bytes) == KEYRING_SIGNATURE_MAX, "room for any signature");
+	_Static_assert(
+		sizeof(s->answers[0].bytes) == KEYRING_SIGNATURE_MAX, "room for any signature");
 	union channel_message m;
 	size_t len;
 	int passed_fd;
-	for (int i = 0; i < KEEPER_SIGN_BATCH; i++) {
-		if (s->answer_waits && !keeper_sign_answer(s))
-			return;
-		int r = channel_receive(s->fd, CHANNEL_NO_WAIT, &m, &len, &passed_fd);
-		if (r == -EAGAIN)
-			return;
-		if (r != 0) {
-			keeper_signer_close(s);
-			return;
-		}
-		if (passed_fd >= 0)
-			close(passed_fd);
-		if (m.head.kind == WIRE_SIGN && len == sizeof(m.sign))
-			keeper_sign_one(k, s, &m.sign);
+	if (s->answer_count > 0 && !keeper_sign_answer(s))
+		return;
+	int r = channel_receive(s->fd, CHANNEL_NO_WAIT, &m, &len, &passed_fd);
+	if (r == -EAGAIN)
+		return;
+	if (r != 0) {
+		keeper_signer_close(s);
+		return;
 	}
-	if (s->answer_waits)
-		(void)keeper_sign_answer(s);
+	if (passed_fd >= 0)
+		close(passed_fd);
+	if (m.head.kind == WIRE_SIGN)
+		keeper_sign_all(k, s, m.sign, len);
 }

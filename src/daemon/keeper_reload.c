@@ -18,12 +18,14 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 /* Longer than any handshake may take. */
-#define KEEPER_RETIRE_NS   (60 * CLOCK_S)
-#define KEEPER_RETIRED_MAX 16
+#define KEEPER_RETIRE_NS	(60 * CLOCK_S)
+#define KEEPER_RETIRED_MAX	16
+#define KEEPER_TICKET_SECRET_NS (3600 * CLOCK_S)
 
 /* --- a fingerprint of what changes on its own --- */
 
@@ -70,7 +72,7 @@ static uint64_t keeper_fingerprint(const struct conf *conf)
 
 static bool keeper_is_watched_kind(const struct bundle_item *item)
 {
-	static const char *const kinds[] = {"mark", "chain", "key", "roots"};
+	static const char *const kinds[] = {"mark", "chain", "key", "roots", "tickets"};
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
 		if (str_eq(item->kind, str_of(kinds[i])))
 			return true;
@@ -117,6 +119,19 @@ static int keeper_load_keys(struct keeper *k, struct keeper_plan *plan, struct e
 		&plan->keyring, &plan->bundle, err);
 }
 
+/* The same for about an hour of plans: who has learned one cannot make tickets for ever. */
+static int keeper_add_ticket_secret(struct keeper *k, struct bundle *b, struct err *err)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+	struct str text = {(const char *)k->ticket_secret, sizeof(k->ticket_secret)};
+	if (k->ticket_secret_ns == 0 || now_ns - k->ticket_secret_ns >= KEEPER_TICKET_SECRET_NS) {
+		if (getrandom(k->ticket_secret, text.len, 0) != (ssize_t)text.len)
+			return err_set(err, errno, "getrandom: %m");
+		k->ticket_secret_ns = now_ns;
+	}
+	return bundle_add(b, STR("tickets"), STR("secret"), text, err);
+}
+
 static int keeper_plan_fill(struct keeper *k, enum keeper_scope scope,
 	const struct keeper_plan *before, struct keeper_plan *plan, struct conf_report *report,
 	struct err *err)
@@ -135,6 +150,8 @@ static int keeper_plan_fill(struct keeper *k, enum keeper_scope scope,
 	if (scope == KEEPER_SCOPE_ALL)
 		k->watch.loaded = keeper_fingerprint(plan->conf);
 	r = keeper_load_keys(k, plan, err);
+	if (r == 0)
+		r = keeper_add_ticket_secret(k, &plan->bundle, err);
 	if (r == 0)
 		r = plan->memfd = bundle_to_memfd(&plan->bundle, err);
 	return r < 0 ? r : 0;

@@ -98,6 +98,33 @@ static bool path_write_query(struct path_writer *w, struct str query)
 	return true;
 }
 
+/* What stays as it is wherever it stands, but for '.' and '/' after a '/'. */
+static const bool path_plain[256] = {
+	['!'] = true,
+	['"'] = true,
+	['$'] = true,
+	['&' ... '>'] = true,
+	['@' ... '['] = true,
+	[']' ... '~'] = true,
+};
+
+bool path_is_normal(struct str path)
+{
+	const char *query = path.len ? memchr(path.at, '?', path.len) : NULL;
+	size_t path_len = query ? (size_t)(query - path.at) : path.len, i = 1;
+	if (path_len == 0 || path.at[0] != '/')
+		return false;
+	for (; i < path_len && path_plain[(unsigned char)path.at[i]]; i++) {
+		if (path.at[i - 1] == '/' && (path.at[i] == '/' || path.at[i] == '.'))
+			return false;
+	}
+	if (i < path_len)
+		return false;
+	while (i < path.len && path_is_printable(path.at[i]) && path.at[i] != '#')
+		i++;
+	return i == path.len;
+}
+
 bool path_normalise(struct str path, char *ret, size_t *ret_len)
 {
 	if (str_eq(path, STR("*"))) {

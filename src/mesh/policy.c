@@ -110,8 +110,21 @@ static size_t policy_lenient_len(struct str path)
 	return len;
 }
 
+/* Which a lenient server reads as a strict one does. */
+static bool policy_path_is_plain(struct str path)
+{
+	for (size_t i = 0; i < path.len; i++) {
+		char c = path.at[i];
+		if (c == '%' || c == ';' || (c == '/' && i > 0 && path.at[i - 1] == '/'))
+			return false;
+	}
+	return true;
+}
+
 static bool policy_path_lenient(struct str rule, struct str path)
 {
+	if (policy_path_is_plain(rule) && policy_path_is_plain(path))
+		return policy_path_strict(rule, path);
 	bool is_suffix = rule.len > 0 && rule.at[0] == '*';
 	bool is_prefix = !is_suffix && rule.len > 0 && rule.at[rule.len - 1] == '*';
 	struct str want = {rule.at + is_suffix, rule.len - is_suffix - is_prefix};

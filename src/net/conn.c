@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The picture of the machine is in the header. Two rules keep this file simple: at most one receive
  * and one send are armed, and nothing here frees or calls the owner. */
-#include "net/conn.h"
+#include "conn_private.h"
 
+#include "net/channel.h"
 #include "net/socket.h"
 #include <errno.h>
-#include <poll.h>
 
 #define CONN_MAGIC 0xc0221e57u
 
@@ -27,7 +27,7 @@ static void conn_move(struct conn *c, enum conn_state state)
 	c->state = state;
 }
 
-static void conn_fail(struct conn *c, enum conn_failure failure, int error)
+void conn_fail(struct conn *c, enum conn_failure failure, int error)
 {
 	if (c->failure != CONN_FAILURE_NONE)
 		return;
@@ -42,6 +42,7 @@ void conn_init(struct conn *c, struct loop *loop, struct buf_pool *pool, struct 
 	op_init(&c->send, owner);
 	c->owner = owner;
 	buf_init(&c->kept, pool);
+	buf_init(&c->behind, pool);
 	buf_init(&c->in, pool);
 	buf_init(&c->out, pool);
 	buf_init(&c->wire, pool);
@@ -81,6 +82,13 @@ void conn_secure(struct conn *c, struct tls *tls)
 		conn_move(c, CONN_HANDSHAKE);
 }
 
+void conn_attach(struct conn *c, struct channel *channel)
+{
+	c->channel = channel;
+	c->moved_ns = c->loop->now_ns;
+	conn_move(c, CONN_OPEN);
+}
+
 /* --- taking completions in --- */
 
 static void conn_take_connect(struct conn *c)
@@ -111,82 +119,6 @@ static void conn_take_send(struct conn *c)
 		c->deaf = true;
 	if (!whole && c->transport_eof)
 		conn_fail(c, CONN_FAILURE_RESET, EPIPE);
-}
-
-static void conn_take_block(struct conn *c)
-{
-	c->recv.has_block = false;
-	c->block = c->recv.block;
-	c->block_at = ring_block(&c->loop->ring, c->block);
-	c->block_len = (uint32_t)c->recv.result;
-	c->block_held = true;
-	c->bytes_in += c->block_len;
-	c->moved_ns = c->loop->now_ns;
-	if (c->tls)
-		tls_input(c->tls, c->block_at, c->block_len);
-}
-
-static void conn_put_block(struct conn *c)
-{
-	if (!c->block_held)
-		return;
-	if (c->block_kept)
-		buf_clear(&c->kept);
-	else
-		ring_block_put(&c->loop->ring, c->block);
-	c->block_held = c->block_kept = false;
-	c->block_len = 0;
-}
-
-/* The owner has no use for what was received, and others need the block. */
-static void conn_keep_block(struct conn *c)
-{
-	if (!c->block_held || c->block_kept || !ring_blocks_short(&c->loop->ring))
-		return;
-	size_t left = c->tls ? tls_input_left(c->tls) : c->block_len;
-	if (!buf_put(&c->kept, c->block_at + (c->block_len - left), left)) {
-		conn_fail(c, CONN_FAILURE_MEMORY, ENOMEM);
-		loop_ready(c->loop, c->owner);
-		return;
-	}
-	ring_block_put(&c->loop->ring, c->block);
-	c->block_kept = true;
-	c->block_at = buf_at(&c->kept);
-	c->block_len = (uint32_t)left;
-	if (c->tls)
-		tls_input(c->tls, c->block_at, left);
-}
-
-static void conn_take_watch(struct conn *c)
-{
-	/* Over in both directions without a FIN of ours is a reset, too: a send may have taken the
-	 * error itself before anybody looked. */
-	bool reset = c->recv.result > 0 &&
-		     (c->recv.result & POLLERR || (c->recv.result & POLLHUP && !c->finished));
-	if (reset)
-		conn_fail(c, CONN_FAILURE_RESET, ECONNRESET);
-	c->watched = !c->recv.armed;
-}
-
-static void conn_take_recv(struct conn *c)
-{
-	c->recv.fresh = false;
-	if (c->transport_eof) {
-		conn_take_watch(c);
-	} else if (c->recv.result > 0) {
-		conn_take_block(c);
-	} else if (c->recv.result == 0) {
-		c->transport_eof = true;
-		if (c->deaf)
-			conn_fail(c, CONN_FAILURE_RESET, EPIPE);
-		if (c->tls)
-			tls_input_eof(c->tls);
-	} else if (c->recv.result == -ENOBUFS) {
-		c->starved = true;
-		ring_starve(&c->loop->ring, c->owner);
-	} else {
-		conn_fail(c, CONN_FAILURE_RESET, -c->recv.result);
-	}
 }
 
 /* --- TLS --- */
@@ -223,10 +155,12 @@ static void conn_handshake(struct conn *c)
 	}
 }
 
-/* Turns ciphertext into input, as far as there is room. */
+/* Turns ciphertext into input, as far as there is room: a record that came alone stays where it was
+ * received, several are joined in `in`. */
 static void conn_open_records(struct conn *c)
 {
-	enum tls_result result = tls_read(c->tls, &c->in);
+	bool join = buf_len(&c->in) > 0 || tls_input_several(c->tls);
+	enum tls_result result = join ? tls_read(c->tls, &c->in) : tls_open(c->tls);
 	c->in_full = buf_len(&c->in) > 0 && buf_space(&c->in) == 0;
 	switch (result) {
 	case TLS_CLOSED:
@@ -253,13 +187,17 @@ static void conn_open_records(struct conn *c)
 
 static void conn_step_tls(struct conn *c)
 {
-	if (c->state == CONN_HANDSHAKE)
-		conn_handshake(c);
-	if (c->state == CONN_OPEN && !c->eof)
-		conn_open_records(c);
-	buf_release_if_empty(&c->in);
-	if (c->block_held && tls_input_left(c->tls) == 0)
-		conn_put_block(c);
+	bool more;
+	do {
+		if (c->state == CONN_HANDSHAKE)
+			conn_handshake(c);
+		if (c->state == CONN_OPEN && !c->eof)
+			conn_open_records(c);
+		buf_release_if_empty(&c->in);
+		more = c->block_held && tls_input_left(c->tls) == 0;
+		if (more)
+			conn_put_block(c);
+	} while (more && c->block_held && c->failure == CONN_FAILURE_NONE);
 }
 
 void conn_step(struct conn *c)
@@ -287,60 +225,6 @@ void conn_resume(struct conn *c)
 	loop_ready(c->loop, c->owner);
 }
 
-/* --- input --- */
-
-size_t conn_input(struct conn *c, const uint8_t **ret_bytes)
-{
-	if (buf_len(&c->in) > 0) {
-		*ret_bytes = buf_at(&c->in);
-		return buf_len(&c->in);
-	}
-	if (c->tls || !c->block_held)
-		return 0;
-	*ret_bytes = c->block_at;
-	return c->block_len;
-}
-
-void conn_consume(struct conn *c, size_t len)
-{
-	if (buf_len(&c->in) > 0) {
-		buf_consume(&c->in, len);
-		buf_release_if_empty(&c->in);
-		if (c->tls && (c->in_full || c->block_held))
-			loop_ready(c->loop, c->owner); /* more can be opened now */
-	} else if (len > 0) {
-		ASSERT(!c->tls && c->block_held && len <= c->block_len);
-		c->block_at += len;
-		c->block_len -= (uint32_t)len;
-		if (c->block_len == 0)
-			conn_put_block(c);
-	}
-	if (!c->tls && c->transport_eof && !c->block_held && buf_len(&c->in) == 0)
-		c->eof = true;
-}
-
-bool conn_quiet(struct conn *c)
-{
-	const uint8_t *bytes;
-	return !c->recv.fresh && !c->transport_eof && !c->eof && conn_input(c, &bytes) == 0 &&
-	       c->failure == CONN_FAILURE_NONE;
-}
-
-bool conn_gather(struct conn *c)
-{
-	if (!c->tls && c->block_held) {
-		size_t n = buf_fill(&c->in, c->block_at, c->block_len);
-		c->block_at += n;
-		c->block_len -= (uint32_t)n;
-		if (c->block_len > 0)
-			return false;
-		conn_put_block(c);
-		if (c->transport_eof)
-			c->eof = true;
-	}
-	return buf_space(&c->in) > 0;
-}
-
 /* --- output --- */
 
 static void conn_seal(struct conn *c)
@@ -362,13 +246,6 @@ static void conn_seal(struct conn *c)
 	buf_release_if_empty(&c->out);
 }
 
-static void conn_swap(struct buf *a, struct buf *b)
-{
-	struct buf t = *a;
-	*a = *b;
-	*b = t;
-}
-
 static void conn_arm_send(struct conn *c)
 {
 	if (c->send.armed || c->deaf || c->failure != CONN_FAILURE_NONE)
@@ -379,18 +256,8 @@ static void conn_arm_send(struct conn *c)
 		return;
 	}
 	ASSERT(buf_len(&c->sending) == 0);
-	conn_swap(next, &c->sending);
+	buf_swap(next, &c->sending);
 	ring_send(&c->loop->ring, &c->send, c->fd, buf_at(&c->sending), buf_len(&c->sending));
-}
-
-static void conn_arm_recv(struct conn *c)
-{
-	if (c->recv.armed || c->recv.fresh || c->failure != CONN_FAILURE_NONE)
-		return;
-	if (!c->transport_eof && !c->block_held && !c->starved)
-		ring_recv(&c->loop->ring, &c->recv, c->fd);
-	else if (c->transport_eof && !c->watched && !c->finished)
-		ring_watch(&c->loop->ring, &c->recv, c->fd);
 }
 
 bool conn_drained(const struct conn *c)
@@ -417,6 +284,10 @@ void conn_flush(struct conn *c)
 {
 	if (c->state != CONN_OPEN && c->state != CONN_HANDSHAKE)
 		return;
+	if (c->channel) {
+		channel_flush(c->channel);
+		return;
+	}
 	if (c->deaf) {
 		buf_clear(&c->out);
 		buf_clear(&c->wire);
@@ -431,7 +302,7 @@ void conn_flush(struct conn *c)
 	}
 	if (c->state == CONN_OPEN && c->failure == CONN_FAILURE_NONE)
 		conn_send_fin(c);
-	conn_keep_block(c);
+	conn_keep_received(c);
 	conn_arm_recv(c);
 }
 
@@ -450,6 +321,8 @@ void conn_close(struct conn *c, bool reset)
 	if (c->state == CONN_CLOSING || c->state == CONN_CLOSED)
 		return;
 	conn_move(c, CONN_CLOSING);
+	if (c->channel)
+		channel_close(c->channel);
 	if (c->fd >= 0) {
 		if (reset) {
 			/* no shutdown: it would send the FIN that the reset is to replace */
@@ -473,11 +346,7 @@ bool conn_join(struct conn *c)
 		return true;
 	if (c->recv.armed || c->send.armed)
 		return false;
-	if (c->recv.has_block) {
-		ring_block_put(&c->loop->ring, c->recv.block);
-		c->recv.has_block = false;
-	}
-	conn_put_block(c);
+	conn_drop_received(c);
 	tls_free(c->tls);
 	c->tls = NULL;
 	buf_clear(&c->in);

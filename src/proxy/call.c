@@ -3,6 +3,7 @@
 
 #include "mesh/policy.h"
 #include "net/socket.h"
+#include "upstream.h"
 #include <stdlib.h>
 
 void call_init(struct call *c)
@@ -18,6 +19,7 @@ void call_done(struct call *c)
 				&c->uses[i]->connection_count, 1, memory_order_relaxed);
 	}
 	free(c->source_id_text);
+	upstream_done(c);
 	if (c->hold)
 		plan_hold_unref(c->hold);
 	call_init(c);
@@ -145,7 +147,7 @@ enum reason call_renew(struct worker *w, const struct line *line, struct call *c
 static enum reason call_check_upstream(
 	struct worker *w, const struct line *up, const struct call *c)
 {
-	const struct tls *tls = up->conn.tls;
+	const struct tls *tls = line_tls(up);
 	if (!tls)
 		return REASON_NONE;
 	if (tls_peer_again(tls, c->hold->plan->tls, worker_wall_s(w)) != TLS_FAILURE_NONE)
@@ -185,7 +187,14 @@ enum reason call_authorise(
 	return verdict.allowed ? REASON_NONE : REASON_POLICY_DENIED;
 }
 
-static enum reason call_secure(struct worker *w, const struct call *c, bool http, struct line *line)
+static const enum tls_alpn call_alpns[] = {
+	[CALL_BYTES] = TLS_ALPN_TCP,
+	[CALL_HTTP] = TLS_ALPN_HTTP1,
+	[CALL_CHANNELS] = TLS_ALPN_CHANNELS,
+};
+
+static enum reason call_secure(
+	struct worker *w, const struct call *c, enum call_carriage carriage, struct line *line)
 {
 	char name[SERVER_NAME_MAX];
 	const struct plan *plan = c->hold->plan;
@@ -193,7 +202,8 @@ static enum reason call_secure(struct worker *w, const struct call *c, bool http
 	struct tls_client_want want = {
 		.identity = c->source->service->identity,
 		.server_name = {name, len},
-		.alpn = http ? TLS_ALPN_HTTP1 : TLS_ALPN_TCP,
+		.alpn = call_alpns[carriage],
+		.alpn_other = carriage == CALL_CHANNELS ? TLS_ALPN_HTTP1 : TLS_ALPN_NONE,
 		.server_ids = c->service->ids,
 		.server_id_count = c->service->id_count,
 	};
@@ -204,11 +214,12 @@ static enum reason call_secure(struct worker *w, const struct call *c, bool http
 	return REASON_NONE;
 }
 
-enum reason call_dial(struct worker *w, const struct call *c, bool http, struct line *line)
+enum reason call_dial(
+	struct worker *w, const struct call *c, enum call_carriage carriage, struct line *line)
 {
 	if (conn_dial(&line->conn, &c->upstream) < 0)
 		return REASON_UPSTREAM_CONNECT_FAILED;
-	return c->way == CALL_WAY_MESH ? call_secure(w, c, http, line) : REASON_NONE;
+	return c->way == CALL_WAY_MESH ? call_secure(w, c, carriage, line) : REASON_NONE;
 }
 
 static enum reason call_handshake_failure(enum tls_failure failure)
@@ -228,7 +239,7 @@ enum reason call_dial_failure(const struct line *line)
 	case CONN_FAILURE_NONE:
 		return REASON_UPSTREAM_CONNECT_FAILED;
 	case CONN_FAILURE_HANDSHAKE:
-		return call_handshake_failure(tls_failure(c->tls));
+		return call_handshake_failure(tls_failure(line_tls(line)));
 	case CONN_FAILURE_RESET:
 	case CONN_FAILURE_TRUNCATED:
 		return c->state == CONN_HANDSHAKE ? REASON_UPSTREAM_HANDSHAKE_FAILED

@@ -24,6 +24,17 @@ enum call_way {
 	CALL_WAY_PLAIN, /* the original destination itself: not of the mesh, or mtls disabled */
 };
 
+struct metric_series;
+struct upstream_pool;
+
+/* A call's requests mostly end alike, so that it need not be asked again where to count them. */
+struct record_series {
+	uint16_t status;
+	enum reason reason;
+	struct metric_series
+		*ends[2]; /* as seen at the destination, at the source; NULL: not yet */
+};
+
 struct call {
 	struct plan_hold *hold; /* NULL while nothing is settled */
 	enum call_direction direction;
@@ -42,6 +53,8 @@ struct call {
 	struct address client, original, upstream;
 	struct workload_use *uses[2]; /* counted against these */
 	uint64_t number;
+	struct upstream_pool *pool;  /* upstream.c's, once it was asked for */
+	struct record_series series; /* record.c's: where the last request was counted */
 };
 
 void call_init(struct call *c);
@@ -83,7 +96,15 @@ enum reason call_count(struct worker *w, struct call *c);
 enum reason call_authorise(
 	const struct call *c, struct str method, struct str path, struct str *ret_policy);
 
-/* Starts to connect `line` (fresh) to where the call leads; `http` chooses the ALPN. */
-enum reason call_dial(struct worker *w, const struct call *c, bool http, struct line *line);
+/* What a connection to another machine is to carry. */
+enum call_carriage {
+	CALL_BYTES,    /* opaque */
+	CALL_HTTP,     /* one request after the other */
+	CALL_CHANNELS, /* many of those at once; the far end may choose CALL_HTTP instead */
+};
+
+/* Starts to connect `line` (fresh) to where the call leads. */
+enum reason call_dial(
+	struct worker *w, const struct call *c, enum call_carriage carriage, struct line *line);
 /* Why a dialled line failed, for the reason table. */
 enum reason call_dial_failure(const struct line *line);

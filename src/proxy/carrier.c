@@ -60,6 +60,7 @@ static struct carrier *carrier_new(struct worker *w, enum side side, struct line
 	struct http_limits limits = http_limits_default;
 	limits.head_bytes_max = conf->head_bytes_max;
 	limits.header_count_max = conf->header_count_max;
+	limits.heads = &w->heads;
 	c->http = http_new(HTTP_1_1, side == DOWN ? HTTP_SERVER : HTTP_CLIENT, &limits);
 	if (!c->http) {
 		pool_put(&w->carriers, c);
@@ -88,23 +89,17 @@ bool carrier_take_down(struct worker *w, struct line *line, struct call *call)
 	return true;
 }
 
-struct carrier *carrier_dial_up(struct worker *w, const struct call *call, enum reason *ret_reason)
+struct carrier *carrier_new_up(struct worker *w, struct plan_hold *hold)
 {
 	struct line *line = line_new(w, &w->wake);
 	struct carrier *c = line ? carrier_new(w, UP, line) : NULL;
-	*ret_reason = REASON_OVERLOAD;
 	if (!c) {
-		free(line);
+		if (line)
+			line_drop(line, w);
 		return NULL;
 	}
 	c->state = CARRIER_CONNECT;
-	c->hold = plan_hold_ref(call->hold);
-	*ret_reason = call_dial(w, call, true, line);
-	if (*ret_reason != REASON_NONE) {
-		carrier_close(c, true);
-		return NULL;
-	}
-	metric_add(&w->values->pool_opened_total, 1);
+	c->hold = plan_hold_ref(hold);
 	carrier_timer(c, worker_conf(w)->connect_timeout_ms);
 	return c;
 }
@@ -370,14 +365,30 @@ enum reason carrier_renew(struct carrier *c)
 
 /* --- steps --- */
 
+/* It waits for a shared connection: has that news? */
+static void carrier_connect(struct carrier *c, struct exchange *x)
+{
+	const char *details = c->line->trunk->details;
+	enum reason reason = upstream_connect(c, &x->carrier[DOWN]->call);
+	if (reason == REASON_NONE)
+		return;
+	x->details = details;
+	exchange_lost(x, UP, reason);
+	carrier_close(c, true);
+}
+
 static void carrier_step_connect(struct carrier *c)
 {
-	struct conn *conn = &c->line->conn;
 	struct exchange *x = carrier_first(c);
+	if (x && c->line->trunk && c->line->conn.state == CONN_NEW)
+		carrier_connect(c, x);
+	if (c->state != CARRIER_CONNECT)
+		return;
+	struct conn *conn = &c->line->conn;
 	if (conn->failure != CONN_FAILURE_NONE) {
 		if (x) {
 			if (conn->failure == CONN_FAILURE_HANDSHAKE)
-				x->details = tls_failure_name(tls_failure(conn->tls));
+				x->details = tls_failure_name(tls_failure(line_tls(c->line)));
 			exchange_lost(x, UP, call_dial_failure(c->line));
 		}
 		carrier_close(c, true);
@@ -396,7 +407,7 @@ static void carrier_fail(struct carrier *c)
 	struct exchange *x = carrier_first(c);
 	const struct conn *conn = &c->line->conn;
 	if (x && c->side == UP && conn->failure == CONN_FAILURE_HANDSHAKE)
-		x->details = tls_failure_name(tls_failure(conn->tls));
+		x->details = tls_failure_name(tls_failure(line_tls(c->line)));
 	if (x && c->side == UP)
 		exchange_lost(x, UP, call_dial_failure(c->line));
 	else if (x)
@@ -492,11 +503,14 @@ void carrier_served(struct carrier *c)
 	if (c->state != CARRIER_OPEN)
 		return;
 	c->head_since_ns = 0;
-	if (http_reusable(c->http) && !c->input_ended) {
+	http_rest(c->http);
+	struct conn *conn = &c->line->conn;
+	if (!http_reusable(c->http) || c->input_ended)
+		carrier_linger(c);
+	else if (conn_quiet(conn) && conn_listens(conn))
+		carrier_watch(c);
+	else
 		loop_ready(&w->loop, &c->being.task); /* a pipelined request may be waiting */
-		return;
-	}
-	carrier_linger(c);
 }
 
 void carrier_close(struct carrier *c, bool reset)

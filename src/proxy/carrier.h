@@ -46,8 +46,8 @@ struct carrier {
 
 /* An accepted connection that speaks HTTP. Takes line and call over when it returns true. */
 bool carrier_take_down(struct worker *w, struct line *line, struct call *call) MUST_CHECK;
-/* A fresh one to where the call leads. NULL: *ret_reason says why not. */
-struct carrier *carrier_dial_up(struct worker *w, const struct call *call, enum reason *ret_reason);
+/* A fresh one in CONNECT, whose line is yet to be dialled; see upstream_dial(). NULL: no memory. */
+struct carrier *carrier_new_up(struct worker *w, struct plan_hold *hold);
 
 /* DOWN, before a new request: settles the call under the plan in force. Not NONE: no request of it
  * is to be taken any more. */

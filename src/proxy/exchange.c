@@ -4,7 +4,7 @@
 #include "exchange_head.h"
 #include "upstream.h"
 
-/* Text of one request: its head, the copies the mesh makes, trailers. */
+/* Text of one request: what the mesh writes, and trailers. */
 #define EXCHANGE_ARENA_MAX (256u << 10)
 /* A pooled connection may turn out to be closed; so often is another one tried. */
 #define EXCHANGE_ATTEMPTS_MAX 3
@@ -61,15 +61,15 @@ static struct buf *exchange_out(struct exchange *x, enum side side)
 
 /* --- the end --- */
 
-static void exchange_record(struct exchange *x, const struct call *call)
+static void exchange_record(struct exchange *x, struct call *call)
 {
 	struct record_http r = {
 		.start_ns = x->being.born_ns,
 		.start_wall_ns = x->start_wall_ns,
-		.method = x->request.method,
-		.path = x->request.path,
-		.authority = x->request.authority,
-		.user_agent = http_header_get(&x->request, "user-agent"),
+		.method = x->request->method,
+		.path = x->request->path,
+		.authority = x->request->authority,
+		.user_agent = http_header_of(x->request, HTTP_NAME_USER_AGENT),
 		.request_id = x->request_id,
 		.policy = x->policy,
 		.status = x->status,
@@ -138,29 +138,26 @@ static void exchange_fail_reason(struct exchange *x, enum reason reason)
 
 /* --- beginning and routing --- */
 
-void exchange_begin(struct carrier *down, uint32_t stream, const struct http_head *head)
+void exchange_begin(struct carrier *down, uint32_t stream, struct http_head *head)
 {
 	struct worker *w = down->being.worker;
-	struct exchange *x = pool_take(&w->exchanges);
+	struct exchange *x = pool_take_used(&w->exchanges);
 	if (!x) {
 		carrier_close(down, true);
 		return;
 	}
+	memset(x, 0, offsetof(struct exchange, text));
 	being_init(&x->being, w, TASK_EXCHANGE);
 	timer_init(&x->timer, &x->being.task);
 	list_init(&x->node[DOWN]);
 	list_init(&x->node[UP]);
 	arena_init(&x->arena, EXCHANGE_ARENA_MAX);
+	arena_lend(&x->arena, x->text, sizeof(x->text));
+	x->request = head;
 	x->start_wall_ns = w->loop.wall_ns;
 	x->policy = STR("");
 	x->stream[DOWN] = stream;
 	exchange_attach(x, DOWN, down);
-	timer_clear(&w->loop, &down->timer);
-	if (!exchange_copy_head(&x->arena, head, &x->request)) {
-		x->request = (struct http_head){0};
-		exchange_fail_reason(x, REASON_OVERLOAD);
-		return;
-	}
 	exchange_ready(x);
 }
 
@@ -190,21 +187,28 @@ static void exchange_watch(struct exchange *x, uint64_t idle_at_ns)
 	timer_set(&w->loop, &x->timer, idle_at_ns < deadline_ns ? idle_at_ns : deadline_ns);
 }
 
+static void exchange_forward(struct exchange *x);
+
+static void exchange_wait(struct exchange *x)
+{
+	if (x->carrier[UP]->state != CARRIER_OPEN)
+		return; /* waits for: the upstream connection, which says when it is there */
+	exchange_move(x, EXCHANGE_FORWARD);
+	exchange_forward(x);
+}
+
 static void exchange_take_upstream(struct exchange *x)
 {
 	struct worker *w = x->being.worker;
-	const struct call *call = &x->carrier[DOWN]->call;
+	struct call *call = &x->carrier[DOWN]->call;
 	enum reason reason = REASON_OVERLOAD;
 	/* The first try may use a pooled connection; one that fails is followed by a fresh one. */
 	struct carrier *up = x->attempt_count == 0 ? upstream_take(w, call) : NULL;
-	if (!up) {
-		up = carrier_dial_up(w, call, &reason);
-		if (up && !upstream_join(up, call)) {
-			carrier_close(up, true);
-			up = NULL;
-			reason = REASON_OVERLOAD;
-		}
-	}
+	if (!up)
+		up = upstream_dial(w, call, &reason);
+	/* what is tried again is tried once: see exchange_may_retry() */
+	if (up && x->attempt_count > 0)
+		up->reused = false;
 	x->attempt_count++;
 	if (!up) {
 		exchange_fail_reason(x, reason);
@@ -213,13 +217,13 @@ static void exchange_take_upstream(struct exchange *x)
 	exchange_attach(x, UP, up);
 	exchange_move(x, EXCHANGE_WAIT);
 	exchange_watch(x, w->loop.now_ns + exchange_idle_ns(x));
-	exchange_ready_carrier(x, UP);
+	exchange_wait(x);
 }
 
 /* What a server sees of the path, and so what policy is about. */
 static struct str exchange_plain_path(const struct exchange *x)
 {
-	struct str path = x->request.path;
+	struct str path = x->request->path;
 	const char *query = path.len ? memchr(path.at, '?', path.len) : NULL;
 	if (query)
 		path.len = (size_t)(query - path.at);
@@ -230,7 +234,7 @@ static enum reason exchange_authorise(struct exchange *x)
 {
 	struct str policy;
 	enum reason reason = call_authorise(
-		&x->carrier[DOWN]->call, x->request.method, exchange_plain_path(x), &policy);
+		&x->carrier[DOWN]->call, x->request->method, exchange_plain_path(x), &policy);
 	/* A copy: the plan that it comes from may be gone before this is logged. */
 	x->policy = arena_str(&x->arena, policy);
 	return reason;
@@ -245,7 +249,7 @@ static void exchange_route(struct exchange *x)
 		exchange_fail_reason(x, unsettled);
 		return;
 	}
-	if (str_eq(x->request.method, STR("CONNECT"))) {
+	if (str_eq(x->request->method, STR("CONNECT"))) {
 		exchange_fail(x, REASON_BAD_REQUEST, 405, "CONNECT is not taken here");
 		return;
 	}
@@ -289,13 +293,14 @@ static void exchange_write_request(struct exchange *x)
 			exchange_lost(x, UP, REASON_UPSTREAM_CLOSED);
 			return;
 		}
-		if (!http_write_head(up->http, x->stream[UP], &x->request, exchange_out(x, UP))) {
+		if (!http_write_head(up->http, x->stream[UP], x->request, exchange_out(x, UP))) {
 			exchange_no_room(x, UP);
 			return;
 		}
 		x->flow[DOWN] = x->input_ended[DOWN] ? FLOW_ENDING : FLOW_BODY;
 		/* in this order, so that the head leaves together with what is there of the body */
-		exchange_ready_carrier(x, DOWN);
+		if (x->flow[DOWN] == FLOW_BODY)
+			exchange_ready_carrier(x, DOWN);
 		exchange_ready_carrier(x, UP);
 	}
 	exchange_write_end(x, DOWN);
@@ -306,7 +311,7 @@ static void exchange_write_interim(struct exchange *x)
 	struct carrier *down = x->carrier[DOWN];
 	if (!x->interim)
 		return;
-	if (x->request.version != HTTP_1_0 &&
+	if (x->request->version != HTTP_1_0 &&
 		!http_write_head(down->http, x->stream[DOWN], x->interim, exchange_out(x, DOWN)))
 		return; /* waits for: room */
 	x->interim = NULL;
@@ -342,7 +347,8 @@ static void exchange_write_response(struct exchange *x)
 		x->flow[UP] = x->input_ended[UP] ? FLOW_ENDING : FLOW_BODY;
 		if (framing == HTTP_FRAMING_TUNNEL)
 			exchange_begin_tunnel(x);
-		exchange_ready_carrier(x, UP);
+		if (x->carrier[UP]->blocked || x->state == EXCHANGE_TUNNEL)
+			exchange_ready_carrier(x, UP); /* else it is just reading on */
 		exchange_ready_carrier(x, DOWN);
 	}
 	exchange_write_end(x, UP);
@@ -363,8 +369,6 @@ void exchange_response(struct exchange *x, struct http_head *head)
 	x->response = head;
 	if (x->state == EXCHANGE_FORWARD)
 		exchange_write_response(x);
-	if (x->state != EXCHANGE_ENDED)
-		exchange_ready(x);
 }
 
 void exchange_interim(struct exchange *x, struct http_head *head)
@@ -389,7 +393,7 @@ size_t exchange_room(struct exchange *x, enum side side)
 {
 	enum side other = side_other(side);
 	struct carrier *to = x->carrier[other];
-	if (side == DOWN && x->request.framing == HTTP_FRAMING_NONE)
+	if (side == DOWN && x->request->framing == HTTP_FRAMING_NONE)
 		return SIZE_MAX; /* only its end is still to come */
 	if (x->state != EXCHANGE_FORWARD || !to || to->state != CARRIER_OPEN)
 		return 0;
@@ -426,7 +430,8 @@ void exchange_end(struct exchange *x, enum side side)
 		x->flow[side] = FLOW_ENDING;
 	if (x->state == EXCHANGE_FORWARD)
 		exchange_write_end(x, side); /* at once: it leaves together with what it ends */
-	exchange_ready(x);
+	if (exchange_answered(x))
+		exchange_ready(x); /* nothing else is left to do */
 }
 
 bool exchange_answered(const struct exchange *x)
@@ -469,7 +474,7 @@ void exchange_bad(struct exchange *x, enum side side, enum http_bad bad)
 
 static bool exchange_idempotent(const struct exchange *x)
 {
-	struct str m = x->request.method;
+	struct str m = x->request->method;
 	return str_eq(m, STR("GET")) || str_eq(m, STR("HEAD")) || str_eq(m, STR("OPTIONS")) ||
 	       str_eq(m, STR("PUT")) || str_eq(m, STR("DELETE"));
 }
@@ -528,7 +533,7 @@ static enum reason exchange_recheck(struct exchange *x)
 		return REASON_NONE;
 	x->generation = w->current->plan->generation;
 	return call_check(
-		w, down->line, up->line, &down->call, x->request.method, exchange_plain_path(x));
+		w, down->line, up->line, &down->call, x->request->method, exchange_plain_path(x));
 }
 
 static void exchange_expire(struct exchange *x)
@@ -593,10 +598,7 @@ void exchange_step(struct exchange *x)
 		exchange_route(x);
 		return;
 	case EXCHANGE_WAIT:
-		if (x->carrier[UP]->state != CARRIER_OPEN)
-			return; /* waits for: the upstream connection */
-		exchange_move(x, EXCHANGE_FORWARD);
-		exchange_forward(x);
+		exchange_wait(x);
 		return;
 	case EXCHANGE_FORWARD:
 		exchange_forward(x);

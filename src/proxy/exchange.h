@@ -14,6 +14,8 @@
 #include "carrier.h"
 #include "record.h"
 
+#define EXCHANGE_TEXT_BYTES 512
+
 enum exchange_state {
 	EXCHANGE_ROUTE,
 	EXCHANGE_WAIT,
@@ -39,7 +41,7 @@ struct exchange {
 	uint32_t stream[2];
 	enum flow flow[2];	       /* by the side it comes from */
 	bool input_ended[2];	       /* the message has been read to its end */
-	struct http_head request;      /* text in the arena: may be sent again */
+	struct http_head *request;     /* the downstream codec's, until the exchange ends */
 	struct http_head *response;    /* the codec's, until written */
 	struct http_head *interim;     /* the codec's, until written */
 	struct http_head *trailers[2]; /* copies in the arena */
@@ -55,6 +57,8 @@ struct exchange {
 	struct str request_id;
 	uint64_t start_wall_ns;
 	uint64_t generation; /* TUNNEL: of the plan under which it was last let go on */
+	/* What the mesh writes of a usual request fits in here: the arena's first memory. */
+	_Alignas(16) unsigned char text[EXCHANGE_TEXT_BYTES];
 };
 
 /* The exchange whose node[side] this is. */
@@ -62,7 +66,7 @@ struct exchange *exchange_on(struct list *node, enum side side);
 
 /* --- what carriers tell --- */
 
-void exchange_begin(struct carrier *down, uint32_t stream, const struct http_head *head);
+void exchange_begin(struct carrier *down, uint32_t stream, struct http_head *head);
 void exchange_response(struct exchange *x, struct http_head *head);
 void exchange_interim(struct exchange *x, struct http_head *head);
 /* The message from this side is still being read. */

@@ -2,7 +2,6 @@
 #include "exchange_head.h"
 
 #include "mesh/policy.h"
-#include <inttypes.h>
 
 /* Who called, verified by us: whatever the caller wrote there is thrown away (Envoy's name, so that
  * applications that know it need no change). */
@@ -27,8 +26,8 @@ bool exchange_copy_head(struct arena *a, const struct http_head *from, struct ht
 
 static enum reason exchange_normalise(struct exchange *x)
 {
-	struct str path = x->request.path;
-	if (str_eq(path, STR("*")))
+	struct str path = x->request->path;
+	if (path_is_normal(path) || str_eq(path, STR("*")))
 		return REASON_NONE;
 	char *normal = arena_take(&x->arena, path.len + 1);
 	size_t len;
@@ -36,22 +35,29 @@ static enum reason exchange_normalise(struct exchange *x)
 		return REASON_OVERLOAD;
 	if (!path_normalise(path, normal, &len))
 		return REASON_PATH_INVALID;
-	x->request.path = (struct str){normal, len};
+	x->request->path = (struct str){normal, len};
 	return REASON_NONE;
+}
+
+static void exchange_write_hex(char ret_text[16], uint64_t number)
+{
+	for (int i = 0; i < 16; i++)
+		ret_text[i] = "0123456789abcdef"[number >> (60 - 4 * i) & 15];
 }
 
 static enum reason exchange_identify(struct exchange *x)
 {
-	struct str id = http_header_get(&x->request, HEADER_REQUEST_ID);
+	struct str id = http_header_of(x->request, HTTP_NAME_REQUEST_ID);
 	if (id.len > 0) {
 		x->request_id = id;
 		return REASON_NONE;
 	}
-	struct loop *l = &x->being.worker->loop;
-	x->request_id = arena_printf(
-		&x->arena, "%016" PRIx64 "%016" PRIx64, loop_random(l), loop_random(l));
+	char text[32];
+	exchange_write_hex(text, loop_random(&x->being.worker->loop));
+	exchange_write_hex(text + 16, loop_random(&x->being.worker->loop));
+	x->request_id = arena_str(&x->arena, (struct str){text, sizeof(text)});
 	if (!x->request_id.at ||
-		!http_header_add(&x->request, STR(HEADER_REQUEST_ID), x->request_id))
+		!http_header_add(x->request, STR(HEADER_REQUEST_ID), x->request_id))
 		return REASON_OVERLOAD;
 	return REASON_NONE;
 }
@@ -59,12 +65,13 @@ static enum reason exchange_identify(struct exchange *x)
 static enum reason exchange_name_caller(struct exchange *x)
 {
 	const struct call *call = &x->carrier[DOWN]->call;
-	http_header_remove(&x->request, HEADER_CLIENT_CERT);
+	http_header_remove(x->request, HTTP_NAME_CLIENT_CERT);
 	if (call->way != CALL_WAY_LOCAL || call->source_id.len == 0)
 		return REASON_NONE;
-	struct str value = arena_printf(&x->arena, "By=" STR_FMT ";URI=" STR_FMT,
-		STR_ARG(call->service->ids[0]), STR_ARG(call->source_id));
-	if (!value.at || !http_header_add(&x->request, STR(HEADER_CLIENT_CERT), value))
+	const struct str parts[] = {
+		STR("By="), call->service->ids[0], STR(";URI="), call->source_id};
+	struct str value = arena_join(&x->arena, parts, ARRAY_LEN(parts));
+	if (!value.at || !http_header_add(x->request, STR(HEADER_CLIENT_CERT), value))
 		return REASON_OVERLOAD;
 	return REASON_NONE;
 }
@@ -73,11 +80,11 @@ static enum reason exchange_name_caller(struct exchange *x)
 static enum reason exchange_name_host(struct exchange *x)
 {
 	char text[ADDRESS_TEXT_MAX];
-	if (x->request.authority.len > 0)
+	if (x->request->authority.len > 0)
 		return REASON_NONE;
 	address_text(&x->carrier[DOWN]->call.original, text);
-	x->request.authority = arena_str(&x->arena, str_of(text));
-	return x->request.authority.at ? REASON_NONE : REASON_OVERLOAD;
+	x->request->authority = arena_str(&x->arena, str_of(text));
+	return x->request->authority.at ? REASON_NONE : REASON_OVERLOAD;
 }
 
 enum reason exchange_prepare_request(struct exchange *x)

@@ -4,7 +4,7 @@
 
 #include "exchange.h"
 
-/* Copies the request head's text into the exchange's arena. False: too much memory. */
+/* Copies a head with its text into the exchange's arena. False: too much memory. */
 bool exchange_copy_head(
 	struct arena *a, const struct http_head *from, struct http_head *to) MUST_CHECK;
 /* Normalises the path, gives it a host and an id where it has none, replaces the headers that tell

@@ -57,9 +57,9 @@ static bool inbound_protocol_fits(enum protocol declared, enum tls_alpn alpn)
 {
 	switch (declared) {
 	case PROTOCOL_DETECT:
-		return alpn == TLS_ALPN_HTTP1 || alpn == TLS_ALPN_TCP;
+		return alpn != TLS_ALPN_NONE;
 	case PROTOCOL_HTTP:
-		return alpn == TLS_ALPN_HTTP1;
+		return alpn == TLS_ALPN_HTTP1 || alpn == TLS_ALPN_CHANNELS;
 	case PROTOCOL_TCP:
 		return alpn == TLS_ALPN_TCP;
 	}
@@ -70,7 +70,7 @@ static bool inbound_protocol_fits(enum protocol declared, enum tls_alpn alpn)
  * protocol are asked for again. */
 enum reason inbound_settle_mesh(struct worker *w, const struct line *line, struct call *c)
 {
-	const struct tls *tls = line->conn.tls;
+	const struct tls *tls = line_tls(line);
 	const struct plan *plan = c->hold->plan;
 	const struct workload *target =
 		snapshot_workload_by_server_name(plan->snapshot, tls_server_name(tls));
@@ -87,7 +87,7 @@ enum reason inbound_settle_mesh(struct worker *w, const struct line *line, struc
 		return REASON_PEER_UNTRUSTED;
 	if (!inbound_protocol_fits(target->protocol, tls_alpn(tls)))
 		return REASON_PROTOCOL_MISMATCH;
-	c->protocol = tls_alpn(tls) == TLS_ALPN_HTTP1 ? PROTOCOL_HTTP : PROTOCOL_TCP;
+	c->protocol = tls_alpn(tls) == TLS_ALPN_TCP ? PROTOCOL_TCP : PROTOCOL_HTTP;
 	return REASON_NONE;
 }
 
@@ -97,8 +97,8 @@ enum reason inbound_admit_mesh(struct worker *w, struct line *line, struct call 
 	c->direction = CALL_INBOUND_MESH;
 	c->hold = plan_hold_ref(w->current);
 	c->mutual_tls = true;
-	c->tls_resumed = tls_resumed(line->conn.tls);
-	socket_peer(line->conn.fd, &c->client);
-	socket_local(line->conn.fd, &c->original);
+	c->tls_resumed = tls_resumed(line_tls(line));
+	socket_peer(line_fd(line), &c->client);
+	socket_local(line_fd(line), &c->original);
 	return inbound_settle_mesh(w, line, c);
 }

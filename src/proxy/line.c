@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "line.h"
 
+#include "trunk.h"
 #include <stdlib.h>
 
 /* Nothing that far away needs a timer; and nanoseconds of it fit into 64 bits. */
@@ -13,6 +14,8 @@ struct line *line_new(struct worker *w, struct task *owner)
 		return NULL;
 	conn_init(&l->conn, &w->loop, &w->buffers, owner);
 	signature_init(&l->signature, owner);
+	l->trunk = NULL;
+	list_init(&l->waiting);
 	metric_add(&w->values->connections_active, 1);
 	return l;
 }
@@ -53,11 +56,24 @@ void line_close(struct line *l, bool reset)
 	conn_close(&l->conn, reset);
 }
 
+const struct tls *line_tls(const struct line *l)
+{
+	const struct line *line = l->trunk ? l->trunk->line : l;
+	return line ? line->conn.tls : NULL;
+}
+
+int line_fd(const struct line *l)
+{
+	const struct line *line = l->trunk ? l->trunk->line : l;
+	return line ? line->conn.fd : -1;
+}
+
 uint64_t line_expiry_ns(const struct line *l, const struct worker *w)
 {
-	if (!l->conn.tls)
+	const struct tls *tls = line_tls(l);
+	if (!tls)
 		return UINT64_MAX;
-	int64_t left_s = tls_peer_not_after_s(l->conn.tls) - worker_wall_s(w);
+	int64_t left_s = tls_peer_not_after_s(tls) - worker_wall_s(w);
 	if (left_s > LINE_YEARS_S)
 		return UINT64_MAX;
 	if (left_s < -LINE_YEARS_S)
@@ -87,10 +103,18 @@ bool line_join(struct line **line, struct worker *w)
 		return true;
 	if (!conn_join(&(*line)->conn))
 		return false;
+	trunk_leave(*line);
 	free(*line);
 	*line = NULL;
 	metric_add(&w->values->connections_active, -1);
 	return true;
+}
+
+void line_drop(struct line *line, struct worker *w)
+{
+	line_close(line, true);
+	bool joined = line_join(&line, w);
+	ASSERT(joined);
 }
 
 bool line_relay(struct line *from, struct line *to, uint64_t *byte_count)

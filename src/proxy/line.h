@@ -12,9 +12,13 @@ static inline enum side side_other(enum side side)
 	return side == DOWN ? UP : DOWN;
 }
 
+struct trunk;
+
 struct line {
 	struct conn conn;
 	struct signature signature;
+	struct trunk *trunk; /* whose channel it is or waits to become, or NULL */
+	struct list waiting; /* in trunk->waiting */
 };
 
 struct line *line_new(struct worker *w, struct task *owner);
@@ -23,10 +27,16 @@ void line_own(struct line *l, struct task *owner);
 /* conn_step(), and the errand to the keeper when the handshake needs a signature. */
 void line_step(struct line *l, struct worker *w);
 void line_close(struct line *l, bool reset);
+/* The session that secures it, on a connection of its own or a shared one; NULL: plain. */
+const struct tls *line_tls(const struct line *l);
+/* The socket on which it travels. */
+int line_fd(const struct line *l);
 /* When the peer's certificate ends, on the loop's clock; UINT64_MAX without one. After the
  * handshake. */
 uint64_t line_expiry_ns(const struct line *l, const struct worker *w);
 bool line_expired(const struct line *l, const struct worker *w);
+/* Frees one that never got as far as a transport, or only as far as a channel. */
+void line_drop(struct line *line, struct worker *w);
 /* True once closed; then *line is freed and set to NULL. True for NULL, too. */
 bool line_join(struct line **line, struct worker *w) MUST_CHECK;
 

@@ -60,6 +60,8 @@ int plan_build(const struct bundle *b, uint64_t generation, const struct plan *b
 		r = tls_store_new(b, plan->conf->trust_domain, generation, &plan->tls, &err);
 		if (r < 0)
 			snprintf(text, size, "%s", err.text);
+		else if (!plan->conf->resumption)
+			tls_store_resume_nothing(plan->tls);
 	}
 	if (r == 0 && !plan_link_uses(plan, before)) {
 		snprintf(text, size, "out of memory");

@@ -38,15 +38,26 @@ static bool record_is_destination(const struct call *c)
 	return c->way == CALL_WAY_LOCAL;
 }
 
-static void record_request_series(
+static struct metric_series *record_series_of(
 	struct worker *w, const struct call *c, const struct record_http *r, bool at_source)
 {
 	struct metric_labels l = record_labels(c, at_source);
 	l.protocol = STR("http");
 	l.response_code = r->status;
 	l.response_flags = str_of(reason_row(r->reason)->flag);
-	metrics_request(
-		w->metrics, &l, w->loop.now_ns - r->start_ns, r->request_bytes, r->response_bytes);
+	return metrics_request_series(w->metrics, &l);
+}
+
+static void record_request_series(
+	struct worker *w, struct call *c, const struct record_http *r, bool at_source)
+{
+	struct record_series *s = &c->series;
+	if (s->status != r->status || s->reason != r->reason)
+		*s = (struct record_series){.status = r->status, .reason = r->reason};
+	if (!s->ends[at_source])
+		s->ends[at_source] = record_series_of(w, c, r, at_source);
+	metric_series_request(s->ends[at_source], w->loop.now_ns - r->start_ns, r->request_bytes,
+		r->response_bytes);
 }
 
 static struct access_entry record_entry(struct worker *w, const struct call *c,
@@ -81,12 +92,14 @@ static void record_write(struct worker *w, const struct access_entry *entry)
 		metric_add(&w->values->log_dropped_total, 1);
 }
 
-void record_request(struct worker *w, const struct call *c, const struct record_http *r)
+void record_request(struct worker *w, struct call *c, const struct record_http *r)
 {
 	if (record_is_source(c))
 		record_request_series(w, c, r, true);
 	if (record_is_destination(c))
 		record_request_series(w, c, r, false);
+	if (!w->access)
+		return;
 	struct access_entry e = record_entry(w, c, ACCESS_HTTP, r->reason, r->details);
 	e.start_wall_ns = r->start_wall_ns;
 	e.duration_ns = w->loop.now_ns - r->start_ns;

@@ -15,7 +15,7 @@ struct record_http {
 	uint64_t request_bytes, response_bytes;
 	uint32_t attempt_count;
 };
-void record_request(struct worker *w, const struct call *c, const struct record_http *r);
+void record_request(struct worker *w, struct call *c, const struct record_http *r);
 
 struct record_tcp {
 	uint64_t start_ns, start_wall_ns;

@@ -5,6 +5,7 @@
 #include "codec/sniff.h"
 #include "net/socket.h"
 #include "record.h"
+#include "trunk.h"
 #include "tunnel.h"
 
 static const uint8_t session_moves[] = {
@@ -111,6 +112,18 @@ static void session_hand_over(struct session *s)
 	session_end(s);
 }
 
+/* Each of its channels will be counted and let in as a connection of its own. */
+static void session_hand_trunk(struct session *s)
+{
+	if (!trunk_take(s->being.worker, s->line)) {
+		session_refuse(s, REASON_OVERLOAD, NULL);
+		return;
+	}
+	s->line = NULL;
+	session_move(s, SESSION_HANDED);
+	session_end(s);
+}
+
 /* --- detection --- */
 
 static void session_detected(struct session *s, enum protocol protocol)
@@ -204,6 +217,8 @@ static void session_handshake_done(struct session *s)
 	enum reason reason = inbound_admit_mesh(w, s->line, &s->call);
 	if (reason != REASON_NONE) {
 		session_refuse(s, reason, NULL);
+	} else if (tls_alpn(s->line->conn.tls) == TLS_ALPN_CHANNELS) {
+		session_hand_trunk(s);
 	} else if (s->call.protocol == PROTOCOL_HTTP) {
 		session_hand_over(s);
 	} else {
@@ -217,9 +232,12 @@ static void session_choose(struct session *s)
 {
 	struct conn *c = &s->line->conn;
 	const struct workload *target = inbound_choose(s->being.worker, tls_server_name(c->tls));
-	uint32_t mask = 1u << TLS_ALPN_HTTP1 | 1u << TLS_ALPN_TCP;
+	uint32_t http = 1u << TLS_ALPN_HTTP1;
+	if (worker_conf(s->being.worker)->channels)
+		http |= 1u << TLS_ALPN_CHANNELS;
+	uint32_t mask = http | 1u << TLS_ALPN_TCP;
 	if (target && target->protocol == PROTOCOL_HTTP)
-		mask = 1u << TLS_ALPN_HTTP1;
+		mask = http;
 	if (target && target->protocol == PROTOCOL_TCP)
 		mask = 1u << TLS_ALPN_TCP;
 	tls_server_choose(c->tls, target ? target->service->identity : STR_NONE, mask);
@@ -324,15 +342,10 @@ static void session_begin(struct session *s, const struct listener *listener)
 	ASSERT(!"not a data-path listener");
 }
 
-static bool session_room(const struct worker *w)
-{
-	return w->connection_count < worker_conf(w)->connections_max / w->worker_count + 1;
-}
-
 void session_accept(struct worker *w, const struct listener *listener, int fd)
 {
 	struct session *s = NULL;
-	if (!w->ending && session_room(w) && fd <= w->accepted_fd_max)
+	if (!w->ending && worker_has_room(w) && fd <= w->accepted_fd_max)
 		s = pool_take(&w->sessions);
 	if (!s) {
 		metric_add(&w->values->limit_refused_total, 1);

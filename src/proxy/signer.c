@@ -24,7 +24,7 @@ void signer_init(struct signer *s, struct loop *loop, int fd, uint16_t task_kind
 static void signer_arm_recv(struct signer *s)
 {
 	if (!s->recv.armed && !s->broken)
-		ring_read(&s->loop->ring, &s->recv, s->fd, &s->receiving, sizeof(s->receiving));
+		ring_read(&s->loop->ring, &s->recv, s->fd, s->receiving, sizeof(s->receiving));
 }
 
 void signer_start(struct signer *s)
@@ -49,16 +49,21 @@ static void signer_refuse_all(struct signer *s, struct list *waiting)
 		signer_answer(s, CONTAINER_OF(waiting->next, struct signature, node), NULL, 0);
 }
 
-/* One question at a time is on its way: each is a datagram, and the keeper is quick. */
+/* One message at a time is on its way, with all that was asked until then: the keeper is quick, and
+ * a wake-up of it, and of us, serves several. */
 static void signer_send_next(struct signer *s)
 {
 	if (s->send.armed || s->broken || list_empty(&s->queued))
 		return;
-	struct signature *next = CONTAINER_OF(s->queued.next, struct signature, node);
-	list_remove(&next->node);
-	list_add_last(&s->asked, &next->node);
-	s->sending = next->question;
-	ring_send(&s->loop->ring, &s->send, s->fd, &s->sending, sizeof(s->sending));
+	uint32_t count = 0;
+	while (count < WIRE_SIGN_BATCH && !list_empty(&s->queued)) {
+		struct signature *next = CONTAINER_OF(s->queued.next, struct signature, node);
+		list_remove(&next->node);
+		list_add_last(&s->asked, &next->node);
+		s->sending[count++] = next->question;
+	}
+	s->sending_count = count;
+	ring_send(&s->loop->ring, &s->send, s->fd, s->sending, count * sizeof(s->sending[0]));
 }
 
 void signer_ask(struct signer *s, struct signature *wanted, const struct tls_sign_request *request)
@@ -78,7 +83,7 @@ void signer_ask(struct signer *s, struct signature *wanted, const struct tls_sig
 		.len = (uint16_t)request->len,
 	};
 	memcpy(wanted->question.bytes, request->bytes, request->len);
-	signer_send_next(s);
+	loop_ready(s->loop, &s->task); /* behind those who may ask in this turn, too */
 }
 
 void signer_forget(struct signature *wanted)
@@ -87,9 +92,8 @@ void signer_forget(struct signature *wanted)
 	wanted->answered = false;
 }
 
-static void signer_take_answer(struct signer *s)
+static void signer_take_answer(struct signer *s, const struct wire_signed *answer)
 {
-	const struct wire_signed *answer = &s->receiving;
 	LIST_EACH (&s->asked, it) {
 		struct signature *wanted = CONTAINER_OF(it, struct signature, node);
 		if (wanted->question.request == answer->request) {
@@ -97,6 +101,21 @@ static void signer_take_answer(struct signer *s)
 			return;
 		}
 	}
+}
+
+/* False: nonsense. */
+static bool signer_take_answers(struct signer *s)
+{
+	int32_t size = (int32_t)sizeof(s->receiving[0]);
+	if (s->recv.result <= 0 || s->recv.result % size != 0)
+		return false;
+	for (int32_t i = 0; i < s->recv.result / size; i++) {
+		const struct wire_signed *answer = &s->receiving[i];
+		if (answer->head.magic != WIRE_MAGIC || answer->head.kind != WIRE_SIGNED)
+			return false;
+		signer_take_answer(s, answer);
+	}
+	return true;
 }
 
 static void signer_break(struct signer *s)
@@ -110,16 +129,12 @@ void signer_step(struct signer *s)
 {
 	if (s->send.fresh) {
 		s->send.fresh = false;
-		if (s->send.result != (int32_t)sizeof(s->sending))
+		if (s->send.result != (int32_t)(s->sending_count * sizeof(s->sending[0])))
 			signer_break(s);
 	}
 	if (s->recv.fresh) {
 		s->recv.fresh = false;
-		if (s->recv.result == (int32_t)sizeof(s->receiving) &&
-			s->receiving.head.magic == WIRE_MAGIC &&
-			s->receiving.head.kind == WIRE_SIGNED)
-			signer_take_answer(s);
-		else
+		if (!signer_take_answers(s))
 			signer_break(s);
 	}
 	signer_send_next(s);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The worker's line to the keeper's keys: questions go out over a socketpair, answers come back in
- * any order, nobody waits. */
+ * any order, nobody waits. What a turn asks goes out as one message. */
 #pragma once
 
 #include "base/list.h"
@@ -23,8 +23,9 @@ struct signer {
 	struct loop *loop;
 	int fd;
 	struct op send, recv;
-	struct wire_sign sending;
-	struct wire_signed receiving;
+	struct wire_sign sending[WIRE_SIGN_BATCH];
+	uint32_t sending_count;
+	struct wire_signed receiving[WIRE_SIGN_BATCH];
 	struct list queued; /* not yet sent */
 	struct list asked;  /* sent, not answered */
 	uint64_t last_number;

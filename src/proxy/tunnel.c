@@ -64,7 +64,8 @@ static void tunnel_dial(struct tunnel *t)
 	enum reason reason = call_authorise(&t->call, STR(""), STR(""), &t->policy);
 	if (reason == REASON_NONE) {
 		t->line[UP] = line_new(w, &t->being.task);
-		reason = t->line[UP] ? call_dial(w, &t->call, false, t->line[UP]) : REASON_OVERLOAD;
+		reason = t->line[UP] ? call_dial(w, &t->call, CALL_BYTES, t->line[UP])
+				     : REASON_OVERLOAD;
 	}
 	if (reason != REASON_NONE) {
 		tunnel_close(t, reason);

@@ -4,15 +4,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define UPSTREAM_KEY_MAX (TLS_ID_MAX + ADDRESS_TEXT_MAX + 128)
+/* A far end without channels may have got them since, with a new version or configuration. */
+#define UPSTREAM_PLAIN_MS (5 * 60 * 1000)
+#define UPSTREAM_KEY_MAX  (TLS_ID_MAX + ADDRESS_TEXT_MAX + 128)
 
-/* Connections to one place for one caller. Lives as long as one of them does. */
+/* Connections to one place for one caller. Lives as long as it has users. */
 struct upstream_pool {
 	struct map_node node; /* in hold->upstreams */
 	struct plan_hold *hold;
 	struct list idle; /* of struct carrier, by pooled; the newest first */
 	uint32_t idle_count;
-	uint32_t user_count; /* carriers */
+	uint32_t user_count;	 /* carriers, trunks, and calls that know it */
+	struct list trunks;	 /* of struct trunk, by pooled */
+	uint64_t plain_until_ns; /* the far end has no channels: so long it is not asked again */
 	size_t key_len;
 	char key[];
 };
@@ -60,6 +64,7 @@ static struct upstream_pool *upstream_new(struct plan_hold *hold, const char *ke
 		return NULL;
 	*pool = (struct upstream_pool){.hold = hold, .key_len = key_len};
 	list_init(&pool->idle);
+	list_init(&pool->trunks);
 	memcpy(pool->key, key, key_len);
 	if (!map_add(&hold->upstreams, &pool->node, upstream_hash(key, key_len))) {
 		free(pool);
@@ -68,46 +73,171 @@ static struct upstream_pool *upstream_new(struct plan_hold *hold, const char *ke
 	return pool;
 }
 
-bool upstream_join(struct carrier *c, const struct call *call)
+static void upstream_release(struct upstream_pool *pool)
 {
-	char key[UPSTREAM_KEY_MAX];
-	size_t key_len = upstream_key(call, key);
-	c->pool = upstream_find(c->hold, key, key_len);
-	if (!c->pool)
-		c->pool = upstream_new(c->hold, key, key_len);
-	if (!c->pool)
-		return false;
-	c->pool->user_count++;
-	return true;
-}
-
-void upstream_leave(struct carrier *c)
-{
-	struct upstream_pool *pool = c->pool;
-	c->pool = NULL;
 	if (!pool || --pool->user_count > 0)
 		return;
 	map_remove(&pool->hold->upstreams, &pool->node);
 	free(pool);
 }
 
+/* The call's, looked for once. NULL: out of memory. */
+static struct upstream_pool *upstream_pool_of(struct call *call)
+{
+	char key[UPSTREAM_KEY_MAX];
+	if (call->pool)
+		return call->pool;
+	size_t key_len = upstream_key(call, key);
+	struct upstream_pool *pool = upstream_find(call->hold, key, key_len);
+	if (!pool)
+		pool = upstream_new(call->hold, key, key_len);
+	if (pool)
+		pool->user_count++;
+	call->pool = pool;
+	return pool;
+}
+
+void upstream_done(struct call *call)
+{
+	upstream_release(call->pool);
+	call->pool = NULL;
+}
+
+void upstream_leave(struct carrier *c)
+{
+	upstream_release(c->pool);
+	c->pool = NULL;
+}
+
+void upstream_leave_trunk(struct trunk *t)
+{
+	upstream_release(t->pool);
+	t->pool = NULL;
+}
+
+void upstream_plain(struct upstream_pool *pool)
+{
+	pool->plain_until_ns = pool->hold->worker->loop.now_ns + UPSTREAM_PLAIN_MS * CLOCK_MS;
+}
+
+/* --- fresh ones --- */
+
+/* One with room, or one more. */
+static struct trunk *upstream_trunk(
+	struct worker *w, struct upstream_pool *pool, const struct call *call, enum reason *ret)
+{
+	LIST_EACH (&pool->trunks, it) {
+		struct trunk *t = CONTAINER_OF(it, struct trunk, pooled);
+		if (trunk_usable(t))
+			return t;
+	}
+	struct trunk *t = trunk_dial(w, call, ret);
+	if (!t)
+		return NULL;
+	t->pool = pool;
+	pool->user_count++;
+	list_add_last(&pool->trunks, &t->pooled);
+	return t;
+}
+
+static bool upstream_shares(const struct upstream_pool *pool, const struct call *call)
+{
+	return call->way == CALL_WAY_MESH && call->hold->plan->conf->channels &&
+	       pool->hold->worker->loop.now_ns >= pool->plain_until_ns;
+}
+
+/* Its line is fresh. */
+static enum reason upstream_begin(struct carrier *c, const struct call *call)
+{
+	struct worker *w = c->being.worker;
+	enum reason reason = REASON_NONE;
+	if (!upstream_shares(c->pool, call)) {
+		metric_add(&w->values->pool_opened_total, 1);
+		return call_dial(w, call, CALL_HTTP, c->line);
+	}
+	struct trunk *t = upstream_trunk(w, c->pool, call, &reason);
+	if (!t)
+		return reason;
+	trunk_join(t, c->line);
+	if (t->state != TRUNK_OPEN)
+		return REASON_NONE; /* waits for: its handshake */
+	c->reused = true;
+	metric_add(&w->values->pool_reused_total, 1);
+	loop_ready(&w->loop, &c->being.task); /* nothing else is to come */
+	return trunk_connect(c->line) ? REASON_NONE : REASON_UPSTREAM_CLOSED;
+}
+
+struct carrier *upstream_dial(struct worker *w, struct call *call, enum reason *ret_reason)
+{
+	struct upstream_pool *pool = upstream_pool_of(call);
+	*ret_reason = REASON_OVERLOAD;
+	if (!pool)
+		return NULL;
+	pool->user_count++;
+	struct carrier *c = carrier_new_up(w, call->hold);
+	if (!c) {
+		upstream_release(pool);
+		return NULL;
+	}
+	c->pool = pool;
+	*ret_reason = upstream_begin(c, call);
+	if (*ret_reason == REASON_NONE)
+		return c;
+	carrier_close(c, true);
+	return NULL;
+}
+
+/* The first of those who waited takes the connection, the others dial. */
+static enum reason upstream_connect_plain(struct carrier *c, const struct call *call)
+{
+	struct worker *w = c->being.worker;
+	struct line *line = trunk_take_line(c->line->trunk);
+	if (!line) {
+		trunk_leave(c->line);
+		return upstream_begin(c, call);
+	}
+	line_drop(c->line, w);
+	c->line = line;
+	line_own(line, &c->being.task);
+	return REASON_NONE;
+}
+
+enum reason upstream_connect(struct carrier *c, const struct call *call)
+{
+	const struct trunk *t = c->line->trunk;
+	switch (t->state) {
+	case TRUNK_DIAL:
+		return REASON_NONE;
+	case TRUNK_OPEN:
+		if (trunk_connect(c->line))
+			return REASON_NONE;
+		trunk_leave(c->line);
+		return upstream_begin(c, call);
+	case TRUNK_PLAIN:
+		return upstream_connect_plain(c, call);
+	case TRUNK_CLOSING:
+		return t->reason;
+	}
+	return REASON_UPSTREAM_CLOSED;
+}
+
+/* --- idle ones --- */
+
 static struct carrier *upstream_first(const struct upstream_pool *pool)
 {
 	return CONTAINER_OF(pool->idle.next, struct carrier, pooled);
 }
 
-struct carrier *upstream_take(struct worker *w, const struct call *call)
+struct carrier *upstream_take(struct worker *w, struct call *call)
 {
-	char key[UPSTREAM_KEY_MAX];
-	struct upstream_pool *pool = upstream_find(call->hold, key, upstream_key(call, key));
+	struct upstream_pool *pool = upstream_pool_of(call);
 	/* what is unusable closes, which takes it off the list */
 	while (pool && !list_empty(&pool->idle) && !upstream_usable(upstream_first(pool)))
 		carrier_close(upstream_first(pool), true);
 	if (!pool || list_empty(&pool->idle))
 		return NULL;
 	struct carrier *c = upstream_first(pool);
-	upstream_forget(c);
-	timer_clear(&w->loop, &c->timer);
+	upstream_forget(c); /* its timer may go on, and means nothing while it is in use */
 	c->reused = true;
 	metric_add(&w->values->pool_reused_total, 1);
 	return c;
@@ -141,13 +271,15 @@ void upstream_put(struct carrier *c)
 		carrier_close(c, false);
 		return;
 	}
+	http_rest(c->http);
 	list_add_first(&c->pool->idle, &c->pooled);
 	c->pool->idle_count++;
 	w->idle_count++;
 	c->idle = true;
 	metric_add(&w->values->pool_idle, 1);
 	timer_set(&w->loop, &c->timer, upstream_deadline_ns(c));
-	loop_ready(&w->loop, &c->being.task); /* arms the receive that sees the far end close */
+	if (!conn_listens(&c->line->conn)) /* which sees the far end close */
+		loop_ready(&w->loop, &c->being.task);
 }
 
 void upstream_forget(struct carrier *c)
@@ -163,14 +295,14 @@ void upstream_forget(struct carrier *c)
 }
 
 /* A closed carrier leaves its pool only later, when it is joined: the pools stay meanwhile. */
-void upstream_purge(struct plan_hold *hold)
+uint32_t upstream_purge(struct plan_hold *hold, uint32_t max)
 {
 	for (size_t i = 0; i < hold->upstreams.slot_count; i++) {
 		for (struct map_node *node = hold->upstreams.slots[i]; node; node = node->next) {
 			struct upstream_pool *pool = CONTAINER_OF(node, struct upstream_pool, node);
-			while (!list_empty(&pool->idle))
-				carrier_close(CONTAINER_OF(pool->idle.next, struct carrier, pooled),
-					false);
+			for (; max > 0 && !list_empty(&pool->idle); max--)
+				carrier_close(upstream_first(pool), false);
 		}
 	}
+	return max;
 }

@@ -5,16 +5,26 @@
 #pragma once
 
 #include "carrier.h"
+#include "trunk.h"
 
 /* An idle one for this call, or NULL. The newest first: its congestion window is warm. */
-struct carrier *upstream_take(struct worker *w, const struct call *call);
-/* Settles on a fresh carrier what it may be reused for. False: out of memory. */
-bool upstream_join(struct carrier *c, const struct call *call) MUST_CHECK;
-/* The carrier is about to end, and no longer idle. */
+struct carrier *upstream_take(struct worker *w, struct call *call);
+/* A fresh one: a channel of a shared connection, or what it must wait for; else a connection of its
+ * own. NULL: *ret_reason says why not. */
+struct carrier *upstream_dial(struct worker *w, struct call *call, enum reason *ret_reason);
+/* The carrier waited for a trunk that opened or will not carry it: it becomes a channel, waits for
+ * another, or gets a connection of its own; not NONE: it has failed. */
+enum reason upstream_connect(struct carrier *c, const struct call *call);
+/* The call is about to end, or to change. */
+void upstream_done(struct call *call);
+/* The carrier, or the trunk, is about to end. */
 void upstream_leave(struct carrier *c);
+void upstream_leave_trunk(struct trunk *t);
+/* The far end has no channels: nobody is to wait for them there for some time. */
+void upstream_plain(struct upstream_pool *pool);
 /* A carrier whose exchange has ended: kept when it may be, else closed. */
 void upstream_put(struct carrier *c);
 /* No longer idle, whatever it was. */
 void upstream_forget(struct carrier *c);
-/* Closes all idle ones of a hold. */
-void upstream_purge(struct plan_hold *hold);
+/* Closes idle ones of a hold; how many more might have been closed: 0 if some may be left. */
+uint32_t upstream_purge(struct plan_hold *hold, uint32_t max);

@@ -8,6 +8,7 @@
 #include "exchange.h"
 #include "listener.h"
 #include "session.h"
+#include "trunk.h"
 #include "tunnel.h"
 #include "upstream.h"
 #include <errno.h>
@@ -22,6 +23,7 @@
 #define WORKER_RING_ENTRIES  1024
 #define WORKER_COMPLETIONS   16384
 #define WORKER_SESSIONS_KEPT 1024 /* TLS sessions for resumption */
+#define WORKER_TURN_SLOW_NS  CLOCK_MS
 
 void being_init(struct being *b, struct worker *w, enum worker_task kind)
 {
@@ -72,13 +74,43 @@ void plan_hold_unref(struct plan_hold *hold)
 }
 
 /* Opaque bytes are looked at once more; requests come to it by themselves. */
-static void worker_wake_tunnels(struct worker *w)
+static void worker_look_again(struct worker *w, uint32_t max)
 {
-	LIST_EACH (&w->live, it) {
-		struct being *b = CONTAINER_OF(it, struct being, live);
-		if (b->task.kind == TASK_TUNNEL || b->task.kind == TASK_CARRIER)
+	struct list *node;
+	for (uint32_t i = 0; i < max && (node = list_pop(&w->stale)); i++) {
+		struct being *b = CONTAINER_OF(node, struct being, live);
+		list_add_last(&w->live, &b->live);
+		if (b->task.kind == TASK_TUNNEL || b->task.kind == TASK_CARRIER ||
+			b->task.kind == TASK_TRUNK)
 			loop_ready(&w->loop, &b->task);
 	}
+}
+
+/* Lets go of idle connections under older plans; true when none is left. */
+static bool worker_purge(struct worker *w, uint32_t max)
+{
+	struct list *next;
+	for (struct list *node = w->holds.next; node != &w->holds && max > 0; node = next) {
+		struct plan_hold *hold = CONTAINER_OF(node, struct plan_hold, node);
+		next = node->next;
+		if (hold == w->current || hold->purged)
+			continue;
+		max = upstream_purge(hold, max);
+		if (max == 0)
+			return false;
+		hold->purged = true;
+		plan_hold_unref(hold);
+	}
+	return max > 0;
+}
+
+/* Some more of it, once a turn. What is left keeps the next turn from waiting. */
+static void worker_turn_over(struct worker *w)
+{
+	worker_look_again(w, WORKER_SWAP_STEPS);
+	w->turning_over = !worker_purge(w, WORKER_SWAP_STEPS) || !list_empty(&w->stale);
+	if (w->turning_over)
+		loop_ready(&w->loop, &w->wake);
 }
 
 /* Connections begun under the old plan keep it until they are looked at again; pooled ones of other
@@ -95,11 +127,9 @@ static void worker_take_plan(struct worker *w)
 		atomic_fetch_sub_explicit(&plan->holder_count, 1, memory_order_release);
 		return;
 	}
-	struct plan_hold *old = w->current;
 	w->current = hold;
-	upstream_purge(old);
-	plan_hold_unref(old);
-	worker_wake_tunnels(w);
+	list_move_all(&w->live, &w->stale);
+	w->turning_over = true;
 	atomic_store_explicit(&w->generation, plan->generation, memory_order_release);
 }
 
@@ -147,6 +177,9 @@ static void worker_close_being(struct being *b)
 	case TASK_TUNNEL:
 		tunnel_close(CONTAINER_OF(b, struct tunnel, being), REASON_DRAINING);
 		return;
+	case TASK_TRUNK:
+		trunk_close(CONTAINER_OF(b, struct trunk, being), true);
+		return;
 	case TASK_EXCHANGE: /* ends with its carriers */
 	case TASK_WAKE:
 	case TASK_LISTENER:
@@ -162,16 +195,21 @@ static void worker_start_drain(struct worker *w)
 		w->loop.now_ns + worker_conf(w)->drain_timeout_ms * CLOCK_MS);
 	for (uint32_t i = 0; i < w->listener_count; i++)
 		listener_close(&w->listeners[i]);
-	upstream_purge(w->current);
+	upstream_purge(w->current, UINT32_MAX);
+	worker_purge(w, UINT32_MAX);
+	worker_look_again(w, UINT32_MAX);
 	LIST_EACH (&w->live, it) {
 		struct being *b = CONTAINER_OF(it, struct being, live);
 		if (b->task.kind == TASK_CARRIER)
 			carrier_drain(CONTAINER_OF(b, struct carrier, being));
+		if (b->task.kind == TASK_TRUNK)
+			trunk_drain(CONTAINER_OF(b, struct trunk, being));
 	}
 }
 
 static void worker_cut(struct worker *w)
 {
+	worker_look_again(w, UINT32_MAX);
 	LIST_EACH (&w->live, it)
 		worker_close_being(CONTAINER_OF(it, struct being, live));
 }
@@ -218,6 +256,9 @@ static void worker_step(struct worker *w, struct task *t)
 	case TASK_TUNNEL:
 		tunnel_step(CONTAINER_OF(t, struct tunnel, being.task));
 		return;
+	case TASK_TRUNK:
+		trunk_step(CONTAINER_OF(t, struct trunk, being.task));
+		return;
 	}
 }
 
@@ -236,11 +277,22 @@ static void worker_reap(struct task *t)
 	case TASK_TUNNEL:
 		tunnel_free(CONTAINER_OF(t, struct tunnel, being.task));
 		return;
+	case TASK_TRUNK:
+		trunk_free(CONTAINER_OF(t, struct trunk, being.task));
+		return;
 	case TASK_WAKE:
 	case TASK_LISTENER:
 	case TASK_SIGNER:
 		ASSERT(!"not an object that dies");
 	}
+}
+
+static void worker_time_turn(struct worker *w)
+{
+	uint64_t now_ns, wall_ns;
+	ring_now(&w->loop.ring, &now_ns, &wall_ns);
+	if (now_ns - w->loop.now_ns > WORKER_TURN_SLOW_NS)
+		metric_add(&w->values->loop_slow_turns_total, 1);
 }
 
 void worker_turn(struct worker *w)
@@ -249,9 +301,12 @@ void worker_turn(struct worker *w)
 	loop_wait(&w->loop);
 	while ((t = loop_next(&w->loop)))
 		worker_step(w, t);
+	if (w->turning_over)
+		worker_turn_over(w);
 	while ((t = loop_dead(&w->loop)))
 		worker_reap(t);
 	metric_add(&w->values->loop_turns_total, 1);
+	worker_time_turn(w);
 	atomic_store_explicit(
 		&w->values->buffers_held, w->buffers.block_count, memory_order_relaxed);
 	atomic_store_explicit(&w->values->receive_starved_total, w->loop.ring.no_block_count,
@@ -268,9 +323,10 @@ bool worker_ended(struct worker *w)
 	bool ended = true;
 	for (uint32_t i = 0; i < w->listener_count; i++)
 		ended = listener_close(&w->listeners[i]) && ended;
-	if (!ended || !list_empty(&w->live))
+	if (!ended || !list_empty(&w->live) || !list_empty(&w->stale))
 		return false;
 	w->ending = true;
+	worker_purge(w, UINT32_MAX);
 	timer_clear(&w->loop, &w->drain_timer);
 	if (w->wake_read.armed)
 		ring_cancel(&w->loop.ring, &w->wake_read);
@@ -309,7 +365,10 @@ static void worker_init_pools(struct worker *w, const struct conf *conf)
 	w->idle_count_max = share;
 	pool_init(&w->carriers, sizeof(struct carrier), share * 3);
 	pool_init(&w->exchanges, sizeof(struct exchange), share);
+	pool_init(&w->heads, http_head_bytes(), UINT32_MAX); /* bounded by the carriers */
 	pool_init(&w->tunnels, sizeof(struct tunnel), share);
+	pool_init(&w->trunks, sizeof(struct trunk), share * 2);
+	pool_init(&w->channels, sizeof(struct channel), share * 3);
 }
 
 static int worker_init_listeners(
@@ -338,6 +397,7 @@ static int worker_init(struct worker *w, const struct worker_setup *setup, struc
 		.block_count = WORKER_BLOCK_COUNT,
 	};
 	list_init(&w->live);
+	list_init(&w->stale);
 	list_init(&w->holds);
 	list_init(&w->queued);
 	w->index = setup->index;
@@ -394,7 +454,10 @@ void worker_free(struct worker *w)
 	pool_done(&w->sessions);
 	pool_done(&w->carriers);
 	pool_done(&w->exchanges);
+	pool_done(&w->heads);
 	pool_done(&w->tunnels);
+	pool_done(&w->trunks);
+	pool_done(&w->channels);
 	buf_pool_done(&w->buffers);
 	tls_sessions_free(w->tls_sessions);
 	free(w->listeners);

@@ -18,6 +18,7 @@ enum worker_task {
 	TASK_CARRIER,
 	TASK_EXCHANGE,
 	TASK_TUNNEL,
+	TASK_TRUNK,
 };
 
 /* One worker's share in a plan: lives as long as something begun under it. Counted without atomics;
@@ -26,7 +27,8 @@ struct plan_hold {
 	struct list node; /* in worker.holds */
 	struct worker *worker;
 	struct plan *plan;
-	uint32_t user_count;  /* calls, and 1 while it is the worker's current one */
+	bool purged;	      /* superseded, and no idle upstream connection is left */
+	uint32_t user_count;  /* calls, and 1 while it is the worker's current one or unpurged */
 	struct map upstreams; /* pooled upstream connections, see upstream.c */
 };
 
@@ -34,7 +36,7 @@ struct plan_hold {
 struct being {
 	struct task task;
 	struct worker *worker;
-	struct list live; /* in worker.live */
+	struct list live; /* in worker.live or worker.stale */
 	uint64_t number;  /* for logs */
 	uint64_t born_ns;
 };
@@ -52,8 +54,11 @@ struct worker {
 	uint32_t index, worker_count;
 	struct loop loop;
 	struct buf_pool buffers;
-	struct pool sessions, carriers, exchanges, tunnels;
+	struct pool sessions, carriers, exchanges, tunnels, trunks, channels;
+	struct pool heads;	   /* the codecs' */
 	struct list live;	   /* of struct being */
+	struct list stale;	   /* the same, but not yet looked at under the current plan */
+	bool turning_over;	   /* to it, in every turn a bit */
 	int accepted_fd_max;	   /* beyond it descriptors are kept for other things */
 	uint32_t connection_count; /* downstream connections now */
 	uint32_t idle_count;	   /* pooled upstream connections now */
@@ -84,12 +89,22 @@ struct worker {
 	struct timer drain_timer;
 };
 
+/* So many connections are looked at or let go in one turn when the plan changes: a worker with many
+ * of them does its work meanwhile. */
+#define WORKER_SWAP_STEPS 16
+
 struct plan_hold *plan_hold_ref(struct plan_hold *hold);
 void plan_hold_unref(struct plan_hold *hold);
 
 static inline const struct conf *worker_conf(const struct worker *w)
 {
 	return w->current->plan->conf;
+}
+
+/* One more downstream connection may be taken. */
+static inline bool worker_has_room(const struct worker *w)
+{
+	return w->connection_count < worker_conf(w)->connections_max / w->worker_count + 1;
 }
 
 /* Wall time, for certificates. */

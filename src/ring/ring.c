@@ -6,8 +6,9 @@
  * nothing that the cancelled op does not say better.
  *
  * All receives take their memory from one ring of blocks shared with the kernel, at the moment
- * there are bytes: a connection that waits holds no memory. One-shot everywhere except accept: a
- * receive that is not armed is all the backpressure there is to have. */
+ * there are bytes: a connection that waits holds no memory. A stream is a multishot receive with a
+ * budget after which it ends by itself, so that it needs no cancel to stop: a receive that is not
+ * armed is all the backpressure there is to have. */
 #include "ring/ring.h"
 
 #include "base/clock.h"
@@ -119,7 +120,8 @@ static int ring_init_blocks(struct ring *r, struct err *err)
 
 	r->blocks = ring_map(ring_blocks_size(r));
 	r->block_ring = ring_map(ring_block_ring_size(r));
-	if (!r->blocks || !r->block_ring)
+	r->notes = calloc(count, sizeof(*r->notes));
+	if (!r->blocks || !r->block_ring || !r->notes)
 		return err_set(err, ENOMEM, "io_uring: out of memory for %u receive blocks", count);
 
 	struct io_uring_buf_reg registration = {
@@ -157,6 +159,25 @@ int ring_init(struct ring *r, const struct ring_limits *limits, struct err *err)
 	return result;
 }
 
+/* A kernel that does not know the budget refuses it before it looks at the descriptor, which is
+ * none: nothing is received either way. */
+static bool ring_probe_stream(struct ring *r)
+{
+	struct op op = {.magic = OP_MAGIC};
+	if (r->limits.block_bytes == 0)
+		return false;
+	r->can_stream = true;
+	ring_stream(r, &op, -1, 1, 1);
+	r->submit_count = 0;
+	struct io_uring_cqe *cqe;
+	int result = io_uring_submit_and_wait(r->uring, 1);
+	if (result < 0 || io_uring_peek_cqe(r->uring, &cqe) < 0)
+		return false;
+	result = cqe->res;
+	io_uring_cqe_seen(r->uring, cqe);
+	return result == -EBADF;
+}
+
 int ring_enable(struct ring *r, struct err *err)
 {
 	int result = uring_enable(r->uring);
@@ -165,6 +186,7 @@ int ring_enable(struct ring *r, struct err *err)
 	/* Spares the kernel a file look-up at every enter. It is per thread, hence here; without
 	 * it the ring works as well. */
 	io_uring_register_ring_fd(r->uring);
+	r->can_stream = ring_probe_stream(r);
 	return 0;
 }
 
@@ -178,7 +200,9 @@ void ring_done(struct ring *r)
 		munmap(r->blocks, ring_blocks_size(r));
 	if (r->block_ring)
 		munmap(r->block_ring, ring_block_ring_size(r));
+	free(r->notes);
 	r->uring = NULL;
+	r->notes = NULL;
 	r->blocks = NULL;
 	r->block_ring = NULL;
 }
@@ -207,6 +231,7 @@ static struct io_uring_sqe *ring_arm(struct ring *r, struct op *op)
 	op->armed = true;
 	op->fresh = false;
 	op->cancelled = false;
+	op->streaming = false;
 	op->result = 0;
 	return ring_sqe(r);
 }
@@ -246,6 +271,23 @@ void ring_recv(struct ring *r, struct op *op, int fd)
 {
 	struct io_uring_sqe *sqe = ring_arm(r, op);
 	io_uring_prep_recv(sqe, fd, NULL, r->limits.block_bytes, 0);
+	sqe->flags |= IOSQE_BUFFER_SELECT;
+	sqe->buf_group = URING_BLOCK_GROUP;
+	ring_label(sqe, op);
+}
+
+void ring_stream(struct ring *r, struct op *op, int fd, size_t len, uint32_t budget)
+{
+	ASSERT(len > 0 && len <= r->limits.block_bytes);
+	struct io_uring_sqe *sqe = ring_arm(r, op);
+	op->streaming = true;
+	if (budget > 0 && !r->can_stream)
+		len = r->limits.block_bytes;
+	io_uring_prep_recv(sqe, fd, NULL, len, 0);
+	if (budget > 0 && r->can_stream) {
+		sqe->ioprio |= IORING_RECV_MULTISHOT;
+		sqe->file_index = budget; /* where the budget is: `optlen` in newer headers */
+	}
 	sqe->flags |= IOSQE_BUFFER_SELECT;
 	sqe->buf_group = URING_BLOCK_GROUP;
 	ring_label(sqe, op);
@@ -323,12 +365,16 @@ void ring_wait(struct ring *r, uint64_t timeout_ns)
 static void ring_record_block(struct ring *r, struct op *op, const struct io_uring_cqe *cqe)
 {
 	uint16_t block = (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
-	if (cqe->res > 0) {
+	if (cqe->res <= 0) {
+		ring_block_offer(r, block);
+		return;
+	}
+	r->blocks_out++;
+	if (op->streaming) {
+		ring_stream_add(r, op, block, (uint32_t)cqe->res);
+	} else {
 		op->has_block = true;
 		op->block = block;
-		r->blocks_out++;
-	} else {
-		ring_block_offer(r, block);
 	}
 }
 

@@ -38,7 +38,7 @@ enum { TCP_OPENED, TCP_CLOSED, TCP_SENT, TCP_RECEIVED, TCP_VALUES };
 
 enum series_kind { SERIES_HTTP, SERIES_TCP };
 
-struct series {
+struct metric_series {
 	struct map_node node; /* the owner's, never read by others */
 	enum series_kind kind;
 	struct metric_labels labels; /* spans into `text` */
@@ -51,8 +51,8 @@ struct metrics {
 	struct metric_values values;
 	struct map by_labels; /* the owner's */
 	uint32_t series_max;
-	_Atomic uint32_t series_count; /* published */
-	struct series *series[];       /* series_max slots */
+	_Atomic uint32_t series_count;	/* published */
+	struct metric_series *series[]; /* series_max slots */
 };
 
 struct metrics *metrics_new(uint32_t series_max)
@@ -98,7 +98,7 @@ static uint64_t series_hash(enum series_kind kind, const struct metric_labels *l
 }
 
 static bool series_matches(
-	const struct series *s, enum series_kind kind, const struct metric_labels *l)
+	const struct metric_series *s, enum series_kind kind, const struct metric_labels *l)
 {
 	const struct metric_labels *have = &s->labels;
 	return s->kind == kind && have->at_source == l->at_source &&
@@ -174,7 +174,7 @@ static void series_copy(struct str *value, char **at)
 }
 
 /* Keeps the labels and their text in one piece of memory. */
-static bool series_keep(struct series *s, const char *exposed)
+static bool series_keep(struct metric_series *s, const char *exposed)
 {
 	struct metric_labels *l = &s->labels;
 	struct str *const spans[] = {&l->source_workload, &l->source_principal,
@@ -197,13 +197,13 @@ static bool series_keep(struct series *s, const char *exposed)
 /* Two SPIFFE ids of the greatest length fit. */
 #define EXPOSED_MAX 8192
 
-static struct series *series_new(enum series_kind kind, const struct metric_labels *labels)
+static struct metric_series *series_new(enum series_kind kind, const struct metric_labels *labels)
 {
 	char exposed[EXPOSED_MAX];
 	if (!series_expose(kind, labels, exposed, sizeof(exposed)))
 		return NULL;
 	size_t value_count = kind == SERIES_HTTP ? HTTP_VALUES : TCP_VALUES;
-	struct series *s = calloc(1, sizeof(*s) + value_count * sizeof(s->values[0]));
+	struct metric_series *s = calloc(1, sizeof(*s) + value_count * sizeof(s->values[0]));
 	if (!s)
 		return NULL;
 	s->kind = kind;
@@ -215,11 +215,11 @@ static struct series *series_new(enum series_kind kind, const struct metric_labe
 	return s;
 }
 
-static struct series *metrics_find(const struct metrics *m, enum series_kind kind,
+static struct metric_series *metrics_find(const struct metrics *m, enum series_kind kind,
 	const struct metric_labels *l, uint64_t hash)
 {
 	for (struct map_node *n = map_first(&m->by_labels, hash); n; n = map_next(n)) {
-		struct series *s = CONTAINER_OF(n, struct series, node);
+		struct metric_series *s = CONTAINER_OF(n, struct metric_series, node);
 		if (series_matches(s, kind, l))
 			return s;
 	}
@@ -227,11 +227,11 @@ static struct series *metrics_find(const struct metrics *m, enum series_kind kin
 }
 
 /* The series of these labels, made if need be. NULL: counted as dropped. */
-static struct series *metrics_series(
+static struct metric_series *metrics_series(
 	struct metrics *m, enum series_kind kind, const struct metric_labels *labels)
 {
 	uint64_t hash = series_hash(kind, labels);
-	struct series *s = metrics_find(m, kind, labels, hash);
+	struct metric_series *s = metrics_find(m, kind, labels, hash);
 	if (s)
 		return s;
 	uint32_t count = atomic_load_explicit(&m->series_count, memory_order_relaxed);
@@ -261,7 +261,7 @@ static size_t metric_bucket(const double *bounds, size_t bound_count, double val
 	return i;
 }
 
-static void series_observe_bytes(struct series *s, size_t first, size_t sum, uint64_t bytes)
+static void series_observe_bytes(struct metric_series *s, size_t first, size_t sum, uint64_t bytes)
 {
 	size_t bucket =
 		metric_bucket(metric_byte_bounds, ARRAY_LEN(metric_byte_bounds), (double)bytes);
@@ -269,10 +269,21 @@ static void series_observe_bytes(struct series *s, size_t first, size_t sum, uin
 	metric_add(&s->values[sum], (int64_t)bytes);
 }
 
+struct metric_series *metrics_request_series(struct metrics *m, const struct metric_labels *labels)
+{
+	return metrics_series(m, SERIES_HTTP, labels);
+}
+
 void metrics_request(struct metrics *m, const struct metric_labels *labels, uint64_t duration_ns,
 	uint64_t request_bytes, uint64_t response_bytes)
 {
-	struct series *s = metrics_series(m, SERIES_HTTP, labels);
+	metric_series_request(
+		metrics_request_series(m, labels), duration_ns, request_bytes, response_bytes);
+}
+
+void metric_series_request(struct metric_series *s, uint64_t duration_ns, uint64_t request_bytes,
+	uint64_t response_bytes)
+{
 	if (!s)
 		return;
 	size_t bucket = metric_bucket(
@@ -286,7 +297,7 @@ void metrics_request(struct metrics *m, const struct metric_labels *labels, uint
 void metrics_tcp(struct metrics *m, const struct metric_labels *labels, uint64_t opened,
 	uint64_t closed, uint64_t sent_bytes, uint64_t received_bytes)
 {
-	struct series *s = metrics_series(m, SERIES_TCP, labels);
+	struct metric_series *s = metrics_series(m, SERIES_TCP, labels);
 	if (!s)
 		return;
 	metric_add(&s->values[TCP_OPENED], (int64_t)opened);
@@ -310,7 +321,7 @@ static uint64_t metrics_request_count(const struct metrics *m)
 	uint64_t total = 0;
 	uint32_t count = atomic_load_explicit(&m->series_count, memory_order_acquire);
 	for (uint32_t i = 0; i < count; i++) {
-		const struct series *s = m->series[i];
+		const struct metric_series *s = m->series[i];
 		for (size_t b = 0; s->kind == SERIES_HTTP && b <= ARRAY_LEN(metric_ms_bounds); b++)
 			total += atomic_load_explicit(
 				&s->values[HTTP_DURATION + b], memory_order_relaxed);
@@ -335,7 +346,7 @@ void metrics_totals(
 /* One label set over all workers. */
 struct sum {
 	struct map_node node;
-	const struct series *series; /* the first worker's: kind and labels */
+	const struct metric_series *series; /* the first worker's: kind and labels */
 	uint64_t values[HTTP_VALUES];
 };
 _Static_assert((int)HTTP_VALUES >= (int)TCP_VALUES, "a sum has room for either kind");
@@ -346,7 +357,7 @@ struct sums {
 	size_t count;
 };
 
-static struct sum *sums_row(struct sums *sums, const struct series *s)
+static struct sum *sums_row(struct sums *sums, const struct metric_series *s)
 {
 	size_t len = strlen(s->exposed);
 	uint64_t hash = hash_bytes((uint64_t)s->kind, s->exposed, len);
@@ -363,7 +374,7 @@ static struct sum *sums_row(struct sums *sums, const struct series *s)
 	return row;
 }
 
-static bool sums_add(struct sums *sums, const struct series *s)
+static bool sums_add(struct sums *sums, const struct metric_series *s)
 {
 	struct sum *row = sums_row(sums, s);
 	if (!row)

@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A session up to the end of its handshake. BoringSSL runs the handshake; wherever it needs an
  * answer from outside (the name's identity, a signature), its callback notes the question, the
- * handshake pauses, and tls_handshake() returns the question to the caller. */
+ * handshake pauses, and tls_handshake() returns the question to the caller.
+ *
+ * Then the records are ours (record.h), from secrets that the library tells. It has read no record
+ * after the peer's Finished, and written none but a server's ticket; from there on it has no way to
+ * the wire, for two that seal under one key would repeat a nonce. */
 #include "handshake.h"
 
 #include "bio.h"
+#include "message.h"
+#include "secrets.h"
 #include "signing.h"
 #include <openssl/err.h>
+#include <openssl/mem.h>
 #include <stdlib.h>
 
 struct handshake_protocol {
@@ -18,6 +25,7 @@ struct handshake_protocol {
 static const struct handshake_protocol handshake_protocols[] = {
 	{TLS_ALPN_TCP, {"ringmain-tcp/1", 14}},
 	{TLS_ALPN_HTTP1, {"http/1.1", 8}},
+	{TLS_ALPN_CHANNELS, {"ringmain-channels/1", 19}},
 };
 
 /* --- state --- */
@@ -205,21 +213,16 @@ static enum ssl_verify_result_t handshake_on_verify(SSL *ssl, uint8_t *out_alert
 	return ssl_verify_invalid;
 }
 
-static int handshake_on_ticket(SSL *ssl, SSL_SESSION *session)
+void handshake_keep_ticket(struct tls *t, SSL_SESSION *session)
 {
-	struct tls *t = SSL_get_app_data(ssl);
-	if (!t->sessions)
-		return 0;
 	struct sessions_entry entry = {session, t->peer.valid_from_s, t->peer.valid_until_s};
 	sessions_put(t->sessions, t->store, &t->session_key, entry);
-	return 1;
 }
 
 void handshake_install_client(SSL_CTX *client)
 {
 	SSL_CTX_set_custom_verify(client, SSL_VERIFY_PEER, handshake_on_verify);
-	SSL_CTX_sess_set_new_cb(client, handshake_on_ticket);
-	SSL_CTX_set_session_cache_mode(client, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_set_session_cache_mode(client, SSL_SESS_CACHE_OFF);
 }
 
 void handshake_install_server(SSL_CTX *server)
@@ -241,6 +244,7 @@ static struct tls *handshake_new(struct tls_store *s, SSL_CTX *side, struct buf 
 		return NULL;
 	t->store = tls_store_ref(s);
 	t->wire_out = wire_out;
+	buf_init(&t->carry, wire_out->pool);
 	t->records_left = TLS_RECORDS_PER_KEY;
 	t->setup = calloc(1, sizeof(*t->setup));
 	t->ssl = SSL_new(side);
@@ -276,6 +280,16 @@ static bool handshake_copy_ids(struct handshake_setup *setup, const struct tls_c
 	return true;
 }
 
+static size_t handshake_offer_one(enum tls_alpn alpn, uint8_t *ret_offer)
+{
+	if (alpn == TLS_ALPN_NONE)
+		return 0;
+	struct str name = handshake_protocols[alpn - 1].name;
+	ret_offer[0] = (uint8_t)name.len;
+	memcpy(ret_offer + 1, name.at, name.len);
+	return name.len + 1;
+}
+
 static bool handshake_offer(struct tls *t, const struct tls_client_want *want)
 {
 	t->server_name = want->server_name.len > 0
@@ -286,12 +300,13 @@ static bool handshake_offer(struct tls *t, const struct tls_client_want *want)
 	if (t->server_name[0] && !SSL_set_tlsext_host_name(t->ssl, t->server_name))
 		return false;
 	t->alpn = want->alpn;
+	t->setup->alpn_other = want->alpn_other;
 	if (want->alpn == TLS_ALPN_NONE)
 		return true;
-	struct str name = handshake_protocols[want->alpn - 1].name;
-	uint8_t offer[32] = {(uint8_t)name.len};
-	memcpy(offer + 1, name.at, name.len);
-	return SSL_set_alpn_protos(t->ssl, offer, (unsigned)name.len + 1) == 0;
+	uint8_t offer[64];
+	size_t len = handshake_offer_one(want->alpn, offer);
+	len += handshake_offer_one(want->alpn_other, offer + len);
+	return SSL_set_alpn_protos(t->ssl, offer, (unsigned)len) == 0;
 }
 
 struct tls *tls_client_new(struct tls_store *s, struct tls_sessions *sessions,
@@ -300,7 +315,7 @@ struct tls *tls_client_new(struct tls_store *s, struct tls_sessions *sessions,
 	struct tls *t = handshake_new(s, s->client, wire_out);
 	if (!t)
 		return NULL;
-	t->sessions = sessions;
+	t->sessions = s->resume_nothing ? NULL : sessions;
 	t->session_key = sessions_key_of(s, want);
 	SSL_set_connect_state(t->ssl);
 	const struct tls_identity *identity = store_identity(s, want->identity);
@@ -339,8 +354,14 @@ void tls_free(struct tls *t)
 {
 	if (!t)
 		return;
-	SSL_free(t->ssl);
+	handshake_let_go(t);
+	free(t->ticket);
 	handshake_setup_free(t);
+	message_free(t);
+	buf_clear(&t->carry);
+	record_key_wipe(&t->reading);
+	record_key_wipe(&t->writing);
+	sk_CRYPTO_BUFFER_pop_free(t->chain, CRYPTO_BUFFER_free);
 	free(t->server_name);
 	free(t->peer.id);
 	tls_store_unref(t->store);
@@ -383,9 +404,101 @@ static void handshake_resume(struct tls *t)
 /* Identity and dates of a resumed session's peer: no Certificate message came this time. */
 static enum tls_failure handshake_check_resumed(struct tls *t)
 {
-	enum tls_failure failure =
-		verify_again(SSL_get0_peer_certificates(t->ssl), t->setup->wall_s, &t->peer);
+	enum tls_failure failure = verify_again(
+		t->store, SSL_get0_peer_certificates(t->ssl), t->setup->wall_s, &t->peer);
 	return failure ? failure : handshake_expected(t);
+}
+
+/* --- from the library's records to ours --- */
+
+void handshake_let_go(struct tls *t)
+{
+	SSL_free(t->ssl);
+	t->ssl = NULL;
+}
+
+static bool handshake_take_chain(struct tls *t)
+{
+	const STACK_OF(CRYPTO_BUFFER) *chain = SSL_get0_peer_certificates(t->ssl);
+	t->chain = sk_CRYPTO_BUFFER_new_null();
+	for (size_t i = 0; t->chain && i < sk_CRYPTO_BUFFER_num(chain); i++) {
+		CRYPTO_BUFFER *certificate = sk_CRYPTO_BUFFER_value(chain, i);
+		if (!sk_CRYPTO_BUFFER_push(t->chain, certificate))
+			return false;
+		CRYPTO_BUFFER_up_ref(certificate);
+	}
+	return t->chain;
+}
+
+static bool handshake_take_keys(struct tls *t)
+{
+	struct secrets secrets;
+	uint16_t suite = SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(t->ssl));
+	bool ok = secrets_of(t->ssl, &secrets) &&
+		  record_key_init(&t->reading, suite, secrets.read, secrets.len,
+			  SSL_get_read_sequence(t->ssl)) &&
+		  record_key_init(&t->writing, suite, secrets.write, secrets.len,
+			  SSL_get_write_sequence(t->ssl));
+	OPENSSL_cleanse(&secrets, sizeof(secrets));
+	return ok;
+}
+
+static bool handshake_add_ticket(struct tls *t, struct buf *bytes)
+{
+	uint8_t *longer = realloc(t->ticket, t->ticket_len + buf_len(bytes));
+	if (!longer)
+		return false;
+	memcpy(longer + t->ticket_len, buf_at(bytes), buf_len(bytes));
+	t->ticket = longer;
+	t->ticket_len += buf_len(bytes);
+	buf_clear(bytes);
+	return true;
+}
+
+/* A server's ticket stands in the library's queue, and is to leave with the first bytes: a packet
+ * of its own would wake the client for nothing else. It is kept sealed, which is much less to hold
+ * than the library's session. */
+static bool handshake_take_ticket(struct tls *t)
+{
+	struct buf bytes, *wire_out = t->wire_out;
+	bool ok = true;
+	int r;
+	buf_init(&bytes, wire_out->pool);
+	t->wire_out = &bytes;
+	do {
+		ERR_clear_error();
+		r = SSL_write(t->ssl, "", 0); /* makes no record, flushes the queue */
+		if (buf_len(&bytes) > 0)
+			ok = handshake_add_ticket(t, &bytes);
+		else
+			ok = r >= 0;
+	} while (ok && r < 0);
+	t->wire_out = wire_out;
+	buf_clear(&bytes);
+	t->writing.number = SSL_get_write_sequence(t->ssl);
+	return ok;
+}
+
+bool handshake_send_ticket(struct tls *t)
+{
+	if (t->ticket)
+		t->ticket_start += buf_fill(
+			t->wire_out, t->ticket + t->ticket_start, t->ticket_len - t->ticket_start);
+	if (t->ticket_start < t->ticket_len)
+		return false;
+	free(t->ticket);
+	t->ticket = NULL;
+	t->ticket_start = t->ticket_len = 0;
+	return true;
+}
+
+/* The library has no way to the wire from here on; a client still wants its opinion of the ticket
+ * that will come. */
+static void handshake_part(struct tls *t)
+{
+	SSL_set_bio(t->ssl, NULL, NULL);
+	if (t->server || !t->sessions)
+		handshake_let_go(t);
 }
 
 static enum tls_result handshake_finish(struct tls *t)
@@ -394,13 +507,22 @@ static enum tls_result handshake_finish(struct tls *t)
 	unsigned len;
 	SSL_get0_alpn_selected(t->ssl, &name, &len);
 	enum tls_alpn alpn = handshake_protocol_of(name, len);
-	if (!t->server && alpn != t->alpn)
+	if (!t->server && alpn != t->alpn &&
+		(alpn == TLS_ALPN_NONE || alpn != t->setup->alpn_other))
 		return handshake_refuse(t, TLS_FAILURE_ALPN);
 	t->alpn = alpn;
 	enum tls_failure failure =
 		SSL_session_reused(t->ssl) ? handshake_check_resumed(t) : TLS_FAILURE_NONE;
+	t->resumed = SSL_session_reused(t->ssl);
+	/* Whatever the library had read beyond its last message would be lost. */
+	if (!failure && SSL_has_pending(t->ssl))
+		failure = TLS_FAILURE_PROTOCOL;
+	if (!failure && (!handshake_take_chain(t) || !handshake_take_keys(t) ||
+				(t->server && !handshake_take_ticket(t))))
+		failure = TLS_FAILURE_MEMORY;
 	if (failure)
 		return handshake_refuse(t, failure);
+	handshake_part(t);
 	handshake_setup_free(t);
 	tls_move(t, TLS_STATE_OPEN);
 	return TLS_DONE;

@@ -2,6 +2,7 @@
 /* The inside of a tls: its states, and what only its handshake needs. */
 #pragma once
 
+#include "record.h"
 #include "sessions.h"
 #include "store.h"
 #include "verify.h"
@@ -32,6 +33,7 @@ struct handshake_setup {
 	size_t server_id_count;
 	uint32_t alpn_mask; /* a server's */
 	bool alpn_offered;
+	enum tls_alpn alpn_other; /* a client's second choice */
 	struct tls_sign_request sign;
 	uint8_t sign_bytes[HANDSHAKE_SIGN_BYTES_MAX];
 	bool signature_came;
@@ -39,25 +41,38 @@ struct handshake_setup {
 	size_t signature_len;
 };
 
+struct message_part;
+
 struct tls {
 	enum tls_state state;
 	enum tls_failure failure;
 	enum tls_alpn alpn;
-	bool server, input_eof, close_sent;
+	bool server, resumed, input_eof, close_sent;
+	bool update_owed; /* the peer asked for a new key of ours */
 	uint8_t peer_alert;
+	uint8_t silent_count; /* records without a byte for the caller, in a row */
+	/* NULL when it has no more to do: a server's with the handshake, a client's when the first
+	 * bytes have come, behind which no ticket is taken. */
 	SSL *ssl;
 	struct tls_store *store;
 	const struct tls_identity *identity; /* NULL until a server has chosen */
 	struct buf *wire_out;
-	const uint8_t *input;
+	uint8_t *input;
 	size_t input_len;
+	struct buf carry; /* a record that spans inputs; held only while there is one */
+	uint8_t *plain;	  /* opened in place, in the input or in `carry`, and not yet taken */
+	size_t plain_len;
+	struct message_part *part; /* of a handshake message that spans records */
+	uint8_t *ticket;	   /* a server's, sealed: it leaves before our first record */
+	size_t ticket_start, ticket_len;
 	struct handshake_setup *setup; /* NULL after the handshake */
 	char *server_name;
+	STACK_OF(CRYPTO_BUFFER) * chain; /* the peer's, after the handshake */
 	struct verify_peer peer;
 	struct tls_sessions *sessions; /* a client's */
 	struct sessions_key session_key;
-	size_t write_pending;  /* bytes of a record that is sealed but not wholly in wire_out */
-	uint32_t records_left; /* until the sending key is changed */
+	uint32_t records_left;		    /* until the sending key is changed */
+	struct record_key reading, writing; /* after the handshake */
 };
 
 /* How many records one key may seal. AES-GCM allows 2^24.5 (RFC 8446, 5.5). */
@@ -72,3 +87,9 @@ void tls_move(struct tls *t, enum tls_state to);
 void tls_fail(struct tls *t, enum tls_failure failure);
 /* The result of an SSL call that did not succeed (its return value is `r`). */
 enum tls_result tls_result_of(struct tls *t, int r);
+/* Before a record of ours goes out: the ticket goes first. False: it has no room. */
+bool handshake_send_ticket(struct tls *t) MUST_CHECK;
+/* Gives up what the library keeps. */
+void handshake_let_go(struct tls *t);
+/* Takes a client's session over. */
+void handshake_keep_ticket(struct tls *t, SSL_SESSION *session);

@@ -9,6 +9,7 @@
 #include <openssl/digest.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
+#include <openssl/hkdf.h>
 #include <openssl/mem.h>
 #include <openssl/nid.h>
 #include <openssl/pem.h>
@@ -149,19 +150,34 @@ static int load_chain(struct tls_store *s, const struct bundle_item *item,
 	return 0;
 }
 
-/* What keeps this identity's sessions apart from those of all others. */
+static void load_digest(SHA256_CTX *digest, struct str text)
+{
+	uint64_t len = text.len; /* so that no two lists of texts look alike */
+	SHA256_Update(digest, &len, sizeof(len));
+	if (text.len > 0)
+		SHA256_Update(digest, text.at, text.len);
+}
+
+/* What keeps this identity's sessions apart from those of all others, and of itself with another
+ * chain or other anchors: a session stands for verifications against these very ones. */
 static int load_scope(const struct tls_store *s, struct tls_identity *identity, struct err *err)
 {
+	uint8_t what[32], bytes[LOAD_TICKET_KEY_BYTES + sizeof(identity->scope)];
 	SHA256_CTX digest;
 	SHA256_Init(&digest);
-	SHA256_Update(&digest, &s->generation, sizeof(s->generation));
-	SHA256_Update(&digest, identity->id, strlen(identity->id));
-	SHA256_Final(identity->scope, &digest);
-	uint8_t key[LOAD_TICKET_KEY_BYTES];
-	RAND_bytes(key, sizeof(key));
-	identity->ticket_key = EVP_AEAD_CTX_new(
-		EVP_aead_aes_128_gcm(), key, sizeof(key), EVP_AEAD_DEFAULT_TAG_LENGTH);
-	OPENSSL_cleanse(key, sizeof(key));
+	SHA256_Update(&digest, s->anchors_digest, sizeof(s->anchors_digest));
+	load_digest(&digest, str_of(identity->id));
+	for (size_t i = 0; i < identity->chain_count; i++)
+		load_digest(
+			&digest, (struct str){(const char *)CRYPTO_BUFFER_data(identity->chain[i]),
+					 CRYPTO_BUFFER_len(identity->chain[i])});
+	SHA256_Final(what, &digest);
+	if (HKDF_expand(bytes, sizeof(bytes), EVP_sha256(), s->ticket_secret,
+		    sizeof(s->ticket_secret), what, sizeof(what)))
+		identity->ticket_key = EVP_AEAD_CTX_new(EVP_aead_aes_128_gcm(), bytes,
+			LOAD_TICKET_KEY_BYTES, EVP_AEAD_DEFAULT_TAG_LENGTH);
+	memcpy(identity->scope, bytes + LOAD_TICKET_KEY_BYTES, sizeof(identity->scope));
+	OPENSSL_cleanse(bytes, sizeof(bytes));
 	return identity->ticket_key ? 0 : err_set(err, ENOMEM, "out of memory");
 }
 
@@ -262,14 +278,6 @@ static size_t load_count(const struct bundle *b, const char *kind)
 	return count;
 }
 
-static void load_digest(SHA256_CTX *digest, struct str text)
-{
-	uint64_t len = text.len; /* so that no two lists of texts look alike */
-	SHA256_Update(digest, &len, sizeof(len));
-	if (text.len > 0)
-		SHA256_Update(digest, text.at, text.len);
-}
-
 static int load_all_roots(struct tls_store *s, const struct bundle *b, struct err *err)
 {
 	SHA256_CTX digest;
@@ -311,16 +319,32 @@ static int load_all_identities(struct tls_store *s, const struct bundle *b, stru
 	return 0;
 }
 
+static int load_ticket_secret(struct tls_store *s, const struct bundle *b, struct err *err)
+{
+	const struct bundle_item *item = bundle_find(b, "tickets", STR("secret"));
+	if (!item) {
+		RAND_bytes(s->ticket_secret, sizeof(s->ticket_secret));
+		return 0;
+	}
+	if (item->text.len != sizeof(s->ticket_secret))
+		return err_set(err, EINVAL, "tickets: not %zu bytes", sizeof(s->ticket_secret));
+	memcpy(s->ticket_secret, item->text.at, sizeof(s->ticket_secret));
+	return 0;
+}
+
 int store_load(struct tls_store *s, const struct bundle *b, struct err *err)
 {
 	if (!spiffe_trust_domain_valid(str_of(s->trust_domain)))
 		return err_set(err, EINVAL, "\"%s\" is not a trust domain", s->trust_domain);
-	int r = load_all_roots(s, b, err);
+	int r = load_ticket_secret(s, b, err);
+	if (r == 0)
+		r = load_all_roots(s, b, err);
 	return r < 0 ? r : load_all_identities(s, b, err);
 }
 
 void store_unload(struct tls_store *s)
 {
+	OPENSSL_cleanse(s->ticket_secret, sizeof(s->ticket_secret));
 	for (size_t i = 0; i < s->identity_count; i++) {
 		struct tls_identity *identity = &s->identities[i];
 		for (size_t k = 0; k < identity->chain_count; k++)

@@ -60,10 +60,13 @@ const struct proven_chain *proven_find(const struct proven *p, const uint8_t dig
 
 void proven_add(struct proven *p, const struct proven_chain *chain)
 {
-	struct proven_chain *copy = malloc(sizeof(*copy));
+	struct proven_chain *copy = malloc(sizeof(*copy) + chain->id.len);
 	if (!copy)
 		return;
 	*copy = *chain;
+	copy->id.at = (const char *)(copy + 1);
+	if (chain->id.len > 0)
+		memcpy(copy + 1, chain->id.at, chain->id.len);
 	for (size_t probe = 0; probe < PROVEN_PROBE_MAX; probe++) {
 		struct proven_chain *there = NULL;
 		if (atomic_compare_exchange_strong_explicit(

@@ -6,9 +6,10 @@
 #include <openssl/sha.h>
 #include <stdlib.h>
 
-/* More than this many connections to one server seldom start at once; without the cap one busy
- * server would push out everybody else's sessions. */
-#define SESSIONS_PER_KEY_MAX 4
+/* How many connections to one server may start at once with a session each: a share of all, for
+ * without a cap one busy server would push out everybody else's. */
+#define SESSIONS_PER_KEY_MIN 4
+#define SESSIONS_SHARE	     16
 /* A ticket that carries a huge client chain makes the next ClientHello huge. */
 #define SESSIONS_TICKET_BYTES_MAX 8192
 
@@ -23,7 +24,7 @@ struct sessions_node {
 struct tls_sessions {
 	struct map map;
 	struct list ages;
-	uint32_t count, count_max;
+	uint32_t count, count_max, per_key_max;
 	uint64_t last_number;
 	struct tls_store *store; /* the generation of all entries; NULL while there is none */
 };
@@ -36,6 +37,9 @@ struct tls_sessions *tls_sessions_new(uint32_t session_count_max)
 	map_init(&s->map);
 	list_init(&s->ages);
 	s->count_max = session_count_max;
+	s->per_key_max = session_count_max / SESSIONS_SHARE;
+	if (s->per_key_max < SESSIONS_PER_KEY_MIN)
+		s->per_key_max = SESSIONS_PER_KEY_MIN;
 	return s;
 }
 
@@ -156,7 +160,7 @@ void sessions_put(struct tls_sessions *s, struct tls_store *store, const struct 
 	node->number = ++s->last_number;
 	list_add_last(&s->ages, &node->by_age);
 	s->count++;
-	if (sessions_find(s, key, &oldest, &newest) > SESSIONS_PER_KEY_MAX)
+	if (sessions_find(s, key, &oldest, &newest) > s->per_key_max)
 		sessions_drop(s, oldest);
 	if (s->count > s->count_max)
 		sessions_drop_oldest(s);

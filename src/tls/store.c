@@ -75,6 +75,12 @@ int tls_store_new(const struct bundle *b, struct str trust_domain, uint64_t gene
 	return 0;
 }
 
+void tls_store_resume_nothing(struct tls_store *s)
+{
+	s->resume_nothing = true;
+	SSL_CTX_set_options(s->server, SSL_OP_NO_TICKET);
+}
+
 struct tls_store *tls_store_ref(struct tls_store *s)
 {
 	atomic_fetch_add_explicit(&s->ref_count, 1, memory_order_relaxed);

@@ -22,8 +22,8 @@ struct tls_identity {
 	uint32_t key_number;
 	int64_t not_before_s, not_after_s;
 	char serial[64];
-	uint8_t scope[32];	  /* session id context: a digest of identity and generation */
-	EVP_AEAD_CTX *ticket_key; /* made for this identity of this generation alone */
+	uint8_t scope[32];	  /* session id context, made with the ticket key */
+	EVP_AEAD_CTX *ticket_key; /* of this identity with this chain and these anchors */
 };
 
 /* Trust anchors of one trust domain. An empty set is valid and means: trust nobody there. */
@@ -41,10 +41,12 @@ struct tls_store {
 	struct tls_anchors *anchors;
 	size_t anchors_count;
 	uint8_t anchors_digest[32];
-	struct proven *proven;		  /* the one part that grows; see there */
+	uint8_t ticket_secret[32]; /* the keeper's, for all generations of an hour; or our own */
+	struct proven *proven;	   /* the one part that grows; see there */
 	CRYPTO_BUFFER_POOL *certificates; /* one copy of each certificate, ours and peers' */
 	BIO_METHOD *wire;
 	SSL_CTX *client, *server;
+	bool resume_nothing;
 };
 
 /* Fills identities and anchors from the bundle (load.c). */

@@ -1,27 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A session after its handshake, and what it tells about itself. */
-#include "handshake.h"
+#include "message.h"
 
-#include <limits.h>
 #include <openssl/err.h>
 #include <stdlib.h>
 
-#define STREAM_RECORD_MAX 16384
-/* Header, content type and tag of a record, and the KeyUpdate that may go before it. */
-#define STREAM_OVERHEAD (5 + 1 + 16 + 32)
+/* A record, and the KeyUpdate that may go before it. */
+#define STREAM_OVERHEAD (RECORD_OVERHEAD + MESSAGE_KEY_UPDATE_BYTES)
 /* With less room than this beside waiting bytes it is better to flush than to cut a small record.
  */
 #define STREAM_RECORD_MIN 4096
+/* More than so many in a row that bring nothing are no conversation but an attack. */
+#define STREAM_SILENT_MAX 32
 
-void tls_input(struct tls *t, const uint8_t *bytes, size_t len)
+/* --- input --- */
+
+void tls_input(struct tls *t, uint8_t *bytes, size_t len)
 {
-	t->input = bytes;
-	t->input_len = len;
+	/* What is left lies elsewhere now. */
+	size_t left = tls_input_left(t), behind = left - t->input_len;
+	ASSERT(left == 0 || len == left);
+	if (behind > 0)
+		t->plain = bytes;
+	t->input = bytes + behind;
+	t->input_len = len - behind;
 }
 
+/* Plaintext in the input stands before what is still sealed; in `carry` it is out of the way. */
 size_t tls_input_left(const struct tls *t)
 {
-	return t->input_len;
+	bool in_input = t->plain_len > 0 && buf_len(&t->carry) == 0;
+	return in_input ? (size_t)(t->input + t->input_len - t->plain) : t->input_len;
 }
 
 void tls_input_eof(struct tls *t)
@@ -39,48 +48,218 @@ static enum tls_result stream_ready(const struct tls *t)
 	return t->state == TLS_STATE_OPEN ? TLS_DONE : TLS_CLOSED;
 }
 
-enum tls_result tls_read(struct tls *t, struct buf *out)
+static enum tls_result stream_more(struct tls *t)
 {
-	enum tls_result ready = stream_ready(t);
-	if (ready != TLS_DONE)
-		return ready;
-	size_t got = 0;
-	for (;;) {
-		size_t space = buf_space(out);
-		if (space == 0)
-			return got > 0 ? TLS_DONE : TLS_FULL;
-		ERR_clear_error();
-		int n = SSL_read(t->ssl, buf_tail(out), space < INT_MAX ? (int)space : INT_MAX);
-		if (n > 0) {
-			buf_wrote(out, (size_t)n);
-			got += (size_t)n;
-			continue;
-		}
-		enum tls_result result = tls_result_of(t, n);
-		return result == TLS_MORE && got > 0 ? TLS_DONE : result;
+	if (!t->input_eof || t->input_len > 0)
+		return TLS_MORE;
+	tls_fail(t, TLS_FAILURE_CLOSED);
+	tls_move(t, TLS_STATE_FAILED);
+	return TLS_FAILED;
+}
+
+/* --- reading --- */
+
+/* A whole record, in the input or in `carry`. */
+struct stream_record {
+	uint8_t *at;
+	size_t len;
+};
+
+/* Moves input behind what is carried, until that is `len` long. */
+static bool stream_carry(struct tls *t, size_t len)
+{
+	size_t n = len - buf_len(&t->carry);
+	if (n > t->input_len)
+		n = t->input_len;
+	if (!buf_put(&t->carry, t->input, n))
+		return false;
+	t->input += n;
+	t->input_len -= n;
+	return true;
+}
+
+/* A record that began in an input before this one. */
+static enum tls_result stream_next_carried(struct tls *t, struct stream_record *ret)
+{
+	struct buf *carry = &t->carry;
+	if (buf_len(carry) < RECORD_HEAD_BYTES && !stream_carry(t, RECORD_HEAD_BYTES))
+		return TLS_FULL;
+	if (buf_len(carry) < RECORD_HEAD_BYTES)
+		return stream_more(t);
+	int alert = record_measure(buf_at(carry), &ret->len);
+	if (alert)
+		return message_refuse(t, TLS_FAILURE_PROTOCOL, (uint8_t)alert);
+	if (buf_len(carry) < ret->len && !stream_carry(t, ret->len))
+		return TLS_FULL;
+	ret->at = buf_at(carry);
+	return buf_len(carry) < ret->len ? stream_more(t) : TLS_DONE;
+}
+
+static enum tls_result stream_next(struct tls *t, struct stream_record *ret)
+{
+	if (buf_len(&t->carry) > 0)
+		return stream_next_carried(t, ret);
+	if (t->input_len >= RECORD_HEAD_BYTES) {
+		int alert = record_measure(t->input, &ret->len);
+		if (alert)
+			return message_refuse(t, TLS_FAILURE_PROTOCOL, (uint8_t)alert);
+		ret->at = t->input;
+		if (t->input_len >= ret->len)
+			return TLS_DONE;
+	}
+	if (t->input_len > 0 && !stream_carry(t, t->input_len))
+		return TLS_FULL;
+	return stream_more(t);
+}
+
+/* A record is dealt with: its bytes are not needed any more. */
+static void stream_drop(struct tls *t, const struct stream_record *record)
+{
+	if (buf_len(&t->carry) > 0) {
+		buf_clear(&t->carry);
+	} else {
+		t->input = record->at + record->len;
+		t->input_len -= record->len;
 	}
 }
 
-/* The rest of a record that is sealed but did not fit. The library reads only the length. */
-static enum tls_result stream_flush(struct tls *t)
+static enum tls_result stream_silent(struct tls *t)
 {
-	static const uint8_t nothing[STREAM_RECORD_MAX];
-	if (t->write_pending == 0)
+	if (++t->silent_count <= STREAM_SILENT_MAX)
+		return TLS_MORE;
+	return message_refuse(t, TLS_FAILURE_PROTOCOL, SSL_AD_UNEXPECTED_MESSAGE);
+}
+
+/* A content that is no byte for the caller. */
+static enum tls_result stream_take_other(struct tls *t, const struct record_content *content)
+{
+	enum tls_result result = TLS_MORE;
+	if (content->type != SSL3_RT_APPLICATION_DATA)
+		result = message_take(t, content);
+	else if (t->part)
+		result = message_refuse(t, TLS_FAILURE_PROTOCOL, SSL_AD_UNEXPECTED_MESSAGE);
+	return result == TLS_MORE ? stream_silent(t) : result;
+}
+
+/* Opens the next record, into `out` when it has the room, else where it stands. TLS_DONE: there is
+ * plaintext; TLS_MORE: no whole record, or *ret_again. */
+static enum tls_result stream_open(struct tls *t, struct buf *out, bool *ret_again)
+{
+	struct stream_record record;
+	struct record_content content;
+	enum tls_result result = stream_next(t, &record);
+	*ret_again = false;
+	if (result != TLS_DONE)
+		return result;
+	bool apart = out && buf_space(out) >= record_inner_len(record.len);
+	uint8_t *place = apart ? buf_tail(out) : record.at + RECORD_HEAD_BYTES;
+	int alert = record_open(&t->reading, record.at, record.len, place, &content);
+	if (alert)
+		return message_refuse(t, TLS_FAILURE_PROTOCOL, (uint8_t)alert);
+	if (content.type != SSL3_RT_APPLICATION_DATA || content.len == 0 || t->part) {
+		result = stream_take_other(t, &content);
+		stream_drop(t, &record);
+		*ret_again = result == TLS_MORE;
+		return result;
+	}
+	t->silent_count = 0;
+	if (!t->server && t->ssl)
+		handshake_let_go(t);
+	if (apart) {
+		buf_wrote(out, content.len);
+		stream_drop(t, &record);
 		return TLS_DONE;
-	ERR_clear_error();
-	int n = SSL_write(t->ssl, nothing, (int)t->write_pending);
-	if (n <= 0)
-		return tls_result_of(t, n);
-	t->write_pending = 0;
+	}
+	t->plain = content.at;
+	t->plain_len = content.len;
+	if (buf_len(&t->carry) == 0)
+		stream_drop(t, &record);
 	return TLS_DONE;
 }
+
+static enum tls_result stream_open_some(struct tls *t, struct buf *out)
+{
+	enum tls_result result = stream_ready(t);
+	bool again = result == TLS_DONE;
+	while (again)
+		result = stream_open(t, out, &again);
+	return result;
+}
+
+size_t tls_plain(const struct tls *t, const uint8_t **ret_bytes)
+{
+	*ret_bytes = t->plain;
+	return t->plain_len;
+}
+
+void tls_plain_take(struct tls *t, size_t len)
+{
+	ASSERT(len <= t->plain_len);
+	t->plain += len;
+	t->plain_len -= len;
+	if (t->plain_len > 0)
+		return;
+	t->plain = NULL;
+	/* It may have stood in `carry`, which then held nothing else. */
+	buf_clear(&t->carry);
+}
+
+/* The length of the whole record at `bytes`; 0: there is none. */
+static size_t stream_look(const uint8_t *bytes, size_t len)
+{
+	size_t record_len;
+	if (len < RECORD_HEAD_BYTES || record_measure(bytes, &record_len) != 0)
+		return 0;
+	return record_len <= len ? record_len : 0;
+}
+
+bool tls_input_several(const struct tls *t)
+{
+	if (t->plain_len > 0 || buf_len(&t->carry) > 0)
+		return false;
+	size_t len = stream_look(t->input, t->input_len);
+	return len > 0 && stream_look(t->input + len, t->input_len - len) > 0;
+}
+
+enum tls_result tls_open(struct tls *t)
+{
+	return t->plain_len > 0 ? TLS_DONE : stream_open_some(t, NULL);
+}
+
+enum tls_result tls_read(struct tls *t, struct buf *out)
+{
+	size_t got = 0;
+	for (;;) {
+		size_t before = buf_len(out), space = buf_space(out);
+		if (space == 0 && stream_ready(t) == TLS_DONE)
+			return got > 0 ? TLS_DONE : TLS_FULL;
+		if (t->plain_len == 0) {
+			enum tls_result result = stream_open_some(t, out);
+			if (result != TLS_DONE)
+				return result == TLS_MORE && got > 0 ? TLS_DONE : result;
+		}
+		if (t->plain_len > 0)
+			tls_plain_take(t, buf_fill(out, t->plain, t->plain_len));
+		got += buf_len(out) - before;
+	}
+}
+
+size_t tls_input_wanted(const struct tls *t)
+{
+	size_t len, have = buf_len(&t->carry);
+	if (t->state != TLS_STATE_OPEN || have < RECORD_HEAD_BYTES || t->plain_len > 0)
+		return RECORD_HEAD_BYTES + RECORD_PLAIN_MAX + 1 + RECORD_TAG_BYTES;
+	return record_measure(buf_at(&t->carry), &len) == 0 && len > have ? len - have : 1;
+}
+
+/* --- writing --- */
 
 /* How many of the bytes go into one record; 0: flush first. */
 static size_t stream_record_len(const struct tls *t, size_t len)
 {
 	size_t space = buf_space(t->wire_out);
 	size_t room = space > STREAM_OVERHEAD ? space - STREAM_OVERHEAD : 0;
-	size_t record = len < STREAM_RECORD_MAX ? len : STREAM_RECORD_MAX;
+	size_t record = len < RECORD_PLAIN_MAX ? len : RECORD_PLAIN_MAX;
 	if (record <= room)
 		return record;
 	return buf_len(t->wire_out) > 0 && room < STREAM_RECORD_MIN ? 0 : room;
@@ -88,32 +267,26 @@ static size_t stream_record_len(const struct tls *t, size_t len)
 
 static enum tls_result stream_seal(struct tls *t, const uint8_t *bytes, size_t len)
 {
-	if (t->records_left-- == 0) {
-		/* Cannot fail on an open session but for memory; then the old key goes on. */
-		SSL_key_update(t->ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
-		t->records_left = TLS_RECORDS_PER_KEY;
+	if ((t->update_owed || t->records_left == 0) && !message_key_update(t)) {
+		tls_fail(t, TLS_FAILURE_MEMORY);
+		tls_move(t, TLS_STATE_FAILED);
+		return TLS_FAILED;
 	}
-	ERR_clear_error();
-	int n = SSL_write(t->ssl, bytes, (int)len);
-	if (n > 0)
-		return TLS_DONE;
-	enum tls_result result = tls_result_of(t, n);
-	if (result == TLS_FULL)
-		t->write_pending = len;
-	return result;
+	t->records_left--;
+	size_t n = record_seal(
+		&t->writing, SSL3_RT_APPLICATION_DATA, bytes, len, buf_tail(t->wire_out));
+	buf_wrote(t->wire_out, n);
+	return TLS_DONE;
 }
 
 enum tls_result tls_write(struct tls *t, const uint8_t *bytes, size_t len, size_t *ret_used)
 {
-	size_t used = t->write_pending;
+	size_t used = 0;
 	*ret_used = 0;
-	enum tls_result result = stream_ready(t);
-	if (result == TLS_FAILED)
-		return result;
-	ASSERT(len >= t->write_pending && !t->close_sent);
-	result = stream_flush(t);
-	if (result != TLS_DONE)
-		return result;
+	if (stream_ready(t) == TLS_FAILED)
+		return TLS_FAILED;
+	ASSERT(!t->close_sent);
+	enum tls_result result = handshake_send_ticket(t) ? TLS_DONE : TLS_FULL;
 	while (used < len && result == TLS_DONE) {
 		size_t record = stream_record_len(t, len - used);
 		result = record > 0 ? stream_seal(t, bytes + used, record) : TLS_FULL;
@@ -130,13 +303,9 @@ enum tls_result tls_close_notify(struct tls *t)
 		return TLS_DONE;
 	if (t->state != TLS_STATE_OPEN && t->state != TLS_STATE_CLOSED)
 		return TLS_FAILED;
-	enum tls_result result = stream_flush(t);
-	if (result != TLS_DONE)
-		return result;
-	ERR_clear_error();
-	int r = SSL_shutdown(t->ssl);
-	if (r < 0)
-		return tls_result_of(t, r);
+	if (!handshake_send_ticket(t) || buf_space(t->wire_out) < MESSAGE_ALERT_BYTES)
+		return TLS_FULL;
+	message_alert(t, SSL3_AL_WARNING, SSL_AD_CLOSE_NOTIFY);
 	t->close_sent = true;
 	return TLS_DONE;
 }
@@ -180,8 +349,7 @@ enum tls_failure tls_peer_again(const struct tls *t, const struct tls_store *now
 		return TLS_FAILURE_NONE;
 	if (wall_s >= t->peer.valid_until_s)
 		wall_s = t->peer.valid_until_s - 1;
-	enum tls_failure failure =
-		verify_chain(now, SSL_get0_peer_certificates(t->ssl), wall_s, &peer);
+	enum tls_failure failure = verify_chain(now, t->chain, wall_s, &peer);
 	free(peer.id);
 	ERR_clear_error();
 	return failure;
@@ -189,7 +357,7 @@ enum tls_failure tls_peer_again(const struct tls *t, const struct tls_store *now
 
 bool tls_resumed(const struct tls *t)
 {
-	return SSL_session_reused(t->ssl);
+	return t->resumed;
 }
 
 static const struct {

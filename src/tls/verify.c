@@ -314,6 +314,29 @@ static enum tls_failure verify_whole(const struct tls_store *s,
 	return failure;
 }
 
+static enum tls_failure verify_now(const struct verify_peer *peer, int64_t wall_s)
+{
+	if (wall_s >= peer->valid_until_s)
+		return TLS_FAILURE_EXPIRED;
+	return wall_s < peer->valid_from_s ? TLS_FAILURE_NOT_YET_VALID : TLS_FAILURE_NONE;
+}
+
+static enum tls_failure verify_keep_id(struct verify_peer *peer, struct str id)
+{
+	peer->id = strndup(id.at, id.len);
+	return peer->id ? TLS_FAILURE_NONE : TLS_FAILURE_MEMORY;
+}
+
+/* These very bytes have passed before: what was found then holds, but for the time. */
+static enum tls_failure verify_known(
+	const struct proven_chain *known, int64_t wall_s, struct verify_peer *ret_peer)
+{
+	ret_peer->valid_from_s = known->valid_from_s;
+	ret_peer->valid_until_s = known->valid_until_s;
+	enum tls_failure failure = verify_now(ret_peer, wall_s);
+	return failure ? failure : verify_keep_id(ret_peer, known->id);
+}
+
 enum tls_failure verify_chain(const struct tls_store *s, const STACK_OF(CRYPTO_BUFFER) * chain,
 	int64_t wall_s, struct verify_peer *ret_peer)
 {
@@ -325,41 +348,44 @@ enum tls_failure verify_chain(const struct tls_store *s, const STACK_OF(CRYPTO_B
 	struct proven_chain proven;
 	proven_digest(chain, proven.digest);
 	const struct proven_chain *known = proven_find(s->proven, proven.digest);
-	if (known) {
-		ret_peer->valid_from_s = known->valid_from_s;
-		ret_peer->valid_until_s = known->valid_until_s;
-		return verify_again(chain, wall_s, ret_peer);
-	}
+	if (known)
+		return verify_known(known, wall_s, ret_peer);
 	enum tls_failure failure = verify_whole(s, chain, wall_s, ret_peer);
 	if (failure)
 		return failure;
 	proven.valid_from_s = ret_peer->valid_from_s;
 	proven.valid_until_s = ret_peer->valid_until_s;
+	proven.id = str_of(ret_peer->id);
 	proven_add(s->proven, &proven);
 	return TLS_FAILURE_NONE;
 }
 
-enum tls_failure verify_again(
-	const STACK_OF(CRYPTO_BUFFER) * chain, int64_t wall_s, struct verify_peer *peer)
+static enum tls_failure verify_leaf_again(CRYPTO_BUFFER *bytes, struct verify_peer *peer)
 {
-	if (!chain || sk_CRYPTO_BUFFER_num(chain) == 0)
-		return TLS_FAILURE_NO_CERTIFICATE;
-	if (wall_s >= peer->valid_until_s)
-		return TLS_FAILURE_EXPIRED;
-	if (wall_s < peer->valid_from_s)
-		return TLS_FAILURE_NOT_YET_VALID;
-	X509 *leaf = X509_parse_from_buffer(sk_CRYPTO_BUFFER_value(chain, 0));
+	X509 *leaf = X509_parse_from_buffer(bytes);
 	if (!leaf)
 		return TLS_FAILURE_CHAIN;
 	struct str id, trust_domain;
 	enum tls_failure failure = verify_leaf(leaf, &id, &trust_domain);
-	if (!failure) {
-		peer->id = strndup(id.at, id.len);
-		if (!peer->id)
-			failure = TLS_FAILURE_MEMORY;
-	}
+	if (!failure)
+		failure = verify_keep_id(peer, id);
 	X509_free(leaf);
 	return failure;
+}
+
+enum tls_failure verify_again(const struct tls_store *s, const STACK_OF(CRYPTO_BUFFER) * chain,
+	int64_t wall_s, struct verify_peer *peer)
+{
+	if (!chain || sk_CRYPTO_BUFFER_num(chain) == 0)
+		return TLS_FAILURE_NO_CERTIFICATE;
+	enum tls_failure failure = verify_now(peer, wall_s);
+	if (failure)
+		return failure;
+	uint8_t digest[32];
+	proven_digest(chain, digest);
+	const struct proven_chain *known = proven_find(s->proven, digest);
+	return known ? verify_keep_id(peer, known->id)
+		     : verify_leaf_again(sk_CRYPTO_BUFFER_value(chain, 0), peer);
 }
 
 uint8_t verify_alert(enum tls_failure failure)

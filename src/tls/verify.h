@@ -18,8 +18,8 @@ enum tls_failure verify_chain(const struct tls_store *s, const STACK_OF(CRYPTO_B
 	int64_t wall_s, struct verify_peer *ret_peer);
 /* A chain that was verified before, against these very anchors: leaf rules and dates again. Takes
  * the validity that was found then from `peer`, fills its id. */
-enum tls_failure verify_again(
-	const STACK_OF(CRYPTO_BUFFER) * chain, int64_t wall_s, struct verify_peer *peer);
+enum tls_failure verify_again(const struct tls_store *s, const STACK_OF(CRYPTO_BUFFER) * chain,
+	int64_t wall_s, struct verify_peer *peer);
 
 /* The leaf's own rules; the texts point into the certificate. */
 enum tls_failure verify_leaf(X509 *leaf, struct str *ret_id, struct str *ret_trust_domain);

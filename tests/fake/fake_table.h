@@ -57,6 +57,7 @@ struct fake_op {
 	uint8_t *into;	     /* read */
 	const uint8_t *from; /* send */
 	size_t len, moved;
+	size_t budget;				/* stream */
 	const struct sockaddr_storage *address; /* connect */
 	bool tried;
 };
@@ -97,6 +98,7 @@ struct fake {
 	uint32_t opened_count;
 	uint32_t open_fail_count;
 	int open_fail_result;
+	uint64_t memory_count;
 	bool has_complaint;
 	char complaint[256];
 };
@@ -112,7 +114,7 @@ void fake_post(struct fake_op *o, int32_t result, bool more);
 bool fake_block_idle(const struct ring *r);
 /* An idle block taken into *ret_block; false: there is none. */
 bool fake_block_take(struct ring *r, uint16_t *ret_block);
-void fake_post_block(struct fake_op *o, uint16_t block, size_t len);
+void fake_post_block(struct fake_op *o, uint16_t block, size_t len, bool more);
 
 /* NULL if the table does not have it. */
 struct fake_socket *fake_find(int fd);

@@ -41,22 +41,35 @@ static bool fake_try_receive_end(struct fake_op *o, struct fake_socket *s)
 	return s->read_end || s->reset ? fake_end(o, 0) : false;
 }
 
+/* One block; false when the operation has ended with it. */
+static bool fake_receive_block(struct fake_op *o, struct fake_socket *s)
+{
+	uint16_t block;
+	ASSERT(fake_block_take(o->ring, &block));
+	size_t len = fake_receive(s, ring_block(o->ring, block), fake_receive_len(o, s));
+	o->moved += len;
+	o->fault = FAKE_FAULT_NONE;
+	/* The kernel may end a stream at any time. */
+	bool more = o->moved < o->budget && !fake_chance(4);
+	fake_post_block(o, block, len, more);
+	return more;
+}
+
 static bool fake_try_recv(struct fake_op *o, struct fake_socket *s)
 {
 	/* As the kernel: it wants a block when it is armed, and then only when there are bytes. */
-	bool wants_block = !o->tried || s->unread;
-	uint16_t block;
+	bool wants_block = !o->tried || s->unread, moved = false;
 	o->tried = true;
 	if (!s->unread && (s->reset || s->read_end))
 		return fake_try_receive_end(o, s);
 	if (o->fault == FAKE_FAULT_NO_BLOCK || (wants_block && !fake_block_idle(o->ring)))
 		return fake_end(o, -ENOBUFS);
-	if (!s->unread)
-		return false;
-	ASSERT(fake_block_take(o->ring, &block));
-	size_t len = fake_receive(s, ring_block(o->ring, block), fake_receive_len(o, s));
-	fake_post_block(o, block, len);
-	return true;
+	while (s->unread) {
+		moved = true;
+		if (!fake_receive_block(o, s) || !fake_block_idle(o->ring) || fake_chance(2))
+			break;
+	}
+	return moved;
 }
 
 static bool fake_try_read(struct fake_op *o, struct fake_socket *s)
@@ -153,7 +166,7 @@ static bool fake_try_cancelled(struct fake_op *o, struct fake_socket *s)
 	/* An accept that gets more connections now is cancelled the next time. */
 	if (loses && fake_try_by_kind(o, s))
 		return true;
-	return fake_end(o, o->moved ? (int32_t)o->moved : -ECANCELED);
+	return fake_end(o, o->kind == FAKE_SEND && o->moved ? (int32_t)o->moved : -ECANCELED);
 }
 
 static bool fake_try(struct fake_op *o)

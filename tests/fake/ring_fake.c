@@ -48,7 +48,13 @@ void *fake_alloc(size_t size)
 {
 	void *memory = calloc(1, size);
 	ASSERT(memory);
+	fake.memory_count++;
 	return memory;
+}
+
+uint64_t fake_memory_count(void)
+{
+	return fake.memory_count;
 }
 
 static void fake_list_free(struct list *head)
@@ -159,10 +165,11 @@ bool fake_block_take(struct ring *r, uint16_t *ret_block)
 int ring_init(struct ring *r, const struct ring_limits *limits, struct err *err)
 {
 	ASSERT(fake.on); /* fake_init() comes first */
-	*r = (struct ring){.limits = *limits};
+	*r = (struct ring){.limits = *limits, .can_stream = true};
 	list_init(&r->starved);
 	if (limits->block_bytes == 0)
 		return 0;
+	r->notes = fake_alloc(limits->block_count * sizeof(*r->notes));
 	r->blocks = fake_alloc((size_t)limits->block_count * limits->block_bytes);
 	r->block_ring =
 		fake_alloc(sizeof(struct fake_blocks) + limits->block_count * sizeof(uint16_t));
@@ -189,6 +196,8 @@ void ring_done(struct ring *r)
 			r->blocks, (size_t)r->limits.block_count * r->limits.block_bytes);
 	free(r->blocks);
 	free(r->block_ring);
+	free(r->notes);
+	r->notes = NULL;
 	r->blocks = NULL;
 	r->block_ring = NULL;
 }
@@ -215,6 +224,7 @@ static struct fake_op *fake_arm(struct ring *r, struct op *op, enum fake_kind ki
 	op->armed = true;
 	op->fresh = false;
 	op->cancelled = false;
+	op->streaming = false;
 	op->result = 0;
 	r->submit_count++;
 	fake.armed_count++;
@@ -251,6 +261,15 @@ void ring_recv(struct ring *r, struct op *op, int fd)
 {
 	struct fake_op *o = fake_arm(r, op, FAKE_RECV, fd);
 	o->len = r->limits.block_bytes;
+}
+
+void ring_stream(struct ring *r, struct op *op, int fd, size_t len, uint32_t budget)
+{
+	ASSERT(len > 0 && len <= r->limits.block_bytes);
+	struct fake_op *o = fake_arm(r, op, FAKE_RECV, fd);
+	op->streaming = true;
+	o->len = budget > 0 && !r->can_stream ? r->limits.block_bytes : len;
+	o->budget = r->can_stream ? budget : 0;
 }
 
 void ring_read(struct ring *r, struct op *op, int fd, void *bytes, size_t len)
@@ -315,6 +334,17 @@ static struct fake_completion *fake_completion_first(const struct ring *r)
 	return NULL;
 }
 
+static void fake_hand_block(struct ring *r, struct op *op, const struct fake_completion *c)
+{
+	r->blocks_out++;
+	if (op->streaming) {
+		ring_stream_add(r, op, c->block, (uint32_t)c->result);
+	} else {
+		op->has_block = true;
+		op->block = c->block;
+	}
+}
+
 struct op *ring_next(struct ring *r)
 {
 	struct fake_completion *c = fake_completion_first(r);
@@ -332,11 +362,8 @@ struct op *ring_next(struct ring *r)
 		op->backlog[op->backlog_len++] = c->result;
 		op->result = 0;
 	}
-	if (c->has_block) {
-		op->has_block = true;
-		op->block = c->block;
-		r->blocks_out++;
-	}
+	if (c->has_block)
+		fake_hand_block(r, op, c);
 	if (c->result == -ENOBUFS)
 		r->no_block_count++;
 	if (!c->more)
@@ -375,9 +402,9 @@ void fake_post(struct fake_op *o, int32_t result, bool more)
 	fake_completion_add(o, result, more);
 }
 
-void fake_post_block(struct fake_op *o, uint16_t block, size_t len)
+void fake_post_block(struct fake_op *o, uint16_t block, size_t len, bool more)
 {
-	struct fake_completion *c = fake_completion_add(o, (int32_t)len, false);
+	struct fake_completion *c = fake_completion_add(o, (int32_t)len, more);
 	c->has_block = true;
 	c->block = block;
 }

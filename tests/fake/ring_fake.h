@@ -18,6 +18,8 @@
  * On any other fd, and after fake_socket_script(fd), it only completes when the test says so, with
  * fake_complete() and its kin: in any order, a cancelled one with any result.
  *
+ * Streams go on by themselves; after ring.can_stream = false they end with every block.
+ *
  * What a caller does wrong becomes a complaint: printed at once, kept, and fatal in fake_done(). A
  * buffer or op freed while armed is found by ASan when the operation completes; a block read after
  * ring_block_put() likewise, since idle blocks are poisoned. */
@@ -63,6 +65,8 @@ enum fake_kind {
 	FAKE_KIND_COUNT
 };
 
+/* Pieces of memory that the simulated kernel has asked for since fake_init(). */
+uint64_t fake_memory_count(void);
 /* Operations armed now, of all rings. */
 uint32_t fake_ops_armed(void);
 /* Operations of this kind armed since fake_init(): a run without faults tells how many there are to
@@ -77,7 +81,7 @@ void fake_complete(struct op *op, int32_t result);
 /* Same, with -errno. */
 void fake_fail(struct op *op, int32_t result);
 /* Ends an armed ring_recv() with these bytes in a block (there must be one, and they must fit), or
- * an armed ring_read() with these bytes. */
+ * an armed ring_read() with these bytes. A ring_stream() goes on if its budget allows. */
 void fake_complete_recv(struct op *op, const void *bytes, size_t len);
 /* One more accepted fd; the op stays armed. */
 void fake_accept(struct op *op, int fd);

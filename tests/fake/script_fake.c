@@ -99,7 +99,8 @@ void fake_complete_recv(struct op *op, const void *bytes, size_t len)
 	ASSERT(o->kind == FAKE_RECV);
 	ASSERT(fake_block_take(o->ring, &block));
 	memcpy(ring_block(o->ring, block), bytes, len);
-	fake_post_block(o, block, len);
+	o->moved += len;
+	fake_post_block(o, block, len, o->moved < o->budget);
 }
 
 void fake_accept(struct op *op, int fd)

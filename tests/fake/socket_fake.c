@@ -175,6 +175,7 @@ static void fake_keep_sent(struct fake_socket *s, const uint8_t *bytes, size_t l
 	if (s->sent_len + len > s->sent_size) {
 		s->sent_size = 2 * (s->sent_len + len);
 		s->sent = realloc(s->sent, s->sent_size);
+		fake.memory_count++;
 		ASSERT(s->sent);
 	}
 	if (len)

@@ -30,9 +30,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
 	char *once = malloc(len), *twice = malloc(len);
 	size_t once_len, twice_len;
-	if (once && twice &&
-		path_normalise((struct str){(const char *)bytes, len}, once, &once_len)) {
+	struct str whole = {(const char *)bytes, len};
+	bool taken = once && path_normalise(whole, once, &once_len);
+	ASSERT(taken || !path_is_normal(whole));
+	if (taken && twice) {
+		struct str normal = {once, once_len};
 		ASSERT(once_len <= len);
+		ASSERT(!path_is_normal(whole) || str_eq(whole, normal));
 		fuzz_path_check((struct str){once, once_len});
 		ASSERT(path_normalise((struct str){once, once_len}, twice, &twice_len));
 		ASSERT(str_eq((struct str){once, once_len}, (struct str){twice, twice_len}));

@@ -2,7 +2,9 @@
 """What crosses the wire is TLS 1.3 with an identity at each end, and nobody without the right one is
 talked to."""
 import contextlib
+import os
 import shutil
+import signal
 import socket
 import ssl
 import threading
@@ -265,6 +267,38 @@ def test_sessions_are_resumed(mesh):
         with mesh.dial("web", "echo") as wire:
             assert wire.send("abc").exactly(3) == b"abc"  # a ticket that comes after our end is not kept
     assert mesh["vm-b"].metric("ringmain_tls_handshakes_resumed_total") - before >= 3
+
+
+def echoed(mesh):
+    with mesh.dial("web", "echo") as wire:
+        assert wire.send("abc").exactly(3) == b"abc"
+
+
+def test_tickets_outlive_reload_and_restart():
+    with own_mesh() as mesh:
+        mesh.start()
+        server = mesh["vm-b"]
+        echoed(mesh)
+        before = server.metric("ringmain_tls_handshakes_resumed_total")
+        server.reload()
+        echoed(mesh)
+        assert server.metric("ringmain_tls_handshakes_resumed_total") == before + 1
+        killed = server.proxy_pid()
+        os.kill(killed, signal.SIGKILL)
+        wait_for(lambda: server.proxy_pid() not in (None, killed), "a new proxy", 10)
+        server.wait_ready()
+        echoed(mesh)
+        assert server.metric("ringmain_tls_handshakes_resumed_total") == 1
+
+
+def test_resumption_can_be_switched_off():
+    with own_mesh(groups={"identity": {"resumption": False}}) as mesh:
+        mesh.start()
+        for _ in range(5):
+            with mesh.dial("web", "echo") as wire:
+                assert wire.send("abc").exactly(3) == b"abc"
+        assert mesh["vm-b"].metric("ringmain_tls_handshakes_total") >= 5
+        assert mesh["vm-b"].metric("ringmain_tls_handshakes_resumed_total") == 0
 
 
 def peer_serial(mesh):

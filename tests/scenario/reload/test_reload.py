@@ -4,9 +4,11 @@ and says why."""
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
-from machines import wait_for
+from machines import process_status, wait_for
+from nodes import config_file_text
 from mesh import ECHO, GUEST, ORDERS, STOCK, WEB, ScenarioMesh, request_text
 
 ALLOW_WEB = {"service": "orders", "action": "allow", "from": ["web"]}
@@ -18,6 +20,10 @@ def mesh():
     with ScenarioMesh([WEB, GUEST, ORDERS, ECHO], policies=[ALLOW_WEB, ALLOW_ECHO], default_policy="deny",
                       workers=2) as mesh:  # each of which has to take the new plan
         yield mesh.start()
+
+
+def resident_kib(node):
+    return int(process_status(node.proxy_pid())["VmRSS"].split()[0])
 
 
 def reload_all(mesh):
@@ -69,6 +75,32 @@ def test_a_connection_outlives_its_certificate_and_key(mesh):
             reload_all(mesh)
             wait_for(lambda: all(node.metric("ringmain_generation") == number for node in mesh), "the new plan")
         assert http.send(request_text("GET /echo", "orders")).reply().status == 200
+
+
+def test_a_large_mesh_comes_and_goes_under_load(mesh):
+    """1,000 services of 10 endpoints and 1,000 policies: no request is lost or refused over it."""
+    many = Path(str(mesh.mesh_file) + ".more")
+    rows = [{"name": f"s{n:04}", "port": 80, "protocol": "http",
+             "endpoints": [{"address": f"10.{80 + k}.{n // 250}.{n % 250 + 1}"} for k in range(10)]}
+            for n in range(1000)]
+    policies = [{"name": f"p{n:04}", "service": f"s{n:04}", "action": "allow", "from": [f"s{(n + 1) % 1000:04}"],
+                 "paths": ["/api/*"]} for n in range(1000)]
+    many.write_text(config_file_text({"services": rows, "policies": policies}))
+    before = [(resident_kib(node), node.metric("ringmain_loop_slow_turns_total")) for node in mesh]
+    with mesh.dial("web", "orders") as http:
+        for number, files in enumerate(([mesh.mesh_file, many], [mesh.mesh_file]), 2):
+            for node in mesh:
+                node.groups = {"mesh": {"files": [str(f) for f in files]}}
+                node.write_config()
+                node.reload()
+            deadline = time.monotonic() + 30
+            while any(node.metric("ringmain_generation") != number for node in mesh):
+                assert time.monotonic() < deadline
+                assert http.send(request_text("GET /echo", "orders")).reply().status == 200
+            assert http.send(request_text("GET /echo", "orders")).reply().status == 200
+            for node, (kib, slow) in zip(mesh, before):
+                print(f"{node.name}: {resident_kib(node)} KiB resident after {kib}, "
+                      f"{node.metric('ringmain_loop_slow_turns_total') - slow:.0f} turns beyond 1 ms")
 
 
 def test_live_connections_are_untouched(mesh):

@@ -80,6 +80,28 @@ static void test_strings_are_copied_and_terminated(void **state)
 	struct str printed = arena_printf(&a, "%s/%d", "a", 7);
 	assert_string_equal(printed.at, "a/7");
 	assert_int_equal(printed.len, 3);
+	const struct str parts[] = {STR("a"), STR_NONE, STR("bc")};
+	struct str joined = arena_join(&a, parts, 3);
+	assert_string_equal(joined.at, "abc");
+	assert_int_equal(joined.len, 3);
+	arena_done(&a);
+}
+
+static void test_lent_memory_is_used_first(void **state)
+{
+	struct arena a;
+	_Alignas(16) unsigned char first[64];
+	memset(first, 0xaa, sizeof(first));
+	arena_init(&a, 128);
+	arena_lend(&a, first, sizeof(first));
+	assert_ptr_equal(arena_take(&a, 40), first);
+	assert_int_equal(first[39], 0);
+	assert_int_equal(first[48], 0xaa);
+	assert_non_null(arena_take(&a, 20)); /* not the 16 left */
+	assert_ptr_equal(arena_str(&a, STR("x")).at, first + 48);
+	assert_null(arena_take(&a, 33)); /* the cap counts both */
+	arena_done(&a);
+	assert_non_null(arena_take(&a, 16)); /* no longer from there */
 	arena_done(&a);
 }
 
@@ -91,6 +113,7 @@ int main(void)
 		cmocka_unit_test(test_cap),
 		cmocka_unit_test(test_usable_again_after_done),
 		cmocka_unit_test(test_strings_are_copied_and_terminated),
+		cmocka_unit_test(test_lent_memory_is_used_first),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

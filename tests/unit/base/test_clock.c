@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -31,6 +32,20 @@ static void test_format(void **state)
 	assert_int_equal(text[24], '\0');
 }
 
+/* Every day of the range, at a time of day that differs. */
+static void test_format_is_the_calendar(void **state)
+{
+	for (uint64_t day = 0; day < UINT64_MAX / CLOCK_S / 86400; day++) {
+		char text[25], want[64];
+		time_t seconds = (time_t)(day * 86400 + day * 7919 % 86400);
+		struct tm tm;
+		gmtime_r(&seconds, &tm);
+		strftime(want, sizeof(want), "%Y-%m-%dT%H:%M:%S.007Z", &tm);
+		clock_format((uint64_t)seconds * CLOCK_S + 7 * CLOCK_MS, text);
+		assert_string_equal(text, want);
+	}
+}
+
 static void test_monotonic_does_not_go_back(void **state)
 {
 	uint64_t before = clock_monotonic_ns();
@@ -46,6 +61,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_format),
+		cmocka_unit_test(test_format_is_the_calendar),
 		cmocka_unit_test(test_monotonic_does_not_go_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -247,8 +247,9 @@ static void test_server_waits_for_its_response(void **state)
 	peer_done(&p);
 }
 
-/* The head is there until the response has ended, and not longer. */
-static void test_heads_are_held_for_a_message_only(void **state)
+/* The head is there until its owner has no more use for it, in the middle of a message in any case.
+ */
+static void test_heads_are_held_until_rest(void **state)
 {
 	struct peer p;
 	peer_init(&p, HTTP_SERVER, 4096);
@@ -256,11 +257,39 @@ static void test_heads_are_held_for_a_message_only(void **state)
 	FEED(&p, REQUEST, HTTP_EVENT_HEAD);
 	struct http_head *head = p.event.head;
 	FEED(&p, "", HTTP_EVENT_END, HTTP_EVENT_MORE);
+	http_rest(p.http);
 	peer_head(&p, &(struct http_head){.status = 204});
 	assert_true(str_eq(head->authority, STR("a")));
 	peer_end(&p);
+	assert_true(str_eq(head->authority, STR("a")));
+	http_rest(p.http);
 	assert_null(h1_of(p.http)->head);
 	peer_done(&p);
+}
+
+/* Usual heads come from the pool and go back there, long ones do not. */
+static void test_heads_are_pooled(void **state)
+{
+	static char text[4096] = "GET / HTTP/1.1\r\nHost: a\r\nA: ";
+	struct pool heads;
+	struct http_event event;
+	struct http_limits limits = http_limits_default;
+	pool_init(&heads, http_head_bytes(), 2);
+	limits.heads = &heads;
+	size_t len = strlen(text);
+	memset(text + len, 'x', sizeof(text) - len);
+	memcpy(text + sizeof(text) - 4, "\r\n\r\n", 4);
+	struct http *h = http_new(HTTP_1_1, HTTP_SERVER, &limits);
+	assert_int_equal(http_feed(h, (const uint8_t *)text, 1000, &event), 1000);
+	assert_int_equal(heads.out_count, 1);
+	assert_int_equal(http_feed(h, (const uint8_t *)text + 1000, sizeof(text) - 1000, &event),
+		sizeof(text) - 1000);
+	assert_int_equal(event.kind, HTTP_EVENT_HEAD);
+	assert_int_equal(event.head->headers[0].value.len, sizeof(text) - 4 - len);
+	assert_int_equal(heads.out_count, 0);
+	assert_int_equal(heads.idle_count, 1);
+	http_free(h);
+	pool_done(&heads);
 }
 
 static void test_drain(void **state)
@@ -386,9 +415,13 @@ static void test_headers(void **state)
 	assert_true(http_header_add(&head, STR("a"), STR("3")));
 	assert_true(str_eq(http_header_get(&head, "a"), STR("1")));
 	assert_null(http_header_get(&head, "c").at);
-	http_header_remove(&head, "A");
-	assert_int_equal(head.header_count, 1);
-	assert_true(str_eq(head.headers[0].value, STR("2")));
+	assert_true(http_header_add(&head, STR("x-REQUEST-id"), STR("4")));
+	assert_true(str_eq(http_header_of(&head, HTTP_NAME_REQUEST_ID), STR("4")));
+	assert_null(http_header_of(&head, HTTP_NAME_USER_AGENT).at);
+	assert_true(http_header_add(&head, STR("a"), STR("5")));
+	http_header_remove(&head, HTTP_NAME_REQUEST_ID);
+	assert_int_equal(head.header_count, 4);
+	assert_true(str_eq(head.headers[3].value, STR("5")));
 	while (head.header_count < HTTP_HEADERS_MAX)
 		assert_true(http_header_add(&head, STR("x"), STR("y")));
 	assert_false(http_header_add(&head, STR("x"), STR("y")));
@@ -405,7 +438,8 @@ int main(void)
 		cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_both_halves_must_end),
 		cmocka_unit_test(test_server_waits_for_its_response),
-		cmocka_unit_test(test_heads_are_held_for_a_message_only),
+		cmocka_unit_test(test_heads_are_held_until_rest),
+		cmocka_unit_test(test_heads_are_pooled),
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_all_or_nothing),

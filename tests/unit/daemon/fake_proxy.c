@@ -94,8 +94,36 @@ static uint32_t fake_ask(struct fake_proxy *f, uint32_t key, const char *text)
 	size_t len;
 	int fd;
 	ASSERT(channel_receive(f->signer, CHANNEL_WAIT, &answer, &len, &fd) == 0);
-	ASSERT(answer.head.kind == WIRE_SIGNED && answer.signature.request == 77);
-	return answer.signature.len;
+	ASSERT(answer.head.kind == WIRE_SIGNED && answer.signature[0].request == 77);
+	return answer.signature[0].len;
+}
+
+/* As many as a message holds, every second one not to be signed. */
+static void fake_ask_batch(struct fake_proxy *f, uint32_t key)
+{
+	static const char text[] = "TLS 1.3, client CertificateVerify";
+	struct wire_sign m[WIRE_SIGN_BATCH] = {0};
+	for (uint32_t i = 0; i < WIRE_SIGN_BATCH; i++) {
+		m[i] = (struct wire_sign){.head = {WIRE_MAGIC, WIRE_SIGN},
+			.request = 100 + i,
+			.key_number = key,
+			.algorithm = i % 2 == 0 ? 0x0403 : 0x0804,
+			.len = 64 + sizeof(text) + 32};
+		memset(m[i].bytes, ' ', 64);
+		memcpy(m[i].bytes + 64, text, sizeof(text));
+	}
+	ASSERT(channel_send(f->signer, m, sizeof(m), -1) == 0);
+	union channel_message answer;
+	size_t len;
+	int fd;
+	ASSERT(channel_receive(f->signer, CHANNEL_WAIT, &answer, &len, &fd) == 0);
+	ASSERT(len == WIRE_SIGN_BATCH * sizeof(answer.signature[0]));
+	uint32_t signed_count = 0;
+	for (uint32_t i = 0; i < WIRE_SIGN_BATCH; i++) {
+		ASSERT(answer.signature[i].request == 100 + i);
+		signed_count += answer.signature[i].len > 0;
+	}
+	fake_write(f, "signed %u of a batch\n", signed_count);
 }
 
 static void fake_ask_all(struct fake_proxy *f, const struct bundle *b)
@@ -110,6 +138,7 @@ static void fake_ask_all(struct fake_proxy *f, const struct bundle *b)
 		if (f->key_before && f->key_before != key &&
 			fake_ask(f, f->key_before, "TLS 1.3, client CertificateVerify") > 0)
 			fake_write(f, "signed %s with the key before\n", item->name.at);
+		fake_ask_batch(f, key);
 		f->key_before = key;
 	}
 	if ((item = bundle_next(b, "mark", NULL)))

@@ -215,6 +215,7 @@ static void the_proxy_process_gets_all_it_needs(void **state)
 	expect(&s, "journal", text, 1);
 	expect(&s, "journal", "signed service/web", 1);
 	expect(&s, "journal", "not signed: other input", 1);
+	expect(&s, "journal", "signed 4 of a batch", 1);
 	stage_end(&s);
 }
 

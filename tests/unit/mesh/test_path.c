@@ -107,6 +107,8 @@ static void test_path_normalise(void **state)
 			(want && !str_eq((struct str){out, len}, str_of(want))))
 			fail_msg("\"%s\" became %s \"%.*s\"", path_rows[i].in,
 				is_good ? "good" : "refused", (int)len, out);
+		if (path_is_normal(in) && (!is_good || !str_eq((struct str){out, len}, in)))
+			fail_msg("\"%s\" is not normal", path_rows[i].in);
 		free(copy);
 		free(out);
 	}
@@ -125,6 +127,17 @@ static void test_path_is_stable(void **state)
 	}
 }
 
+static void test_usual_paths_are_known_to_be_normal(void **state)
+{
+	assert_true(path_is_normal(STR("/")));
+	assert_true(path_is_normal(STR("/api/orders/1042/")));
+	assert_true(path_is_normal(STR("/a/b.html;v=1?q=%2f/../&x")));
+	assert_false(path_is_normal(STR("/a/.b"))); /* maybe: looked at more closely */
+	assert_false(path_is_normal(STR("/a?b\0")));
+	assert_false(path_is_normal(STR("/a\0")));
+	assert_false(path_is_normal(STR_NONE));
+}
+
 static void test_path_refuses_nul(void **state)
 {
 	char out[8];
@@ -138,6 +151,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_path_normalise),
+		cmocka_unit_test(test_usual_paths_are_known_to_be_normal),
 		cmocka_unit_test(test_path_is_stable),
 		cmocka_unit_test(test_path_refuses_nul),
 	};

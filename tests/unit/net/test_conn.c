@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The plain transport on a simulated kernel: an echo server made of one conn, tried with every
- * fault at every operation. (TLS on it is tested with real certificates in the tls room.) */
+ * fault at every operation, on a kernel that streams and on one that does not. (TLS on it is tested
+ * with real certificates in the tls room.) */
 #include "fake/ring_fake.h"
 #include "fake/socket_fake.h"
 #include "net/conn.h"
@@ -56,6 +57,7 @@ static void echo_step(struct task *t)
 }
 
 static uint32_t block_count = 4; /* for the tests to come */
+static bool streams = true;
 
 static void echo_start(int fd)
 {
@@ -64,6 +66,7 @@ static void echo_start(int fd)
 	struct err err;
 	fake_init();
 	assert_int_equal(loop_init(&loop, &limits, 1, &err), 0);
+	loop.ring.can_stream = streams;
 	buf_pool_init(&pool, BUFFER_BYTES, 16);
 	echo = calloc(1, sizeof(*echo));
 	task_init(&echo->task, 1);
@@ -170,6 +173,93 @@ static void test_block_is_given_back_when_there_are_few(void **state)
 	assert_int_equal(pool.block_count, 0);
 	echo_finish();
 	block_count = 4;
+}
+
+static void test_one_receive_for_many_small_messages(void **state)
+{
+	int fd;
+	echo_begin(&fd);
+	for (int i = 0; i < 20; i++) {
+		fake_peer_send_text(fd, "0123456789");
+		fake_pump(&loop, echo_step, NULL);
+	}
+	assert_int_equal(fake_peer_received(fd).len, 200);
+	assert_int_equal(fake_ops_count(FAKE_RECV), streams ? 1 : 21);
+	assert_int_equal(loop.ring.blocks_out, 0);
+	echo_finish();
+}
+
+/* A sender that a reader has stopped goes on in small pieces: none of them may keep a block. */
+static void test_dribble_behind_a_slow_reader(void **state)
+{
+	int fd;
+	char bytes[BUFFER_BYTES + 300];
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (char)(i * 7 + (i >> 8));
+	echo_begin(&fd);
+	fake_peer_window(fd, 0);
+	fake_peer_send(fd, bytes, BUFFER_BYTES);
+	fake_pump(&loop, echo_step, NULL);
+	for (size_t i = BUFFER_BYTES; i < sizeof(bytes); i++) {
+		fake_peer_send(fd, &bytes[i], 1);
+		fake_pump(&loop, echo_step, NULL);
+		assert_true(loop.ring.blocks_out <= 2);
+	}
+	fake_peer_shutdown(fd);
+	fake_pump(&loop, echo_step, NULL);
+	fake_peer_window(fd, SIZE_MAX);
+	fake_pump(&loop, echo_step, NULL);
+	assert_int_equal(fake_peer_received(fd).len, sizeof(bytes));
+	assert_memory_equal(fake_peer_received(fd).at, bytes, sizeof(bytes));
+	assert_true(echo->ended);
+	echo_finish();
+}
+
+/* Everything one arming may bring, in pieces that came one by one, nothing of it used. */
+static void hoard_step(struct task *t)
+{
+	conn_step(&echo->conn);
+	if (!echo->conn.block_held || ring_blocks_short(&loop.ring))
+		conn_flush(&echo->conn);
+}
+
+static void test_unused_pieces_are_kept_in_order(void **state)
+{
+	int fd;
+	char bytes[40];
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (char)('a' + i);
+	echo_begin(&fd);
+	for (size_t i = 0; i < sizeof(bytes); i++) {
+		fake_peer_send(fd, &bytes[i], 1);
+		fake_pump(&loop, hoard_step, NULL);
+		assert_true(loop.ring.blocks_out <= 2);
+	}
+	fake_peer_shutdown(fd);
+	fake_pump(&loop, hoard_step, NULL);
+	assert_false(echo->conn.eof);
+	assert_int_equal(fake_unread(fd), streams ? 0 : sizeof(bytes) - 1);
+	loop_ready(&loop, &echo->task);
+	fake_pump(&loop, echo_step, NULL);
+	assert_int_equal(fake_peer_received(fd).len, sizeof(bytes));
+	assert_memory_equal(fake_peer_received(fd).at, bytes, sizeof(bytes));
+	assert_true(echo->ended);
+	assert_int_equal(pool.block_count, 0);
+	echo_finish();
+}
+
+/* Closed while pieces wait: all memory goes back. */
+static void test_unused_pieces_are_dropped(void **state)
+{
+	int fd;
+	echo_begin(&fd);
+	for (int i = 0; i < 20; i++) {
+		fake_peer_send_text(fd, "x");
+		fake_pump(&loop, hoard_step, NULL);
+	}
+	fake_peer_send_text(fd, "last");
+	loop_wait(&loop); /* recorded, not taken */
+	echo_finish();
 }
 
 enum { TASK_ECHO = 1, TASK_TWO };
@@ -342,10 +432,12 @@ static void test_buffers_exhausted(void **state)
 	echo_finish();
 }
 
+#define CONVERSE_BYTES 20003
+
 /* One conversation; how it must end depends on the fault. */
 static void converse(int fd)
 {
-	static char bytes[9000];
+	static char bytes[CONVERSE_BYTES - 3];
 	fake_pump(&loop, echo_step, NULL);
 	fake_peer_send(fd, bytes, sizeof(bytes));
 	fake_pump(&loop, echo_step, NULL);
@@ -379,7 +471,8 @@ static void test_every_fault_at_every_operation(void **state)
 					     fault == FAKE_FAULT_LATE ||
 					     (fault == FAKE_FAULT_SHORT && kind == FAKE_SEND);
 				if (!fatal)
-					assert_int_equal(fake_peer_received(fd).len, 9003);
+					assert_int_equal(
+						fake_peer_received(fd).len, CONVERSE_BYTES);
 				echo_finish(); /* late completion after close included */
 			}
 		}
@@ -396,7 +489,7 @@ static void test_chaos(void **state)
 		conn_adopt(&echo->conn, fd);
 		loop_ready(&loop, &echo->task);
 		converse(fd);
-		assert_int_equal(fake_peer_received(fd).len, 9003);
+		assert_int_equal(fake_peer_received(fd).len, CONVERSE_BYTES);
 		echo_finish();
 	}
 }
@@ -408,6 +501,10 @@ int main(void)
 		cmocka_unit_test(test_idle_holds_no_memory),
 		cmocka_unit_test(test_slow_reader_stops_the_sender),
 		cmocka_unit_test(test_block_is_given_back_when_there_are_few),
+		cmocka_unit_test(test_one_receive_for_many_small_messages),
+		cmocka_unit_test(test_dribble_behind_a_slow_reader),
+		cmocka_unit_test(test_unused_pieces_are_kept_in_order),
+		cmocka_unit_test(test_unused_pieces_are_dropped),
 		cmocka_unit_test(test_two_that_starve_are_quiet),
 		cmocka_unit_test(test_reset_is_a_failure),
 		cmocka_unit_test(test_reset_after_half_close_is_found_by_a_send),
@@ -418,5 +515,7 @@ int main(void)
 		cmocka_unit_test(test_every_fault_at_every_operation),
 		cmocka_unit_test(test_chaos),
 	};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int failed = cmocka_run_group_tests_name("streaming", tests, NULL, NULL);
+	streams = false;
+	return failed + cmocka_run_group_tests_name("one by one", tests, NULL, NULL);
 }

@@ -224,6 +224,8 @@ static struct plan *lab_plan(
 		l->node ? l->node : "");
 	lab_add(&b, "conf", "node.conf", lab_edited(l, node, edited, sizeof(edited)));
 	lab_add(&b, "mesh", "mesh.conf", lab_edited(l, lab_mesh, edited, sizeof(edited)));
+	if (l->objects)
+		lab_add(&b, "mesh", "objects.conf", l->objects);
 	if (plan_build(&b, generation, before, &plan, text, sizeof(text)) < 0)
 		fail_msg("%s", text);
 	bundle_done(&b);
@@ -292,6 +294,7 @@ void lab_start(struct lab *l, const struct lab_options *options)
 {
 	*l = (struct lab){.machine_count = options->machine_count ? options->machine_count : 1,
 		.node = options->node,
+		.objects = options->objects,
 		.serving = options->serving};
 	for (unsigned i = 0; i < LAB_WORKLOAD_COUNT; i++)
 		l->marks[i] = i;
@@ -657,10 +660,13 @@ static void lab_expect_nothing_left(struct lab_machine *m)
 	assert_int_equal(w->carriers.out_count, 0);
 	assert_int_equal(w->exchanges.out_count, 0);
 	assert_int_equal(w->tunnels.out_count, 0);
+	assert_int_equal(w->trunks.out_count, 0);
+	assert_int_equal(w->channels.out_count, 0);
 	assert_int_equal(w->buffers.block_count, 0);
 	assert_int_equal(w->loop.ring.blocks_out, 0);
 	assert_int_equal(w->loop.heap_count, 0);
 	assert_int_equal(atomic_load(&w->values->connections_active), 0);
+	assert_int_equal(atomic_load(&w->values->channels_active), 0);
 	assert_int_equal(atomic_load(&w->values->pool_idle), 0);
 	const struct plan *plan = lab_current(m);
 	for (uint32_t i = 0; i < plan->snapshot->workload_count; i++)

@@ -19,6 +19,7 @@
 #include "proxy/carrier.h"
 #include "proxy/exchange.h"
 #include "proxy/session.h"
+#include "proxy/trunk.h"
 #include "proxy/tunnel.h"
 #include "proxy/upstream.h"
 #include "proxy/worker_private.h"
@@ -92,7 +93,8 @@ struct lab_server {
 struct lab {
 	struct lab_machine machines[2];
 	uint32_t machine_count;
-	const char *node; /* appended to the node files */
+	const char *node;    /* appended to the node files */
+	const char *objects; /* one more mesh file, NULL: none */
 	struct lab_edit edits[LAB_EDITS_MAX];
 	const struct certs_pair *root;	    /* instead of the mesh's own */
 	unsigned marks[LAB_WORKLOAD_COUNT]; /* as the keeper tells them */
@@ -104,6 +106,7 @@ struct lab {
 struct lab_options {
 	uint32_t machine_count; /* 0: one */
 	const char *node;	/* more groups for the node files: limits, timeouts */
+	const char *objects;	/* one more mesh file */
 	enum lab_serving serving;
 	uint64_t seed;
 	uint64_t chaos; /* 0: none */

@@ -109,9 +109,9 @@ static void test_a_pooled_connection_with_news_is_not_taken(void **state)
 		say(client, GET("/1"));
 		say(shop(0), OK);
 		struct worker *w = lab_worker(&lab, 0);
-		const struct carrier *down = NULL;
+		struct carrier *down = NULL;
 		LIST_EACH (&w->live, it) {
-			const struct carrier *c = CONTAINER_OF(it, struct carrier, being.live);
+			struct carrier *c = CONTAINER_OF(it, struct carrier, being.live);
 			down = c->being.task.kind == TASK_CARRIER && c->side == DOWN ? c : down;
 		}
 		assert_non_null(down);

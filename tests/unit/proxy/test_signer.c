@@ -20,6 +20,7 @@ static struct place {
 	struct signer signer;
 	struct task tasks[ASKER_COUNT];
 	struct signature wanted[ASKER_COUNT];
+	struct signature more[WIRE_SIGN_BATCH];
 	uint32_t told[ASKER_COUNT]; /* steps of the asker */
 	int fd;
 } place;
@@ -127,6 +128,50 @@ static void test_answers_in_any_order(void **state)
 	assert_false(place.wanted[1].answered);
 	place_finish();
 	expect_answer(1, ""); /* the close refuses what is left */
+}
+
+static void test_one_message_for_all(void **state)
+{
+	struct wire_signed answers[WIRE_SIGN_BATCH];
+	place_start();
+	for (int i = 0; i < ASKER_COUNT; i++)
+		ask(i, "to be signed");
+	assert_false(place.signer.send.armed); /* others may ask in this turn, too */
+	place_pump();
+	assert_int_equal(place.signer.sending_count, ASKER_COUNT);
+	assert_int_equal(fake_peer_received(place.fd).len, ASKER_COUNT * sizeof(struct wire_sign));
+	for (uint32_t i = 0; i < ASKER_COUNT; i++) {
+		answers[i] = (struct wire_signed){.head = {WIRE_MAGIC, WIRE_SIGNED},
+			.request = question(ASKER_COUNT - 1 - i).request,
+			.len = 1,
+			.bytes = {(uint8_t)('0' + ASKER_COUNT - 1 - i)}};
+	}
+	fake_peer_send(place.fd, answers, ASKER_COUNT * sizeof(answers[0]));
+	place_pump();
+	for (int i = 0; i < ASKER_COUNT; i++)
+		expect_answer(i, (char[]){(char)('0' + i), '\0'});
+	place_finish();
+}
+
+static void test_more_than_one_message(void **state)
+{
+	place_start();
+	for (int i = 0; i < ASKER_COUNT; i++)
+		ask(i, "first");
+	for (int i = 0; i < WIRE_SIGN_BATCH; i++) {
+		signature_init(&place.more[i], &place.tasks[0]);
+		signer_ask(&place.signer, &place.more[i],
+			&(struct tls_sign_request){10, 0x0403, (const uint8_t *)"more", 4});
+	}
+	place_pump();
+	assert_int_equal(fake_peer_received(place.fd).len,
+		(ASKER_COUNT + WIRE_SIGN_BATCH) * sizeof(struct wire_sign));
+	assert_int_equal(place.signer.sending_count, ASKER_COUNT);
+	for (uint32_t i = 0; i < ASKER_COUNT + WIRE_SIGN_BATCH; i++)
+		answer(question(i).request, "x");
+	for (int i = 0; i < WIRE_SIGN_BATCH; i++)
+		assert_true(place.more[i].answered);
+	place_finish();
 }
 
 static void test_asker_goes_away(void **state)
@@ -237,6 +282,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_answers_in_any_order),
+		cmocka_unit_test(test_one_message_for_all),
+		cmocka_unit_test(test_more_than_one_message),
 		cmocka_unit_test(test_asker_goes_away),
 		cmocka_unit_test(test_answers_to_nobody),
 		cmocka_unit_test(test_too_long_a_question),

@@ -92,6 +92,112 @@ static void a_receive_waits_for_bytes(void **state)
 	assert_int_equal(result_of(&op), 3);
 }
 
+/* What a stream's blocks hold, put behind each other; they go back. */
+static size_t take_blocks(char *into)
+{
+	size_t len, sum = 0;
+	while ((len = ring_stream_len(&loop.ring, &op)) > 0) {
+		memcpy(into + sum, ring_block(&loop.ring, op.block), len);
+		ring_block_put(&loop.ring, ring_stream_take(&loop.ring, &op));
+		sum += len;
+	}
+	return sum;
+}
+
+static void a_stream_goes_on(void **state)
+{
+	char bytes[64];
+	if (!loop.ring.can_stream)
+		skip();
+	fd = far_tcp();
+	ring_stream(&loop.ring, &op, fd, 4, 10);
+	for (int i = 0; i < 3; i++) {
+		far_send("abc", 3);
+		settle(&op);
+		assert_true(op.armed && op.fresh);
+		assert_int_equal(op.result, 3);
+		assert_int_equal(take_blocks(bytes), 3);
+		assert_memory_equal(bytes, "abc", 3);
+		op.fresh = false;
+	}
+	far_send("defghi", 6); /* one byte was left: one block of four fits, no more */
+	settle(&op);
+	assert_false(op.armed);
+	assert_int_equal(op.result, 4);
+	assert_int_equal(take_blocks(bytes), 4);
+	assert_memory_equal(bytes, "defg", 4);
+	assert_int_equal(recv_now(), 2);
+}
+
+static void a_stream_ends_behind_its_bytes(void **state)
+{
+	char bytes[64];
+	if (!loop.ring.can_stream)
+		skip();
+	fd = far_tcp();
+	far_send("abcdef", 6);
+	far_shutdown();
+	ring_stream(&loop.ring, &op, fd, 4, 100);
+	settle(&op);
+	assert_false(op.armed);
+	assert_int_equal(op.result, 0);
+	assert_int_equal(take_blocks(bytes), 6);
+	assert_memory_equal(bytes, "abcdef", 6);
+}
+
+static void a_cancelled_stream_keeps_its_bytes(void **state)
+{
+	char bytes[64];
+	fd = far_tcp();
+	ring_stream(&loop.ring, &op, fd, 4, 100);
+	far_send("abc", 3);
+	settle(&op);
+	ring_cancel(&loop.ring, &op);
+	settle(&op);
+	assert_false(op.armed);
+	assert_int_equal(op.result, loop.ring.can_stream ? -ECANCELED : 3);
+	assert_int_equal(take_blocks(bytes), 3);
+}
+
+/* As on a kernel before 6.17. */
+static void a_stream_that_cannot_go_on_ends(void **state)
+{
+	char bytes[64];
+	fd = far_tcp();
+	loop.ring.can_stream = false;
+	for (int i = 0; i < 2; i++) {
+		ring_stream(&loop.ring, &op, fd, 4, 100);
+		far_send("abcdef", 6);
+		settle(&op);
+		assert_false(op.armed);
+		assert_int_equal(op.result, 6);
+		assert_int_equal(take_blocks(bytes), 6);
+	}
+	ring_stream(&loop.ring, &op, fd, 4, 0); /* a limit of its own is kept */
+	far_send("abcdef", 6);
+	settle(&op);
+	assert_false(op.armed);
+	assert_int_equal(take_blocks(bytes), 4);
+}
+
+static void a_stream_without_blocks_ends(void **state)
+{
+	char bytes[64];
+	if (!loop.ring.can_stream)
+		skip();
+	fd = far_tcp();
+	uint32_t count = loop.ring.limits.block_count;
+	ring_stream(&loop.ring, &op, fd, 1, 1000);
+	for (uint32_t i = 0; i <= count; i++)
+		far_send("x", 1);
+	settle(&op);
+	assert_false(op.armed);
+	assert_int_equal(op.result, -ENOBUFS);
+	assert_int_equal(loop.ring.blocks_out, count);
+	assert_int_equal(take_blocks(bytes), count);
+	assert_int_equal(recv_now(), 1);
+}
+
 static void the_end_of_stream_is_told_again_and_again(void **state)
 {
 	fd = far_tcp();
@@ -311,6 +417,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_receive_waits_for_bytes),
+		TEST(a_stream_goes_on),
+		TEST(a_stream_ends_behind_its_bytes),
+		TEST(a_cancelled_stream_keeps_its_bytes),
+		TEST(a_stream_that_cannot_go_on_ends),
+		TEST(a_stream_without_blocks_ends),
 		TEST(the_end_of_stream_is_told_again_and_again),
 		TEST(a_reset_is_told_once),
 		TEST(a_reset_comes_after_the_bytes_before_it),

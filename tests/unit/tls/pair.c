@@ -131,7 +131,7 @@ bool pair_carry(struct pair *p, int from)
 	return true;
 }
 
-static void pair_sign(struct pair *p, int end)
+void pair_sign(struct pair *p, int end)
 {
 	struct pair_end *e = &p->ends[end];
 	const struct tls_sign_request *request = tls_sign_request(e->tls);

@@ -54,6 +54,8 @@ void pair_start(struct pair *p, struct tls_store *client, struct tls_store *serv
 	struct tls_sessions *sessions, const struct tls_client_want *want);
 /* Runs until both have ended their handshake, well or badly. True: well. */
 bool pair_handshake(struct pair *p);
+/* Answers an end that waits for a signature. */
+void pair_sign(struct pair *p, int end);
 /* Carries bytes from one end to the other's input; false when there was nothing to carry. */
 bool pair_carry(struct pair *p, int from);
 /* Reads whatever arrives at an end, carrying until nothing moves. */

@@ -3,6 +3,7 @@
 #include "pair.h"
 
 #include "tls/handshake.h"
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -214,6 +215,112 @@ static void test_renewed_server(void **state)
 	certs_done(&leaf);
 }
 
+/* A store of the keeper's secret: `secret` is one byte of it, the rest is the same. */
+static struct tls_store *resumption_store(
+	const struct pair_mesh *m, uint64_t generation, char secret)
+{
+	struct bundle b;
+	struct err err;
+	struct tls_store *s = NULL;
+	char text[32] = {secret};
+	pair_mesh_bundle(m, &b);
+	assert_int_equal(bundle_add(&b, STR("tickets"), STR("secret"),
+				 (struct str){text, sizeof(text)}, &err),
+		0);
+	assert_int_equal(tls_store_new(&b, STR("prod.example"), generation, &s, &err), 0);
+	bundle_done(&b);
+	return s;
+}
+
+/* After a reload or a restart of the server's proxy the tickets are still good, as long as chain,
+ * anchors and the keeper's secret are. */
+static void test_ticket_outlives_a_generation(void **state)
+{
+	struct pair_mesh renewed = mesh, distrusted = mesh;
+	struct certs_spec leaf = {
+		.issuer = &mesh.middle, .names = {{0x86, str_of(pair_ids[PAIR_ORDERS])}}};
+	struct certs_spec root = {.subject = "root", .ca = true, .until_s = CERTS_NOW + 100000};
+	renewed.leaf[PAIR_ORDERS] = certs_make(&leaf);
+	distrusted.root = certs_make(&root);
+	const struct {
+		const struct pair_mesh *mesh;
+		char secret;
+		bool resumes;
+	} rows[] = {
+		{&mesh, 1, true}, {&mesh, 2, false}, {&renewed, 1, false}, {&distrusted, 1, false}};
+	struct tls_client_want want = pair_want();
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct tls_store *first = resumption_store(&mesh, 1, 1),
+				 *next = resumption_store(rows[i].mesh, 2, rows[i].secret);
+		assert_false(resumption_run(first, first, &want));
+		resumption_ticket();
+		pair_stop(&pair);
+		pair.server_key = rows[i].mesh->leaf[PAIR_ORDERS].key;
+		pair_start(&pair, first, next, sessions, &want);
+		/* With other anchors the full handshake that follows fails, as it must. */
+		assert_int_equal(pair_handshake(&pair), rows[i].mesh != &distrusted);
+		pair.server_key = NULL;
+		if (rows[i].mesh != &distrusted)
+			assert_int_equal(tls_resumed(pair.ends[PAIR_SERVER].tls), rows[i].resumes);
+		pair_stop(&pair);
+		tls_sessions_free(sessions);
+		sessions = tls_sessions_new(100);
+		tls_store_unref(first);
+		tls_store_unref(next);
+	}
+	certs_done(&renewed.leaf[PAIR_ORDERS]);
+	certs_done(&distrusted.root);
+}
+
+static void test_wrong_secret(void **state)
+{
+	struct bundle b;
+	struct err err;
+	struct tls_store *s = NULL;
+	pair_mesh_bundle(&mesh, &b);
+	assert_int_equal(bundle_add(&b, STR("tickets"), STR("secret"), STR("short"), &err), 0);
+	assert_int_equal(tls_store_new(&b, STR("prod.example"), 1, &s, &err), -EINVAL);
+	bundle_done(&b);
+}
+
+/* Either end that resumes nothing makes every handshake a full one, and a server gives no ticket.
+ */
+static void test_resume_nothing(void **state)
+{
+	struct tls_client_want want = pair_want();
+	for (int end = 0; end < 2; end++) {
+		struct tls_store *nothing = resumption_store(&mesh, 1, 1),
+				 *some = resumption_store(&mesh, 1, 1);
+		struct tls_store *client = end == PAIR_CLIENT ? nothing : some,
+				 *server = end == PAIR_CLIENT ? some : nothing;
+		tls_store_resume_nothing(nothing);
+		for (int i = 0; i < 3; i++) {
+			struct pair_end *s = &pair.ends[PAIR_SERVER];
+			size_t used;
+			assert_false(resumption_run(client, server, &want));
+			assert_int_equal(
+				tls_write(s->tls, (const uint8_t *)"x", 1, &used), TLS_DONE);
+			if (end == PAIR_SERVER)
+				assert_int_equal(buf_len(&s->wire), 1 + 22);
+			assert_int_equal(pair_drain(&pair, PAIR_CLIENT), TLS_MORE);
+			buf_clear(&pair.ends[PAIR_CLIENT].plain);
+			pair_stop(&pair);
+		}
+		/* It does not take one that it gave before, either. */
+		if (end == PAIR_SERVER) {
+			assert_false(resumption_run(some, some, &want));
+			resumption_ticket();
+			pair_stop(&pair);
+			assert_false(resumption_run(some, nothing, &want));
+			pair_stop(&pair);
+		}
+		tls_sessions_free(sessions);
+		sessions = tls_sessions_new(100);
+		tls_store_unref(nothing);
+		tls_store_unref(some);
+	}
+}
+
 static void test_key_has_generation(void **state)
 {
 	struct tls_client_want want = pair_want();
@@ -343,6 +450,9 @@ int main(void)
 		RESUMPTION_TEST(test_scope_of_another_identity),
 		RESUMPTION_TEST(test_client_drops_expired_session),
 		RESUMPTION_TEST(test_renewed_server),
+		RESUMPTION_TEST(test_ticket_outlives_a_generation),
+		RESUMPTION_TEST(test_wrong_secret),
+		RESUMPTION_TEST(test_resume_nothing),
 		RESUMPTION_TEST(test_key_has_generation),
 		RESUMPTION_TEST(test_server_ignores_ticket_of_expired_client),
 		RESUMPTION_TEST(test_cache_is_bounded),

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the mesh, the counters and the access log cost, in a small mesh and in a large one. */
+#include "mesh/policy.h"
+#include "micro.h"
+#include "telemetry/access.h"
+#include "telemetry/metrics.h"
+#include "unit/proxy/large.h"
+
+#include <stdlib.h>
+
+struct mesh {
+	struct lab lab;
+	char *objects;
+	const struct snapshot *snapshot;
+	struct address address; /* asked for */
+	struct policy_request request;
+	const struct service *service;
+};
+
+static void *mesh_start(const struct large_size *size)
+{
+	struct mesh *m = calloc(1, sizeof(*m));
+	ASSERT(m);
+	m->objects = large_mesh(size);
+	lab_start(&m->lab, &(struct lab_options){.objects = m->objects});
+	m->snapshot = m->lab.machines[0].plans[0]->snapshot;
+	m->address = lab_address(LAB_ORDERS);
+	m->service = snapshot_service(m->snapshot, STR("orders"));
+	ASSERT(m->service);
+	m->request = (struct policy_request){.source_id = STR("spiffe://prod.example/service/web"),
+		.method = STR("GET"),
+		.path = STR("/api/orders/1042")};
+	return m;
+}
+
+static void *mesh_start_small(void)
+{
+	return mesh_start(&(struct large_size){.services = 10, .endpoints = 2, .policies = 10});
+}
+
+static void *mesh_start_large(void)
+{
+	return mesh_start(
+		&(struct large_size){.services = 1000, .endpoints = 10, .policies = 1000});
+}
+
+/* All policies are about the one service that is called. */
+static void *mesh_start_crowded(void)
+{
+	return mesh_start(&(struct large_size){
+		.services = 1000, .endpoints = 1, .policies = 1000, .of_orders = true});
+}
+
+static void mesh_stop(void *state)
+{
+	struct mesh *m = state;
+	lab_finish(&m->lab);
+	free(m->objects);
+	free(m);
+}
+
+static void mesh_route(void *state)
+{
+	const struct mesh *m = state;
+	struct destination to = snapshot_destination(m->snapshot, &m->address);
+	ASSERT(to.endpoint);
+}
+
+static void mesh_run_route(void *state, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		micro_measure(mesh_route, state);
+}
+
+static void mesh_policy(void *state)
+{
+	const struct mesh *m = state;
+	struct policy_verdict verdict = policy_check(m->snapshot, m->service, &m->request);
+	ASSERT(verdict.allowed);
+}
+
+static void mesh_run_policy(void *state, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		micro_measure(mesh_policy, state);
+}
+
+/* --- counters --- */
+
+static void *mesh_start_metrics(void)
+{
+	struct metrics *m = metrics_new(64);
+	ASSERT(m);
+	return m;
+}
+
+static void mesh_record(void *state)
+{
+	const struct metric_labels labels = {
+		.at_source = true,
+		.source_workload = STR("web"),
+		.source_principal = STR("spiffe://prod.example/service/web"),
+		.destination_workload = STR("orders"),
+		.destination_principal = STR("spiffe://prod.example/service/orders"),
+		.destination_service = STR("orders"),
+		.protocol = STR("http"),
+		.response_code = 200,
+		.response_flags = STR("-"),
+		.mutual_tls = true,
+	};
+	metrics_request(state, &labels, 1234567, 0, 1024);
+}
+
+static void mesh_run_record(void *state, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		micro_measure(mesh_record, state);
+}
+
+static void mesh_stop_metrics(void *state)
+{
+	metrics_free(state);
+}
+
+/* --- the access log --- */
+
+static void mesh_line(void *state)
+{
+	static char line[ACCESS_LINE_MAX];
+	const struct access_entry *entry = state;
+	size_t len = access_format(entry, line, sizeof(line));
+	ASSERT(len > 0);
+}
+
+static void mesh_run_line(void *state, uint32_t count)
+{
+	struct access_entry entry = {
+		.kind = ACCESS_HTTP,
+		.outbound = true,
+		.start_wall_ns = UINT64_C(1795551961123000000),
+		.duration_ns = 1234567,
+		.workload = STR("web"),
+		.source_identity = STR("spiffe://prod.example/service/web"),
+		.destination_identity = STR("spiffe://prod.example/service/orders"),
+		.destination_service = STR("orders"),
+		.downstream_remote = lab_address(LAB_SHOP),
+		.downstream_local = lab_address(LAB_ORDERS),
+		.upstream_remote = lab_address(LAB_ORDERS),
+		.protocol = STR("http"),
+		.method = STR("GET"),
+		.path = STR("/api/orders/1042/items?limit=20&after=8812"),
+		.authority = STR("orders.internal:8080"),
+		.user_agent = STR("Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101"),
+		.request_id = STR("7d8f2c1e9b3a45d0a1c2e3f405162738"),
+		.response_code = 200,
+		.response_flags = STR("-"),
+		.response_details = STR("NONE"),
+		.bytes_sent = 1024,
+		.mutual_tls = true,
+		.policy = STR("default"),
+		.attempt_count = 1,
+		.connection_number = 7,
+		.config_generation = 3,
+	};
+	for (uint32_t i = 0; i < count; i++) {
+		entry.start_wall_ns += 700000;
+		micro_measure(mesh_line, &entry);
+	}
+}
+
+const struct micro_case micro_mesh_cases[] = {
+	{"mesh: destination, of 10 services", 64, mesh_start_small, mesh_run_route, mesh_stop,
+		NULL},
+	{"mesh: destination, of 1000 services with 10 endpoints", 64, mesh_start_large,
+		mesh_run_route, mesh_stop, NULL},
+	{"mesh: policy, of 10", 64, mesh_start_small, mesh_run_policy, mesh_stop, NULL},
+	{"mesh: policy, of 1000 for 1000 services", 64, mesh_start_large, mesh_run_policy,
+		mesh_stop, NULL},
+	{"mesh: policy, of 1000 for one service", 64, mesh_start_crowded, mesh_run_policy,
+		mesh_stop, NULL},
+	{"telemetry: count a request", 64, mesh_start_metrics, mesh_run_record, mesh_stop_metrics,
+		NULL},
+	{"telemetry: format an access log line", 64, NULL, mesh_run_line, NULL, NULL},
+	{0},
+};
