@@ -41,7 +41,7 @@ def bars(rows, title, unit=""):
 
 def bar(row, y, scale, unit):
     name, median, least, most, parts = row
-    parts = {part: share for part, share in parts.items() if share > 0} or {"": 1}
+    parts = {part: share for part, share in sorted(parts.items()) if share > 0} or {"": 1}
     x, body = float(LABEL), []
     for part, share in parts.items():
         length = share / sum(parts.values()) * median * scale
