@@ -3,9 +3,9 @@
  * answer from outside (the name's identity, a signature), its callback notes the question, the
  * handshake pauses, and tls_handshake() returns the question to the caller.
  *
- * Then the records are ours (record.h), from secrets that the library tells; it reads no record
- * after the peer's Finished, and writes none but the tickets that handshake_end_writing() flushes.
- * From there on it has no way to the wire: two that seal under one key would repeat a nonce. */
+ * Then the records are ours (record.h), from secrets that the library tells. It has read no record
+ * after the peer's Finished, and written none but a server's ticket; from there on it has no way to
+ * the wire, for two that seal under one key would repeat a nonce. */
 #include "handshake.h"
 
 #include "bio.h"
@@ -355,6 +355,7 @@ void tls_free(struct tls *t)
 	if (!t)
 		return;
 	handshake_let_go(t);
+	free(t->ticket);
 	handshake_setup_free(t);
 	message_free(t);
 	buf_clear(&t->carry);
@@ -442,28 +443,62 @@ static bool handshake_take_keys(struct tls *t)
 	return ok;
 }
 
-/* What the library is still needed for: a server's ticket stands in its queue, a client wants its
- * own opinion of the ticket that will come. */
-static void handshake_part(struct tls *t)
+static bool handshake_add_ticket(struct tls *t, struct buf *bytes)
 {
-	if (t->server)
-		return;
-	SSL_set_bio(t->ssl, NULL, NULL);
-	if (!t->sessions)
-		handshake_let_go(t);
+	uint8_t *longer = realloc(t->ticket, t->ticket_len + buf_len(bytes));
+	if (!longer)
+		return false;
+	memcpy(longer + t->ticket_len, buf_at(bytes), buf_len(bytes));
+	t->ticket = longer;
+	t->ticket_len += buf_len(bytes);
+	buf_clear(bytes);
+	return true;
 }
 
-enum tls_result handshake_end_writing(struct tls *t)
+/* A server's ticket stands in the library's queue, and is to leave with the first bytes: a packet
+ * of its own would wake the client for nothing else. It is kept sealed, which is much less to hold
+ * than the library's session. */
+static bool handshake_take_ticket(struct tls *t)
 {
-	if (!t->server || !t->ssl)
-		return TLS_DONE;
-	ERR_clear_error();
-	int r = SSL_write(t->ssl, "", 0); /* makes no record, flushes the queue */
-	if (r < 0)
-		return tls_result_of(t, r);
+	struct buf bytes, *wire_out = t->wire_out;
+	bool ok = true;
+	int r;
+	buf_init(&bytes, wire_out->pool);
+	t->wire_out = &bytes;
+	do {
+		ERR_clear_error();
+		r = SSL_write(t->ssl, "", 0); /* makes no record, flushes the queue */
+		if (buf_len(&bytes) > 0)
+			ok = handshake_add_ticket(t, &bytes);
+		else
+			ok = r >= 0;
+	} while (ok && r < 0);
+	t->wire_out = wire_out;
+	buf_clear(&bytes);
 	t->writing.number = SSL_get_write_sequence(t->ssl);
-	handshake_let_go(t);
-	return TLS_DONE;
+	return ok;
+}
+
+bool handshake_send_ticket(struct tls *t)
+{
+	if (t->ticket)
+		t->ticket_start += buf_fill(
+			t->wire_out, t->ticket + t->ticket_start, t->ticket_len - t->ticket_start);
+	if (t->ticket_start < t->ticket_len)
+		return false;
+	free(t->ticket);
+	t->ticket = NULL;
+	t->ticket_start = t->ticket_len = 0;
+	return true;
+}
+
+/* The library has no way to the wire from here on; a client still wants its opinion of the ticket
+ * that will come. */
+static void handshake_part(struct tls *t)
+{
+	SSL_set_bio(t->ssl, NULL, NULL);
+	if (t->server || !t->sessions)
+		handshake_let_go(t);
 }
 
 static enum tls_result handshake_finish(struct tls *t)
@@ -482,7 +517,8 @@ static enum tls_result handshake_finish(struct tls *t)
 	/* Whatever the library had read beyond its last message would be lost. */
 	if (!failure && SSL_has_pending(t->ssl))
 		failure = TLS_FAILURE_PROTOCOL;
-	if (!failure && (!handshake_take_chain(t) || !handshake_take_keys(t)))
+	if (!failure && (!handshake_take_chain(t) || !handshake_take_keys(t) ||
+				(t->server && !handshake_take_ticket(t))))
 		failure = TLS_FAILURE_MEMORY;
 	if (failure)
 		return handshake_refuse(t, failure);

@@ -51,8 +51,8 @@ struct tls {
 	bool update_owed; /* the peer asked for a new key of ours */
 	uint8_t peer_alert;
 	uint8_t silent_count; /* records without a byte for the caller, in a row */
-	/* Gone when it has no more to do: a server's when it has flushed its ticket, a client's
-	 * when the first bytes have come, behind which no ticket is taken. */
+	/* NULL when it has no more to do: a server's with the handshake, a client's when the first
+	 * bytes have come, behind which no ticket is taken. */
 	SSL *ssl;
 	struct tls_store *store;
 	const struct tls_identity *identity; /* NULL until a server has chosen */
@@ -62,7 +62,9 @@ struct tls {
 	struct buf carry; /* a record that spans inputs; held only while there is one */
 	uint8_t *plain;	  /* opened in place, in the input or in `carry`, and not yet taken */
 	size_t plain_len;
-	struct message_part *part;     /* of a handshake message that spans records */
+	struct message_part *part; /* of a handshake message that spans records */
+	uint8_t *ticket;	   /* a server's, sealed: it leaves before our first record */
+	size_t ticket_start, ticket_len;
 	struct handshake_setup *setup; /* NULL after the handshake */
 	char *server_name;
 	STACK_OF(CRYPTO_BUFFER) * chain; /* the peer's, after the handshake */
@@ -85,9 +87,8 @@ void tls_move(struct tls *t, enum tls_state to);
 void tls_fail(struct tls *t, enum tls_failure failure);
 /* The result of an SSL call that did not succeed (its return value is `r`). */
 enum tls_result tls_result_of(struct tls *t, int r);
-/* Before a record of ours goes out: what the library still had to send goes first. TLS_DONE, or as
- * tls_write(). */
-enum tls_result handshake_end_writing(struct tls *t);
+/* Before a record of ours goes out: the ticket goes first. False: it has no room. */
+bool handshake_send_ticket(struct tls *t) MUST_CHECK;
 /* Gives up what the library keeps. */
 void handshake_let_go(struct tls *t);
 /* Takes a client's session over. */

@@ -45,7 +45,7 @@ bool message_key_update(struct tls *t)
 enum tls_result message_refuse(struct tls *t, enum tls_failure failure, uint8_t alert)
 {
 	tls_fail(t, failure);
-	if (!t->close_sent && handshake_end_writing(t) == TLS_DONE &&
+	if (!t->close_sent && handshake_send_ticket(t) &&
 		buf_space(t->wire_out) >= MESSAGE_ALERT_BYTES)
 		message_alert(t, SSL3_AL_FATAL, alert);
 	ERR_clear_error();

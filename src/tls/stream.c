@@ -286,7 +286,7 @@ enum tls_result tls_write(struct tls *t, const uint8_t *bytes, size_t len, size_
 	if (stream_ready(t) == TLS_FAILED)
 		return TLS_FAILED;
 	ASSERT(!t->close_sent);
-	enum tls_result result = handshake_end_writing(t);
+	enum tls_result result = handshake_send_ticket(t) ? TLS_DONE : TLS_FULL;
 	while (used < len && result == TLS_DONE) {
 		size_t record = stream_record_len(t, len - used);
 		result = record > 0 ? stream_seal(t, bytes + used, record) : TLS_FULL;
@@ -303,10 +303,7 @@ enum tls_result tls_close_notify(struct tls *t)
 		return TLS_DONE;
 	if (t->state != TLS_STATE_OPEN && t->state != TLS_STATE_CLOSED)
 		return TLS_FAILED;
-	enum tls_result result = handshake_end_writing(t);
-	if (result != TLS_DONE)
-		return result;
-	if (buf_space(t->wire_out) < MESSAGE_ALERT_BYTES)
+	if (!handshake_send_ticket(t) || buf_space(t->wire_out) < MESSAGE_ALERT_BYTES)
 		return TLS_FULL;
 	message_alert(t, SSL3_AL_WARNING, SSL_AD_CLOSE_NOTIFY);
 	t->close_sent = true;
