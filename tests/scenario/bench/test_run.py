@@ -82,6 +82,7 @@ def test_a_short_run_writes_rows_and_a_report(tmp_path):
     checker = Checker()
     checker.feed(page)
     assert checker.open == [] and checker.fetched == [] and "svg" in checker.seen
+    assert '<table class="all">' in page and "{" not in page.partition("</style>")[2]
     assert "url(" not in page and "@import" not in page
 
 
