@@ -8,6 +8,8 @@
  *
  * -s inline: MSG_DONTWAIT, no completion on success; -s call: send(2). -x: through a copy in memory
  * of the connection's own; -f: no DEFER_TASKRUN. */
+#include "../number.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <liburing.h>
@@ -66,7 +68,7 @@ static void pin(int cpu)
 {
 	cpu_set_t set;
 	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
+	CPU_SET((size_t)cpu, &set);
 	CHECK(sched_setaffinity(0, sizeof(set), &set) == 0);
 }
 
@@ -345,6 +347,15 @@ static int index_of(const char *const *names, int count, const char *name)
 	exit(2);
 }
 
+static int count_of(const char *text)
+{
+	uint64_t number;
+	if (number_parse(text, 1, 1u << 20, &number))
+		return (int)number;
+	fprintf(stderr, "no such number: %s\n", text);
+	exit(2);
+}
+
 static void parse(int argc, char **argv)
 {
 	int option;
@@ -357,19 +368,19 @@ static void parse(int argc, char **argv)
 			how.send = (enum send)index_of(send_names, 3, optarg);
 			break;
 		case 'c':
-			how.connections = atoi(optarg);
+			how.connections = count_of(optarg);
 			break;
 		case 'b':
-			how.bytes = atoi(optarg);
+			how.bytes = count_of(optarg);
 			break;
 		case 't':
 			how.seconds = atof(optarg);
 			break;
 		case 'n':
-			how.blocks = atoi(optarg);
+			how.blocks = count_of(optarg);
 			break;
 		case 'B':
-			how.block_bytes = atoi(optarg);
+			how.block_bytes = count_of(optarg);
 			break;
 		case 'x':
 			how.copy = true;
