@@ -19,9 +19,14 @@ struct buf_pool {
 	uint32_t block_count_max;
 	uint32_t idle_count;
 	uint32_t idle_count_max; /* more than this go back to malloc */
+	struct buf_pool *large;	 /* of larger blocks for bufs of this pool, or NULL */
+	struct buf_pool *home;	 /* of a large pool: the one it belongs to */
 };
 
 void buf_pool_init(struct buf_pool *pool, uint32_t block_bytes, uint32_t block_count_max);
+/* Makes `large` the pool of larger blocks for the bufs of `pool`; few are kept for reuse. */
+void buf_pool_init_large(struct buf_pool *large, struct buf_pool *pool, uint32_t block_bytes,
+	uint32_t block_count_max);
 /* Every block must have been given back. */
 void buf_pool_done(struct buf_pool *pool);
 
@@ -32,10 +37,17 @@ struct buf {
 };
 
 void buf_init(struct buf *b, struct buf_pool *pool);
-/* Gives the block back, whatever it holds. */
+/* Gives the block back, whatever it holds. A large one was for once: the next is of the buf's own
+ * pool again. */
 void buf_clear(struct buf *b);
 /* Gets a block if there is none. False: the pool's cap is reached. */
 bool buf_hold(struct buf *b) MUST_CHECK;
+/* Gets a large block; false when the buf has a block already, or none is to be had. */
+bool buf_hold_large(struct buf *b);
+static inline bool buf_is_large(const struct buf *b)
+{
+	return b->pool->home != NULL;
+}
 void buf_swap(struct buf *a, struct buf *b);
 /* Gives the block back if it holds no bytes. */
 void buf_release_if_empty(struct buf *b);

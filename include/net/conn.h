@@ -17,7 +17,9 @@
  * come whole; each is held only while it has bytes, so an idle conn holds none. A caller that does
  * not consume stops the sender: no receive is armed while a block is held, and one that is armed
  * already ends after 16 KiB. When blocks get short they are exchanged for copies (`kept`,
- * `behind`): connections that stand still must not keep the others from receiving. */
+ * `behind`): connections that stand still must not keep the others from receiving. Where there is
+ * more to be received than fits into a block, the bufs have large blocks as long as there are any.
+ */
 #pragma once
 
 #include "base/address.h"
@@ -50,6 +52,13 @@ enum conn_failure {
 /* What the handshake waits for from the owner. */
 enum conn_need { CONN_NEED_NOTHING, CONN_NEED_NAME, CONN_NEED_SIGNATURE };
 
+/* What to do where much is to be received. The owner says it, who knows where the bytes go. */
+enum conn_bulk {
+	CONN_BULK_NO,	/* take it in blocks */
+	CONN_BULK_GO,	/* take it in large bufs */
+	CONN_BULK_WAIT, /* leave it where it is: what was received last has not left yet */
+};
+
 struct channel;
 
 struct conn {
@@ -64,6 +73,7 @@ struct conn {
 	struct tls *tls;	 /* NULL = plain */
 	struct channel *channel; /* instead of a socket, or NULL */
 	enum conn_need need;
+	enum conn_bulk bulk;
 	struct sockaddr_storage address; /* dialled; the kernel reads it while connecting */
 	uint8_t *block_at; /* received bytes to be used next, in receive block `block` or `kept` */
 	uint32_t block_len;
@@ -71,6 +81,7 @@ struct conn {
 	bool block_held;
 	bool block_kept; /* they are in `kept` */
 	bool burst;	 /* the last receive brought much: more is to come */
+	bool large;	 /* the receive goes into `kept`, which is large */
 	bool eof;     /* the peer has finished sending, and everything before it is in the input */
 	bool starved; /* no receive block was free: not armed again in this step */
 	bool in_full; /* TLS: `in` filled up, there may be more behind it */
@@ -111,6 +122,9 @@ void conn_flush(struct conn *c);
 /* Input now there: its length, and its place until the next call on this conn. */
 size_t conn_input(struct conn *c, const uint8_t **ret_bytes);
 void conn_consume(struct conn *c, size_t len);
+/* Gives a large input over to be the output of `to`, as it is; returns its length, or 0 when there
+ * is none, or `to` has other output: then it has to be copied. */
+size_t conn_hand_over(struct conn *c, struct conn *to);
 /* Nothing has come that its owner has not seen, not even the end. */
 bool conn_quiet(struct conn *c);
 /* It hears of what comes next without a further step: a receive is armed, or it is a channel. */

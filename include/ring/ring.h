@@ -36,6 +36,7 @@ struct op {
 	bool fresh;	/* completed since the owner looked; the owner clears it */
 	bool cancelled; /* a cancel was asked for */
 	bool has_block; /* `block` holds `result` bytes; the owner gives it back and clears this */
+	bool more;	/* a receive of sockets: there is more to be received already */
 	bool streaming; /* ring_stream(): has_block means that ring_stream_take() has something */
 	uint16_t block; /* provided-buffer id */
 	uint16_t block_last; /* streaming: of those not taken yet */
@@ -119,6 +120,8 @@ uint32_t ring_stream_len(const struct ring *r, const struct op *op);
 uint16_t ring_stream_take(struct ring *r, struct op *op);
 /* Receives into the owner's memory; also reads eventfds and unix sockets (MSG_* flags: none). */
 void ring_read(struct ring *r, struct op *op, int fd, void *bytes, size_t len);
+/* Same on a socket, by the call for sockets: tells whether there is more. */
+void ring_recv_into(struct ring *r, struct op *op, int fd, void *bytes, size_t len);
 /* All of it (MSG_WAITALL | MSG_NOSIGNAL), or an error; a short count means the peer went away, or a
  * cancel or a shutdown came in between. */
 void ring_send(struct ring *r, struct op *op, int fd, const void *bytes, size_t len);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #define BUF_IDLE_COUNT_MAX 256
+#define BUF_IDLE_LARGE_MAX 4
 
 void buf_pool_init(struct buf_pool *pool, uint32_t block_bytes, uint32_t block_count_max)
 {
@@ -14,6 +15,16 @@ void buf_pool_init(struct buf_pool *pool, uint32_t block_bytes, uint32_t block_c
 	pool->block_count_max = block_count_max;
 	pool->idle_count = 0;
 	pool->idle_count_max = BUF_IDLE_COUNT_MAX;
+	pool->large = pool->home = NULL;
+}
+
+void buf_pool_init_large(struct buf_pool *large, struct buf_pool *pool, uint32_t block_bytes,
+	uint32_t block_count_max)
+{
+	buf_pool_init(large, block_bytes, block_count_max);
+	large->idle_count_max = BUF_IDLE_LARGE_MAX;
+	large->home = pool;
+	pool->large = large;
 }
 
 void buf_pool_done(struct buf_pool *pool)
@@ -63,8 +74,20 @@ void buf_clear(struct buf *b)
 {
 	if (b->bytes)
 		buf_pool_put(b->pool, b->bytes);
+	if (buf_is_large(b))
+		b->pool = b->pool->home;
 	b->bytes = NULL;
 	b->start = b->end = 0;
+}
+
+bool buf_hold_large(struct buf *b)
+{
+	if (b->bytes || !b->pool->large)
+		return false;
+	b->bytes = buf_pool_take(b->pool->large);
+	if (b->bytes)
+		b->pool = b->pool->large;
+	return b->bytes != NULL;
 }
 
 bool buf_hold(struct buf *b)

@@ -160,6 +160,8 @@ static void conn_handshake(struct conn *c)
 static void conn_open_records(struct conn *c)
 {
 	bool join = buf_len(&c->in) > 0 || tls_input_several(c->tls);
+	if (join && buf_is_large(&c->kept))
+		buf_hold_large(&c->in);
 	enum tls_result result = join ? tls_read(c->tls, &c->in) : tls_open(c->tls);
 	c->in_full = buf_len(&c->in) > 0 && buf_space(&c->in) == 0;
 	switch (result) {
@@ -229,6 +231,8 @@ void conn_resume(struct conn *c)
 
 static void conn_seal(struct conn *c)
 {
+	if (buf_is_large(&c->out))
+		buf_hold_large(&c->wire);
 	while (buf_len(&c->out) > 0) {
 		size_t used = 0;
 		enum tls_result result =

@@ -7,7 +7,8 @@
  * budget of a stream are such that everything of one arming fits into `kept` and `behind`, should
  * it stand still while blocks are short. As soon as a piece fills up there is more to come, and
  * each receive is armed for itself, with a whole block, or under TLS with as much as lets the next
- * record begin a block of its own: that one is opened where it stands. */
+ * record begin a block of its own: that one is opened where it stands. And if even then more is
+ * known to be there, a large buffer takes it at once: it is never held waiting. */
 #include "conn_private.h"
 
 #include "net/channel.h"
@@ -73,6 +74,7 @@ void conn_drop_received(struct conn *c)
 {
 	struct ring *r = &c->loop->ring;
 	conn_release(c);
+	buf_clear(&c->kept);
 	buf_clear(&c->behind);
 	while (ring_stream_len(r, &c->recv) > 0)
 		ring_block_put(r, ring_stream_take(r, &c->recv));
@@ -139,6 +141,22 @@ static void conn_take_end(struct conn *c)
 	}
 }
 
+static void conn_take_large(struct conn *c)
+{
+	c->large = false;
+	if (c->recv.result <= 0) {
+		buf_clear(&c->kept);
+		return;
+	}
+	size_t len = (size_t)c->recv.result;
+	buf_wrote(&c->kept, len);
+	c->bytes_in += len;
+	c->moved_ns = c->loop->now_ns;
+	c->burst = len >= CONN_PIECE_BYTES;
+	c->block_kept = true;
+	conn_hold(c, buf_at(&c->kept), len);
+}
+
 void conn_take_recv(struct conn *c)
 {
 	if (c->transport_eof) {
@@ -146,6 +164,8 @@ void conn_take_recv(struct conn *c)
 		conn_take_watch(c);
 		return;
 	}
+	if (c->large)
+		conn_take_large(c);
 	if (!c->block_held)
 		conn_next(c);
 	bool ended = !c->recv.armed && c->recv.result <= 0;
@@ -165,6 +185,15 @@ void conn_arm_recv(struct conn *c)
 		ring_watch(r, &c->recv, c->fd);
 	if (c->transport_eof || c->block_held || c->starved)
 		return;
+	bool much = c->burst && c->recv.more;
+	if (much && c->bulk == CONN_BULK_WAIT)
+		return; /* what was received last is on its way, and wakes the owner when it has
+			   left */
+	if (much && c->bulk == CONN_BULK_GO && buf_hold_large(&c->kept)) {
+		c->large = true;
+		ring_recv_into(r, &c->recv, c->fd, buf_tail(&c->kept), buf_space(&c->kept));
+		return;
+	}
 	if (!c->burst)
 		ring_stream(r, &c->recv, c->fd, CONN_PIECE_BYTES, CONN_STREAM_BYTES);
 	else
@@ -201,26 +230,51 @@ static void conn_consume_plain(struct conn *c, size_t len)
 		loop_ready(c->loop, c->owner); /* more can be opened now */
 }
 
+/* What follows from having used input, of `in` or of the block. */
+static void conn_consumed(struct conn *c, bool gathered)
+{
+	if (gathered && c->tls && (c->in_full || c->block_held))
+		loop_ready(c->loop, c->owner); /* more can be opened now */
+	if (!gathered && c->block_held && c->block_len == 0)
+		conn_put_block(c);
+	if (!c->tls && c->transport_eof && !c->block_held && buf_len(&c->in) == 0)
+		c->eof = true;
+}
+
 void conn_consume(struct conn *c, size_t len)
 {
-	if (buf_len(&c->in) > 0) {
+	bool gathered = buf_len(&c->in) > 0;
+	if (gathered) {
 		buf_consume(&c->in, len);
 		buf_release_if_empty(&c->in);
-		if (c->tls && (c->in_full || c->block_held))
-			loop_ready(c->loop, c->owner); /* more can be opened now */
 		if (c->channel)
 			channel_consumed(c->channel, len);
 	} else if (len > 0 && c->tls) {
 		conn_consume_plain(c, len);
+		return;
 	} else if (len > 0) {
 		ASSERT(c->block_held && len <= c->block_len);
 		c->block_at += len;
 		c->block_len -= (uint32_t)len;
-		if (c->block_len == 0)
-			conn_put_block(c);
 	}
-	if (!c->tls && c->transport_eof && !c->block_held && buf_len(&c->in) == 0)
-		c->eof = true;
+	conn_consumed(c, gathered);
+}
+
+size_t conn_hand_over(struct conn *c, struct conn *to)
+{
+	bool sealed = c->tls != NULL;
+	struct buf *from = sealed ? &c->in : &c->kept;
+	if (!buf_is_large(from) || c->large || !conn_drained(to))
+		return 0;
+	if (!sealed && (c->block_len != buf_len(from) || buf_len(&c->in) > 0))
+		return 0;
+	size_t len = buf_len(from);
+	buf_clear(&to->out);
+	buf_swap(from, &to->out);
+	if (!sealed)
+		c->block_len = 0;
+	conn_consumed(c, sealed);
+	return len;
 }
 
 bool conn_quiet(struct conn *c)

@@ -117,6 +117,15 @@ void line_drop(struct line *line, struct worker *w)
 	ASSERT(joined);
 }
 
+/* Much at once goes in large pieces, one after the other: the sockets' own buffers keep both ends
+ * busy meanwhile. A deaf one takes everything, and no send of its own will wake us. */
+static void line_pace(struct conn *from, const struct conn *to)
+{
+	if (from->channel || to->channel)
+		return;
+	from->bulk = conn_drained(to) || to->deaf ? CONN_BULK_GO : CONN_BULK_WAIT;
+}
+
 bool line_relay(struct line *from, struct line *to, uint64_t *byte_count)
 {
 	bool moved = false;
@@ -125,16 +134,20 @@ bool line_relay(struct line *from, struct line *to, uint64_t *byte_count)
 	if (to->conn.state != CONN_OPEN || to->conn.failure != CONN_FAILURE_NONE)
 		return false;
 	while ((len = conn_input(&from->conn, &bytes)) > 0) {
-		size_t used = buf_fill(&to->conn.out, bytes, len);
+		size_t used = conn_hand_over(&from->conn, &to->conn);
 		if (used == 0) {
-			conn_no_room(&to->conn);
-			break;
+			used = buf_fill(&to->conn.out, bytes, len);
+			if (used == 0) {
+				conn_no_room(&to->conn);
+				break;
+			}
+			conn_consume(&from->conn, used);
 		}
-		conn_consume(&from->conn, used);
 		*byte_count += used;
 		moved = true;
 	}
 	buf_release_if_empty(&to->conn.out);
+	line_pace(&from->conn, &to->conn);
 	if (from->conn.eof && conn_input(&from->conn, &bytes) == 0 && !to->conn.finish) {
 		to->conn.finish = true;
 		moved = true;

@@ -20,6 +20,8 @@
 /* A record of 16 KiB and what TLS adds to it fit into one receive block. */
 #define WORKER_BLOCK_BYTES   16640
 #define WORKER_BLOCK_COUNT   512
+#define WORKER_LARGE_BYTES   131072 /* one buffer of a bulk transfer */
+#define WORKER_LARGE_SHARE   8	    /* they are this part of all buffers, at most */
 #define WORKER_RING_ENTRIES  1024
 #define WORKER_COMPLETIONS   16384
 #define WORKER_SESSIONS_KEPT 1024 /* TLS sessions for resumption */
@@ -307,8 +309,8 @@ void worker_turn(struct worker *w)
 		worker_reap(t);
 	metric_add(&w->values->loop_turns_total, 1);
 	worker_time_turn(w);
-	atomic_store_explicit(
-		&w->values->buffers_held, w->buffers.block_count, memory_order_relaxed);
+	atomic_store_explicit(&w->values->buffers_held,
+		w->buffers.block_count + w->large_buffers.block_count, memory_order_relaxed);
 	atomic_store_explicit(&w->values->receive_starved_total, w->loop.ring.no_block_count,
 		memory_order_relaxed);
 }
@@ -357,9 +359,13 @@ int worker_run(struct worker *w, struct err *err)
 static void worker_init_pools(struct worker *w, const struct conf *conf)
 {
 	uint32_t share = conf->connections_max / w->worker_count + 1;
-	uint64_t blocks = conf->buffers_bytes_max / conf->buffer_bytes / w->worker_count + 1;
+	uint64_t bytes = conf->buffers_bytes_max / w->worker_count;
+	uint64_t large = bytes / WORKER_LARGE_SHARE / WORKER_LARGE_BYTES;
+	uint64_t blocks = (bytes - large * WORKER_LARGE_BYTES) / conf->buffer_bytes + 1;
 	buf_pool_init(&w->buffers, conf->buffer_bytes,
 		blocks > UINT32_MAX ? UINT32_MAX : (uint32_t)blocks);
+	buf_pool_init_large(&w->large_buffers, &w->buffers, WORKER_LARGE_BYTES,
+		large > UINT32_MAX ? UINT32_MAX : (uint32_t)large);
 	pool_init(&w->sessions, sizeof(struct session), share);
 	/* To the clients, to the servers for them, and idle ones: none can take another's place. */
 	w->idle_count_max = share;
@@ -458,6 +464,8 @@ void worker_free(struct worker *w)
 	pool_done(&w->tunnels);
 	pool_done(&w->trunks);
 	pool_done(&w->channels);
+	if (w->buffers.large)
+		buf_pool_done(&w->large_buffers);
 	buf_pool_done(&w->buffers);
 	tls_sessions_free(w->tls_sessions);
 	free(w->listeners);

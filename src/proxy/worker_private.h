@@ -53,7 +53,7 @@ struct listener {
 struct worker {
 	uint32_t index, worker_count;
 	struct loop loop;
-	struct buf_pool buffers;
+	struct buf_pool buffers, large_buffers;
 	struct pool sessions, carriers, exchanges, tunnels, trunks, channels;
 	struct pool heads;	   /* the codecs' */
 	struct list live;	   /* of struct being */

@@ -232,6 +232,7 @@ static struct io_uring_sqe *ring_arm(struct ring *r, struct op *op)
 	op->fresh = false;
 	op->cancelled = false;
 	op->streaming = false;
+	op->more = false;
 	op->result = 0;
 	return ring_sqe(r);
 }
@@ -299,6 +300,14 @@ void ring_read(struct ring *r, struct op *op, int fd, void *bytes, size_t len)
 	struct io_uring_sqe *sqe = ring_arm(r, op);
 	/* READ and not RECV, because of eventfds; offset 0, because a socket refuses others. */
 	io_uring_prep_read(sqe, fd, bytes, (unsigned)len, 0);
+	ring_label(sqe, op);
+}
+
+void ring_recv_into(struct ring *r, struct op *op, int fd, void *bytes, size_t len)
+{
+	ASSERT(len <= INT32_MAX);
+	struct io_uring_sqe *sqe = ring_arm(r, op);
+	io_uring_prep_recv(sqe, fd, bytes, len, 0);
 	ring_label(sqe, op);
 }
 
@@ -383,6 +392,7 @@ static void ring_record(struct ring *r, struct op *op, const struct io_uring_cqe
 	ASSERT(op->magic == OP_MAGIC && op->armed);
 	op->armed = cqe->flags & IORING_CQE_F_MORE;
 	op->fresh = true;
+	op->more = cqe->flags & IORING_CQE_F_SOCK_NONEMPTY;
 	op->result = cqe->res;
 	if (op->backlog && cqe->res >= 0) {
 		ASSERT(op->backlog_len < RING_TURN_MAX);

@@ -69,7 +69,7 @@ struct fake_completion {
 	struct op *op;
 	int fd;
 	int32_t result;
-	bool more, has_block;
+	bool more, has_block, nonempty;
 	uint16_t block;
 };
 

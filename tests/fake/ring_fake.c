@@ -225,6 +225,7 @@ static struct fake_op *fake_arm(struct ring *r, struct op *op, enum fake_kind ki
 	op->fresh = false;
 	op->cancelled = false;
 	op->streaming = false;
+	op->more = false;
 	op->result = 0;
 	r->submit_count++;
 	fake.armed_count++;
@@ -277,6 +278,11 @@ void ring_read(struct ring *r, struct op *op, int fd, void *bytes, size_t len)
 	struct fake_op *o = fake_arm(r, op, FAKE_READ, fd);
 	o->into = bytes;
 	o->len = len;
+}
+
+void ring_recv_into(struct ring *r, struct op *op, int fd, void *bytes, size_t len)
+{
+	ring_read(r, op, fd, bytes, len);
 }
 
 void ring_send(struct ring *r, struct op *op, int fd, const void *bytes, size_t len)
@@ -357,6 +363,7 @@ struct op *ring_next(struct ring *r)
 	r->completion_count++;
 	op->armed = c->more;
 	op->fresh = true;
+	op->more = c->nonempty;
 	op->result = c->result;
 	if (op->backlog && c->result >= 0) {
 		op->backlog[op->backlog_len++] = c->result;
@@ -389,6 +396,8 @@ static struct fake_completion *fake_completion_add(struct fake_op *o, int32_t re
 	c->fd = o->fd;
 	c->result = result;
 	c->more = more;
+	struct fake_socket *s = fake_find(o->fd);
+	c->nonempty = s && result > 0 && s->unread > 0;
 	list_add_last(&fake.completions, &c->node);
 	if (!more) {
 		list_remove(&o->node);

@@ -132,6 +132,30 @@ static void test_idle_blocks_are_bounded(void **state)
 	assert_int_equal(f->pool.block_count, 0);
 }
 
+static void test_large_block_is_for_once(void **state)
+{
+	struct fixture *f = *state;
+	struct buf_pool large;
+	assert_false(buf_hold_large(&f->a)); /* there are none */
+	buf_pool_init_large(&large, &f->pool, 10 * f->pool.block_bytes, 1);
+	assert_true(buf_hold_large(&f->a));
+	assert_false(buf_hold_large(&f->a)); /* has one */
+	assert_false(buf_hold_large(&f->b)); /* no more */
+	assert_false(buf_is_large(&f->b));
+	assert_int_equal(buf_space(&f->a), large.block_bytes);
+	assert_true(buf_put(&f->a, "xyz", 3));
+	buf_swap(&f->a, &f->b);
+	assert_true(buf_is_large(&f->b) && !buf_is_large(&f->a));
+	assert_int_equal(buf_len(&f->b), 3);
+	assert_int_equal(f->pool.block_count, 0);
+	buf_clear(&f->b);
+	assert_int_equal(large.block_count, 0);
+	assert_int_equal(buf_space(&f->b), f->pool.block_bytes);
+	buf_clear(&f->b);
+	buf_pool_done(&large);
+	f->pool.large = NULL;
+}
+
 static void test_consuming_too_much_aborts(void **state)
 {
 	struct fixture *f = *state;
@@ -163,6 +187,8 @@ int main(void)
 			test_released_only_when_empty, fixture_up, fixture_down),
 		cmocka_unit_test_setup_teardown(
 			test_idle_blocks_are_bounded, fixture_up, fixture_down),
+		cmocka_unit_test_setup_teardown(
+			test_large_block_is_for_once, fixture_up, fixture_down),
 		cmocka_unit_test_setup_teardown(
 			test_consuming_too_much_aborts, fixture_up, fixture_down),
 	};

@@ -309,6 +309,109 @@ static void test_end_waits_for_the_bytes_before_it(void **state)
 	}
 }
 
+enum { BULK_BYTES = 1 << 20 };
+static char bulk[BULK_BYTES];
+
+static void bulk_fill(void)
+{
+	for (size_t i = 0; i < sizeof(bulk); i++)
+		bulk[i] = (char)(i * 7 + (i >> 8) * 13 + (i >> 16));
+}
+
+static void expect_bulk(int fd)
+{
+	assert_int_equal(fake_peer_received(fd).len, sizeof(bulk));
+	assert_memory_equal(fake_peer_received(fd).at, bulk, sizeof(bulk));
+}
+
+static void expect_no_memory(void)
+{
+	for (uint32_t m = 0; m < lab.machine_count; m++) {
+		struct worker *w = lab_worker(&lab, m);
+		assert_int_equal(w->buffers.block_count, 0);
+		assert_int_equal(w->large_buffers.block_count, 0);
+		assert_int_equal(w->loop.ring.blocks_out, 0);
+	}
+}
+
+/* Much at once goes in few large pieces, in order, to a reader as slow as can be, and both ways. */
+static void test_bulk_goes_in_large_pieces(void **state)
+{
+	bulk_fill();
+	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+		int client, server = way_open(&ways[i], NULL, &client);
+		fake_peer_window(client, 70000);
+		fake_peer_send(client, bulk, sizeof(bulk));
+		fake_peer_send(server, bulk, sizeof(bulk));
+		uint32_t sends = fake_ops_count(FAKE_SEND);
+		lab_pump(&lab);
+		assert_true(fake_unread(server) > sizeof(bulk) / 2);
+		expect_bulk(server);
+		assert_true(fake_ops_count(FAKE_SEND) - sends < 32 * lab.machine_count);
+		for (size_t window = 140000; window < sizeof(bulk); window += 70000) {
+			fake_peer_window(client, 70000);
+			lab_pump(&lab);
+		}
+		fake_peer_window(client, SIZE_MAX);
+		lab_pump(&lab);
+		expect_bulk(client);
+		expect_no_memory();
+		lab_finish(&lab);
+	}
+}
+
+/* Without large buffers it goes in small ones. */
+static void test_bulk_without_large_buffers(void **state)
+{
+	bulk_fill();
+	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+		int client, server = way_open(&ways[i], NULL, &client);
+		for (uint32_t m = 0; m < lab.machine_count; m++)
+			lab_worker(&lab, m)->large_buffers.block_count_max = 0;
+		fake_peer_send(client, bulk, sizeof(bulk));
+		fake_peer_shutdown(client);
+		lab_pump(&lab);
+		expect_bulk(server);
+		assert_true(fake_peer_saw_end(server));
+		expect_no_memory();
+		lab_finish(&lab);
+	}
+}
+
+/* The sender's end is seen although nobody takes its bytes any more. */
+static void test_bulk_to_a_reader_that_has_gone(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+		int client, server = way_open(&ways[i], NULL, &client);
+		fake_peer_close(server);
+		fake_peer_send(client, bulk, sizeof(bulk));
+		fake_peer_shutdown(client);
+		lab_run(&lab, 2 * CLOCK_S);
+		assert_int_equal(lab_alive(&lab, 0, TASK_TUNNEL), 0);
+		expect_no_memory();
+		lab_finish(&lab);
+	}
+}
+
+static void test_bulk_in_chaos(void **state)
+{
+	bulk_fill();
+	for (uint64_t seed = 1; seed <= 10; seed++) {
+		for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+			int client, server = way_open(&ways[i], NULL, &client);
+			fake_chaos(seed);
+			fake_peer_send(client, bulk, sizeof(bulk));
+			fake_peer_send(server, bulk, sizeof(bulk));
+			fake_peer_shutdown(client);
+			lab_pump(&lab);
+			expect_bulk(server);
+			expect_bulk(client);
+			fake_chaos(0);
+			lab_finish(&lab);
+		}
+	}
+}
+
 static void test_idle_tunnel_holds_no_memory(void **state)
 {
 	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
@@ -437,6 +540,10 @@ int main(void)
 		cmocka_unit_test(test_half_close_timeout),
 		cmocka_unit_test(test_slow_reader_stops_the_sender),
 		cmocka_unit_test(test_end_waits_for_the_bytes_before_it),
+		cmocka_unit_test(test_bulk_goes_in_large_pieces),
+		cmocka_unit_test(test_bulk_without_large_buffers),
+		cmocka_unit_test(test_bulk_to_a_reader_that_has_gone),
+		cmocka_unit_test(test_bulk_in_chaos),
 		cmocka_unit_test(test_idle_tunnel_holds_no_memory),
 		cmocka_unit_test(test_policy_denies),
 		cmocka_unit_test(test_client_ends_before_the_connect),

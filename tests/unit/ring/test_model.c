@@ -159,6 +159,32 @@ static void a_cancelled_stream_keeps_its_bytes(void **state)
 	assert_int_equal(take_blocks(bytes), 3);
 }
 
+static void a_receive_says_whether_there_is_more(void **state)
+{
+	char bytes[4];
+	fd = far_tcp();
+	far_send("abcdefgh", 8);
+	ring_recv_into(&loop.ring, &op, fd, bytes, sizeof(bytes));
+	assert_int_equal(result_of(&op), 4);
+	assert_memory_equal(bytes, "abcd", 4);
+	assert_true(op.more);
+	ring_recv_into(&loop.ring, &op, fd, bytes, sizeof(bytes));
+	assert_false(op.more);
+	assert_int_equal(result_of(&op), 4);
+	assert_memory_equal(bytes, "efgh", 4);
+	assert_false(op.more);
+	far_send("abc", 3);
+	ring_stream(&loop.ring, &op, fd, 2, 0);
+	settle(&op);
+	assert_true(op.more);
+	ring_block_put(&loop.ring, ring_stream_take(&loop.ring, &op));
+	far_shutdown();
+	ring_recv_into(&loop.ring, &op, fd, bytes, sizeof(bytes));
+	assert_int_equal(result_of(&op), 1);
+	ring_recv_into(&loop.ring, &op, fd, bytes, sizeof(bytes));
+	assert_int_equal(result_of(&op), 0);
+}
+
 /* As on a kernel before 6.17. */
 static void a_stream_that_cannot_go_on_ends(void **state)
 {
@@ -422,6 +448,7 @@ int main(void)
 		TEST(a_cancelled_stream_keeps_its_bytes),
 		TEST(a_stream_that_cannot_go_on_ends),
 		TEST(a_stream_without_blocks_ends),
+		TEST(a_receive_says_whether_there_is_more),
 		TEST(the_end_of_stream_is_told_again_and_again),
 		TEST(a_reset_is_told_once),
 		TEST(a_reset_comes_after_the_bytes_before_it),
