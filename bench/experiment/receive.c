@@ -357,19 +357,19 @@ static void parse(int argc, char **argv)
 			how.send = (enum send)index_of(send_names, 3, optarg);
 			break;
 		case 'c':
-			how.connections = atoi(optarg);
+			how.connections = (int)strtol(optarg, NULL, 10);
 			break;
 		case 'b':
-			how.bytes = atoi(optarg);
+			how.bytes = (int)strtol(optarg, NULL, 10);
 			break;
 		case 't':
-			how.seconds = atof(optarg);
+			how.seconds = strtod(optarg, NULL);
 			break;
 		case 'n':
-			how.blocks = atoi(optarg);
+			how.blocks = (int)strtol(optarg, NULL, 10);
 			break;
 		case 'B':
-			how.block_bytes = atoi(optarg);
+			how.block_bytes = (int)strtol(optarg, NULL, 10);
 			break;
 		case 'x':
 			how.copy = true;
