@@ -74,6 +74,9 @@ struct ring {
 	void *block_ring;	 /* shared with the kernel */
 	struct ring_limits limits;
 	uint32_t blocks_out; /* with owners */
+	uint16_t *spare;     /* neither with owners nor with the kernel: the last one first */
+	uint32_t spare_count;
+	uint32_t offer_max;  /* so many are with the kernel; more once it had too few */
 	struct list starved; /* tasks waiting for blocks, see ring_starve() */
 	uint64_t submit_count, completion_count;
 	uint64_t no_block_count; /* receives that found no block */

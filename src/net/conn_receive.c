@@ -17,6 +17,9 @@
 
 #define CONN_PIECE_BYTES  4096
 #define CONN_STREAM_BYTES 8192
+/* So much of a large buffer stays empty: what is in it, and the record that began before it, fits
+ * into another one, opened or sealed. So none has to be kept for a rest. */
+#define CONN_SPARE_BYTES 20480
 
 static void conn_hold(struct conn *c, uint8_t *at, size_t len)
 {
@@ -190,8 +193,9 @@ void conn_arm_recv(struct conn *c)
 		return; /* what was received last is on its way, and wakes the owner when it has
 			   left */
 	if (much && c->bulk == CONN_BULK_GO && buf_hold_large(&c->kept)) {
+		size_t space = buf_space(&c->kept);
 		c->large = true;
-		ring_recv_into(r, &c->recv, c->fd, buf_tail(&c->kept), buf_space(&c->kept));
+		ring_recv_into(r, &c->recv, c->fd, buf_tail(&c->kept), space - CONN_SPARE_BYTES);
 		return;
 	}
 	if (!c->burst)

@@ -8,7 +8,10 @@
  * All receives take their memory from one ring of blocks shared with the kernel, at the moment
  * there are bytes: a connection that waits holds no memory. A stream is a multishot receive with a
  * budget after which it ends by itself, so that it needs no cancel to stop: a receive that is not
- * armed is all the backpressure there is to have. */
+ * armed is all the backpressure there is to have.
+ *
+ * The kernel takes the blocks first in, first out. So that they stay few and in the cache, it has
+ * only as many as it needed at once so far; of the others, the one used last goes first. */
 #include "ring/ring.h"
 
 #include "base/clock.h"
@@ -22,6 +25,8 @@
 
 /* Waiting for ever wakes up once an hour, which saves a second way of waiting. */
 #define RING_WAIT_MAX_NS (3600 * CLOCK_S)
+/* Blocks with the kernel at first. */
+#define RING_OFFER_COUNT 64
 
 /* Best first. DEFER_TASKRUN (6.1) keeps completion work off our back while steps run; it needs
  * SINGLE_ISSUER (6.0). The rest is there since 5.19, which provided-block rings need anyway. */
@@ -96,13 +101,27 @@ static size_t ring_block_ring_size(const struct ring *r)
 	return r->limits.block_count * sizeof(struct io_uring_buf);
 }
 
-/* Puts a block at the end of the shared ring; the kernel may use it from now on. */
-static void ring_block_offer(struct ring *r, uint16_t block)
+static uint32_t ring_blocks_offered(const struct ring *r)
 {
-	int mask = io_uring_buf_ring_mask(r->limits.block_count);
-	io_uring_buf_ring_add(
-		r->block_ring, ring_block(r, block), r->limits.block_bytes, block, mask, 0);
-	io_uring_buf_ring_advance(r->block_ring, 1);
+	return r->limits.block_count - r->blocks_out - r->spare_count;
+}
+
+/* Puts spare blocks at the end of the shared ring; the kernel may use them from now on. */
+static void ring_blocks_offer(struct ring *r)
+{
+	int mask = io_uring_buf_ring_mask(r->limits.block_count), count = 0;
+	for (uint32_t n = ring_blocks_offered(r); n < r->offer_max && r->spare_count > 0; n++) {
+		uint16_t block = r->spare[--r->spare_count];
+		io_uring_buf_ring_add(r->block_ring, ring_block(r, block), r->limits.block_bytes,
+			block, mask, count++);
+	}
+	if (count > 0)
+		io_uring_buf_ring_advance(r->block_ring, count);
+}
+
+static void ring_block_spare(struct ring *r, uint16_t block)
+{
+	r->spare[r->spare_count++] = block;
 }
 
 static void *ring_map(size_t size)
@@ -121,7 +140,8 @@ static int ring_init_blocks(struct ring *r, struct err *err)
 	r->blocks = ring_map(ring_blocks_size(r));
 	r->block_ring = ring_map(ring_block_ring_size(r));
 	r->notes = calloc(count, sizeof(*r->notes));
-	if (!r->blocks || !r->block_ring || !r->notes)
+	r->spare = calloc(count, sizeof(*r->spare));
+	if (!r->blocks || !r->block_ring || !r->notes || !r->spare)
 		return err_set(err, ENOMEM, "io_uring: out of memory for %u receive blocks", count);
 
 	struct io_uring_buf_reg registration = {
@@ -134,7 +154,9 @@ static int ring_init_blocks(struct ring *r, struct err *err)
 		return ring_explain(-result, err);
 	io_uring_buf_ring_init(r->block_ring);
 	for (uint32_t i = 0; i < count; i++)
-		ring_block_offer(r, (uint16_t)i);
+		ring_block_spare(r, (uint16_t)(count - 1 - i));
+	r->offer_max = count < RING_OFFER_COUNT ? count : RING_OFFER_COUNT;
+	ring_blocks_offer(r);
 	return 0;
 }
 
@@ -201,6 +223,8 @@ void ring_done(struct ring *r)
 	if (r->block_ring)
 		munmap(r->block_ring, ring_block_ring_size(r));
 	free(r->notes);
+	free(r->spare);
+	r->spare = NULL;
 	r->uring = NULL;
 	r->notes = NULL;
 	r->blocks = NULL;
@@ -350,12 +374,13 @@ void ring_block_put(struct ring *r, uint16_t block)
 {
 	ASSERT(r->blocks_out > 0);
 	r->blocks_out--;
-	ring_block_offer(r, block);
+	ring_block_spare(r, block);
 }
 
 void ring_wait(struct ring *r, uint64_t timeout_ns)
 {
 	int result;
+	ring_blocks_offer(r);
 	if (timeout_ns == 0) {
 		result = io_uring_submit_and_get_events(r->uring);
 	} else {
@@ -375,7 +400,7 @@ static void ring_record_block(struct ring *r, struct op *op, const struct io_uri
 {
 	uint16_t block = (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
 	if (cqe->res <= 0) {
-		ring_block_offer(r, block);
+		ring_block_spare(r, block);
 		return;
 	}
 	r->blocks_out++;
@@ -385,6 +410,15 @@ static void ring_record_block(struct ring *r, struct op *op, const struct io_uri
 		op->has_block = true;
 		op->block = block;
 	}
+}
+
+/* Either the kernel had too few of them, or there are too few. */
+static void ring_record_no_block(struct ring *r)
+{
+	if (r->offer_max < r->limits.block_count)
+		r->offer_max *= 2;
+	else
+		r->no_block_count++;
 }
 
 static void ring_record(struct ring *r, struct op *op, const struct io_uring_cqe *cqe)
@@ -402,7 +436,7 @@ static void ring_record(struct ring *r, struct op *op, const struct io_uring_cqe
 	if (cqe->flags & IORING_CQE_F_BUFFER)
 		ring_record_block(r, op, cqe);
 	if (cqe->res == -ENOBUFS)
-		r->no_block_count++;
+		ring_record_no_block(r);
 }
 
 struct op *ring_next(struct ring *r)

@@ -172,6 +172,46 @@ static void a_starved_task_is_woken_when_a_block_is_back(void **state)
 		ring_block_put(r, held[i]);
 }
 
+/* However many there are, few are used as long as few are needed. */
+static void blocks_in_use_stay_few(void **state)
+{
+	struct fixture *f = *state;
+	enum { COUNT = 256, FEW = 64 };
+	struct loop few = f->loop;
+	struct ring_limits limits = fixture_limits;
+	struct err err;
+	uint16_t held[COUNT];
+	bool used[COUNT] = {false};
+	uint32_t used_count = 0, held_count = 0;
+	limits.block_count = COUNT;
+	assert_int_equal(loop_init(&f->loop, &limits, 1, &err), 0);
+	assert_int_equal(ring_enable(&f->loop.ring, &err), 0);
+	for (int i = 0; i < 3 * COUNT; i++) {
+		ring_recv(&f->loop.ring, &f->op, f->pair[0]);
+		assert_int_equal(write(f->pair[1], "x", 1), 1);
+		run_until_done(f, &f->op);
+		used_count += !used[f->op.block];
+		used[f->op.block] = true;
+		give_back(f, &f->op);
+	}
+	assert_int_equal(used_count, FEW);
+
+	for (int i = 0; i <= COUNT; i++)
+		assert_int_equal(write(f->pair[1], "x", 1), 1);
+	while (held_count < COUNT) {
+		ring_stream(&f->loop.ring, &f->op, f->pair[0], 1, 2 * COUNT);
+		run_until_done(f, &f->op);
+		while (ring_stream_len(&f->loop.ring, &f->op) > 0)
+			held[held_count++] = ring_stream_take(&f->loop.ring, &f->op);
+		assert_true(f->op.result == -ENOBUFS || !f->loop.ring.can_stream);
+	}
+	assert_int_equal(f->loop.ring.blocks_out, COUNT);
+	while (held_count > 0)
+		ring_block_put(&f->loop.ring, held[--held_count]);
+	loop_done(&f->loop);
+	f->loop = few;
+}
+
 static void a_buried_task_no_longer_starves(void **state)
 {
 	struct fixture *f = *state;
@@ -560,6 +600,7 @@ int main(void)
 		TEST(blocks_go_round_and_round),
 		TEST(end_of_stream_is_zero_and_holds_no_block),
 		TEST(a_starved_task_is_woken_when_a_block_is_back),
+		TEST(blocks_in_use_stay_few),
 		TEST(a_buried_task_no_longer_starves),
 		TEST(reads_an_eventfd),
 		TEST(reads_a_seqpacket_socket_message_by_message),
