@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Exchanges are watched edge-triggered: one epoll_ctl for a connection's whole life. An edge tells
  * of new bytes only once, so a step receives until the socket is empty, which a receive that fills
- * less than its space shows without another call. Streams are watched level-triggered, so that each
- * gets its turn however much there is. */
+ * less than its space shows without another call; unless the end is there too, of which an edge
+ * tells only once. Streams are watched level-triggered, so that each gets its turn however much
+ * there is. */
 #include "client.h"
 
 #include "base/assert.h"
@@ -79,6 +80,8 @@ static enum client_news client_connected(struct client *c)
 	(void)getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &number, &len);
 	if (number != 0)
 		return client_fail(c, number);
+	if (c->ended)
+		return client_lose(c, "the far end closed a new connection at once");
 	switch (c->errand->protocol) {
 	case PROTOCOL_HTTP:
 	case PROTOCOL_ECHO:
@@ -180,7 +183,7 @@ static enum client_news client_exchange(struct client *c)
 		if (n == 0)
 			return client_lose(c, "the far end closed in the middle of an exchange");
 		enum client_news news = client_take(c, (size_t)n);
-		if (news != CLIENT_NOTHING || (size_t)n < space)
+		if (news != CLIENT_NOTHING || ((size_t)n < space && !c->ended))
 			return news;
 	}
 }

@@ -114,7 +114,7 @@ static void crowd_hear(struct crowd *w, struct client *c, enum client_news news)
 	case CLIENT_LEFT:
 		if (w->keeps)
 			crowd_count_error(w, c, news);
-		crowd_send_away(w, c, 0);
+		crowd_send_away(w, c, c->exchanges > 0 ? 0 : CROWD_PAUSE_NS);
 		break;
 	case CLIENT_LOST:
 		crowd_count_error(w, c, news);

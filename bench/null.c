@@ -2,11 +2,12 @@
 /* bench/null: the relay that only moves bytes, on the project's own ring room, one thread. What a
  * proxy needs beyond this is what its protocols and its decisions cost.
  *
- * A relay is two sockets and two flows, one each way. A flow receives into a block of the ring,
- * sends from that very block, gives it back and receives again: what is not yet sent stops it from
- * receiving, and that is all the backpressure there is. While its blocks come full it receives into
- * larger memory of its own instead, which the cache keeps. The end of what one side sends is passed
- * on as a half-close; when both have ended, or anything fails, the relay closes.
+ * A relay is two sockets and two flows, one each way. A flow receives into blocks of the ring,
+ * sends from that very block and gives it back, one after the other: what is not yet sent keeps it
+ * from arming its receive again, and that is all the backpressure there is. While its blocks come
+ * full it receives into larger memory of its own instead, which the cache keeps. The end of what
+ * one side sends is passed on as a half-close; when both have ended, or anything fails, the relay
+ * closes.
  *
  *     CONNECTING --> MOVING --> CLOSING, until no operation is armed; then the loop frees it
  */
@@ -26,6 +27,8 @@ static const struct ring_limits null_limits = {
 	.block_count = 256,
 };
 
+/* One arming of a receive lasts for so many bytes. */
+#define NULL_STREAM_BYTES (64 * 1024)
 /* What a flow receives into while there is much. */
 #define NULL_BULK_BYTES (512 * 1024)
 
@@ -48,7 +51,11 @@ struct flow {
 	enum flow_state state;
 	struct op recv, send;
 	int from, to;
-	uint8_t *bulk; /* NULL until it is needed */
+	bool much;	/* the last receive filled its block */
+	bool has_block; /* `block` is being sent */
+	uint16_t block;
+	uint32_t sending; /* bytes */
+	uint8_t *bulk;	  /* NULL until it is needed */
 };
 
 enum relay_state { RELAY_CONNECTING, RELAY_MOVING, RELAY_CLOSING };
@@ -79,67 +86,94 @@ static void flow_init(struct flow *f, struct task *owner, int from, int to)
 	op_init(&f->send, owner);
 }
 
-static void flow_put_block(struct flow *f, struct ring *r)
-{
-	if (f->recv.has_block)
-		ring_block_put(r, f->recv.block);
-	f->recv.has_block = false;
-}
-
 static void flow_receive(struct flow *f, struct ring *r)
 {
-	bool much = f->recv.result >= (int32_t)null_limits.block_bytes;
-	f->state = FLOW_RECEIVING;
-	if (much && !f->bulk)
+	if (f->much && !f->bulk)
 		f->bulk = malloc(NULL_BULK_BYTES);
-	if (much && f->bulk)
+	if (f->much && f->bulk)
 		ring_read(r, &f->recv, f->from, f->bulk, NULL_BULK_BYTES);
 	else
-		ring_recv(r, &f->recv, f->from);
+		ring_stream(r, &f->recv, f->from, null_limits.block_bytes, NULL_STREAM_BYTES);
 }
 
-/* False: broken. */
+static void flow_send(struct flow *f, struct ring *r, const uint8_t *bytes, uint32_t len)
+{
+	f->sending = len;
+	f->much = len >= null_limits.block_bytes;
+	f->state = FLOW_SENDING;
+	ring_send(r, &f->send, f->to, bytes, len);
+}
+
+/* The receive is over, and nothing of it is left to be sent. False: broken. */
 static bool flow_received(struct flow *f, struct ring *r)
 {
+	bool own = !f->recv.streaming;
+	int32_t result = f->recv.result;
 	f->recv.fresh = false;
-	if (f->recv.result == -ENOBUFS) {
+	if (result == -ENOBUFS) {
 		ring_starve(r, f->recv.owner);
-	} else if (f->recv.result == 0) {
+	} else if (result == 0) {
 		socket_shutdown_write(f->to);
 		f->state = FLOW_ENDED;
-	} else if (f->recv.result > 0) {
-		const uint8_t *bytes = f->recv.has_block ? ring_block(r, f->recv.block) : f->bulk;
-		ring_send(r, &f->send, f->to, bytes, (size_t)f->recv.result);
-		f->state = FLOW_SENDING;
+	} else if (result > 0 && own) {
+		flow_send(f, r, f->bulk, (uint32_t)result);
+	} else if (result > 0) {
+		flow_receive(f, r);
 	}
-	return f->recv.result >= 0 || f->recv.result == -ENOBUFS;
+	return result >= 0 || result == -ENOBUFS;
+}
+
+/* Sends the next thing received, or makes that something is. */
+static bool flow_go_on(struct flow *f, struct ring *r)
+{
+	uint32_t len = ring_stream_len(r, &f->recv);
+	if (len > 0) {
+		f->block = ring_stream_take(r, &f->recv);
+		f->has_block = true;
+		flow_send(f, r, ring_block(r, f->block), len);
+	} else if (!f->recv.armed && f->recv.fresh) {
+		return flow_received(f, r);
+	} else if (!f->recv.armed) {
+		flow_receive(f, r);
+	}
+	return true;
+}
+
+static void flow_put_block(struct flow *f, struct ring *r)
+{
+	if (f->has_block)
+		ring_block_put(r, f->block);
+	f->has_block = false;
 }
 
 static bool flow_sent(struct flow *f, struct ring *r)
 {
 	f->send.fresh = false;
-	if (f->send.result != f->recv.result)
-		return false;
 	flow_put_block(f, r);
-	flow_receive(f, r);
-	return true;
+	f->state = FLOW_RECEIVING;
+	return f->send.result == (int32_t)f->sending && flow_go_on(f, r);
 }
 
+/* False: broken. */
 static bool flow_step(struct flow *f, struct ring *r)
 {
 	switch (f->state) {
 	case FLOW_RECEIVING:
-		if (f->recv.fresh)
-			return flow_received(f, r);
-		if (!f->recv.armed) /* was starved of blocks */
-			flow_receive(f, r);
-		return true;
+		return flow_go_on(f, r);
 	case FLOW_SENDING:
 		return f->send.fresh ? flow_sent(f, r) : true;
 	case FLOW_ENDED:
 		return true;
 	}
 	return false;
+}
+
+/* Once nothing is armed. */
+static void flow_done(struct flow *f, struct ring *r)
+{
+	flow_put_block(f, r);
+	while (ring_stream_len(r, &f->recv) > 0)
+		ring_block_put(r, ring_stream_take(r, &f->recv));
 }
 
 static void flow_cancel(struct flow *f, struct ring *r)
@@ -209,8 +243,8 @@ static void relay_join(struct relay *y, struct loop *l)
 {
 	if (y->connect.armed || flow_is_armed(&y->flows[0]) || flow_is_armed(&y->flows[1]))
 		return;
-	flow_put_block(&y->flows[0], &l->ring);
-	flow_put_block(&y->flows[1], &l->ring);
+	flow_done(&y->flows[0], &l->ring);
+	flow_done(&y->flows[1], &l->ring);
 	loop_bury(l, &y->task);
 }
 

@@ -24,6 +24,7 @@
 struct flow {
 	int from, to;
 	bool readable; /* there may be something to receive */
+	bool ending;   /* the end is there, after what is to be received: epoll will not say more */
 	bool ended;
 	uint8_t *kept; /* received and not sent */
 	size_t kept_at, kept_len;
@@ -87,7 +88,7 @@ static bool flow_send_or_keep(struct flow *f, const uint8_t *bytes, size_t len)
 static bool flow_move_some(struct flow *f, uint8_t *scratch)
 {
 	ssize_t n = recv(f->from, scratch, NULL_SCRATCH, 0);
-	f->readable = n == NULL_SCRATCH;
+	f->readable = n == NULL_SCRATCH || (n > 0 && f->ending);
 	if (n < 0)
 		return errno == EAGAIN;
 	if (n > 0)
@@ -174,10 +175,12 @@ static void relay_move_bytes(struct null *n, struct relay *y)
 static void relay_event(struct null *n, struct side *s, uint32_t events)
 {
 	struct relay *y = s->relay;
+	struct flow *f = &y->flows[s->out];
 	if (y->closed)
 		return;
+	f->ending |= (events & EPOLLRDHUP) != 0;
 	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-		y->flows[s->out].readable = true;
+		f->readable = !f->ended;
 	if (s == &y->far && !y->connected && !relay_is_connected(y))
 		relay_close(n, y);
 	else

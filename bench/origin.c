@@ -74,6 +74,7 @@ static const struct option origin_option_table[] = {
 struct origin {
 	struct offer offer;
 	struct pool visitors;
+	struct list present; /* visitors */
 	int epoll, listener, signals;
 	uint64_t stall_ns, stall_every_ns, stall_due_ns;
 };
@@ -200,6 +201,7 @@ static int origin_init(struct origin *o, const struct address *a, struct err *er
 	o->listener = fd;
 	o->signals = origin_signals();
 	o->epoll = epoll_create1(EPOLL_CLOEXEC);
+	list_init(&o->present);
 	pool_init(&o->visitors, sizeof(struct visitor), ORIGIN_VISITORS_MAX);
 	if (o->signals < 0 || o->epoll < 0 ||
 		origin_watch(o, o->listener, &o->listener, EPOLLIN) < 0 ||
@@ -210,6 +212,7 @@ static int origin_init(struct origin *o, const struct address *a, struct err *er
 
 static void origin_dismiss(struct origin *o, struct visitor *v)
 {
+	list_remove(&v->node);
 	visitor_done(v);
 	pool_put(&o->visitors, v);
 }
@@ -221,11 +224,9 @@ static void origin_welcome(struct origin *o, int fd)
 		close(fd);
 		return;
 	}
-	v->offer = &o->offer;
-	v->fd = fd;
+	visitor_init(v, &o->offer, fd);
+	list_add_last(&o->present, &v->node);
 	tcp_prepare(fd);
-	message_init(&v->message, MESSAGE_REQUEST);
-	o->offer.connections++;
 	if (origin_watch(o, fd, v, visitor_events(v)) < 0)
 		origin_dismiss(o, v);
 }
@@ -262,10 +263,22 @@ static bool origin_turn(struct origin *o)
 			return false;
 		if (what == &o->listener)
 			origin_accept(o);
-		else if (!visitor_step(what))
+		else if (!visitor_step(what, events[i].events))
 			origin_dismiss(o, what);
 	}
 	return true;
+}
+
+static void origin_done(struct origin *o)
+{
+	while (!list_empty(&o->present))
+		origin_dismiss(o, CONTAINER_OF(o->present.next, struct visitor, node));
+	pool_done(&o->visitors);
+	close(o->epoll);
+	close(o->signals);
+	close(o->listener);
+	free(o->offer.text);
+	free(o->offer.scratch);
 }
 
 static int origin_run(struct origin *o, const struct origin_options *options)
@@ -287,6 +300,7 @@ static int origin_run(struct origin *o, const struct origin_options *options)
 	printf("{\"connections\": %" PRIu64 ", \"requests\": %" PRIu64 ", \"bytes_in\": %" PRIu64
 	       ", \"bytes_out\": %" PRIu64 "}\n",
 		o->offer.connections, o->offer.requests, o->offer.bytes_in, o->offer.bytes_out);
+	origin_done(o);
 	return 0;
 }
 

@@ -5,7 +5,8 @@
  *
  * Streams are watched level-triggered and move once per step, so that each gets its turn. The
  * others are watched edge-triggered and go on until the socket is empty, which a receive that fills
- * less than its space shows without another call. */
+ * less than its space shows without another call; unless the end is there too, of which epoll tells
+ * only once. */
 #include "visitor.h"
 
 #include <errno.h>
@@ -14,6 +15,15 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+void visitor_init(struct visitor *v, struct offer *offer, int fd)
+{
+	v->offer = offer;
+	v->fd = fd;
+	list_init(&v->node);
+	message_init(&v->message, MESSAGE_REQUEST);
+	offer->connections++;
+}
 
 uint32_t visitor_events(const struct visitor *v)
 {
@@ -24,7 +34,7 @@ uint32_t visitor_events(const struct visitor *v)
 		return EPOLLOUT;
 	case OFFER_HTTP:
 	case OFFER_ECHO:
-		return EPOLLIN | EPOLLOUT | EPOLLET;
+		return EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 	}
 	return 0;
 }
@@ -128,7 +138,7 @@ static bool visitor_answer(struct visitor *v)
 	size_t space = v->offer->scratch_len, len = space;
 	if (!visitor_pay(v))
 		return false;
-	while (v->owed == 0 && !v->ended && len == space) {
+	while (v->owed == 0 && !v->ended && (len == space || v->ending)) {
 		ssize_t n = recv(v->fd, v->offer->scratch, space, 0);
 		if (n < 0)
 			return visitor_must_wait();
@@ -156,8 +166,9 @@ static bool visitor_stream(struct visitor *v)
 	return visitor_pay_some(v) >= 0;
 }
 
-bool visitor_step(struct visitor *v)
+bool visitor_step(struct visitor *v, uint32_t events)
 {
+	v->ending |= (events & EPOLLRDHUP) != 0;
 	switch (v->offer->protocol) {
 	case OFFER_HTTP:
 	case OFFER_ECHO:

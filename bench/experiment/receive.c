@@ -4,11 +4,12 @@
  * Prints CPU time of the relay's thread per exchange, and enters and completions per exchange.
  *
  *     receive [-r oneshot|pollfirst|multishot|budget|own] [-s plain|inline|call] [-c connections]
- *           [-b bytes] [-t seconds] [-n blocks] [-B block bytes] [-x] [-f] [-1] [-g congestion
- * control]
+ *           [-b bytes] [-t seconds] [-n blocks] [-B block bytes] [-x] [-f] [-g congestion control]
  *
  * -s inline: MSG_DONTWAIT, no completion on success; -s call: send(2). -x: through a copy in memory
- * of the connection's own; -f: no DEFER_TASKRUN; -1: all on CPU 0. */
+ * of the connection's own; -f: no DEFER_TASKRUN. */
+#include "../number.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <liburing.h>
@@ -50,7 +51,7 @@ static struct {
 	enum send send;
 	int connections, bytes, blocks, block_bytes;
 	double seconds;
-	bool copy, cooperative, one_cpu;
+	bool copy, cooperative;
 	const char *congestion;
 } how = {.connections = 64, .bytes = 1024, .blocks = 512, .block_bytes = 16640, .seconds = 2};
 
@@ -67,7 +68,7 @@ static void pin(int cpu)
 {
 	cpu_set_t set;
 	CPU_ZERO(&set);
-	CPU_SET(how.one_cpu ? 0 : cpu, &set);
+	CPU_SET((size_t)cpu, &set);
 	CHECK(sched_setaffinity(0, sizeof(set), &set) == 0);
 }
 
@@ -346,10 +347,19 @@ static int index_of(const char *const *names, int count, const char *name)
 	exit(2);
 }
 
+static int count_of(const char *text)
+{
+	uint64_t number;
+	if (number_parse(text, 1, 1u << 20, &number))
+		return (int)number;
+	fprintf(stderr, "no such number: %s\n", text);
+	exit(2);
+}
+
 static void parse(int argc, char **argv)
 {
 	int option;
-	while ((option = getopt(argc, argv, "r:s:c:b:t:n:B:xfg:1")) != -1) {
+	while ((option = getopt(argc, argv, "r:s:c:b:t:n:B:xfg:")) != -1) {
 		switch (option) {
 		case 'r':
 			how.receive = (enum receive)index_of(receive_names, 5, optarg);
@@ -358,28 +368,25 @@ static void parse(int argc, char **argv)
 			how.send = (enum send)index_of(send_names, 3, optarg);
 			break;
 		case 'c':
-			how.connections = (int)strtol(optarg, NULL, 10);
+			how.connections = count_of(optarg);
 			break;
 		case 'b':
-			how.bytes = (int)strtol(optarg, NULL, 10);
+			how.bytes = count_of(optarg);
 			break;
 		case 't':
-			how.seconds = strtod(optarg, NULL);
+			how.seconds = atof(optarg);
 			break;
 		case 'n':
-			how.blocks = (int)strtol(optarg, NULL, 10);
+			how.blocks = count_of(optarg);
 			break;
 		case 'B':
-			how.block_bytes = (int)strtol(optarg, NULL, 10);
+			how.block_bytes = count_of(optarg);
 			break;
 		case 'x':
 			how.copy = true;
 			break;
 		case 'f':
 			how.cooperative = true;
-			break;
-		case '1':
-			how.one_cpu = true;
 			break;
 		case 'g':
 			how.congestion = optarg;

@@ -41,7 +41,7 @@ def bars(rows, title, unit=""):
 
 def bar(row, y, scale, unit):
     name, median, least, most, parts = row
-    parts = {part: share for part, share in parts.items() if share > 0} or {"": 1}
+    parts = {part: share for part, share in sorted(parts.items()) if share > 0} or {"": 1}
     x, body = float(LABEL), []
     for part, share in parts.items():
         length = share / sum(parts.values()) * median * scale
@@ -147,8 +147,8 @@ def ratios(rows, title, width=1120):
     values = [v for _, points in rows for point in points for v in point[1:]]
     if not values:
         return ""
-    low = max((m for m in RATIO_MARKS if m <= min(values)), default=RATIO_MARKS[0])
-    high = min((m for m in RATIO_MARKS if m >= max(values)), default=RATIO_MARKS[-1])
+    low = max((m for m in RATIO_MARKS if m <= min(values) and m < 1), default=RATIO_MARKS[0])
+    high = min((m for m in RATIO_MARKS if m >= max(values) and m > 1), default=RATIO_MARKS[-1])
     left, right, step = 190, width - 100, 15
 
     def place(value):

@@ -174,7 +174,7 @@ def connect_section(page):
 def memory_section(page):
     panels = []
     for scenario in page.of_kind(IDLE):
-        panels.append(panel(f"{scenario['title']} ({scenario['connections']:,})".replace(",", " "),
+        panels.append(panel(f"{scenario['title']}: {number(scenario['connections'])}",
                             page.bars(scenario, "bytes_per_connection", "bytes"),
                             "Resident memory for one connection through one proxy."))
         panels.append(panel(f"{scenario['title']}: with none open", page.bars(scenario, "rss_idle_kb", "MB", 1 / 1024),
@@ -194,15 +194,18 @@ def figures_section(page):
     body = ""
     for scenario in page.of_kind(*KIND_ORDER):
         columns = COLUMNS[scenario["kind"]]
-        rows = [["", *(c[0] for c in columns), "errors", "rounds", "repeated", "steal"]]
+        rows = [["", *(c[0] for c in columns), "errors", "rounds", "steal"]]
         for name, row in page.rows[scenario["name"]].items():
             cells = [spread_text(three(row, figure), scale) for _, figure, scale, _ in columns]
             steal = f"{row['steal_max']:.1%}" if row["steal_max"] is not None else "-"
-            rows.append([name, *cells, str(row["errors"]), str(row["rounds"]), str(row["rounds_repeated"]), steal])
-        body += f"<h3>{escape(scenario['title'])} <code>{escape(scenario['name'])}</code></h3>{table_of(rows)}"
+            repeated = f" + {row['rounds_repeated']}" if row["rounds_repeated"] else ""
+            rows.append([name, *cells, str(row["errors"]), f"{row['rounds']}{repeated}", steal])
+        heading = f"{escape(scenario['title'])} <code>{escape(scenario['name'])}</code>"
+        body += f"<h3>{heading}</h3>" + table_of(rows, "all")
         failures = [f"{name}: {row['failure']}" for name, row in page.rows[scenario["name"]].items() if row["failure"]]
         body += "".join(f'<pre class="failure">{escape(text)}</pre>' for text in failures)
-    return (f"<section><h2>All figures</h2><details><summary>Median, and least to most over the rounds</summary>{body}"
+    return ("<section><h2>All figures</h2><details><summary>Median, and least to most over the rounds; rounds that "
+            f"were repeated because of steal behind a plus</summary>{body}"
             "</details></section>")
 
 

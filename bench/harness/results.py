@@ -109,14 +109,18 @@ def document(story, runner):
 
 
 def write(directory, story, runner):
-    """Writes the files of a run; returns their paths. latest.json holds the rows alone."""
+    """Writes the files of a run, the figures before the page; returns their paths. latest.json holds the rows alone."""
     directory.mkdir(parents=True, exist_ok=True)
     whole = document(story, runner)
     stamp = time.strftime("%Y%m%dT%H%M%S")
+    rows_text = "[\n" + ",\n".join(json.dumps(row) for row in whole["results"]) + "\n]\n"
+    written = [put(directory, f"{stamp}.json", json.dumps(whole) + "\n"), put(directory, "latest.json", rows_text)]
     page = report.render(whole)
-    texts = {f"{stamp}.json": json.dumps(whole) + "\n", f"{stamp}.html": page, "latest.html": page,
-             "latest.md": markdown(whole),
-             "latest.json": "[\n" + ",\n".join(json.dumps(row) for row in whole["results"]) + "\n]\n"}
-    for name, text in texts.items():
-        (directory / name).write_text(text)
-    return [directory / name for name in texts]
+    return [*written, put(directory, f"{stamp}.html", page), put(directory, "latest.html", page),
+            put(directory, "latest.md", markdown(whole))]
+
+
+def put(directory, name, text):
+    path = directory / name
+    path.write_text(text)
+    return path

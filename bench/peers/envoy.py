@@ -1,5 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Envoy as a contestant."""
+"""Envoy as a contestant.
+
+HTTP travels as h2 between the machines: one connection carries the requests of all callers, many in one
+TLS record. `Peer(hop="http/1.1")` has one connection for each request in flight instead. Server and
+caller are checked by their SPIFFE ids, the caller, method and path of each request by the RBAC filter.
+Statistics are those that it keeps unless told otherwise, except the router's `dynamic_stats`, which its
+documentation leaves out for high performance.
+
+Measured: microseconds of CPU for a request or connection of the whole pair, least of 3 to 6 interleaved
+rounds, on one core of a virtual AMD EPYC (Zen 4), 64 connections, 1 KiB; noise is about 5 %.
+
+    HTTP pair     68.6: h2    109: HTTP/1.1    66.1: h2 without the request id and the caller's header
+                  with h2 at 1, 8, 256 connections 379, 92, 97; with HTTP/1.1 328, 140, 145
+                  no difference: no statistics at all, dynamic_stats, no path normalisation, no RBAC, no stream
+                  timer, buffers of 32 KiB, either HTTP/2 library, windows of 64 KiB, at most 32 streams
+                  worse: io_uring (+23 %)
+    HTTP plain    40.3
+    TCP pair      39.7    no difference: io_uring, buffers of 32 KiB, no statistics
+    TCP plain     17.6    no difference: buffers of 32 KiB; 19.4: io_uring
+    bulk, pair    us for a MB with 1 and 16 streams; buffers as they are (1 MiB) 1200, 1670; of 64 KiB
+                  1480, 1700; of 256 KiB 1290, 1690
+    connections   full handshakes 770, resumed 530
+"""
 import json
 import os
 import re
@@ -37,7 +59,8 @@ class Peer:
             chain["transport_socket"] = tls("DownstreamTlsContext", downstream_tls(spec, self.hop))
         listener = {"name": "in", "address": address(spec.listen), "filter_chains": [chain],
                     "enable_reuse_port": False}
-        return json.dumps({"static_resources": {"listeners": [listener], "clusters": [cluster(spec, self.hop)]}}, indent=1)
+        resources = {"listeners": [listener], "clusters": [cluster(spec, self.hop)]}
+        return json.dumps({"static_resources": resources}, indent=1)
 
     def command(self, config_path, directory):
         return [self.find(), "-c", str(config_path), "--concurrency", "1", "--disable-hot-restart",
@@ -140,10 +163,12 @@ def http_filters(spec, hop):
                          suppress_envoy_headers=True, dynamic_stats=False))
     route = {"match": {"prefix": "/"}, "route": {"cluster": "service", "timeout": "0s"}}
     host = {"name": "service", "domains": [spec.host or "*"], "routes": [route]}
-    manager = {"stat_prefix": "in", "codec_type": "HTTP2" if spec.tls_listen and hop == "h2" else "HTTP1", "http_filters": filters,
+    codec = "HTTP2" if spec.tls_listen and hop == "h2" else "HTTP1"
+    manager = {"stat_prefix": "in", "codec_type": codec, "http_filters": filters,
                "route_config": {"name": "routes", "virtual_hosts": [host]},
                "normalize_path": True,
-               "generate_request_id": not spec.tls_listen, "skip_xff_append": True, "server_header_transformation": "PASS_THROUGH",
+               "generate_request_id": not spec.tls_listen, "skip_xff_append": True,
+               "server_header_transformation": "PASS_THROUGH",
                "common_http_protocol_options": {"idle_timeout": "3600s"}}
     if spec.tls_listen:
         manager.update(forward_client_cert_details="SANITIZE_SET", set_current_client_cert_details={"uri": True})
@@ -174,10 +199,11 @@ def cluster(spec, hop):
                                                    "max_requests": limit, "max_retries": limit}]},
               "load_assignment": {"cluster_name": "service", "endpoints": [{"lb_endpoints": endpoints}]}}
     if spec.protocol == "http":
+        version = "http2" if spec.tls_to and hop == "h2" else "http"
         fields["typed_extension_protocol_options"] = {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
                 "extensions.upstreams.http.v3.HttpProtocolOptions",
-                explicit_http_config={"http2_protocol_options" if spec.tls_to and hop == "h2" else "http_protocol_options": {}},
+                explicit_http_config={f"{version}_protocol_options": {}},
                 common_http_protocol_options={"idle_timeout": "3600s"})}
     if spec.tls_to:
         fields["transport_socket"] = tls("UpstreamTlsContext", upstream_tls(spec, hop))

@@ -1,5 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""nginx (1.22 is Debian 12's) as a contestant."""
+"""nginx (1.22 is Debian 12's) as a contestant.
+
+It speaks HTTP/1.1 to its upstreams and nothing newer, so that is what travels between the machines. It
+checks the server by DNS name and the caller by the certificate's subject; it cannot look at SPIFFE ids.
+
+Measured: microseconds of CPU for a request or connection of the whole pair, least of 3 to 6 interleaved
+rounds, on one core of a virtual AMD EPYC (Zen 4), 64 connections, 1 KiB; noise is about 5 %.
+
+    HTTP pair     45.5    no difference: without the request id and the caller's header, without policy,
+                  proxy_buffering off, a proxy_buffer_size of 4 KiB, epoll_events 64, a smaller pool
+                  worse: multi_accept (+4 %), an ssl_buffer_size of 4 KiB (+6 %),
+                  proxy_ignore_client_abort (+10 %), postpone_output 0 (+20 %)
+                  at 1, 8, 256 connections 136, 55, 61
+    HTTP plain    18.1
+    TCP pair      35.2    no difference: a proxy_buffer_size of 4 to 64 KiB
+    TCP plain     13.0
+    bulk, pair    us for a MB with 1 and 16 streams; buffers of 16 KiB 1770, 1990; of 32 KiB 1610, 1910;
+                  of 64 KiB 1540, 1940
+    connections   full handshakes 1380, 1460 with two tickets that nobody uses
+                  resumed 610 from the built-in cache, which one process may use; 830 from a shared one,
+                  1060 by one ticket, 1080 by two
+"""
 import re
 import shutil
 import subprocess
@@ -125,7 +146,8 @@ def combinations(lists):
 
 
 def stream_lines(spec):
-    lines = ["proxy_timeout 1h", "proxy_connect_timeout 5s", "proxy_buffer_size 64k", *listen_tls(spec), *proxy_tls(spec), upstream(spec)]
+    lines = ["proxy_timeout 1h", "proxy_connect_timeout 5s", "proxy_buffer_size 64k",
+             *listen_tls(spec), *proxy_tls(spec), upstream(spec)]
     to = "service"
     if spec.tls_listen and spec.caller_name:
         lines.append(("map $ssl_client_s_dn $to", ['default ""', f'"CN={spec.caller_name}" service']))

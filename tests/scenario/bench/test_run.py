@@ -23,7 +23,14 @@ def bench(*words):
 
 
 def run(*words, timeout=80):
-    return subprocess.run(bench(*words), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout)
+    """Runs the bench to its end, after which nothing of it is left."""
+    process = subprocess.Popen(bench(*words), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        shown, said = process.communicate(timeout=timeout)
+    finally:
+        process.kill()
+    assert labs_of(process) == []
+    return subprocess.CompletedProcess(words, process.returncode, shown, said)
 
 
 def measured(directory, *words):
@@ -53,12 +60,12 @@ class Checker(html.parser.HTMLParser):
         assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
 
 
-def lab_names():
-    return {path.name for path in LABS.glob("rm*")} if LABS.is_dir() else set()
+def labs_of(process):
+    """The labs that a process made and did not take away; other runs on this computer have theirs."""
+    return [path.name for path in LABS.glob(f"rm{process.pid:x}x*")] if LABS.is_dir() else []
 
 
 def test_a_short_run_writes_rows_and_a_report(tmp_path):
-    labs = lab_names()
     rows, page, shown = measured(tmp_path, "--scenario", "http_plain", "--contestants", "direct,ringmain")
     assert [(row["scenario"], row["contestant"]) for row in rows] == [
         ("http_plain", "direct"), ("http_plain", "ringmain")]
@@ -75,8 +82,8 @@ def test_a_short_run_writes_rows_and_a_report(tmp_path):
     checker = Checker()
     checker.feed(page)
     assert checker.open == [] and checker.fetched == [] and "svg" in checker.seen
+    assert '<table class="all">' in page and "{" not in page.partition("</style>")[2]
     assert "url(" not in page and "@import" not in page
-    assert lab_names() == labs
 
 
 @pytest.mark.seconds(120)
@@ -113,7 +120,6 @@ def test_peers_are_listed_with_what_brings_them():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_ended_takes_everything_down(tmp_path, number):
-    labs = lab_names()
     words = ("--scenario", "tcp_plain", "--contestants", "null,ringmain", "--duration", "30", "--output", tmp_path)
     process = subprocess.Popen(bench(*words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
@@ -123,7 +129,7 @@ def test_a_run_that_is_ended_takes_everything_down(tmp_path, number):
     finally:
         process.kill()
     assert process.returncode != 0, shown
-    assert lab_names() == labs and list(tmp_path.iterdir()) == []
+    assert labs_of(process) == [] and list(tmp_path.iterdir()) == []
 
 
 def children_named(pid, name):
@@ -134,11 +140,10 @@ def children_named(pid, name):
 def test_a_killed_run_is_swept_by_the_next(tmp_path):
     words = ("--scenario", "tcp_plain", "--contestants", "ringmain", "--duration", "30", "--output", tmp_path)
     process = subprocess.Popen(bench(*words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    labs = lab_names()
-    wait_for(lambda: lab_names() - labs, "a lab", 30)
+    wait_for(lambda: labs_of(process), "a lab", 30)
     time.sleep(0.5)
     process.kill()
     process.wait()
-    _, _, shown = measured(tmp_path, "--scenario", "tcp_plain", "--contestants", "direct")
-    assert "left behind" in shown
-    assert lab_names() == labs
+    assert labs_of(process) != []
+    measured(tmp_path, "--scenario", "tcp_plain", "--contestants", "direct")
+    assert labs_of(process) == []

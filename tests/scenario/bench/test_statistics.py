@@ -7,6 +7,7 @@ import pytest
 from machines import ROOT
 
 sys.path[:0] = [str(ROOT / "bench" / "harness"), str(ROOT / "bench")]
+import charts  # noqa: E402
 from generators import read_output  # noqa: E402
 from measure import Sample  # noqa: E402
 from results import Outcome, rounded  # noqa: E402
@@ -118,6 +119,20 @@ def test_numbers_have_three_digits_that_matter(value, text):
 
 def test_rounded():
     assert (rounded(123456.7), rounded(None), rounded(7)) == (123500, None, 7)
+
+
+@pytest.mark.parametrize("values", [(85.0, 20.0, 170.0), (0.001, 0.0005, 0.002), (1, 1, 1), (0.5, 0.01, 90.0)])
+def test_ratios_of_any_size_are_drawn(values):
+    assert charts.ratios([("tcp_plain", [("null", *values)])], "ratios").count("<circle") == 1
+
+
+def test_charts_of_nothing_are_nothing():
+    assert charts.ratios([("tcp_plain", [])], "ratios") == charts.curves({"null": []}, "latency") == ""
+
+
+@pytest.mark.parametrize("points", [[[50, 5.0]], [[0, 80.0], [50, 80.0], [100, 80.0]], [[0, 1.0], [99.9, 9e8]]])
+def test_latencies_of_any_size_are_drawn(points):
+    assert charts.curves({"null": points, "ringmain": points}, "latency").count("<polyline") == 2
 
 
 WRK = """  Latency Distribution
