@@ -4,10 +4,10 @@
  * Prints CPU time of the relay's thread per exchange, and enters and completions per exchange.
  *
  *     receive [-r oneshot|pollfirst|multishot|budget|own] [-s plain|inline|call] [-c connections]
- *           [-b bytes] [-t seconds] [-n blocks] [-B block bytes] [-x] [-f] [-g congestion control]
+ *           [-b bytes] [-t seconds] [-n blocks] [-B block bytes] [-x] [-f] [-1] [-g name]
  *
  * -s inline: MSG_DONTWAIT, no completion on success; -s call: send(2). -x: through a copy in memory
- * of the connection's own; -f: no DEFER_TASKRUN. */
+ * of the connection's own; -f: no DEFER_TASKRUN; -1: all on CPU 0; -g: congestion control. */
 #include "../number.h"
 
 #include <arpa/inet.h>
@@ -51,7 +51,7 @@ static struct {
 	enum send send;
 	int connections, bytes, blocks, block_bytes;
 	double seconds;
-	bool copy, cooperative;
+	bool copy, cooperative, one_cpu;
 	const char *congestion;
 } how = {.connections = 64, .bytes = 1024, .blocks = 512, .block_bytes = 16640, .seconds = 2};
 
@@ -68,7 +68,7 @@ static void pin(int cpu)
 {
 	cpu_set_t set;
 	CPU_ZERO(&set);
-	CPU_SET((size_t)cpu, &set);
+	CPU_SET(how.one_cpu ? 0u : (size_t)cpu, &set);
 	CHECK(sched_setaffinity(0, sizeof(set), &set) == 0);
 }
 
@@ -359,7 +359,7 @@ static int count_of(const char *text)
 static void parse(int argc, char **argv)
 {
 	int option;
-	while ((option = getopt(argc, argv, "r:s:c:b:t:n:B:xfg:")) != -1) {
+	while ((option = getopt(argc, argv, "r:s:c:b:t:n:B:xfg:1")) != -1) {
 		switch (option) {
 		case 'r':
 			how.receive = (enum receive)index_of(receive_names, 5, optarg);
@@ -387,6 +387,9 @@ static void parse(int argc, char **argv)
 			break;
 		case 'f':
 			how.cooperative = true;
+			break;
+		case '1':
+			how.one_cpu = true;
 			break;
 		case 'g':
 			how.congestion = optarg;
