@@ -4,11 +4,10 @@
  * Prints CPU time of the relay's thread per exchange, and enters and completions per exchange.
  *
  *     receive [-r oneshot|pollfirst|multishot|budget|own] [-s plain|inline|call] [-c connections]
- *           [-b bytes] [-t seconds] [-n blocks] [-B block bytes] [-x] [-f] [-1] [-g congestion
- * control]
+ *           [-b bytes] [-t seconds] [-n blocks] [-B block bytes] [-x] [-f] [-1] [-g name]
  *
  * -s inline: MSG_DONTWAIT, no completion on success; -s call: send(2). -x: through a copy in memory
- * of the connection's own; -f: no DEFER_TASKRUN; -1: all on CPU 0. */
+ * of the connection's own; -f: no DEFER_TASKRUN; -1: all on CPU 0; -g: congestion control. */
 #include "../number.h"
 
 #include <arpa/inet.h>
