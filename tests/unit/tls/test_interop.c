@@ -302,7 +302,7 @@ static void test_their_damage(void **state)
 	interop_everywhere(interop_their_damage);
 }
 
-/* Their tickets come before their first bytes, and bring the next session back. */
+/* Their tickets come before their first bytes, and the next handshake resumes with one. */
 static void test_resumes_with_their_ticket(void **state)
 {
 	for (int ticket_count = 0; ticket_count < 4; ticket_count++) {
