@@ -18,6 +18,16 @@
 /* What to do when the redirect rules were changed by somebody else. */
 enum conf_drift { CONF_DRIFT_MEND, CONF_DRIFT_REPORT };
 
+/* How the node asks a workload whether it is well. At most one of the three kinds is given. */
+struct conf_health {
+	struct str http;      /* a path: GET, well when the status is 200 to 399 */
+	bool tcp;	      /* well when it accepts a connection */
+	struct str *command;  /* a program and its arguments: well when it ends with status 0 */
+	uint32_t command_len; /* 0: none */
+	uint32_t interval_ms, timeout_ms;
+	uint32_t unhealthy_count, healthy_count; /* results in a row that turn it over */
+};
+
 struct conf_workload {
 	struct str service, version, user;
 	uint32_t uid; /* looked up from the bundle's `user` items */
@@ -25,13 +35,33 @@ struct conf_workload {
 	enum protocol protocol;
 	struct address deliver;
 	uint32_t connections_max;
+	uint32_t weight; /* against other endpoints of the service, 1 to 1000 */
+	struct conf_health health;
 	int line; /* of the node file */
+};
+
+/* The store of the mesh's state. */
+struct conf_state {
+	struct address *redis; /* with ports: servers, or Sentinels when `sentinel` is given */
+	uint32_t redis_count;  /* 0: standalone, mesh objects come from files */
+	struct str sentinel;   /* the name that the Sentinels know the primary by; empty = none */
+	struct str username, password_file;
+	struct str sentinel_username, sentinel_password_file;
+	struct str tls_ca; /* PEM of the authorities that the server's certificate may be of; empty
+			      = no TLS */
+	struct str tls_name; /* what the certificate must name; empty = the address dialled */
+	struct str tls_certificate, tls_key; /* our own, or empty */
+	struct str *operators; /* public keys (PEM, Ed25519) of those who may publish */
+	uint32_t operator_count;
+	struct str dir; /* where the last known state and what was drained are kept */
+	uint32_t lease_ms, resync_ms, timeout_ms, hold_ms;
+	uint32_t hold_percent;
 };
 
 struct conf {
 	struct arena arena;
 	/* node */
-	struct str node_name;
+	struct str node_name, node_zone;
 	struct address *node_addresses;
 	uint32_t node_address_count;
 	struct str user;       /* the proxy process runs as; must not be a workload's */
@@ -46,6 +76,8 @@ struct conf {
 	bool channels;		/* requests share connections between proxies */
 	struct str *mesh_files; /* files or directories of *.conf, in order */
 	uint32_t mesh_file_count;
+	/* state */
+	struct conf_state state;
 	/* identity */
 	struct str certificate_dir;
 	bool resumption; /* of TLS sessions with other machines */

@@ -30,18 +30,32 @@ struct service {
 	enum protocol protocol;
 	bool server_first; /* the server speaks first: never wait for the client's bytes */
 	enum mtls_mode mtls;
+	struct address *addresses; /* its own, with port; none but those of its endpoints if 0 */
+	uint32_t address_count;
 	struct endpoint *endpoints;
 	uint32_t endpoint_count;
 	struct policy **policies; /* those that name this service, in file order */
 	uint32_t policy_count;
 };
 
+/* Whether an endpoint gets new calls to its service's own address. Those to its own address it gets
+ * in any case. */
+enum endpoint_health {
+	ENDPOINT_UP,
+	ENDPOINT_DOWN,	  /* fails the checks of its node */
+	ENDPOINT_DRAINED, /* taken out by an operator */
+};
+const char *endpoint_health_name(enum endpoint_health h); /* "up" */
+
 /* Where an instance of a service listens, anywhere in the mesh. */
 struct endpoint {
 	struct map_node node; /* in snapshot.endpoints_by_address */
 	struct service *service;
-	struct address address; /* with port, as clients dial it */
-	struct str version;	/* empty if none */
+	struct address address;	    /* with port, as clients dial it */
+	struct str version;	    /* empty if none */
+	struct str node_name, zone; /* of the node that told of it; empty: of a file */
+	uint32_t weight;	    /* 1 to 1000 */
+	enum endpoint_health health;
 	struct workload *local; /* this machine's workload behind it, or NULL when remote */
 };
 

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the keeper and the proxy process say to each other, over SOCK_SEQPACKET socketpairs: one
- * for control, one per worker for signatures. Fixed structs, both ends the same binary. */
+/* What the keeper and its two children, the proxy process and the state process, say to each other,
+ * over SOCK_SEQPACKET socketpairs: one for control with each, one per worker of the proxy process
+ * and one of the state process for signatures. Fixed structs, all ends the same binary. The keeper
+ * passes on what the two have for each other, and looks at nothing of it but the head. */
 #pragma once
 
 #include "base/address.h"
+#include "mesh/state_view.h"
 #include <stdint.h>
 
 /* Where the proxy process finds the control socket. */
@@ -18,12 +21,20 @@ enum wire_kind {
 	WIRE_NOTE,	/* struct wire_note: outcome of a reload that changed nothing, for status */
 	WIRE_DRAIN,	/* take nothing new, end when idle or after the drain timeout */
 	WIRE_PING,	/* struct wire_ping: to be answered when all workers turn over */
+	/* keeper → state process: WIRE_START, WIRE_DIRECTORY, WIRE_SIGNER, then WIRE_PLAN, which is
+	 * answered with READY or REFUSED as by the proxy process; WIRE_DRAIN leaves the mesh */
+	WIRE_DIRECTORY, /* struct wire_head with one fd: where the last known state is kept */
 	/* proxy → keeper, control */
 	WIRE_READY,   /* struct wire_ready: the plan of that generation is in force */
 	WIRE_REFUSED, /* struct wire_note: that plan is not taken, the one before stays */
 	WIRE_RELOAD,  /* somebody asked for a reload through the admin socket */
 	WIRE_STOP,    /* somebody asked through the admin socket to drain and stop */
 	WIRE_PONG,    /* struct wire_ping: the number of the ping */
+	/* state process → keeper → proxy process: the newest of each is kept for the next one */
+	WIRE_STATE,	 /* struct wire_state with one fd: a picture of the mesh */
+	WIRE_STATE_VIEW, /* struct wire_state_view: how it stands with the store; every second */
+	/* proxy process → keeper → state process */
+	WIRE_TAKE_OUT, /* struct wire_take_out: an operator wants endpoints out of the mesh */
 	/* signature sockets */
 	WIRE_SIGN,   /* struct wire_sign: proxy → keeper */
 	WIRE_SIGNED, /* struct wire_signed: keeper → proxy */
@@ -89,6 +100,31 @@ struct wire_ping {
 struct wire_ready {
 	struct wire_head head;
 	uint64_t generation;
+};
+
+struct wire_state {
+	struct wire_head head;
+	uint64_t number; /* of the picture: counts up within a life of the state process */
+};
+
+#define WIRE_OWN_MAX 64
+struct wire_own {
+	char service[64];
+	uint32_t health; /* enum endpoint_health */
+	uint32_t drained;
+};
+
+struct wire_state_view {
+	struct wire_head head;
+	struct state_view view;
+	uint32_t own_count; /* endpoints of this node; more are not told */
+	struct wire_own own[WIRE_OWN_MAX];
+};
+
+struct wire_take_out {
+	struct wire_head head;
+	uint32_t back;	  /* 1: put them back */
+	char service[64]; /* "": all of this node */
 };
 
 #define WIRE_SIGN_BYTES_MAX 256

@@ -32,6 +32,8 @@ static const struct conf_key conf_node_keys[] = {
 		.restart = true,
 		.help = "The address, or the list of addresses, at which other machines reach this "
 			"one. The mesh port is opened there."),
+	KEY("zone", FIELD(struct conf, node_zone),
+		.help = "Where the machine stands, such as \"eu-1a\"; shown, and told to others."),
 	KEY("user", FIELD(struct conf, user), .fallback = "ringmain", .restart = true,
 		.help = "The user that the proxy process runs as. Not root, and no workload's."),
 	KEY("workers", .type = CONF_NUMBER, FIELD(struct conf, worker_count), .fallback = "0",
@@ -65,6 +67,59 @@ static const struct conf_key conf_mesh_keys[] = {
 	KEY("files", LIST(struct conf, mesh_files, mesh_file_count),
 		.help = "Mesh files, or directories whose *.conf are read in order of their names. "
 			"Relative to the directory of the node file."),
+};
+
+static const struct conf_key conf_state_keys[] = {
+	KEY("redis", .type = CONF_ADDRESS_PORT, LIST(struct conf, state.redis, state.redis_count),
+		.help = "The servers that keep the mesh's state, or the Sentinels that know them: "
+			"\"10.77.0.10:6379\". Without it the machine is standalone: mesh objects "
+			"come from mesh.files, and nothing else is needed."),
+	KEY("sentinel", FIELD(struct conf, state.sentinel),
+		.help = "The name of the primary. `redis` is then the list of the Sentinels."),
+	KEY("username", FIELD(struct conf, state.username),
+		.help = "The ACL user of this node; conf/redis.acl has the rules for it."),
+	KEY("password_file", FIELD(struct conf, state.password_file),
+		.help = "Its password, in a file that only root can read; a name without \"/\" is "
+			"a systemd credential."),
+	KEY("sentinel_username", FIELD(struct conf, state.sentinel_username),
+		.help = "The same for the Sentinels, which have users of their own."),
+	KEY("sentinel_password_file", FIELD(struct conf, state.sentinel_password_file),
+		.help = "Its password, kept in the same way."),
+	KEY("tls_ca", FIELD(struct conf, state.tls_ca),
+		.help = "PEM file of the authorities that the server's certificate may be of. "
+			"Given, the connection is TLS 1.3, to Sentinels too; not given, all that "
+			"is said can be read and changed on the way."),
+	KEY("tls_name", FIELD(struct conf, state.tls_name),
+		.help = "The DNS name or address that the server's certificate must have. The "
+			"address that is dialled unless given."),
+	KEY("tls_certificate", FIELD(struct conf, state.tls_certificate),
+		.help = "PEM chain to show to a server that asks for one."),
+	KEY("tls_key", FIELD(struct conf, state.tls_key),
+		.help = "Its P-256 key, in a file that only root can read."),
+	KEY("operators", LIST(struct conf, state.operators, state.operator_count),
+		.help = "PEM files with the Ed25519 public keys of those who may publish mesh "
+			"objects. Objects signed by nobody else are taken."),
+	KEY("dir", FIELD(struct conf, state.dir), .fallback = "/var/lib/ringmain", .restart = true,
+		.help = "Where the last known state is kept, for a start without the store."),
+	KEY("lease", .type = CONF_DURATION, FIELD(struct conf, state.lease_ms), .fallback = "15s",
+		.min = SECOND, .max = HOUR,
+		.help = "How long a node that has fallen silent keeps its endpoints in the mesh. "
+			"It "
+			"speaks up three times in that time."),
+	KEY("resync", .type = CONF_DURATION, FIELD(struct conf, state.resync_ms), .fallback = "5m",
+		.min = SECOND, .max = 24 * HOUR,
+		.help = "How often everything is compared with the store, whatever the changes "
+			"said; give or take a quarter."),
+	KEY("timeout", .type = CONF_DURATION, FIELD(struct conf, state.timeout_ms),
+		.fallback = "5s", .min = 10, .max = HOUR,
+		.help = "For an answer of the store. Then another address is tried."),
+	KEY("hold_percent", .type = CONF_NUMBER, FIELD(struct conf, state.hold_percent),
+		.fallback = "30", .max = 100,
+		.help = "When more than this share of the nodes, or of a service's endpoints, "
+			"falls silent at once, the fault is more likely the store's: they are kept "
+			"for `hold`. 100: never kept."),
+	KEY("hold", .type = CONF_DURATION, FIELD(struct conf, state.hold_ms), .fallback = "10m",
+		.min = SECOND, .max = 24 * HOUR, .help = "How long they are kept."),
 };
 
 static const struct conf_key conf_identity_keys[] = {
@@ -174,6 +229,31 @@ static const struct conf_key conf_timeouts_keys[] = {
 			"HTTP requests never do."),
 };
 
+static const struct conf_key conf_health_keys[] = {
+	KEY("http", FIELD(struct conf_workload, health.http),
+		.help = "A path such as \"/healthz\": well when it answers a GET with 200 to 399."),
+	KEY("tcp", .type = CONF_BOOL, FIELD(struct conf_workload, health.tcp), .fallback = "false",
+		.help = "Well when it accepts a connection."),
+	KEY("command", LIST(struct conf_workload, health.command, health.command_len),
+		.help = "A program, with its whole path, and its arguments: well when it ends with "
+			"status 0. It runs as node.user, without a shell."),
+	KEY("interval", .type = CONF_DURATION, FIELD(struct conf_workload, health.interval_ms),
+		.fallback = "5s", .min = 100, .max = HOUR,
+		.help = "From one check to the next, give or take a tenth."),
+	KEY("timeout", .type = CONF_DURATION, FIELD(struct conf_workload, health.timeout_ms),
+		.fallback = "2s", .min = 10, .max = HOUR, .help = "For one check."),
+	KEY("unhealthy_after", .type = CONF_NUMBER,
+		FIELD(struct conf_workload, health.unhealthy_count), .fallback = "3", .min = 1,
+		.max = 100, .help = "Failed checks in a row until no new calls are sent to it."),
+	KEY("healthy_after", .type = CONF_NUMBER, FIELD(struct conf_workload, health.healthy_count),
+		.fallback = "2", .min = 1, .max = 100,
+		.help = "Good checks in a row until it gets calls again. At the start one is "
+			"enough."),
+};
+
+static const struct conf_group conf_health_group = {
+	.keys = conf_health_keys, .key_count = ARRAY_LEN(conf_health_keys)};
+
 static const struct conf_key conf_workload_keys[] = {
 	KEY("service", FIELD(struct conf_workload, service), .required = true,
 		.help = "The service that it is, declared in a mesh file. Its identity."),
@@ -191,6 +271,13 @@ static const struct conf_key conf_workload_keys[] = {
 	KEY("connections_max", .type = CONF_NUMBER, FIELD(struct conf_workload, connections_max),
 		.fallback = "0", .max = 1048576,
 		.help = "Its connections, in and out. 0: limits.workload_connections_max."),
+	KEY("weight", .type = CONF_NUMBER, FIELD(struct conf_workload, weight), .fallback = "100",
+		.min = 1, .max = 1000,
+		.help = "Its share of the calls to the service's address, against other "
+			"endpoints."),
+	KEY("health", .type = CONF_GROUP, .group = &conf_health_group,
+		.help = "How to ask it whether it is well. Without, it is taken to be; with a "
+			"store only."),
 };
 
 static const struct conf_key conf_endpoint_keys[] = {
@@ -200,12 +287,16 @@ static const struct conf_key conf_endpoint_keys[] = {
 	KEY("port", .type = CONF_NUMBER, FIELD(struct conf_endpoint_row, port), .min = 1,
 		.max = 65535, .help = "The service's unless given."),
 	KEY("version", FIELD(struct conf_endpoint_row, version), .help = "Such as \"v1\"."),
+	KEY("weight", .type = CONF_NUMBER, FIELD(struct conf_endpoint_row, weight),
+		.fallback = "100", .min = 1, .max = 1000,
+		.help = "Its share of the calls to the service's address."),
 };
 
 #define GROUP_OF(array) .keys = (array), .key_count = ARRAY_LEN(array)
 
 static const struct conf_group conf_node_group = {GROUP_OF(conf_node_keys)};
 static const struct conf_group conf_mesh_group = {GROUP_OF(conf_mesh_keys)};
+static const struct conf_group conf_state_group = {GROUP_OF(conf_state_keys)};
 static const struct conf_group conf_identity_group = {GROUP_OF(conf_identity_keys)};
 static const struct conf_group conf_listeners_group = {GROUP_OF(conf_listeners_keys)};
 static const struct conf_group conf_redirect_group = {GROUP_OF(conf_redirect_keys)};
@@ -236,6 +327,11 @@ static const struct conf_key conf_service_keys[] = {
 	KEY("identities", LIST(struct conf_service_row, identities, identity_count),
 		.help = "What its servers may be besides spiffe://<trust domain>/service/<name>: "
 			"names or whole SPIFFE ids."),
+	KEY("address", .plural = "addresses", .type = CONF_ADDRESS,
+		LIST(struct conf_service_row, addresses, address_count),
+		.help = "An address of the service's own, which no machine has: who dials it, at "
+			"`port`, gets one of the endpoints that are well. Dialled at its own "
+			"address, an endpoint is dialled, whatever its state."),
 	KEY("endpoints",
 		ROWS(struct conf_service_row, endpoints, endpoint_count, &conf_endpoint_group),
 		.help = "Where its instances listen, on any machine."),
@@ -268,6 +364,8 @@ static const struct conf_key conf_node_root_keys[] = {
 	KEY("node", .type = CONF_GROUP, .group = &conf_node_group, .help = "This machine."),
 	KEY("mesh", .type = CONF_GROUP, .group = &conf_mesh_group,
 		.help = "The mesh that it belongs to."),
+	KEY("state", .type = CONF_GROUP, .group = &conf_state_group,
+		.help = "The store of the mesh's state."),
 	KEY("identity", .type = CONF_GROUP, .group = &conf_identity_group,
 		.help = "Where certificates come from."),
 	KEY("listeners", .type = CONF_GROUP, .group = &conf_listeners_group,
@@ -315,6 +413,7 @@ size_t conf_type_size(enum conf_type type)
 	static const size_t sizes[] = {
 		[CONF_TEXT] = sizeof(struct str),
 		[CONF_ADDRESS] = sizeof(struct address),
+		[CONF_ADDRESS_PORT] = sizeof(struct address),
 		[CONF_RANGE] = sizeof(struct address_range),
 		[CONF_ROWS] = 0,
 	};

@@ -54,6 +54,7 @@ struct conf_endpoint_row {
 	uint32_t address_count;
 	uint16_t port;
 	struct str version;
+	uint32_t weight;
 };
 
 struct conf_service_row {
@@ -65,6 +66,8 @@ struct conf_service_row {
 	enum mtls_mode mtls;
 	struct str *identities;
 	uint32_t identity_count;
+	struct address *addresses; /* its own, besides those of its instances */
+	uint32_t address_count;
 	struct conf_endpoint_row *endpoints;
 	uint32_t endpoint_count;
 };

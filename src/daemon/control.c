@@ -198,6 +198,10 @@ static void control_message(struct control *c, const union channel_message *m, s
 	case WIRE_STOP:
 	case WIRE_PONG:
 	case WIRE_SIGN:
+	case WIRE_DIRECTORY:
+	case WIRE_STATE:
+	case WIRE_STATE_VIEW:
+	case WIRE_TAKE_OUT:
 	case WIRE_SIGNED:
 		break; /* not for us now */
 	}
