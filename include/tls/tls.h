@@ -72,6 +72,7 @@ const char *tls_failure_name(enum tls_failure failure); /* "SAN_COUNT" */
 int tls_store_new(const struct bundle *b, struct str trust_domain, uint64_t generation,
 	struct tls_store **ret_store, struct err *err) MUST_CHECK;
 /* No tickets are given, taken or kept; before the first session. */
+int tls_store_new_pki(const struct bundle *b, struct tls_store **ret_store, struct err *err) MUST_CHECK;
 void tls_store_resume_nothing(struct tls_store *s);
 /* Thread-safe counting; sessions hold a reference of their own. */
 struct tls_store *tls_store_ref(struct tls_store *s);

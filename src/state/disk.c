@@ -112,7 +112,8 @@ int disk_save_text(int dir_fd, const char *name, struct str text, struct err *er
 int disk_read(struct str file, struct bundle *b, struct err *err)
 {
 	char hex[DISK_DIGEST_HEX + 1];
-	const char *end = memchr(file.at, '\n', file.len < DISK_HEAD_MAX ? file.len : DISK_HEAD_MAX);
+	const char *end =
+		memchr(file.at, '\n', file.len < DISK_HEAD_MAX ? file.len : DISK_HEAD_MAX);
 	if (!end || !str_starts(file, STR(DISK_MAGIC)))
 		return err_set(err, EBADMSG, "not a state file of this version");
 	struct str head = {file.at + sizeof(DISK_MAGIC) - 1, 0};
@@ -123,8 +124,8 @@ int disk_read(struct str file, struct bundle *b, struct err *err)
 	if (!space || !str_to_u64((struct str){head.at, (size_t)(space - head.at)}, &len))
 		return err_set(err, EBADMSG, "not a state file of this version");
 	if (len != body.len)
-		return err_set(err, EBADMSG, "torn: %zu bytes of %llu", body.len,
-			(unsigned long long)len);
+		return err_set(
+			err, EBADMSG, "torn: %zu bytes of %llu", body.len, (unsigned long long)len);
 	struct str said = {space + 1, (size_t)(end - space - 1)};
 	disk_digest(body.at, body.len, hex);
 	if (!str_eq(said, str_of(hex)))
@@ -139,7 +140,8 @@ static int disk_slurp(int fd, size_t bytes_max, char **ret_text, size_t *ret_len
 	if (fstat(fd, &st) < 0)
 		return err_set(err, errno, "%m");
 	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > bytes_max)
-		return err_set(err, EFBIG, "not a regular file, or larger than %zu bytes", bytes_max);
+		return err_set(
+			err, EFBIG, "not a regular file, or larger than %zu bytes", bytes_max);
 	char *text = malloc((size_t)st.st_size + 1);
 	if (!text)
 		return err_set(err, ENOMEM, "out of memory");

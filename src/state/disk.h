@@ -4,15 +4,16 @@
  *     ringmain-state 1 <bytes> <SHA-256 of them, hexadecimal>\n
  *     <a bundle's bytes>
  *
- * Two files: "state", and "state.old", the one before. A file that is torn, or of another format, is
- * refused, and the other one is read. Blocks on disk. */
+ * Two files: "state", and "state.old", the one before. A file that is torn, or of another format,
+ * is refused, and the other one is read. Blocks on disk. */
 #pragma once
 
 #include "base/bundle.h"
 #include "base/error.h"
 
-#define DISK_FILE     "state"
-#define DISK_FILE_OLD "state.old"
+#define DISK_FILE      "state"
+#define DISK_FILE_OLD  "state.old"
+#define DISK_FILE_TORN "state.torn"
 
 /* Writes the bundle to a new file and then gives it the name; the file of that name becomes the old
  * one. On any error both are as they were. */

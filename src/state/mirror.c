@@ -180,8 +180,8 @@ int mirror_take_objects(struct mirror *m, struct str head_text, const struct hea
 	}
 	ASSERT(parsed.revision == head->revision);
 	object_set_done(&m->objects);
-	object_set_init(&m->objects);
-	object_set_move(&m->objects, set);
+	m->objects = *set;
+	object_set_init(set);
 	free(m->head_text);
 	m->head_text = copy;
 	m->head_len = head_text.len;
@@ -210,9 +210,7 @@ int mirror_picture(const struct mirror *m, struct bundle *b, struct err *err)
 	int len = snprintf(text, sizeof(text), "%" PRIu64, mirror_revision(m));
 	int r = bundle_add(
 		b, STR("revision"), STR("objects"), (struct str){text, (size_t)len}, err);
-	const struct list *head = &m->objects.objects;
-	for (struct list *it = head->next; r == 0 && it != head; it = it->next) {
-		const struct object *o = CONTAINER_OF(it, struct object, order);
+	for (const struct object *o = m->objects.ahead[0]; r == 0 && o; o = o->ahead[0]) {
 		len = snprintf(
 			text, sizeof(text), STR_FMT "@%" PRIu64, STR_ARG(o->key), o->revision);
 		r = bundle_add(b, STR("mesh"), (struct str){text, (size_t)len}, o->text, err);
@@ -224,12 +222,9 @@ int mirror_keep(const struct mirror *m, struct str without, struct bundle *b, st
 {
 	int r = 0;
 	if (m->head_text)
-		r = bundle_add(b, STR("head"), STR("head"), (struct str){m->head_text, m->head_len},
-			err);
-	const struct list *head = &m->objects.objects;
-	for (struct list *it = head->next; r == 0 && it != head; it = it->next) {
-		const struct object *o = CONTAINER_OF(it, struct object, order);
+		r = bundle_add(
+			b, STR("head"), STR("head"), (struct str){m->head_text, m->head_len}, err);
+	for (const struct object *o = m->objects.ahead[0]; r == 0 && o; o = o->ahead[0])
 		r = bundle_add(b, STR("object"), o->key, o->envelope, err);
-	}
 	return r < 0 ? r : mirror_put_nodes(m, without, b, err);
 }

@@ -4,6 +4,8 @@
 #pragma once
 
 #include "base/bundle.h"
+#include "base/list.h"
+#include "base/map.h"
 #include "mesh/record.h"
 #include "state/object.h"
 
@@ -55,7 +57,8 @@ int mirror_take_record(
 	struct mirror *m, struct str name, struct str text, struct err *err) MUST_CHECK;
 void mirror_remove(struct mirror *m, struct mirror_node *node);
 
-/* Takes over a set that fits its verified head. -ENOMEM: nothing has changed. */
+/* Takes over a set that fits its verified head, and leaves an empty one. -ENOMEM: nothing has
+ * changed. */
 int mirror_take_objects(struct mirror *m, struct str head_text, const struct head *head,
 	struct object_set *set, struct err *err) MUST_CHECK;
 static inline uint64_t mirror_revision(const struct mirror *m)

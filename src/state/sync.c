@@ -108,6 +108,9 @@ static int sync_load_file(struct sync *s, const char *name, struct err *err)
 	const struct bundle_item *item = NULL;
 	bundle_init(&b);
 	int r = disk_load(s->dir_fd, name, &b, err);
+	/* A torn one must not take the place of the one before. */
+	if (r < 0 && r != -ENOENT)
+		(void)renameat(s->dir_fd, name, s->dir_fd, DISK_FILE_TORN);
 	if (r == 0)
 		r = sync_load_objects(s, &b, err);
 	while (r == 0 && (item = bundle_next(&b, "node", item))) {
@@ -127,9 +130,10 @@ static void sync_load(struct sync *s)
 		int r = sync_load_file(s, names[i], &err);
 		if (r == 0) {
 			s->is_loaded = true;
-			log_info("state", "begins with what was last known: revision %" PRIu64
-				 " of the objects, %u nodes", mirror_revision(&s->mirror),
-				s->mirror.node_count);
+			log_info("state",
+				"begins with what was last known: revision %" PRIu64
+				" of the objects, %u nodes",
+				mirror_revision(&s->mirror), s->mirror.node_count);
 			return;
 		}
 		mirror_done(&s->mirror);
@@ -138,8 +142,6 @@ static void sync_load(struct sync *s)
 			continue;
 		s->refused_count++;
 		log_error("state", "the kept state is refused: %s", err.text);
-		/* Out of the way: it must not take the place of the one before. */
-		(void)unlinkat(s->dir_fd, names[i], 0);
 	}
 }
 
@@ -336,7 +338,8 @@ static int sync_open(struct sync *s, struct err *err)
 {
 	char channel[LAYOUT_KEY_MAX];
 	struct store_settings settings = s->settings;
-	s->asks = store_new(s->loop, (uint16_t)(s->kind_first + SYNC_KIND_ASKS), &s->task, &settings);
+	s->asks =
+		store_new(s->loop, (uint16_t)(s->kind_first + SYNC_KIND_ASKS), &s->task, &settings);
 	settings.channel = sync_key(s, channel, "news", STR_NONE);
 	s->hears = store_new(
 		s->loop, (uint16_t)(s->kind_first + SYNC_KIND_HEARS), &s->task, &settings);
@@ -477,8 +480,8 @@ static bool sync_take_settings(struct sync *s, const struct conf *conf, const st
 		.tls_name = arena_str(&s->arena, c->tls_name),
 		.timeout_ms = c->timeout_ms,
 		.reply_bytes_max = SYNC_REPLY_BYTES_MAX,
-		.client_name = arena_printf(
-			&s->arena, "ringmain-" STR_FMT, STR_ARG(conf->node_name)),
+		.client_name =
+			arena_printf(&s->arena, "ringmain-" STR_FMT, STR_ARG(conf->node_name)),
 	};
 	return s->settings.addresses && s->settings.client_name.at;
 }
@@ -541,8 +544,7 @@ static bool sync_same_store(const struct store_settings *a, const struct store_s
 	       str_eq(a->sentinel, b->sentinel) && str_eq(a->username, b->username) &&
 	       str_eq(a->password, b->password) &&
 	       str_eq(a->sentinel_username, b->sentinel_username) &&
-	       str_eq(a->sentinel_password, b->sentinel_password) &&
-	       a->timeout_ms == b->timeout_ms;
+	       str_eq(a->sentinel_password, b->sentinel_password) && a->timeout_ms == b->timeout_ms;
 }
 
 /* What the checks had said of workloads that stay. */
@@ -558,8 +560,7 @@ static void sync_keep_health(const struct sync *before, struct sync *now)
 	}
 }
 
-int sync_configure(
-	struct sync *s, const struct conf *conf, const struct bundle *b, struct err *err)
+int sync_configure(struct sync *s, const struct conf *conf, const struct bundle *b, struct err *err)
 {
 	struct sync fresh = {.loop = s->loop};
 	arena_init(&fresh.arena, SYNC_ARENA_BYTES_MAX);
@@ -612,8 +613,8 @@ static void sync_init_timers(struct sync *s)
 		timer_init(timers[i], &s->task);
 }
 
-static int sync_start(struct sync *s, const struct conf *conf, const struct bundle *b,
-	struct err *err)
+static int sync_start(
+	struct sync *s, const struct conf *conf, const struct bundle *b, struct err *err)
 {
 	int r = sync_take_conf(s, conf, b, err);
 	if (r == 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What other nodes tell of themselves. A look asks for the leases of some nodes, or of all that there
- * are, and for the records of those that have a newer one.
+/* What other nodes tell of themselves. A look asks for the leases of some nodes, or of all that
+ * there are, and for the records of those that have a newer one.
  *
  * Who has no lease is silent, and silent for a while is gone, unless the fault is more likely the
  * store's: nobody is judged while the store does not take our own lease (it is full, or read-only,
@@ -96,8 +96,8 @@ static void nodes_give_up(struct sync *s)
 }
 
 /* "MGET" and one key for each name of a batch. */
-static bool nodes_ask_batch(struct sync *s, enum sync_tag tag, const char *kind, uint32_t batch_max,
-	uint32_t end)
+static bool nodes_ask_batch(
+	struct sync *s, enum sync_tag tag, const char *kind, uint32_t batch_max, uint32_t end)
 {
 	struct nodes *n = &s->nodes;
 	struct str words[NODES_WORDS_MAX];
@@ -145,8 +145,8 @@ static void nodes_ask_leases(struct sync *s)
 	if (n->at >= n->names.count) {
 		n->at = 0;
 		nodes_ask_records(s);
-	} else if (!nodes_ask_batch(s, SYNC_TAG_LEASES, "lease", NODES_LEASE_BATCH,
-			   n->names.count)) {
+	} else if (!nodes_ask_batch(
+			   s, SYNC_TAG_LEASES, "lease", NODES_LEASE_BATCH, n->names.count)) {
 		nodes_give_up(s);
 	}
 }
@@ -230,8 +230,8 @@ static void nodes_judge_one(struct sync *s, struct mirror_node *node, bool holds
 		s->nodes.held_count++;
 		return;
 	}
-	log_info("state", "node " STR_FMT " is gone: %u endpoints",
-		STR_ARG(node->record.node), node->record.endpoint_count);
+	log_info("state", "node " STR_FMT " is gone: %u endpoints", STR_ARG(node->record.node),
+		node->record.endpoint_count);
 	mirror_remove(&s->mirror, node);
 }
 
@@ -254,20 +254,27 @@ static void nodes_judge(struct sync *s)
 	if (s->nodes.held_count > 0 && held_before == 0)
 		log_warning("state",
 			"%u nodes fell silent at once: more likely the store's fault than theirs, "
-			"they are kept for %" PRIu64 " s",
+			"they are kept for %llu s",
 			s->nodes.held_count, s->hold_ns / CLOCK_S);
-	if (is_any_left)
-		sync_soon(s, &s->look, s->lease_ns / 3);
 }
 
 static void nodes_settle(struct sync *s)
 {
-	if (nodes_may_judge(s)) {
+	if (nodes_may_judge(s))
 		nodes_judge(s);
-		return;
-	}
-	s->nodes.settle_ns = s->loop->now_ns + s->lease_ns / 3;
-	sync_soon(s, &s->look, s->lease_ns / 3);
+	else
+		s->nodes.settle_ns = s->loop->now_ns + s->lease_ns / 3;
+}
+
+/* Until the next look that is wanted already. */
+static void nodes_wait(struct sync *s)
+{
+	const struct nodes *n = &s->nodes;
+	uint64_t now_ns = s->loop->now_ns;
+	if (n->all_wanted || n->wanted.count > 0)
+		sync_soon(s, &s->look, NODES_LOOK_NS);
+	else if (n->settle_ns != 0)
+		sync_soon(s, &s->look, n->settle_ns > now_ns ? n->settle_ns - now_ns : 1);
 }
 
 /* --- a look ends --- */
@@ -286,8 +293,7 @@ static void nodes_end(struct sync *s)
 	/* What was silent has been looked at once more just now. */
 	if (n->settle_ns != 0 && s->loop->now_ns >= n->settle_ns)
 		nodes_settle(s);
-	if (n->all_wanted || n->wanted.count > 0)
-		sync_soon(s, &s->look, NODES_LOOK_NS);
+	nodes_wait(s);
 }
 
 /* --- answers --- */
@@ -389,8 +395,8 @@ static void nodes_take_record(struct sync *s, struct str name, const redisReply 
 	int r = mirror_take_record(&s->mirror, name, (struct str){reply->str, reply->len}, &err);
 	if (r < 0) {
 		s->refused_count++;
-		log_warning("state", "the record of node " STR_FMT " is refused: %s",
-			STR_ARG(name), err.text);
+		log_warning("state", "the record of node " STR_FMT " is refused: %s", STR_ARG(name),
+			err.text);
 		return;
 	}
 	struct mirror_node *node = mirror_find(&s->mirror, name);
@@ -432,13 +438,16 @@ void nodes_lost(struct sync *s)
 
 /* --- the step --- */
 
-/* Those that are silent and due are looked at once more, before they are judged. */
+/* Those that are silent are looked at once more, before they are judged. */
 static void nodes_want_silent(struct sync *s)
 {
+	s->nodes.settle_ns = 0;
 	LIST_EACH (&s->mirror.order, it) {
 		const struct mirror_node *node = CONTAINER_OF(it, struct mirror_node, order);
-		if (node->presence == MIRROR_SILENT)
-			nodes_hint(s, node->record.node);
+		if (node->presence != MIRROR_SILENT)
+			continue;
+		nodes_hint(s, node->record.node);
+		s->nodes.settle_ns = s->loop->now_ns;
 	}
 }
 
@@ -452,6 +461,8 @@ void nodes_step(struct sync *s)
 		nodes_want_silent(s);
 	if (n->all_wanted || n->wanted.count > 0)
 		nodes_begin(s);
+	else
+		nodes_wait(s);
 }
 
 void nodes_done(struct sync *s)

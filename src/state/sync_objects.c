@@ -21,8 +21,7 @@ static void objects_move(struct sync *s, enum objects_state state)
 {
 	static const unsigned allowed[] = {
 		[OBJECTS_REST] = 1u << OBJECTS_HEAD,
-		[OBJECTS_HEAD] =
-			1u << OBJECTS_REST | 1u << OBJECTS_CHANGES | 1u << OBJECTS_WHOLE,
+		[OBJECTS_HEAD] = 1u << OBJECTS_REST | 1u << OBJECTS_CHANGES | 1u << OBJECTS_WHOLE,
 		[OBJECTS_CHANGES] = 1u << OBJECTS_REST | 1u << OBJECTS_WHOLE,
 		[OBJECTS_WHOLE] = 1u << OBJECTS_REST,
 	};
@@ -139,8 +138,8 @@ static int objects_judge_head(struct sync *s, struct str text)
 			head.revision, ours);
 		return -1;
 	}
-	bool is_near = m->head_text && head.revision > ours &&
-		       head.revision - ours <= OBJECTS_CHANGES_MAX;
+	bool is_near =
+		m->head_text && head.revision > ours && head.revision - ours <= OBJECTS_CHANGES_MAX;
 	return is_near ? OBJECTS_CHANGES : OBJECTS_WHOLE;
 }
 
@@ -194,8 +193,9 @@ static bool objects_settle(struct sync *s, struct object_set *set)
 	r = mirror_take_objects(&s->mirror, text, &head, set, &err);
 	if (r < 0)
 		return false;
-	log_info("state", "revision %" PRIu64 " of the mesh's objects by " STR_FMT " (before: %" PRIu64
-		 ")", head.revision, STR_ARG(head.who), before);
+	log_info("state",
+		"revision %" PRIu64 " of the mesh's objects by " STR_FMT " (before: %" PRIu64 ")",
+		head.revision, STR_ARG(head.who), before);
 	s->objects.tries = 0;
 	objects_agree(s);
 	return true;
@@ -222,8 +222,7 @@ static bool objects_apply(struct sync *s, const redisReply *reply)
 {
 	struct object_set set;
 	struct err err;
-	if (reply->type != REDIS_REPLY_ARRAY ||
-		object_set_copy(&s->mirror.objects, &set, &err) < 0)
+	if (reply->type != REDIS_REPLY_ARRAY || object_set_copy(&s->mirror.objects, &set, &err) < 0)
 		return false;
 	bool is_good = true;
 	for (size_t i = 0; is_good && i < reply->elements; i++)

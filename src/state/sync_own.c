@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What this node tells of itself: a record when something about it has changed, and a lease, which is
- * renewed three times in its time. With each renewal the store says what stood there before, which
- * shows whether the store has lost it, and whether another machine goes by our name. */
+/* What this node tells of itself: a record when something about it has changed, and a lease, which
+ * is renewed three times in its time. With each renewal the store says what stood there before,
+ * which shows whether the store has lost it, and whether another machine goes by our name. */
 #include "sync_private.h"
 
 #include "base/clock.h"
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 #define OWN_RECORD_MS	   "86400000" /* outlives its lease, so that a look may still read it */
-#define OWN_NEIGHBOURS	   3
+#define OWN_NEIGHBOURS	   ARRAY_LEN(((struct own *)0)->neighbours)
 #define OWN_DRAINED_FILE   "drained"
 #define OWN_DRAINED_COUNT  ARRAY_LEN(((struct own *)0)->drained)
 #define OWN_DRAINED_BYTES  8192
@@ -38,8 +38,7 @@ static int own_save_drained(const struct sync *s, struct err *err)
 	char text[OWN_DRAINED_BYTES];
 	size_t len = 0;
 	for (uint32_t i = 0; i < s->own.drained_count; i++)
-		len += (size_t)snprintf(
-			text + len, sizeof(text) - len, "%s\n", s->own.drained[i]);
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s\n", s->own.drained[i]);
 	return disk_save_text(s->dir_fd, OWN_DRAINED_FILE, (struct str){text, len}, err);
 }
 
@@ -80,8 +79,8 @@ int sync_drain(struct sync *s, struct str service, bool back, struct err *err)
 	struct own *o = &s->own;
 	char name[64];
 	if (service.len >= sizeof(name) || !own_serves(s, service))
-		return err_set(err, ENOENT, "no workload here serves \"" STR_FMT "\"",
-			STR_ARG(service));
+		return err_set(
+			err, ENOENT, "no workload here serves \"" STR_FMT "\"", STR_ARG(service));
 	snprintf(name, sizeof(name), STR_FMT, STR_ARG(service));
 	own_drained_remove(o, name);
 	if (!back && o->drained_count == OWN_DRAINED_COUNT)
@@ -148,7 +147,7 @@ static struct str own_record(const struct sync *s, uint64_t number, struct arena
 static bool own_write_lease(struct sync *s)
 {
 	char key[LAYOUT_KEY_MAX], value[OWN_LEASE_TEXT_MAX], ms[24];
-	int len = snprintf(ms, sizeof(ms), "%" PRIu64, s->lease_ns / CLOCK_MS);
+	int len = snprintf(ms, sizeof(ms), "%llu", s->lease_ns / CLOCK_MS);
 	struct str words[] = {STR("SET"), sync_key(s, key, "lease", s->node),
 		own_lease_text(s, value), STR("PX"), {ms, (size_t)len}, STR("GET")};
 	return sync_ask(s, SYNC_TAG_OWN_LEASE, words, ARRAY_LEN(words));
@@ -157,8 +156,8 @@ static bool own_write_lease(struct sync *s)
 static bool own_write_record(struct sync *s)
 {
 	char key[LAYOUT_KEY_MAX];
-	struct str words[] = {STR("SET"), sync_key(s, key, "node", s->node),
-		str_of(s->own.text), STR("PX"), STR(OWN_RECORD_MS)};
+	struct str words[] = {STR("SET"), sync_key(s, key, "node", s->node), str_of(s->own.text),
+		STR("PX"), STR(OWN_RECORD_MS)};
 	return sync_ask(s, SYNC_TAG_OWN_RECORD, words, ARRAY_LEN(words));
 }
 
@@ -166,8 +165,8 @@ static bool own_publish(struct sync *s, struct str name)
 {
 	char channel[LAYOUT_KEY_MAX], message[RECORD_NODE_MAX + 8];
 	int len = snprintf(message, sizeof(message), "node " STR_FMT, STR_ARG(name));
-	struct str words[] = {STR("PUBLISH"), sync_key(s, channel, "news", STR_NONE),
-		{message, (size_t)len}};
+	struct str words[] = {
+		STR("PUBLISH"), sync_key(s, channel, "news", STR_NONE), {message, (size_t)len}};
 	return sync_ask(s, SYNC_TAG_NEWS, words, ARRAY_LEN(words));
 }
 
@@ -223,22 +222,29 @@ static void own_ask_before(struct sync *s)
 	s->own.asked_before = sync_ask(s, SYNC_TAG_OWN_BEFORE, words, ARRAY_LEN(words));
 }
 
+/* The next few in the order of names that are not known to be silent: so everybody is looked after
+ * by a few others. */
 static void own_ask_neighbours(struct sync *s)
 {
+	struct own *o = &s->own;
 	char keys[OWN_NEIGHBOURS][LAYOUT_KEY_MAX];
 	struct str words[OWN_NEIGHBOURS + 1] = {STR("MGET")};
-	size_t count = 0;
-	struct str name = s->node;
-	while (count < OWN_NEIGHBOURS) {
-		const struct mirror_node *next = mirror_after(&s->mirror, name);
-		if (!next || str_eq(next->record.node, s->node))
-			break;
-		name = next->record.node;
-		words[1 + count] = sync_key(s, keys[count], "lease", name);
-		count++;
+	const struct mirror_node *next = mirror_after(&s->mirror, s->node);
+	uint32_t looked = 0;
+	o->neighbour_count = 0;
+	while (next && looked++ < s->mirror.node_count && !str_eq(next->record.node, s->node) &&
+		o->neighbour_count < OWN_NEIGHBOURS) {
+		uint32_t i = o->neighbour_count;
+		if (next->presence == MIRROR_PRESENT) {
+			snprintf(o->neighbours[i], sizeof(o->neighbours[i]), STR_FMT,
+				STR_ARG(next->record.node));
+			words[1 + i] = sync_key(s, keys[i], "lease", next->record.node);
+			o->neighbour_count++;
+		}
+		next = mirror_after(&s->mirror, next->record.node);
 	}
-	if (count > 0)
-		(void)sync_ask(s, SYNC_TAG_NEIGHBOURS, words, 1 + count);
+	if (o->neighbour_count > 0)
+		(void)sync_ask(s, SYNC_TAG_NEIGHBOURS, words, 1u + o->neighbour_count);
 }
 
 static void own_ask_kept(struct sync *s)
@@ -316,18 +322,15 @@ static void own_take_lease(struct sync *s, const struct store_answer *answer)
 
 static void own_take_neighbours(struct sync *s, const redisReply *reply)
 {
-	struct str name = s->node;
-	for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
-		const struct mirror_node *next = mirror_after(&s->mirror, name);
-		if (!next || str_eq(next->record.node, s->node))
-			return;
-		name = next->record.node;
-		if (reply->element[i]->type != REDIS_REPLY_NIL ||
-			next->presence == MIRROR_SILENT)
+	const struct own *o = &s->own;
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != o->neighbour_count)
+		return;
+	for (uint32_t i = 0; i < o->neighbour_count; i++) {
+		if (reply->element[i]->type != REDIS_REPLY_NIL)
 			continue;
 		/* Whoever notices it first lets the others know. */
-		nodes_hint(s, name);
-		(void)own_publish(s, name);
+		nodes_hint(s, str_of(o->neighbours[i]));
+		(void)own_publish(s, str_of(o->neighbours[i]));
 	}
 }
 

@@ -8,8 +8,8 @@
  *   mirror.c       what is known
  *   disk.c         what is kept
  *
- * Two connections: one asks, the other hears news, because a subscribed one can ask nothing (RESP2).
- * One command's answer is told from another's by its tag. */
+ * Two connections: one asks, the other hears news, because a subscribed one can ask nothing
+ * (RESP2). One command's answer is told from another's by its tag. */
 #pragma once
 
 #include "disk.h"
@@ -57,8 +57,8 @@ enum objects_state {
 
 struct objects {
 	enum objects_state state;
-	bool again;    /* news came meanwhile */
-	bool is_known; /* what the store has was read to its end once, and agreed with */
+	bool again;	 /* news came meanwhile */
+	bool is_known;	 /* what the store has was read to its end once, and agreed with */
 	char *head_text; /* being read to */
 	size_t head_len;
 	uint32_t tries; /* whole readings that did not fit their head: a change came in between */
@@ -77,12 +77,12 @@ enum nodes_state {
 
 struct nodes {
 	enum nodes_state state;
-	bool is_all;	   /* this look is over all nodes */
-	bool all_wanted;   /* the next one shall be */
-	bool is_known;	   /* one over all nodes has ended */
+	bool is_all;	    /* this look is over all nodes */
+	bool all_wanted;    /* the next one shall be */
+	bool is_known;	    /* one over all nodes has ended */
 	struct names names; /* of this look */
 	uint32_t at, batch; /* where in the names the batch that was asked for begins; its length */
-	uint32_t fresh;	   /* LEASES: so many names at the front have a new record */
+	uint32_t fresh;	    /* LEASES: so many names at the front have a new record */
 	char cursor[24];
 	struct names wanted;  /* of the next look */
 	uint64_t look_number; /* of this one */
@@ -92,15 +92,17 @@ struct nodes {
 
 struct own {
 	uint64_t start, number;
-	char *text;    /* the record as it was last made */
-	char *content; /* the same without what changes with every record */
-	bool is_written; /* in this life of the connection */
-	bool asked_before; /* what an earlier life left was asked for */
-	bool known_before; /* ... and has come */
+	char *text;	     /* the record as it was last made */
+	char *content;	     /* the same without what changes with every record */
+	bool is_written;     /* in this life of the connection */
+	bool asked_before;   /* what an earlier life left was asked for */
+	bool known_before;   /* ... and has come */
 	uint64_t granted_ns; /* when the store last took our lease; 0: not in this connection */
 	uint64_t granted_since_ns; /* of an unbroken row of them */
-	char drained[64][64]; /* services, "" = all; kept on disk */
+	char drained[64][64];	   /* services, "" = all; kept on disk */
 	uint32_t drained_count;
+	char neighbours[3][RECORD_NODE_MAX + 1]; /* whose leases were asked for last */
+	uint32_t neighbour_count;
 	char why[200];
 };
 

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/list.h"
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -338,10 +339,11 @@ static void command_run(struct text *t, const struct str *words, size_t count)
 static void server_counted(struct str word)
 {
 	for (size_t i = 0; i < ARRAY_LEN(server.counts); i++) {
-		if (server.counts[i].word[0] == '\0')
-			snprintf(server.counts[i].word, sizeof(server.counts[i].word), STR_FMT,
-				STR_ARG(word));
-		if (!str_eq(str_of(server.counts[i].word), word))
+		char *known = server.counts[i].word;
+		ASSERT(word.len < sizeof(server.counts[i].word));
+		if (known[0] == '\0')
+			memcpy(known, word.at, word.len);
+		if (!str_eq(str_of(known), word))
 			continue;
 		server.counts[i].count++;
 		return;
@@ -482,8 +484,8 @@ uint32_t server_count(const char *word)
 
 /* --- state/store.h --- */
 
-struct store *store_new(struct loop *loop, uint16_t kind, struct task *owner,
-	const struct store_settings *settings)
+struct store *store_new(
+	struct loop *loop, uint16_t kind, struct task *owner, const struct store_settings *settings)
 {
 	struct store *s = calloc(1, sizeof(*s));
 	ASSERT(s);
@@ -621,4 +623,9 @@ void store_free(struct store *s)
 	list_remove(&s->task.hungry);
 	list_remove(&s->node);
 	free(s);
+}
+
+int tls_store_new_pki(const struct bundle *b, struct tls_store **ret_store, struct err *err)
+{
+	return err_set(err, ENOSYS, "no TLS here");
 }
