@@ -11,7 +11,7 @@
 void store_dial(struct store *s)
 {
 	s->up = true;
-	s->greeted = s->pinged = s->sign_told = false;
+	s->greeted = s->pinged = s->sign_asked = s->sign_news = false;
 	s->dialled_ns = s->heard_ns = s->loop->now_ns;
 	s->replication_id[0] = '\0';
 	conn_init(&s->conn, s->loop, &s->pool, &s->task);

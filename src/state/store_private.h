@@ -77,7 +77,7 @@ struct store {
 	uint64_t pinged_ns;
 	bool pinged;
 	uint64_t sign_number;
-	bool sign_told;
+	bool sign_asked, sign_news;
 	/* commands in order: pending, the first of which is asked, and then answered */
 	struct list pending, answered;
 	struct store_command *filling; /* the first that is not wholly on its way, or NULL */
