@@ -76,8 +76,8 @@ int tls_store_new(const struct bundle *b, struct str trust_domain, uint64_t gene
  * ids, from a bundle's items of kind `pki`: the authorities that their certificates may be of, and
  * a chain of our own for a server that asks for one, signed for by key `pki-key` (P-256). For
  * tls_client_new_pki() only. */
-int tls_store_new_pki(const struct bundle *b, uint64_t generation, struct tls_store **ret_store,
-	struct err *err) MUST_CHECK;
+int tls_store_new_pki(
+	const struct bundle *b, struct tls_store **ret_store, struct err *err) MUST_CHECK;
 /* No tickets are given, taken or kept; before the first session. */
 void tls_store_resume_nothing(struct tls_store *s);
 /* Thread-safe counting; sessions hold a reference of their own. */

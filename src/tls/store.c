@@ -88,10 +88,9 @@ int tls_store_new(const struct bundle *b, struct str trust_domain, uint64_t gene
 	return store_loaded(s, store_load(s, b, err), ret_store);
 }
 
-int tls_store_new_pki(
-	const struct bundle *b, uint64_t generation, struct tls_store **ret_store, struct err *err)
+int tls_store_new_pki(const struct bundle *b, struct tls_store **ret_store, struct err *err)
 {
-	struct tls_store *s = store_alloc(STR(""), generation);
+	struct tls_store *s = store_alloc(STR(""), 0);
 	if (!s)
 		return err_set(err, ENOMEM, "out of memory");
 	s->resume_nothing = true;

@@ -89,7 +89,7 @@ static struct tls_store *pki_store(X509 *authority, bool with_own)
 		assert_int_equal(bundle_add(&b, STR("pki"), STR("chain"), str_of(chain), &err), 0);
 		assert_int_equal(bundle_add(&b, STR("pki-key"), STR("store"), STR("7"), &err), 0);
 	}
-	if (tls_store_new_pki(&b, 1, &s, &err) < 0)
+	if (tls_store_new_pki(&b, &s, &err) < 0)
 		fprintf(stderr, "%s\n", err.text);
 	assert_non_null(s);
 	bundle_done(&b);
@@ -386,7 +386,7 @@ static void pki_refused(const char *roots, const char *chain, const char *number
 	if (number)
 		assert_int_equal(
 			bundle_add(&b, STR("pki-key"), STR("store"), str_of(number), &err), 0);
-	assert_true(tls_store_new_pki(&b, 1, &s, &err) < 0);
+	assert_true(tls_store_new_pki(&b, &s, &err) < 0);
 	if (!strstr(err.text, text))
 		fprintf(stderr, "%s\n", err.text);
 	assert_non_null(strstr(err.text, text));
