@@ -3,7 +3,6 @@
 #include "client_private.h"
 
 #include "base/clock.h"
-
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>

@@ -109,6 +109,8 @@ void store_news(struct store *s);
 
 /* Begins to connect to s->address; on a failure the store has failed. */
 void store_dial(struct store *s);
+/* The owner has not taken what is there: as long, nothing is read, and nobody is late. */
+bool store_withheld(const struct store *s);
 /* Takes in what came, for as long as it is to be used. */
 void store_receive(struct store *s);
 /* Puts commands on their way. */
