@@ -47,7 +47,11 @@ struct store_settings {
 	struct str username, password;
 	struct str sentinel_username, sentinel_password;
 	struct tls_store *tls; /* NULL: plain. Made by tls_store_new_pki(); counted by the store */
-	struct str tls_name;   /* what the server's certificate must name; empty: the address */
+	/* What the certificate of a server, or Sentinel, must name: a DNS name or an address.
+	 * Empty: the address that is dialled. */
+	struct str tls_name;
+	/* Signs for the chain of `tls`; outlives the store. NULL: see store_sign(). */
+	const struct tls_key *tls_key;
 	/* For a connect with its handshake, for a Sentinel, and for each answer: so long without a
 	 * byte of it, ten times as long in all. */
 	uint32_t timeout_ms;
@@ -117,6 +121,17 @@ void store_answer_done(struct store *s, struct store_answer *answer);
  * "message", the channel and what was said; freed by the caller with freeReplyObject(). More than
  * 1024 not taken: the connection is ended, for what was missed is then asked for anyway. */
 redisReply *store_push(struct store *s);
+
+/* What a handshake needs signed, which the owner has the keeper do: ECDSA_SECP256R1_SHA256 over the
+ * unhashed bytes. */
+struct store_sign {
+	uint64_t number; /* to be given back: answers to questions of the past have no effect */
+	const struct tls_sign_request *request; /* valid until the next call on the store */
+};
+/* True once for each question. */
+bool store_sign(struct store *s, struct store_sign *ret_sign);
+/* `len` 0: refused. */
+void store_sign_done(struct store *s, uint64_t number, const uint8_t *signature, size_t len);
 
 /* Ends this connection and looks for the primary again. */
 void store_reconnect(struct store *s, const char *why);

@@ -3,7 +3,6 @@
 
 #include "base/clock.h"
 #include "base/list.h"
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -623,9 +622,4 @@ void store_free(struct store *s)
 	list_remove(&s->task.hungry);
 	list_remove(&s->node);
 	free(s);
-}
-
-int tls_store_new_pki(const struct bundle *b, struct tls_store **ret_store, struct err *err)
-{
-	return err_set(err, ENOSYS, "no TLS here");
 }
