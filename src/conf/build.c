@@ -145,10 +145,14 @@ void conf_build_unknown_service(
 {
 	struct conf_guess guess = conf_guess(name);
 	char mean[128];
+	if (p->published && conf_published_knows(p, setting, key, name))
+		return;
 	for (uint32_t i = 0; i < p->snapshot->service_count; i++)
 		conf_guess_offer(&guess, p->snapshot->services[i].name);
-	conf_error(p, setting, key, "there is no service \"%.*s\" in the mesh files%s",
-		STR_ARG(name), conf_guess_text(&guess, mean, sizeof(mean)));
+	if (p->published)
+		conf_published_guess(p, &guess);
+	conf_error(p, setting, key, "there is no service \"%.*s\" in the mesh%s%s", STR_ARG(name),
+		p->published ? "" : " files", conf_guess_text(&guess, mean, sizeof(mean)));
 }
 
 static uint32_t conf_build_mark(struct conf_parser *p, uint32_t uid)
@@ -246,7 +250,8 @@ static void conf_build_warn_unreachable(
 {
 	bool is_called = conf_member(row->setting, "port") ||
 			 conf_member(row->setting, "protocol") || conf_member(row->setting, "mtls");
-	bool is_here = false;
+	/* Where there is a store, nodes tell of endpoints. */
+	bool is_here = p->published != NULL;
 	for (uint32_t i = 0; i < p->snapshot->workload_count; i++)
 		is_here = is_here || p->snapshot->workloads[i].service == service;
 	if (is_called && !is_here && service->endpoint_count == 0)
