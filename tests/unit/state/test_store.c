@@ -17,7 +17,7 @@ static void test_is_ready_after_role_and_replication_id(void **state)
 	assert_int_equal(store_life(lab.store), 1);
 	assert_true(str_eq(store_replication_id(lab.store), STR(LAB_REPLICATION_ID)));
 	assert_string_equal(store_why(lab.store), "");
-	assert_false(store_gave_up(lab.store));
+	assert_int_equal(store_rounds_in_vain(lab.store), 0);
 	assert_true(address_equal(store_address(lab.store), &lab.addresses[0]));
 	assert_true(lab.news > 0);
 	lab_done(&lab);

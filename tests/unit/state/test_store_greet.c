@@ -79,7 +79,7 @@ static void test_refusals(void **state)
 		lab_start(&lab);
 		lab_say(&lab, refusals[i].said);
 		assert_int_equal(store_state(lab.store), STORE_DOWN);
-		assert_true(store_gave_up(lab.store));
+		assert_true(store_rounds_in_vain(lab.store) == 1);
 		lab_why(&lab, refusals[i].why);
 		lab_why(&lab, "10.0.0.1:6379: ");
 		assert_null(strstr(store_why(lab.store), PASSWORD));
@@ -149,7 +149,7 @@ static void test_all_in_vain(void **state)
 	lab.settings.address_count = 2;
 	fake_connect_rule(NULL, -EHOSTUNREACH);
 	lab_start(&lab);
-	assert_true(store_gave_up(lab.store));
+	assert_true(store_rounds_in_vain(lab.store) == 1);
 	assert_int_equal(fake_opened_count(), 2);
 	assert_string_equal(store_why(lab.store),
 		"10.0.0.1:6379: No route to host; 10.0.0.2:6379: No route to host");
@@ -172,7 +172,7 @@ static void test_long_reasons(void **state)
 	lab_start(&lab);
 	for (int i = 0; i < 4; i++)
 		lab_say(&lab, line);
-	assert_true(store_gave_up(lab.store));
+	assert_true(store_rounds_in_vain(lab.store) == 1);
 	assert_true(strlen(store_why(lab.store)) < 512);
 	lab_done(&lab);
 }
@@ -236,7 +236,7 @@ static void test_sentinels_in_vain(void **state)
 	assert_true(address_equal(store_address(lab.store), &lab.addresses[2]));
 	lab_say(&lab, "*2\r\n$8\r\n10.0.0.9\r\n$4\r\n6390\r\n");
 	lab_say(&lab, "+OK\r\n" LAB_REPLICA);
-	assert_true(store_gave_up(lab.store));
+	assert_true(store_rounds_in_vain(lab.store) == 1);
 	assert_string_equal(store_why(lab.store),
 		"10.0.0.1:6379: Connection refused; 10.0.0.2:6379: this Sentinel knows no primary "
 		"\"mesh\"; 10.0.0.9:6390: is a replica, not the primary");
@@ -285,7 +285,7 @@ static void test_what_a_sentinel_may_say(void **state)
 		lab.settings.address_count = 1;
 		lab_start(&lab);
 		lab_say(&lab, rows[i].said);
-		assert_true(store_gave_up(lab.store));
+		assert_true(store_rounds_in_vain(lab.store) == 1);
 		lab_why(&lab, rows[i].why);
 		lab_done(&lab);
 	}
