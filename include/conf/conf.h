@@ -123,10 +123,13 @@ void conf_report_done(struct conf_report *r);
  * database; for the keeper and the commands. A missing marks file is no error. */
 int conf_gather(const char *path, struct bundle *b, struct conf_report *report) MUST_CHECK;
 
-/* Parses and validates a bundle: the same result in the keeper and in the proxy process. On any
- * error -EINVAL, with *report filled and *ret_conf and *ret_snapshot untouched. Pure. */
-int conf_parse(const struct bundle *b, uint64_t generation, struct conf **ret_conf,
-	struct snapshot **ret_snapshot, struct conf_report *report) MUST_CHECK;
+/* Parses and validates a bundle: the same result in the keeper and in the proxy process. `picture`:
+ * what the state process knows of the mesh (kinds mesh, node, revision), or NULL; passed over when
+ * the machine is standalone. On any error -EINVAL, with *report filled and *ret_conf and
+ * *ret_snapshot untouched. Pure. */
+int conf_parse(const struct bundle *b, const struct bundle *picture, uint64_t generation,
+	struct conf **ret_conf, struct snapshot **ret_snapshot,
+	struct conf_report *report) MUST_CHECK;
 void conf_free(struct conf *c);
 void conf_snapshot_free(struct snapshot *s);
 

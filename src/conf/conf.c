@@ -118,8 +118,8 @@ void conf_parse_partial(const struct bundle *b, struct conf_report *report)
 	conf_parser_drop(&p);
 }
 
-int conf_parse(const struct bundle *b, uint64_t generation, struct conf **ret_conf,
-	struct snapshot **ret_snapshot, struct conf_report *report)
+int conf_parse(const struct bundle *b, const struct bundle *picture, uint64_t generation,
+	struct conf **ret_conf, struct snapshot **ret_snapshot, struct conf_report *report)
 {
 	struct conf_parser p = {.bundle = b, .report = report};
 	uint32_t errors_before = report->error_count;

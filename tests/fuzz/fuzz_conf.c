@@ -55,7 +55,7 @@ static int fuzz_parse(const struct bundle *b)
 	struct conf *conf = NULL;
 	struct snapshot *snapshot = NULL;
 	conf_report_init(&report);
-	int r = conf_parse(b, 1, &conf, &snapshot, &report);
+	int r = conf_parse(b, NULL, 1, &conf, &snapshot, &report);
 	ASSERT((r < 0) == (report.error_count > 0));
 	ASSERT((r == 0) == (conf && snapshot));
 	if (r == 0)

@@ -39,7 +39,7 @@ void fixture_parse(struct fixture *f, const char *node, const char *mesh)
 	fixture_add(f, "conf", "node.conf", node);
 	if (mesh)
 		fixture_add(f, "mesh", "mesh.conf", mesh);
-	f->result = conf_parse(&f->bundle, 7, &f->conf, &f->snapshot, &f->report);
+	f->result = conf_parse(&f->bundle, NULL, 7, &f->conf, &f->snapshot, &f->report);
 }
 
 void fixture_parse_good(struct fixture *f, const char *node, const char *mesh)
