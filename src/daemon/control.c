@@ -201,6 +201,7 @@ static void control_message(struct control *c, const union channel_message *m, s
 	case WIRE_DIRECTORY:
 	case WIRE_STATE:
 	case WIRE_STATE_VIEW:
+	case WIRE_STATE_TAKEN:
 	case WIRE_TAKE_OUT:
 	case WIRE_SIGNED:
 		break; /* not for us now */
@@ -495,7 +496,7 @@ static int control_start(struct control *c, struct err *err)
 	if (r == 0)
 		r = control_start_workers(c, &s, err);
 	if (r == 0)
-		r = sandbox_enter(err);
+		r = sandbox_enter(SANDBOX_PROXY, err);
 	return r;
 }
 

@@ -45,6 +45,11 @@ static void fake_state(struct conf *c, const char *dir)
 	static struct address address;
 	static struct str operators[1];
 	operators[0] = fake_path(c, dir, "operator.pem");
+	c->workload_count = 2;
+	c->workloads = arena_take(&c->arena, 2 * sizeof(*c->workloads));
+	c->workloads[0] = (struct conf_workload){
+		.service = STR("orders"), .port = 8080, .health = {.tcp = true}};
+	c->workloads[1] = (struct conf_workload){.service = STR("web")};
 	c->state = (struct conf_state){
 		.redis = &address,
 		.redis_count = 1,
@@ -99,6 +104,8 @@ int conf_parse(const struct bundle *b, const struct bundle *picture, uint64_t ge
 
 void conf_free(struct conf *c)
 {
+	if (!c)
+		return;
 	arena_done(&c->arena);
 	free(c);
 }
