@@ -31,6 +31,8 @@ bool address_is_loopback(const struct address *a);
 bool address_in(const struct address *a, const struct address_range *range);
 /* "10.0.0.1", "fd00::1" without port (port 0); no names, no scopes. False: not an address. */
 bool address_parse(struct str text, struct address *ret_address);
+/* "10.0.0.1:80", "[fd00::1]:80"; the port may be left out, and is 0 then. */
+bool address_port_parse(struct str text, struct address *ret_address);
 /* "10.0.0.0/8", "fd00::/8", or a bare address. */
 bool address_range_parse(struct str text, struct address_range *ret_range);
 /* With the port ("10.0.0.1:80") into `text`; returns text. */

@@ -100,6 +100,33 @@ bool address_parse(struct str text, struct address *ret_address)
 	return false;
 }
 
+bool address_port_parse(struct str text, struct address *ret_address)
+{
+	struct str ip = text, port = STR_NONE;
+	if (!text.at || text.len == 0)
+		return false;
+	const char *colon = memrchr(text.at, ':', text.len);
+	const char *bracket = text.at[0] == '[' ? memchr(text.at, ']', text.len) : NULL;
+	bool is_one_colon = colon && memchr(text.at, ':', text.len) == colon;
+	if (bracket) {
+		ip = (struct str){text.at + 1, (size_t)(bracket - text.at) - 1};
+		size_t rest = text.len - ip.len - 2;
+		if (rest > 0 && bracket[1] != ':')
+			return false;
+		port = rest > 0 ? (struct str){bracket + 2, rest - 1} : STR_NONE;
+	} else if (is_one_colon) {
+		ip.len = (size_t)(colon - text.at);
+		port = (struct str){colon + 1, text.len - ip.len - 1};
+	}
+	uint64_t number = 0;
+	if (port.at && (!str_to_u64(port, &number) || number == 0 || number > UINT16_MAX))
+		return false;
+	if (!address_parse(ip, ret_address))
+		return false;
+	ret_address->port = (uint16_t)number;
+	return true;
+}
+
 bool address_range_parse(struct str text, struct address_range *ret_range)
 {
 	struct address_range range;

@@ -33,6 +33,19 @@ const char *mtls_mode_name(enum mtls_mode m)
 	return "?";
 }
 
+const char *endpoint_health_name(enum endpoint_health h)
+{
+	switch (h) {
+	case ENDPOINT_UP:
+		return "up";
+	case ENDPOINT_DOWN:
+		return "down";
+	case ENDPOINT_DRAINED:
+		return "drained";
+	}
+	return "?";
+}
+
 static uint64_t snapshot_hash_name(struct str name)
 {
 	return hash_bytes(SNAPSHOT_SEED, name.at, name.len);
