@@ -50,19 +50,6 @@ static enum endpoint_health page_health(const struct wire_own *own)
 	}
 }
 
-static const char *page_health_name(enum endpoint_health health)
-{
-	switch (health) {
-	case ENDPOINT_UP:
-		return "up";
-	case ENDPOINT_DOWN:
-		return "down";
-	case ENDPOINT_DRAINED:
-		return "drained";
-	}
-	return "down";
-}
-
 static void page_put_own(const struct proxy_mesh *m, struct json *j)
 {
 	json_key(j, "own");
@@ -71,7 +58,7 @@ static void page_put_own(const struct proxy_mesh *m, struct json *j)
 		const struct wire_own *own = &m->view.own[i];
 		json_open(j, '{');
 		page_put_str(j, "service", page_fixed(own->service, sizeof(own->service)));
-		page_put_str(j, "health", str_of(page_health_name(page_health(own))));
+		page_put_str(j, "health", str_of(endpoint_health_name(page_health(own))));
 		page_put_bool(j, "drained", own->drained);
 		page_put_str(j, "why", page_fixed(own->why, sizeof(own->why)));
 		json_close(j, '}');
@@ -99,8 +86,8 @@ static void page_put_view(const struct page_source *source, struct json *j)
 	page_put_u64(j, "resyncs", v->resyncs_total);
 	page_put_str(j, "why", page_fixed(v->why, sizeof(v->why)));
 	page_put_str(j, "not_taken", str_of(m->refused_text));
-	page_put_str(j, "drain_failed",
-		page_fixed(m->view.take_out_why, sizeof(m->view.take_out_why)));
+	page_put_str(
+		j, "drain_failed", page_fixed(m->view.take_out_why, sizeof(m->view.take_out_why)));
 }
 
 void page_put_state(const struct page_source *source, struct json *j)
@@ -145,7 +132,7 @@ static void page_write_own(const struct proxy_mesh *m, struct metric_text *out)
 		}
 		for (int h = ENDPOINT_UP; first && h <= ENDPOINT_DRAINED; h++) {
 			char labels[256] = "";
-			const char *word = page_health_name((enum endpoint_health)h);
+			const char *word = endpoint_health_name((enum endpoint_health)h);
 			if (metric_label_add(labels, sizeof(labels), "service", service) &&
 				metric_label_add(labels, sizeof(labels), "health", str_of(word)))
 				metric_text_u64(out, name, labels, counts[h]);

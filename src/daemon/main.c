@@ -5,6 +5,7 @@
 #include "base/usage.h"
 #include "ca/ca.h"
 #include "check.h"
+#include "cli/drain.h"
 #include "cli/status.h"
 #include "daemon/control.h"
 #include "daemon/keeper.h"
@@ -55,6 +56,8 @@ static const struct main_command main_commands[] = {
 	{"run", keeper_main, "run this machine's proxy"},
 	{"check", check_main, "say whether the configuration would be taken, and why not"},
 	{"status", cli_status_main, "what the running proxy is doing"},
+	{"drain", cli_drain_main,
+		"take this machine's endpoints out of the mesh, or put them back"},
 	{"redirect", redirect_main, "put the capture rules into the kernel, or take them out"},
 	{"ca", ca_main, "make a certificate authority and certificates for services"},
 	{"version", main_version, "print the version"},
