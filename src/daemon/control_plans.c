@@ -263,6 +263,8 @@ int control_first_plan(struct control *c, uint64_t generation, int fd, struct er
 	if (r < 0)
 		r = plan_build(
 			c->bundle, NULL, generation, NULL, &p->plan, err->text, sizeof(err->text));
+	if (r == 0 && p->plan->conf->state.redis_count == 0)
+		control_forget_mesh(c);
 	if (waited)
 		control_tell_taken(c, c->waiting_number);
 	return r;
