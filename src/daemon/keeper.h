@@ -125,9 +125,10 @@ enum keeper_mesh_state {
 struct keeper_mesh {
 	struct keeper_child child;
 	enum keeper_mesh_state state;
-	uint64_t deadline_ns;	  /* of WAITING and LEAVING */
-	uint64_t said_generation; /* the plan that this process was told of */
-	int picture_fd;		  /* sealed by its maker; -1: none */
+	uint64_t deadline_ns;	     /* of WAITING and LEAVING */
+	uint64_t said_generation;    /* the plan that this process was told of */
+	uint64_t refused_generation; /* the last that it did not take: told once */
+	int picture_fd;		     /* sealed by its maker; -1: none */
 	uint64_t picture_number;
 	bool picture_unsaid;
 	bool picture_away; /* with the proxy process, which has not answered */

@@ -286,8 +286,11 @@ static void keeper_mesh_refused(struct keeper *k, const struct wire_note *note)
 	char text[sizeof(note->text)];
 	memcpy(text, note->text, sizeof(text));
 	text[sizeof(text) - 1] = '\0';
-	log_error("keeper",
-		"the state process does not take generation %" PRIu64 ", and goes on as before:",
+	/* One that is started again and again refuses it again and again. */
+	if (k->mesh.refused_generation == note->generation)
+		return;
+	k->mesh.refused_generation = note->generation;
+	log_error("keeper", "the state process does not take generation %" PRIu64 ":",
 		note->generation);
 	keeper_log_text(LOG_LEVEL_ERROR, text);
 	keeper_note(k, note->generation, text);

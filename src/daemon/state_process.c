@@ -251,8 +251,6 @@ static int state_take_plan(struct state_process *s, uint64_t generation, int fd)
 		_exit(1);
 	}
 	if (r < 0) {
-		log_error("state", "generation %llu is refused: %s", (unsigned long long)generation,
-			p.text);
 		state_tell_refused(s, generation, p.text);
 	} else {
 		struct conf *before = s->conf;
