@@ -70,9 +70,10 @@ struct proxy {
 	struct proxy_mesh mesh;
 };
 
-/* Builds a generation from the keeper's bundle and the state process's picture of the mesh (NULL:
- * none): configuration, snapshot, certificates. On any error nothing is built and `text` (size
- * bytes) says why, all reasons at once. Control thread. */
+/* Builds a generation from the keeper's bundle and the picture of the mesh (NULL: none): the
+ * configuration, the snapshot, certificates. What has not changed is shared with the plan before
+ * (NULL: the first). On any error nothing is built and `text` (size bytes) says why, all reasons at
+ * once. Control thread. */
 int plan_build(const struct bundle *b, const struct bundle *picture, uint64_t generation,
 	const struct plan *before, struct plan **ret_plan, char *text, size_t size) MUST_CHECK;
 /* Requests and opaque connections in progress at a local workload, from wherever. Any thread. */

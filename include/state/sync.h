@@ -41,8 +41,8 @@ int sync_drain(struct sync *s, struct str service, bool back, struct err *err) M
  * -1: nothing new. At most five a second. */
 int sync_picture(struct sync *s, uint64_t *ret_number);
 
-/* What a handshake with the store needs signed, for which the keeper has the key (`pki-key`). The
- * owner is made ready when there is a question; false: there is none (any more). */
+/* What a handshake with the store needs signed, for which the keeper has the key (`pki-key`): to be
+ * asked for after every sync_step(), until there is no more (false). */
 struct sync_sign {
 	uint64_t number; /* to be given back with the answer */
 	uint32_t key_number;

@@ -180,7 +180,6 @@ static void state_ask_signatures(struct state_process *s)
 static void state_step_sync(struct state_process *s)
 {
 	state_tell_picture(s);
-	state_ask_signatures(s);
 	s->view_due = true;
 }
 
@@ -440,10 +439,12 @@ static void state_step(struct state_process *s, struct task *t)
 		state_step_health(s);
 		return;
 	}
-	if (t->kind >= STATE_SYNC_KIND)
+	if (t->kind >= STATE_SYNC_KIND) {
 		sync_step(t);
-	else
+		state_ask_signatures(s);
+	} else {
 		health_step(t);
+	}
 }
 
 static bool state_ended(const struct state_process *s)

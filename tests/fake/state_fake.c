@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 struct sync {
+	struct task task;
 	struct loop *loop;
 	struct task *owner;
 	int dir_fd;
@@ -43,6 +44,7 @@ static int sync_fake_take(struct sync *s, const struct bundle *b, struct err *er
 		return err_set(err, EINVAL, "the fake does not like this secret");
 	s->key_number = key ? (uint32_t)strtoul(key->text.at, NULL, 10) : 0;
 	s->picture_number++;
+	loop_ready(s->loop, &s->task);
 	loop_ready(s->loop, s->owner);
 	return 0;
 }
@@ -53,6 +55,7 @@ int sync_new(struct loop *loop, uint16_t kind_first, struct task *owner, const s
 	struct sync *s = calloc(1, sizeof(*s));
 	ASSERT(s && kind_first % SYNC_KINDS == 0);
 	*s = (struct sync){.loop = loop, .owner = owner, .dir_fd = dir_fd};
+	task_init(&s->task, kind_first);
 	int r = sync_fake_take(s, b, err);
 	sync_fake_note(s, "new\n");
 	if (r < 0)
