@@ -41,6 +41,19 @@ int sync_drain(struct sync *s, struct str service, bool back, struct err *err) M
  * -1: nothing new. At most five a second. */
 int sync_picture(struct sync *s, uint64_t *ret_number);
 
+/* What a handshake with the store needs signed, for which the keeper has the key (`pki-key`): to be
+ * asked for after every sync_step(), until there is no more (false). */
+struct sync_sign {
+	uint64_t number; /* to be given back with the answer */
+	uint32_t key_number;
+	uint16_t algorithm;   /* TLS SignatureScheme */
+	const uint8_t *bytes; /* valid until the next call on the sync */
+	size_t len;
+};
+bool sync_sign(struct sync *s, struct sync_sign *ret_sign);
+/* `len` 0: refused. An answer to a question of the past has no effect. */
+void sync_sign_done(struct sync *s, uint64_t number, const uint8_t *signature, size_t len);
+
 void sync_view(const struct sync *s, struct state_view *ret_view);
 
 /* One of this node's endpoints, for status; false at the end. */
