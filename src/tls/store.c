@@ -65,6 +65,7 @@ int tls_store_new(const struct bundle *b, struct str trust_domain, uint64_t gene
 	atomic_init(&s->ref_count, 1);
 	s->generation = generation;
 	s->trust_domain = strndup(trust_domain.at, trust_domain.len);
+	store_source_digest(b, s->source_digest);
 	int r = s->trust_domain && store_sides(s) ? store_load(s, b, err)
 						  : err_set(err, ENOMEM, "out of memory");
 	if (r < 0) {
@@ -73,6 +74,14 @@ int tls_store_new(const struct bundle *b, struct str trust_domain, uint64_t gene
 	}
 	*ret_store = s;
 	return 0;
+}
+
+bool tls_store_made_of(const struct tls_store *s, const struct bundle *b, struct str trust_domain)
+{
+	uint8_t digest[32];
+	store_source_digest(b, digest);
+	return str_eq(str_of(s->trust_domain), trust_domain) &&
+	       memcmp(s->source_digest, digest, sizeof(digest)) == 0;
 }
 
 void tls_store_resume_nothing(struct tls_store *s)

@@ -41,6 +41,7 @@ struct tls_store {
 	struct tls_anchors *anchors;
 	size_t anchors_count;
 	uint8_t anchors_digest[32];
+	uint8_t source_digest[32]; /* of all items that it was made of */
 	uint8_t ticket_secret[32]; /* the keeper's, for all generations of an hour; or our own */
 	struct proven *proven;	   /* the one part that grows; see there */
 	CRYPTO_BUFFER_POOL *certificates; /* one copy of each certificate, ours and peers' */
@@ -52,6 +53,8 @@ struct tls_store {
 /* Fills identities and anchors from the bundle (load.c). */
 int store_load(struct tls_store *s, const struct bundle *b, struct err *err) MUST_CHECK;
 void store_unload(struct tls_store *s);
+/* Of the items of a bundle that a store is made of. */
+void store_source_digest(const struct bundle *b, uint8_t ret_digest[32]);
 
 /* NULL: no such identity, or no such trust domain. */
 const struct tls_identity *store_identity(const struct tls_store *s, struct str path);
