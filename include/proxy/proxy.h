@@ -19,8 +19,9 @@ struct worker;
 /* All that a worker needs of one generation of the configuration. Immutable; counted by the workers
  * that still have connections begun under it. */
 struct plan {
-	struct list node; /* the control thread's: superseded plans that are still held */
-	uint64_t generation;
+	struct list node;    /* the control thread's: superseded plans that are still held */
+	uint64_t generation; /* the keeper's: of the configuration */
+	uint64_t number;     /* ours: counts every plan, those of a new picture too */
 	struct conf *conf;
 	struct snapshot *snapshot;
 	struct tls_store *tls;

@@ -298,6 +298,8 @@ void lab_start(struct lab *l, const struct lab_options *options)
 		.serving = options->serving};
 	for (unsigned i = 0; i < LAB_WORKLOAD_COUNT; i++)
 		l->marks[i] = i;
+	for (size_t i = 0; options->edits && i < LAB_EDITS_MAX; i++)
+		l->edits[i] = options->edits[i];
 	fake_init();
 	fake_set_wall(CERTS_NOW * CLOCK_S);
 	fake_chaos(options->chaos);
@@ -673,6 +675,8 @@ static void lab_expect_nothing_left(struct lab_machine *m)
 	assert_int_equal(w->tunnels.out_count, 0);
 	assert_int_equal(w->trunks.out_count, 0);
 	assert_int_equal(w->channels.out_count, 0);
+	assert_int_equal(w->upstreams.count, 0);
+	assert_true(list_empty(&w->pools) && list_empty(&w->stale_pools));
 	assert_int_equal(w->buffers.block_count, 0);
 	assert_int_equal(w->loop.ring.blocks_out, 0);
 	assert_int_equal(w->loop.heap_count, 0);

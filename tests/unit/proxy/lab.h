@@ -82,7 +82,7 @@ enum lab_serving { LAB_BY_HAND, LAB_ECHO, LAB_HTTP };
 struct lab_edit {
 	const char *from, *to;
 };
-#define LAB_EDITS_MAX 4
+#define LAB_EDITS_MAX 5
 
 struct lab_server {
 	int fd;
@@ -104,9 +104,10 @@ struct lab {
 };
 
 struct lab_options {
-	uint32_t machine_count; /* 0: one */
-	const char *node;	/* more groups for the node files: limits, timeouts */
-	const char *objects;	/* one more mesh file */
+	uint32_t machine_count;	      /* 0: one */
+	const char *node;	      /* more groups for the node files: limits, timeouts */
+	const char *objects;	      /* one more mesh file */
+	const struct lab_edit *edits; /* LAB_EDITS_MAX, from the first generation on */
 	enum lab_serving serving;
 	uint64_t seed;
 	uint64_t chaos; /* 0: none */
