@@ -93,8 +93,8 @@ enum store_state store_state(const struct store *s);
 /* Why it is not READY: the failures of the last round in words, with their addresses; empty when it
  * is, or if there was none. Never holds a password. */
 const char *store_why(const struct store *s);
-/* All addresses were tried in vain: it waits. */
-bool store_gave_up(const struct store *s);
+/* How often all addresses were tried in vain. */
+uint64_t store_rounds_in_vain(const struct store *s);
 /* Where it is connected to, or tries to be. */
 const struct address *store_address(const struct store *s);
 /* Counts up with every time that it becomes READY: what was asked under an earlier number was asked

@@ -3,7 +3,6 @@
 #include "client_private.h"
 
 #include "base/clock.h"
-
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -24,8 +23,9 @@ static void client_turn(struct client *c)
 
 static int client_wait_ready(struct client *c, struct err *err)
 {
+	uint64_t before = store_rounds_in_vain(c->store);
 	while (store_state(c->store) != STORE_READY) {
-		if (store_gave_up(c->store))
+		if (store_rounds_in_vain(c->store) != before)
 			return err_set(err, EHOSTUNREACH, "the store of the mesh's state: %s",
 				store_why(c->store));
 		client_turn(c);

@@ -168,9 +168,9 @@ const char *store_why(const struct store *s)
 	return s->state == STORE_READY ? "" : s->why;
 }
 
-bool store_gave_up(const struct store *s)
+uint64_t store_rounds_in_vain(const struct store *s)
 {
-	return s->state == STORE_DOWN && s->why[0];
+	return s->rounds_in_vain;
 }
 
 const struct address *store_address(const struct store *s)
@@ -261,10 +261,12 @@ void store_fail(struct store *s, const char *format, ...)
 	s->at = (s->at + 1) % s->settings.address_count;
 	if (was_ready && s->loop->now_ns - s->ready_ns >= STORE_SETTLED_NS)
 		s->waits = 0;
-	if (was_ready || ++s->tried >= s->settings.address_count)
-		store_wait(s);
-	else
+	if (!was_ready && ++s->tried < s->settings.address_count) {
 		store_try(s);
+		return;
+	}
+	s->rounds_in_vain += !was_ready;
+	store_wait(s);
 }
 
 void store_found(struct store *s, const struct address *primary)

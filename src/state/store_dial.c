@@ -56,8 +56,7 @@ static void store_fail_as_conn(struct store *s)
 	}
 }
 
-/* The owner has not taken what is there: as long, nothing is read, and nobody is late. */
-static bool store_withheld(const struct store *s)
+bool store_withheld(const struct store *s)
 {
 	return s->untaken_bytes >= s->settings.reply_bytes_max;
 }

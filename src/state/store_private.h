@@ -59,9 +59,10 @@ struct store {
 	char *texts;
 	size_t texts_bytes;
 	/* the round */
-	uint32_t at;		/* address of the settings that it is at */
-	uint32_t tried;		/* so many of them in vain in this round */
-	uint32_t waits;		/* in a row: the next one may be so much longer */
+	uint32_t at;	/* address of the settings that it is at */
+	uint32_t tried; /* so many of them in vain in this round */
+	uint32_t waits; /* in a row: the next one may be so much longer */
+	uint64_t rounds_in_vain;
 	uint64_t retry_ns;	/* DOWN: when the next round begins */
 	struct address address; /* connected to, or tried */
 	bool found;		/* by a Sentinel: not an address of the settings */
@@ -109,6 +110,8 @@ void store_news(struct store *s);
 
 /* Begins to connect to s->address; on a failure the store has failed. */
 void store_dial(struct store *s);
+/* The owner has not taken what is there: as long, nothing is read, and nobody is late. */
+bool store_withheld(const struct store *s);
 /* Takes in what came, for as long as it is to be used. */
 void store_receive(struct store *s);
 /* Puts commands on their way. */

@@ -198,6 +198,17 @@ void store_lose(struct store *s)
 	s->queued_bytes = 0;
 }
 
+/* The owner has taken something: reading goes on, and if it stood still, so does the time that the
+ * server has. */
+static void store_taken(struct store *s, size_t bytes)
+{
+	bool withheld = store_withheld(s);
+	s->untaken_bytes -= bytes;
+	if (withheld && !store_withheld(s))
+		s->asked_ns = s->heard_ns = s->loop->now_ns;
+	loop_ready(s->loop, &s->task);
+}
+
 bool store_answer(struct store *s, struct store_answer *ret_answer)
 {
 	struct store_command *c = store_command_of(list_pop(&s->answered));
@@ -205,10 +216,9 @@ bool store_answer(struct store *s, struct store_answer *ret_answer)
 		return false;
 	*ret_answer = (struct store_answer){c->tag, c->failure, c->reply};
 	s->command_count--;
-	s->untaken_bytes -= c->reply_bytes;
+	store_taken(s, c->reply_bytes);
 	c->reply = NULL;
 	store_command_free(c);
-	loop_ready(s->loop, &s->task); /* it may read on */
 	return true;
 }
 
@@ -226,9 +236,8 @@ redisReply *store_push(struct store *s)
 		return NULL;
 	redisReply *reply = m->reply;
 	s->message_count--;
-	s->untaken_bytes -= m->reply_bytes;
+	store_taken(s, m->reply_bytes);
 	free(m);
-	loop_ready(s->loop, &s->task);
 	return reply;
 }
 

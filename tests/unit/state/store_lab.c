@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -110,4 +111,94 @@ void lab_ready(struct lab *lab)
 	lab_init(lab);
 	lab_start(lab);
 	lab_greet(lab);
+}
+
+/* --- a primary that plays along --- */
+
+/* The words of the next command; its length, or 0 when it has not come whole. */
+static size_t lab_command(struct str bytes, struct str *ret_first)
+{
+	const char *at = bytes.at, *end = bytes.at + bytes.len;
+	long words = 0;
+	ret_first->at = NULL;
+	for (long i = -1; i < words; i++) {
+		const char *line = memmem(at, (size_t)(end - at), "\r\n", 2);
+		if (!line)
+			return 0;
+		long number = strtol(at + 1, NULL, 10);
+		at = line + 2;
+		if (i < 0) {
+			words = number;
+			continue;
+		}
+		if (end - at < number + 2)
+			return 0;
+		if (!ret_first->at)
+			*ret_first = (struct str){at, (size_t)number};
+		at += number + 2;
+	}
+	return (size_t)(at - bytes.at);
+}
+
+static bool lab_serve_socket(struct lab *lab, uint32_t index)
+{
+	int fd = fake_opened(index);
+	struct str got = fake_peer_received(fd), first;
+	size_t *served = &lab->served[index];
+	assert_true(index < ARRAY_LEN(lab->served));
+	struct str left = {got.at + *served, got.len - *served};
+	size_t len = left.len > 0 ? lab_command(left, &first) : 0;
+	if (len == 0)
+		return false;
+	*served += len;
+	if (!fake_is_open(fd))
+		return true;
+	if (str_eq(first, STR("ROLE")))
+		fake_peer_send_text(fd, LAB_MASTER);
+	else if (str_eq(first, STR("INFO")))
+		fake_peer_send_text(fd, LAB_INFO);
+	else
+		fake_peer_send_text(fd, "+OK\r\n");
+	return true;
+}
+
+void lab_serve(struct lab *lab)
+{
+	bool moved;
+	do {
+		moved = false;
+		lab_pump(lab);
+		for (uint32_t i = 0; i < fake_opened_count(); i++)
+			moved |= lab_serve_socket(lab, i);
+	} while (moved);
+}
+
+/* --- looking at it --- */
+
+void lab_answer(struct lab *lab, uint64_t tag, enum store_failure failure, const char *text)
+{
+	struct store_answer answer;
+	assert_true(store_answer(lab->store, &answer));
+	assert_int_equal(answer.tag, tag);
+	assert_string_equal(store_failure_name(answer.failure), store_failure_name(failure));
+	if (text) {
+		assert_non_null(answer.reply);
+		assert_string_equal(answer.reply->str, text);
+	} else {
+		assert_null(answer.reply);
+	}
+	store_answer_done(lab->store, &answer);
+}
+
+void lab_no_answer(struct lab *lab)
+{
+	struct store_answer answer;
+	assert_false(store_answer(lab->store, &answer));
+}
+
+void lab_why(struct lab *lab, const char *text)
+{
+	if (!strstr(store_why(lab->store), text))
+		fprintf(stderr, "why: %s\n", store_why(lab->store));
+	assert_non_null(strstr(store_why(lab->store), text));
 }

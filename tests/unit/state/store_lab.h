@@ -23,7 +23,7 @@ struct lab {
 	struct store_settings settings; /* change them before lab_start() */
 	struct address addresses[4];	/* 10.0.0.1:6379 to 10.0.0.4:6379 */
 	uint32_t news;			/* how often the owner was stepped */
-	uint32_t connection;		/* the newest one that lab_fd() gave out */
+	size_t served[256];		/* bytes that lab_serve() has answered, by socket */
 };
 
 /* One address unless changed; a store for commands. */
@@ -47,3 +47,12 @@ void lab_say(struct lab *lab, const char *bytes);
 /* What a primary without passwords is asked and says, until the store is READY. */
 void lab_greet(struct lab *lab);
 void lab_ready(struct lab *lab);
+/* Answers whatever came on any connection, as a primary that says OK to all: until nothing moves.
+ */
+void lab_serve(struct lab *lab);
+
+/* Takes the oldest answer, which must be this. `text`: of the reply, NULL for one that is lost. */
+void lab_answer(struct lab *lab, uint64_t tag, enum store_failure failure, const char *text);
+void lab_no_answer(struct lab *lab);
+/* store_why() is there and has `text` in it. */
+void lab_why(struct lab *lab, const char *text);
