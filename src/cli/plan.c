@@ -11,7 +11,7 @@
 static struct str plan_source(const struct plan *plan, const struct change *change)
 {
 	const struct object *o = object_set_find(&plan->edit->after, change->key);
-	return o ? o->source : STR_NONE;
+	return o && o->source.len ? o->source : STR("");
 }
 
 /* --- what stays though it is in none of the files --- */
