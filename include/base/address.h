@@ -28,6 +28,8 @@ void address_to_sockaddr(const struct address *a, struct sockaddr_storage *ret_s
 bool address_equal(const struct address *a, const struct address *b);
 bool address_same_ip(const struct address *a, const struct address *b);
 bool address_is_loopback(const struct address *a);
+/* One that a single machine may have: not "any", multicast, broadcast or reserved. */
+bool address_is_host(const struct address *a);
 bool address_in(const struct address *a, const struct address_range *range);
 /* "10.0.0.1", "fd00::1" without port (port 0); no names, no scopes. False: not an address. */
 bool address_parse(struct str text, struct address *ret_address);

@@ -66,6 +66,14 @@ bool address_is_loopback(const struct address *a)
 	return a->family == AF_INET6 && memcmp(a->ip, v6, 16) == 0;
 }
 
+bool address_is_host(const struct address *a)
+{
+	static const uint8_t any[16] = {0};
+	if (a->family == AF_INET)
+		return a->ip[0] != 0 && a->ip[0] < 224;
+	return a->family == AF_INET6 && a->ip[0] != 0xff && memcmp(a->ip, any, 16) != 0;
+}
+
 bool address_in(const struct address *a, const struct address_range *range)
 {
 	if (a->family != range->base.family)

@@ -263,7 +263,9 @@ static const struct conf_group conf_health_group = {
 
 static const struct conf_key conf_workload_keys[] = {
 	KEY("service", FIELD(struct conf_workload, service), .required = true,
-		.help = "The service that it is, declared in a mesh file. Its identity."),
+		.help = "The service that it is. Its identity. Declared in a mesh file; with a "
+			"store it "
+			"need not be, and is then strict and open to nobody."),
 	KEY("user", FIELD(struct conf_workload, user), .required = true,
 		.help = "The user that it runs as, by name or number. What the user does is the "
 			"service's doing; one user is one workload."),

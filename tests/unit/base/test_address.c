@@ -127,6 +127,34 @@ static void test_unknown_family_is_none(void **state)
 	assert_int_equal(address_of(&s).family, 0);
 }
 
+static void test_host(void **state)
+{
+	static const struct {
+		const char *ip;
+		bool host;
+	} rows[] = {
+		{"10.0.0.1", true},
+		{"127.0.0.1", true},
+		{"223.255.255.255", true},
+		{"fd00::1", true},
+		{"::1", true},
+		{"0.0.0.0", false},
+		{"0.1.2.3", false},
+		{"224.0.0.1", false},
+		{"255.255.255.255", false},
+		{"::", false},
+		{"ff02::1", false},
+		{"::ffff:224.0.0.1", false},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct address a;
+		assert_true(address_parse(str_of(rows[i].ip), &a));
+		if (address_is_host(&a) != rows[i].host)
+			fail_msg("%s", rows[i].ip);
+	}
+	assert_false(address_is_host(&(struct address){0}));
+}
+
 static void test_loopback(void **state)
 {
 	static const struct {
@@ -210,6 +238,7 @@ int main(void)
 		cmocka_unit_test(test_sockaddr_there_and_back),
 		cmocka_unit_test(test_mapped_sockaddr_becomes_v4),
 		cmocka_unit_test(test_unknown_family_is_none),
+		cmocka_unit_test(test_host),
 		cmocka_unit_test(test_loopback),
 		cmocka_unit_test(test_compare),
 		cmocka_unit_test(test_range),
