@@ -310,9 +310,8 @@ static void test_addresses_meet(void **state)
 		{TWO("endpoints = ( { address = \"10.77.0.1\"; port = 9000; } );", ""),
 			"10.77.0.1:9000 is an endpoint of \"billing\" on the node vm-a"},
 		{"services: ( { name = \"a\"; address = \"10.77.0.1\"; port = 9000; } );",
-			"10.77.0.1:9000 is an endpoint of \"billing\" on the node vm-a; a "
-			"service's "
-			"own"},
+			"10.77.0.1:9000 is an endpoint of \"billing\" on the node vm-a; take an "
+			"address"},
 		{"services: ( { name = \"a\"; address = \"10.9.0.1\"; } );", "port: missing"},
 		{TWO("address = \"127.0.0.1\";", ""), "is this machine's own"},
 		{TWO("endpoints = ( { address = \"127.0.0.1\"; } );", ""), "a loopback address"}};
