@@ -78,7 +78,8 @@ def workload_command(service, machine):
     port = str(service.port)
     if service.name == "orders":
         record = machine.dir / "workloads" / "orders.record"
-        return [PYTHON, machine.program(WORKLOADS / "http_server.py"), port, "orders", record]
+        name = f"orders@{machine.name}" if len(service.on) > 1 else "orders"
+        return [PYTHON, machine.program(WORKLOADS / "http_server.py"), port, name, record]
     if service.name == "stock":
         return [machine.program(go_program("gohttp")), port, "stock"]
     if service.name == "cache":
