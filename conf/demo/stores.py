@@ -287,6 +287,32 @@ class Redis(Server):
         shutil.chown(self.dump, REDIS_UID, REDIS_UID)
         self.start()
 
+    def fill(self):
+        """No memory is left: what writes is refused, what reads is answered."""
+        self.ask("CONFIG", "SET", "maxmemory", 1)
+
+    def empty_out(self):
+        self.ask("CONFIG", "SET", "maxmemory", 0)
+
+    def fail_to_save(self):
+        """As with a full disk: a Redis that cannot save takes no writes."""
+        self.dir.chmod(0o555)
+        shutil.chown(self.dir, 0, 0)
+        self.ask("CONFIG", "SET", "save", "3600 1000000")
+        self.ask("BGSAVE")
+        wait_for(lambda: self.info("persistence")["rdb_last_bgsave_status"] == "err", "saving to fail")
+
+    def save_again(self):
+        self.dir.chmod(0o755)
+        shutil.chown(self.dir, REDIS_UID, REDIS_UID)
+        self.ask("CONFIG", "SET", "save", "")
+        self.ask("BGSAVE")
+        wait_for(lambda: self.info("persistence")["rdb_last_bgsave_status"] == "ok", "saving to work")
+
+    def lose_users(self, *names):
+        """As when a server comes up without its ACL file; ACL LOAD brings them back."""
+        self.ask("ACL", "DELUSER", *names)
+
     def promote(self):
         """A replica becomes a primary, without its primary's consent."""
         self.ask("REPLICAOF", "NO", "ONE")

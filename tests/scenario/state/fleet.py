@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 
-from machines import NET_V4, NET_V6, wait_for
+from machines import wait_for
 from mesh import ECHO, GUEST, ORDERS, WEB, ScenarioMesh, Wire, at, request_text
 from stores import ReplyError
 
@@ -85,10 +85,6 @@ class Fleet(ScenarioMesh):
         return time.monotonic() - start, dict(last)
 
     # --- calls to a service's own address ----------------------------------------------------------
-
-    def own(self, name, family=socket.AF_INET):
-        service = self.service(name)
-        return (f"{NET_V4}{service.own}" if family == socket.AF_INET else f"{NET_V6}{service.own:x}"), service.port
 
     def dial_own(self, caller, name, family=socket.AF_INET, timeout=10):
         return self.dial(caller, self.own(name, family), timeout=timeout)

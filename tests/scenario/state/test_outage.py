@@ -9,6 +9,7 @@ import time
 import pytest
 from fleet import ALLOW_ECHO, ALLOW_WEB, Fleet, Load, age, log_of
 from machines import process_status, wait_for
+from stores import Redis
 
 LONGER_THAN_A_LEASE = 3.0
 
@@ -67,40 +68,16 @@ def freeze(fleet):
     time.sleep(8)
 
 
-def fill(fleet):
-    fleet.redis.ask("CONFIG", "SET", "maxmemory", 1)
-    wait_why(fleet, "vm-b", "vm-c")
-
-
-def drain_off(fleet):
-    fleet.redis.ask("CONFIG", "SET", "maxmemory", 0)
-
-
-def fail_to_save(fleet):
-    """The disk is full: a Redis that cannot save takes no writes."""
-    redis = fleet.redis
-    (redis.dir / "temp-dir").mkdir()
-    os.chown(redis.dir, 0, 0)
-    redis.ask("CONFIG", "SET", "save", "3600 1")
-    redis.ask("BGSAVE")
-    wait_for(lambda: redis.info("persistence")["rdb_last_bgsave_status"] == "err", "saving to fail")
-    wait_why(fleet, "vm-b", "vm-c")
-
-
-def save_again(fleet):
-    redis = fleet.redis
-    (redis.dir / "temp-dir").rmdir()
-    os.chown(redis.dir, 12050, 12050)
-    redis.ask("CONFIG", "SET", "save", "")
-    redis.ask("SAVE")
-    redis.ask("BGSAVE")
-    wait_for(lambda: redis.info("persistence")["rdb_last_bgsave_status"] == "ok", "saving to work")
+def refusing(begin):
+    """Redis answers, and takes no writes."""
+    def begun(fleet):
+        begin(fleet.redis)
+        wait_why(fleet, "vm-b", "vm-c")
+    return begun
 
 
 def lock_out(fleet):
-    """The nodes' users are gone, as when a server comes up without its ACL file."""
-    for node in fleet:
-        fleet.redis.ask("ACL", "DELUSER", f"node:{node.name}")
+    fleet.redis.lose_users(*(f"node:{node.name}" for node in fleet))
     wait_lost(fleet)
 
 
@@ -108,8 +85,8 @@ OUTAGES = {
     "killed": (kill, revive),
     "cut off": (cut, lambda fleet: fleet.redis.mend()),
     "slow": (freeze, lambda fleet: fleet.redis.thaw()),
-    "full": (fill, drain_off),
-    "unable to save": (fail_to_save, save_again),
+    "full": (refusing(Redis.fill), lambda fleet: fleet.redis.empty_out()),
+    "unable to save": (refusing(Redis.fail_to_save), lambda fleet: fleet.redis.save_again()),
     "without the nodes' users": (lock_out, lambda fleet: fleet.redis.ask("ACL", "LOAD")),
 }
 
