@@ -361,8 +361,16 @@ class Mesh:
         return self.lab.dir / "operators" / name
 
     def operator_config(self, name="alice"):
+        """A file that says where the store is, as whom to come, and whose key signs."""
+        groups = {
+            "mesh": {"trust_domain": self.trust_domain},
+            "state": {**self.store_keys(), "username": f"operator:{name}",
+                      "password_file": str(self.users.password_file(f"operator-{name}")),
+                      "operators": [f"{self.operator_key(known)}.pub" for known in self.operators]},
+            "operator": {"name": name, "key": str(self.operator_key(name))},
+        }
         path = self.lab.dir / "operators" / f"{name}.conf"
-        path.write_text(config_file_text(self.operator_groups(name)))
+        path.write_text(config_file_text(groups))
         return path
 
     def operate(self, *words, name="alice", check=True):
