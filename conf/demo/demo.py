@@ -234,7 +234,7 @@ class Demo:
             count += 1
         state = self.state()
         say(f"\nThen Redis was killed. For {WITHOUT_REDIS_SECONDS} s, longer than a lease, web went on calling: {count} calls, "
-            f"{len(failed) or 'none'} failed.\nWhat vm-a knew was {state['age_seconds']:.0f} s old by then.", )
+            f"{len(failed) or 'none'} failed.\nWhat vm-a knew was {state['age_s']} s old by then.", )
         if failed or state["connected"]:
             self.failures.append(f"{len(failed)} of {count} calls failed without Redis")
         mesh.redis.start()

@@ -206,7 +206,7 @@ class Load:
 
 def age(view):
     """How long ago the picture was last known to be the store's, in seconds."""
-    return view["age_seconds"]
+    return view["age_s"]
 
 
 def log_of(fleet, node):
