@@ -63,9 +63,11 @@ static int publish_number(struct publish *t, struct err *err)
 {
 	const struct published *s = &t->standing;
 	const struct published_node *absurd;
-	if (t->options->replace_all && s->newest > s->head.revision + PUBLISHED_LEAD_MAX)
-		t->standing.newest = 0; /* the stream is begun anew, too */
-	if (s->newest > s->head.revision + PUBLISHED_LEAD_MAX && s->head.revision > 0)
+	if (t->options->replace_all && s->newest > s->head.revision + PUBLISHED_LEAD_MAX) {
+		t->standing.newest = 0;
+		t->standing.has_foreign_changes = true; /* is begun anew, too */
+	}
+	if (s->newest > s->head.revision + PUBLISHED_LEAD_MAX)
 		return err_set(err, EACCES,
 			"the stream of changes stands at %llu, which no revision has led to; "
 			"publish all objects from your files: ringmain apply --replace-all -f ...",
@@ -144,6 +146,33 @@ static int publish_queue(
 	return r;
 }
 
+/* What cannot be mended in place. Few may do that (conf/redis.acl). */
+static int publish_queue_delete(struct publish *t, struct str key, struct err *err)
+{
+	struct err why;
+	const struct str words[] = {STR("DEL"), key};
+	int r = publish_queue(t, words, ARRAY_LEN(words), &why);
+	return r < 0 ? err_set(err, -r,
+			       "%.300s\nLet somebody who may delete the key " STR_FMT " do that, "
+			       "and again",
+			       why.text, STR_ARG(key))
+		     : 0;
+}
+
+/* All that is there and is not to stand. */
+static int publish_queue_clear(struct publish *t, struct str objects, struct err *err)
+{
+	if (t->standing.has_foreign_objects)
+		return publish_queue_delete(t, objects, err);
+	int r = 0;
+	for (uint32_t i = 0; r == 0 && i < t->standing.field_count; i++) {
+		const struct str words[] = {STR("HDEL"), objects, t->standing.fields[i]};
+		if (!object_set_find(&t->edit.after, words[2]))
+			r = publish_queue(t, words, ARRAY_LEN(words), err);
+	}
+	return r;
+}
+
 static int publish_queue_objects(struct publish *t, struct str key, struct err *err)
 {
 	int r = 0;
@@ -166,9 +195,7 @@ static int publish_queue_all(struct publish *t, struct str head, struct str chan
 	struct str changes = layout_key(changes_text, mesh, "changes", STR(""));
 	snprintf(id, sizeof(id), "%llu-0", (unsigned long long)t->revision);
 	snprintf(news, sizeof(news), "objects %llu", (unsigned long long)t->revision);
-	const struct str multi[] = {STR("MULTI")}, del[] = {STR("DEL"), objects, head_key},
-			 del_changes[] = {STR("DEL"), changes},
-			 set[] = {STR("SET"), head_key, head},
+	const struct str multi[] = {STR("MULTI")}, set[] = {STR("SET"), head_key, head},
 			 add[] = {STR("XADD"), changes, STR("MAXLEN"), STR("~"),
 				 STR(LAYOUT_CHANGES_KEPT), str_of(id), STR("head"), head,
 				 STR("change"), change},
@@ -176,9 +203,9 @@ static int publish_queue_all(struct publish *t, struct str head, struct str chan
 				 str_of(news)};
 	int r = publish_queue(t, multi, ARRAY_LEN(multi), err);
 	if (r == 0 && t->options->replace_all)
-		r = publish_queue(t, del, ARRAY_LEN(del), err);
-	if (r == 0 && t->options->replace_all && t->standing.newest == 0)
-		r = publish_queue(t, del_changes, ARRAY_LEN(del_changes), err);
+		r = publish_queue_clear(t, objects, err);
+	if (r == 0 && t->standing.has_foreign_changes)
+		r = publish_queue_delete(t, changes, err);
 	if (r == 0)
 		r = publish_queue_objects(t, objects, err);
 	if (r == 0)
@@ -188,23 +215,35 @@ static int publish_queue_all(struct publish *t, struct str head, struct str chan
 	return r < 0 ? r : publish_queue(t, publish, ARRAY_LEN(publish), err);
 }
 
+/* A transaction's commands are carried out whatever becomes of the others. */
+static int publish_partly(const redisReply *error, struct err *err)
+{
+	int len = error->len > 150 ? 150 : (int)error->len;
+	if (strstr(error->str, "XADD"))
+		return err_set(err, EREMOTEIO,
+			"published, but the stream of changes does not take it, so there is no "
+			"history of it and no way back: %.*s\nLet somebody who may delete the "
+			"key of the changes do that",
+			len, error->str);
+	return err_set(err, EREMOTEIO,
+		"carried out in part only: %.*s\nWhat stands there now will be refused by the "
+		"nodes, which keep what they have. Publish all objects from your files: ringmain "
+		"apply --replace-all -f ...",
+		len, error->str);
+}
+
 /* 0: carried out; 1: somebody was quicker. */
 static int publish_read_outcome(const redisReply *reply, struct err *err)
 {
 	if (reply->type == REDIS_REPLY_NIL)
 		return 1;
+	if (reply->type != REDIS_REPLY_ARRAY)
+		return err_set(err, EBADMSG, "the store answers EXEC with something else");
 	for (size_t i = 0; i < reply->elements; i++) {
-		const redisReply *one = reply->element[i];
-		if (one->type == REDIS_REPLY_ERROR)
-			return err_set(err, EREMOTEIO,
-				"carried out in part only: %.*s\nWhat stands there now will be "
-				"refused by the nodes, which keep what they have. Publish all "
-				"objects from your files: ringmain apply --replace-all -f ...",
-				one->len > 200 ? 200 : (int)one->len, one->str);
+		if (reply->element[i]->type == REDIS_REPLY_ERROR)
+			return publish_partly(reply->element[i], err);
 	}
-	return reply->type == REDIS_REPLY_ARRAY
-		       ? 0
-		       : err_set(err, EBADMSG, "the store answers EXEC with something else");
+	return 0;
 }
 
 /* The connection went while the transaction was carried out, or was not. */

@@ -41,10 +41,12 @@ static int published_ask(struct publisher *p, const char *verb, const char *kind
 }
 
 /* A key of another type holds nothing of ours; that is a fault of the state, not of the asking. */
-static int published_wrong_type(struct published *s, const char *kind, int result, struct err *err)
+static int published_wrong_type(
+	struct published *s, const char *kind, int result, bool *ret_is_foreign, struct err *err)
 {
 	if (result != -EREMOTEIO || !strstr(err->text, "WRONGTYPE"))
 		return result;
+	*ret_is_foreign = true;
 	s->trust = PUBLISHED_BAD;
 	err_set(&s->why, EBADMSG, "the key of the %s is of another type", kind);
 	return 0;
@@ -53,9 +55,10 @@ static int published_wrong_type(struct published *s, const char *kind, int resul
 static int published_load_head(struct publisher *p, struct published *s, struct err *err)
 {
 	redisReply *reply = NULL;
+	bool is_foreign; /* SET makes a text of it again */
 	int r = published_ask(p, "GET", "head", &reply, err);
 	if (r < 0)
-		return published_wrong_type(s, "head", r, err);
+		return published_wrong_type(s, "head", r, &is_foreign, err);
 	s->head_text = arena_str(&s->arena, published_reply_str(reply));
 	bool is_known = reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_NIL;
 	if (reply->type == REDIS_REPLY_STRING && s->head_text.len == 0) {
@@ -66,11 +69,13 @@ static int published_load_head(struct publisher *p, struct published *s, struct 
 	return is_known ? 0 : published_foreign("GET", err);
 }
 
-static void published_take_objects(struct published *s, const redisReply *reply)
+static bool published_take_objects(struct published *s, const redisReply *reply)
 {
 	struct err why;
-	for (size_t i = 0; i + 1 < reply->elements; i += 2) {
+	s->fields = arena_take(&s->arena, (reply->elements / 2 + 1) * sizeof(*s->fields));
+	for (size_t i = 0; s->fields && i + 1 < reply->elements; i += 2) {
 		struct str key = published_reply_str(reply->element[i]);
+		s->fields[s->field_count++] = arena_str(&s->arena, key);
 		struct str envelope = published_reply_str(reply->element[i + 1]);
 		if (object_set_put(&s->set, key, envelope, &why) == 0)
 			continue;
@@ -78,6 +83,7 @@ static void published_take_objects(struct published *s, const redisReply *reply)
 			err_set(&s->why, EBADMSG, "one of the objects is none: %.400s", why.text);
 		s->trust = PUBLISHED_BAD;
 	}
+	return s->fields != NULL;
 }
 
 static int published_load_objects(struct publisher *p, struct published *s, struct err *err)
@@ -85,12 +91,13 @@ static int published_load_objects(struct publisher *p, struct published *s, stru
 	redisReply *reply = NULL;
 	int r = published_ask(p, "HGETALL", "objects", &reply, err);
 	if (r < 0)
-		return published_wrong_type(s, "objects", r, err);
-	bool is_list = reply->type == REDIS_REPLY_ARRAY;
-	if (is_list)
-		published_take_objects(s, reply);
+		return published_wrong_type(s, "objects", r, &s->has_foreign_objects, err);
+	if (reply->type != REDIS_REPLY_ARRAY)
+		r = published_foreign("HGETALL", err);
+	else if (!published_take_objects(s, reply))
+		r = err_set(err, ENOMEM, "out of memory");
 	freeReplyObject(reply);
-	return is_list ? 0 : published_foreign("HGETALL", err);
+	return r;
 }
 
 static void published_bad(struct published *s, const char *why)
@@ -130,7 +137,7 @@ static int published_load_newest(struct publisher *p, struct published *s, struc
 	int r = published_load_entries(p, 0, 1, &s->arena, &entries, &count, err);
 	if (r == 0 && count > 0)
 		s->newest = entries[0].revision;
-	return r < 0 ? published_wrong_type(s, "changes", r, err) : 0;
+	return r < 0 ? published_wrong_type(s, "changes", r, &s->has_foreign_changes, err) : 0;
 }
 
 static int published_load_once(

@@ -33,6 +33,9 @@ struct published {
 	struct str head_text; /* empty: none */
 	struct head head;     /* zero unless a known key has signed it, or none is known */
 	struct object_set set;
+	struct str *fields; /* what the hash of the objects has, objects or not */
+	uint32_t field_count;
+	bool has_foreign_objects, has_foreign_changes; /* those keys are of another type */
 	uint64_t newest; /* the highest number that the stream of changes has had; 0: none */
 	struct published_node *nodes;
 	uint32_t node_count;

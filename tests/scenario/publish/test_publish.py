@@ -293,6 +293,24 @@ def test_a_store_that_was_tampered_with_is_not_built_upon(mesh, how):
     assert mesh.verify_head("alice")
 
 
+def test_a_stream_that_takes_no_more_is_told(mesh):
+    """Its last number is gone from sight, and too high."""
+    mesh.ask("XADD", mesh.key("changes"), "MAXLEN", 0, "18446744073709551615-0", "x", "x")
+    refused(mesh, mesh.apply(WIDER, check=False), "published, but the stream of changes does not take it")
+    assert mesh.verify_head("alice")
+
+
+def test_a_user_without_rights_changes_nothing(mesh):
+    mesh.ask("ACL", "SETUSER", "default", "-hset")
+    before = mesh.everything()
+    refused(mesh, mesh.apply(WIDER, check=False), "the store refuses HSET: NOPERM")
+    mesh.ask("ACL", "SETUSER", "default", "+hset")
+    mesh.ask("CONFIG", "SET", "maxmemory", 1)
+    refused(mesh, mesh.apply(WIDER, check=False), "OOM")
+    mesh.ask("CONFIG", "SET", "maxmemory", 0)
+    assert mesh.everything() == before
+
+
 def test_a_stranger_is_not_believed(mesh):
     mesh.operator("mallory", known=False)
     mesh.apply(WIDER, name="mallory")  # who has the store's password, and believes alice
