@@ -165,7 +165,7 @@ void conf_build_unknown_service(
 	if (p->published)
 		conf_published_guess(p, &guess);
 	conf_guess_text(&guess, mean, sizeof(mean));
-	if (p->with_store)
+	if (p->with_store && !p->published)
 		conf_warning(p, setting, key, "there is no service \"%.*s\" in the mesh%s",
 			STR_ARG(name), mean);
 	else

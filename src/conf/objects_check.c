@@ -18,20 +18,17 @@ struct conf_known {
 	struct str service;
 };
 
-/* Who has an address already. */
-struct conf_taken {
+/* An endpoint that a node tells of. */
+struct conf_told {
 	struct map_node node;
 	struct address address;
-	struct str service;
-	struct str node_name;		 /* that tells of it; empty: declared */
-	const config_setting_t *setting; /* that declares it */
-	bool is_own;			 /* the service's own, not an endpoint's */
+	struct str service, node_name;
 };
 
 struct conf_published {
 	struct arena arena;
 	const struct bundle *bundle;
-	struct map known, taken;
+	struct map known, told;
 	uint32_t record_count;
 };
 
@@ -57,30 +54,30 @@ static bool conf_known_add(struct conf_published *c, struct str service)
 	return map_add(&c->known, &k->node, hash_bytes((uintptr_t)c, service.at, service.len));
 }
 
-static uint64_t conf_taken_hash(const struct conf_published *c, const struct address *a)
+static uint64_t conf_told_hash(const struct conf_published *c, const struct address *a)
 {
 	return hash_bytes((uintptr_t)c + a->port, a->ip, sizeof(a->ip));
 }
 
-static const struct conf_taken *conf_taken_find(
+static const struct conf_told *conf_told_find(
 	const struct conf_published *c, const struct address *a)
 {
-	struct map_node *node = map_first(&c->taken, conf_taken_hash(c, a));
+	struct map_node *node = map_first(&c->told, conf_told_hash(c, a));
 	for (; node; node = map_next(node)) {
-		const struct conf_taken *t = CONTAINER_OF(node, struct conf_taken, node);
+		const struct conf_told *t = CONTAINER_OF(node, struct conf_told, node);
 		if (address_equal(&t->address, a))
 			return t;
 	}
 	return NULL;
 }
 
-static bool conf_taken_add(struct conf_published *c, struct conf_taken taken)
+static bool conf_told_add(struct conf_published *c, struct conf_told told)
 {
-	struct conf_taken *t = arena_take(&c->arena, sizeof(*t));
+	struct conf_told *t = arena_take(&c->arena, sizeof(*t));
 	if (!t)
 		return false;
-	*t = taken;
-	return map_add(&c->taken, &t->node, conf_taken_hash(c, &t->address));
+	*t = told;
+	return map_add(&c->told, &t->node, conf_told_hash(c, &t->address));
 }
 
 static bool conf_published_add_endpoint(
@@ -89,10 +86,10 @@ static bool conf_published_add_endpoint(
 	if (!conf_known_find(c, e->service) && !conf_known_add(c, e->service))
 		return false;
 	for (uint32_t i = 0; i < e->address_count; i++) {
-		struct conf_taken taken = {.address = e->addresses[i],
+		struct conf_told told = {.address = e->addresses[i],
 			.service = e->service,
 			.node_name = record->node};
-		if (!conf_taken_find(c, &taken.address) && !conf_taken_add(c, taken))
+		if (!conf_told_find(c, &told.address) && !conf_told_add(c, told))
 			return false;
 	}
 	return true;
@@ -155,83 +152,52 @@ void conf_published_guess(const struct conf_parser *p, struct conf_guess *guess)
 
 /* --- addresses --- */
 
-static void conf_taken_complain(
-	struct conf_parser *p, const config_setting_t *setting, const struct conf_taken *by)
-{
-	char text[ADDRESS_TEXT_MAX], place[512];
-	if (by->node_name.len > 0)
-		conf_error(p, setting, "address",
-			"%s is an endpoint of \"%.*s\" on the node %.*s; a service's own address "
-			"is one that no machine has",
-			address_text(&by->address, text), STR_ARG(by->service),
-			STR_ARG(by->node_name));
-	else
-		conf_error(p, setting, "address", "%s is %s of \"%.*s\" already, at %s",
-			address_text(&by->address, text), by->is_own ? "an address" : "an endpoint",
-			STR_ARG(by->service),
-			conf_place_text(p, by->setting, place, sizeof(place)));
-}
-
-static void conf_check_own_addresses(
-	struct conf_parser *p, struct conf_published *c, const struct conf_service_row *row)
-{
-	for (uint32_t i = 0; i < row->address_count; i++) {
-		struct conf_taken own = {.address = row->addresses[i],
-			.service = row->name,
-			.setting = row->setting,
-			.is_own = true};
-		own.address.port = row->port;
-		if (row->port == 0)
-			conf_error(p, row->setting, "port", "missing: where is `address` dialled?");
-		if (address_is_loopback(&own.address))
-			conf_error(p, row->setting, "address",
-				"a loopback address is another machine on each machine");
-		const struct conf_taken *by = conf_taken_find(c, &own.address);
-		if (by)
-			conf_taken_complain(p, row->setting, by);
-		else if (!conf_taken_add(c, own))
-			p->is_exhausted = true;
-	}
-}
-
-/* Twice declared ones are the build's to find. */
-static void conf_check_endpoint(struct conf_parser *p, struct conf_published *c,
-	const struct conf_service_row *service, const struct conf_endpoint_row *row)
+/* What objects say of each other is the build's to find. */
+static void conf_check_own_addresses(struct conf_parser *p, const struct conf_service_row *row)
 {
 	char text[ADDRESS_TEXT_MAX];
 	for (uint32_t i = 0; i < row->address_count; i++) {
-		struct conf_taken taken = {.address = row->addresses[i],
-			.service = service->name,
-			.setting = row->setting};
-		taken.address.port = row->port ? row->port : service->port;
-		const struct conf_taken *by = conf_taken_find(c, &taken.address);
-		if (address_is_loopback(&taken.address))
+		struct address own = row->addresses[i];
+		own.port = row->port;
+		const struct conf_told *by = conf_told_find(p->published, &own);
+		if (by)
 			conf_error(p, row->setting, "address",
-				"a loopback address is another machine on each machine");
-		else if (by && by->node_name.len > 0 && !str_eq(by->service, service->name))
-			conf_error(p, row->setting, "address",
-				"%s is an endpoint of \"%.*s\" on the node %.*s",
-				address_text(&taken.address, text), STR_ARG(by->service),
+				"%s is an endpoint of \"%.*s\" on the node %.*s; take an address "
+				"that no machine has",
+				address_text(&own, text), STR_ARG(by->service),
 				STR_ARG(by->node_name));
-		else if (!by && !conf_taken_add(c, taken))
-			p->is_exhausted = true;
 	}
 }
 
-static void conf_check_addresses(struct conf_parser *p, struct conf_published *c)
+static void conf_check_endpoint(struct conf_parser *p, const struct conf_service_row *service,
+	const struct conf_endpoint_row *row)
+{
+	char text[ADDRESS_TEXT_MAX];
+	for (uint32_t i = 0; i < row->address_count; i++) {
+		struct address a = row->addresses[i];
+		a.port = row->port ? row->port : service->port;
+		const struct conf_told *by = conf_told_find(p->published, &a);
+		if (address_is_loopback(&a))
+			conf_error(p, row->setting, "address",
+				"a loopback address is another machine on each machine");
+		else if (by && !str_eq(by->service, service->name))
+			conf_error(p, row->setting, "address",
+				"%s is an endpoint of \"%.*s\" on the node %.*s",
+				address_text(&a, text), STR_ARG(by->service),
+				STR_ARG(by->node_name));
+	}
+}
+
+static void conf_check_addresses(struct conf_parser *p)
 {
 	for (uint32_t f = 0; f < p->mesh_count; f++) {
 		const struct conf_mesh *mesh = &p->mesh[f].mesh;
 		for (uint32_t s = 0; s < mesh->service_count; s++) {
 			const struct conf_service_row *row = &mesh->services[s];
 			for (uint32_t e = 0; e < row->endpoint_count; e++)
-				conf_check_endpoint(p, c, row, &row->endpoints[e]);
+				conf_check_endpoint(p, row, &row->endpoints[e]);
+			conf_check_own_addresses(p, row);
 		}
-	}
-	for (uint32_t f = 0; f < p->mesh_count; f++) {
-		const struct conf_mesh *mesh = &p->mesh[f].mesh;
-		for (uint32_t s = 0; s < mesh->service_count; s++)
-			conf_check_own_addresses(p, c, &mesh->services[s]);
 	}
 }
 
@@ -302,20 +268,20 @@ static bool conf_check_open_all(struct conf_parser *p)
 	return is_whole && !p->is_exhausted;
 }
 
-static void conf_check_all(struct conf_parser *p, struct conf_published *c)
+static void conf_check_all(struct conf_parser *p)
 {
 	if (!conf_check_open_all(p))
 		return;
 	conf_build(p);
 	if (!p->is_exhausted)
-		conf_check_addresses(p, c);
+		conf_check_addresses(p);
 	if (!p->is_exhausted)
 		conf_check_rules(p);
 }
 
 int conf_objects_check(const struct bundle *b, struct str trust_domain, struct conf_report *report)
 {
-	struct conf conf = {.trust_domain = trust_domain, .state = {.redis_count = 1}};
+	struct conf conf = {.trust_domain = trust_domain};
 	struct snapshot snapshot = {0};
 	struct conf_published published = {.bundle = b};
 	struct conf_parser p = {.bundle = b,
@@ -323,22 +289,23 @@ int conf_objects_check(const struct bundle *b, struct str trust_domain, struct c
 		.arena = &snapshot.arena,
 		.conf = &conf,
 		.snapshot = &snapshot,
+		.with_store = true,
 		.published = &published};
 	uint32_t errors_before = report->error_count;
 	arena_init(&conf.arena, CONF_CHECK_BYTES_MAX);
 	arena_init(&snapshot.arena, CONF_CHECK_BYTES_MAX);
 	arena_init(&published.arena, CONF_CHECK_BYTES_MAX);
 	map_init(&published.known);
-	map_init(&published.taken);
+	map_init(&published.told);
 	if (conf_published_add_records(&published))
-		conf_check_all(&p, &published);
+		conf_check_all(&p);
 	else
 		p.is_exhausted = true;
 	for (uint32_t i = 0; i < p.mesh_count; i++)
 		conf_file_close(&p.mesh[i]);
 	free(p.mesh);
 	map_done(&published.known);
-	map_done(&published.taken);
+	map_done(&published.told);
 	arena_done(&published.arena);
 	snapshot_done(&snapshot);
 	arena_done(&conf.arena);

@@ -301,20 +301,19 @@ static void test_addresses_meet(void **state)
 {
 	static const char *const rows[][2] = {
 		{TWO("address = \"10.9.0.1\";", "address = \"10.9.0.1\";"),
-			"10.9.0.1:80 is an address of \"a\" already, at x.conf:1"},
+			"10.9.0.1:80 is the address of \"a\" already"},
 		{TWO("address = \"10.9.0.1\";", "endpoints = ( { address = \"10.9.0.1\"; } );"),
-			"10.9.0.1:80 is an endpoint of \"b\" already"},
+			"10.9.0.1:80 is an endpoint of \"b\"; take an address"},
 		{TWO("endpoints = ( { address = \"10.9.0.1\"; } );",
 			 "endpoints = ( { address = \"10.9.0.1\"; } );"),
 			"10.9.0.1:80 is an endpoint of \"a\" already"},
 		{TWO("endpoints = ( { address = \"10.77.0.1\"; port = 9000; } );", ""),
 			"10.77.0.1:9000 is an endpoint of \"billing\" on the node vm-a"},
 		{"services: ( { name = \"a\"; address = \"10.77.0.1\"; port = 9000; } );",
-			"10.77.0.1:9000 is an endpoint of \"billing\" on the node vm-a; a "
-			"service's "
-			"own"},
+			"10.77.0.1:9000 is an endpoint of \"billing\" on the node vm-a; take an "
+			"address"},
 		{"services: ( { name = \"a\"; address = \"10.9.0.1\"; } );", "port: missing"},
-		{TWO("address = \"127.0.0.1\";", ""), "a loopback address"},
+		{TWO("address = \"127.0.0.1\";", ""), "is this machine's own"},
 		{TWO("endpoints = ( { address = \"127.0.0.1\"; } );", ""), "a loopback address"}};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct fixture *f = *state;
