@@ -19,7 +19,7 @@
 
 struct sync;
 
-#define SYNC_KINDS 4 /* task kinds that the room takes, from kind_first on */
+#define SYNC_KINDS 4 /* task kinds that the room takes, from kind_first on, a multiple of it */
 
 /* `b`: kinds conf, operator, secret, pki, pki-key of the state process's bundle; copied from.
  * `dir_fd`: where the last known state is kept; stays the caller's. Blocks on disk: reads the last
@@ -27,7 +27,6 @@ struct sync;
 int sync_new(struct loop *loop, uint16_t kind_first, struct task *owner, const struct conf *conf,
 	const struct bundle *b, int dir_fd, struct sync **ret_sync, struct err *err) MUST_CHECK;
 void sync_step(struct task *t);
-void sync_reap(struct task *t);
 /* New configuration. On an error nothing has changed. */
 int sync_configure(struct sync *s, const struct conf *conf, const struct bundle *b,
 	struct err *err) MUST_CHECK;
