@@ -106,28 +106,12 @@ static bool fleet_seconds(const char *text, uint32_t *ret_ms)
 	return *ret_ms > 0;
 }
 
-/* "127.0.0.1:6379", "[::1]:6379" */
-static bool fleet_address(const char *text, struct address *ret_address)
-{
-	const char *colon = strrchr(text, ':');
-	uint64_t port;
-	if (!colon || !number_parse(colon + 1, 1, UINT16_MAX, &port))
-		return false;
-	struct str ip = {text, (size_t)(colon - text)};
-	if (ip.len > 2 && ip.at[0] == '[')
-		ip = (struct str){ip.at + 1, ip.len - 2};
-	if (!address_parse(ip, ret_address))
-		return false;
-	ret_address->port = (uint16_t)port;
-	return true;
-}
-
 static bool fleet_option(struct fleet_options *o, enum fleet_letter letter, const char *text)
 {
 	struct swarm_options *run = &o->run;
 	switch (letter) {
 	case FLEET_REDIS:
-		return fleet_address(text, &run->redis);
+		return address_port_parse(str_of(text), &run->redis) && run->redis.port > 0;
 	case FLEET_MESH:
 		run->mesh = text;
 		return true;
