@@ -9,12 +9,12 @@
 #define CONSOLE_LINE_MAX (1u << 20)
 #define CONSOLE_WORDS	 16
 
-void console_init(struct console *c, struct nodes *nodes)
+void console_init(struct console *c, struct swarm *swarm)
 {
-	*c = (struct console){.nodes = nodes};
-	task_init(&c->task, NODES_KIND_CONSOLE);
+	*c = (struct console){.swarm = swarm};
+	task_init(&c->task, SWARM_KIND_CONSOLE);
 	op_init(&c->read, &c->task);
-	ring_read(&nodes->loop.ring, &c->read, STDIN_FILENO, c->input, sizeof(c->input));
+	ring_read(&swarm->loop.ring, &c->read, STDIN_FILENO, c->input, sizeof(c->input));
 }
 
 /* --- answers --- */
@@ -58,27 +58,27 @@ static void console_view(const struct console *c)
 {
 	struct json j;
 	console_begin(&j, "view");
-	nodes_view(c->nodes, &j);
+	swarm_view(c->swarm, &j);
 	console_end(&j);
 }
 
 void console_look(struct console *c)
 {
 	struct json j;
-	if (!nodes_waited(c->nodes))
+	if (!swarm_waited(c->swarm))
 		return;
 	console_begin(&j, "waited");
 	json_key(&j, "at_ns");
 	json_open(&j, '[');
-	for (uint32_t i = 0; i < c->nodes->options.count; i++)
-		json_u64(&j, c->nodes->at[i].met_ns);
+	for (uint32_t i = 0; i < c->swarm->options.count; i++)
+		json_u64(&j, c->swarm->at[i].met_ns);
 	json_close(&j, ']');
 	console_end(&j);
 }
 
 /* --- commands --- */
 
-static bool console_wish(char *const *words, uint32_t count, struct nodes_wish *wish)
+static bool console_wish(char *const *words, uint32_t count, struct swarm_wish *wish)
 {
 	const struct {
 		const char *name;
@@ -103,7 +103,7 @@ static bool console_wish(char *const *words, uint32_t count, struct nodes_wish *
 
 static void console_wait(struct console *c, char *const *words, uint32_t count)
 {
-	struct nodes_wish wish = {
+	struct swarm_wish wish = {
 		UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
 	uint64_t timeout_ns;
 	if (count < 2 || !number_parse_seconds(words[1], &timeout_ns) ||
@@ -112,15 +112,15 @@ static void console_wait(struct console *c, char *const *words, uint32_t count)
 		return;
 	}
 	console_done(clock_monotonic_ns());
-	nodes_wait(c->nodes, &wish, timeout_ns);
+	swarm_wait(c->swarm, &wish, timeout_ns);
 }
 
 /* The command's node, begun already. */
 static bool console_node(
 	const struct console *c, char *const *words, uint32_t count, uint64_t *ret_index)
 {
-	return count == 3 && c->nodes->begun_count > 0 &&
-	       number_parse(words[1], 0, c->nodes->begun_count - 1, ret_index);
+	return count == 3 && c->swarm->begun_count > 0 &&
+	       number_parse(words[1], 0, c->swarm->begun_count - 1, ret_index);
 }
 
 static void console_change(struct console *c, char *const *words, uint32_t count)
@@ -130,9 +130,9 @@ static void console_change(struct console *c, char *const *words, uint32_t count
 	if (!console_node(c, words, count, &index)) {
 		console_error("extra N on|off, health N up|down");
 	} else if (strcmp(words[0], "health") == 0) {
-		nodes_tell_health(c->nodes, (uint32_t)index, strcmp(words[2], "up") == 0);
+		swarm_tell_health(c->swarm, (uint32_t)index, strcmp(words[2], "up") == 0);
 		console_done(begin_ns);
-	} else if (nodes_extra(c->nodes, (uint32_t)index, strcmp(words[2], "on") == 0, &err) < 0) {
+	} else if (swarm_extra(c->swarm, (uint32_t)index, strcmp(words[2], "on") == 0, &err) < 0) {
 		console_error(err.text);
 	} else {
 		console_done(begin_ns);
@@ -155,7 +155,7 @@ static void console_command(struct console *c, char *line)
 	else if (strcmp(words[0], "view") == 0)
 		console_view(c);
 	else if (strcmp(words[0], "quit") == 0)
-		nodes_close(c->nodes);
+		swarm_close(c->swarm);
 	else
 		console_error("no such command");
 }
@@ -183,9 +183,9 @@ void console_step(struct console *c)
 		return;
 	c->read.fresh = false;
 	if (c->read.result <= 0) {
-		nodes_close(c->nodes);
+		swarm_close(c->swarm);
 		return;
 	}
 	console_take(c, (size_t)c->read.result);
-	ring_read(&c->nodes->loop.ring, &c->read, STDIN_FILENO, c->input, sizeof(c->input));
+	ring_read(&c->swarm->loop.ring, &c->read, STDIN_FILENO, c->input, sizeof(c->input));
 }

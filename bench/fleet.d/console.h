@@ -12,18 +12,18 @@
  * Other answers are {"event": "done", "at_ns": when it was begun} and {"event": "error", ...}. */
 #pragma once
 
-#include "nodes.h"
+#include "swarm.h"
 
 struct console {
 	struct task task;
 	struct op read;
-	struct nodes *nodes;
+	struct swarm *swarm;
 	char held[4096];
 	size_t held_len;
 	char input[1024];
 };
 
-void console_init(struct console *c, struct nodes *nodes);
+void console_init(struct console *c, struct swarm *swarm);
 void console_step(struct console *c);
 /* Tells the end of a wait. Call every turn. */
 void console_look(struct console *c);

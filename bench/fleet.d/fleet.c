@@ -41,7 +41,7 @@ static const char fleet_help[] =
 	"  --revision N          1: all objects; later ones: one service more changed\n";
 
 struct fleet_options {
-	struct nodes_options run;
+	struct swarm_options run;
 	struct publish_options publish;
 };
 
@@ -106,28 +106,12 @@ static bool fleet_seconds(const char *text, uint32_t *ret_ms)
 	return *ret_ms > 0;
 }
 
-/* "127.0.0.1:6379", "[::1]:6379" */
-static bool fleet_address(const char *text, struct address *ret_address)
-{
-	const char *colon = strrchr(text, ':');
-	uint64_t port;
-	if (!colon || !number_parse(colon + 1, 1, UINT16_MAX, &port))
-		return false;
-	struct str ip = {text, (size_t)(colon - text)};
-	if (ip.len > 2 && ip.at[0] == '[')
-		ip = (struct str){ip.at + 1, ip.len - 2};
-	if (!address_parse(ip, ret_address))
-		return false;
-	ret_address->port = (uint16_t)port;
-	return true;
-}
-
 static bool fleet_option(struct fleet_options *o, enum fleet_letter letter, const char *text)
 {
-	struct nodes_options *run = &o->run;
+	struct swarm_options *run = &o->run;
 	switch (letter) {
 	case FLEET_REDIS:
-		return fleet_address(text, &run->redis);
+		return address_port_parse(str_of(text), &run->redis) && run->redis.port > 0;
 	case FLEET_MESH:
 		run->mesh = text;
 		return true;
@@ -171,19 +155,19 @@ static bool fleet_option(struct fleet_options *o, enum fleet_letter letter, cons
 
 /* --- the three commands --- */
 
-static int fleet_run_loop(struct nodes *nodes)
+static int fleet_run_loop(struct swarm *swarm)
 {
 	struct console console;
-	struct loop *l = &nodes->loop;
-	console_init(&console, nodes);
-	while (!nodes->is_over) {
+	struct loop *l = &swarm->loop;
+	console_init(&console, swarm);
+	while (!swarm->is_over) {
 		struct task *t;
 		loop_wait(l);
 		while ((t = loop_next(l))) {
-			if (t->kind == NODES_KIND_CONSOLE)
+			if (t->kind == SWARM_KIND_CONSOLE)
 				console_step(&console);
 			else
-				nodes_step(nodes, t);
+				swarm_step(swarm, t);
 		}
 		while ((t = loop_dead(l)))
 			ASSERT(!t); /* nothing here dies by itself */
@@ -195,15 +179,15 @@ static int fleet_run_loop(struct nodes *nodes)
 static int fleet_run(const struct fleet_options *o)
 {
 	/* It ends with its process: what is armed still, on standard input, is nobody's. */
-	static struct nodes nodes;
+	static struct swarm swarm;
 	struct err err;
-	if (nodes_init(&nodes, &o->run, &err) < 0) {
+	if (swarm_init(&swarm, &o->run, &err) < 0) {
 		fprintf(stderr, "fleet: %s\n", err.text);
 		return 1;
 	}
 	printf("{\"event\": \"begun\", \"at_ns\": %" PRIu64 "}\n", clock_monotonic_ns());
 	fflush(stdout);
-	return fleet_run_loop(&nodes);
+	return fleet_run_loop(&swarm);
 }
 
 static int fleet_publish(const struct fleet_options *o)

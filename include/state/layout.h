@@ -33,6 +33,7 @@ static inline struct str layout_key(
 	char text[LAYOUT_KEY_MAX], struct str trust_domain, const char *kind, struct str name)
 {
 	int len = snprintf(text, LAYOUT_KEY_MAX, "ringmain:{" STR_FMT "}:%s%s" STR_FMT,
-		STR_ARG(trust_domain), kind, name.len ? ":" : "", STR_ARG(name));
+		STR_ARG(trust_domain), kind, name.len ? ":" : "", (int)name.len,
+		name.len ? name.at : "");
 	return (struct str){text, (size_t)len};
 }

@@ -2,8 +2,7 @@
 /* Many nodes' state rooms (state/sync.h) on one loop, each with its own connections to the store:
  * what a machine's state process does, without the machine. Not simulated: the protocol, the
  * records, signatures, timers, everything that the room itself does. Left out: nothing is kept on
- * disk (a thousand nodes would write what one machine's disk never sees), and only nodes that
- * observe hand pictures on. */
+ * disk (forgetful.c), and only nodes that observe hand pictures on. */
 #pragma once
 
 #include "base/arena.h"
@@ -12,7 +11,7 @@
 #include "ring/loop.h"
 #include "state/sync.h"
 
-struct nodes_options {
+struct swarm_options {
 	struct address redis;
 	const char *mesh;      /* trust domain */
 	const char *operators; /* PEM file of public keys */
@@ -26,7 +25,7 @@ struct nodes_options {
 
 struct node {
 	struct task task; /* the owner of `sync` */
-	struct nodes *nodes;
+	struct swarm *swarm;
 	struct sync *sync; /* NULL: not begun, or over */
 	struct conf conf;
 	struct address address;
@@ -35,15 +34,15 @@ struct node {
 };
 
 /* What all nodes of a process are waited for to be; UINT64_MAX: of no interest. */
-struct nodes_wish {
+struct swarm_wish {
 	uint64_t nodes, endpoints, revision, down;
 	uint64_t held;		 /* at least */
 	uint64_t agreed_wall_ns; /* connected, and agreed with the store after that */
 };
 
-struct nodes {
+struct swarm {
 	struct loop loop;
-	struct nodes_options options;
+	struct swarm_options options;
 	struct node *at;
 	uint32_t begun_count;
 	uint64_t begin_ns; /* when the first one began */
@@ -53,30 +52,30 @@ struct nodes {
 	struct task task;
 	struct timer beat; /* beginning of nodes, and looking at what is waited for */
 	bool is_waiting;
-	struct nodes_wish wish;
-	uint64_t wish_end_ns;
+	struct swarm_wish wish;
+	uint64_t wish_end_ns, look_ns;
 	bool is_over; /* everything has been closed */
 };
 
-#define NODES_KIND_FIRST   1 /* task kinds from here on */
-#define NODES_KIND_NODES   1
-#define NODES_KIND_NODE	   2
-#define NODES_KIND_CONSOLE 3 /* not of this file */
-#define NODES_KIND_SYNC	   (4 * SYNC_KINDS)
+#define SWARM_KIND_FIRST   1 /* task kinds from here on */
+#define SWARM_KIND_NODES   1
+#define SWARM_KIND_NODE	   2
+#define SWARM_KIND_CONSOLE 3 /* not of this file */
+#define SWARM_KIND_SYNC	   (4 * SYNC_KINDS)
 
-int nodes_init(struct nodes *n, const struct nodes_options *options, struct err *err) MUST_CHECK;
-void nodes_done(struct nodes *n);
+int swarm_init(struct swarm *s, const struct swarm_options *options, struct err *err) MUST_CHECK;
+void swarm_done(struct swarm *s);
 /* A task of one of the kinds of NODES, NODE and SYNC. */
-void nodes_step(struct nodes *n, struct task *t);
+void swarm_step(struct swarm *s, struct task *t);
 /* Gives a node one more endpoint than the others have, or takes it again. */
-int nodes_extra(struct nodes *n, uint32_t index, bool has_extra, struct err *err) MUST_CHECK;
+int swarm_extra(struct swarm *s, uint32_t index, bool has_extra, struct err *err) MUST_CHECK;
 /* What the checks say of a node's first endpoint. */
-void nodes_tell_health(struct nodes *n, uint32_t index, bool up);
-/* Begins to wait; nodes_waited() tells the end: all are as wished, or the time is over. Which ones,
+void swarm_tell_health(struct swarm *s, uint32_t index, bool up);
+/* Begins to wait; swarm_waited() tells the end: all are as wished, or the time is over. Which ones,
  * and when, is in node.met_ns until the next wish. */
-void nodes_wait(struct nodes *n, const struct nodes_wish *wish, uint64_t timeout_ns);
-bool nodes_waited(struct nodes *n);
+void swarm_wait(struct swarm *s, const struct swarm_wish *wish, uint64_t timeout_ns);
+bool swarm_waited(struct swarm *s);
 /* How they stand, in sums and extremes. */
-void nodes_view(const struct nodes *n, struct json *j);
+void swarm_view(const struct swarm *s, struct json *j);
 /* All leave the mesh; is_over when they have. */
-void nodes_close(struct nodes *n);
+void swarm_close(struct swarm *s);
