@@ -12,10 +12,10 @@ MESH = "mesh.test"
 ROOT_KEY = f"ringmain:{{{MESH}}}:"
 HEAD, OBJECTS, CHANGES = (ROOT_KEY + name for name in ("head", "objects", "changes"))
 NEWS = ROOT_KEY + "news"
-NODE_COMMANDS = {"get", "mget", "scan", "pttl", "hgetall", "xrange", "set", "del", "publish", "subscribe", "unsubscribe",
+NODE_COMMANDS = {"get", "mget", "scan", "pttl", "hgetall", "xrange", "xrevrange", "set", "del", "publish", "subscribe", "unsubscribe",
                  "multi", "exec", "ping", "time", "role", "info", "client|setname"}
 OPERATOR_COMMANDS = NODE_COMMANDS - {"del", "subscribe", "unsubscribe"} | {
-    "hget", "hmget", "xrevrange", "hset", "hdel", "xadd", "watch", "unwatch", "discard"}
+    "hget", "hmget", "hset", "hdel", "xadd", "watch", "unwatch", "discard"}
 WITHOUT_RIGHTS = {"auth", "hello", "quit", "reset"}  # what a server lets everybody say
 
 
