@@ -28,9 +28,13 @@ void address_to_sockaddr(const struct address *a, struct sockaddr_storage *ret_s
 bool address_equal(const struct address *a, const struct address *b);
 bool address_same_ip(const struct address *a, const struct address *b);
 bool address_is_loopback(const struct address *a);
+/* One that a single machine may have: not "any", multicast, broadcast or reserved. */
+bool address_is_host(const struct address *a);
 bool address_in(const struct address *a, const struct address_range *range);
 /* "10.0.0.1", "fd00::1" without port (port 0); no names, no scopes. False: not an address. */
 bool address_parse(struct str text, struct address *ret_address);
+/* "10.0.0.1:80", "[fd00::1]:80"; the port may be left out, and is 0 then. */
+bool address_port_parse(struct str text, struct address *ret_address);
 /* "10.0.0.0/8", "fd00::/8", or a bare address. */
 bool address_range_parse(struct str text, struct address_range *ret_range);
 /* With the port ("10.0.0.1:80") into `text`; returns text. */

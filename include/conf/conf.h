@@ -114,6 +114,10 @@ struct conf_report {
 	char *text; /* lines; NULL when there are none */
 	size_t text_len;
 	uint32_t error_count, warning_count;
+	/* Lines that are not said again, when given: those of another report. How many those were.
+	 */
+	const struct conf_report *known;
+	uint32_t known_count;
 };
 void conf_report_init(struct conf_report *r);
 void conf_report_done(struct conf_report *r);
@@ -123,10 +127,13 @@ void conf_report_done(struct conf_report *r);
  * database; for the keeper and the commands. A missing marks file is no error. */
 int conf_gather(const char *path, struct bundle *b, struct conf_report *report) MUST_CHECK;
 
-/* Parses and validates a bundle: the same result in the keeper and in the proxy process. On any
- * error -EINVAL, with *report filled and *ret_conf and *ret_snapshot untouched. Pure. */
-int conf_parse(const struct bundle *b, uint64_t generation, struct conf **ret_conf,
-	struct snapshot **ret_snapshot, struct conf_report *report) MUST_CHECK;
+/* Parses and validates a bundle: the same result in the keeper and in the proxy process. With a
+ * store (conf.state.redis) the mesh is what `picture` says of it, objects and nodes' records; NULL:
+ * nothing is known of it yet. Without one the picture is not looked at. On any error -EINVAL, with
+ * *report filled and *ret_conf and *ret_snapshot untouched; a bad record is a warning. Pure. */
+int conf_parse(const struct bundle *b, const struct bundle *picture, uint64_t generation,
+	struct conf **ret_conf, struct snapshot **ret_snapshot,
+	struct conf_report *report) MUST_CHECK;
 void conf_free(struct conf *c);
 void conf_snapshot_free(struct snapshot *s);
 

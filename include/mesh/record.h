@@ -47,7 +47,8 @@ struct record {
 /* Letters, digits, '.', '-' and '_', at most RECORD_NODE_MAX: safe in a key and in an ACL pattern.
  */
 bool record_node_valid(struct str name);
-/* RECORD_WORD_MAX printable bytes without space; a record's zone and versions. */
+/* At most RECORD_WORD_MAX printable bytes without space, and not "-": a record's zone and versions.
+ */
 bool record_word_valid(struct str word);
 /* Everything into the arena, the text included. -EINVAL with the line that is wrong, nothing taken
  * half; -ENOMEM. */

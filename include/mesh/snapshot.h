@@ -104,22 +104,31 @@ struct snapshot {
 	struct address_range
 		*passthrough; /* unknown destinations that may be dialled in the plain */
 	uint32_t passthrough_count;
+	/* of nodes' records: whose are in it, and endpoints that are not */
+	uint32_t node_count, unknown_endpoint_count, refused_endpoint_count;
 	struct map services_by_name;
 	struct map endpoints_by_address;
+	struct map services_by_address;	    /* their own addresses */
 	struct workload **workload_by_mark; /* mark_count slots, NULL where free */
 	uint32_t mark_count;
 };
 
-/* Builds the look-up tables from the arrays, once an array is final and will not move. Where two
- * services have one name, or two endpoints one address, the first is found. False: out of memory.
- */
-bool snapshot_index_services(struct snapshot *s) MUST_CHECK;
+/* Add to the look-up tables, one by one, what is in the arrays, which do not move any more. No
+ * other may have the name, the address. False: out of memory. */
+bool snapshot_add_service(struct snapshot *s, struct service *service) MUST_CHECK;
+bool snapshot_add_endpoint(struct snapshot *s, struct endpoint *e) MUST_CHECK;
+bool snapshot_add_address(
+	struct snapshot *s, struct service *service, const struct address *a) MUST_CHECK;
+/* Once that array is final. */
 bool snapshot_index_workloads(struct snapshot *s) MUST_CHECK;
 /* Frees the tables and the arena, not the struct. */
 void snapshot_done(struct snapshot *s);
 
 const struct service *snapshot_service(const struct snapshot *s, struct str name);
 const struct endpoint *snapshot_endpoint(const struct snapshot *s, const struct address *a);
+/* The service whose own address it is, or NULL. */
+const struct service *snapshot_service_by_address(
+	const struct snapshot *s, const struct address *a);
 /* The workload that a mark number stands for, or NULL: unattributed. */
 const struct workload *snapshot_workload_by_mark(const struct snapshot *s, uint32_t mark);
 /* This machine's workload that runs as this user, or NULL. */
@@ -131,11 +140,16 @@ bool snapshot_is_local(const struct snapshot *s, const struct address *a);
 bool snapshot_may_pass_through(const struct snapshot *s, const struct address *a);
 
 /* Where a captured destination leads. Local addresses with a local workload's port come first, then
- * endpoints. */
-enum destination_kind { DESTINATION_LOCAL, DESTINATION_REMOTE, DESTINATION_UNKNOWN };
+ * endpoints, then services' own addresses. */
+enum destination_kind {
+	DESTINATION_LOCAL,
+	DESTINATION_REMOTE,
+	DESTINATION_SERVICE, /* one of its endpoints is still to be picked */
+	DESTINATION_UNKNOWN
+};
 struct destination {
 	enum destination_kind kind;
-	const struct service *service;	 /* LOCAL, REMOTE */
+	const struct service *service;	 /* all but UNKNOWN */
 	const struct workload *workload; /* LOCAL */
 	const struct endpoint *endpoint; /* REMOTE; LOCAL when one is declared, else NULL */
 };

@@ -54,9 +54,11 @@ struct proxy {
 	bool draining;
 };
 
-/* Builds a generation from a bundle: configuration, snapshot, certificates. On any error nothing is
- * built and `text` (size bytes) says why, all reasons at once. Control thread. */
-int plan_build(const struct bundle *b, uint64_t generation, const struct plan *before,
-	struct plan **ret_plan, char *text, size_t size) MUST_CHECK;
+/* Builds a generation from the keeper's bundle and the picture of the mesh (NULL: none): the
+ * configuration, the snapshot, certificates. What has not changed is shared with the plan before
+ * (NULL: the first). On any error nothing is built and `text` (size bytes) says why, all reasons at
+ * once. Control thread. */
+int plan_build(const struct bundle *b, const struct bundle *picture, uint64_t generation,
+	const struct plan *before, struct plan **ret_plan, char *text, size_t size) MUST_CHECK;
 /* Only when nobody holds it any more. */
 void plan_free(struct plan *plan);

@@ -66,6 +66,14 @@ bool address_is_loopback(const struct address *a)
 	return a->family == AF_INET6 && memcmp(a->ip, v6, 16) == 0;
 }
 
+bool address_is_host(const struct address *a)
+{
+	static const uint8_t any[16] = {0};
+	if (a->family == AF_INET)
+		return a->ip[0] != 0 && a->ip[0] < 224;
+	return a->family == AF_INET6 && a->ip[0] != 0xff && memcmp(a->ip, any, 16) != 0;
+}
+
 bool address_in(const struct address *a, const struct address_range *range)
 {
 	if (a->family != range->base.family)
@@ -98,6 +106,33 @@ bool address_parse(struct str text, struct address *ret_address)
 		return true;
 	}
 	return false;
+}
+
+bool address_port_parse(struct str text, struct address *ret_address)
+{
+	struct str ip = text, port = STR_NONE;
+	if (!text.at || text.len == 0)
+		return false;
+	const char *colon = memrchr(text.at, ':', text.len);
+	const char *bracket = text.at[0] == '[' ? memchr(text.at, ']', text.len) : NULL;
+	bool is_one_colon = colon && memchr(text.at, ':', text.len) == colon;
+	if (bracket) {
+		ip = (struct str){text.at + 1, (size_t)(bracket - text.at) - 1};
+		size_t rest = text.len - ip.len - 2;
+		if (rest > 0 && bracket[1] != ':')
+			return false;
+		port = rest > 0 ? (struct str){bracket + 2, rest - 1} : STR_NONE;
+	} else if (is_one_colon) {
+		ip.len = (size_t)(colon - text.at);
+		port = (struct str){colon + 1, text.len - ip.len - 1};
+	}
+	uint64_t number = 0;
+	if (port.at && (!str_to_u64(port, &number) || number == 0 || number > UINT16_MAX))
+		return false;
+	if (!address_parse(ip, ret_address))
+		return false;
+	ret_address->port = (uint16_t)number;
+	return true;
 }
 
 bool address_range_parse(struct str text, struct address_range *ret_range)

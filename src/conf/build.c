@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Joins the mesh files' rows and the node's workloads to one snapshot, and checks what can only be
- * seen when all of them are together. Rows whose name is unusable are left out; their error is in
- * the report, so the snapshot will not be used. */
+/* Joins the mesh objects' rows and the node's workloads to one snapshot, and checks what can only
+ * be seen when all of them are together. Rows whose name is unusable are left out; their error is
+ * in the report, so the snapshot will not be used. */
 #include "parser.h"
 
 #include "mesh/identity.h"
@@ -44,14 +44,16 @@ static struct str conf_build_id(struct conf_parser *p, struct str service_name)
 	return id;
 }
 
+/* Without a row: the one of its name. */
 static void conf_build_ids(
 	struct conf_parser *p, struct service *service, const struct conf_service_row *row)
 {
-	service->ids = conf_build_array(p, row->identity_count + 1u, sizeof(*service->ids));
+	uint32_t count = row ? row->identity_count : 0;
+	service->ids = conf_build_array(p, count + 1u, sizeof(*service->ids));
 	if (!service->ids)
 		return;
 	service->ids[service->id_count++] = conf_build_id(p, service->name);
-	for (uint32_t i = 0; i < row->identity_count; i++) {
+	for (uint32_t i = 0; i < count; i++) {
 		struct str identity = row->identities[i];
 		if (identity_service_valid(identity))
 			service->ids[service->id_count++] = conf_build_id(p, identity);
@@ -64,64 +66,77 @@ static void conf_build_ids(
 	}
 }
 
-static void conf_build_endpoint(struct conf_parser *p, struct service *service,
-	const struct conf_service_row *service_row, const struct conf_endpoint_row *row)
+static struct str conf_build_name(struct conf_parser *p, struct str name)
 {
-	uint16_t port = row->port ? row->port : service_row->port;
-	for (uint32_t i = 0; i < row->address_count; i++) {
-		struct endpoint *e = &service->endpoints[service->endpoint_count++];
-		e->service = service;
-		e->address = row->addresses[i];
-		e->address.port = port;
-		e->version = row->version;
-	}
-	if (port == 0)
-		conf_error(p, row->setting, "port",
-			"missing here and in the service: where do clients dial it?");
+	struct str copy = arena_str(&p->snapshot->arena, name);
+	if (!copy.at)
+		p->is_exhausted = true;
+	return copy;
+}
+
+static struct service *conf_build_add_service(
+	struct conf_parser *p, const struct conf_service_row *row, struct str name)
+{
+	struct snapshot *s = p->snapshot;
+	struct service *service = &s->services[s->service_count];
+	p->service_rows[s->service_count] = row;
+	service->index = s->service_count++;
+	service->name = name;
+	service->identity = arena_printf(&s->arena, "service/" STR_FMT, STR_ARG(name));
+	/* of two with one name the first is found */
+	if (!service->identity.at ||
+		(!snapshot_service(s, name) && !snapshot_add_service(s, service)))
+		p->is_exhausted = true;
+	return service;
 }
 
 static void conf_build_service(
 	struct conf_parser *p, struct service *service, const struct conf_service_row *row)
 {
-	uint32_t count = 0;
-	for (uint32_t i = 0; i < row->endpoint_count; i++)
-		count += row->endpoints[i].address_count;
-	service->name = row->name;
-	service->identity =
-		arena_printf(&p->snapshot->arena, "service/" STR_FMT, STR_ARG(row->name));
 	service->protocol = row->protocol;
 	service->server_first = row->server_first;
 	service->mtls = row->mtls;
 	if (row->server_first && row->protocol != PROTOCOL_TCP)
 		conf_error(p, row->setting, "server_first", "only with protocol \"tcp\"");
 	conf_build_ids(p, service, row);
-	service->endpoints = conf_build_array(p, count, sizeof(*service->endpoints));
-	for (uint32_t i = 0; service->endpoints && i < row->endpoint_count; i++)
-		conf_build_endpoint(p, service, row, &row->endpoints[i]);
 }
 
-static bool conf_build_name_valid(struct conf_parser *p, const struct conf_service_row *row)
+static bool conf_build_name_valid(
+	struct conf_parser *p, const config_setting_t *setting, const char *key, struct str name)
 {
-	if (row->name.len == 0)
+	if (name.len == 0)
 		return false;
-	if (!identity_service_valid(row->name)) {
-		conf_error(p, row->setting, "name",
+	if (!identity_service_valid(name)) {
+		conf_error(p, setting, key,
 			"\"%.*s\" is no service name: lower-case letters, digits and '-' inside, "
 			"at most %d",
-			STR_ARG(row->name), IDENTITY_SERVICE_MAX);
+			STR_ARG(name), IDENTITY_SERVICE_MAX);
 		return false;
 	}
-	if (str_eq(row->name, STR("anonymous"))) {
-		conf_error(p, row->setting, "name", "\"anonymous\" means callers without identity");
+	if (str_eq(name, STR("anonymous"))) {
+		conf_error(p, setting, key, "\"anonymous\" means callers without identity");
 		return false;
 	}
 	return true;
 }
 
+/* A workload's service that nobody has declared, with a store: as strict as a service can be. */
+static void conf_build_implicit(struct conf_parser *p, uint32_t index)
+{
+	const struct conf_workload *w = &p->conf->workloads[index];
+	if (snapshot_service(p->snapshot, w->service) ||
+		!conf_build_name_valid(p, conf_workload_setting(p, index), "service", w->service))
+		return;
+	struct service *service = conf_build_add_service(p, NULL, conf_build_name(p, w->service));
+	service->protocol = w->protocol;
+	service->mtls = MTLS_STRICT;
+	conf_build_ids(p, service, NULL);
+}
+
 static void conf_build_services(struct conf_parser *p)
 {
 	struct snapshot *s = p->snapshot;
-	uint32_t count = 0;
+	uint32_t implicit_max = p->with_store ? p->conf->workload_count : 0, count = implicit_max;
 	for (uint32_t f = 0; f < p->mesh_count; f++)
 		count += p->mesh[f].mesh.service_count;
 	s->services = conf_build_array(p, count, sizeof(*s->services));
@@ -129,15 +144,13 @@ static void conf_build_services(struct conf_parser *p)
 	for (uint32_t f = 0; !p->is_exhausted && f < p->mesh_count; f++) {
 		for (uint32_t i = 0; i < p->mesh[f].mesh.service_count; i++) {
 			const struct conf_service_row *row = &p->mesh[f].mesh.services[i];
-			if (!conf_build_name_valid(p, row))
-				continue;
-			p->service_rows[s->service_count] = row;
-			s->services[s->service_count].index = s->service_count;
-			conf_build_service(p, &s->services[s->service_count++], row);
+			if (conf_build_name_valid(p, row->setting, "name", row->name))
+				conf_build_service(
+					p, conf_build_add_service(p, row, row->name), row);
 		}
 	}
-	if (!p->is_exhausted && !snapshot_index_services(s))
-		p->is_exhausted = true;
+	for (uint32_t i = 0; !p->is_exhausted && i < implicit_max; i++)
+		conf_build_implicit(p, i);
 }
 
 void conf_build_unknown_service(
@@ -145,10 +158,19 @@ void conf_build_unknown_service(
 {
 	struct conf_guess guess = conf_guess(name);
 	char mean[128];
+	if (p->published && conf_published_knows(p, setting, key, name))
+		return;
 	for (uint32_t i = 0; i < p->snapshot->service_count; i++)
 		conf_guess_offer(&guess, p->snapshot->services[i].name);
-	conf_error(p, setting, key, "there is no service \"%.*s\" in the mesh files%s",
-		STR_ARG(name), conf_guess_text(&guess, mean, sizeof(mean)));
+	if (p->published)
+		conf_published_guess(p, &guess);
+	conf_guess_text(&guess, mean, sizeof(mean));
+	if (p->with_store && !p->published)
+		conf_warning(p, setting, key, "there is no service \"%.*s\" in the mesh%s",
+			STR_ARG(name), mean);
+	else
+		conf_error(p, setting, key, "there is no service \"%.*s\" in the mesh%s%s",
+			STR_ARG(name), p->published ? "" : " files", mean);
 }
 
 static uint32_t conf_build_mark(struct conf_parser *p, uint32_t uid)
@@ -185,7 +207,7 @@ static void conf_build_workload(struct conf_parser *p, uint32_t index)
 		conf_warning(p, setting, "deliver",
 			"not an address of this machine: what is sent there is not encrypted");
 	if (!service) {
-		if (from->service.len > 0)
+		if (from->service.len > 0 && !p->with_store)
 			conf_build_unknown_service(p, setting, "service", from->service);
 		return;
 	}
@@ -211,70 +233,6 @@ static void conf_build_workloads(struct conf_parser *p)
 		p->is_exhausted = true;
 }
 
-static void conf_build_join_endpoint(
-	struct conf_parser *p, struct endpoint *e, const config_setting_t *setting)
-{
-	char text[ADDRESS_TEXT_MAX];
-	const struct endpoint *first = snapshot_endpoint(p->snapshot, &e->address);
-	if (e->address.port == 0)
-		return;
-	if (first != e) {
-		conf_error(p, setting, "address", "%s is an endpoint of \"%.*s\" already",
-			address_text(&e->address, text), STR_ARG(first->service->name));
-		return;
-	}
-	if (!snapshot_is_local(p->snapshot, &e->address))
-		return;
-	struct workload *w =
-		(struct workload *)snapshot_workload_by_port(p->snapshot, e->address.port);
-	if (!w)
-		conf_warning(p, setting, "address",
-			"%s is this machine, where no workload serves the port",
-			address_text(&e->address, text));
-	else if (w->service != e->service)
-		conf_error(p, setting, "address",
-			"%s is this machine's workloads[%u], which is not of the service",
-			address_text(&e->address, text), w->index);
-	else
-		e->local = w;
-}
-
-/* A service that only calls others needs no more than its name, wherever it runs. One that says how
- * it is called should say where. */
-static void conf_build_warn_unreachable(
-	struct conf_parser *p, const struct service *service, const struct conf_service_row *row)
-{
-	bool is_called = conf_member(row->setting, "port") ||
-			 conf_member(row->setting, "protocol") || conf_member(row->setting, "mtls");
-	bool is_here = false;
-	for (uint32_t i = 0; i < p->snapshot->workload_count; i++)
-		is_here = is_here || p->snapshot->workloads[i].service == service;
-	if (is_called && !is_here && service->endpoint_count == 0)
-		conf_warning(p, row->setting, "endpoints",
-			"\"%.*s\" has none, and no workload here is it: it cannot be called",
-			STR_ARG(service->name));
-}
-
-static void conf_build_join_service(
-	struct conf_parser *p, struct service *service, const struct conf_service_row *row)
-{
-	const struct service *first = snapshot_service(p->snapshot, service->name);
-	if (first != service) {
-		char place[512];
-		conf_error(p, row->setting, "name", "\"%.*s\" is declared already, at %s",
-			STR_ARG(service->name),
-			conf_place_text(
-				p, p->service_rows[first->index]->setting, place, sizeof(place)));
-	}
-	uint32_t index = 0;
-	for (uint32_t i = 0; service->endpoints && i < row->endpoint_count; i++) {
-		for (uint32_t a = 0; a < row->endpoints[i].address_count; a++)
-			conf_build_join_endpoint(
-				p, &service->endpoints[index++], row->endpoints[i].setting);
-	}
-	conf_build_warn_unreachable(p, service, row);
-}
-
 void conf_build(struct conf_parser *p)
 {
 	struct snapshot *s = p->snapshot;
@@ -290,8 +248,8 @@ void conf_build(struct conf_parser *p)
 	if (p->is_exhausted)
 		return;
 	conf_build_workloads(p);
-	for (uint32_t i = 0; !p->is_exhausted && i < s->service_count; i++)
-		conf_build_join_service(p, &s->services[i], p->service_rows[i]);
+	if (!p->is_exhausted)
+		conf_build_endpoints(p);
 	if (!p->is_exhausted)
 		conf_build_policies(p);
 }

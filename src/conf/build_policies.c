@@ -8,6 +8,17 @@
 
 #define CONF_POLICY_PATH_MAX 2048
 
+/* Of a service that is not there: with a store it may be another node's, or come later, when it can
+ * be one's name at all. */
+static void conf_policy_check_name(
+	struct conf_parser *p, const struct conf_policy_row *row, const char *key, struct str name)
+{
+	if (p->with_store && !identity_service_valid(name))
+		conf_error(p, row->setting, key, "\"%.*s\" is no service name", STR_ARG(name));
+	else
+		conf_build_unknown_service(p, row->setting, key, name);
+}
+
 static void conf_policy_check_from(struct conf_parser *p, const struct conf_policy_row *row)
 {
 	for (uint32_t i = 0; i < row->from_count; i++) {
@@ -16,7 +27,7 @@ static void conf_policy_check_from(struct conf_parser *p, const struct conf_poli
 			snapshot_service(p->snapshot, from))
 			continue;
 		if (!str_starts(from, STR("spiffe://")))
-			conf_build_unknown_service(p, row->setting, "from", from);
+			conf_policy_check_name(p, row, "from", from);
 		else if (!identity_id_valid(from))
 			conf_error(p, row->setting, "from",
 				"\"%.*s\" is no SPIFFE id of a workload", STR_ARG(from));
@@ -134,15 +145,6 @@ static void conf_policy_warn(struct conf_parser *p, const struct conf_policy_row
 			STR_ARG(service->name), STR_ARG(anonymous_denial->name));
 }
 
-static bool conf_policy_names(const struct conf_policy_row *row, const struct service *service)
-{
-	for (uint32_t i = 0; i < row->service_count; i++) {
-		if (str_eq(row->services[i], STR("*")) || str_eq(row->services[i], service->name))
-			return true;
-	}
-	return false;
-}
-
 static void conf_policy_build(struct conf_parser *p, struct policy *policy,
 	const struct conf_policy_row *row, unsigned index)
 {
@@ -165,24 +167,63 @@ static void conf_policy_build(struct conf_parser *p, struct policy *policy,
 	for (uint32_t i = 0; i < row->service_count; i++) {
 		struct str name = row->services[i];
 		if (name.len > 0 && !str_eq(name, STR("*")) && !snapshot_service(p->snapshot, name))
-			conf_build_unknown_service(p, row->setting, "service", name);
+			conf_policy_check_name(p, row, "service", name);
 	}
 }
 
-static void conf_policy_attach(
-	struct conf_parser *p, struct service *service, const struct conf_policy_row **rows)
+/* Calls `visit` for each service that a row names, once. */
+static void conf_policy_each(struct conf_parser *p, uint32_t index,
+	const struct conf_policy_row *row,
+	void (*visit)(struct conf_parser *p, uint32_t index, struct service *service))
 {
 	struct snapshot *s = p->snapshot;
-	uint32_t count = 0;
+	bool is_all = false;
+	for (uint32_t i = 0; i < row->service_count; i++)
+		is_all = is_all || str_eq(row->services[i], STR("*"));
+	for (uint32_t i = 0; is_all && i < s->service_count; i++)
+		visit(p, index, &s->services[i]);
+	for (uint32_t i = 0; !is_all && i < row->service_count; i++) {
+		struct service *service = (struct service *)snapshot_service(s, row->services[i]);
+		bool is_again = false;
+		for (uint32_t j = 0; j < i; j++)
+			is_again = is_again || str_eq(row->services[i], row->services[j]);
+		if (service && !is_again)
+			visit(p, index, service);
+	}
+}
+
+static void conf_policy_count(struct conf_parser *p, uint32_t index, struct service *service)
+{
+	service->policy_count++;
+}
+
+static void conf_policy_put(struct conf_parser *p, uint32_t index, struct service *service)
+{
+	service->policies[service->policy_count++] = &p->snapshot->policies[index];
+}
+
+/* In the order of the files, for each service. */
+static void conf_policy_attach(struct conf_parser *p, const struct conf_policy_row **rows)
+{
+	struct snapshot *s = p->snapshot;
 	for (uint32_t i = 0; i < s->policy_count; i++)
-		count += conf_policy_names(rows[i], service);
-	service->policies = conf_build_array(p, count, sizeof(struct policy *));
+		conf_policy_each(p, i, rows[i], conf_policy_count);
+	for (uint32_t i = 0; i < s->service_count; i++) {
+		struct service *service = &s->services[i];
+		service->policies =
+			conf_build_array(p, service->policy_count, sizeof(struct policy *));
+		service->policy_count = 0;
+	}
+	for (uint32_t i = 0; !p->is_exhausted && i < s->policy_count; i++)
+		conf_policy_each(p, i, rows[i], conf_policy_put);
+}
+
+static void conf_policy_warn_service(
+	struct conf_parser *p, const struct service *service, const struct conf_policy_row **rows)
+{
 	const struct policy *anonymous_denial = NULL, *total_denial = NULL;
-	for (uint32_t i = 0; service->policies && i < s->policy_count; i++) {
-		struct policy *policy = &s->policies[i];
-		if (!conf_policy_names(rows[i], service))
-			continue;
-		service->policies[service->policy_count++] = policy;
+	for (uint32_t i = 0; i < service->policy_count; i++) {
+		const struct policy *policy = service->policies[i];
 		if (policy->action == POLICY_ALLOW || policy->method_count > 0 ||
 			policy->path_count > 0)
 			continue;
@@ -190,10 +231,9 @@ static void conf_policy_attach(
 		if (policy->from_count == 0)
 			total_denial = policy;
 	}
-	for (uint32_t i = 0; service->policies && i < s->policy_count; i++) {
-		if (conf_policy_names(rows[i], service))
-			conf_policy_warn(p, rows[i], service, anonymous_denial, total_denial);
-	}
+	for (uint32_t i = 0; i < service->policy_count; i++)
+		conf_policy_warn(p, rows[service->policies[i] - p->snapshot->policies], service,
+			anonymous_denial, total_denial);
 }
 
 void conf_build_policies(struct conf_parser *p)
@@ -212,6 +252,8 @@ void conf_build_policies(struct conf_parser *p)
 			s->policy_count++;
 		}
 	}
+	if (!p->is_exhausted)
+		conf_policy_attach(p, rows);
 	for (uint32_t i = 0; !p->is_exhausted && i < s->service_count; i++)
-		conf_policy_attach(p, &s->services[i], rows);
+		conf_policy_warn_service(p, &s->services[i], rows);
 }

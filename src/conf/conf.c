@@ -20,21 +20,29 @@ static bool conf_open_node(struct conf_parser *p)
 	return false;
 }
 
+/* With a store the objects are the picture's, and there may be none yet. */
 static bool conf_open_mesh(struct conf_parser *p)
 {
+	const struct bundle *from = p->with_store ? p->picture : p->bundle;
 	const struct bundle_item *item = NULL;
 	uint32_t count = 0;
 	bool is_whole = true;
-	while ((item = bundle_next(p->bundle, "mesh", item)))
+	while (from && (item = bundle_next(from, "mesh", item)))
 		count++;
 	p->mesh = calloc(count ? count : 1, sizeof(*p->mesh));
 	if (!p->mesh) {
 		p->is_exhausted = true;
 		return false;
 	}
-	while ((item = bundle_next(p->bundle, "mesh", item)))
+	while (from && (item = bundle_next(from, "mesh", item)))
 		is_whole = conf_file_open(&p->mesh[p->mesh_count++], item, p->report) && is_whole;
 	return is_whole;
+}
+
+static bool conf_names_store(const struct conf_parser *p)
+{
+	const config_setting_t *state = conf_member(conf_file_root(&p->node), "state");
+	return state && conf_member(state, "redis");
 }
 
 /* One per CPU that the process may use; no file is read. */
@@ -64,6 +72,7 @@ static void conf_read_files(struct conf_parser *p)
 static bool conf_parse_files(struct conf_parser *p)
 {
 	bool is_node_whole = conf_open_node(p);
+	p->with_store = is_node_whole && conf_names_store(p);
 	bool is_mesh_whole = conf_open_mesh(p);
 	if (!p->is_exhausted)
 		conf_read_files(p);
@@ -74,6 +83,7 @@ static bool conf_parse_files(struct conf_parser *p)
 static void conf_check_across(struct conf_parser *p)
 {
 	conf_check_node(p);
+	conf_check_store(p);
 	if (!p->is_exhausted)
 		conf_build(p);
 }
@@ -118,10 +128,10 @@ void conf_parse_partial(const struct bundle *b, struct conf_report *report)
 	conf_parser_drop(&p);
 }
 
-int conf_parse(const struct bundle *b, uint64_t generation, struct conf **ret_conf,
-	struct snapshot **ret_snapshot, struct conf_report *report)
+int conf_parse(const struct bundle *b, const struct bundle *picture, uint64_t generation,
+	struct conf **ret_conf, struct snapshot **ret_snapshot, struct conf_report *report)
 {
-	struct conf_parser p = {.bundle = b, .report = report};
+	struct conf_parser p = {.bundle = b, .picture = picture, .report = report};
 	uint32_t errors_before = report->error_count;
 	conf_parse_bundle(&p, generation, true);
 	if (report->error_count > errors_before) {

@@ -10,12 +10,17 @@
 struct conf_file {
 	config_t tree;
 	struct str path;
-	bool is_open;	       /* the tree is whole, and must be destroyed */
+	bool is_open;	/* the tree is whole, and must be destroyed */
+	bool is_object; /* a published object, one row: has no lines, and a name for a path */
 	struct conf_mesh mesh; /* of a mesh file */
 };
 
+struct conf_published; /* what nodes and others tell: objects_check.c */
+
 struct conf_parser {
 	const struct bundle *bundle;
+	const struct bundle *picture; /* of the mesh, from the store; NULL: none */
+	bool with_store;	      /* mesh objects come from there, not from files */
 	struct conf_report *report;
 	struct arena *arena; /* where values go */
 	struct conf *conf;
@@ -23,8 +28,12 @@ struct conf_parser {
 	struct conf_file node;
 	struct conf_file *mesh; /* mesh_count */
 	uint32_t mesh_count;
-	const struct conf_service_row **service_rows; /* beside snapshot.services */
-	bool is_exhausted; /* out of memory: the parse ends with -ENOMEM */
+	/* beside snapshot.services; NULL: implicit, of a workload */
+	const struct conf_service_row **service_rows;
+	struct record *records; /* record_count; of nodes, in the snapshot's arena */
+	uint32_t record_count;
+	const struct conf_published *published; /* where a set of objects is checked; else NULL */
+	bool is_exhausted;			/* out of memory: the parse ends with -ENOMEM */
 };
 
 /* --- conf.c --- */
@@ -60,6 +69,20 @@ struct conf_guess conf_guess(struct str wanted);
 void conf_guess_offer(struct conf_guess *g, struct str candidate);
 /* "; did you mean \"x\"?" or "". */
 const char *conf_guess_text(const struct conf_guess *g, char *text, size_t size);
+
+/* --- objects.c --- */
+/* One row in all, and the one of this key. */
+bool conf_object_is(const struct conf_file *file, struct str key);
+
+/* --- objects_check.c --- */
+/* A name that no object has: true when a node tells of it, or the error is said already. */
+bool conf_published_knows(struct conf_parser *p, const config_setting_t *setting, const char *key,
+	struct str service);
+void conf_published_guess(const struct conf_parser *p, struct conf_guess *guess);
+
+/* --- objects_cover.c --- */
+/* Warns of rules that others leave nothing to decide. */
+void conf_cover_check(struct conf_parser *p);
 
 /* --- tree.c --- */
 /* What libconfig would take silently and wrongly: includes, NUL bytes, numbers that do not fit.
@@ -103,12 +126,26 @@ void conf_check_node(struct conf_parser *p);
 /* The setting of a workload by its index. */
 const config_setting_t *conf_workload_setting(const struct conf_parser *p, uint32_t index);
 
-/* --- build.c, build_policies.c --- */
-/* Mesh rows and workloads to a snapshot, with all checks that need both. */
+/* --- check_store.c --- */
+/* What the store and the checks of workloads need. */
+void conf_check_store(struct conf_parser *p);
+
+/* --- build.c, build_endpoints.c, build_records.c, build_policies.c --- */
+/* Mesh rows, nodes' records and workloads to a snapshot, with all checks that need them together.
+ */
 void conf_build(struct conf_parser *p);
+/* What each service has, all services and workloads being there. */
+void conf_build_endpoints(struct conf_parser *p);
 void conf_build_policies(struct conf_parser *p);
+/* Those of the picture that can be read; the others get a warning. */
+void conf_build_records(struct conf_parser *p);
+/* Adds to counts[service.index] what is told of a service. */
+void conf_build_count_told(struct conf_parser *p, uint32_t *counts);
+/* Endpoints that nodes tell of, behind those of the objects. */
+void conf_build_told(struct conf_parser *p);
 /* From the snapshot's arena, zeroed; NULL sets is_exhausted. A count of 0 is no exhaustion. */
 void *conf_build_array(struct conf_parser *p, size_t count, size_t size);
-/* Says that no service has this name, with the nearest one. */
+/* Says that no service has this name, with the nearest one: an error; a warning where it may be
+ * another node's, with a store. */
 void conf_build_unknown_service(
 	struct conf_parser *p, const config_setting_t *setting, const char *key, struct str name);

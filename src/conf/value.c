@@ -138,32 +138,6 @@ static bool conf_value_enum(const struct conf_key *key, struct str text, void *a
 	return false;
 }
 
-/* "10.0.0.1:80", "[fd00::1]:80"; without a port it is 0. */
-static bool conf_value_address_port(struct str text, struct address *ret_address)
-{
-	struct str ip = text, port = STR_NONE;
-	const char *colon = text.len ? memrchr(text.at, ':', text.len) : NULL;
-	const char *bracket = text.len && text.at[0] == '[' ? memchr(text.at, ']', text.len) : NULL;
-	bool is_one_colon = colon && memchr(text.at, ':', text.len) == colon;
-	if (bracket) {
-		ip = (struct str){text.at + 1, (size_t)(bracket - text.at) - 1};
-		size_t rest = text.len - ip.len - 2;
-		if (rest > 0 && bracket[1] != ':')
-			return false;
-		port = rest > 0 ? (struct str){bracket + 2, rest - 1} : STR_NONE;
-	} else if (is_one_colon) {
-		ip.len = (size_t)(colon - text.at);
-		port = (struct str){colon + 1, text.len - ip.len - 1};
-	}
-	uint64_t number = 0;
-	if (port.at && (!str_to_u64(port, &number) || number == 0 || number > UINT16_MAX))
-		return false;
-	if (!address_parse(ip, ret_address))
-		return false;
-	ret_address->port = (uint16_t)number;
-	return true;
-}
-
 static bool conf_value_text(
 	struct arena *arena, const struct conf_key *key, struct str text, void *at, struct err *why)
 {
@@ -186,7 +160,7 @@ static bool conf_value_text(
 		return true;
 	}
 	if ((key->type == CONF_ADDRESS && address_parse(text, &address)) ||
-		(key->type == CONF_ADDRESS_PORT && conf_value_address_port(text, &address))) {
+		(key->type == CONF_ADDRESS_PORT && address_port_parse(text, &address))) {
 		*(struct address *)at = address;
 		return true;
 	}

@@ -67,7 +67,7 @@ static int check_bundle(struct bundle *b, struct conf_report *report)
 {
 	struct conf *conf;
 	struct snapshot *snapshot;
-	if (conf_parse(b, 1, &conf, &snapshot, report) < 0) {
+	if (conf_parse(b, NULL, 1, &conf, &snapshot, report) < 0) {
 		check_complain(report->text);
 		return 1;
 	}

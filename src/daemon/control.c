@@ -95,7 +95,7 @@ static int control_build(struct control *c, uint64_t generation, int fd, struct 
 	if (r < 0)
 		snprintf(text, size, "%s", err.text);
 	else
-		r = plan_build(&b, generation, c->proxy.plan, ret_plan, text, size);
+		r = plan_build(&b, NULL, generation, c->proxy.plan, ret_plan, text, size);
 	bundle_done(&b);
 	return r;
 }

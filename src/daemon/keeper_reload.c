@@ -141,7 +141,8 @@ static int keeper_plan_fill(struct keeper *k, enum keeper_scope scope,
 			? keeper_gather_watched(k, &plan->bundle, before, report, err)
 			: conf_gather(k->conf_path, &plan->bundle, report);
 	if (r == 0)
-		r = conf_parse(&plan->bundle, plan->generation, &plan->conf, &snapshot, report);
+		r = conf_parse(
+			&plan->bundle, NULL, plan->generation, &plan->conf, &snapshot, report);
 	if (r < 0)
 		return r;
 	/* Parsed to know that it can be; the proxy process makes its own. */

@@ -5,6 +5,7 @@
 #include "base/usage.h"
 #include "ca/ca.h"
 #include "check.h"
+#include "cli/commands.h"
 #include "cli/status.h"
 #include "daemon/control.h"
 #include "daemon/keeper.h"
@@ -44,6 +45,13 @@ static const struct main_command main_commands[] = {
 	{"run", keeper_main, "run this machine's proxy"},
 	{"check", check_main, "say whether the configuration would be taken, and why not"},
 	{"status", cli_status_main, "what the running proxy is doing"},
+	{"apply", cli_apply_main, "publish services and policies to the mesh"},
+	{"get", cli_get_main, "what is published"},
+	{"diff", cli_diff_main, "what apply would change"},
+	{"delete", cli_delete_main, "take published objects away"},
+	{"history", cli_history_main, "who has published what, when and why"},
+	{"rollback", cli_rollback_main, "make the mesh's objects what they were"},
+	{"operator", cli_operator_main, "make the key of somebody who publishes"},
 	{"redirect", redirect_main, "put the capture rules into the kernel, or take them out"},
 	{"ca", ca_main, "make a certificate authority and certificates for services"},
 	{"version", main_version, "print the version"},

@@ -12,9 +12,21 @@ static bool policy_service_has_id(const struct service *service, struct str id)
 	return false;
 }
 
-/* Does one entry of `from` name this verified identity? */
-static bool policy_names(
-	const struct snapshot *s, struct str entry, struct str id, enum policy_action action)
+/* "spiffe://<trust domain>/service/<name>". */
+static bool policy_is_id_of(const struct snapshot *s, struct str id, struct str name)
+{
+	const struct str parts[] = {STR("spiffe://"), s->trust_domain, STR("/service/"), name};
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		if (!str_starts(id, parts[i]))
+			return false;
+		id = (struct str){id.at + parts[i].len, id.len - parts[i].len};
+	}
+	return id.len == 0;
+}
+
+/* Does one entry of `from` name this verified identity? A service that is not declared has the
+ * identity of its name and no other. */
+static bool policy_names(const struct snapshot *s, struct str entry, struct str id)
 {
 	if (str_eq(entry, STR("*")))
 		return true;
@@ -23,9 +35,7 @@ static bool policy_names(
 	if (str_starts(entry, STR("spiffe://")))
 		return str_eq(entry, id);
 	const struct service *service = snapshot_service(s, entry);
-	if (!service) /* the configuration's checks rule it out */
-		return action == POLICY_DENY;
-	return policy_service_has_id(service, id);
+	return service ? policy_service_has_id(service, id) : policy_is_id_of(s, id, entry);
 }
 
 static bool policy_from_matches(
@@ -38,7 +48,7 @@ static bool policy_from_matches(
 		return true;
 	for (uint32_t i = 0; i < p->from_count; i++) {
 		if (is_anonymous ? str_eq(p->from[i], STR("anonymous"))
-				 : policy_names(s, p->from[i], request->source_id, p->action))
+				 : policy_names(s, p->from[i], request->source_id))
 			return true;
 	}
 	return false;

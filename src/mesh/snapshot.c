@@ -3,8 +3,8 @@
 
 #include <stdio.h>
 
-/* Keys come from the operator's files alone; a peer can look up but never add, so there are no
- * collisions for it to choose and the seed need not be secret. */
+/* Names come from operators alone. Addresses come from nodes' records too, but one of them can fill
+ * no more than one record's worth of slots. */
 #define SNAPSHOT_SEED 0x72696e67u
 
 const char *protocol_name(enum protocol p)
@@ -33,6 +33,19 @@ const char *mtls_mode_name(enum mtls_mode m)
 	return "?";
 }
 
+const char *endpoint_health_name(enum endpoint_health h)
+{
+	switch (h) {
+	case ENDPOINT_UP:
+		return "up";
+	case ENDPOINT_DOWN:
+		return "down";
+	case ENDPOINT_DRAINED:
+		return "drained";
+	}
+	return "?";
+}
+
 static uint64_t snapshot_hash_name(struct str name)
 {
 	return hash_bytes(SNAPSHOT_SEED, name.at, name.len);
@@ -49,24 +62,31 @@ static uint64_t snapshot_hash_address(const struct address *a)
 	return hash_bytes(SNAPSHOT_SEED, key, sizeof(key));
 }
 
-/* Backwards, because the map finds the newest first. */
-bool snapshot_index_services(struct snapshot *s)
+/* An own address of a service. */
+struct snapshot_address {
+	struct map_node node;
+	struct service *service;
+	struct address address;
+};
+
+bool snapshot_add_service(struct snapshot *s, struct service *service)
 {
-	map_init(&s->services_by_name);
-	map_init(&s->endpoints_by_address);
-	for (uint32_t i = s->service_count; i-- > 0;) {
-		struct service *service = &s->services[i];
-		if (!map_add(&s->services_by_name, &service->node,
-			    snapshot_hash_name(service->name)))
-			return false;
-		for (uint32_t j = service->endpoint_count; j-- > 0;) {
-			struct endpoint *e = &service->endpoints[j];
-			if (!map_add(&s->endpoints_by_address, &e->node,
-				    snapshot_hash_address(&e->address)))
-				return false;
-		}
-	}
-	return true;
+	return map_add(&s->services_by_name, &service->node, snapshot_hash_name(service->name));
+}
+
+bool snapshot_add_endpoint(struct snapshot *s, struct endpoint *e)
+{
+	return map_add(&s->endpoints_by_address, &e->node, snapshot_hash_address(&e->address));
+}
+
+bool snapshot_add_address(struct snapshot *s, struct service *service, const struct address *a)
+{
+	struct snapshot_address *own = arena_take(&s->arena, sizeof(*own));
+	if (!own)
+		return false;
+	own->service = service;
+	own->address = *a;
+	return map_add(&s->services_by_address, &own->node, snapshot_hash_address(a));
 }
 
 bool snapshot_index_workloads(struct snapshot *s)
@@ -90,6 +110,7 @@ void snapshot_done(struct snapshot *s)
 {
 	map_done(&s->services_by_name);
 	map_done(&s->endpoints_by_address);
+	map_done(&s->services_by_address);
 	arena_done(&s->arena);
 }
 
@@ -111,6 +132,18 @@ const struct endpoint *snapshot_endpoint(const struct snapshot *s, const struct 
 		const struct endpoint *e = CONTAINER_OF(it, struct endpoint, node);
 		if (address_equal(&e->address, a))
 			return e;
+	}
+	return NULL;
+}
+
+const struct service *snapshot_service_by_address(const struct snapshot *s, const struct address *a)
+{
+	struct map_node *it = map_first(&s->services_by_address, snapshot_hash_address(a));
+	for (; it; it = map_next(it)) {
+		const struct snapshot_address *own =
+			CONTAINER_OF(it, struct snapshot_address, node);
+		if (address_equal(&own->address, a))
+			return own->service;
 	}
 	return NULL;
 }
@@ -167,6 +200,9 @@ struct destination snapshot_destination(const struct snapshot *s, const struct a
 		return (struct destination){DESTINATION_LOCAL, w->service, w, e};
 	if (e)
 		return (struct destination){DESTINATION_REMOTE, e->service, NULL, e};
+	const struct service *service = snapshot_service_by_address(s, a);
+	if (service)
+		return (struct destination){.kind = DESTINATION_SERVICE, .service = service};
 	return (struct destination){.kind = DESTINATION_UNKNOWN};
 }
 

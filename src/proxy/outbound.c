@@ -68,6 +68,7 @@ enum reason outbound_settle(struct call *c, const struct workload *source)
 	case DESTINATION_REMOTE:
 		c->server_first = to.service->server_first;
 		return outbound_to_remote(c, &to);
+	case DESTINATION_SERVICE:
 	case DESTINATION_UNKNOWN:
 		return outbound_to_unknown(c);
 	}

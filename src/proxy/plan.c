@@ -34,19 +34,20 @@ static bool plan_link_uses(struct plan *plan, const struct plan *before)
 	return true;
 }
 
-static int plan_parse(struct plan *plan, const struct bundle *b, char *text, size_t size)
+static int plan_parse(struct plan *plan, const struct bundle *b, const struct bundle *picture,
+	char *text, size_t size)
 {
 	struct conf_report report;
 	conf_report_init(&report);
-	int r = conf_parse(b, plan->generation, &plan->conf, &plan->snapshot, &report);
+	int r = conf_parse(b, picture, plan->generation, &plan->conf, &plan->snapshot, &report);
 	if (r < 0)
 		snprintf(text, size, "%.*s", (int)report.text_len, report.text ? report.text : "");
 	conf_report_done(&report);
 	return r;
 }
 
-int plan_build(const struct bundle *b, uint64_t generation, const struct plan *before,
-	struct plan **ret_plan, char *text, size_t size)
+int plan_build(const struct bundle *b, const struct bundle *picture, uint64_t generation,
+	const struct plan *before, struct plan **ret_plan, char *text, size_t size)
 {
 	struct err err;
 	struct plan *plan = calloc(1, sizeof(*plan));
@@ -55,7 +56,7 @@ int plan_build(const struct bundle *b, uint64_t generation, const struct plan *b
 		return -ENOMEM;
 	}
 	plan->generation = generation;
-	int r = plan_parse(plan, b, text, size);
+	int r = plan_parse(plan, b, picture, text, size);
 	if (r == 0) {
 		r = tls_store_new(b, plan->conf->trust_domain, generation, &plan->tls, &err);
 		if (r < 0)

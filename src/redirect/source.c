@@ -14,7 +14,7 @@ static int source_parse(struct source *s, const char *path, struct err *err)
 	conf_report_init(&report);
 	int r = conf_gather(path, &bundle, &report);
 	if (r == 0)
-		r = conf_parse(&bundle, 1, &s->conf, &snapshot, &report);
+		r = conf_parse(&bundle, NULL, 1, &s->conf, &snapshot, &report);
 	if (report.text)
 		fprintf(stderr, "%s", report.text);
 	if (r < 0)

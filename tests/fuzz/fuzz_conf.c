@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A node file and a mesh file, separated by a line "----": parsed twice, which must give the same,
- * and looked up in. Whatever the text is, it ends in a report or in a snapshot. */
+/* A node file, a mesh file and, for a machine with a store, a node's record, separated by lines
+ * "----": parsed twice, which must give the same, and looked up in. Whatever the text is, it ends
+ * in a report or in a snapshot; a record by itself never fails it. */
 #include "conf/conf.h"
 #include "mesh/policy.h"
 
@@ -36,7 +37,10 @@ static void fuzz_look_up(const struct snapshot *s)
 			const struct address *a = &service->endpoints[e].address;
 			ASSERT(snapshot_endpoint(s, a) == &service->endpoints[e]);
 			ASSERT(snapshot_destination(s, a).kind != DESTINATION_UNKNOWN);
+			ASSERT(!snapshot_service_by_address(s, a));
 		}
+		for (uint32_t a = 0; a < service->address_count; a++)
+			ASSERT(snapshot_destination(s, &service->addresses[a]).service == service);
 		for (size_t r = 0; r < ARRAY_LEN(requests); r++)
 			policy_check(s, service, &requests[r]);
 	}
@@ -49,13 +53,13 @@ static void fuzz_look_up(const struct snapshot *s)
 	}
 }
 
-static int fuzz_parse(const struct bundle *b)
+static int fuzz_parse(const struct bundle *b, const struct bundle *picture)
 {
 	struct conf_report report;
 	struct conf *conf = NULL;
 	struct snapshot *snapshot = NULL;
 	conf_report_init(&report);
-	int r = conf_parse(b, 1, &conf, &snapshot, &report);
+	int r = conf_parse(b, picture, 1, &conf, &snapshot, &report);
 	ASSERT((r < 0) == (report.error_count > 0));
 	ASSERT((r == 0) == (conf && snapshot));
 	if (r == 0)
@@ -66,23 +70,38 @@ static int fuzz_parse(const struct bundle *b)
 	return r;
 }
 
+/* What stands before the next line "----". */
+static struct str fuzz_cut(struct str *from)
+{
+	const char *cut = from->len ? memmem(from->at, from->len, "\n----\n", 6) : NULL;
+	struct str part = {from->at, cut ? (size_t)(cut - from->at) + 1 : from->len};
+	size_t used = part.len + (cut ? 5 : 0);
+	*from = (struct str){from->at + used, from->len - used};
+	return part;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
-	struct bundle b;
-	struct str node = {(const char *)bytes, len}, mesh = STR("");
-	const char *cut = len ? memmem(bytes, len, "\n----\n", 6) : NULL;
-	if (cut) {
-		node.len = (size_t)(cut - node.at) + 1;
-		mesh = (struct str){cut + 6, len - node.len - 5};
-	}
+	struct bundle b, picture, objects;
+	struct str text = {(const char *)bytes, len}, node = fuzz_cut(&text),
+		   mesh = fuzz_cut(&text);
 	bundle_init(&b);
+	bundle_init(&picture);
+	bundle_init(&objects);
 	fuzz_add(&b, "conf", "node.conf", node);
 	fuzz_add(&b, "mesh", "mesh.conf", mesh);
 	fuzz_add(&b, "user", "ringmain", STR("990"));
 	fuzz_add(&b, "user", "web", STR("1002"));
 	fuzz_add(&b, "mark", "1002", STR("18"));
 	fuzz_add(&b, "address", "10.0.0.1", STR(""));
-	ASSERT(fuzz_parse(&b) == fuzz_parse(&b));
+	fuzz_add(&objects, "mesh", "mesh.conf", mesh);
+	fuzz_add(&picture, "mesh", "mesh.conf", mesh);
+	fuzz_add(&picture, "node", "vm-b", text);
+	int r = fuzz_parse(&b, &picture);
+	ASSERT(fuzz_parse(&b, &picture) == r);
+	ASSERT(fuzz_parse(&b, &objects) == r);
 	bundle_done(&b);
+	bundle_done(&picture);
+	bundle_done(&objects);
 	return 0;
 }

@@ -215,7 +215,8 @@ def test_refused_and_the_last_good_stays(fleet, forgery):
 def test_an_operator_repairs_what_a_stranger_broke(fleet):
     signed_by_a_stranger(fleet)
     fleet.wait_view("vm-b", "why", lambda v: v["why"] != "")
-    fleet.publish(None, "--prune")
+    assert "--replace-all" in fleet.publish(None, "--prune", check=False).stderr
+    fleet.publish(None, "--replace-all")
     fleet.wait_settled()
     assert answers(fleet, 200, 403)
 

@@ -60,6 +60,39 @@ static void test_text(void **state)
 	assert_string_equal(address_ip_text(&a, text), "-");
 }
 
+static void test_parse_with_port(void **state)
+{
+	static const struct {
+		const char *in, *out; /* NULL: refused */
+	} rows[] = {
+		{"10.0.0.1:80", "10.0.0.1:80"},
+		{"10.0.0.1", "10.0.0.1:0"},
+		{"[fd00::1]:65535", "[fd00::1]:65535"},
+		{"[fd00::1]", "[fd00::1]:0"},
+		{"fd00::1", "[fd00::1]:0"},
+		{"[::ffff:10.0.0.1]:80", "10.0.0.1:80"},
+		{"", NULL},
+		{":80", NULL},
+		{"10.0.0.1:", NULL},
+		{"10.0.0.1:0", NULL},
+		{"10.0.0.1:65536", NULL},
+		{"10.0.0.1:8o", NULL},
+		{"[fd00::1]80", NULL},
+		{"[fd00::1]:", NULL},
+		{"[fd00::1:80", NULL},
+		{"host:80", NULL},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct address a;
+		char text[ADDRESS_TEXT_MAX];
+		bool ok = address_port_parse(str_of(rows[i].in), &a);
+		if (ok != (rows[i].out != NULL) ||
+			(ok && strcmp(address_text(&a, text), rows[i].out) != 0))
+			fail_msg("\"%s\"", rows[i].in);
+	}
+	assert_false(address_port_parse(STR_NONE, &(struct address){0}));
+}
+
 static void test_sockaddr_there_and_back(void **state)
 {
 	static const char *const rows[] = {"192.0.2.7", "2001:db8::7"};
@@ -92,6 +125,34 @@ static void test_unknown_family_is_none(void **state)
 {
 	struct sockaddr_storage s = {.ss_family = AF_UNIX};
 	assert_int_equal(address_of(&s).family, 0);
+}
+
+static void test_host(void **state)
+{
+	static const struct {
+		const char *ip;
+		bool host;
+	} rows[] = {
+		{"10.0.0.1", true},
+		{"127.0.0.1", true},
+		{"223.255.255.255", true},
+		{"fd00::1", true},
+		{"::1", true},
+		{"0.0.0.0", false},
+		{"0.1.2.3", false},
+		{"224.0.0.1", false},
+		{"255.255.255.255", false},
+		{"::", false},
+		{"ff02::1", false},
+		{"::ffff:224.0.0.1", false},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct address a;
+		assert_true(address_parse(str_of(rows[i].ip), &a));
+		if (address_is_host(&a) != rows[i].host)
+			fail_msg("%s", rows[i].ip);
+	}
+	assert_false(address_is_host(&(struct address){0}));
 }
 
 static void test_loopback(void **state)
@@ -173,9 +234,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_parse),
 		cmocka_unit_test(test_text),
+		cmocka_unit_test(test_parse_with_port),
 		cmocka_unit_test(test_sockaddr_there_and_back),
 		cmocka_unit_test(test_mapped_sockaddr_becomes_v4),
 		cmocka_unit_test(test_unknown_family_is_none),
+		cmocka_unit_test(test_host),
 		cmocka_unit_test(test_loopback),
 		cmocka_unit_test(test_compare),
 		cmocka_unit_test(test_range),

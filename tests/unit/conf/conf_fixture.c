@@ -13,10 +13,19 @@ void fixture_add(struct fixture *f, const char *kind, const char *name, const ch
 	assert_int_equal(bundle_add(&f->bundle, str_of(kind), str_of(name), str_of(text), &err), 0);
 }
 
+void fixture_tell(struct fixture *f, const char *kind, const char *name, const char *text)
+{
+	struct err err;
+	f->with_picture = true;
+	assert_int_equal(
+		bundle_add(&f->picture, str_of(kind), str_of(name), str_of(text), &err), 0);
+}
+
 void fixture_init(struct fixture *f)
 {
 	*f = (struct fixture){0};
 	bundle_init(&f->bundle);
+	bundle_init(&f->picture);
 	conf_report_init(&f->report);
 	fixture_add(f, "user", "ringmain", "990");
 	fixture_add(f, "user", "orders", "1001");
@@ -32,6 +41,7 @@ void fixture_done(struct fixture *f)
 	conf_snapshot_free(f->snapshot);
 	conf_report_done(&f->report);
 	bundle_done(&f->bundle);
+	bundle_done(&f->picture);
 }
 
 void fixture_parse(struct fixture *f, const char *node, const char *mesh)
@@ -39,7 +49,8 @@ void fixture_parse(struct fixture *f, const char *node, const char *mesh)
 	fixture_add(f, "conf", "node.conf", node);
 	if (mesh)
 		fixture_add(f, "mesh", "mesh.conf", mesh);
-	f->result = conf_parse(&f->bundle, 7, &f->conf, &f->snapshot, &f->report);
+	f->result = conf_parse(&f->bundle, f->with_picture ? &f->picture : NULL, 7, &f->conf,
+		&f->snapshot, &f->report);
 }
 
 void fixture_parse_good(struct fixture *f, const char *node, const char *mesh)

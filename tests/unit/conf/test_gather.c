@@ -149,7 +149,7 @@ static void test_gather_leaves_errors(void **state)
 	disk_write(&d, "ringmain.conf", "node: {\n");
 	assert_int_equal(disk_gather(&d), 0);
 	assert_null(d.report.text);
-	assert_int_equal(conf_parse(&d.bundle, 1, &conf, &snapshot, &d.report), -EINVAL);
+	assert_int_equal(conf_parse(&d.bundle, NULL, 1, &conf, &snapshot, &d.report), -EINVAL);
 	assert_int_equal(d.report.error_count, 1);
 	disk_done(&d);
 }
@@ -173,7 +173,7 @@ static void test_gather_examples(void **state)
 						 str_of(users[i][1]), &err),
 				0);
 	}
-	if (conf_parse(&b, 1, &conf, &snapshot, &report) != 0 || report.text)
+	if (conf_parse(&b, NULL, 1, &conf, &snapshot, &report) != 0 || report.text)
 		fail_msg("%s", report.text);
 	assert_int_equal(snapshot->workload_count, 2);
 	assert_int_equal(snapshot->service_count, 3);

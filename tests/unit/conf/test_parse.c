@@ -201,7 +201,7 @@ static void test_parse_no_node(void **state)
 {
 	struct fixture f;
 	fixture_init(&f);
-	assert_int_equal(conf_parse(&f.bundle, 1, &f.conf, &f.snapshot, &f.report), -EINVAL);
+	assert_int_equal(conf_parse(&f.bundle, NULL, 1, &f.conf, &f.snapshot, &f.report), -EINVAL);
 	assert_string_equal(f.report.text, "there is no node configuration\n");
 	fixture_done(&f);
 }

@@ -39,8 +39,8 @@ static struct str fake_path(struct conf *c, const char *dir, const char *name)
 	return arena_printf(&c->arena, "%s/%s", dir, name);
 }
 
-int conf_parse(const struct bundle *b, uint64_t generation, struct conf **ret_conf,
-	struct snapshot **ret_snapshot, struct conf_report *report)
+int conf_parse(const struct bundle *b, const struct bundle *picture, uint64_t generation,
+	struct conf **ret_conf, struct snapshot **ret_snapshot, struct conf_report *report)
 {
 	char word[40], dir[200];
 	unsigned port, uid;

@@ -71,9 +71,17 @@ static const struct policy_row policy_rows[] = {
 	{"anonymous", {ALLOW(FROM("anonymous"))}, 1, false, NULL, NULL, NULL, true, 0},
 	{"anonymous is not everybody", {ALLOW(FROM("anonymous"))}, 1, false, WEB, NULL, NULL, false,
 		-1},
-	{"unknown service cannot allow", {ALLOW(FROM("gone"))}, 1, false, WEB, NULL, NULL, false,
+	{"undeclared service has the identity of its name", {ALLOW(FROM("other"))}, 1, false, OTHER,
+		NULL, NULL, true, 0},
+	{"undeclared service, whole name", {ALLOW(FROM("othe"))}, 1, false, OTHER, NULL, NULL,
+		false, -1},
+	{"undeclared service, denied", {DENY(FROM("other"))}, 1, true, OTHER, NULL, NULL, false, 0},
+	{"undeclared service, other trust domain", {ALLOW(FROM("other"))}, 1, false,
+		"spiffe://tda/service/other", NULL, NULL, false, -1},
+	{"undeclared service cannot allow another", {ALLOW(FROM("gone"))}, 1, false, WEB, NULL,
+		NULL, false, -1},
+	{"undeclared service denies no other", {DENY(FROM("gone"))}, 1, true, WEB, NULL, NULL, true,
 		-1},
-	{"unknown service denies", {DENY(FROM("gone"))}, 1, true, WEB, NULL, NULL, false, 0},
 	{"a name is no pattern", {ALLOW(FROM("w*"))}, 1, false, WEB, NULL, NULL, false, -1},
 	{"an id is no pattern", {ALLOW(FROM("spiffe://td/*"))}, 1, false, WEB, NULL, NULL, false,
 		-1},
@@ -155,10 +163,13 @@ static void policy_run(const struct policy_row *row)
 	struct str ids[3] = {STR(ORDERS), STR(WEB), STR(OLD)};
 	struct service services[] = {{.name = STR("orders"), .ids = ids, .id_count = 1},
 		{.name = STR("web"), .ids = ids + 1, .id_count = 2}};
-	struct snapshot s = {
-		.default_allow = row->default_allow, .services = services, .service_count = 2};
+	struct snapshot s = {.trust_domain = STR("td"),
+		.default_allow = row->default_allow,
+		.services = services,
+		.service_count = 2};
 	arena_init(&s.arena, 4096);
-	assert_true(snapshot_index_services(&s));
+	for (uint32_t i = 0; i < s.service_count; i++)
+		assert_true(snapshot_add_service(&s, &services[i]));
 	struct str lists[3][3][LIST_MAX];
 	struct policy policies[3], *pointers[3];
 	for (uint32_t i = 0; i < row->rule_count; i++) {

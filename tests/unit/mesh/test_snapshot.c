@@ -11,7 +11,8 @@
 
 struct mesh {
 	struct service services[2];
-	struct endpoint orders[2], db[2];
+	struct endpoint orders[2], db[1];
+	struct address own[2]; /* of db */
 	struct workload workloads[2];
 	struct address local[1];
 	struct address_range passthrough[1];
@@ -33,8 +34,12 @@ static void mesh_init(struct mesh *m)
 	struct service *orders = &m->services[0], *db = &m->services[1];
 	*orders = (struct service){
 		.name = STR("orders"), .endpoints = m->orders, .endpoint_count = 2};
-	*db = (struct service){
-		.index = 1, .name = STR("db"), .endpoints = m->db, .endpoint_count = 2};
+	*db = (struct service){.index = 1,
+		.name = STR("db"),
+		.endpoints = m->db,
+		.endpoint_count = 1,
+		.addresses = m->own,
+		.address_count = 2};
 	m->workloads[0] = (struct workload){.service = orders, .port = 8080, .mark = 3};
 	m->workloads[1] = (struct workload){.index = 1, .service = db, .mark = 1};
 	m->orders[0] = (struct endpoint){.service = orders,
@@ -43,7 +48,8 @@ static void mesh_init(struct mesh *m)
 	m->orders[1] =
 		(struct endpoint){.service = orders, .address = mesh_address("10.0.0.2", 8080)};
 	m->db[0] = (struct endpoint){.service = db, .address = mesh_address("10.0.0.2", 5432)};
-	m->db[1] = (struct endpoint){.service = db, .address = mesh_address("10.0.0.2", 8080)};
+	m->own[0] = mesh_address("10.96.0.5", 5432);
+	m->own[1] = mesh_address("fd00::96:5", 5432);
 	m->local[0] = mesh_address("10.0.0.1", 0);
 	assert_true(address_range_parse(STR("192.0.2.0/24"), &m->passthrough[0]));
 	m->s = (struct snapshot){.trust_domain = STR("prod.example"),
@@ -56,7 +62,12 @@ static void mesh_init(struct mesh *m)
 		.passthrough = m->passthrough,
 		.passthrough_count = 1};
 	arena_init(&m->s.arena, 4096);
-	assert_true(snapshot_index_services(&m->s));
+	for (size_t i = 0; i < 2; i++) {
+		assert_true(snapshot_add_service(&m->s, &m->services[i]));
+		assert_true(snapshot_add_endpoint(&m->s, &m->orders[i]));
+		assert_true(snapshot_add_address(&m->s, db, &m->own[i]));
+	}
+	assert_true(snapshot_add_endpoint(&m->s, &m->db[0]));
 	assert_true(snapshot_index_workloads(&m->s));
 }
 
@@ -71,9 +82,11 @@ static void test_snapshot_lookups(void **state)
 	assert_ptr_equal(snapshot_endpoint(&m.s, &a), &m.db[0]);
 	a.port = 5433;
 	assert_null(snapshot_endpoint(&m.s, &a));
-	/* twice the same address: the first is found */
 	a.port = 8080;
 	assert_ptr_equal(snapshot_endpoint(&m.s, &a), &m.orders[1]);
+	assert_ptr_equal(snapshot_service_by_address(&m.s, &m.own[0]), &m.services[1]);
+	assert_ptr_equal(snapshot_service_by_address(&m.s, &m.own[1]), &m.services[1]);
+	assert_null(snapshot_service_by_address(&m.s, &a));
 	assert_ptr_equal(snapshot_workload_by_mark(&m.s, 3), &m.workloads[0]);
 	assert_ptr_equal(snapshot_workload_by_mark(&m.s, 1), &m.workloads[1]);
 	assert_null(snapshot_workload_by_mark(&m.s, 0));
@@ -104,6 +117,10 @@ static void test_snapshot_destination(void **state)
 		{"10.0.0.1", 8081, DESTINATION_UNKNOWN, NULL, false},
 		{"10.0.0.1", 0, DESTINATION_UNKNOWN, NULL, false},
 		{"fd00::1", 8080, DESTINATION_UNKNOWN, NULL, false},
+		{"10.96.0.5", 5432, DESTINATION_SERVICE, "db", false},
+		{"fd00::96:5", 5432, DESTINATION_SERVICE, "db", false},
+		{"10.96.0.5", 5433, DESTINATION_UNKNOWN, NULL, false},
+		{"10.96.0.5", 0, DESTINATION_UNKNOWN, NULL, false},
 	};
 	struct mesh m;
 	mesh_init(&m);

@@ -226,7 +226,7 @@ static struct plan *lab_plan(
 	lab_add(&b, "mesh", "mesh.conf", lab_edited(l, lab_mesh, edited, sizeof(edited)));
 	if (l->objects)
 		lab_add(&b, "mesh", "objects.conf", l->objects);
-	if (plan_build(&b, generation, before, &plan, text, sizeof(text)) < 0)
+	if (plan_build(&b, NULL, generation, before, &plan, text, sizeof(text)) < 0)
 		fail_msg("%s", text);
 	bundle_done(&b);
 	return plan;
