@@ -153,7 +153,7 @@ static int published_load_once(
 		r = published_load_head(p, s, err);
 	if (r == 0)
 		r = published_load_objects(p, s, err);
-	if (r == 0)
+	if (r == 0 && watch)
 		r = published_load_newest(p, s, err);
 	if (r == 0)
 		published_judge(p, s);

@@ -36,7 +36,7 @@ struct published {
 	struct str *fields; /* what the hash of the objects has, objects or not */
 	uint32_t field_count;
 	bool has_foreign_objects, has_foreign_changes; /* those keys are of another type */
-	uint64_t newest; /* the highest number that the stream of changes has had; 0: none */
+	uint64_t newest; /* with `watch`: of the stream of changes; 0: it is empty */
 	struct published_node *nodes;
 	uint32_t node_count;
 };

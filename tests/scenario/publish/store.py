@@ -8,8 +8,11 @@ import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 from mesh import BINARY
+
+ROOT = Path(__file__).resolve().parents[3]
 
 MESH = "prod.example"
 PREFIX = f"ringmain:{{{MESH}}}:"
@@ -140,13 +143,20 @@ class Place:
         if known:
             self.known.append(name)
 
+    def acl(self, role, name):
+        """The rights that conf/redis.acl gives; the file with the password."""
+        done = subprocess.run([ROOT / "conf" / "redis-acl", "-d", self.directory / "passwords", MESH, role, name],
+                              text=True, capture_output=True, check=True)
+        self.ask("ACL", "SETUSER", *done.stdout.split()[1:])
+        return self.directory / "passwords" / f"{role}-{name}.password"
+
     def conf(self, name, port=None, groups=""):
         path = self.directory / f"{name}.{port or 'direct'}.conf"
         keys = ", ".join(f'"{self.directory / k}.pub"' for k in self.known if k != name)
         path.write_text(
             f'mesh: {{ trust_domain = "{MESH}"; }};\n'
-            f'state: {{ redis = "127.0.0.1:{port or self.redis.port}"; operators = [ {keys} ]; timeout = "3s"; }};\n'
-            f'operator: {{ key = "{self.directory / name}"; name = "{name}"; }};\n{groups}')
+            f'state: {{ redis = "127.0.0.1:{port or self.redis.port}"; operators = [ {keys} ]; timeout = "3s"; {groups} }};\n'
+            f'operator: {{ key = "{self.directory / name}"; name = "{name}"; }};\n')
         return path
 
     def run(self, *words, check=True):

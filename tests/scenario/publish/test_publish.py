@@ -300,6 +300,29 @@ def test_a_stream_that_takes_no_more_is_told(mesh):
     assert mesh.verify_head("alice")
 
 
+def test_the_rights_of_an_operator_are_enough(place):
+    password = place.acl("operator", "alice")
+    conf = place.conf("alice", groups=f'username = "operator:alice"; password_file = "{password}";')
+    place.node("vm-a", 3)
+    for words in (("apply", "-f", place.file(BOTH + RULE)), ("delete", "policy/web-uses-orders"), ("rollback", 4),
+                  ("apply", "--replace-all", "-f", place.file(BOTH, "both.conf")), ("get",), ("get", "--check"), ("history",)):
+        place.run(*words, "-c", conf)
+    done = place.run("status", "--mesh", "-c", conf, check=False)
+    assert "7 behind" not in done.stdout and "3, 4 behind" in done.stdout and done.stderr == ""
+
+
+def test_the_rights_of_a_node_are_enough_to_look(mesh):
+    password = mesh.acl("node", "vm-a")
+    mesh.node("vm-a", 1)
+    conf = mesh.directory / "ringmain.conf"
+    conf.write_text('node: { name = "vm-a"; address = "10.0.0.1"; };\nmesh: { trust_domain = "prod.example"; };\n'
+                    f'state: {{ redis = "127.0.0.1:{mesh.redis.port}"; operators = "{mesh.directory}/alice.pub"; '
+                    f'username = "node:vm-a"; password_file = "{password}"; }};\n')
+    for words in (("get",), ("history",), ("status", "--mesh")):
+        done = mesh.run(*words, "-c", conf)
+        assert done.stderr == ""
+
+
 def test_a_user_without_rights_changes_nothing(mesh):
     mesh.ask("ACL", "SETUSER", "default", "-hset")
     before = mesh.everything()
