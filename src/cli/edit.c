@@ -2,6 +2,7 @@
 #include "edit.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 enum edit_verb edit_verb(const struct change *change)
 {
@@ -35,10 +36,37 @@ static int edit_put_row(const struct conf_object *row, const struct edit_stamp *
 	return object_set_put(&e->after, row->key, envelope, err);
 }
 
+static int edit_compare_keys(const void *a, const void *b)
+{
+	const struct str *x = a, *y = b;
+	int order = memcmp(x->at, y->at, x->len < y->len ? x->len : y->len);
+	return order ? order : (x->len > y->len) - (x->len < y->len);
+}
+
+bool edit_has_row(const struct edit *edit, struct str key)
+{
+	return edit->row_count > 0 &&
+	       bsearch(&key, edit->rows, edit->row_count, sizeof(*edit->rows), edit_compare_keys);
+}
+
+static int edit_sort_rows(
+	const struct edit_wish *wish, struct arena *arena, struct edit *e, struct err *err)
+{
+	e->rows = arena_take(arena, (wish->row_count + 1) * sizeof(*e->rows));
+	if (!e->rows)
+		return err_set(err, ENOMEM, "out of memory");
+	for (uint32_t i = 0; i < wish->row_count; i++)
+		e->rows[e->row_count++] = wish->rows[i].key;
+	qsort(e->rows, e->row_count, sizeof(*e->rows), edit_compare_keys);
+	return 0;
+}
+
 static int edit_put(const struct edit_wish *wish, const struct edit_stamp *stamp,
 	const struct object_set *before, struct arena *arena, struct edit *e, struct err *err)
 {
-	int r = 0;
+	int r = edit_sort_rows(wish, arena, e, err);
+	if (r < 0)
+		return r;
 	if (wish->prune)
 		object_set_init(&e->after);
 	else

@@ -33,6 +33,8 @@ struct edit {
 	struct object_set after;
 	struct change *changes; /* spans of `before` and `after`; in the arena */
 	uint32_t change_count, unchanged_count;
+	struct str *rows; /* keys of the wish's rows, sorted; in the arena */
+	uint32_t row_count;
 };
 
 /* `entries`: for ROLL_BACK, newest first, down to the target's own at least. -EINVAL when it cannot
@@ -41,6 +43,8 @@ int edit_make(const struct edit_wish *wish, const struct edit_stamp *stamp,
 	const struct object_set *before, const struct edit_entry *entries, uint32_t entry_count,
 	struct arena *arena, struct edit *ret_edit, struct err *err) MUST_CHECK;
 void edit_done(struct edit *edit);
+/* Whether the wish has a row of this key. */
+bool edit_has_row(const struct edit *edit, struct str key);
 
 /* What somebody else has changed meanwhile of that which the wish is about, changed by it or not:
  * `seen` is the set that the edit was made from, `now` the one that stands. at == NULL: nothing. */

@@ -16,15 +16,6 @@ static struct str plan_source(const struct plan *plan, const struct change *chan
 
 /* --- what stays though it is in none of the files --- */
 
-static bool plan_is_row(const struct edit_wish *wish, struct str key)
-{
-	for (uint32_t i = 0; i < wish->row_count; i++) {
-		if (str_eq(wish->rows[i].key, key))
-			return true;
-	}
-	return false;
-}
-
 static uint32_t plan_prunable_count(const struct plan *plan)
 {
 	return plan->wish->kind == EDIT_PUT ? plan->edit->after.count - plan->wish->row_count : 0;
@@ -38,7 +29,7 @@ static void plan_print_prunable(FILE *out, const struct plan *plan)
 	fprintf(out, "%u in none of the files stay%s; --prune would take away:", count,
 		count == 1 ? "s" : "");
 	OBJECT_EACH (&plan->edit->after, it) {
-		if (shown < PLAN_PRUNED_SHOW && !plan_is_row(plan->wish, it->key))
+		if (shown < PLAN_PRUNED_SHOW && !edit_has_row(plan->edit, it->key))
 			fprintf(out, "%s " STR_FMT, shown++ ? "," : "", STR_ARG(it->key));
 	}
 	if (count > shown)
@@ -101,7 +92,7 @@ static void plan_json_prunable(struct json *j, const struct plan *plan)
 	json_key(j, "prunable");
 	json_open(j, '[');
 	OBJECT_EACH (&plan->edit->after, it) {
-		if (plan_prunable_count(plan) > 0 && !plan_is_row(plan->wish, it->key))
+		if (plan_prunable_count(plan) > 0 && !edit_has_row(plan->edit, it->key))
 			json_str(j, it->key);
 	}
 	json_close(j, ']');
@@ -147,15 +138,15 @@ static int plan_add_nodes(struct bundle *b, const struct published *standing, st
 	return r;
 }
 
-static int plan_gather_after(struct bundle *b, const struct edit *edit,
-	const struct edit_wish *wish, const struct bundle *files, struct err *err)
+static int plan_gather_after(
+	struct bundle *b, const struct edit *edit, const struct bundle *files, struct err *err)
 {
 	const struct bundle_item *item = NULL;
 	int r = 0;
 	while (r == 0 && files && (item = bundle_next(files, "mesh", item)))
 		r = bundle_add(b, STR("mesh"), item->name, item->text, err);
 	for (const struct object *it = edit->after.ahead[0]; r == 0 && it; it = it->ahead[0]) {
-		if (!files || !plan_is_row(wish, it->key))
+		if (!files || !edit_has_row(edit, it->key))
 			r = plan_add_object(b, it, err);
 	}
 	for (uint32_t i = 0; r == 0 && i < edit->change_count; i++) {
@@ -185,7 +176,7 @@ static int plan_check_standing(const struct published *standing, struct str mesh
 	return r == -ENOMEM ? err_set(err, ENOMEM, "out of memory") : 0;
 }
 
-int plan_check(const struct edit *edit, const struct edit_wish *wish, const struct bundle *files,
+int plan_check(const struct edit *edit, const struct bundle *files,
 	const struct published *standing, struct str mesh, struct conf_report *report,
 	struct err *err)
 {
@@ -195,7 +186,7 @@ int plan_check(const struct edit *edit, const struct edit_wish *wish, const stru
 	conf_report_init(&known);
 	int r = plan_check_standing(standing, mesh, &known, err);
 	if (r == 0)
-		r = plan_gather_after(&b, edit, wish, files, err);
+		r = plan_gather_after(&b, edit, files, err);
 	if (r == 0)
 		r = plan_add_nodes(&b, standing, err);
 	report->known = &known;

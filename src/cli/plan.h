@@ -17,9 +17,9 @@ struct plan {
 void plan_print(FILE *out, const struct plan *plan);
 void plan_print_json(FILE *out, const struct plan *plan);
 
-/* Everything that is wrong with what is to stand, but not what was wrong before. `files`: what the
- * rows of the wish are from, or NULL. -EINVAL when there are errors; what else goes wrong is in err
+/* Everything that is wrong with what is to stand, but not what was wrong before. `files`: what its
+ * rows are from, or NULL. -EINVAL when there are errors; what else goes wrong is in err
  * too. */
-int plan_check(const struct edit *edit, const struct edit_wish *wish, const struct bundle *files,
+int plan_check(const struct edit *edit, const struct bundle *files,
 	const struct published *standing, struct str mesh, struct conf_report *report,
 	struct err *err) MUST_CHECK;
