@@ -120,6 +120,7 @@ static void control_step_channel(struct control *c)
 	c->channel_poll.fresh = false;
 	while ((r = channel_receive(c->channel_fd, CHANNEL_NO_WAIT, &m, &len, &fd)) == 0)
 		control_message(c, &m, len, fd);
+	control_step_picture(c);
 	if (r != -EAGAIN) {
 		log_error("proxy", "the keeper is gone: %s", r < 0 ? strerror(-r) : "closed");
 		c->keeper_gone = true;

@@ -2,6 +2,7 @@
 """The processes: the proxy is a prisoner, its death is a hiccup, its end is orderly, and it keeps
 nothing of those who left."""
 import base64
+import json
 import os
 import random
 import re
@@ -11,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from machines import process_status, wait_for
+from machines import process_children, process_status, wait_for
 from mesh import BLOCK, ECHO, ORDERS, SPRAY, WEB, ScenarioMesh, request_text
 from nodes import PROXY_UID
 
@@ -67,6 +68,18 @@ def test_the_proxy_process_has_no_privileges(mesh):
         limits = Path(f"/proc/{pid}/limits").read_text()
         core = next(line for line in limits.splitlines() if line.startswith("Max core file size"))
         assert core.split()[4:6] == ["0", "0"]
+
+
+def test_a_standalone_machine_has_one_child_and_no_store(mesh):
+    """Without state.redis there is no state process, nothing to drain from, and nothing said of it."""
+    node = mesh["vm-b"]
+    assert mesh.call("web", "orders").status == 200
+    assert process_children(node.process.pid) == [node.proxy_pid()]
+    assert json.loads(node.admin_get("/status")[1])["state"] == {"mode": "standalone"}
+    assert "ringmain_state_" not in node.admin_get("/metrics")[1]
+    done = node.ringmain("drain", "orders", check=False)
+    assert done.returncode == 1 and "standalone" in done.stderr
+    assert mesh.call("web", "orders").status == 200
 
 
 def private_scalars(node):
