@@ -34,6 +34,7 @@ struct service {
 	uint32_t address_count;
 	struct endpoint *endpoints;
 	uint32_t endpoint_count;
+	uint64_t *up_sums; /* per endpoint: the weights so far of those that are up; or NULL */
 	struct policy **policies; /* those that name this service, in file order */
 	uint32_t policy_count;
 };

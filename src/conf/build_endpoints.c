@@ -161,6 +161,18 @@ static void conf_addresses_build(
 	}
 }
 
+/* For a draw by weight that need not look at all of them. */
+static void conf_endpoints_sum(struct conf_parser *p, struct service *service)
+{
+	uint64_t sum = 0;
+	service->up_sums = conf_build_array(p, service->endpoint_count, sizeof(*service->up_sums));
+	for (uint32_t i = 0; service->up_sums && i < service->endpoint_count; i++) {
+		const struct endpoint *e = &service->endpoints[i];
+		sum += e->health == ENDPOINT_UP ? e->weight : 0;
+		service->up_sums[i] = sum;
+	}
+}
+
 void conf_build_endpoints(struct conf_parser *p)
 {
 	struct snapshot *s = p->snapshot;
@@ -176,4 +188,6 @@ void conf_build_endpoints(struct conf_parser *p)
 	}
 	if (!p->is_exhausted)
 		conf_build_told(p);
+	for (uint32_t i = 0; !p->is_exhausted && i < s->service_count; i++)
+		conf_endpoints_sum(p, &s->services[i]);
 }

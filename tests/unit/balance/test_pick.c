@@ -15,6 +15,8 @@
 
 struct picks {
 	struct endpoint endpoints[ENDPOINTS];
+	uint64_t sums[ENDPOINTS];
+	bool with_sums;
 	struct service service;
 	uint32_t counts[ENDPOINTS];
 };
@@ -37,6 +39,10 @@ static const struct endpoint *picks_draw(struct picks *p, uint32_t tried_mask, u
 	const struct endpoint *tried[ENDPOINTS];
 	uint32_t tried_count = 0;
 	p->service.endpoints = p->endpoints;
+	p->service.up_sums = p->with_sums ? p->sums : NULL;
+	for (uint32_t i = 0; i < p->service.endpoint_count; i++)
+		p->sums[i] = (i ? p->sums[i - 1] : 0) +
+			     (p->endpoints[i].health == ENDPOINT_UP ? p->endpoints[i].weight : 0);
 	for (uint32_t i = 0; i < ENDPOINTS; i++) {
 		if (tried_mask & 1u << i)
 			tried[tried_count++] = &p->endpoints[i];
@@ -117,6 +123,25 @@ static void test_pick_rules(void **state)
 	}
 }
 
+/* With the sums of a snapshot the same numbers give the same endpoints. */
+static void test_pick_by_sums(void **state)
+{
+	static const uint32_t weights[] = {100, 300, 1, 1000};
+	static const char *const healths[] = {"u", "uuuu", "udud", "duou", "ddou", "dddd", "oo"};
+	for (size_t h = 0; h < ARRAY_LEN(healths); h++) {
+		struct picks p = picks_of(healths[h], weights);
+		for (uint64_t i = 0; i < 4000; i++) {
+			uint64_t random = i == 3999 ? UINT64_MAX : i * (UINT64_MAX / 4000);
+			uint32_t tried = i % 3 == 2 ? 1 : 0;
+			p.with_sums = false;
+			const struct endpoint *e = picks_draw(&p, tried, random);
+			p.with_sums = true;
+			assert_non_null(e);
+			assert_ptr_equal(picks_draw(&p, tried, random), e);
+		}
+	}
+}
+
 static void test_pick_bounds(void **state)
 {
 	struct picks none = picks_of("", NULL), p = picks_of("uu", NULL);
@@ -132,6 +157,7 @@ int main(void)
 		cmocka_unit_test(test_pick_by_weight),
 		cmocka_unit_test(test_pick_by_random_numbers),
 		cmocka_unit_test(test_pick_rules),
+		cmocka_unit_test(test_pick_by_sums),
 		cmocka_unit_test(test_pick_bounds),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
