@@ -64,15 +64,18 @@ static void plan_add_objects(const struct plan_bench *p, struct bundle *b, unsig
 static void plan_add_node(
 	const struct plan_bench *p, struct bundle *b, unsigned index, unsigned number)
 {
-	char name[64], *text = malloc(256 + p->endpoints * 96u);
-	int len;
+	char name[64];
+	size_t size = 256 + p->endpoints * 96u;
+	char *text = malloc(size), *end = text + size;
+	ASSERT(text);
 	snprintf(name, sizeof(name), "vm-%u", index);
-	len = sprintf(text,
-		"ringmain 1\nnode vm-%u\nstart 1764236129123456789\nnumber %u\nzone "
-		"eu-1\nversion 0.1.0\nrevision 41\n",
-		index, number);
+	char *at = text + snprintf(text, size,
+				  "ringmain 1\nnode vm-%u\nstart 1764236129123456789\nnumber %u\n"
+				  "zone eu-1\nversion 0.1.0\nrevision 41\n",
+				  index, number);
 	for (unsigned e = 0; e < p->endpoints; e++)
-		len += sprintf(text + len, "endpoint service-%u v1 %s 100 10.%u.%u.%u:%u\n",
+		at += snprintf(at, (size_t)(end - at),
+			"endpoint service-%u v1 %s 100 10.%u.%u.%u:%u\n",
 			(index * p->endpoints + e) % p->services, number & 1 ? "up" : "down",
 			100 + index / 62500, index / 250 % 250, index % 250 + 1, 8000 + e);
 	plan_add(b, "node", name, text);

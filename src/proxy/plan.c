@@ -40,8 +40,12 @@ static int plan_parse(struct plan *plan, const struct bundle *b, const struct bu
 	struct conf_report report;
 	conf_report_init(&report);
 	int r = conf_parse(b, picture, plan->generation, &plan->conf, &plan->snapshot, &report);
-	if (r < 0)
+	if (r < 0) {
 		snprintf(text, size, "%.*s", (int)report.text_len, report.text ? report.text : "");
+	} else {
+		plan->warnings = report.text;
+		report.text = NULL;
+	}
 	conf_report_done(&report);
 	return r;
 }
@@ -100,6 +104,7 @@ void plan_free(struct plan *plan)
 		tls_store_unref(plan->tls);
 	conf_snapshot_free(plan->snapshot);
 	conf_free(plan->conf);
+	free(plan->warnings);
 	free(plan->uses);
 	free(plan);
 }
