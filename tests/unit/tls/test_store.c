@@ -311,6 +311,7 @@ int main(void)
 		STORE_TEST(test_chains),
 		STORE_TEST(test_chain_twice),
 		STORE_TEST(test_root_twice_is_fine),
+		STORE_TEST(test_made_of),
 		STORE_TEST(test_failure_texts),
 	};
 	pair_mesh_init(&mesh);
