@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Four classes of endpoints, by how much they are wanted: those that were not tried yet before
- * those that were, in each of them up before down before drained. Within the best class that has
+/* Classes of endpoints, by how much they are wanted: instances before their other addresses before
+ * what was tried, in each of them up before down before drained. Within the best class that has
  * any, a draw by weight: by the sums that the snapshot brings along, or, when these do not tell
  * because something was tried or nothing is up, by looking at all. */
 #include "balance/pick.h"
@@ -9,8 +9,9 @@ enum pick_class {
 	PICK_UP,
 	PICK_DOWN,
 	PICK_DRAINED,
-	PICK_TRIED, /* and the same again, of those that were tried */
-	PICK_CLASS_COUNT = 2 * PICK_TRIED
+	PICK_ALTERNATE, /* and the same again, of other addresses, and of those that were tried */
+	PICK_TRIED = 2 * PICK_ALTERNATE,
+	PICK_CLASS_COUNT = 3 * PICK_ALTERNATE
 };
 
 static enum pick_class pick_class_of(
@@ -31,7 +32,7 @@ static enum pick_class pick_class_of(
 		if (tried[i] == e)
 			return class + PICK_TRIED;
 	}
-	return class;
+	return e->alternate ? class + PICK_ALTERNATE : class;
 }
 
 /* The upper half of a product: as good as a division, for sums this small. */

@@ -50,8 +50,9 @@ static int plan_parse(struct plan *plan, const struct bundle *b, const struct bu
 	return r;
 }
 
-/* The store before as long as nothing of it has changed: then sessions may be resumed and pooled
- * connections used again. */
+/* The store before as long as nothing of it has changed, as with a new picture of the mesh: then
+ * sessions may be resumed and pooled connections used again. What the keeper has read anew has
+ * other key numbers, and makes a new one. */
 static int plan_take_certificates(struct plan *plan, const struct bundle *b,
 	const struct plan *before, char *text, size_t size)
 {
