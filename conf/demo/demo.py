@@ -3,12 +3,17 @@
 
     vm-a: web and batch call others             vm-b: orders (Python), stock (Go), cache (Redis),
                                                        mail (speaks first); orders calls stock too
+    vm-r: the Redis of the mesh's state: an operator publishes services and policies there, the
+          machines tell of their workloads and find each other's. With --standalone there is none,
+          and services, endpoints and policies are in a file that both machines have.
 
-Shows who called whom, as which identity, encrypted or on the machine, how fast; what is refused; and
-what somebody on the wire would see. Shares its machines and workloads with the tests.
+Shows who called whom, as which identity, encrypted or on the machine, how fast; what is refused;
+what somebody on the wire would see; and that the mesh does without its Redis. Shares its machines
+and workloads with the tests.
 """
 import argparse
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -21,16 +26,17 @@ RELEASE = ROOT / "build" / "release"
 os.environ.setdefault("RINGMAIN_BUILD", str(RELEASE))
 sys.path.insert(0, str(ROOT / "tests" / "scenario"))
 import mesh as scenario  # noqa: E402
-from machines import LabError, sweep  # noqa: E402
+from machines import LabError, sweep, wait_for  # noqa: E402
 from mesh import CACHE, GUEST, MAIL, MESH_PORT, ORDERS, STOCK, STRANGER_UID, WEB, at, request_text  # noqa: E402
 
 BATCH = at(GUEST, name="batch")
-SERVICES = [WEB, BATCH, ORDERS, STOCK, CACHE, MAIL]
+SERVICES = [WEB, BATCH, at(ORDERS, own=200), STOCK, CACHE, MAIL]
 POLICIES = [
-    {"service": "orders", "action": "allow", "from": ["web"], "methods": ["GET", "POST"]},
-    {"service": "stock", "action": "allow", "from": ["web", "orders"]},
-    {"service": ["cache", "mail"], "action": "allow", "from": ["web"]},
+    {"name": "to-orders", "service": "orders", "action": "allow", "from": ["web"], "methods": ["GET", "POST"]},
+    {"name": "to-stock", "service": "stock", "action": "allow", "from": ["web", "orders"]},
+    {"name": "to-cache-and-mail", "service": ["cache", "mail"], "action": "allow", "from": ["web"]},
 ]
+WITHOUT_REDIS_SECONDS = 4  # longer than a lease
 SECRET = "order-4711-for-alice"  # travels in every kind of call; must not be seen on the wire
 TRUST_DOMAIN = "demo.ringmain"
 V4, V6 = scenario.FAMILIES
@@ -63,13 +69,13 @@ class Demo:
 
     # --- calls ---------------------------------------------------------------------------------
 
-    def url(self, service, family, path):
-        host, port = self.mesh.target(service, family)
+    def url(self, service, family, path, own=False):
+        host, port = self.mesh.own(service, family) if own else self.mesh.target(service, family)
         return f"http://{f'[{host}]' if family == V6 else host}:{port}{path}"
 
-    def curl(self, service, family, path="/echo", method="GET", uid=WEB.uid, machine="vm-a"):
+    def curl(self, service, family, path="/echo", method="GET", uid=WEB.uid, machine="vm-a", own=False):
         """Two requests on one connection; the status, and how long the second took in ms."""
-        url = self.url(service, family, f"{path}?{SECRET}")
+        url = self.url(service, family, f"{path}?{SECRET}", own)
         done = self.mesh.lab[machine].run(
             ["curl", "-sS", "-g", "-m", "5", "-X", method, "-o", "/dev/null", "-o", "/dev/null",
              "-w", "%{http_code} %{time_total}\n", url, url], uid=uid, check=False)
@@ -150,6 +156,7 @@ class Demo:
     def allowed(self):
         for family, name in ((V4, "IPv4"), (V6, "IPv6")):
             self.row("web", "orders", f"curl, {name}", "200", lambda: self.curl("orders", family))
+            self.row("web", "orders", f"curl, its own {name}", "200", lambda: self.curl("orders", family, own=True))
             self.row("web", "stock", f"curl, {name}", "200", lambda: self.curl("stock", family))
             self.row("web", "cache", f"redis-cli, {name}", "OK", lambda: self.redis(family))
             self.row("web", "mail", f"socket, {name}", "250", lambda: self.mail(family))
@@ -194,11 +201,57 @@ class Demo:
         if foreign or seen or versions != {0x0304}:
             self.failures.append("the wire carried something other than TLS 1.3")
 
+    # --- the store -----------------------------------------------------------------------------
+
+    def published(self):
+        say("\nWhat alice, an operator, has published, and what the machines tell of themselves:\n")
+        for words in (["history"], ["get"]):
+            done = self.mesh.operate(*words)
+            say("".join(f"  {line}\n" for line in done.stdout.splitlines()))
+        done = self.mesh["vm-a"].ringmain("status", "--mesh", check=False)
+        say("".join(f"  {line}\n" for line in done.stdout.splitlines()).rstrip())
+        if done.returncode != 0:
+            self.failures.append(f"ringmain status --mesh: exit status {done.returncode}: {done.stderr.strip()}")
+
+    def state(self, node="vm-a"):
+        return json.loads(self.mesh[node].admin_get("/status")[1])["state"]
+
+    def without_redis(self):
+        """Redis dies while web calls on and on."""
+        mesh, failed, count = self.mesh, [], 0
+        mesh.redis.save("now")
+        mesh.redis.kill()
+        end = time.monotonic() + WITHOUT_REDIS_SECONDS
+        calls = [lambda: self.curl("orders", V4, own=True)[0] == "200", lambda: self.curl("stock", V6)[0] == "200",
+                 lambda: self.redis(V4)[0] == "OK", lambda: self.mail(V4)[0] == "250",
+                 lambda: self.curl("orders", V4, uid=BATCH.uid)[0] == "403"]
+        while time.monotonic() < end:
+            try:
+                if not calls[count % len(calls)]():
+                    failed.append(count)
+            except (LabError, OSError, EOFError):
+                failed.append(count)
+            count += 1
+        state = self.state()
+        say(f"\nThen Redis was killed. For {WITHOUT_REDIS_SECONDS} s, longer than a lease, web went on calling: {count} calls, "
+            f"{len(failed) or 'none'} failed.\nWhat vm-a knew was {state['age_s']} s old by then.", )
+        if failed or state["connected"]:
+            self.failures.append(f"{len(failed)} of {count} calls failed without Redis")
+        mesh.redis.start()
+        start = time.monotonic()
+        wait_for(lambda: all(self.state(name)["connected"] and not self.state(name)["why"] for name in ("vm-a", "vm-b")),
+                 "the machines to find Redis again", 30)
+        say(f"Redis came back, and within {time.monotonic() - start:.1f} s the machines were there again.")
+
     def show(self):
+        if self.mesh.redis:
+            self.published()
         with self.mesh.capture("vm-a") as path:
             self.allowed()
         self.wire(path)
         self.refused()
+        if self.mesh.redis:
+            self.without_redis()
         b = self.mesh["vm-b"]
         done = b.ringmain("status", check=False)
         if done.returncode != 0:
@@ -218,6 +271,12 @@ def look_around(mesh):
     say(f"  curl -s --unix-socket {b.admin_socket} http://localhost/metrics | grep istio_requests_total")
     say(f"  tail -f {b.access_path}")
     say(f"  cat {a.config} {mesh.mesh_file}")
+    if mesh.redis:
+        operator = f"ip netns exec {mesh.redis.machine.namespace} {mesh.binary}"
+        say(f"  {operator} history -c {mesh.operator_config()}")
+        say(f"  {operator} apply -f {mesh.mesh_file} -c {mesh.operator_config()}      # after a change to it")
+        say(f"  redis-cli -s {mesh.redis.socket} --user lab --pass {mesh.redis.users.LAB[1]}")
+        say(f"  ip netns exec {b.machine.namespace} {mesh.binary} drain orders -c {b.config}")
 
 
 def ended(number, _frame):
@@ -227,16 +286,18 @@ def ended(number, _frame):
 def main():
     parser = argparse.ArgumentParser(prog="conf/demo/run")
     parser.add_argument("--once", action="store_true", help="check everything and end")
-    once = parser.parse_args().once
+    parser.add_argument("--standalone", action="store_true", help="without Redis: all that is known is in files")
+    options = parser.parse_args()
+    once = options.once
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, ended)  # so that everything is taken down
     for lab in sweep():
         say(f"removed what an earlier run ({lab}) left behind")
     try:
         binary = build()
-        say("starting two machines, their workloads, the authority, ringmain ...")
+        say(f"starting two machines, their workloads, the authority{'' if options.standalone else ', Redis'}, ringmain ...")
         with scenario.ScenarioMesh(SERVICES, binary=binary, policies=POLICIES, default_policy="deny",
-                                   trust_domain=TRUST_DOMAIN) as mesh:
+                                   trust_domain=TRUST_DOMAIN, stores=() if options.standalone else ("vm-r",)) as mesh:
             mesh.start()
             demo = Demo(mesh)
             demo.show()

@@ -6,7 +6,9 @@
     with Mesh(services) as mesh:
         mesh.start()
 
-makes two machines on which the plain servers and clients of these uids are in one mesh.
+makes two machines on which the plain servers and clients of these uids are in one mesh. So far each
+is standalone, with the mesh's objects in a file. With `stores=["vm-r"]` there is a third machine with
+Redis, to which an operator publishes the objects, and where the nodes find each other.
 """
 import http.client
 import json
@@ -14,8 +16,10 @@ import pwd
 import signal
 import socket
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from machines import ROOT, Lab, LabError, Process, process_children, process_status, run, wait_for
+from machines import NET_V4, NET_V6, ROOT, Lab, LabError, Process, process_children, process_status, run, wait_for
+from stores import PRIMARY, Redis, Users
 
 PROXY_USER = "nobody"  # a user that every computer has; an installation makes one of its own
 PROXY_UID = pwd.getpwnam(PROXY_USER).pw_uid
@@ -32,6 +36,7 @@ class Service:
     server_first: bool = False
     mtls: str = "strict"
     limits: dict = field(default_factory=dict)  # further keys of the workload
+    own: int = 0  # the last number of the service's own address; 0: it has none
 
 
 def config_text(value, depth=0):
@@ -90,8 +95,10 @@ class Node:
         self.run_dir = machine.dir / "run"
         self.admin_socket = self.run_dir / "admin.sock"
         self.access_path = machine.dir / "log" / "access.log"
+        self.state_dir = machine.dir / "state"
         self.process = None
         self.groups = {}  # over what write_config() makes of itself
+        self.more = {}    # by service: further keys of its workload on this machine
 
     # --- configuration -------------------------------------------------------------------------
 
@@ -104,18 +111,27 @@ class Node:
             row = {"service": s.name, "user": str(s.uid)}
             if s.port:
                 row.update(port=s.port, protocol=s.protocol)
-            workloads.append(dict(row, **s.limits))
+            workloads.append({**row, **s.limits, **self.more.get(s.name, {})})
         groups = {
             "node": {"name": self.name, "address": [self.machine.v4, self.machine.v6],
                      "user": PROXY_USER, "workers": self.mesh.workers, "admin_socket": str(self.admin_socket),
                      "run_dir": str(self.run_dir), "access_log": str(self.access_path)},
             "mesh": {"trust_domain": self.mesh.trust_domain,
-                     "default_policy": self.mesh.default_policy,
-                     "files": [str(self.mesh.mesh_file)]},
+                     "default_policy": self.mesh.default_policy},
             "identity": {"directory": str(self.certs)},
             "workloads": workloads,
         }
+        if self.mesh.redis:
+            groups["state"] = self.state_group()
+        else:
+            groups["mesh"]["files"] = [str(self.mesh.mesh_file)]
         return merged(merged(groups, self.mesh.groups), self.groups)
+
+    def state_group(self):
+        return {**self.mesh.store_keys(), "username": f"node:{self.name}",
+                "password_file": str(self.mesh.users.password_file(f"node-{self.name}")),
+                "operators": [f"{self.mesh.operator_key(name)}.pub" for name in self.mesh.operators], "dir": str(self.state_dir),
+                "lease": "3s", "timeout": "1s"}
 
     def write_config(self):
         self.config.write_text(config_file_text(self.config_groups()))
@@ -176,12 +192,21 @@ class Node:
         """Asks for a reload; returns at once."""
         self.process.kill(signal.SIGHUP)
 
-    def proxy_pid(self):
-        """The unprivileged process that carries the traffic: the keeper's child of that uid."""
+    def children(self):
+        """The keeper's unprivileged children: {"proxy": pid, "state": pid}."""
+        found = {}
         for pid in process_children(self.process.pid):
             if process_status(pid).get("Uid", "0").split()[0] == str(PROXY_UID):
-                return pid
-        return None
+                found[process_role(pid)] = pid
+        return found
+
+    def proxy_pid(self):
+        """The unprivileged process that carries the traffic."""
+        return self.children().get("proxy")
+
+    def state_pid(self):
+        """The one that speaks with the store."""
+        return self.children().get("state")
 
     # --- looking at it -------------------------------------------------------------------------
 
@@ -215,6 +240,15 @@ class Node:
         return [json.loads(line) for line in lines if line.strip()]
 
 
+def process_role(pid):
+    """The word behind "ringmain" on its command line."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return words[1].decode(errors="replace") if len(words) > 1 else ""
+
+
 def metrics_parse(text):
     """Prometheus text to {name: [(labels, value)]}; a line that is none raises ValueError."""
     samples = {}
@@ -244,7 +278,7 @@ class Mesh:
     """A lab with ringmain on each of its machines."""
 
     def __init__(self, services, machines=("vm-a", "vm-b"), binary=None, policies=(), groups=None,
-                 default_policy="authenticated", trust_domain="mesh.test", workers=1):
+                 default_policy="authenticated", trust_domain="mesh.test", workers=1, stores=()):
         self.services = list(services)
         self.policies = list(policies)
         self.groups = groups or {}  # over every node's configuration
@@ -252,10 +286,14 @@ class Mesh:
         self.trust_domain = trust_domain
         self.workers = workers
         self.binary = str(binary or ROOT / "build" / "release" / "src" / "daemon" / "ringmain")
-        self.lab = Lab(machines)
+        self.lab = Lab([*machines, *stores])
         self.ca_dir = self.lab.dir / "ca"
         self.mesh_file = self.lab.dir / "mesh.conf"
-        self.nodes = {m.name: Node(self, m) for m in self.lab}
+        self.nodes = {name: Node(self, self.lab[name]) for name in machines}
+        self.operators = ["alice"]  # whom the nodes believe
+        self.users = Users(self.lab.dir / "passwords", trust_domain, machines, self.operators)
+        self.redis = Redis(self.lab[stores[0]], self.users) if stores else None
+        self.sentinels = []
 
     def __getitem__(self, name):
         return self.nodes[name]
@@ -277,8 +315,11 @@ class Mesh:
         for s in self.services:
             row = {"name": s.name}
             if s.port:
-                row.update(protocol=s.protocol, mtls=s.mtls, endpoints=[
-                    {"address": [self.lab[m].v4, self.lab[m].v6], "port": s.port} for m in s.on])
+                row.update(protocol=s.protocol, mtls=s.mtls)
+            if s.port and not self.redis:  # with a store, the nodes tell of their endpoints themselves
+                row["endpoints"] = [{"address": [self.lab[m].v4, self.lab[m].v6], "port": s.port} for m in s.on]
+            if s.own:
+                row.update(address=[f"{NET_V4}{s.own}", f"{NET_V6}{s.own:x}"], port=s.port)
             if s.server_first:
                 row["server_first"] = True
             services.append(row)
@@ -299,11 +340,60 @@ class Mesh:
             for service in node.workloads():
                 node.issue(service.name)
 
+    # --- the store -------------------------------------------------------------------------------
+
+    def store_keys(self):
+        """Where the store is, for the `state` of nodes and operators."""
+        keys = {"redis": [self.redis.address]}
+        if self.redis.authority:
+            keys["tls_ca"] = str(self.redis.authority.ca)
+        if self.sentinels:
+            keys.update(redis=[s.address for s in self.sentinels], sentinel=PRIMARY, sentinel_username="finder",
+                        sentinel_password_file=str(self.users.password_file("finder")))
+        return keys
+
+    def operator_new(self, name):
+        """A key pair for somebody who publishes."""
+        self.operator_key(name).parent.mkdir(exist_ok=True)
+        self.ringmain("operator", "new", self.operator_key(name))
+
+    def operator_key(self, name):
+        return self.lab.dir / "operators" / name
+
+    def operator_config(self, name="alice"):
+        """A file that says where the store is, as whom to come, and whose key signs."""
+        groups = {
+            "mesh": {"trust_domain": self.trust_domain},
+            "state": {**self.store_keys(), "username": f"operator:{name}",
+                      "password_file": str(self.users.password_file(f"operator-{name}")),
+                      "operators": [f"{self.operator_key(known)}.pub" for known in self.operators]},
+            "operator": {"name": name, "key": str(self.operator_key(name))},
+        }
+        path = self.lab.dir / "operators" / f"{name}.conf"
+        path.write_text(config_file_text(groups))
+        return path
+
+    def operate(self, *words, name="alice", check=True):
+        """A command of an operator, where the store runs."""
+        return self.redis.machine.run([self.binary, *words, "-c", self.operator_config(name)], check=check)
+
+    def publish(self, groups=None, *words, **more):
+        """Applies mesh objects: those given, or those of the mesh."""
+        self.mesh_file.write_text(config_file_text(groups or self.mesh_groups()))
+        return self.operate("apply", "-f", self.mesh_file, *words, **more)
+
+    # --- life ------------------------------------------------------------------------------------
+
     def start(self):
         """Everything up: files, identities, capture, proxies. Capture comes first, as on a real
         machine at boot, so that nothing can slip by."""
         self.write_configs()
         self.make_identities()
+        if self.redis:
+            self.redis.start()
+            for name in self.operators:
+                self.operator_new(name)
+            self.publish()
         for node in self:
             node.redirect_up()
         for node in self:

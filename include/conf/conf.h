@@ -114,6 +114,10 @@ struct conf_report {
 	char *text; /* lines; NULL when there are none */
 	size_t text_len;
 	uint32_t error_count, warning_count;
+	/* Lines that are not said again, when given: those of another report. How many those were.
+	 */
+	const struct conf_report *known;
+	uint32_t known_count;
 };
 void conf_report_init(struct conf_report *r);
 void conf_report_done(struct conf_report *r);

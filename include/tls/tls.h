@@ -53,6 +53,7 @@ enum tls_alpn {
 	X(WEAK, "weak or unsupported key or signature algorithm")                                 \
 	X(CHAIN_LENGTH, "chain too long or too large")                                            \
 	X(UNEXPECTED_ID, "the server's id is not one that the destination service may have")      \
+	X(NAME, "the server's certificate is for another name")                                   \
 	X(SIGNATURE, "our own key could not sign")                                                \
 	X(MEMORY, "out of memory")
 
@@ -71,6 +72,12 @@ const char *tls_failure_name(enum tls_failure failure); /* "SAN_COUNT" */
  * Trust anchors: per trust domain, chosen by the leaf's own domain. */
 int tls_store_new(const struct bundle *b, struct str trust_domain, uint64_t generation,
 	struct tls_store **ret_store, struct err *err) MUST_CHECK;
+/* Builds one for servers outside of the mesh, which have DNS names or addresses in place of SPIFFE
+ * ids, from a bundle's items of kind `pki`: the authorities that their certificates may be of, and
+ * a chain of our own for a server that asks for one, signed for by key `pki-key` (P-256). For
+ * tls_client_new_pki() only. */
+int tls_store_new_pki(
+	const struct bundle *b, struct tls_store **ret_store, struct err *err) MUST_CHECK;
 /* No tickets are given, taken or kept; before the first session. */
 void tls_store_resume_nothing(struct tls_store *s);
 /* Thread-safe counting; sessions hold a reference of their own. */
@@ -116,6 +123,10 @@ void tls_sessions_free(struct tls_sessions *s);
  * resumption. */
 struct tls *tls_client_new(struct tls_store *s, struct tls_sessions *sessions,
 	const struct tls_client_want *want, struct buf *wire_out);
+/* The same for a server outside of the mesh. Its certificate must have `host` among its alternative
+ * names (RFC 9525; the common name does not count): a DNS name, or an address in text form. It must
+ * lead to one of the authorities, for servers, be valid now, with strong keys and signatures. */
+struct tls *tls_client_new_pki(struct tls_store *s, struct str host, struct buf *wire_out);
 struct tls *tls_server_new(struct tls_store *s, struct buf *wire_out);
 void tls_free(struct tls *t);
 
@@ -145,6 +156,10 @@ enum tls_result tls_handshake(struct tls *t, int64_t wall_s);
 enum tls_failure tls_failure(const struct tls *t);
 /* With TLS_FAILURE_ALERT: which one the peer sent (TLS AlertDescription), for logs. */
 uint8_t tls_peer_alert(const struct tls *t);
+/* With TLS_FAILURE_NAME: the names that the certificate has, for logs: "DNS:a.example,
+ * IP:10.0.0.1".
+ */
+struct str tls_refused_names(const struct tls *t);
 
 /* While TLS_NAME: read tls_server_name() (may be empty), then say which identity to serve it with
  * (STR_NONE refuses with unrecognized_name) and which protocols to take: one bit (1u << TLS_ALPN_x)
@@ -162,6 +177,19 @@ struct tls_sign_request {
 const struct tls_sign_request *tls_sign_request(const struct tls *t);
 /* The answer; len 0 means it was refused. Then call tls_handshake() again. */
 void tls_sign_done(struct tls *t, const uint8_t *signature, size_t len);
+
+/* A private key in hand, for a command of an operator, on whose machine there need be no keeper. */
+struct tls_key;
+#define TLS_SIGNATURE_MAX 128
+/* From PEM, P-256, without a password; it must be that of the store's own chain
+ * (tls_store_new_pki).
+ */
+int tls_key_new(struct str pem, const struct tls_store *s, struct tls_key **ret_key,
+	struct err *err) MUST_CHECK;
+void tls_key_free(struct tls_key *k);
+/* What tls_sign_done() wants; the length, 0 when it cannot. */
+size_t tls_key_sign(const struct tls_key *k, const struct tls_sign_request *request,
+	uint8_t ret_signature[TLS_SIGNATURE_MAX]);
 
 /* After the handshake. Valid until tls_free(). */
 struct str tls_peer_id(const struct tls *t);	 /* SPIFFE id */

@@ -6,6 +6,7 @@
 #include "base/usage.h"
 #include "conf/conf.h"
 #include "conf/run_dir.h"
+#include "fleet.h"
 #include "json_tree.h"
 #include "place.h"
 #include "show.h"
@@ -22,25 +23,34 @@
 static const char status_usage[] =
 	"Asks the running proxy how it is: the configuration in force, identities and their "
 	"expiry,\n"
-	"listeners, workloads, counters, and what needs attention.\n"
+	"listeners, workloads, the store of the mesh's state, counters, and what needs attention.\n"
 	"\n"
 	"usage: ringmain status [-c FILE | --socket PATH] [-o table|json]\n"
+	"       ringmain status --mesh [-c FILE] [-o table|json]\n"
 	"\n"
 	"  -c, --config FILE  the configuration, for its admin socket (" CONF_PATH_DEFAULT ")\n"
 	"  --socket PATH      the admin socket itself\n"
+	"  --mesh             every machine of the mesh, as the store tells: its endpoints, the "
+	"revision in\n"
+	"                     force there and how far that is behind; FILE is an operator's file, "
+	"found as by\n"
+	"                     ringmain apply, or a node's\n"
 	"  -o, --output json  for programs\n"
 	"\n"
-	"Exit status: 0 all is well, 1 a problem was found, 2 wrong usage.\n";
+	"Exit status: 0 all is well, 1 a problem was found (marked ×), 2 wrong usage. To have "
+	"lost\n"
+	"the store is a problem when it has lasted for three times state.lease.\n";
 
 struct status_options {
 	const char *conf_path, *socket_path;
-	bool json, help;
+	bool json, help, mesh;
 };
 
 static const struct option status_option_table[] = {
 	{"config", required_argument, NULL, 'c'},
 	{"socket", required_argument, NULL, 's'},
 	{"output", required_argument, NULL, 'o'},
+	{"mesh", no_argument, NULL, 'm'},
 	{"help", no_argument, NULL, 'h'},
 	{0},
 };
@@ -54,7 +64,7 @@ static bool status_output(struct status_options *o, const char *word)
 /* 0, or USAGE_WRONG when that has been said. */
 static int status_options_read(int argc, char **argv, struct status_options *o)
 {
-	*o = (struct status_options){.conf_path = CONF_PATH_DEFAULT};
+	*o = (struct status_options){0};
 	int letter;
 	optind = 1;
 	while ((letter = getopt_long(argc, argv, "c:s:o:h", status_option_table, NULL)) != -1) {
@@ -62,6 +72,8 @@ static int status_options_read(int argc, char **argv, struct status_options *o)
 			o->conf_path = optarg;
 		else if (letter == 's')
 			o->socket_path = optarg;
+		else if (letter == 'm')
+			o->mesh = true;
 		else if (letter == 'h')
 			o->help = true;
 		else if (letter != 'o')
@@ -69,6 +81,8 @@ static int status_options_read(int argc, char **argv, struct status_options *o)
 		else if (!status_output(o, optarg))
 			return usage_wrong(argv[0], "-o: table or json, not \"%s\"", optarg);
 	}
+	if (o->mesh && o->socket_path)
+		return usage_wrong(argv[0], "--mesh asks the store, not a socket");
 	return optind < argc ? usage_wrong(argv[0], "an argument too many") : 0;
 }
 
@@ -135,8 +149,11 @@ int cli_status_main(int argc, char **argv)
 		fputs(status_usage, stdout);
 		return 0;
 	}
+	if (o.mesh)
+		return fleet_main(argv[0], o.conf_path, o.json);
 	if (!o.socket_path) {
-		place_admin_socket(o.conf_path, place, sizeof(place));
+		place_admin_socket(
+			o.conf_path ? o.conf_path : CONF_PATH_DEFAULT, place, sizeof(place));
 		o.socket_path = place;
 	}
 	if (ask(o.socket_path, "/status", &answer, &err) < 0) {

@@ -55,6 +55,16 @@ static int table_width(const char *text)
 	return width;
 }
 
+/* Nothing stands behind this cell in its row. */
+static bool table_is_rest_empty(const struct table *t, uint32_t cell)
+{
+	for (uint32_t i = cell + 1; i % t->column_count != 0; i++) {
+		if (t->cells[i][0])
+			return false;
+	}
+	return true;
+}
+
 void table_print(const struct table *t, FILE *out, int indent)
 {
 	int widths[TABLE_COLUMN_MAX] = {0};
@@ -67,7 +77,9 @@ void table_print(const struct table *t, FILE *out, int indent)
 	for (uint32_t i = 0; i < t->cell_count; i++) {
 		uint32_t column = i % t->column_count;
 		bool last = column == t->column_count - 1;
-		int fill = last ? 0 : widths[column] - table_width(t->cells[i]) + 2;
+		int fill = table_is_rest_empty(t, i)
+				   ? 0
+				   : widths[column] - table_width(t->cells[i]) + 2;
 		fprintf(out, "%*s%s%*s%s", column == 0 ? indent : 0, "", t->cells[i], fill, "",
 			last ? "\n" : "");
 	}

@@ -158,15 +158,19 @@ void conf_build_unknown_service(
 {
 	struct conf_guess guess = conf_guess(name);
 	char mean[128];
+	if (p->published && conf_published_knows(p, setting, key, name))
+		return;
 	for (uint32_t i = 0; i < p->snapshot->service_count; i++)
 		conf_guess_offer(&guess, p->snapshot->services[i].name);
+	if (p->published)
+		conf_published_guess(p, &guess);
 	conf_guess_text(&guess, mean, sizeof(mean));
-	if (p->with_store)
+	if (p->with_store && !p->published)
 		conf_warning(p, setting, key, "there is no service \"%.*s\" in the mesh%s",
 			STR_ARG(name), mean);
 	else
-		conf_error(p, setting, key, "there is no service \"%.*s\" in the mesh files%s",
-			STR_ARG(name), mean);
+		conf_error(p, setting, key, "there is no service \"%.*s\" in the mesh%s%s",
+			STR_ARG(name), p->published ? "" : " files", mean);
 }
 
 static uint32_t conf_build_mark(struct conf_parser *p, uint32_t uid)

@@ -4,6 +4,7 @@
  * parse knows the line to blame. */
 #include "parser.h"
 
+#include "conf/objects.h"
 #include "conf/run_dir.h"
 #include "mesh/snapshot.h"
 #include <dirent.h>
@@ -213,4 +214,13 @@ int conf_gather(const char *path, struct bundle *b, struct conf_report *report)
 	if (r < 0)
 		conf_parse_partial(b, report);
 	return r;
+}
+
+int conf_objects_gather(const char *path, struct bundle *b, struct conf_report *report)
+{
+	struct conf_gatherer g = {.bundle = b, .report = report};
+	struct stat st;
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		return conf_gather_directory(&g, NULL, path);
+	return conf_gather_file(&g, NULL, path);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "keys.h"
 
+#include "conf/operator.h"
+
 #define KEY(key, ...)                      \
 	{                                  \
 		.name = (key), __VA_ARGS__ \
@@ -52,6 +54,8 @@ static const struct conf_key conf_node_keys[] = {
 		.help = "A file, \"stderr\", or \"off\"."),
 };
 
+/* The first of them, `trust_domain`, is the operator's file's too. */
+#define CONF_MESH_SHARED_KEYS 1
 static const struct conf_key conf_mesh_keys[] = {
 	KEY("trust_domain", FIELD(struct conf, trust_domain), .required = true, .restart = true,
 		.help = "The mesh's SPIFFE trust domain. A service's identity is spiffe://<trust "
@@ -69,6 +73,8 @@ static const struct conf_key conf_mesh_keys[] = {
 			"Relative to the directory of the node file."),
 };
 
+/* The first of them, up to `timeout`, are the operator's file's too. */
+#define CONF_STATE_SHARED_KEYS 12
 static const struct conf_key conf_state_keys[] = {
 	KEY("redis", .type = CONF_ADDRESS_PORT, LIST(struct conf, state.redis, state.redis_count),
 		.help = "The servers that keep the mesh's state, or the Sentinels that know them: "
@@ -77,10 +83,11 @@ static const struct conf_key conf_state_keys[] = {
 	KEY("sentinel", FIELD(struct conf, state.sentinel),
 		.help = "The name of the primary. `redis` is then the list of the Sentinels."),
 	KEY("username", FIELD(struct conf, state.username),
-		.help = "The ACL user of this node; conf/redis.acl has the rules for it."),
+		.help = "The ACL user of this node or operator; conf/redis.acl has the rules for "
+			"it."),
 	KEY("password_file", FIELD(struct conf, state.password_file),
-		.help = "Its password, in a file that only root can read; a name without \"/\" is "
-			"a systemd credential."),
+		.help = "Its password, in a file that only its owner can read; a name without "
+			"\"/\" is a systemd credential."),
 	KEY("sentinel_username", FIELD(struct conf, state.sentinel_username),
 		.help = "The same for the Sentinels, which have users of their own."),
 	KEY("sentinel_password_file", FIELD(struct conf, state.sentinel_password_file),
@@ -99,6 +106,9 @@ static const struct conf_key conf_state_keys[] = {
 	KEY("operators", LIST(struct conf, state.operators, state.operator_count),
 		.help = "PEM files with the Ed25519 public keys of those who may publish mesh "
 			"objects. Objects signed by nobody else are taken."),
+	KEY("timeout", .type = CONF_DURATION, FIELD(struct conf, state.timeout_ms),
+		.fallback = "5s", .min = 10, .max = HOUR,
+		.help = "For an answer of the store. Then another address is tried."),
 	KEY("dir", FIELD(struct conf, state.dir), .fallback = "/var/lib/ringmain", .restart = true,
 		.help = "Where the last known state is kept, for a start without the store."),
 	KEY("lease", .type = CONF_DURATION, FIELD(struct conf, state.lease_ms), .fallback = "15s",
@@ -110,9 +120,6 @@ static const struct conf_key conf_state_keys[] = {
 		.min = SECOND, .max = 24 * HOUR,
 		.help = "How often everything is compared with the store, whatever the changes "
 			"said; give or take a quarter."),
-	KEY("timeout", .type = CONF_DURATION, FIELD(struct conf, state.timeout_ms),
-		.fallback = "5s", .min = 10, .max = HOUR,
-		.help = "For an answer of the store. Then another address is tried."),
 	KEY("hold_percent", .type = CONF_NUMBER, FIELD(struct conf, state.hold_percent),
 		.fallback = "30", .max = 100,
 		.help = "When more than this share of the nodes, or of a service's endpoints, "
@@ -389,6 +396,32 @@ static const struct conf_key conf_mesh_root_keys[] = {
 			"match."),
 };
 
+static const struct conf_group conf_operator_mesh_group = {
+	.keys = conf_mesh_keys, .key_count = CONF_MESH_SHARED_KEYS};
+static const struct conf_group conf_operator_state_group = {
+	.keys = conf_state_keys, .key_count = CONF_STATE_SHARED_KEYS};
+
+static const struct conf_key conf_operator_keys[] = {
+	KEY("key", FIELD(struct conf_operator, key),
+		.help = "The Ed25519 key that signs what is published: a file that nobody else can "
+			"read, made by `ringmain operator new`. Without it nothing can be "
+			"published."),
+	KEY("name", FIELD(struct conf_operator, name),
+		.help = "Who publishes, for the history: at most 63 letters, digits and marks "
+			"without space."),
+};
+
+static const struct conf_group conf_operator_group = {GROUP_OF(conf_operator_keys)};
+
+static const struct conf_key conf_operator_root_keys[] = {
+	KEY("mesh", .type = CONF_GROUP, .group = &conf_operator_mesh_group,
+		.help = "The mesh that is spoken of."),
+	KEY("state", .type = CONF_GROUP, .group = &conf_operator_state_group,
+		.help = "The store of its state."),
+	KEY("operator", .type = CONF_GROUP, .group = &conf_operator_group, .help = "Who speaks."),
+};
+
+const struct conf_group conf_operator_root = {GROUP_OF(conf_operator_root_keys)};
 const struct conf_group conf_node_root = {GROUP_OF(conf_node_root_keys)};
 const struct conf_group conf_mesh_root = {GROUP_OF(conf_mesh_root_keys)};
 

@@ -10,9 +10,12 @@
 struct conf_file {
 	config_t tree;
 	struct str path;
-	bool is_open;	       /* the tree is whole, and must be destroyed */
+	bool is_open;	/* the tree is whole, and must be destroyed */
+	bool is_object; /* a published object, one row: has no lines, and a name for a path */
 	struct conf_mesh mesh; /* of a mesh file */
 };
+
+struct conf_published; /* what nodes and others tell: objects_check.c */
 
 struct conf_parser {
 	const struct bundle *bundle;
@@ -29,7 +32,8 @@ struct conf_parser {
 	const struct conf_service_row **service_rows;
 	struct record *records; /* record_count; of nodes, in the snapshot's arena */
 	uint32_t record_count;
-	bool is_exhausted; /* out of memory: the parse ends with -ENOMEM */
+	const struct conf_published *published; /* where a set of objects is checked; else NULL */
+	bool is_exhausted;			/* out of memory: the parse ends with -ENOMEM */
 };
 
 /* --- conf.c --- */
@@ -65,6 +69,20 @@ struct conf_guess conf_guess(struct str wanted);
 void conf_guess_offer(struct conf_guess *g, struct str candidate);
 /* "; did you mean \"x\"?" or "". */
 const char *conf_guess_text(const struct conf_guess *g, char *text, size_t size);
+
+/* --- objects.c --- */
+/* One row in all, and the one of this key. */
+bool conf_object_is(const struct conf_file *file, struct str key);
+
+/* --- objects_check.c --- */
+/* A name that no object has: true when a node tells of it, or the error is said already. */
+bool conf_published_knows(struct conf_parser *p, const config_setting_t *setting, const char *key,
+	struct str service);
+void conf_published_guess(const struct conf_parser *p, struct conf_guess *guess);
+
+/* --- objects_cover.c --- */
+/* Warns of rules that others leave nothing to decide. */
+void conf_cover_check(struct conf_parser *p);
 
 /* --- tree.c --- */
 /* What libconfig would take silently and wrongly: includes, NUL bytes, numbers that do not fit.

@@ -106,5 +106,7 @@ void conf_print_reference(int fd)
 	conf_reference_root(out, "The node file", &conf_node_root);
 	fprintf(out, "\n");
 	conf_reference_root(out, "Mesh files", &conf_mesh_root);
+	fprintf(out, "\n");
+	conf_reference_root(out, "The operator's file", &conf_operator_root);
 	fclose(out);
 }

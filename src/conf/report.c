@@ -32,28 +32,51 @@ static void conf_report_append(struct conf_report *r, const char *line)
 	r->text_len += len;
 }
 
+static void conf_report_format(char text[2 * CONF_LINE_MAX], enum conf_severity severity,
+	struct str file, int line, const char *path, const char *format, va_list args)
+{
+	char what[CONF_LINE_MAX];
+	vsnprintf(what, sizeof(what), format, args);
+	char place[16] = "";
+	if (line > 0)
+		snprintf(place, sizeof(place), ":%d", line);
+	snprintf(text, 2 * CONF_LINE_MAX, "%.*s%s%s%s%s%s%s\n",
+		file.len < 512 ? (int)file.len : 512, file.at ? file.at : "", place,
+		file.len > 0 ? ": " : "", severity == CONF_WARNING ? "warning: " : "", path,
+		path[0] ? ": " : "", what);
+	/* Names from files are quoted in messages; one message stays one line. */
+	for (char *c = text; *c; c++) {
+		if ((unsigned char)*c < ' ' && c[1])
+			*c = '?';
+	}
+}
+
+static bool conf_report_has(const struct conf_report *r, const char *line)
+{
+	const char *at = r->text;
+	while (at && (at = strstr(at, line))) {
+		if (at == r->text || at[-1] == '\n')
+			return true;
+		at++;
+	}
+	return false;
+}
+
 static void conf_report_write(struct conf_report *r, enum conf_severity severity, struct str file,
 	int line, const char *path, const char *format, va_list args)
 {
+	char text[2 * CONF_LINE_MAX];
+	conf_report_format(text, severity, file, line, path, format, args);
+	if (r->known && conf_report_has(r->known, text)) {
+		r->known_count++;
+		return;
+	}
 	uint32_t *count = severity == CONF_ERROR ? &r->error_count : &r->warning_count;
 	(*count)++;
 	if (*count > CONF_REPORT_LINE_COUNT_MAX) {
 		if (*count == CONF_REPORT_LINE_COUNT_MAX + 1)
 			conf_report_append(r, "further lines of this kind are not shown\n");
 		return;
-	}
-	char what[CONF_LINE_MAX], text[2 * CONF_LINE_MAX];
-	vsnprintf(what, sizeof(what), format, args);
-	char place[16] = "";
-	if (line > 0)
-		snprintf(place, sizeof(place), ":%d", line);
-	snprintf(text, sizeof(text), "%.*s%s%s%s%s%s%s\n", file.len < 512 ? (int)file.len : 512,
-		file.at ? file.at : "", place, file.len > 0 ? ": " : "",
-		severity == CONF_WARNING ? "warning: " : "", path, path[0] ? ": " : "", what);
-	/* Names from files are quoted in messages; one message stays one line. */
-	for (char *c = text; *c; c++) {
-		if ((unsigned char)*c < ' ' && c[1])
-			*c = '?';
 	}
 	conf_report_append(r, text);
 }
@@ -82,18 +105,23 @@ static void conf_setting_path(const config_setting_t *setting, char *text, size_
 		snprintf(text + len, size - len, "[%d]", config_setting_index(setting));
 }
 
-static struct str conf_setting_file(const struct conf_parser *p, const config_setting_t *setting)
+static const struct conf_file *conf_setting_file(
+	const struct conf_parser *p, const config_setting_t *setting)
 {
 	return setting->config == &p->node.tree
-		       ? p->node.path
-		       : CONTAINER_OF(setting->config, struct conf_file, tree)->path;
+		       ? &p->node
+		       : CONTAINER_OF(setting->config, struct conf_file, tree);
 }
 
 const char *conf_place_text(
 	const struct conf_parser *p, const config_setting_t *setting, char *text, size_t size)
 {
-	snprintf(text, size, "%.*s:%u", STR_ARG(conf_setting_file(p, setting)),
-		config_setting_source_line(setting));
+	const struct conf_file *file = conf_setting_file(p, setting);
+	if (file->is_object)
+		snprintf(text, size, STR_FMT, STR_ARG(file->path));
+	else
+		snprintf(text, size, STR_FMT ":%u", STR_ARG(file->path),
+			config_setting_source_line(setting));
 	return text;
 }
 
@@ -112,6 +140,13 @@ static const char *conf_spelling(const config_setting_t *group, const char *key)
 	return key;
 }
 
+/* Without the list and the row, of which an object has one: "port" for "services[0].port". */
+static const char *conf_object_path(const char *path)
+{
+	const char *end = strchr(path, ']');
+	return !end ? path : end[1] == '.' ? end + 2 : end + 1;
+}
+
 static void conf_say(struct conf_parser *p, enum conf_severity severity,
 	const config_setting_t *setting, const char *key, const char *format, va_list args)
 {
@@ -125,10 +160,15 @@ static void conf_say(struct conf_parser *p, enum conf_severity severity,
 		place = member ? member : setting;
 		snprintf(path + len, sizeof(path) - len, "%s%.80s", len ? "." : "", key);
 	}
+	const struct conf_file *file = conf_setting_file(p, setting);
+	if (file->is_object) {
+		conf_report_write(
+			p->report, severity, file->path, 0, conf_object_path(path), format, args);
+		return;
+	}
 	/* The root has no line; what is missing there is missing at the top. */
 	int line = (int)config_setting_source_line(place);
-	conf_report_write(p->report, severity, conf_setting_file(p, setting), line < 1 ? 1 : line,
-		path, format, args);
+	conf_report_write(p->report, severity, file->path, line < 1 ? 1 : line, path, format, args);
 }
 
 /* Defaults have no place of their own: they are blamed on the file's first line. */

@@ -5,10 +5,13 @@
 #include "base/usage.h"
 #include "ca/ca.h"
 #include "check.h"
+#include "cli/commands.h"
+#include "cli/drain.h"
 #include "cli/status.h"
 #include "daemon/control.h"
 #include "daemon/keeper.h"
 #include "daemon/sandbox.h"
+#include "daemon/state_process.h"
 #include "proxy/wire.h"
 #include "redirect/redirect.h"
 #include <fcntl.h>
@@ -30,25 +33,45 @@ static int main_version(int argc, char **argv)
 }
 
 /* Started by the keeper only, which leaves the control socket behind. */
-static int main_proxy(int argc, char **argv)
+static int main_child(const char *name, int (*run)(int channel_fd))
 {
 	if (fcntl(WIRE_CHANNEL_FD, F_SETFD, FD_CLOEXEC) < 0) {
-		fputs("ringmain proxy: is started by \"ringmain run\"\n", stderr);
+		fprintf(stderr, "%s: is started by \"ringmain run\"\n", name);
 		return USAGE_WRONG;
 	}
 	sandbox_hide();
-	return control_main(WIRE_CHANNEL_FD);
+	return run(WIRE_CHANNEL_FD);
+}
+
+static int main_proxy(int argc, char **argv)
+{
+	return main_child(argv[0], control_main);
+}
+
+static int main_state(int argc, char **argv)
+{
+	return main_child(argv[0], state_process_main);
 }
 
 static const struct main_command main_commands[] = {
 	{"run", keeper_main, "run this machine's proxy"},
 	{"check", check_main, "say whether the configuration would be taken, and why not"},
 	{"status", cli_status_main, "what the running proxy is doing"},
+	{"apply", cli_apply_main, "publish services and policies to the mesh"},
+	{"get", cli_get_main, "what is published"},
+	{"diff", cli_diff_main, "what apply would change"},
+	{"delete", cli_delete_main, "take published objects away"},
+	{"history", cli_history_main, "who has published what, when and why"},
+	{"rollback", cli_rollback_main, "make the mesh's objects what they were"},
+	{"operator", cli_operator_main, "make the key of somebody who publishes"},
+	{"drain", cli_drain_main,
+		"take this machine's endpoints out of the mesh, or put them back"},
 	{"redirect", redirect_main, "put the capture rules into the kernel, or take them out"},
 	{"ca", ca_main, "make a certificate authority and certificates for services"},
 	{"version", main_version, "print the version"},
 	{"help", main_help, "print this"},
 	{"proxy", main_proxy, NULL},
+	{"state", main_state, NULL},
 };
 
 static int main_help(int argc, char **argv)

@@ -79,6 +79,20 @@ enum reason call_count(struct worker *w, struct call *c)
 	return REASON_NONE;
 }
 
+struct workload_use *call_serve(const struct call *c)
+{
+	struct workload_use *use = c->uses[1];
+	if (use)
+		atomic_fetch_add_explicit(&use->serving_count, 1, memory_order_relaxed);
+	return use;
+}
+
+void call_served(struct workload_use *use)
+{
+	if (use)
+		atomic_fetch_sub_explicit(&use->serving_count, 1, memory_order_relaxed);
+}
+
 /* --- under a newer plan --- */
 
 /* The mark on the SYN said which user called, once and for all; numbers of marks may be given to

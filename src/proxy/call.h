@@ -9,6 +9,7 @@ struct workload_use { /* of one workload (by uid), all workers and generations t
 	struct list node;
 	uint32_t uid;
 	_Atomic uint32_t connection_count;
+	_Atomic uint32_t serving_count; /* requests and opaque connections in progress at it */
 };
 
 enum call_direction {
@@ -116,6 +117,11 @@ enum reason call_check(struct worker *w, const struct line *down, const struct l
 enum reason call_count(struct worker *w, struct call *c);
 /* The same for the workload that is now the target, in place of the one before. */
 enum reason call_count_target(struct worker *w, struct call *c);
+
+/* A request or an opaque connection has begun for the call's local workload (NULL: it is for none),
+ * and ends. */
+struct workload_use *call_serve(const struct call *c);
+void call_served(struct workload_use *use);
 
 /* Policy for a call to a local workload; NONE for others: their own machine decides. `ret_policy`
  * gets the rule's name, or "default". */

@@ -107,6 +107,7 @@ static void exchange_finish(struct exchange *x, enum reason reason)
 	else
 		carrier_close(down, true);
 	arena_done(&x->arena);
+	call_served(x->serving);
 	being_end(&x->being);
 }
 
@@ -168,6 +169,7 @@ void exchange_begin(struct carrier *down, uint32_t stream, struct http_head *hea
 	x->start_wall_ns = w->loop.wall_ns;
 	x->policy = STR("");
 	x->stream[DOWN] = stream;
+	x->serving = call_serve(&down->call);
 	exchange_attach(x, DOWN, down);
 	exchange_ready(x);
 }

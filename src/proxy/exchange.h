@@ -55,6 +55,7 @@ struct exchange {
 	const char *details;
 	struct str policy;
 	struct str request_id;
+	struct workload_use *serving; /* counted there as in progress; or NULL */
 	uint64_t start_wall_ns;
 	uint64_t plan_number; /* TUNNEL: of the plan under which it was last let go on */
 	struct call_tries tries;

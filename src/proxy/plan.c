@@ -96,6 +96,12 @@ int plan_build(const struct bundle *b, const struct bundle *picture, uint64_t ge
 	return 0;
 }
 
+uint32_t plan_serving(const struct plan *plan, uint32_t workload_index)
+{
+	return atomic_load_explicit(
+		&plan->uses[workload_index]->serving_count, memory_order_relaxed);
+}
+
 void plan_free(struct plan *plan)
 {
 	if (!plan)

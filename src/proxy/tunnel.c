@@ -109,6 +109,7 @@ bool tunnel_take(struct worker *w, struct line *line, struct call *call)
 	t->start_wall_ns = w->loop.wall_ns;
 	t->policy = STR("");
 	call_take(&t->call, call);
+	t->serving = call_serve(&t->call);
 	t->plan_number = t->call.hold->plan->number;
 	t->line[DOWN] = line;
 	line_own(line, &t->being.task);
@@ -281,6 +282,7 @@ static void tunnel_join(struct tunnel *t)
 	bool down = line_join(&t->line[DOWN], w), up = line_join(&t->line[UP], w);
 	if (!down || !up)
 		return; /* waits for: armed operations */
+	call_served(t->serving);
 	call_done(&t->call);
 	w->connection_count--;
 	being_end(&t->being);

@@ -23,6 +23,7 @@ struct tunnel {
 	struct being being;
 	enum tunnel_state state;
 	struct call call;
+	struct workload_use *serving; /* counted there as in progress; or NULL */
 	struct line *line[2];
 	uint64_t byte_count[2]; /* from DOWN, from UP */
 	uint64_t told_count[2]; /* of these the counters know */

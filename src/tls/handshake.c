@@ -10,6 +10,7 @@
 
 #include "bio.h"
 #include "message.h"
+#include "pki.h"
 #include "secrets.h"
 #include "signing.h"
 #include <openssl/err.h>
@@ -200,10 +201,16 @@ static enum tls_failure handshake_expected(const struct tls *t)
 static enum ssl_verify_result_t handshake_on_verify(SSL *ssl, uint8_t *out_alert)
 {
 	struct tls *t = SSL_get_app_data(ssl);
-	enum tls_failure failure =
-		verify_chain(t->store, SSL_get0_peer_certificates(ssl), t->setup->wall_s, &t->peer);
-	if (!failure)
-		failure = handshake_expected(t);
+	const STACK_OF(CRYPTO_BUFFER) *chain = SSL_get0_peer_certificates(ssl);
+	enum tls_failure failure;
+	if (t->setup->host) {
+		failure = pki_verify(t->store, chain, str_of(t->setup->host), t->setup->wall_s,
+			&t->setup->refused_names);
+	} else {
+		failure = verify_chain(t->store, chain, t->setup->wall_s, &t->peer);
+		if (!failure)
+			failure = handshake_expected(t);
+	}
 	/* Whatever was tried in vain on the way would turn the next pause into an error. */
 	ERR_clear_error();
 	if (!failure)
@@ -332,6 +339,29 @@ struct tls *tls_client_new(struct tls_store *s, struct tls_sessions *sessions,
 	return t;
 }
 
+struct tls *tls_client_new_pki(struct tls_store *s, struct str host, struct buf *wire_out)
+{
+	ASSERT(s->authorities);
+	struct tls *t = handshake_new(s, s->client, wire_out);
+	if (!t)
+		return NULL;
+	SSL_set_connect_state(t->ssl);
+	t->setup->host = strndup(host.at, host.len);
+	t->server_name = strdup(pki_is_address(host) ? "" : t->setup->host ? t->setup->host : "");
+	if (!t->setup->host || !t->server_name ||
+		(t->server_name[0] && !SSL_set_tlsext_host_name(t->ssl, t->server_name)) ||
+		(s->identity_count > 0 && !handshake_present(t, &s->identities[0]))) {
+		tls_free(t);
+		return NULL;
+	}
+	return t;
+}
+
+struct str tls_refused_names(const struct tls *t)
+{
+	return t->setup ? str_of(t->setup->refused_names) : STR_NONE;
+}
+
 struct tls *tls_server_new(struct tls_store *s, struct buf *wire_out)
 {
 	struct tls *t = handshake_new(s, s->server, wire_out);
@@ -344,8 +374,11 @@ struct tls *tls_server_new(struct tls_store *s, struct buf *wire_out)
 
 static void handshake_setup_free(struct tls *t)
 {
-	if (t->setup)
+	if (t->setup) {
 		free(t->setup->server_ids);
+		free(t->setup->host);
+		free(t->setup->refused_names);
+	}
 	free(t->setup);
 	t->setup = NULL;
 }

@@ -52,8 +52,7 @@ static int load_pem_block(const struct bundle_item *item, const char *kind, cons
 	return 0;
 }
 
-/* All certificates of a PEM text. None is fine here; anything else than certificates is not. */
-static int load_pem(const struct bundle_item *item, STACK_OF(X509) * certificates, struct err *err)
+int store_load_pem(const struct bundle_item *item, STACK_OF(X509) * certificates, struct err *err)
 {
 	if (load_blank(item->text))
 		return 0;
@@ -121,16 +120,10 @@ static void load_serial(X509 *leaf, char serial[static 64])
 		snprintf(serial + 2 * i, 3, "%02x", bytes[i]);
 }
 
-static int load_chain(struct tls_store *s, const struct bundle_item *item,
+int store_load_chain(struct tls_store *s, const struct bundle_item *item,
 	struct tls_identity *identity, STACK_OF(X509) * certificates, struct err *err)
 {
 	size_t count = sk_X509_num(certificates);
-	if (count == 0 || count > STORE_CHAIN_COUNT_MAX)
-		return err_set(err, EINVAL, "chain of " STR_FMT ": %zu certificates, not 1 to %d",
-			STR_ARG(item->name), count, STORE_CHAIN_COUNT_MAX);
-	int r = load_leaf(s, item, identity, sk_X509_value(certificates, 0), err);
-	if (r < 0)
-		return r;
 	load_serial(sk_X509_value(certificates, 0), identity->serial);
 	size_t bytes = 0;
 	for (size_t i = 0; i < count; i++) {
@@ -145,9 +138,20 @@ static int load_chain(struct tls_store *s, const struct bundle_item *item,
 		bytes += (size_t)len;
 	}
 	if (bytes > STORE_CHAIN_BYTES_MAX / 2)
-		return err_set(err, EFBIG, "chain of " STR_FMT ": larger than %u KiB",
-			STR_ARG(item->name), STORE_CHAIN_BYTES_MAX / 2 >> 10);
+		return err_set(err, EFBIG, STR_FMT " of " STR_FMT ": larger than %u KiB",
+			STR_ARG(item->kind), STR_ARG(item->name), STORE_CHAIN_BYTES_MAX / 2 >> 10);
 	return 0;
+}
+
+static int load_chain(struct tls_store *s, const struct bundle_item *item,
+	struct tls_identity *identity, STACK_OF(X509) * certificates, struct err *err)
+{
+	size_t count = sk_X509_num(certificates);
+	if (count == 0 || count > STORE_CHAIN_COUNT_MAX)
+		return err_set(err, EINVAL, "chain of " STR_FMT ": %zu certificates, not 1 to %d",
+			STR_ARG(item->name), count, STORE_CHAIN_COUNT_MAX);
+	int r = load_leaf(s, item, identity, sk_X509_value(certificates, 0), err);
+	return r < 0 ? r : store_load_chain(s, item, identity, certificates, err);
 }
 
 static void load_digest(SHA256_CTX *digest, struct str text)
@@ -195,7 +199,7 @@ static int load_identity(struct tls_store *s, const struct bundle *b,
 	identity->key_number = (uint32_t)number;
 	identity->path = strndup(item->name.at, item->name.len);
 	STACK_OF(X509) *certificates = sk_X509_new_null();
-	int r = identity->path && certificates ? load_pem(item, certificates, err)
+	int r = identity->path && certificates ? store_load_pem(item, certificates, err)
 					       : err_set(err, ENOMEM, "out of memory");
 	if (r == 0)
 		r = load_chain(s, item, identity, certificates, err);
@@ -261,7 +265,7 @@ static int load_roots(struct tls_store *s, const struct bundle_item *item, struc
 	STACK_OF(X509) *certificates = sk_X509_new_null();
 	if (!certificates)
 		return err_set(err, ENOMEM, "out of memory");
-	int r = load_pem(item, certificates, err);
+	int r = store_load_pem(item, certificates, err);
 	if (r == 0)
 		r = load_anchors(s, item, certificates, err);
 	sk_X509_pop_free(certificates, X509_free);
@@ -372,6 +376,7 @@ void store_unload(struct tls_store *s)
 		X509_STORE_free(s->anchors[i].certificates);
 		free(s->anchors[i].trust_domain);
 	}
+	X509_STORE_free(s->authorities);
 	free(s->identities);
 	free(s->anchors);
 }

@@ -56,24 +56,46 @@ static bool store_sides(struct tls_store *s)
 	return store_settings(s, s->client) && store_settings(s, s->server);
 }
 
-int tls_store_new(const struct bundle *b, struct str trust_domain, uint64_t generation,
-	struct tls_store **ret_store, struct err *err)
+static struct tls_store *store_alloc(struct str trust_domain, uint64_t generation)
 {
 	struct tls_store *s = calloc(1, sizeof(*s));
 	if (!s)
-		return err_set(err, ENOMEM, "out of memory");
+		return NULL;
 	atomic_init(&s->ref_count, 1);
 	s->generation = generation;
 	s->trust_domain = strndup(trust_domain.at, trust_domain.len);
-	store_source_digest(b, s->source_digest);
-	int r = s->trust_domain && store_sides(s) ? store_load(s, b, err)
-						  : err_set(err, ENOMEM, "out of memory");
-	if (r < 0) {
+	if (s->trust_domain && store_sides(s))
+		return s;
+	tls_store_unref(s);
+	return NULL;
+}
+
+static int store_loaded(struct tls_store *s, int r, struct tls_store **ret_store)
+{
+	if (r < 0)
 		tls_store_unref(s);
-		return r;
-	}
-	*ret_store = s;
-	return 0;
+	else
+		*ret_store = s;
+	return r;
+}
+
+int tls_store_new(const struct bundle *b, struct str trust_domain, uint64_t generation,
+	struct tls_store **ret_store, struct err *err)
+{
+	struct tls_store *s = store_alloc(trust_domain, generation);
+	if (!s)
+		return err_set(err, ENOMEM, "out of memory");
+	store_source_digest(b, s->source_digest);
+	return store_loaded(s, store_load(s, b, err), ret_store);
+}
+
+int tls_store_new_pki(const struct bundle *b, struct tls_store **ret_store, struct err *err)
+{
+	struct tls_store *s = store_alloc(STR(""), 0);
+	if (!s)
+		return err_set(err, ENOMEM, "out of memory");
+	s->resume_nothing = true;
+	return store_loaded(s, store_load_pki(s, b, err), ret_store);
 }
 
 bool tls_store_made_of(const struct tls_store *s, const struct bundle *b, struct str trust_domain)

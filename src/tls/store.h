@@ -48,11 +48,20 @@ struct tls_store {
 	BIO_METHOD *wire;
 	SSL_CTX *client, *server;
 	bool resume_nothing;
+	X509_STORE *authorities; /* of a store for servers outside of the mesh; else NULL */
 };
 
 /* Fills identities and anchors from the bundle (load.c). */
 int store_load(struct tls_store *s, const struct bundle *b, struct err *err) MUST_CHECK;
 void store_unload(struct tls_store *s);
+/* The same for servers outside of the mesh: authorities and our own chain, if there is one. */
+int store_load_pki(struct tls_store *s, const struct bundle *b, struct err *err) MUST_CHECK;
+/* All certificates of a PEM text. None is fine here; anything else than certificates is not. */
+int store_load_pem(
+	const struct bundle_item *item, STACK_OF(X509) * certificates, struct err *err) MUST_CHECK;
+/* An identity's chain as it goes over the wire, from certificates that were looked at. */
+int store_load_chain(struct tls_store *s, const struct bundle_item *item,
+	struct tls_identity *identity, STACK_OF(X509) * certificates, struct err *err) MUST_CHECK;
 /* Of the items of a bundle that a store is made of. */
 void store_source_digest(const struct bundle *b, uint8_t ret_digest[32]);
 

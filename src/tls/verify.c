@@ -50,8 +50,7 @@ static X509_EXTENSION *verify_extension(const X509 *certificate, int nid)
 	return X509_get_ext(certificate, at);
 }
 
-/* No extension twice, known to the library or not, and none of the known ones malformed. */
-static bool verify_extensions_sound(X509 *certificate)
+bool verify_extensions_sound(X509 *certificate)
 {
 	int count = X509_get_ext_count(certificate);
 	if (count > VERIFY_EXTENSION_COUNT_MAX)
@@ -119,7 +118,7 @@ static enum tls_failure verify_usage(X509 *leaf)
 	return TLS_FAILURE_NONE;
 }
 
-static bool verify_key_strong(X509 *certificate)
+bool verify_key_strong(X509 *certificate)
 {
 	EVP_PKEY *key = X509_get_pubkey(certificate);
 	bool strong = false;
@@ -134,7 +133,7 @@ static bool verify_key_strong(X509 *certificate)
 	return strong;
 }
 
-static bool verify_signature_strong(const X509 *certificate)
+bool verify_signature_strong(const X509 *certificate)
 {
 	int nid = X509_get_signature_nid(certificate);
 	return nid == NID_ecdsa_with_SHA256 || nid == NID_ecdsa_with_SHA384 ||
@@ -189,7 +188,7 @@ const char *verify_anchor_fault(X509 *anchor)
 
 /* --- the path --- */
 
-static enum tls_failure verify_error(int x509_error)
+enum tls_failure verify_error(int x509_error)
 {
 	switch (x509_error) {
 	case X509_V_ERR_CERT_HAS_EXPIRED:
@@ -269,8 +268,7 @@ static enum tls_failure verify_path(const struct tls_anchors *anchors, STACK_OF(
 
 /* --- a chain --- */
 
-static enum tls_failure verify_parse(
-	const STACK_OF(CRYPTO_BUFFER) * chain, STACK_OF(X509) * certificates)
+enum tls_failure verify_parse(const STACK_OF(CRYPTO_BUFFER) * chain, STACK_OF(X509) * certificates)
 {
 	for (size_t i = 0; i < sk_CRYPTO_BUFFER_num(chain); i++) {
 		X509 *certificate = X509_parse_from_buffer(sk_CRYPTO_BUFFER_value(chain, i));
@@ -421,6 +419,7 @@ uint8_t verify_alert(enum tls_failure failure)
 	case TLS_FAILURE_SUBJECT:
 	case TLS_FAILURE_CHAIN_LENGTH:
 	case TLS_FAILURE_UNEXPECTED_ID:
+	case TLS_FAILURE_NAME:
 		return SSL_AD_BAD_CERTIFICATE;
 	}
 	return SSL_AD_INTERNAL_ERROR;

@@ -30,3 +30,15 @@ const char *verify_anchor_fault(X509 *anchor);
 bool verify_dates(X509 *certificate, int64_t *ret_from_s, int64_t *ret_until_s);
 /* The alert that tells the peer. */
 uint8_t verify_alert(enum tls_failure failure);
+
+/* --- for pki.c, which judges by other rules --- */
+
+/* No extension twice, known to the library or not, and none of the known ones malformed. */
+bool verify_extensions_sound(X509 *certificate);
+/* P-256, P-384, or RSA of 2048 bits and more; SHA-2. */
+bool verify_key_strong(X509 *certificate);
+bool verify_signature_strong(const X509 *certificate);
+/* The failure that one of X509_verify_cert() is. */
+enum tls_failure verify_error(int x509_error);
+/* A chain off the wire, appended to `certificates`. */
+enum tls_failure verify_parse(const STACK_OF(CRYPTO_BUFFER) * chain, STACK_OF(X509) * certificates);

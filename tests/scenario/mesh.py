@@ -25,12 +25,12 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "conf" / "demo"))
-from machines import PYTHON, ROOT, LabError, run, wait_for  # noqa: E402
+from machines import NET_V4, NET_V6, PYTHON, ROOT, LabError, run, wait_for  # noqa: E402
 from nodes import Mesh, Service  # noqa: E402
 
 WORKLOADS = HERE / "workloads"
-BUILD = Path(os.environ.get("RINGMAIN_BUILD", ROOT / "build" / "test"))
-BINARY = Path(os.environ.get("RINGMAIN", BUILD / "src" / "daemon" / "ringmain"))
+BUILD = Path(os.environ.get("RINGMAIN_BUILD", ROOT / "build" / "test")).resolve()
+BINARY = Path(os.environ.get("RINGMAIN", BUILD / "src" / "daemon" / "ringmain")).resolve()
 WORKERS = int(os.environ.get("RINGMAIN_WORKERS", "1"))  # of each proxy, unless a test says its own
 BLOCK = bytes((i * 7 + (i >> 8) * 13) & 0xFF for i in range(65536))  # as the workloads send it
 
@@ -78,7 +78,8 @@ def workload_command(service, machine):
     port = str(service.port)
     if service.name == "orders":
         record = machine.dir / "workloads" / "orders.record"
-        return [PYTHON, machine.program(WORKLOADS / "http_server.py"), port, "orders", record]
+        name = f"orders@{machine.name}" if len(service.on) > 1 else "orders"
+        return [PYTHON, machine.program(WORKLOADS / "http_server.py"), port, name, record]
     if service.name == "stock":
         return [machine.program(go_program("gohttp")), port, "stock"]
     if service.name == "cache":
@@ -288,6 +289,11 @@ class ScenarioMesh(Mesh):
         """Address and port of a service."""
         service = self.service(name)
         return self.lab[machine or service.on[0]].address(family), service.port
+
+    def own(self, name, family=socket.AF_INET):
+        """A service's own address, and its port."""
+        service = self.service(name)
+        return (f"{NET_V4}{service.own}" if family == socket.AF_INET else f"{NET_V6}{service.own:x}"), service.port
 
     def dial(self, caller, to, family=socket.AF_INET, machine=None, timeout=15):
         """A connection from a workload (by service name, or a uid on `machine`) to a service."""

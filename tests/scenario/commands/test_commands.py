@@ -5,7 +5,8 @@ import subprocess
 import pytest
 from mesh import BINARY
 
-COMMANDS = ["run", "check", "status", "redirect", "ca"]
+COMMANDS = ["run", "check", "status", "apply", "get", "diff", "delete", "history", "rollback", "operator", "redirect",
+            "ca"]
 
 
 def call(*words):
@@ -28,6 +29,21 @@ WRONG = {
     "check --nonsense": "ringmain check: unrecognized option '--nonsense'",
     "check extra": "ringmain check: an argument too many",
     "status -o xml": 'ringmain status: -o: table or json, not "xml"',
+    "status --mesh --socket x": "ringmain status: --mesh asks the store, not a socket",
+    "apply": "ringmain apply: -f is missing: which files?",
+    "apply x.conf": 'ringmain apply: an argument too many, "x.conf"; files are given with -f',
+    "apply -f x --if-revision old": 'ringmain apply: --if-revision: a number, not "old"',
+    "apply -f x -o conf": 'ringmain apply: -o: one of: table json; not "conf"',
+    "apply -f x --check": "ringmain apply: there is no --check here",
+    "get orders": 'ringmain get: "orders": the kinds are: service, policy',
+    "get service/a/b": 'ringmain get: KIND/NAME, not "service/a/b"',
+    "delete": "ringmain delete: what? KIND/NAME...",
+    "delete orders": 'ringmain delete: "orders" is not KIND/NAME',
+    "delete route/x": 'ringmain delete: "route/x": the kinds are: service, policy',
+    "diff": "ringmain diff: -f is missing: which files?",
+    "history orders": 'ringmain history: KIND/NAME, not "orders"',
+    "rollback": "ringmain rollback: to which revision? ringmain history has the numbers",
+    "operator": "ringmain operator: new FILE",
     "redirect": "ringmain redirect: up, down, show or watch?",
     "redirect sideways": 'ringmain redirect: up, down, show or watch, not "sideways"',
     "redirect up --confirm soon": "ringmain redirect: --confirm: seconds, 1 to 3600",

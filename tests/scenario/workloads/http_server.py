@@ -12,6 +12,7 @@ Paths:
     /early-hints         103, then 200
     /until-close         a body that lasts until the connection ends
     /status/N            that status, no body for 204 and 304
+    /healthz             200, but 503 while there is a file RECORD_FILE.sick
     /upgrade             101, then echoes raw bytes
     /die                 closes without an answer
     /die-midway          announces 1000 bytes, sends 10, resets
@@ -20,6 +21,7 @@ Each request's raw head goes to RECORD_FILE, so that a test sees what came throu
 import asyncio
 import hashlib
 import json
+import os
 import socket
 import struct
 import sys
@@ -156,6 +158,10 @@ class Connection:
             await self.writer.drain()
             return True
         return await self.whole(request, b"as asked\n", status)
+
+    async def do_healthz(self, request):
+        sick = len(sys.argv) > 3 and os.path.exists(sys.argv[3] + ".sick")
+        return await self.whole(request, b"sick\n" if sick else b"well\n", 503 if sick else 200)
 
     async def do_upgrade(self, request):
         if (request.get("upgrade") or "") == "":

@@ -155,6 +155,8 @@ struct worker *lab_worker(struct lab *l, uint32_t machine);
 const struct metric_values *lab_values(struct lab *l, uint32_t machine);
 /* Connections counted against a workload now. */
 uint32_t lab_use(const struct lab *l, uint32_t machine, enum lab_workload workload);
+/* What is in progress at it. */
+uint32_t lab_serving_count(const struct lab *l, uint32_t machine, enum lab_workload workload);
 /* Objects of a kind alive now. */
 uint32_t lab_alive(struct lab *l, uint32_t machine, enum worker_task kind);
 /* The last line of the access log, which must be there. */

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of a client: client.c asks, client_conf.c reads what it needs from files. */
+#pragma once
+
+#include "state/client.h"
+
+struct client {
+	struct loop loop;
+	struct task owner;
+	struct store *store;
+	struct tls_key *key; /* which the store signs with */
+	uint64_t tag;
+};
+
+/* As client_open(); takes the key over, whatever comes of it. */
+int client_open_key(const struct store_settings *settings, struct tls_key *key,
+	struct client **ret_client, struct err *err) MUST_CHECK;

@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Mesh files as objects: their rows, the text that a row has, and what a set of them has wrong. */
+#include "conf/objects.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+struct fixture {
+	struct bundle bundle;
+	struct conf_report report;
+	struct arena arena;
+	struct conf_object *objects;
+	uint32_t count;
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	bundle_init(&f->bundle);
+	conf_report_init(&f->report);
+	arena_init(&f->arena, 16 << 20);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	bundle_done(&f->bundle);
+	conf_report_done(&f->report);
+	arena_done(&f->arena);
+	free(f);
+	return 0;
+}
+
+static void add(struct fixture *f, const char *kind, const char *name, const char *text)
+{
+	struct err err;
+	assert_int_equal(bundle_add(&f->bundle, str_of(kind), str_of(name), str_of(text), &err), 0);
+}
+
+static int read_objects(struct fixture *f)
+{
+	return conf_objects_read(&f->bundle, &f->arena, &f->objects, &f->count, &f->report);
+}
+
+static void assert_said(const struct fixture *f, const char *line)
+{
+	if (!f->report.text || !strstr(f->report.text, line))
+		fail_msg(
+			"not said: %s\nbut: %s", line, f->report.text ? f->report.text : "nothing");
+}
+
+static int check(struct fixture *f)
+{
+	return conf_objects_check(&f->bundle, STR("prod.example"), &f->report);
+}
+
+static void check_good(struct fixture *f)
+{
+	if (check(f) != 0 || f->report.text)
+		fail_msg("%s", f->report.text ? f->report.text : "no report");
+}
+
+static void check_bad(struct fixture *f, const char *line)
+{
+	assert_int_equal(check(f), -EINVAL);
+	assert_said(f, line);
+}
+
+static void check_warns(struct fixture *f, const char *line)
+{
+	if (check(f) != 0)
+		fail_msg("%s", f->report.text);
+	assert_said(f, line);
+}
+
+#define ORDERS	  "services: ( { name = \"orders\"; port = 8080; protocol = \"http\"; } );\n"
+#define WEB	  "services: ( { name = \"web\"; } );\n"
+#define RULE(...) "policies: ( { name = \"r\"; service = \"orders\"; " __VA_ARGS__ " } );\n"
+#define RECORD                                                                  \
+	"ringmain 1\nnode vm-a\nstart 1\nnumber 1\nversion 0.1.0\nrevision 1\n" \
+	"endpoint billing v1 up 100 10.77.0.1:9000\n"
+
+/* --- rows --- */
+
+static void test_rows_become_objects(void **state)
+{
+	struct fixture *f = *state;
+	add(f, "mesh", "a.conf",
+		"# a comment\nservices: ( { name = \"orders\";\n    port = 8080; },\n"
+		"  { name = \"web\"; } );\n");
+	add(f, "mesh", "b.conf", RULE("action = \"allow\"; from = \"web\";"));
+	assert_int_equal(read_objects(f), 0);
+	assert_int_equal(f->count, 3);
+	assert_string_equal(f->objects[0].key.at, "service/orders");
+	assert_string_equal(f->objects[0].source.at, "a.conf:2");
+	assert_string_equal(f->objects[0].text.at,
+		"services = ( {\n    name = \"orders\";\n    port = 8080;\n  } );\n");
+	assert_string_equal(f->objects[1].key.at, "service/web");
+	assert_string_equal(f->objects[1].source.at, "a.conf:4");
+	assert_string_equal(f->objects[2].key.at, "policy/r");
+	assert_string_equal(f->objects[2].source.at, "b.conf:1");
+}
+
+static void test_same_content_has_the_same_text(void **state)
+{
+	static const char *const rows[] = {
+		"services: ( { name = \"a\"; port = 80; addresses = [ \"10.9.0.1\", \"10.9.0.2\" "
+		"]; "
+		"endpoints = ( { address = \"10.0.0.1\"; weight = 7; } ); } );",
+		"services = (\n# why\n{ endpoints: ( { weight: 7, address: \"10.0.0.1\" } ),\n"
+		"address = ( \"10.9.0.1\", \"10.9.0.2\" ); port = 80; name = \"a\"; } )"};
+	struct str first = STR_NONE;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct fixture *f = *state;
+		bundle_done(&f->bundle);
+		add(f, "mesh", "x.conf", rows[i]);
+		assert_int_equal(read_objects(f), 0);
+		if (i == 0)
+			first = f->objects[0].text;
+		assert_string_equal(f->objects[0].text.at, first.at);
+	}
+}
+
+static void test_text_is_read_to_the_same_text(void **state)
+{
+	struct fixture *f = *state;
+	add(f, "mesh", "x.conf",
+		"services: ( { name = \"a\"; port = 0x50; server_first = true; protocol = \"tcp\"; "
+		"identities = [ \"q\\\"\\\\\\n\\x01\xc3\xa9\" ]; } );");
+	assert_int_equal(read_objects(f), 0);
+	struct str text = f->objects[0].text;
+	bundle_done(&f->bundle);
+	add(f, "mesh", "y.conf", text.at);
+	assert_int_equal(read_objects(f), 0);
+	assert_string_equal(f->objects[0].text.at, text.at);
+}
+
+static void test_joined_texts_are_one_file(void **state)
+{
+	struct fixture *f = *state;
+	const struct str texts[] = {STR(WEB), STR(RULE("action = \"deny\";")), STR(ORDERS)};
+	struct str joined = conf_objects_join(&f->arena, texts, 3);
+	assert_non_null(joined.at);
+	add(f, "mesh", "all.conf", joined.at);
+	assert_int_equal(read_objects(f), 0);
+	assert_int_equal(f->count, 3);
+	assert_null(conf_objects_join(&f->arena, (struct str[]){STR("{")}, 1).at);
+	assert_int_equal(conf_objects_join(&f->arena, NULL, 0).len, 0);
+}
+
+static void test_wrong_rows_are_said_with_file_and_line(void **state)
+{
+	static const char *const rows[][2] = {
+		{"policies: (\n{ service = \"a\"; action = \"deny\"; } );",
+			"x.conf:2: policies[0].name: missing: what is published needs a name"},
+		{"services: ( { name = \"a\"; },\n{ name = \"a\"; } );",
+			"x.conf:2: services[1].name: \"a\" is declared already, at x.conf:1"},
+		{"services: ( { name = \"a\"; prot = 1; } );",
+			"x.conf:1: services[0].prot: unknown key"},
+		{"services: ( { name = 5; } );", "x.conf:1: services[0].name: expected"},
+		{"policies: ( { name = \"a/b\"; service = \"a\"; action = \"deny\"; } );",
+			"x.conf:1: policies[0].name: \"a/b\" is no name to publish by"},
+		{"policies: ( { name = \"\"; service = \"a\"; action = \"deny\"; } );",
+			"x.conf:1: policies[0].name: \"\" is no name to publish by"},
+		{"services: ( 5 );", "x.conf:1: services[0]: expected a group"},
+		{"services: 5;", "x.conf:1: services: expected a list"},
+		{"service: ();", "x.conf:1: service: unknown key; did you mean \"services\"?"},
+		{"node: {};", "x.conf:1: node: unknown key"}, {"services: (", "x.conf:1: syntax"},
+		{"@include \"y\"", "x.conf:1: @include is not taken"}};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct fixture *f = *state;
+		bundle_done(&f->bundle);
+		conf_report_done(&f->report);
+		add(f, "mesh", "x.conf", rows[i][0]);
+		assert_int_equal(read_objects(f), -EINVAL);
+		assert_said(f, rows[i][1]);
+	}
+}
+
+static void test_kinds(void **state)
+{
+	char text[64];
+	assert_string_equal(conf_kind_find(STR("service"))->list, "services");
+	assert_string_equal(conf_kind_find(STR("policies"))->name, "policy");
+	assert_null(conf_kind_find(STR("route")));
+	assert_string_equal(conf_kind_names(text, sizeof(text)), "service, policy");
+	size_t count = 0;
+	while (conf_kind_at(count))
+		count++;
+	assert_int_equal(count, 2);
+}
+
+static void test_gathering(void **state)
+{
+	struct fixture *f = *state;
+	char dir[] = "/tmp/ringmain-objects-XXXXXX", path[64];
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/a.conf", dir);
+	FILE *out = fopen(path, "w");
+	assert_non_null(out);
+	fputs(WEB, out);
+	fclose(out);
+	assert_int_equal(conf_objects_gather(dir, &f->bundle, &f->report), 0);
+	assert_int_equal(conf_objects_gather(path, &f->bundle, &f->report), 0);
+	assert_int_equal(read_objects(f), -EINVAL); /* given twice */
+	unlink(path);
+	rmdir(dir);
+	assert_int_equal(conf_objects_gather(dir, &f->bundle, &f->report), -ENOENT);
+	assert_said(f, "No such file");
+}
+
+/* --- a mesh of them --- */
+
+static void test_a_good_mesh(void **state)
+{
+	struct fixture *f = *state;
+	add(f, "mesh", "x.conf", ORDERS);
+	add(f, "object", "service/web (revision 3)", WEB);
+	add(f, "object", "policy/r (revision 3)", RULE("action = \"allow\"; from = \"web\";"));
+	add(f, "node", "vm-a", RECORD);
+	check_good(f);
+}
+
+static void test_unknown_services(void **state)
+{
+	struct fixture *f = *state;
+	add(f, "object", "service/orders (revision 12)", ORDERS);
+	add(f, "object", "policy/r (revision 12)", RULE("action = \"allow\"; from = \"ordres\";"));
+	check_bad(f, "policy/r (revision 12): from: there is no service \"ordres\" in the mesh; "
+		     "did you mean \"orders\"?");
+}
+
+static void test_unknown_services_in_files_have_a_line(void **state)
+{
+	struct fixture *f = *state;
+	add(f, "mesh", "x.conf",
+		"policies: (\n{ name = \"r\";\nservice = \"biling\"; action = \"deny\"; } );");
+	add(f, "node", "vm-a", RECORD);
+	check_bad(f, "x.conf:3: policies[0].service: there is no service \"biling\" in the mesh; "
+		     "did you mean \"billing\"?");
+}
+
+static void test_services_of_records_are_known(void **state)
+{
+	struct fixture *f = *state;
+	add(f, "object", "service/orders", ORDERS);
+	add(f, "mesh", "x.conf", RULE("action = \"allow\"; from = \"billing\";"));
+	add(f, "node", "vm-a", RECORD);
+	add(f, "node", "vm-b", "nonsense");
+	check_good(f);
+}
+
+static void test_what_is_taken_away_must_not_be_named(void **state)
+{
+	struct fixture *f = *state;
+	add(f, "object", "policy/r (revision 2)",
+		"policies: ( { name = \"r\"; service = \"billing\"; action = \"deny\"; } );");
+	add(f, "gone", "service/billing", "");
+	add(f, "node", "vm-a", RECORD);
+	check_bad(f,
+		"policy/r (revision 2): service: names the service \"billing\", which is to be "
+		"taken away");
+}
+
+static void test_an_object_is_what_it_is_called(void **state)
+{
+	static const char *const texts[] = {WEB, "", WEB ORDERS,
+		"services: ( { name = \"orders\"; }, { name = \"web\"; } );",
+		"policies: ( { name = \"orders\"; service = \"*\"; action = \"deny\"; } );"};
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		struct fixture *f = *state;
+		bundle_done(&f->bundle);
+		conf_report_done(&f->report);
+		add(f, "object", "service/orders (revision 1)", texts[i]);
+		assert_int_equal(check(f), -EINVAL);
+	}
+}
+
+static void test_what_a_node_refuses_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	add(f, "mesh", "x.conf", "services: ( { name = \"Orders\"; } );");
+	check_bad(f, "x.conf:1: services[0].name: \"Orders\" is no service name");
+}
+
+#define TWO(first, second)                                                                       \
+	"services: ( { name = \"a\"; port = 80; " first " }, { name = \"b\"; port = 80; " second \
+	" } );\n"
+
+static void test_addresses_meet(void **state)
+{
+	static const char *const rows[][2] = {
+		{TWO("address = \"10.9.0.1\";", "address = \"10.9.0.1\";"),
+			"10.9.0.1:80 is the address of \"a\" already"},
+		{TWO("address = \"10.9.0.1\";", "endpoints = ( { address = \"10.9.0.1\"; } );"),
+			"10.9.0.1:80 is an endpoint of \"b\"; take an address"},
+		{TWO("endpoints = ( { address = \"10.9.0.1\"; } );",
+			 "endpoints = ( { address = \"10.9.0.1\"; } );"),
+			"10.9.0.1:80 is an endpoint of \"a\" already"},
+		{TWO("endpoints = ( { address = \"10.77.0.1\"; port = 9000; } );", ""),
+			"10.77.0.1:9000 is an endpoint of \"billing\" on the node vm-a"},
+		{"services: ( { name = \"a\"; address = \"10.77.0.1\"; port = 9000; } );",
+			"10.77.0.1:9000 is an endpoint of \"billing\" on the node vm-a; take an "
+			"address"},
+		{"services: ( { name = \"a\"; address = \"10.9.0.1\"; } );", "port: missing"},
+		{TWO("address = \"127.0.0.1\";", ""), "is this machine's own"},
+		{TWO("endpoints = ( { address = \"127.0.0.1\"; } );", ""), "a loopback address"}};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct fixture *f = *state;
+		bundle_done(&f->bundle);
+		conf_report_done(&f->report);
+		add(f, "mesh", "x.conf", rows[i][0]);
+		add(f, "node", "vm-a", RECORD);
+		check_bad(f, rows[i][1]);
+	}
+}
+
+static void test_a_node_may_tell_what_is_declared(void **state)
+{
+	struct fixture *f = *state;
+	add(f, "mesh", "x.conf",
+		"services: ( { name = \"billing\"; endpoints = ( { address = \"10.77.0.1\"; port = "
+		"9000; } ); } );");
+	add(f, "node", "vm-a", RECORD);
+	check_good(f);
+}
+
+static void test_callers_that_are_nowhere(void **state)
+{
+	struct fixture *f = *state;
+	add(f, "object", "service/orders", ORDERS);
+	add(f, "mesh", "x.conf",
+		"services: ( { name = \"web\"; protocol = \"http\"; } );\n" RULE(
+			"action = \"allow\"; from = \"web\";"));
+	check_good(f); /* before there is any node */
+	add(f, "node", "vm-a", RECORD);
+	check_warns(f, "x.conf:2: warning: policies[0].from: \"web\" is no workload anywhere");
+}
+
+struct cover_row {
+	const char *first, *second, *said; /* said of the second; NULL: nothing */
+};
+
+static const struct cover_row cover_rows[] = {
+	{"service = \"a\"; action = \"allow\"; from = \"b\";",
+		"service = \"a\"; action = \"allow\"; from = \"b\";",
+		"decides nothing: \"one\" allows all of it already, at x.conf:2"},
+	{"service = \"a\"; action = \"deny\"; from = \"b\"; paths = \"/x/*\";",
+		"service = \"a\"; action = \"deny\"; from = \"b\"; paths = [ \"/x/y\", \"/x/z/*\" "
+		"];",
+		"decides nothing: \"one\" denies all of it already"},
+	{"service = \"a\"; action = \"deny\"; from = \"*\";",
+		"service = \"a\"; action = \"allow\"; from = \"b\"; methods = \"GET\";",
+		"never allows anything: \"one\" denies all of it, at x.conf:2"},
+	{"service = \"*\"; action = \"deny\"; paths = \"/admin/*\";",
+		"service = [ \"a\", \"b\" ]; action = \"allow\"; paths = \"/admin/x\";",
+		"never allows anything"},
+	{"service = \"a\"; action = \"allow\"; paths = \"*.js\";",
+		"service = \"a\"; action = \"allow\"; from = \"b\"; paths = [ \"/x/y.js\", "
+		"\"*z.js\" "
+		"];",
+		"decides nothing"},
+	{"service = \"*\"; action = \"deny\"; from = \"b\";",
+		"service = \"*\"; action = \"allow\"; from = \"b\"; paths = \"/x\";",
+		"never allows anything"},
+	/* What is not covered. */
+	{"service = \"a\"; action = \"deny\"; from = \"b\"; paths = \"/x/*\";",
+		"service = \"a\"; action = \"allow\"; from = \"b\"; paths = [ \"/x/y\", \"/z\" ];",
+		NULL},
+	{"service = \"a\"; action = \"deny\"; from = \"b\";",
+		"service = \"a\"; action = \"allow\"; from = [ \"a\", \"b\" ];", NULL},
+	{"service = \"a\"; action = \"deny\"; from = \"b\";",
+		"service = [ \"a\", \"b\" ]; action = \"allow\"; from = \"b\";", NULL},
+	{"service = \"a\"; action = \"deny\"; from = \"b\";",
+		"service = \"*\"; action = \"allow\"; from = \"b\";", NULL},
+	{"service = \"a\"; action = \"deny\"; methods = \"GET\";",
+		"service = \"a\"; action = \"allow\"; from = \"b\";", NULL},
+	{"service = \"a\"; action = \"allow\";",
+		"service = \"a\"; action = \"deny\"; from = \"b\";", NULL},
+	{"service = \"a\"; action = \"allow\"; paths = \"/x/*\";",
+		"service = \"a\"; action = \"allow\"; paths = \"*.js\";", NULL},
+	{"service = \"a\"; action = \"allow\"; paths = \"*.js\";",
+		"service = \"a\"; action = \"allow\"; paths = \"/x/*\";", NULL},
+};
+
+static void test_rules_that_decide_nothing(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(cover_rows); i++) {
+		const struct cover_row *row = &cover_rows[i];
+		struct fixture *f = *state;
+		char text[1024];
+		bundle_done(&f->bundle);
+		conf_report_done(&f->report);
+		snprintf(text, sizeof(text),
+			"services: ( { name = \"a\"; }, { name = \"b\"; } ); policies: (\n"
+			"{ name = \"one\"; %s },\n{ name = \"two\"; %s } );",
+			row->first, row->second);
+		add(f, "mesh", "x.conf", text);
+		if (!row->said) {
+			check_good(f);
+			continue;
+		}
+		check_warns(f, row->said);
+		assert_said(f, "x.conf:3: warning: policies[1]: ");
+		assert_int_equal(f->report.warning_count, 1);
+	}
+}
+
+static void test_a_broader_rule_behind_covers_too(void **state)
+{
+	struct fixture *f = *state;
+	add(f, "object", "service/orders", ORDERS);
+	add(f, "mesh", "x.conf",
+		"policies: ( { name = \"one\"; service = \"orders\"; action = \"allow\"; paths = "
+		"\"/x\"; },\n{ name = \"two\"; service = \"orders\"; action = \"allow\"; } );");
+	check_warns(f, "x.conf:1: warning: policies[0]: decides nothing: \"two\"");
+	assert_int_equal(f->report.warning_count, 1);
+}
+
+static void test_what_the_build_warns_of_is_said_once(void **state)
+{
+	struct fixture *f = *state;
+	add(f, "mesh", "x.conf",
+		"services: ( { name = \"a\"; protocol = \"tcp\"; } ); policies: (\n"
+		"{ name = \"one\"; service = \"a\"; action = \"deny\"; },\n"
+		"{ name = \"two\"; service = \"a\"; action = \"allow\"; paths = \"/x\"; } );");
+	check_warns(f, "x.conf:3: warning: policies[1].paths: \"a\" is a tcp service");
+	assert_said(f, "x.conf:3: warning: policies[1]: never matches for \"a\": \"one\" denies "
+		       "everybody");
+	assert_int_equal(f->report.warning_count, 2);
+}
+
+static void test_what_stood_before_is_not_said_again(void **state)
+{
+	struct fixture *f = *state;
+	struct conf_report standing;
+	conf_report_init(&standing);
+	add(f, "object", "service/orders (revision 1)", ORDERS);
+	add(f, "object", "policy/r (revision 1)", RULE("action = \"allow\"; from = \"nobody\";"));
+	assert_int_equal(conf_objects_check(&f->bundle, STR("prod.example"), &standing), -EINVAL);
+	f->report.known = &standing;
+	check_good(f);
+	assert_int_equal(f->report.known_count, 1);
+	add(f, "mesh", "x.conf", "services: ( { name = \"a\"; server_first = true; } );");
+	check_bad(f, "server_first");
+	assert_int_equal(f->report.error_count, 1);
+	conf_report_done(&standing);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_rows_become_objects, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_same_content_has_the_same_text, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_text_is_read_to_the_same_text, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_joined_texts_are_one_file, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_wrong_rows_are_said_with_file_and_line, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_kinds, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_gathering, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_good_mesh, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unknown_services, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_unknown_services_in_files_have_a_line, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_services_of_records_are_known, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_what_is_taken_away_must_not_be_named, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_an_object_is_what_it_is_called, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_what_a_node_refuses_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_addresses_meet, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_a_node_may_tell_what_is_declared, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_callers_that_are_nowhere, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_rules_that_decide_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_a_broader_rule_behind_covers_too, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_what_the_build_warns_of_is_said_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_what_stood_before_is_not_said_again, setup, teardown),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
