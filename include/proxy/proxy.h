@@ -25,6 +25,7 @@ struct plan {
 	struct conf *conf;
 	struct snapshot *snapshot;
 	struct tls_store *tls;
+	char *warnings;		    /* lines; NULL when there are none */
 	struct workload_use **uses; /* per workload index; counts outlive generations */
 	_Atomic uint32_t holder_count;
 };

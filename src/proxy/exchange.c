@@ -111,6 +111,16 @@ static void exchange_finish(struct exchange *x, enum reason reason)
 	being_end(&x->being);
 }
 
+/* The caller's proxy may send the request to another endpoint of the service. */
+static bool exchange_tell_unsent(
+	struct exchange *x, enum reason reason, uint16_t status, const char *text)
+{
+	const struct carrier *down = x->carrier[DOWN];
+	return down->call.direction == CALL_INBOUND_MESH && x->flow[DOWN] == FLOW_HEAD &&
+	       x->input_ended[DOWN] && reason_row(reason)->retry &&
+	       exchange_write_unsent(x, status, text);
+}
+
 /* Answers in our own words if no response has begun, else the client sees an abort. */
 static void exchange_fail(struct exchange *x, enum reason reason, uint16_t status, const char *text)
 {
@@ -122,8 +132,9 @@ static void exchange_fail(struct exchange *x, enum reason reason, uint16_t statu
 		     reason == REASON_PATH_INVALID;
 	if (!x->response_started && status != 0 && down->state == CARRIER_OPEN) {
 		x->status = status;
-		if (http_write_error(down->http, x->stream[DOWN], status, text, close,
-			    &down->line->conn.out)) {
+		if (exchange_tell_unsent(x, reason, status, text) ||
+			http_write_error(down->http, x->stream[DOWN], status, text, close,
+				&down->line->conn.out)) {
 			x->flow[UP] = FLOW_DONE;
 			exchange_ready_carrier(x, DOWN);
 		}
@@ -391,8 +402,24 @@ static void exchange_forward(struct exchange *x)
 	/* waits for: bytes or room */
 }
 
+/* The other machine's proxy could not hand it on: it is all in our hands still, when it has no
+ * body.
+ */
+static bool exchange_came_back(struct exchange *x, struct http_head *head)
+{
+	const struct call *call = &x->carrier[DOWN]->call;
+	return call->way == CALL_WAY_MESH && head->status == 503 && exchange_take_unsent(head) &&
+	       x->state == EXCHANGE_FORWARD && x->input_ended[DOWN] && x->body_bytes[DOWN] == 0 &&
+	       call_may_pick_again(call, &x->tries, REASON_UPSTREAM_CONNECT_FAILED);
+}
+
 void exchange_response(struct exchange *x, struct http_head *head)
 {
+	if (exchange_came_back(x, head)) {
+		carrier_close(exchange_detach(x, UP), true);
+		exchange_again(x);
+		return;
+	}
 	x->response = head;
 	if (x->state == EXCHANGE_FORWARD)
 		exchange_write_response(x);

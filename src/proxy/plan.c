@@ -40,14 +40,19 @@ static int plan_parse(struct plan *plan, const struct bundle *b, const struct bu
 	struct conf_report report;
 	conf_report_init(&report);
 	int r = conf_parse(b, picture, plan->generation, &plan->conf, &plan->snapshot, &report);
-	if (r < 0)
+	if (r < 0) {
 		snprintf(text, size, "%.*s", (int)report.text_len, report.text ? report.text : "");
+	} else {
+		plan->warnings = report.text;
+		report.text = NULL;
+	}
 	conf_report_done(&report);
 	return r;
 }
 
-/* The store before as long as nothing of it has changed: then sessions may be resumed and pooled
- * connections used again. */
+/* The store before as long as nothing of it has changed, as with a new picture of the mesh: then
+ * sessions may be resumed and pooled connections used again. What the keeper has read anew has
+ * other key numbers, and makes a new one. */
 static int plan_take_certificates(struct plan *plan, const struct bundle *b,
 	const struct plan *before, char *text, size_t size)
 {
@@ -106,6 +111,7 @@ void plan_free(struct plan *plan)
 		tls_store_unref(plan->tls);
 	conf_snapshot_free(plan->snapshot);
 	conf_free(plan->conf);
+	free(plan->warnings);
 	free(plan->uses);
 	free(plan);
 }

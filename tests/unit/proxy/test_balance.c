@@ -176,6 +176,54 @@ static void test_a_request_moves_on_to_another_machine(void **state)
 	assert_true(retries > 0);
 }
 
+/* The other machine is there, its workload is not: its proxy says that nothing was handed on. What
+ * has a body has left our hands by then. */
+static void test_a_request_moves_on_from_a_dead_workload(void **state)
+{
+	uint64_t retries = 0;
+	uint32_t refused = 0;
+	for (uint64_t seed = 0; seed < 8; seed++) {
+		start(seed, LAB_HTTP, NULL);
+		let_workload(8080, -ECONNREFUSED);
+		int client = dial(ORDERS, 8080);
+		for (int i = 0; i < 4; i++) {
+			fake_peer_forget(client);
+			say(client, GET("/1"));
+			lab_expect_received(
+				client, "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nshop:/1");
+		}
+		retries += lab_values(&lab, 0)->retries_total;
+		for (uint32_t i = 0; i < lab.machines[1].log.count; i++)
+			assert_string_equal(
+				lab.machines[1].log.entries[i].details, "UPSTREAM_CONNECT_FAILED");
+		fake_peer_forget(client);
+		say(client, POST("/2"));
+		refused += lab_last(&lab, 0)->code == 503;
+		lab_expect_lacks(client, "unsent");
+		assert_true(fake_is_open(client));
+		lab_finish(&lab);
+	}
+	assert_true(retries > 0 && refused > 0 && refused < 8);
+}
+
+/* Dialled by itself, the answer is the caller's, without what the proxies told each other. */
+static void test_a_dead_workload_by_its_own_address(void **state)
+{
+	start(1, LAB_HTTP, NULL);
+	let_workload(8080, -ECONNREFUSED);
+	int client = dial("10.77.0.2", 8080);
+	say(client, GET("/1"));
+	lab_expect_holds(client, "HTTP/1.1 503 ");
+	lab_expect_holds(client, reason_row(REASON_UPSTREAM_CONNECT_FAILED)->text);
+	lab_expect_lacks(client, "unsent");
+	assert_int_equal(lab_last(&lab, 0)->attempts, 1);
+	say(client, "HEAD /1 HTTP/1.1\r\nHost: h\r\n\r\n");
+	let_workload(8080, 0);
+	say(client, GET("/2"));
+	lab_expect_holds(client, "orders:/2");
+	lab_finish(&lab);
+}
+
 /* A connect that nobody answers is given up after the timeout, a handshake that fails at once. */
 static void test_a_request_moves_on_from_a_silent_one(void **state)
 {
@@ -478,6 +526,8 @@ int main(void)
 		cmocka_unit_test(test_connections_spread),
 		cmocka_unit_test(test_a_request_moves_on),
 		cmocka_unit_test(test_a_request_moves_on_to_another_machine),
+		cmocka_unit_test(test_a_request_moves_on_from_a_dead_workload),
+		cmocka_unit_test(test_a_dead_workload_by_its_own_address),
 		cmocka_unit_test(test_a_request_moves_on_from_a_silent_one),
 		cmocka_unit_test(test_a_request_moves_on_from_a_wrong_identity),
 		cmocka_unit_test(test_a_request_gives_up),

@@ -123,6 +123,29 @@ static void test_pool_outlives_a_plan(void **state)
 	lab_finish(&lab);
 }
 
+/* So that sessions and pooled connections outlive plans that change no certificate. */
+static void test_certificates_are_shared_while_they_stay(void **state)
+{
+	struct certs_pair other = certs_make(&(struct certs_spec){
+		.subject = "other", .ca = true, .until_s = CERTS_NOW + 100000});
+	lab_start(&lab, &(struct lab_options){0});
+	struct plan *const *plans = lab.machines[0].plans;
+	lab_replan(&lab, 0, NULL);
+	lab_pump(&lab);
+	assert_ptr_equal(plans[1]->tls, plans[0]->tls);
+	lab_replan(&lab, 0, "identity: { resumption = false; };\n");
+	lab_pump(&lab);
+	assert_ptr_not_equal(plans[2]->tls, plans[1]->tls);
+	lab.root = &other;
+	lab_replan(&lab, 0, NULL);
+	lab_pump(&lab);
+	assert_ptr_not_equal(plans[3]->tls, plans[2]->tls);
+	for (uint32_t i = 0; i < 4; i++)
+		assert_int_equal(plans[i]->number, i + 1);
+	lab_finish(&lab);
+	certs_done(&other);
+}
+
 /* The workload is reached at another place now, or is another service. */
 static void test_pool_of_another_place_is_emptied(void **state)
 {
@@ -453,6 +476,7 @@ int main(void)
 		cmocka_unit_test(test_plan_that_was_never_taken_comes_back),
 		cmocka_unit_test(test_old_plan_is_let_go_of_at_once),
 		cmocka_unit_test(test_new_limits_hold_for_new_connections),
+		cmocka_unit_test(test_certificates_are_shared_while_they_stay),
 		cmocka_unit_test(test_pool_outlives_a_plan),
 		cmocka_unit_test(test_pool_of_another_place_is_emptied),
 		cmocka_unit_test(test_upstream_in_use_is_kept_if_it_still_leads_somewhere),
