@@ -130,6 +130,7 @@ struct keeper_mesh {
 	uint64_t refused_generation; /* the last that it did not take: told once */
 	int picture_fd;		     /* sealed by its maker; -1: none */
 	uint64_t picture_number;
+	bool nonsense_told; /* that it passed on what is no picture */
 	bool picture_unsaid;
 	bool picture_away; /* with the proxy process, which has not answered */
 	struct wire_state_view view;

@@ -247,6 +247,9 @@ static void what_is_refused_is_loud(void **state)
 	assert_has(
 		"× the store's state is refused, the one before stays: the head is not signed\n");
 	teardown(NULL);
+	assert_int_equal(shown(WITH(STATE("true", "2", "\"why\":\"\\u001b[2J\"")), NULL), 1);
+	assert_has("the one before stays: ?[2J\n"); /* a store has no say in the terminal */
+	teardown(NULL);
 	assert_int_equal(shown(WITH(STATE("true", "2",
 				       "\"not_taken\":\"service/orders@41:3: port: no\\nmore\"")),
 				 NULL),
