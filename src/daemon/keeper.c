@@ -421,8 +421,8 @@ int keeper_main(int argc, char **argv)
 	static const struct option options[] = {
 		{"config", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
 	static const char usage[] =
-		"Runs this machine's proxy: the keeper, which starts the processes that do the "
-		"work and looks after them.\n\nusage: ringmain run [-c FILE]\n\n  -c, --config "
+		"Runs this machine's proxy: the keeper, which starts the processes that work, and "
+		"looks\nafter them.\n\nusage: ringmain run [-c FILE]\n\n  -c, --config "
 		"FILE  the configuration "
 		"(" CONF_PATH_DEFAULT
 		")\n\nSignals: HUP reads the configuration again, TERM drains and "
