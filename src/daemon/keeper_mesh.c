@@ -16,7 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define KEEPER_LEAVE_NS (2 * CLOCK_S) /* to take this node's record out of the store */
+#define KEEPER_MESH_SILENCE_NS (15 * CLOCK_S) /* it may wait for a disk, but not for ever */
+#define KEEPER_LEAVE_NS	       (2 * CLOCK_S)  /* to take this node's record out of the store */
 
 /* --- its life --- */
 
@@ -54,8 +55,8 @@ int keeper_mesh_init(struct keeper *k, struct err *err)
 {
 	k->mesh.state = KEEPER_MESH_OFF;
 	k->mesh.picture_fd = -1;
-	return keeper_child_init(
-		&k->mesh.child, "state process", "state", KEEPER_KEYS_MESH, 1, err);
+	return keeper_child_init(&k->mesh.child, "state process", "state", KEEPER_MESH_SILENCE_NS,
+		KEEPER_KEYS_MESH, 1, err);
 }
 
 static void keeper_mesh_forget(struct keeper_mesh *m)
