@@ -28,6 +28,13 @@ static void page_put_age(
 		page_put_str(j, key, STR_NONE);
 }
 
+/* "" when there is nothing to say. */
+static void page_put_words(struct json *j, const char *key, const char *text, size_t size)
+{
+	json_key(j, key);
+	json_str(j, (struct str){text, strnlen(text, size)});
+}
+
 /* Texts of fixed size; whoever wrote them may have filled them to the last byte. */
 static struct str page_fixed(const char *text, size_t size)
 {
@@ -60,7 +67,7 @@ static void page_put_own(const struct proxy_mesh *m, struct json *j)
 		page_put_str(j, "service", page_fixed(own->service, sizeof(own->service)));
 		page_put_str(j, "health", str_of(endpoint_health_name(page_health(own))));
 		page_put_bool(j, "drained", own->drained);
-		page_put_str(j, "why", page_fixed(own->why, sizeof(own->why)));
+		page_put_words(j, "why", own->why, sizeof(own->why));
 		json_close(j, '}');
 	}
 	json_close(j, ']');
@@ -84,10 +91,9 @@ static void page_put_view(const struct page_source *source, struct json *j)
 	page_put_u64(j, "refused", v->refused_total);
 	page_put_u64(j, "reconnects", v->reconnects_total);
 	page_put_u64(j, "resyncs", v->resyncs_total);
-	page_put_str(j, "why", page_fixed(v->why, sizeof(v->why)));
-	page_put_str(j, "not_taken", str_of(m->refused_text));
-	page_put_str(
-		j, "drain_failed", page_fixed(m->view.take_out_why, sizeof(m->view.take_out_why)));
+	page_put_words(j, "why", v->why, sizeof(v->why));
+	page_put_words(j, "not_taken", m->refused_text, sizeof(m->refused_text));
+	page_put_words(j, "drain_failed", m->view.take_out_why, sizeof(m->view.take_out_why));
 }
 
 void page_put_state(const struct page_source *source, struct json *j)

@@ -380,12 +380,16 @@ void show_point(struct show_list *l, bool problem, const char *format, ...)
 	if (!l->begun)
 		fputc('\n', l->out);
 	l->begun = true;
-	fputs(problem ? "× " : "‼ ", l->out);
+	char text[1024];
 	va_list args;
 	va_start(args, format);
-	vfprintf(l->out, format, args);
+	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	fputc('\n', l->out);
+	/* Some of it was said by a store. */
+	for (char *c = text; *c; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			*c = '?';
+	fprintf(l->out, "%s %s\n", problem ? "×" : "‼", text);
 }
 
 static void show_check_identities(struct show_list *l, const struct show_source *s)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How the machine stands with the store of the mesh's state. Losing it is a note at first, because
- * everything goes on with what was last known, and a problem when it has lasted three leases: by
- * then the other machines have taken this one's endpoints for gone. */
+/* How the machine stands with the store of the mesh's state. A store that is lost is a problem at
+ * once, although everything goes on with what was last known: it is made anew within moments when
+ * there is one. A connected one that nothing was compared with for three leases is one, too. */
 #include "show_inside.h"
 
 #include <stdlib.h>
@@ -96,7 +96,7 @@ static void show_check_store(
 	bool lost = age_s > SHOW_LEASES * (lease_s ? lease_s : 1);
 	show_duration(age_s, age);
 	if (!connected)
-		show_point(l, lost,
+		show_point(l, true,
 			"the store is not connected: " STR_FMT "; traffic goes on with what was "
 			"known %s ago%s",
 			STR_ARG(why.len ? why : STR("no answer")), age,

@@ -37,9 +37,7 @@ static const char status_usage[] =
 	"                     ringmain apply, or a node's\n"
 	"  -o, --output json  for programs\n"
 	"\n"
-	"Exit status: 0 all is well, 1 a problem was found (marked ×), 2 wrong usage. To have "
-	"lost\n"
-	"the store is a problem when it has lasted for three times state.lease.\n";
+	"Exit status: 0 all is well, 1 a problem was found (marked ×), 2 wrong usage.\n";
 
 struct status_options {
 	const char *conf_path, *socket_path;

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #define KEEPER_TICK_NS	   (1 * CLOCK_S)
-#define KEEPER_SILENCE_NS  (40 * CLOCK_S) /* of a proxy process that was to be killed before */
+#define KEEPER_SILENCE_NS  (30 * CLOCK_S) /* no answer of the proxy process for so long */
 #define KEEPER_ENDING_NS   (2 * CLOCK_S)  /* between TERM and KILL */
 #define KEEPER_WORKERS_MAX 1024u
 #define KEEPER_PICTURE_NS  (3 * CLOCK_S) /* how long the first start waits for the mesh's state */
@@ -170,7 +170,7 @@ static void keeper_tick(struct keeper *k, uint64_t now_ns)
 	 * for the keeper, and for a proxy process that stays silent all the same. */
 	if (k->notify.watchdog_ns > 0 &&
 		!(k->state == KEEPER_STATE_RUNNING &&
-			keeper_child_silent(&k->proxy, now_ns, KEEPER_SILENCE_NS)))
+			keeper_child_silent(&k->proxy, now_ns, KEEPER_SILENCE_NS + 10 * CLOCK_S)))
 		notify_send(&k->notify, "WATCHDOG=1");
 }
 
@@ -351,8 +351,8 @@ static int keeper_init_children(struct keeper *k, struct err *err)
 	if (count == 0 || count > KEEPER_WORKERS_MAX)
 		return err_set(err, ERANGE, "%u workers: 1 to %u", count, KEEPER_WORKERS_MAX);
 	k->worker_count = count;
-	int r = keeper_child_init(
-		&k->proxy, "proxy process", "proxy", KEEPER_KEYS_IDENTITIES, count, err);
+	int r = keeper_child_init(&k->proxy, "proxy process", "proxy", KEEPER_SILENCE_NS,
+		KEEPER_KEYS_IDENTITIES, count, err);
 	return r < 0 ? r : keeper_mesh_init(k, err);
 }
 
@@ -421,8 +421,8 @@ int keeper_main(int argc, char **argv)
 	static const struct option options[] = {
 		{"config", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
 	static const char usage[] =
-		"Runs this machine's proxy: the keeper, which starts the processes that do the "
-		"work and looks after them.\n\nusage: ringmain run [-c FILE]\n\n  -c, --config "
+		"Runs this machine's proxy: the keeper, which starts the processes that work, and "
+		"looks\nafter them.\n\nusage: ringmain run [-c FILE]\n\n  -c, --config "
 		"FILE  the configuration "
 		"(" CONF_PATH_DEFAULT
 		")\n\nSignals: HUP reads the configuration again, TERM drains and "

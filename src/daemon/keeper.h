@@ -94,6 +94,7 @@ struct keeper_signer {
 struct keeper_child {
 	const char *name;    /* "proxy process" */
 	const char *command; /* its word on the command line: "proxy" */
+	uint64_t silence_ns; /* no answer to pings for so long: it hangs */
 	pid_t pid;	     /* 0: none */
 	uint64_t start_ns;
 	uint32_t start_count; /* all starts */
@@ -130,6 +131,7 @@ struct keeper_mesh {
 	uint64_t refused_generation; /* the last that it did not take: told once */
 	int picture_fd;		     /* sealed by its maker; -1: none */
 	uint64_t picture_number;
+	bool nonsense_told; /* that it passed on what is no picture */
 	bool picture_unsaid;
 	bool picture_away; /* with the proxy process, which has not answered */
 	struct wire_state_view view;
@@ -193,7 +195,8 @@ void keeper_log_text(enum log_level level, const char *text);
 
 /* `signer_count` signature sockets for these keys. */
 int keeper_child_init(struct keeper_child *c, const char *name, const char *command,
-	enum keeper_keys keys, uint32_t signer_count, struct err *err) MUST_CHECK;
+	uint64_t silence_ns, enum keeper_keys keys, uint32_t signer_count,
+	struct err *err) MUST_CHECK;
 void keeper_child_done(struct keeper_child *c);
 /* Makes the sockets and starts the process. On an error there is none of either. */
 int keeper_child_start(

@@ -15,14 +15,14 @@
 
 #define KEEPER_SETTLED_NS     (10 * CLOCK_S) /* a child that lived so long had no bad start */
 #define KEEPER_BACKOFF_MS_MAX 5000u
-#define KEEPER_SILENCE_NS     (30 * CLOCK_S) /* no answer to pings for so long: it hangs */
 
 /* --- life --- */
 
 int keeper_child_init(struct keeper_child *c, const char *name, const char *command,
-	enum keeper_keys keys, uint32_t signer_count, struct err *err)
+	uint64_t silence_ns, enum keeper_keys keys, uint32_t signer_count, struct err *err)
 {
-	*c = (struct keeper_child){.name = name, .command = command, .channel_fd = -1};
+	*c = (struct keeper_child){
+		.name = name, .command = command, .silence_ns = silence_ns, .channel_fd = -1};
 	c->signers = calloc(signer_count, sizeof(*c->signers));
 	if (!c->signers)
 		return err_set(err, ENOMEM, "out of memory");
@@ -124,9 +124,9 @@ bool keeper_child_silent(const struct keeper_child *c, uint64_t now_ns, uint64_t
 
 void keeper_child_ping(struct keeper_child *c, uint64_t now_ns)
 {
-	if (keeper_child_silent(c, now_ns, KEEPER_SILENCE_NS)) {
+	if (keeper_child_silent(c, now_ns, c->silence_ns)) {
 		log_error("keeper", "the %s has not answered for %llu s: killed", c->name,
-			KEEPER_SILENCE_NS / CLOCK_S);
+			(unsigned long long)(c->silence_ns / CLOCK_S));
 		kill(c->pid, SIGKILL);
 	}
 	/* One at a time: the old number goes on counting until it is said. */

@@ -16,7 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define KEEPER_LEAVE_NS (2 * CLOCK_S) /* to take this node's record out of the store */
+#define KEEPER_MESH_SILENCE_NS (15 * CLOCK_S) /* it may wait for a disk, but not for ever */
+#define KEEPER_LEAVE_NS	       (2 * CLOCK_S)  /* to take this node's record out of the store */
 
 /* --- its life --- */
 
@@ -54,8 +55,8 @@ int keeper_mesh_init(struct keeper *k, struct err *err)
 {
 	k->mesh.state = KEEPER_MESH_OFF;
 	k->mesh.picture_fd = -1;
-	return keeper_child_init(
-		&k->mesh.child, "state process", "state", KEEPER_KEYS_MESH, 1, err);
+	return keeper_child_init(&k->mesh.child, "state process", "state", KEEPER_MESH_SILENCE_NS,
+		KEEPER_KEYS_MESH, 1, err);
 }
 
 static void keeper_mesh_forget(struct keeper_mesh *m)
@@ -84,6 +85,7 @@ static void keeper_mesh_start(struct keeper *k, uint64_t now_ns)
 {
 	struct err err;
 	k->mesh.said_generation = 0;
+	k->mesh.nonsense_told = false;
 	if (keeper_child_start(k, &k->mesh.child, now_ns, &err) < 0)
 		keeper_mesh_move(&k->mesh, KEEPER_MESH_WAITING, now_ns + CLOCK_S);
 	else
@@ -256,9 +258,11 @@ static bool keeper_picture_sound(int fd)
 static void keeper_hear_picture(struct keeper *k, uint64_t number, int fd, uint64_t now_ns)
 {
 	struct keeper_mesh *m = &k->mesh;
-	if (m->state != KEEPER_MESH_RUNNING || fd < 0 || !keeper_picture_sound(fd)) {
-		if (m->state == KEEPER_MESH_RUNNING)
-			log_error("keeper", "the state process passed on what is no picture");
+	bool sound = fd >= 0 && keeper_picture_sound(fd);
+	if (!sound && !m->nonsense_told)
+		log_error("keeper", "the state process passed on what is no picture");
+	m->nonsense_told = m->nonsense_told || !sound;
+	if (!sound || m->state != KEEPER_MESH_RUNNING) {
 		if (fd >= 0)
 			close(fd);
 		return;

@@ -27,6 +27,7 @@
 
 #define STATE_TICK_MS	  200
 #define STATE_VIEW_NS	  (1 * CLOCK_S)
+#define STATE_NEWS_NS	  (50 * CLOCK_MS) /* views with news, at least so far apart */
 #define STATE_HEALTH_KIND 100
 #define STATE_SYNC_KIND	  (50 * SYNC_KINDS)
 
@@ -148,6 +149,14 @@ static void state_tell_view(struct state_process *s)
 	s->viewed_ns = s->loop.now_ns;
 }
 
+/* At once, when the last one was not just now; else at the next tick. */
+static void state_tell_news(struct state_process *s)
+{
+	s->view_due = true;
+	if (s->loop.now_ns - s->viewed_ns >= STATE_NEWS_NS)
+		state_tell_view(s);
+}
+
 /* --- health and sync --- */
 
 static void state_step_health(struct state_process *s)
@@ -156,7 +165,7 @@ static void state_step_health(struct state_process *s)
 		return;
 	for (uint32_t i = 0; i < s->conf->workload_count; i++)
 		sync_tell_health(s->sync, i, health_of(s->health, i).up);
-	s->view_due = true;
+	state_tell_news(s);
 }
 
 /* What cannot be asked now is not asked: the handshake fails and there will be another. */
@@ -180,7 +189,7 @@ static void state_ask_signatures(struct state_process *s)
 static void state_step_sync(struct state_process *s)
 {
 	state_tell_picture(s);
-	s->view_due = true;
+	state_tell_news(s);
 }
 
 /* --- plans --- */

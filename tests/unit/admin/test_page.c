@@ -333,12 +333,12 @@ static void status_of_the_state(void **state)
 		"\"loaded\":true,\"store\":\"10.77.0.10:6379\",\"revision\":41,"
 		"\"store_revision\":42,\"age_s\":7,\"nodes\":4,\"endpoints\":20,"
 		"\"objects\":9,\"held\":1,\"refused\":5,\"reconnects\":6,\"resyncs\":8,"
-		"\"why\":\"object service/orders: not signed\",\"not_taken\":null,"
-		"\"drain_failed\":null,\"own\":["
-		"{\"service\":\"orders\",\"health\":\"up\",\"drained\":false,\"why\":null},"
+		"\"why\":\"object service/orders: not signed\",\"not_taken\":\"\","
+		"\"drain_failed\":\"\",\"own\":["
+		"{\"service\":\"orders\",\"health\":\"up\",\"drained\":false,\"why\":\"\"},"
 		"{\"service\":\"orders\",\"health\":\"down\",\"drained\":false,"
 		"\"why\":\"refused\"},"
-		"{\"service\":\"web\",\"health\":\"drained\",\"drained\":true,\"why\":null}]}");
+		"{\"service\":\"web\",\"health\":\"drained\",\"drained\":true,\"why\":\"\"}]}");
 	page_response_done(&r);
 
 	/* Never agreed; and what comes from another process may not end where it should. */

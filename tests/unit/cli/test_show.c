@@ -220,13 +220,12 @@ static void a_standalone_machine_says_nothing_of_a_store(void **state)
 	assert_null(strstr(text, "ENDPOINT OF"));
 }
 
-/* A note at first, a problem after three leases. */
 static void a_store_that_is_lost(void **state)
 {
 	assert_int_equal(
-		shown(WITH(STATE("false", "44", "\"why\":\"10.77.0.10:6379: refused\"")), NULL), 0);
+		shown(WITH(STATE("false", "44", "\"why\":\"10.77.0.10:6379: refused\"")), NULL), 1);
 	assert_has("\nstore       10.77.0.10:6379, × not connected, agreed 44s ago\n");
-	assert_has("‼ the store is not connected: 10.77.0.10:6379: refused; traffic goes on with "
+	assert_has("× the store is not connected: 10.77.0.10:6379: refused; traffic goes on with "
 		   "what was known 44s ago\n");
 	teardown(NULL);
 	assert_int_equal(shown(WITH(STATE("false", "46", "\"why\":\"refused\"")), NULL), 1);
@@ -246,6 +245,9 @@ static void what_is_refused_is_loud(void **state)
 		shown(WITH(STATE("true", "2", "\"why\":\"the head is not signed\"")), NULL), 1);
 	assert_has(
 		"× the store's state is refused, the one before stays: the head is not signed\n");
+	teardown(NULL);
+	assert_int_equal(shown(WITH(STATE("true", "2", "\"why\":\"\\u001b[2J\"")), NULL), 1);
+	assert_has("the one before stays: ?[2J\n"); /* a store has no say in the terminal */
 	teardown(NULL);
 	assert_int_equal(shown(WITH(STATE("true", "2",
 				       "\"not_taken\":\"service/orders@41:3: port: no\\nmore\"")),
