@@ -85,7 +85,7 @@ static void conf_endpoints_warn(
 {
 	bool is_called = conf_member(row->setting, "port") ||
 			 conf_member(row->setting, "protocol") || conf_member(row->setting, "mtls");
-	bool is_here = p->with_store;
+	bool is_here = p->with_store || p->published;
 	for (uint32_t i = 0; !is_here && i < p->snapshot->workload_count; i++)
 		is_here = p->snapshot->workloads[i].service == service;
 	if (is_called && !is_here && service->endpoint_count == 0)

@@ -62,7 +62,7 @@ static enum reason exchange_identify(struct exchange *x)
 	return REASON_NONE;
 }
 
-static enum reason exchange_name_caller(struct exchange *x)
+enum reason exchange_name_caller(struct exchange *x)
 {
 	const struct call *call = &x->carrier[DOWN]->call;
 	http_header_remove(x->request, HTTP_NAME_CLIENT_CERT);

@@ -10,3 +10,5 @@ bool exchange_copy_head(
 /* Normalises the path, gives it a host and an id where it has none, replaces the headers that tell
  * who called. */
 enum reason exchange_prepare_request(struct exchange *x);
+/* The last part of it alone, for a request that takes another way than at first. */
+enum reason exchange_name_caller(struct exchange *x);

@@ -46,24 +46,39 @@ static int plan_parse(struct plan *plan, const struct bundle *b, const struct bu
 	return r;
 }
 
+/* The store before as long as nothing of it has changed: then sessions may be resumed and pooled
+ * connections used again. */
+static int plan_take_certificates(struct plan *plan, const struct bundle *b,
+	const struct plan *before, char *text, size_t size)
+{
+	struct err err;
+	const struct conf *conf = plan->conf;
+	if (before && before->conf->resumption == conf->resumption &&
+		tls_store_made_of(before->tls, b, conf->trust_domain)) {
+		plan->tls = tls_store_ref(before->tls);
+		return 0;
+	}
+	int r = tls_store_new(b, conf->trust_domain, plan->generation, &plan->tls, &err);
+	if (r < 0)
+		snprintf(text, size, "%s", err.text);
+	else if (!conf->resumption)
+		tls_store_resume_nothing(plan->tls);
+	return r;
+}
+
 int plan_build(const struct bundle *b, const struct bundle *picture, uint64_t generation,
 	const struct plan *before, struct plan **ret_plan, char *text, size_t size)
 {
-	struct err err;
 	struct plan *plan = calloc(1, sizeof(*plan));
 	if (!plan) {
 		snprintf(text, size, "out of memory");
 		return -ENOMEM;
 	}
 	plan->generation = generation;
+	plan->number = before ? before->number + 1 : 1;
 	int r = plan_parse(plan, b, picture, text, size);
-	if (r == 0) {
-		r = tls_store_new(b, plan->conf->trust_domain, generation, &plan->tls, &err);
-		if (r < 0)
-			snprintf(text, size, "%s", err.text);
-		else if (!plan->conf->resumption)
-			tls_store_resume_nothing(plan->tls);
-	}
+	if (r == 0)
+		r = plan_take_certificates(plan, b, before, text, size);
 	if (r == 0 && !plan_link_uses(plan, before)) {
 		snprintf(text, size, "out of memory");
 		r = -ENOMEM;
@@ -74,6 +89,12 @@ int plan_build(const struct bundle *b, const struct bundle *picture, uint64_t ge
 	}
 	*ret_plan = plan;
 	return 0;
+}
+
+uint32_t plan_serving(const struct plan *plan, uint32_t workload_index)
+{
+	return atomic_load_explicit(
+		&plan->uses[workload_index]->serving_count, memory_order_relaxed);
 }
 
 void plan_free(struct plan *plan)

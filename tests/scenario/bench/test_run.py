@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from machines import LABS, PYTHON, ROOT, process_start, wait_for
+from machines import LABS, PYTHON, ROOT, process_children, process_status, wait_for
 from mesh import BUILD
 
 RELEASE = os.environ.get("RINGMAIN_RELEASE", "")
@@ -133,8 +133,7 @@ def test_a_run_that_is_ended_takes_everything_down(tmp_path, number):
 
 
 def children_named(pid, name):
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text() if process_start(pid) else ""
-    return [child for child in text.split() if Path(f"/proc/{child}/comm").read_text().strip() == name]
+    return [child for child in process_children(pid) if process_status(child).get("Name") == name]
 
 
 def test_a_killed_run_is_swept_by_the_next(tmp_path):

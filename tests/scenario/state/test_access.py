@@ -12,9 +12,9 @@ MESH = "mesh.test"
 ROOT_KEY = f"ringmain:{{{MESH}}}:"
 HEAD, OBJECTS, CHANGES = (ROOT_KEY + name for name in ("head", "objects", "changes"))
 NEWS = ROOT_KEY + "news"
-NODE_COMMANDS = {"get", "mget", "scan", "pttl", "hgetall", "xrange", "xrevrange", "set", "del", "publish", "subscribe", "unsubscribe",
-                 "multi", "exec", "ping", "time", "role", "info", "client|setname"}
-OPERATOR_COMMANDS = NODE_COMMANDS - {"del", "subscribe", "unsubscribe"} | {
+NODE_COMMANDS = {"get", "mget", "scan", "pttl", "hgetall", "xrange", "xrevrange", "set", "del", "pexpire", "publish",
+                 "subscribe", "unsubscribe", "multi", "exec", "ping", "time", "role", "info", "client|setname"}
+OPERATOR_COMMANDS = NODE_COMMANDS - {"del", "pexpire", "subscribe", "unsubscribe"} | {
     "hget", "hmget", "hset", "hdel", "xadd", "watch", "unwatch", "discard"}
 WITHOUT_RIGHTS = {"auth", "hello", "quit", "reset"}  # what a server lets everybody say
 
@@ -97,7 +97,8 @@ def test_a_node_reads_the_whole_mesh(filled):
 def test_a_node_writes_its_record_and_renews_its_lease(filled):
     with as_node(filled) as node:
         assert node.ask("SET", node_key("vm-a"), "a new record") == b"OK"
-        assert node.ask("SET", lease_key("vm-a"), "1 2", "PX", 5000) == b"OK"
+        assert node.ask("SET", lease_key("vm-a"), "1 2", "PX", 5000, "GET") == b"1 1"
+        assert node.ask("PEXPIRE", node_key("vm-a"), 60000) == 1
         assert node.ask("MULTI") == b"OK"
         assert node.ask("SET", node_key("vm-a"), "another") == b"QUEUED"
         assert node.ask("SET", lease_key("vm-a"), "1 3", "PX", 5000) == b"QUEUED"

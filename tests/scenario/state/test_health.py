@@ -166,8 +166,8 @@ def test_a_workload_is_drained_for_maintenance_without_a_failed_request(fleet):
         assert load.servers["orders@vm-c"] == before
         for name in ("orders", "echo"):
             fleet.serve_one(fleet.service(name), fleet.lab["vm-c"])
-        drain(fleet, "orders", "--back")
-        drain(fleet, "echo", "--back")
+        drain(fleet, "orders", "--undo")
+        drain(fleet, "echo", "--undo")
         fleet.wait_served_by("vm-b", "vm-c")
         load.more()
 
@@ -183,7 +183,7 @@ def test_a_node_is_drained_and_restarted_without_a_failed_request(fleet):
         fleet["vm-c"].start()
         time.sleep(1)
         assert set(fleet.served_by()) == {"orders@vm-b"}, "what was drained comes back by itself"
-        drain(fleet, "--back")
+        drain(fleet, "--undo")
         fleet.wait_served_by("vm-b", "vm-c")
         load.more()
 
@@ -194,7 +194,7 @@ def test_what_is_drained_still_serves_who_dials_it(fleet):
         fleet.wait_served_by("vm-b")
         assert fleet.call_at("vm-c").status == 200
     finally:
-        drain(fleet, "orders", "--back")
+        drain(fleet, "orders", "--undo")
     fleet.wait_served_by("vm-b", "vm-c")
 
 
