@@ -441,6 +441,7 @@ void nodes_lost(struct sync *s)
 /* Those that are silent are looked at once more, before they are judged. */
 static void nodes_want_silent(struct sync *s)
 {
+	uint32_t fresh_count = 0;
 	s->nodes.settle_ns = 0;
 	LIST_EACH (&s->mirror.order, it) {
 		const struct mirror_node *node = CONTAINER_OF(it, struct mirror_node, order);
@@ -448,7 +449,12 @@ static void nodes_want_silent(struct sync *s)
 			continue;
 		nodes_hint(s, node->record.node);
 		s->nodes.settle_ns = s->loop->now_ns;
+		fresh_count += s->loop->now_ns - node->silent_ns < s->lease_ns;
 	}
+	/* Their neighbours notice a few of many at a time: who judged those alone would never see
+	 * that it is very many. */
+	if (fresh_count >= NODES_HOLD_MIN)
+		s->nodes.all_wanted = true;
 }
 
 void nodes_step(struct sync *s)
