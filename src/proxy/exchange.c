@@ -404,12 +404,13 @@ static void exchange_forward(struct exchange *x)
 }
 
 /* The other machine's proxy could not hand it on: it is all in our hands still, when it has no
- * body.
+ * body. From anybody else, a workload's server above all, the same words mean nothing; they go no
+ * further either, for the next proxy would believe them.
  */
 static bool exchange_came_back(struct exchange *x, struct http_head *head)
 {
 	const struct call *call = &x->carrier[DOWN]->call;
-	return call->way == CALL_WAY_MESH && head->status == 503 && exchange_take_unsent(head) &&
+	return exchange_take_unsent(head) && call->way == CALL_WAY_MESH && head->status == 503 &&
 	       x->state == EXCHANGE_FORWARD && x->input_ended[DOWN] && x->body_bytes[DOWN] == 0 &&
 	       call_may_pick_again(call, &x->tries, REASON_UPSTREAM_CONNECT_FAILED);
 }
