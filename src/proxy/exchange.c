@@ -267,8 +267,10 @@ static struct str exchange_plain_path(const struct exchange *x)
 static enum reason exchange_authorise(struct exchange *x)
 {
 	struct str policy;
-	enum reason reason = call_authorise(
-		&x->carrier[DOWN]->call, x->request->method, exchange_plain_path(x), &policy);
+	const struct call *call = &x->carrier[DOWN]->call;
+	enum reason reason =
+		call_authorise(call, x->request->method, exchange_plain_path(x), &policy);
+	x->plan_number = call->hold->plan->number;
 	/* A copy: the plan that it comes from may be gone before this is logged. */
 	x->policy = arena_str(&x->arena, policy);
 	return reason;
@@ -361,7 +363,6 @@ static void exchange_write_interim(struct exchange *x)
 static void exchange_begin_tunnel(struct exchange *x)
 {
 	exchange_move(x, EXCHANGE_TUNNEL);
-	x->plan_number = x->carrier[DOWN]->call.hold->plan->number;
 	exchange_watch(x, x->being.worker->loop.now_ns + exchange_idle_ns(x));
 }
 

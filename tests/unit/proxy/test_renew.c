@@ -244,6 +244,27 @@ static void test_a_websocket_ends_when_policy_denies_it(void **state)
 	lab_finish(&lab);
 }
 
+/* Its head was let in under the plan before, its bytes come under the one that denies them. */
+static void test_a_websocket_that_is_denied_before_it_begins(void **state)
+{
+	for (uint32_t machine_count = 1; machine_count <= 2; machine_count++) {
+		enum lab_workload to = machine_count == 1 ? LAB_SHOP : LAB_ORDERS;
+		uint32_t there = machine_count - 1;
+		start(machine_count, NULL);
+		int client = ask(LAB_WEB, to, UPGRADE("/ws"));
+		say(served(to, 0), "HTTP/1.1 103 Early Hints\r\n\r\n");
+		replan(there, "policies: (", DENY_ALL);
+		say(served(to, 0), "HTTP/1.1 103 Early Hints\r\n\r\n");
+		say(served(to, 0), SWITCHED);
+		say(client, "ping");
+		lab_expect_lacks(served(to, 0), "ping");
+		lab_expect_lacks(client, "HTTP/1.1 101 ");
+		assert_int_equal(lab_alive(&lab, there, TASK_EXCHANGE), 0);
+		lab_expect_reason(&lab, there, "POLICY_DENIED");
+		lab_finish(&lab);
+	}
+}
+
 /* --- trust --- */
 
 static void test_a_root_that_is_gone_ends_what_it_vouched_for(void **state)
@@ -420,6 +441,7 @@ int main(void)
 		cmocka_unit_test(test_a_tunnel_ends_when_policy_denies_it),
 		cmocka_unit_test(test_plain_text_ends_when_it_is_no_longer_taken),
 		cmocka_unit_test(test_a_websocket_ends_when_policy_denies_it),
+		cmocka_unit_test(test_a_websocket_that_is_denied_before_it_begins),
 		cmocka_unit_test(test_a_root_that_is_gone_ends_what_it_vouched_for),
 		cmocka_unit_test(test_a_root_that_goes_during_the_handshake),
 		cmocka_unit_test(test_an_idle_connection_ends_with_the_certificate),
