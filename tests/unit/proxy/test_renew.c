@@ -128,6 +128,22 @@ static void test_old_plans_are_let_go_of(void **state)
 	lab_finish(&lab);
 }
 
+/* What is in progress at it is what `ringmain drain` waits for. */
+static void test_a_workload_that_comes_back_is_still_at_work(void **state)
+{
+	start(1, NULL);
+	int client = ask(LAB_WEB, LAB_SHOP, GET("/1"));
+	replan(0, " { service = \"shop\"; user = \"shop\"; port = 8081; },\n", "");
+	replan(0, NULL, NULL);
+	assert_int_equal(lab_serving_count(&lab, 0, LAB_SHOP), 1);
+	assert_int_equal(lab_use(&lab, 0, LAB_SHOP), 1);
+	say(served(LAB_SHOP, 0), OK);
+	lab_expect_holds(client, "\r\n\r\nx");
+	assert_int_equal(lab_serving_count(&lab, 0, LAB_SHOP), 0);
+	assert_int_equal(lab_use(&lab, 0, LAB_SHOP), 1);
+	lab_finish(&lab);
+}
+
 /* The number of a mark may be given to another user; who called doesn't change by that. */
 static void test_the_caller_stays_who_it_was(void **state)
 {
@@ -434,6 +450,7 @@ int main(void)
 		cmocka_unit_test(test_policy_holds_for_the_next_request_of_the_mesh),
 		cmocka_unit_test(test_a_request_in_progress_goes_on),
 		cmocka_unit_test(test_old_plans_are_let_go_of),
+		cmocka_unit_test(test_a_workload_that_comes_back_is_still_at_work),
 		cmocka_unit_test(test_the_caller_stays_who_it_was),
 		cmocka_unit_test(test_a_caller_that_left_the_mesh),
 		cmocka_unit_test(test_a_service_that_is_gone),
