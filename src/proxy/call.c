@@ -221,16 +221,21 @@ static enum reason call_check_upstream(
 	return c->way == CALL_WAY_MESH ? REASON_UPSTREAM_IDENTITY : REASON_NONE;
 }
 
-/* The endpoint is not known any more: it fell silent, maybe with the store. */
+/* The endpoint is not known any more: it fell silent, maybe with the store. False: the call stays
+ * as it is, and is over. */
 static bool call_outlives_endpoint(const struct call *before, struct call *c, enum reason reason)
 {
 	bool is_lost =
 		reason == REASON_NO_SERVICE || (reason == REASON_NONE && c->way == CALL_WAY_PICK);
-	if (!is_lost || before->way != CALL_WAY_MESH)
+	if (!is_lost || before->way != CALL_WAY_MESH || !c->source)
 		return false;
-	c->service = snapshot_service(c->hold->plan->snapshot, before->service->name);
+	const struct service *service =
+		snapshot_service(c->hold->plan->snapshot, before->service->name);
+	if (!service || service->mtls == MTLS_DISABLED)
+		return false;
+	c->service = service;
 	c->way = CALL_WAY_MESH;
-	return c->service && c->service->mtls != MTLS_DISABLED;
+	return true;
 }
 
 enum reason call_check(struct worker *w, const struct line *down, const struct line *up,
