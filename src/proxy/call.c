@@ -238,6 +238,14 @@ static bool call_outlives_endpoint(const struct call *before, struct call *c, en
 	return true;
 }
 
+/* Bytes to a workload of this machine are judged here, as its service's: they may not go on as
+ * something else, which another proxy or another policy would judge. */
+static bool call_is_still_judged(const struct call *before, const struct call *c)
+{
+	return before->way != CALL_WAY_LOCAL ||
+	       (c->way == CALL_WAY_LOCAL && str_eq(before->service->name, c->service->name));
+}
+
 enum reason call_check(struct worker *w, const struct line *down, const struct line *up,
 	struct call *c, struct str method, struct str path, struct str *ret_policy)
 {
@@ -246,7 +254,8 @@ enum reason call_check(struct worker *w, const struct line *down, const struct l
 	enum reason reason = call_settle_again(w, down, c, &fresh);
 	if (call_outlives_endpoint(c, &fresh, reason))
 		reason = REASON_NONE;
-	else if (reason == REASON_NONE && fresh.way == CALL_WAY_PICK)
+	else if (reason == REASON_NONE &&
+		 (fresh.way == CALL_WAY_PICK || !call_is_still_judged(c, &fresh)))
 		reason = REASON_NO_SERVICE;
 	if (reason == REASON_NONE)
 		reason = call_authorise(&fresh, method, path, &policy);
