@@ -153,14 +153,23 @@ def test_news_that_were_missed_are_found_all_the_same(fleet):
     fleet.wait_view("vm-a", "that the ghost is gone", lambda v: v["endpoints"] == before, 10)
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "ringmain 1\nnode vm-b\nstart 1\nnumber 1\n", "ringmain 99\n", "x" * 200_000,
-                                  "ringmain 1\nnode ghost-2\nstart 1\nnumber 1\nendpoint orders - up 1 999.1.1.1:80\n",
-                                  "ringmain 1\nnode ghost-2\nstart 1\nnumber 1\n" + "endpoint o - up 1 10.1.1.1:1\n" * 5000])
-def test_a_malformed_record_hurts_nobody_else(fleet, text):
+MALFORMED = {
+    "empty": "",
+    "nonsense": "nonsense",
+    "of another node": "ringmain 1\nnode vm-b\nstart 1\nnumber 1\n",
+    "of a version to come": "ringmain 99\n",
+    "too long": "x" * 200_000,
+    "a wrong address": "ringmain 1\nnode ghost-2\nstart 1\nnumber 1\nendpoint orders - up 1 999.1.1.1:80\n",
+    "too many endpoints": "ringmain 1\nnode ghost-2\nstart 1\nnumber 1\n" + "endpoint o - up 1 10.1.1.1:1\n" * 2000,
+}
+
+
+@pytest.mark.parametrize("what", MALFORMED)
+def test_a_malformed_record_hurts_nobody_else(fleet, what):
     """Whoever has a node's password may write anything into that node's record."""
     before = fleet.view("vm-a")
     with fleet.redis.connect() as lab:
-        lab.ask("SET", fleet.key("node:ghost-2"), text)
+        lab.ask("SET", fleet.key("node:ghost-2"), MALFORMED[what])
         lab.ask("SET", fleet.key("lease:ghost-2"), "1 1", "PX", 2500)
         lab.ask("PUBLISH", fleet.key("news"), "node ghost-2")
     with Load(fleet, callers=1) as load:
@@ -168,8 +177,7 @@ def test_a_malformed_record_hurts_nobody_else(fleet, text):
         for node in ("vm-b", "vm-c"):
             fleet.wait_view(node, "the same endpoints",
                             lambda v: v["connected"] and v["endpoints"] == before["endpoints"])
-        if text != "ringmain 99\n":
-            fleet.wait_view("vm-a", "that a record was refused", lambda v: v["refused"] > before["refused"])
+        fleet.wait_view("vm-a", "that a record was refused", lambda v: v["refused"] > before["refused"])
     fleet.redis.ask("DEL", fleet.key("node:ghost-2"))
     fleet.redis.ask("DEL", fleet.key("lease:ghost-2"))
 
