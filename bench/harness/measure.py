@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One turn of one contestant: makes the load, reads what the kernel counted meanwhile."""
+import contextlib
 import json
 import os
 import select
@@ -60,11 +61,10 @@ def cores_sum(stat, cores):
 def cpu_ns(pid):
     """What all threads of a process have run so far; 0 when it is gone."""
     total = 0
-    try:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         for thread in os.listdir(f"/proc/{pid}/task"):
-            total += int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[0])
-    except (FileNotFoundError, ProcessLookupError):
-        pass
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended, others have not
+                total += int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[0])
     return total
 
 

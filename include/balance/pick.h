@@ -5,8 +5,9 @@
 #include "mesh/snapshot.h"
 
 /* One that is up, by weight; when none is, one that is down (its checks may be what is broken:
- * Envoy's panic threshold); when there is none of these either, one that was drained. Those in
- * `tried` come in the same order after all others: they have just failed. NULL: the service has no
+ * Envoy's panic threshold); when there is none of these either, one that was drained. In
+ * the same order come then other addresses of the instances, and last those in `tried`, which have
+ * just failed. NULL: the service has no
  * endpoint. `random`: 64 bits, all of them used. */
 const struct endpoint *pick_endpoint(const struct service *service,
 	const struct endpoint *const *tried, uint32_t tried_count, uint64_t random);

@@ -57,3 +57,5 @@ const struct bundle_item *bundle_find(const struct bundle *b, const char *kind, 
 int bundle_to_memfd(const struct bundle *b, struct err *err) MUST_CHECK;
 /* Fills an initialised bundle; bounds-checked, so a torn one is an error, never a crash. */
 int bundle_from_memfd(struct bundle *b, int fd, struct err *err) MUST_CHECK;
+/* The same from what such a memfd held. */
+int bundle_from_bytes(struct bundle *b, const void *bytes, size_t len, struct err *err) MUST_CHECK;

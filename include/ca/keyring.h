@@ -21,6 +21,10 @@ struct keyring;
  * *next_key_number). Blocks on disk. */
 int keyring_load(const char *dir, struct str trust_domain, uint32_t *next_key_number,
 	struct keyring **ret_keyring, struct bundle *b, struct err *err) MUST_CHECK;
+/* One pair that is nobody's SPIFFE identity: our own at the store of the mesh's state. Adds `pki`
+ * "chain" and `pki-key` "store" items. Otherwise as above. */
+int keyring_load_pki(const char *cert_file, const char *key_file, uint32_t *next_key_number,
+	struct keyring **ret_keyring, struct bundle *b, struct err *err) MUST_CHECK;
 void keyring_free(struct keyring *k);
 uint32_t keyring_key_count(const struct keyring *k);
 

@@ -34,6 +34,7 @@ struct service {
 	uint32_t address_count;
 	struct endpoint *endpoints;
 	uint32_t endpoint_count;
+	uint64_t *up_sums; /* per endpoint: the weights so far of instances that are up; or NULL */
 	struct policy **policies; /* those that name this service, in file order */
 	uint32_t policy_count;
 };
@@ -55,6 +56,7 @@ struct endpoint {
 	struct str version;	    /* empty if none */
 	struct str node_name, zone; /* of the node that told of it; empty: of a file */
 	uint32_t weight;	    /* 1 to 1000 */
+	bool alternate; /* another address of an instance: its weight is counted there */
 	enum endpoint_health health;
 	struct workload *local; /* this machine's workload behind it, or NULL when remote */
 };

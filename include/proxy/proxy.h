@@ -19,11 +19,13 @@ struct worker;
 /* All that a worker needs of one generation of the configuration. Immutable; counted by the workers
  * that still have connections begun under it. */
 struct plan {
-	struct list node; /* the control thread's: superseded plans that are still held */
-	uint64_t generation;
+	struct list node;    /* the control thread's: superseded plans that are still held */
+	uint64_t generation; /* the keeper's: of the configuration */
+	uint64_t number;     /* ours: counts every plan, those of a new picture too */
 	struct conf *conf;
 	struct snapshot *snapshot;
 	struct tls_store *tls;
+	char *warnings;		    /* lines; NULL when there are none */
 	struct workload_use **uses; /* per workload index; counts outlive generations */
 	_Atomic uint32_t holder_count;
 };
@@ -34,6 +36,18 @@ struct proxy_listener {
 	uint32_t worker;
 	int fd;
 };
+
+/* How it stands with the mesh's state: what the state process says, and what became of its last
+ * picture. All zero on a standalone machine. */
+struct proxy_mesh {
+	struct wire_state_view view;
+	uint64_t view_wall_ns; /* when it came; 0: never */
+	bool has_picture;      /* one is in force */
+	uint64_t refused_total;
+	char refused_text[2000]; /* why the newest is not in force; "": it is */
+};
+
+#define PROXY_TAKE_OUTS_MAX 8
 
 struct proxy {
 	struct plan *plan; /* in force; NULL before the first */
@@ -51,7 +65,11 @@ struct proxy {
 	char reload_text[2000];
 	/* asked for by the admin room, carried out by the control thread */
 	bool reload_asked, drain_asked;
+	struct wire_take_out
+		take_outs[PROXY_TAKE_OUTS_MAX]; /* in order; heads are filled in later */
+	uint32_t take_out_count;
 	bool draining;
+	struct proxy_mesh mesh;
 };
 
 /* Builds a generation from the keeper's bundle and the picture of the mesh (NULL: none): the
@@ -60,5 +78,7 @@ struct proxy {
  * once. Control thread. */
 int plan_build(const struct bundle *b, const struct bundle *picture, uint64_t generation,
 	const struct plan *before, struct plan **ret_plan, char *text, size_t size) MUST_CHECK;
+/* Requests and opaque connections in progress at a local workload, from wherever. Any thread. */
+uint32_t plan_serving(const struct plan *plan, uint32_t workload_index);
 /* Only when nobody holds it any more. */
 void plan_free(struct plan *plan);

@@ -12,6 +12,7 @@
 	X(UNATTRIBUTED, 403, "UAEX", false, "the caller is no known workload of this machine")     \
 	X(DIRECT_DIAL, 0, "NR", false, "a proxy port was dialled directly")                        \
 	X(NO_SERVICE, 0, "NR", false, "no service of the mesh has this address")                   \
+	X(NO_ENDPOINT, 503, "UH", false, "the service has no endpoint")                            \
 	X(PLAINTEXT, 0, "UAEX", false, "plain text to a service that takes mutual TLS only")       \
 	X(POLICY_DENIED, 403, "UAEX", false, "policy does not allow it")                           \
 	X(PATH_INVALID, 400, "DPE", false, "the path cannot be normalised")                        \
@@ -33,9 +34,9 @@
 	X(PEER_UNTRUSTED, 403, "UAEX", false, "the peer's certificate is no longer trusted")       \
 	X(UPSTREAM_CONNECT_FAILED, 503, "UF", true, "the upstream could not be connected")         \
 	X(UPSTREAM_CONNECT_TIMEOUT, 503, "UF,UT", true, "the upstream did not answer the connect") \
-	X(UPSTREAM_HANDSHAKE_FAILED, 503, "UF", false,                                             \
+	X(UPSTREAM_HANDSHAKE_FAILED, 503, "UF", true,                                              \
 		"the TLS handshake with the upstream failed")                                      \
-	X(UPSTREAM_IDENTITY, 503, "UF", false, "the upstream's identity is not the service's")     \
+	X(UPSTREAM_IDENTITY, 503, "UF", true, "the upstream's identity is not the service's")      \
 	X(UPSTREAM_TIMEOUT, 504, "UT", false, "the upstream did not respond in time")              \
 	X(UPSTREAM_CLOSED, 503, "UC", true, "the upstream closed before it responded")             \
 	X(UPSTREAM_ABORTED, 0, "UC", false, "the upstream ended in the middle of its response")    \
@@ -54,7 +55,7 @@ struct reason_row {
 	const char *name; /* "POLICY_DENIED" */
 	uint16_t status;  /* to answer an HTTP request with; 0 = just close */
 	const char *flag; /* access log and response_flags label */
-	bool retry;	  /* safe on another connection if no response byte came */
+	bool retry;	  /* another connection may help, where it is safe to try again */
 	const char *text;
 };
 const struct reason_row *reason_row(enum reason reason);

@@ -2,14 +2,16 @@
 /* What the keeper and its two children, the proxy process and the state process, say to each other,
  * over SOCK_SEQPACKET socketpairs: one for control with each, one per worker of the proxy process
  * and one of the state process for signatures. Fixed structs, all ends the same binary. The keeper
- * passes on what the two have for each other, and looks at nothing of it but the head. */
+ * passes on what the two have for each other, and looks at nothing of it but the head. It has the
+ * newest only: a picture goes to the proxy process when that has taken the one before, and those
+ * that came in between are forgotten. */
 #pragma once
 
 #include "base/address.h"
 #include "mesh/state_view.h"
 #include <stdint.h>
 
-/* Where the proxy process finds the control socket. */
+/* Where a child finds its control socket. */
 #define WIRE_CHANNEL_FD 3
 
 enum wire_kind {
@@ -31,13 +33,15 @@ enum wire_kind {
 	WIRE_STOP,    /* somebody asked through the admin socket to drain and stop */
 	WIRE_PONG,    /* struct wire_ping: the number of the ping */
 	/* state process → keeper → proxy process: the newest of each is kept for the next one */
-	WIRE_STATE,	 /* struct wire_state with one fd: a picture of the mesh */
+	WIRE_STATE,	 /* struct wire_state with one fd: a picture of the mesh, a sealed memfd */
 	WIRE_STATE_VIEW, /* struct wire_state_view: how it stands with the store; every second */
+	/* proxy process → keeper */
+	WIRE_STATE_TAKEN, /* struct wire_state: looked at, in force or not; the next may come */
 	/* proxy process → keeper → state process */
 	WIRE_TAKE_OUT, /* struct wire_take_out: an operator wants endpoints out of the mesh */
 	/* signature sockets */
-	WIRE_SIGN,   /* struct wire_sign: proxy → keeper */
-	WIRE_SIGNED, /* struct wire_signed: keeper → proxy */
+	WIRE_SIGN,   /* struct wire_sign: child → keeper */
+	WIRE_SIGNED, /* struct wire_signed: keeper → child */
 };
 
 enum wire_listener_kind {
@@ -90,8 +94,8 @@ struct wire_note {
 	char text[2000]; /* why the reload was refused, for `ringmain status` */
 };
 
-/* Sent about every second. A proxy process that has answered once and then falls silent is killed
- * and started anew; one that never answers is left alone. */
+/* Sent about every second, to either child. One that has answered once and then falls silent is
+ * killed and started anew; one that never answers is left alone. */
 struct wire_ping {
 	struct wire_head head;
 	uint64_t number;
@@ -107,17 +111,22 @@ struct wire_state {
 	uint64_t number; /* of the picture: counts up within a life of the state process */
 };
 
+/* A picture's memfd has at most so many bytes: the texts of a full bundle, and their lengths. */
+#define WIRE_STATE_BYTES_MAX (128u << 20)
+
 #define WIRE_OWN_MAX 64
 struct wire_own {
 	char service[64];
 	uint32_t health; /* enum endpoint_health */
 	uint32_t drained;
+	char why[96]; /* of its check's last failure, while it is down; "" */
 };
 
 struct wire_state_view {
 	struct wire_head head;
 	struct state_view view;
-	uint32_t own_count; /* endpoints of this node; more are not told */
+	char take_out_why[128]; /* why the last WIRE_TAKE_OUT was not done; "": it was */
+	uint32_t own_count;	/* endpoints of this node; more are not told */
 	struct wire_own own[WIRE_OWN_MAX];
 };
 

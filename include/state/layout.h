@@ -7,8 +7,9 @@
  *   changes        stream   one entry per revision, id "<revision>-0",    written by operators
  *                           fields "head" and "change"; trimmed to about 1000 entries
  *   node:<name>    string   a node's record                               written by that node
- *   lease:<name>   string   "<start> <number>" of that record, with an    written by that node
- *                           expiry of state.lease, renewed three times in it
+ *   lease:<name>   string   "<start> <number>" of that record, and the    written by that node
+ *                           revision in force there as a third word; with an expiry of state.lease,
+ *                           renewed three times in it
  *
  * and one channel, "news": hints that something has changed, so that others need not wait for their
  * next look. "objects <revision>", "node <name>". Never believed: whoever hears one looks at the
@@ -32,6 +33,7 @@ static inline struct str layout_key(
 	char text[LAYOUT_KEY_MAX], struct str trust_domain, const char *kind, struct str name)
 {
 	int len = snprintf(text, LAYOUT_KEY_MAX, "ringmain:{" STR_FMT "}:%s%s" STR_FMT,
-		STR_ARG(trust_domain), kind, name.len ? ":" : "", STR_ARG(name));
+		STR_ARG(trust_domain), kind, name.len ? ":" : "", (int)name.len,
+		name.len ? name.at : "");
 	return (struct str){text, (size_t)len};
 }

@@ -19,7 +19,7 @@
 
 struct sync;
 
-#define SYNC_KINDS 4 /* task kinds that the room takes, from kind_first on */
+#define SYNC_KINDS 4 /* task kinds that the room takes, from kind_first on, a multiple of it */
 
 /* `b`: kinds conf, operator, secret, pki, pki-key of the state process's bundle; copied from.
  * `dir_fd`: where the last known state is kept; stays the caller's. Blocks on disk: reads the last
@@ -27,7 +27,6 @@ struct sync;
 int sync_new(struct loop *loop, uint16_t kind_first, struct task *owner, const struct conf *conf,
 	const struct bundle *b, int dir_fd, struct sync **ret_sync, struct err *err) MUST_CHECK;
 void sync_step(struct task *t);
-void sync_reap(struct task *t);
 /* New configuration. On an error nothing has changed. */
 int sync_configure(struct sync *s, const struct conf *conf, const struct bundle *b,
 	struct err *err) MUST_CHECK;
@@ -41,6 +40,19 @@ int sync_drain(struct sync *s, struct str service, bool back, struct err *err) M
 /* A new picture since the last call: a sealed memfd of the caller's, and its number in *ret_number;
  * -1: nothing new. At most five a second. */
 int sync_picture(struct sync *s, uint64_t *ret_number);
+
+/* What a handshake with the store needs signed, for which the keeper has the key (`pki-key`): to be
+ * asked for after every sync_step(), until there is no more (false). */
+struct sync_sign {
+	uint64_t number; /* to be given back with the answer */
+	uint32_t key_number;
+	uint16_t algorithm;   /* TLS SignatureScheme */
+	const uint8_t *bytes; /* valid until the next call on the sync */
+	size_t len;
+};
+bool sync_sign(struct sync *s, struct sync_sign *ret_sign);
+/* `len` 0: refused. An answer to a question of the past has no effect. */
+void sync_sign_done(struct sync *s, uint64_t number, const uint8_t *signature, size_t len);
 
 void sync_view(const struct sync *s, struct state_view *ret_view);
 

@@ -81,6 +81,8 @@ int tls_store_new_pki(
 /* No tickets are given, taken or kept; before the first session. */
 void tls_store_resume_nothing(struct tls_store *s);
 /* Thread-safe counting; sessions hold a reference of their own. */
+/* Whether it would be the same again if it were built from this. */
+bool tls_store_made_of(const struct tls_store *s, const struct bundle *b, struct str trust_domain);
 struct tls_store *tls_store_ref(struct tls_store *s);
 void tls_store_unref(struct tls_store *s);
 

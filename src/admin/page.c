@@ -207,6 +207,9 @@ static const struct route {
 	{"/reload", page_reload, true, false,
 		"read the configuration again; answers with the outcome"},
 	{"/drain", page_drain, true, false, "take nothing new, stop when idle"},
+	{"/endpoints/drain", page_drain_endpoints, true, false,
+		"take this machine's endpoints out of the mesh; ?service=NAME: of that one"},
+	{"/endpoints/undrain", page_undrain_endpoints, true, false, "put them back"},
 };
 
 static void page_index(const struct page_source *source, const struct page_request *request,
@@ -215,7 +218,7 @@ static void page_index(const struct page_source *source, const struct page_reque
 	char text[2048];
 	size_t len = 0;
 	for (size_t i = 0; i < ARRAY_LEN(routes); i++)
-		len += (size_t)snprintf(text + len, sizeof(text) - len, "%-4s  %-13s %c %s\n",
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%-4s  %-18s %c %s\n",
 			routes[i].changes ? "POST" : "GET", routes[i].path,
 			routes[i].anywhere ? ' ' : '*', routes[i].help);
 	page_text(response, 200, "ringmain %s\n\n%s\n* on the unix socket only\n", RINGMAIN_VERSION,

@@ -62,8 +62,18 @@ void page_listeners(const struct page_source *source, const struct page_request 
 void page_metrics(const struct page_source *source, const struct page_request *request,
 	struct page_response *response);
 
+void page_drain_endpoints(const struct page_source *source, const struct page_request *request,
+	struct page_response *response);
+void page_undrain_endpoints(const struct page_source *source, const struct page_request *request,
+	struct page_response *response);
+
+/* Whether this machine shares its mesh's state with others. */
+bool page_has_store(const struct proxy *p);
+
 /* Parts of more than one page, as a member of the open object. */
 void page_put_identities(const struct page_source *source, struct json *j);
+void page_put_state(const struct page_source *source, struct json *j);
+void page_write_state(const struct page_source *source, struct metric_text *out);
 void page_put_listeners(const struct page_source *source, struct json *j);
 void page_put_str(struct json *j, const char *key, struct str value);
 void page_put_u64(struct json *j, const char *key, uint64_t value);
@@ -72,7 +82,8 @@ void page_put_time(struct json *j, const char *key, uint64_t wall_ns);
 void page_put_address(struct json *j, const char *key, const struct address *a);
 
 /* Why the proxy is not ready, one reason a line; empty when it is. Whether Redis or another machine
- * can be reached plays no part: this machine's traffic must not depend on a probe of theirs. */
+ * can be reached plays no part: this machine's traffic must not depend on a probe of theirs. But
+ * one that knows nothing of its mesh yet can carry nothing. */
 void page_readiness(const struct page_source *source, char *text, size_t size);
 
 /* True when the Accept header likes OpenMetrics better than the plain text format. */

@@ -207,6 +207,8 @@ void page_readiness(const struct page_source *source, char *text, size_t size)
 		page_reason(&r, "no listening sockets\n");
 	if (p->draining)
 		page_reason(&r, "draining\n");
+	if (page_has_store(p) && !p->mesh.has_picture)
+		page_reason(&r, "the mesh's state has not been seen yet\n");
 	if (p->plan)
 		page_readiness_identities(source, p->plan, &r);
 	else
@@ -268,6 +270,7 @@ static void page_put_workloads(const struct plan *plan, struct json *j)
 		page_put_str(j, "protocol", str_of(protocol_name(w->protocol)));
 		page_put_str(j, "mtls", str_of(mtls_mode_name(w->service->mtls)));
 		page_put_address(j, "deliver", &w->deliver);
+		page_put_u64(j, "serving", plan_serving(plan, i));
 		json_close(j, '}');
 	}
 	json_close(j, ']');
@@ -298,6 +301,7 @@ void page_status(const struct page_source *source, const struct page_request *re
 	page_put_identities(source, &j);
 	page_put_listeners(source, &j);
 	page_put_workloads(source->proxy->plan, &j);
+	page_put_state(source, &j);
 	page_put_counters(source->proxy, &j);
 	json_close(&j, '}');
 	page_json(response, &j);
@@ -344,6 +348,7 @@ void page_metrics(const struct page_source *source, const struct page_request *r
 	metrics_write(p->metrics, p->worker_count, &out);
 	page_write_proxy(p, &out);
 	page_write_certificates(p->plan, &out);
+	page_write_state(source, &out);
 	process_watch_write(source->process, &out);
 	metric_text_end(&out);
 	if (out.cut) {

@@ -233,8 +233,14 @@ int bundle_from_memfd(struct bundle *b, int fd, struct err *err)
 	void *bytes = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (bytes == MAP_FAILED)
 		return err_set(err, errno, "configuration memfd: %m");
-	int r = bundle_parse(b, bytes, size, err);
+	int r = bundle_from_bytes(b, bytes, size, err);
 	munmap(bytes, size);
+	return r;
+}
+
+int bundle_from_bytes(struct bundle *b, const void *bytes, size_t len, struct err *err)
+{
+	int r = bundle_parse(b, bytes, len, err);
 	if (r < 0)
 		bundle_done(b);
 	return r;

@@ -329,6 +329,65 @@ int keyring_load(const char *dir, struct str trust_domain, uint32_t *next_key_nu
 	return 0;
 }
 
+/* --- a pair outside the directory --- */
+
+static int keyring_pki_stage(struct keyring_load *l, struct str chain, struct err *err)
+{
+	char number[16];
+	snprintf(number, sizeof(number), "%u", l->k->first_number);
+	int r = bundle_add(&l->staged, STR("pki"), STR("chain"), chain, err);
+	if (r == 0)
+		r = bundle_add(&l->staged, STR("pki-key"), STR("store"), str_of(number), err);
+	if (r == 0)
+		l->k->count = 1;
+	return r;
+}
+
+static int keyring_pki_pair(
+	struct keyring_load *l, const char *cert_file, const char *key_file, struct err *err)
+{
+	struct str chain = STR_NONE, key_text = STR_NONE;
+	unsigned count = 0;
+	int r = file_read(cert_file, FILE_PUBLIC, &chain, err);
+	if (r < 0)
+		return r;
+	X509 *leaf = cert_from_pem(chain, &count);
+	if (!leaf)
+		r = err_set(err, EINVAL, "%s: no certificate in it, or a broken one", cert_file);
+	if (r == 0)
+		r = file_read(key_file, FILE_SECRET, &key_text, err);
+	if (r == 0)
+		r = keyring_keep_key(l, key_file, leaf, key_text, err);
+	if (r == 0)
+		r = keyring_pki_stage(l, chain, err);
+	X509_free(leaf);
+	file_text_free(key_text);
+	file_text_free(chain);
+	return r;
+}
+
+int keyring_load_pki(const char *cert_file, const char *key_file, uint32_t *next_key_number,
+	struct keyring **ret_keyring, struct bundle *b, struct err *err)
+{
+	struct keyring_load l = {0};
+	int r = keyring_new(1, &l.k, err);
+	if (r < 0)
+		return r;
+	l.k->first_number = *next_key_number;
+	bundle_init(&l.staged);
+	r = keyring_pki_pair(&l, cert_file, key_file, err);
+	if (r == 0)
+		r = keyring_hand_on(&l.staged, b, err);
+	bundle_done(&l.staged);
+	if (r < 0) {
+		keyring_free(l.k);
+		return r;
+	}
+	*next_key_number += l.k->count;
+	*ret_keyring = l.k;
+	return 0;
+}
+
 /* --- signing --- */
 
 /* RFC 8446 4.4.3: 64 spaces, the context, a zero, the transcript's hash (SHA-256 or SHA-384). Made

@@ -128,12 +128,13 @@ static bool ask_split(struct answer *answer, size_t len)
 	return want < 0 || (size_t)want == answer->body.len;
 }
 
-static int ask_on(int fd, const char *socket_path, const char *path, struct answer *ret_answer,
-	struct err *err)
+static int ask_on(int fd, const char *socket_path, const char *method, const char *path,
+	struct answer *ret_answer, struct err *err)
 {
 	char request[512];
 	int len = snprintf(request, sizeof(request),
-		"GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", path);
+		"%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s\r\n", method, path,
+		strcmp(method, "GET") == 0 ? "" : "Content-Length: 0\r\n");
 	ASSERT(len > 0 && (size_t)len < sizeof(request));
 	if (send(fd, request, (size_t)len, MSG_NOSIGNAL) != len)
 		return ask_explain(errno, socket_path, err);
@@ -152,14 +153,25 @@ static int ask_on(int fd, const char *socket_path, const char *path, struct answ
 	return 0;
 }
 
-int ask(const char *socket_path, const char *path, struct answer *ret_answer, struct err *err)
+static int ask_by(const char *socket_path, const char *method, const char *path,
+	struct answer *ret_answer, struct err *err)
 {
 	int fd = ask_connect(socket_path, err);
 	if (fd < 0)
 		return fd;
-	int r = ask_on(fd, socket_path, path, ret_answer, err);
+	int r = ask_on(fd, socket_path, method, path, ret_answer, err);
 	close(fd);
 	return r;
+}
+
+int ask(const char *socket_path, const char *path, struct answer *ret_answer, struct err *err)
+{
+	return ask_by(socket_path, "GET", path, ret_answer, err);
+}
+
+int ask_for(const char *socket_path, const char *path, struct answer *ret_answer, struct err *err)
+{
+	return ask_by(socket_path, "POST", path, ret_answer, err);
 }
 
 void answer_done(struct answer *answer)

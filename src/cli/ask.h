@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One question to the admin API over its unix socket. Blocking, with a time limit. */
+/* One question, or one request, to the admin API over its unix socket. Blocking, with a time limit.
+ */
 #pragma once
 
 #include "base/error.h"
@@ -14,5 +15,8 @@ struct answer {
 /* GET. -errno with the cause and the cure in err; otherwise
  * answer_done() is due. */
 int ask(const char *socket_path, const char *path, struct answer *ret_answer,
+	struct err *err) MUST_CHECK;
+/* POST, without a body. Otherwise the same. */
+int ask_for(const char *socket_path, const char *path, struct answer *ret_answer,
 	struct err *err) MUST_CHECK;
 void answer_done(struct answer *answer);

@@ -121,9 +121,12 @@ static void PRINTF_LIKE(3, 4)
 
 static void fleet_explain(FILE *out, const struct published *s)
 {
-	if (s->trust == PUBLISHED_BAD)
-		fprintf(out, "× the objects in the store are refused by the nodes: %s\n",
-			s->why.text);
+	if (s->trust == PUBLISHED_BAD) {
+		fputs("× the objects in the store are refused by the nodes: ", out);
+		for (const char *c = s->why.text; *c; c++)
+			fputc((unsigned char)*c < ' ' || *c == 0x7f ? '?' : *c, out);
+		fputc('\n', out);
+	}
 	for (uint32_t i = 0; i < s->node_count; i++) {
 		const struct published_node *node = &s->nodes[i];
 		switch (fleet_judge(s, node)) {

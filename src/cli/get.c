@@ -137,7 +137,6 @@ static int get_check(struct publisher *p, struct published *s)
 {
 	struct published nothing = {0};
 	struct edit edit = {.after = s->set};
-	struct edit_wish wish = {.kind = EDIT_TAKE};
 	struct conf_report report;
 	struct err err;
 	int r = published_load_nodes(p, s, false, &err);
@@ -148,7 +147,7 @@ static int get_check(struct publisher *p, struct published *s)
 	conf_report_init(&report);
 	nothing.nodes = s->nodes;
 	nothing.node_count = s->node_count;
-	r = plan_check(&edit, &wish, NULL, &nothing, publisher_mesh(p), &report, &err);
+	r = plan_check(&edit, NULL, &nothing, publisher_mesh(p), &report, &err);
 	fputs(report.text ? report.text : "nothing is wrong with them\n", stderr);
 	conf_report_done(&report);
 	return r < 0 ? 1 : 0;

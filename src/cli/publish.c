@@ -122,8 +122,7 @@ static int publish_check(struct publish *t, struct err *err)
 {
 	struct conf_report report;
 	conf_report_init(&report);
-	int r = plan_check(
-		&t->edit, t->wish, t->files, &t->standing, publisher_mesh(t->p), &report, err);
+	int r = plan_check(&t->edit, t->files, &t->standing, publisher_mesh(t->p), &report, err);
 	if (report.text)
 		fputs(report.text, stderr);
 	if (report.known_count > 0)

@@ -15,6 +15,11 @@ void publisher_say(const struct publisher *p, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
+	/* What the store holds is quoted: no terminal is to take it for orders. */
+	for (char *c = text; *c; c++) {
+		if (((unsigned char)*c < ' ' && *c != '\n') || *c == 0x7f)
+			*c = '?';
+	}
 	fprintf(stderr, "%s: %s\n", p->command, text);
 }
 

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Layout: a block of facts, tables, and at the end the problems and notes, so that the eye ends
  * where there is something to do. A problem makes the exit status 1, a note does not. */
-#include "show.h"
+#include "show_inside.h"
 
-#include "base/assert.h"
-#include "table.h"
 #include <stdarg.h>
 #include <stdlib.h>
 #include <time.h>
@@ -49,7 +47,7 @@ static int64_t show_age(struct str time, uint64_t now_s)
 	return age > 0 ? age : 0;
 }
 
-static void PRINTF_LIKE(3, 4) show_fact(FILE *out, const char *name, const char *format, ...)
+void show_fact(FILE *out, const char *name, const char *format, ...)
 {
 	va_list args;
 	fprintf(out, "%-12s", name);
@@ -59,8 +57,7 @@ static void PRINTF_LIKE(3, 4) show_fact(FILE *out, const char *name, const char 
 	fputc('\n', out);
 }
 
-/* Several lines, each behind the same margin, without control characters. */
-static void show_lines(FILE *out, const char *margin, struct str text)
+void show_lines(FILE *out, const char *margin, struct str text)
 {
 	while (text.len) {
 		const char *end = memchr(text.at, '\n', text.len);
@@ -144,6 +141,7 @@ static void show_facts(FILE *out, const struct show_source *s)
 	show_up(out, s);
 	show_generation(out, s);
 	show_redirect(out, s);
+	show_state_facts(out, s);
 	show_fact(out, "state", "%s",
 		json_tree_true(s->status, "draining") ? "draining"
 		: json_tree_true(s->status, "ready")  ? "ready"
@@ -178,7 +176,7 @@ static void show_identity(struct table *t, const struct json_tree *identity)
 	table_cell_str(t, json_tree_text(identity, "serial"));
 }
 
-static void show_table(FILE *out, struct table *t)
+void show_rows(FILE *out, struct table *t)
 {
 	if (t->cell_count > t->column_count) {
 		fputc('\n', out);
@@ -187,7 +185,7 @@ static void show_table(FILE *out, struct table *t)
 	table_done(t);
 }
 
-static void show_headings(struct table *t, uint32_t count, const char *const *names)
+void show_headings(struct table *t, uint32_t count, const char *const *names)
 {
 	table_init(t, count);
 	for (uint32_t i = 0; i < count; i++)
@@ -208,7 +206,7 @@ static void show_identities(FILE *out, const struct show_source *s)
 		table_cell(&t, "-");
 		table_cell(&t, "-");
 	}
-	show_table(out, &t);
+	show_rows(out, &t);
 }
 
 /* --- listeners: one line for all ports of a kind at an address --- */
@@ -306,7 +304,7 @@ static void show_listeners(FILE *out, const struct show_source *s)
 		if (first == l)
 			show_listener_row(&t, l, count);
 	}
-	show_table(out, &t);
+	show_rows(out, &t);
 }
 
 /* --- workloads --- */
@@ -328,7 +326,7 @@ static void show_workloads(FILE *out, const struct show_source *s)
 		table_cell_str(&t, serves ? json_tree_text(w, "protocol") : STR("-"));
 		table_cell_str(&t, serves ? json_tree_text(w, "mtls") : STR("-"));
 	}
-	show_table(out, &t);
+	show_rows(out, &t);
 }
 
 /* --- counters: the usual ones always, those of trouble when there was any --- */
@@ -369,18 +367,12 @@ static void show_counters(FILE *out, const struct show_source *s)
 		table_cell(&t, "%s", rows[i].name);
 		table_cell(&t, "%lld", (long long)value);
 	}
-	show_table(out, &t);
+	show_rows(out, &t);
 }
 
 /* --- problems and notes --- */
 
-struct show_list {
-	FILE *out; /* NULL: count only */
-	int problem_count;
-	bool begun;
-};
-
-static void PRINTF_LIKE(3, 4) show_point(struct show_list *l, bool problem, const char *format, ...)
+void show_point(struct show_list *l, bool problem, const char *format, ...)
 {
 	l->problem_count += problem;
 	if (!l->out)
@@ -388,12 +380,16 @@ static void PRINTF_LIKE(3, 4) show_point(struct show_list *l, bool problem, cons
 	if (!l->begun)
 		fputc('\n', l->out);
 	l->begun = true;
-	fputs(problem ? "× " : "‼ ", l->out);
+	char text[1024];
 	va_list args;
 	va_start(args, format);
-	vfprintf(l->out, format, args);
+	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	fputc('\n', l->out);
+	/* Some of it was said by a store. */
+	for (char *c = text; *c; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			*c = '?';
+	fprintf(l->out, "%s %s\n", problem ? "×" : "‼", text);
 }
 
 static void show_check_identities(struct show_list *l, const struct show_source *s)
@@ -467,6 +463,7 @@ static void show_check(struct show_list *l, const struct show_source *s)
 		show_point(l, true, "no configuration is in force");
 	if (!json_tree_list(s->status, "listeners"))
 		show_point(l, true, "there are no listening sockets");
+	show_check_state(l, s);
 	show_check_redirect(l, s);
 	show_check_traffic(l, s);
 }
@@ -485,6 +482,7 @@ int show_status(FILE *out, const struct show_source *source)
 	show_identities(out, source);
 	show_listeners(out, source);
 	show_workloads(out, source);
+	show_state_endpoints(out, source);
 	show_counters(out, source);
 	show_check(&l, source);
 	return l.problem_count;

@@ -23,7 +23,7 @@
 static const char status_usage[] =
 	"Asks the running proxy how it is: the configuration in force, identities and their "
 	"expiry,\n"
-	"listeners, workloads, counters, and what needs attention.\n"
+	"listeners, workloads, the store of the mesh's state, counters, and what needs attention.\n"
 	"\n"
 	"usage: ringmain status [-c FILE | --socket PATH] [-o table|json]\n"
 	"       ringmain status --mesh [-c FILE] [-o table|json]\n"
@@ -37,7 +37,7 @@ static const char status_usage[] =
 	"                     ringmain apply, or a node's\n"
 	"  -o, --output json  for programs\n"
 	"\n"
-	"Exit status: 0 all is well, 1 a problem was found, 2 wrong usage.\n";
+	"Exit status: 0 all is well, 1 a problem was found (marked ×), 2 wrong usage.\n";
 
 struct status_options {
 	const char *conf_path, *socket_path;

@@ -12,6 +12,25 @@ static uint32_t conf_endpoint_count(const struct conf_service_row *row)
 	return count;
 }
 
+static bool conf_has_family(const struct conf *c, uint8_t family)
+{
+	for (uint32_t i = 0; i < c->node_address_count; i++) {
+		if (c->node_addresses[i].family == family)
+			return true;
+	}
+	return false;
+}
+
+void conf_build_instance(const struct conf_parser *p, struct endpoint *addresses, uint32_t count)
+{
+	uint32_t first = 0;
+	while (first < count && !conf_has_family(p->conf, addresses[first].address.family))
+		first++;
+	first = first < count ? first : 0;
+	for (uint32_t i = 0; i < count; i++)
+		addresses[i].alternate = i != first;
+}
+
 static void conf_endpoint_fill(struct conf_parser *p, struct service *service,
 	const struct conf_service_row *service_row, const struct conf_endpoint_row *row)
 {
@@ -25,6 +44,8 @@ static void conf_endpoint_fill(struct conf_parser *p, struct service *service,
 		e->weight = row->weight;
 		e->health = ENDPOINT_UP;
 	}
+	conf_build_instance(p, &service->endpoints[service->endpoint_count - row->address_count],
+		row->address_count);
 	if (port == 0)
 		conf_error(p, row->setting, "port",
 			"missing here and in the service: where do clients dial it?");
@@ -85,7 +106,7 @@ static void conf_endpoints_warn(
 {
 	bool is_called = conf_member(row->setting, "port") ||
 			 conf_member(row->setting, "protocol") || conf_member(row->setting, "mtls");
-	bool is_here = p->with_store;
+	bool is_here = p->with_store || p->published;
 	for (uint32_t i = 0; !is_here && i < p->snapshot->workload_count; i++)
 		is_here = p->snapshot->workloads[i].service == service;
 	if (is_called && !is_here && service->endpoint_count == 0)
@@ -161,6 +182,18 @@ static void conf_addresses_build(
 	}
 }
 
+/* For a draw by weight that need not look at all of them. */
+static void conf_endpoints_sum(struct conf_parser *p, struct service *service)
+{
+	uint64_t sum = 0;
+	service->up_sums = conf_build_array(p, service->endpoint_count, sizeof(*service->up_sums));
+	for (uint32_t i = 0; service->up_sums && i < service->endpoint_count; i++) {
+		const struct endpoint *e = &service->endpoints[i];
+		sum += e->health == ENDPOINT_UP && !e->alternate ? e->weight : 0;
+		service->up_sums[i] = sum;
+	}
+}
+
 void conf_build_endpoints(struct conf_parser *p)
 {
 	struct snapshot *s = p->snapshot;
@@ -176,4 +209,6 @@ void conf_build_endpoints(struct conf_parser *p)
 	}
 	if (!p->is_exhausted)
 		conf_build_told(p);
+	for (uint32_t i = 0; !p->is_exhausted && i < s->service_count; i++)
+		conf_endpoints_sum(p, &s->services[i]);
 }

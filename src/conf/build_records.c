@@ -113,8 +113,13 @@ static void conf_told_add_all(struct conf_parser *p, const struct record *record
 			(struct service *)snapshot_service(p->snapshot, told->service);
 		if (!service)
 			p->snapshot->unknown_endpoint_count += told->address_count;
-		for (uint32_t a = 0; service && a < told->address_count; a++)
+		if (!service)
+			continue;
+		uint32_t before = service->endpoint_count;
+		for (uint32_t a = 0; a < told->address_count; a++)
 			conf_told_add(p, record, told, service, &told->addresses[a]);
+		conf_build_instance(
+			p, &service->endpoints[before], service->endpoint_count - before);
 	}
 }
 

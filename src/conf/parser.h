@@ -137,6 +137,9 @@ void conf_build(struct conf_parser *p);
 /* What each service has, all services and workloads being there. */
 void conf_build_endpoints(struct conf_parser *p);
 void conf_build_policies(struct conf_parser *p);
+/* The addresses of one instance: the first that this machine has a family for is called, the others
+ * are alternates. */
+void conf_build_instance(const struct conf_parser *p, struct endpoint *addresses, uint32_t count);
 /* Those of the picture that can be read; the others get a warning. */
 void conf_build_records(struct conf_parser *p);
 /* Adds to counts[service.index] what is told of a service. */

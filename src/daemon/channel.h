@@ -18,6 +18,9 @@ union channel_message {
 	struct wire_note note;
 	struct wire_ready ready;
 	struct wire_ping ping;
+	struct wire_state state;
+	struct wire_state_view view;
+	struct wire_take_out take_out;
 	struct wire_sign sign[WIRE_SIGN_BATCH];
 	struct wire_signed signature[WIRE_SIGN_BATCH];
 };

@@ -4,10 +4,13 @@
 #include "base/usage.h"
 #include "ca/keyring.h"
 #include "conf/conf.h"
+#include "keeper.h"
 #include "mesh/snapshot.h"
+#include "state/object.h"
 #include "tls/tls.h"
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static void check_complain(const char *text)
@@ -63,6 +66,46 @@ static int check_certificates(
 	return r;
 }
 
+/* Of what the state process is given: passwords, keys, authorities. A credential is there only when
+ * the service manager runs us; by hand it is passed over. */
+static int check_store_files(const struct conf *conf, struct bundle *b)
+{
+	struct conf_state s = conf->state;
+	struct str *const secrets[] = {&s.password_file, &s.sentinel_password_file};
+	struct keyring *keyring = NULL;
+	struct err err;
+	uint32_t next_key_number = 1;
+	for (size_t i = 0; i < ARRAY_LEN(secrets); i++) {
+		bool is_path = secrets[i]->len > 0 && memchr(secrets[i]->at, '/', secrets[i]->len);
+		if (!is_path && !getenv("CREDENTIALS_DIRECTORY"))
+			*secrets[i] = STR_NONE;
+	}
+	int r = keeper_files_add(&s, b, &err);
+	if (r == 0 && s.tls_certificate.len > 0)
+		r = keyring_load_pki(
+			s.tls_certificate.at, s.tls_key.at, &next_key_number, &keyring, b, &err);
+	keyring_free(keyring);
+	if (r < 0)
+		fprintf(stderr, "%s\n", err.text);
+	return r;
+}
+
+static int check_store(const struct conf *conf, struct bundle *b)
+{
+	struct operator_keys *keys = NULL;
+	struct err err;
+	if (conf->state.redis_count == 0)
+		return 0;
+	int r = check_store_files(conf, b);
+	if (r < 0)
+		return r;
+	r = operator_keys_new(b, &keys, &err);
+	if (r < 0)
+		fprintf(stderr, "%s\n", err.text);
+	operator_keys_free(keys);
+	return r;
+}
+
 static int check_bundle(struct bundle *b, struct conf_report *report)
 {
 	struct conf *conf;
@@ -72,7 +115,9 @@ static int check_bundle(struct bundle *b, struct conf_report *report)
 		return 1;
 	}
 	check_complain(report->text); /* warnings */
-	int status = check_certificates(conf, snapshot, b) < 0 ? 1 : 0;
+	bool whole = check_certificates(conf, snapshot, b) == 0;
+	whole = check_store(conf, b) == 0 && whole;
+	int status = whole ? 0 : 1;
 	if (status == 0)
 		printf("configuration is valid: workloads %u, services %u, policies %u\n",
 			conf->workload_count, snapshot->service_count, snapshot->policy_count);

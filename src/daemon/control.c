@@ -12,56 +12,30 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "channel.h"
+#include "control_private.h"
 #include "daemon/sandbox.h"
 #include "proxy/worker.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define CONTROL_TICK_MS	    100
-#define CONTROL_SERIES_MAX  20000
-#define CONTROL_WORKERS_MAX 256
-
-enum control_task { CONTROL_TASK_CHANNEL = 1, CONTROL_TASK_TICK };
-
-struct control_worker {
-	pthread_t thread;
-	struct worker *worker;
-	_Atomic bool ended;
-	int signer_fd;
-};
-
-struct control {
-	int channel_fd;
-	struct proxy proxy;
-	struct control_worker *threads;
-	struct list retired; /* of struct plan, superseded and still held */
-	int access_fd;
-	struct loop loop;
-	struct task channel_task, tick_task;
-	struct op channel_poll;
-	struct timer tick;
-	struct admin *admin;
-	uint64_t told_generation; /* the keeper knows that this one is in force */
-	uint64_t ping_number;	  /* not yet answered; 0 = none */
-	bool keeper_gone;
-};
+#define CONTROL_TICK_MS	   100
+#define CONTROL_SERIES_MAX 20000
 
 /* --- messages to the keeper --- */
 
-static void control_tell(struct control *c, const void *message, size_t len)
+void control_tell(struct control *c, const void *message, size_t len)
 {
 	int r = channel_send(c->channel_fd, message, len, -1);
 	if (r < 0 && r != -EAGAIN)
 		c->keeper_gone = true;
 }
 
-static struct wire_head control_head(enum wire_kind kind)
+struct wire_head control_head(enum wire_kind kind)
 {
 	return (struct wire_head){.magic = WIRE_MAGIC, .kind = (uint32_t)kind};
 }
@@ -70,86 +44,6 @@ static void control_tell_kind(struct control *c, enum wire_kind kind)
 {
 	struct wire_head head = control_head(kind);
 	control_tell(c, &head, sizeof(head));
-}
-
-static void control_tell_refused(struct control *c, uint64_t generation)
-{
-	struct wire_note note = {
-		.head = control_head(WIRE_REFUSED),
-		.wall_ns = clock_wall_ns(),
-		.generation = generation,
-	};
-	snprintf(note.text, sizeof(note.text), "%s", c->proxy.reload_text);
-	control_tell(c, &note, sizeof(note));
-}
-
-/* --- plans --- */
-
-static int control_build(struct control *c, uint64_t generation, int fd, struct plan **ret_plan,
-	char *text, size_t size)
-{
-	struct bundle b;
-	struct err err;
-	bundle_init(&b);
-	int r = bundle_from_memfd(&b, fd, &err);
-	if (r < 0)
-		snprintf(text, size, "%s", err.text);
-	else
-		r = plan_build(&b, NULL, generation, c->proxy.plan, ret_plan, text, size);
-	bundle_done(&b);
-	return r;
-}
-
-static void control_free_retired(struct control *c)
-{
-	struct list *it = c->retired.next;
-	while (it != &c->retired) {
-		struct plan *plan = CONTAINER_OF(it, struct plan, node);
-		it = it->next;
-		if (atomic_load_explicit(&plan->holder_count, memory_order_acquire) > 0)
-			continue;
-		list_remove(&plan->node);
-		plan_free(plan);
-	}
-}
-
-static void control_swap(struct control *c, struct plan *plan)
-{
-	struct proxy *p = &c->proxy;
-	atomic_store(&plan->holder_count, p->worker_count);
-	for (uint32_t i = 0; i < p->worker_count; i++) {
-		struct plan *untaken = worker_hand_plan(p->workers[i], plan);
-		if (untaken)
-			atomic_fetch_sub(&untaken->holder_count, 1);
-	}
-	list_add_last(&c->retired, &p->plan->node);
-	p->plan = plan;
-}
-
-static void control_note(struct control *c, uint64_t wall_ns, bool ok)
-{
-	c->proxy.reload_wall_ns = wall_ns;
-	c->proxy.reload_ok = ok;
-	if (ok)
-		c->proxy.reload_text[0] = '\0';
-}
-
-static void control_take_plan(struct control *c, const struct wire_plan *message, int fd)
-{
-	struct plan *plan;
-	if (fd < 0)
-		return;
-	int r = control_build(c, message->generation, fd, &plan, c->proxy.reload_text,
-		sizeof(c->proxy.reload_text));
-	control_note(c, clock_wall_ns(), r == 0);
-	if (r < 0) {
-		log_error("proxy", "generation %llu is refused, the one before stays: %s",
-			(unsigned long long)message->generation, c->proxy.reload_text);
-		control_tell_refused(c, message->generation);
-		return;
-	}
-	control_swap(c, plan);
-	log_info("proxy", "generation %llu is in force", (unsigned long long)message->generation);
 }
 
 /* --- messages from the keeper --- */
@@ -190,6 +84,16 @@ static void control_message(struct control *c, const union channel_message *m, s
 			m->listener.listener_kind == WIRE_LISTENER_ACCESS_LOG)
 			dup3(fd, c->access_fd, O_CLOEXEC); /* the writer goes on in the new file */
 		break;
+	case WIRE_STATE:
+		if (len == sizeof(m->state) && fd >= 0) {
+			control_keep_picture(c, &m->state, fd);
+			return; /* the descriptor is kept */
+		}
+		break;
+	case WIRE_STATE_VIEW:
+		if (len == sizeof(m->view))
+			control_take_view(c, &m->view);
+		break;
 	case WIRE_START:
 	case WIRE_SIGNER:
 	case WIRE_READY:
@@ -199,8 +103,7 @@ static void control_message(struct control *c, const union channel_message *m, s
 	case WIRE_PONG:
 	case WIRE_SIGN:
 	case WIRE_DIRECTORY:
-	case WIRE_STATE:
-	case WIRE_STATE_VIEW:
+	case WIRE_STATE_TAKEN:
 	case WIRE_TAKE_OUT:
 	case WIRE_SIGNED:
 		break; /* not for us now */
@@ -217,6 +120,7 @@ static void control_step_channel(struct control *c)
 	c->channel_poll.fresh = false;
 	while ((r = channel_receive(c->channel_fd, CHANNEL_NO_WAIT, &m, &len, &fd)) == 0)
 		control_message(c, &m, len, fd);
+	control_step_picture(c);
 	if (r != -EAGAIN) {
 		log_error("proxy", "the keeper is gone: %s", r < 0 ? strerror(-r) : "closed");
 		c->keeper_gone = true;
@@ -272,11 +176,23 @@ static void control_answer_ping(struct control *c, uint64_t *turns)
 		turns[i] = 0;
 }
 
+static void control_tell_take_outs(struct control *c)
+{
+	struct proxy *p = &c->proxy;
+	for (uint32_t i = 0; i < p->take_out_count; i++) {
+		struct wire_take_out m = p->take_outs[i];
+		m.head = control_head(WIRE_TAKE_OUT);
+		control_tell(c, &m, sizeof(m));
+	}
+	p->take_out_count = 0;
+}
+
 static void control_step_tick(struct control *c, uint64_t *turns)
 {
 	c->tick.fired = false;
 	timer_set(&c->loop, &c->tick, c->loop.now_ns + CONTROL_TICK_MS * CLOCK_MS);
 	control_free_retired(c);
+	control_step_picture(c);
 	control_tell_ready(c);
 	control_answer_ping(c, turns);
 	if (c->proxy.reload_asked) {
@@ -287,6 +203,7 @@ static void control_step_tick(struct control *c, uint64_t *turns)
 		c->proxy.drain_asked = false;
 		control_tell_kind(c, WIRE_STOP);
 	}
+	control_tell_take_outs(c);
 }
 
 static bool control_ended(struct control *c)
@@ -356,9 +273,12 @@ static int control_start_message(struct control *c, struct control_start *s,
 		s->signers_seen++;
 		return 0;
 	}
+	if (m->head.kind == WIRE_STATE && len == sizeof(m->state) && fd >= 0) {
+		control_keep_picture(c, &m->state, fd);
+		return 0;
+	}
 	if (m->head.kind == WIRE_PLAN && len == sizeof(m->plan) && fd >= 0) {
-		int r = control_build(
-			c, m->plan.generation, fd, &c->proxy.plan, err->text, sizeof(err->text));
+		int r = control_first_plan(c, m->plan.generation, fd, err);
 		close(fd);
 		s->plan_seen = r == 0;
 		return r;
@@ -495,7 +415,7 @@ static int control_start(struct control *c, struct err *err)
 	if (r == 0)
 		r = control_start_workers(c, &s, err);
 	if (r == 0)
-		r = sandbox_enter(err);
+		r = sandbox_enter(SANDBOX_PROXY, err);
 	return r;
 }
 
@@ -515,7 +435,7 @@ int control_main(int channel_fd)
 	struct err err;
 	sandbox_hide();
 	c.channel_fd = channel_fd;
-	c.access_fd = -1;
+	c.access_fd = c.waiting_fd = -1;
 	c.proxy.start_wall_ns = clock_wall_ns();
 	control_note(&c, c.proxy.start_wall_ns, true);
 	list_init(&c.retired);
@@ -527,5 +447,6 @@ int control_main(int channel_fd)
 	if (!c.keeper_gone)
 		control_free_workers(&c);
 	access_log_free(c.proxy.access_log);
+	control_plans_done(&c);
 	return c.keeper_gone ? 1 : 0;
 }

@@ -17,15 +17,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#define KEEPER_TICK_NS	      (1 * CLOCK_S)
-#define KEEPER_SETTLED_NS     (10 * CLOCK_S) /* a proxy process that lived so long had no bad start */
-#define KEEPER_BACKOFF_MS_MAX 5000u
-#define KEEPER_SILENCE_NS     (30 * CLOCK_S) /* no answer to pings for so long: it hangs */
-#define KEEPER_ENDING_NS      (2 * CLOCK_S)  /* between TERM and KILL */
-#define KEEPER_WORKERS_MAX    1024u
+#define KEEPER_TICK_NS	   (1 * CLOCK_S)
+#define KEEPER_SILENCE_NS  (30 * CLOCK_S) /* no answer of the proxy process for so long */
+#define KEEPER_ENDING_NS   (2 * CLOCK_S)  /* between TERM and KILL */
+#define KEEPER_WORKERS_MAX 1024u
+#define KEEPER_PICTURE_NS  (3 * CLOCK_S) /* how long the first start waits for the mesh's state */
 
 /* --- states --- */
 
@@ -75,44 +73,11 @@ void keeper_log_text(enum log_level level, const char *text)
 static void keeper_start_proxy(struct keeper *k, uint64_t now_ns)
 {
 	struct err err;
-	int theirs;
-	k->start_count++;
-	k->start_ns = now_ns;
-	int r = keeper_channel_open(k, &theirs, &err);
-	if (r == 0)
-		r = keeper_spawn(k, theirs, &err);
-	if (r < 0) {
-		log_error("keeper", "starting the proxy process: %s", err.text);
-		keeper_channel_close(k);
+	keeper_channel_begin(k);
+	if (keeper_child_start(k, &k->proxy, now_ns, &err) < 0)
 		keeper_move(k, KEEPER_STATE_WAITING, now_ns + CLOCK_S);
-		return;
-	}
-	log_info("keeper", "proxy process %d started (start %u)", (int)k->pid, k->start_count);
-	keeper_move(k, KEEPER_STATE_STARTING, 0);
-}
-
-static void keeper_log_death(const struct keeper *k, int status)
-{
-	bool wanted = k->state == KEEPER_STATE_DRAINING || k->state == KEEPER_STATE_ENDING;
-	if (WIFSIGNALED(status))
-		log_line(wanted ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR, "keeper",
-			"proxy process %d was killed by signal %d (%s)", (int)k->pid,
-			WTERMSIG(status), strsignal(WTERMSIG(status)));
 	else
-		log_line(wanted ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, "keeper",
-			"proxy process %d ended with status %d", (int)k->pid, WEXITSTATUS(status));
-}
-
-/* At once after a good life; 0, 100 ms, 200 ms, … 5 s when one after the other dies early. */
-static uint64_t keeper_backoff_ns(struct keeper *k, uint64_t now_ns)
-{
-	if (now_ns - k->start_ns >= KEEPER_SETTLED_NS)
-		k->death_count = 0;
-	uint32_t n = k->death_count++;
-	if (n == 0)
-		return 0;
-	uint32_t ms = n > 6 ? KEEPER_BACKOFF_MS_MAX : 100u << (n - 1);
-	return (ms < KEEPER_BACKOFF_MS_MAX ? ms : KEEPER_BACKOFF_MS_MAX) * CLOCK_MS;
+		keeper_move(k, KEEPER_STATE_STARTING, 0);
 }
 
 /* A plan that the dead one had not answered to may be what it died of: the old one stays. */
@@ -130,11 +95,8 @@ static void keeper_drop_next(struct keeper *k)
 	notify_send(&k->notify, "READY=1");
 }
 
-static void keeper_proxy_died(struct keeper *k, int status, uint64_t now_ns)
+static void keeper_proxy_died(struct keeper *k, uint64_t now_ns)
 {
-	keeper_log_death(k, status);
-	k->pid = 0;
-	keeper_channel_close(k);
 	keeper_drop_next(k);
 	/* Handshakes that could ask for old keys died with it. */
 	keeper_plan_reap(k, UINT64_MAX);
@@ -142,24 +104,24 @@ static void keeper_proxy_died(struct keeper *k, int status, uint64_t now_ns)
 		keeper_move(k, KEEPER_STATE_DEAD, 0);
 		return;
 	}
-	uint64_t wait_ns = keeper_backoff_ns(k, now_ns);
+	uint64_t wait_ns = keeper_child_backoff_ns(&k->proxy, now_ns);
 	notify_send(&k->notify, "STATUS=the proxy process died, starting it again");
 	keeper_move(k, KEEPER_STATE_WAITING, now_ns + wait_ns);
 }
 
 static void keeper_wait_child(struct keeper *k, uint64_t now_ns)
 {
-	int status;
-	k->child_died = false;
-	if (k->pid > 0 && waitpid(k->pid, &status, WNOHANG) == k->pid)
-		keeper_proxy_died(k, status, now_ns);
+	bool wanted = k->state == KEEPER_STATE_DRAINING || k->state == KEEPER_STATE_ENDING;
+	if (keeper_child_ended(&k->proxy, wanted))
+		keeper_proxy_died(k, now_ns);
 }
 
 /* --- stopping --- */
 
 static void keeper_terminate(struct keeper *k, uint64_t now_ns)
 {
-	kill(k->pid, SIGTERM);
+	kill(k->proxy.pid, SIGTERM);
+	keeper_mesh_hurry(k);
 	keeper_move(k, KEEPER_STATE_ENDING, now_ns + KEEPER_ENDING_NS);
 }
 
@@ -174,7 +136,7 @@ static void keeper_stop(struct keeper *k, uint64_t now_ns)
 	case KEEPER_STATE_STARTING:
 	case KEEPER_STATE_RUNNING:
 		notify_send(&k->notify, "STOPPING=1\nSTATUS=draining");
-		k->drain_unsaid = true;
+		k->proxy.drain_unsaid = true;
 		keeper_listen_stop(k);
 		keeper_move(k, KEEPER_STATE_DRAINING,
 			now_ns + k->current->conf->drain_timeout_ms * CLOCK_MS);
@@ -190,44 +152,25 @@ static void keeper_stop(struct keeper *k, uint64_t now_ns)
 
 /* --- time --- */
 
-static bool keeper_proxy_silent(const struct keeper *k, uint64_t now_ns, uint64_t silence_ns)
-{
-	return k->state == KEEPER_STATE_RUNNING && k->pong_ns != 0 &&
-	       now_ns - k->pong_ns > silence_ns;
-}
-
-static void keeper_ping(struct keeper *k, uint64_t now_ns)
-{
-	if (k->state != KEEPER_STATE_RUNNING)
-		return;
-	if (keeper_proxy_silent(k, now_ns, KEEPER_SILENCE_NS)) {
-		log_error("keeper", "the proxy process has not answered for %llu s: killed",
-			KEEPER_SILENCE_NS / CLOCK_S);
-		kill(k->pid, SIGKILL);
-	}
-	/* One at a time: the old number goes on counting until it is said. */
-	if (!k->ping_unsaid)
-		k->ping_number++;
-	k->ping_unsaid = true;
-}
-
 static void keeper_tick(struct keeper *k, uint64_t now_ns)
 {
 	k->tick_ns = now_ns + KEEPER_TICK_NS;
 	keeper_plan_reap(k, now_ns);
-	keeper_ping(k, now_ns);
+	if (k->state == KEEPER_STATE_RUNNING)
+		keeper_child_ping(&k->proxy, now_ns);
 	if (k->refused_count > 1)
 		log_warning("keeper", "%u signatures refused", k->refused_count);
 	k->refused_count = 0;
 	bool idle = k->state == KEEPER_STATE_RUNNING || k->state == KEEPER_STATE_WAITING;
 	if (idle && !k->next && keeper_watch_look(k)) {
-		log_info("keeper", "certificates or marks have changed");
+		log_info("keeper", "certificates, marks or secrets have changed");
 		keeper_reload(k, KEEPER_SCOPE_WATCHED, now_ns);
 	}
 	/* The keeper replaces a hanging proxy process by itself; the service manager's watchdog is
 	 * for the keeper, and for a proxy process that stays silent all the same. */
 	if (k->notify.watchdog_ns > 0 &&
-		!keeper_proxy_silent(k, now_ns, KEEPER_SILENCE_NS + 10 * CLOCK_S))
+		!(k->state == KEEPER_STATE_RUNNING &&
+			keeper_child_silent(&k->proxy, now_ns, KEEPER_SILENCE_NS + 10 * CLOCK_S)))
 		notify_send(&k->notify, "WATCHDOG=1");
 }
 
@@ -242,7 +185,7 @@ static void keeper_deadline(struct keeper *k, uint64_t now_ns)
 		keeper_terminate(k, now_ns);
 		break;
 	case KEEPER_STATE_ENDING:
-		kill(k->pid, SIGKILL);
+		kill(k->proxy.pid, SIGKILL);
 		keeper_move(k, KEEPER_STATE_ENDING, now_ns + KEEPER_ENDING_NS);
 		break;
 	case KEEPER_STATE_STARTING:
@@ -264,6 +207,8 @@ static void keeper_step(struct keeper *k, uint64_t now_ns)
 {
 	if (k->child_died)
 		keeper_wait_child(k, now_ns);
+	keeper_mesh_step(k, now_ns);
+	k->child_died = false;
 	if (k->stop_asked)
 		keeper_stop(k, now_ns);
 	bool idle = k->state == KEEPER_STATE_RUNNING || k->state == KEEPER_STATE_WAITING;
@@ -275,6 +220,7 @@ static void keeper_step(struct keeper *k, uint64_t now_ns)
 		keeper_deadline(k, now_ns);
 	if (now_ns >= k->tick_ns)
 		keeper_tick(k, now_ns);
+	keeper_mesh_write(k);
 	keeper_channel_write(k);
 }
 
@@ -302,41 +248,74 @@ static int keeper_wait_ms(const struct keeper *k, uint64_t now_ns)
 	uint64_t until_ns = k->tick_ns;
 	if (keeper_has_deadline(k) && k->deadline_ns < until_ns)
 		until_ns = k->deadline_ns;
+	if (keeper_mesh_until_ns(k) < until_ns)
+		until_ns = keeper_mesh_until_ns(k);
 	/* Rounded up, or the last millisecond would be spent turning. */
 	return until_ns <= now_ns ? 0 : (int)((until_ns - now_ns + CLOCK_MS - 1) / CLOCK_MS);
 }
 
-/* polls[0]: signals, [1]: the channel, then the signers; poll() skips what is -1. */
+static struct pollfd keeper_poll_channel(const struct keeper_child *c, bool wants_write)
+{
+	return (struct pollfd){
+		.fd = c->channel_fd, .events = (short)(POLLIN | (wants_write ? POLLOUT : 0))};
+}
+
+/* The signature sockets' places in `polls`. */
+static void keeper_poll_signers(const struct keeper_child *c, struct pollfd *polls)
+{
+	for (uint32_t i = 0; i < c->signer_count; i++)
+		polls[i] = (struct pollfd){.fd = c->signers[i].fd,
+			.events = c->signers[i].answer_count > 0 ? POLLOUT : POLLIN};
+}
+
+static void keeper_sign_polled(struct keeper *k, struct keeper_child *c, const struct pollfd *polls)
+{
+	for (uint32_t i = 0; i < c->signer_count; i++) {
+		if (polls[i].revents && c->signers[i].fd >= 0)
+			keeper_sign(k, &c->signers[i]);
+	}
+}
+
+static uint32_t keeper_poll_count(const struct keeper *k)
+{
+	return 3 + k->mesh.child.signer_count + k->proxy.signer_count;
+}
+
+/* polls[0]: signals, [1]: the proxy process, [2]: the state process, then the signature sockets of
+ * the one and the other; poll() skips what is -1. */
 static void keeper_poll(struct keeper *k, struct pollfd *polls)
 {
+	struct pollfd *signers = polls + 3, *mesh_signers = signers + k->proxy.signer_count;
 	uint64_t now_ns = clock_monotonic_ns();
 	polls[0] = (struct pollfd){.fd = k->signal_fd, .events = POLLIN};
-	polls[1] = (struct pollfd){.fd = k->channel_fd,
-		.events = (short)(POLLIN | (keeper_channel_wants_write(k) ? POLLOUT : 0))};
-	for (uint32_t i = 0; i < k->worker_count; i++)
-		polls[2 + i] = (struct pollfd){.fd = k->signers[i].fd,
-			.events = k->signers[i].answer_count > 0 ? POLLOUT : POLLIN};
-	if (poll(polls, 2 + k->worker_count, keeper_wait_ms(k, now_ns)) <= 0)
+	polls[1] = keeper_poll_channel(&k->proxy, keeper_channel_wants_write(k));
+	polls[2] = keeper_poll_channel(&k->mesh.child, keeper_mesh_wants_write(k));
+	keeper_poll_signers(&k->proxy, signers);
+	keeper_poll_signers(&k->mesh.child, mesh_signers);
+	if (poll(polls, keeper_poll_count(k), keeper_wait_ms(k, now_ns)) <= 0)
 		return;
 	now_ns = clock_monotonic_ns();
 	if (polls[0].revents)
 		keeper_read_signals(k);
 	if (polls[1].revents & (POLLIN | POLLHUP | POLLERR))
 		keeper_channel_read(k, now_ns);
-	for (uint32_t i = 0; i < k->worker_count; i++) {
-		if (polls[2 + i].revents)
-			keeper_sign(k, &k->signers[i]);
-	}
+	if (polls[2].revents & (POLLIN | POLLHUP | POLLERR))
+		keeper_mesh_read(k, now_ns);
+	keeper_sign_polled(k, &k->proxy, signers);
+	keeper_sign_polled(k, &k->mesh.child, mesh_signers);
 }
 
 static void keeper_run(struct keeper *k)
 {
-	struct pollfd *polls = calloc(2 + k->worker_count, sizeof(*polls));
+	struct pollfd *polls = calloc(keeper_poll_count(k), sizeof(*polls));
 	if (!polls)
 		return;
-	while (k->state != KEEPER_STATE_DEAD) {
+	/* A node that has its last known state on disk starts with it. */
+	if (k->current->conf->state.redis_count > 0)
+		keeper_move(k, KEEPER_STATE_WAITING, clock_monotonic_ns() + KEEPER_PICTURE_NS);
+	while (k->state != KEEPER_STATE_DEAD || !keeper_mesh_gone(k)) {
 		keeper_step(k, clock_monotonic_ns());
-		if (k->state != KEEPER_STATE_DEAD)
+		if (k->state != KEEPER_STATE_DEAD || !keeper_mesh_gone(k))
 			keeper_poll(k, polls);
 	}
 	free(polls);
@@ -366,18 +345,15 @@ static int keeper_first_plan(struct keeper *k, struct err *err)
 	return r < 0 ? err_set(err, -r, "%s: not a configuration to start with", k->conf_path) : 0;
 }
 
-static int keeper_init_signers(struct keeper *k, struct err *err)
+static int keeper_init_children(struct keeper *k, struct err *err)
 {
 	uint32_t count = k->current->conf->worker_count;
 	if (count == 0 || count > KEEPER_WORKERS_MAX)
 		return err_set(err, ERANGE, "%u workers: 1 to %u", count, KEEPER_WORKERS_MAX);
-	k->signers = calloc(count, sizeof(*k->signers));
-	if (!k->signers)
-		return err_set(err, ENOMEM, "out of memory");
-	for (uint32_t i = 0; i < count; i++)
-		k->signers[i].fd = k->signers[i].proxy_fd = -1;
 	k->worker_count = count;
-	return 0;
+	int r = keeper_child_init(&k->proxy, "proxy process", "proxy", KEEPER_SILENCE_NS,
+		KEEPER_KEYS_IDENTITIES, count, err);
+	return r < 0 ? r : keeper_mesh_init(k, err);
 }
 
 /* keeper_done() is called in any case. */
@@ -394,7 +370,7 @@ static int keeper_init(struct keeper *k, struct err *err)
 	const struct conf *conf = k->current->conf;
 	r = keeper_user_find(conf, &k->user, err);
 	if (r == 0)
-		r = keeper_init_signers(k, err);
+		r = keeper_init_children(k, err);
 	if (r < 0)
 		return r;
 	/* Both sides of every connection, the listeners, and some for the rest. */
@@ -404,15 +380,14 @@ static int keeper_init(struct keeper *k, struct err *err)
 
 static void keeper_done(struct keeper *k)
 {
-	if (k->signers)
-		keeper_channel_close(k);
+	keeper_child_done(&k->proxy);
+	keeper_mesh_done(k);
 	keeper_listen_done(k);
 	keeper_plan_free(k->next);
 	keeper_plan_free(k->current);
 	keeper_plan_reap(k, UINT64_MAX);
 	if (k->signal_fd >= 0)
 		close(k->signal_fd);
-	free(k->signers);
 	notify_done(&k->notify);
 }
 
@@ -421,7 +396,8 @@ static int keeper_start(const char *conf_path)
 	struct keeper k = {.state = KEEPER_STATE_WAITING,
 		.conf_path = conf_path,
 		.signal_fd = -1,
-		.channel_fd = -1,
+		.proxy = {.channel_fd = -1},
+		.mesh = {.child = {.channel_fd = -1}, .picture_fd = -1},
 		.next_key_number = 1,
 		.notify = {.fd = -1}};
 	struct err err;
@@ -445,9 +421,9 @@ int keeper_main(int argc, char **argv)
 	static const struct option options[] = {
 		{"config", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
 	static const char usage[] =
-		"Runs this machine's proxy: the keeper, which starts the proxy process and looks "
-		"after "
-		"it.\n\nusage: ringmain run [-c FILE]\n\n  -c, --config FILE  the configuration "
+		"Runs this machine's proxy: the keeper, which starts the processes that work, and "
+		"looks\nafter them.\n\nusage: ringmain run [-c FILE]\n\n  -c, --config "
+		"FILE  the configuration "
 		"(" CONF_PATH_DEFAULT
 		")\n\nSignals: HUP reads the configuration again, TERM drains and "
 		"ends, TERM twice ends at once.\n";

@@ -2,10 +2,14 @@
 /* The inside of the keeper, shared by its files:
  *
  *   keeper.c          the loop, the states, signals and time
- *   keeper_channel.c  what is said to the proxy process and heard from it; signatures
+ *   keeper_child.c    what both children have in common: start, death, pings, the channel
+ *   keeper_channel.c  what is said to the proxy process and heard from it
+ *   keeper_mesh.c     the state process: its life, and the picture of the mesh that it makes
+ *   keeper_sign.c     signatures
  *   keeper_listen.c   the sockets
- *   keeper_spawn.c    the proxy process: start and privileges
- *   keeper_reload.c   plans: from files to a memfd, and the watch for changed ones
+ *   keeper_spawn.c    a child: start and privileges
+ *   keeper_reload.c   plans: from files to memfds, and the watch for changed ones
+ *   keeper_files.c    what the state process gets of the disk: secrets, keys, its directory
  *
  * One thread, one owner: struct keeper stands in keeper_main(). */
 #pragma once
@@ -23,7 +27,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/*
+/* The keeper's own state follows the proxy process; the state process has one of its own.
+ *
  *            ┌──────── died ────────┬───────────┐
  *            ▼                      │           │
  *        WAITING ── time ──▶ STARTING ─ ready ▶ RUNNING     each waits for: a message, a signal
@@ -50,7 +55,10 @@ struct keeper_plan {
 	struct bundle bundle;
 	struct keyring *keyring; /* NULL: no certificate directory */
 	int memfd;		 /* the bundle, sealed */
-	uint64_t retire_ns;	 /* when the keys may go */
+	/* for the state process alone */
+	struct keyring *mesh_keyring; /* its client certificate's key; NULL: none */
+	int mesh_memfd;		      /* its bundle, sealed; -1: standalone */
+	uint64_t retire_ns;	      /* when the keys may go */
 };
 
 struct keeper_listener {
@@ -69,16 +77,68 @@ struct keeper_listeners {
 	bool no_ipv6_told;
 };
 
-/* A worker's signature socket. One message of answers at most waits for room; until then no request
- * is read. */
+/* Which keys a signature socket may use. */
+enum keeper_keys { KEEPER_KEYS_IDENTITIES, KEEPER_KEYS_MESH };
+
+/* A signature socket. One message of answers at most waits for room; until then no request is
+ * read. */
 struct keeper_signer {
-	int fd;	      /* our end; -1: none */
-	int proxy_fd; /* the other end until it is sent; -1 then */
+	enum keeper_keys keys;
+	int fd;	       /* our end; -1: none */
+	int passed_fd; /* the other end until it is sent; -1 then */
 	uint32_t answer_count;
 	struct wire_signed answers[WIRE_SIGN_BATCH];
 };
 
-/* Who the proxy process runs as. */
+/* A process that the keeper starts and looks after. */
+struct keeper_child {
+	const char *name;    /* "proxy process" */
+	const char *command; /* its word on the command line: "proxy" */
+	uint64_t silence_ns; /* no answer to pings for so long: it hangs */
+	pid_t pid;	     /* 0: none */
+	uint64_t start_ns;
+	uint32_t start_count; /* all starts */
+	uint32_t death_count; /* deaths in a row soon after the start */
+	int channel_fd;	      /* -1: none */
+	uint32_t said;	      /* messages of the opening, in order */
+	bool drain_unsaid, ping_unsaid;
+	uint64_t ping_number;
+	uint64_t pong_ns;	       /* last answer; 0: none from this process */
+	struct keeper_signer *signers; /* signer_count */
+	uint32_t signer_count;
+};
+
+/*
+ *     OFF ── wanted ──▶ WAITING ── time ──▶ RUNNING ── not wanted ──▶ LEAVING (the mesh, then KILL)
+ *      ▲                  ▲  │ not wanted      │ died                   │ died
+ *      └──────────────────┼──┴─────────────────┼────────────────────────┘
+ *                         └────────────────────┘
+ *
+ * Wanted as long as the configuration in force has a store, and the keeper is not stopping. */
+#define KEEPER_MESH_LIST(X) X(OFF) X(WAITING) X(RUNNING) X(LEAVING)
+enum keeper_mesh_state {
+#define X(name) KEEPER_MESH_##name,
+	KEEPER_MESH_LIST(X)
+#undef X
+};
+
+/* The state process, and what it last said for the proxy process. */
+struct keeper_mesh {
+	struct keeper_child child;
+	enum keeper_mesh_state state;
+	uint64_t deadline_ns;	     /* of WAITING and LEAVING */
+	uint64_t said_generation;    /* the plan that this process was told of */
+	uint64_t refused_generation; /* the last that it did not take: told once */
+	int picture_fd;		     /* sealed by its maker; -1: none */
+	uint64_t picture_number;
+	bool nonsense_told; /* that it passed on what is no picture */
+	bool picture_unsaid;
+	bool picture_away; /* with the proxy process, which has not answered */
+	struct wire_state_view view;
+	bool view_known, view_unsaid;
+};
+
+/* Who the children run as. */
 struct keeper_user {
 	uid_t uid;
 	gid_t gid;
@@ -116,20 +176,12 @@ struct keeper {
 	uint8_t ticket_secret[32];
 	uint64_t ticket_secret_ns; /* when it was made; 0: not yet */
 	/* the proxy process */
-	pid_t pid; /* 0: none */
-	uint64_t start_ns;
-	uint32_t start_count; /* all starts */
-	uint32_t death_count; /* deaths in a row soon after the start */
-	bool ready_once;      /* some proxy process was ready: the unit is up */
-	/* the control channel */
-	int channel_fd; /* -1: none */
-	uint32_t said;	/* messages of the opening, in order */
-	bool next_unsaid, note_unsaid, drain_unsaid, ping_unsaid, log_unsaid;
+	struct keeper_child proxy;
+	bool ready_once; /* some proxy process was ready: the unit is up */
+	bool next_unsaid, note_unsaid, log_unsaid;
 	struct wire_note note;
-	uint64_t ping_number;
-	uint64_t pong_ns;	       /* last answer; 0: none from this process */
-	struct keeper_signer *signers; /* worker_count */
-	uint32_t refused_count;	       /* signatures, since the last tick */
+	struct keeper_mesh mesh;
+	uint32_t refused_count; /* signatures, since the last tick */
 };
 
 /* --- keeper.c --- */
@@ -139,17 +191,79 @@ void keeper_move(struct keeper *k, enum keeper_state state, uint64_t deadline_ns
 /* Messages of several lines, one log line each. */
 void keeper_log_text(enum log_level level, const char *text);
 
+/* --- keeper_child.c --- */
+
+/* `signer_count` signature sockets for these keys. */
+int keeper_child_init(struct keeper_child *c, const char *name, const char *command,
+	uint64_t silence_ns, enum keeper_keys keys, uint32_t signer_count,
+	struct err *err) MUST_CHECK;
+void keeper_child_done(struct keeper_child *c);
+/* Makes the sockets and starts the process. On an error there is none of either. */
+int keeper_child_start(
+	struct keeper *k, struct keeper_child *c, uint64_t now_ns, struct err *err) MUST_CHECK;
+/* True when it has ended, with its status as of waitpid(2); its channel is closed then. `wanted`
+ * is how loudly that is told. */
+bool keeper_child_ended(struct keeper_child *c, bool wanted);
+/* How long to wait before it is started again. */
+uint64_t keeper_child_backoff_ns(struct keeper_child *c, uint64_t now_ns);
+bool keeper_child_silent(const struct keeper_child *c, uint64_t now_ns, uint64_t silence_ns);
+/* Asks once more, and kills a process that has been silent for too long. */
+void keeper_child_ping(struct keeper_child *c, uint64_t now_ns);
+/* Closes the channel only: the process is gone or going, and its death is what is acted upon. */
+void keeper_child_hang_up(struct keeper_child *c);
+/* False: nothing more to be heard now. A descriptor that came along is the caller's. */
+bool keeper_child_hear(
+	struct keeper_child *c, union channel_message *ret_m, size_t *ret_len, int *ret_fd);
+/* Messages heard in one go, so that a busy child cannot keep the keeper from its other work. */
+#define KEEPER_HEAR_BATCH 32
+
+struct wire_head keeper_head(enum wire_kind kind);
+/* Each of these says one thing: 0, -EAGAIN or -errno. */
+int keeper_child_say(struct keeper_child *c, const void *m, size_t len, int pass_fd) MUST_CHECK;
+int keeper_child_say_start(
+	struct keeper_child *c, uint32_t worker_count, uint32_t listener_count) MUST_CHECK;
+int keeper_child_say_signer(struct keeper_child *c, uint32_t index) MUST_CHECK;
+int keeper_child_say_plan(struct keeper_child *c, uint64_t generation, int memfd) MUST_CHECK;
+int keeper_child_say_drain(struct keeper_child *c) MUST_CHECK;
+int keeper_child_say_ping(struct keeper_child *c) MUST_CHECK;
+
 /* --- keeper_channel.c --- */
 
-/* Makes the sockets; the proxy's end of the control channel in *ret_fd. */
-int keeper_channel_open(struct keeper *k, int *ret_fd, struct err *err) MUST_CHECK;
-void keeper_channel_close(struct keeper *k);
+/* Before a proxy process is started: everything is to be said to it, from the beginning. */
+void keeper_channel_begin(struct keeper *k);
 /* Says as much as there is room for. */
 void keeper_channel_write(struct keeper *k);
 bool keeper_channel_wants_write(const struct keeper *k);
 void keeper_channel_read(struct keeper *k, uint64_t now_ns);
 /* Why a reload changed nothing, for the proxy's status page. */
 void keeper_note(struct keeper *k, uint64_t generation, const char *text);
+
+/* --- keeper_mesh.c --- */
+
+int keeper_mesh_init(struct keeper *k, struct err *err) MUST_CHECK;
+void keeper_mesh_done(struct keeper *k);
+/* Decides about the state process: starts it, ends it, or nothing. */
+void keeper_mesh_step(struct keeper *k, uint64_t now_ns);
+/* When it has to be called again at the latest; UINT64_MAX: not by time. */
+uint64_t keeper_mesh_until_ns(const struct keeper *k);
+/* Does not wait for it any longer. */
+void keeper_mesh_hurry(struct keeper *k);
+bool keeper_mesh_gone(const struct keeper *k);
+void keeper_mesh_write(struct keeper *k);
+bool keeper_mesh_wants_write(const struct keeper *k);
+void keeper_mesh_read(struct keeper *k, uint64_t now_ns);
+/* To the proxy process, and what that answered. */
+bool keeper_mesh_wants_telling(const struct keeper *k);
+int keeper_mesh_tell_picture(struct keeper *k) MUST_CHECK;
+int keeper_mesh_tell(struct keeper *k) MUST_CHECK;
+void keeper_mesh_taken(struct keeper *k, uint64_t number);
+void keeper_mesh_take_out(struct keeper *k, const struct wire_take_out *m);
+
+/* --- keeper_sign.c --- */
+
+void keeper_signer_init(struct keeper_signer *s, enum keeper_keys keys);
+int keeper_signer_open(struct keeper_signer *s) MUST_CHECK;
+void keeper_signer_close(struct keeper_signer *s);
 /* Answers signature requests, a bounded number of them. */
 void keeper_sign(struct keeper *k, struct keeper_signer *s);
 
@@ -170,14 +284,15 @@ int keeper_user_find(
 	const struct conf *conf, struct keeper_user *ret_user, struct err *err) MUST_CHECK;
 /* Open files, core dumps: limits of this process and its children. */
 void keeper_limits(uint64_t files_wanted);
-/* Starts the proxy process; its end of the channel is closed here in any case. */
-int keeper_spawn(struct keeper *k, int channel_fd, struct err *err) MUST_CHECK;
+/* Starts the child; its end of the channel is closed here in any case. */
+int keeper_spawn(struct keeper_child *c, const struct keeper_user *user, int channel_fd,
+	struct err *err) MUST_CHECK;
 
 /* --- keeper_reload.c --- */
 
 enum keeper_scope {
-	KEEPER_SCOPE_ALL,    /* configuration, mesh objects, users, marks, certificates */
-	KEEPER_SCOPE_WATCHED /* marks and certificates; the rest as in `before` */
+	KEEPER_SCOPE_ALL,    /* configuration, mesh objects, users, marks, certificates, secrets */
+	KEEPER_SCOPE_WATCHED /* marks, certificates, secrets; the rest as in `before` */
 };
 /* Reads, parses and loads. On any error -errno, and `text` says why, all reasons at once. */
 int keeper_plan_new(struct keeper *k, enum keeper_scope scope, const struct keeper_plan *before,
@@ -190,6 +305,19 @@ void keeper_plan_reap(struct keeper *k, uint64_t now_ns);
 /* Makes the next plan of what stands on disk now; on any error nothing changes, and the log, the
  * proxy's status and the service manager are told why. */
 void keeper_reload(struct keeper *k, enum keeper_scope scope, uint64_t now_ns);
-/* A look at marks and certificates; true when they changed and have been at rest since the last
- * look. */
+/* A look at marks, certificates and secrets; true when they changed and have been at rest since the
+ * last look. */
 bool keeper_watch_look(struct keeper *k);
+/* Adds a file to a fingerprint. */
+uint64_t keeper_mark_file(uint64_t mark, int dir_fd, const char *name);
+
+/* --- keeper_files.c --- */
+
+/* What the state process needs beside the configuration: operators' keys, secrets, authorities. */
+int keeper_files_add(const struct conf_state *s, struct bundle *b, struct err *err) MUST_CHECK;
+/* Adds these files to a fingerprint. */
+uint64_t keeper_files_mark(const struct conf_state *s, uint64_t mark);
+/* The state process's directory, made if need be, for that user alone: a descriptor that names it
+ * (O_PATH: root without CAP_DAC_OVERRIDE may not read another's), or -errno. */
+int keeper_directory_open(
+	const char *path, const struct keeper_user *user, struct err *err) MUST_CHECK;

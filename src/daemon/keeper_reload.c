@@ -2,9 +2,10 @@
 /* A plan is made whole or not at all: files are read and parsed, keys loaded, the bundle sealed;
  * only then does anything change.
  *
- * What changes on its own (certificates being renewed, marks after `ringmain redirect up`) is
- * picked up on its own, without reading the configuration again: that is taken up when somebody
- * asks, not half-way through being edited because a certificate was renewed at that moment. */
+ * What changes on its own (certificates and secrets being renewed, marks after `ringmain redirect
+ * up`) is picked up on its own, without reading the configuration again: that is taken up when
+ * somebody asks, not half-way through being edited because a certificate was renewed at that
+ * moment. */
 #include "keeper.h"
 
 #include "base/clock.h"
@@ -30,7 +31,7 @@
 /* --- a fingerprint of what changes on its own --- */
 
 /* The change time covers content, owner and mode alike, and nobody can set it back. */
-static uint64_t keeper_mark_file(uint64_t mark, int dir_fd, const char *name)
+uint64_t keeper_mark_file(uint64_t mark, int dir_fd, const char *name)
 {
 	struct stat st;
 	if (fstatat(dir_fd, name, &st, 0) < 0)
@@ -61,6 +62,7 @@ static uint64_t keeper_fingerprint(const struct conf *conf)
 	uint64_t mark = 1;
 	snprintf(path, sizeof(path), STR_FMT "/" RUN_DIR_MARKS, STR_ARG(conf->run_dir));
 	mark = keeper_mark_file(mark, AT_FDCWD, path);
+	mark = keeper_files_mark(&conf->state, mark);
 	if (conf->certificate_dir.len == 0)
 		return mark;
 	mark = keeper_mark_directory(mark, conf->certificate_dir.at);
@@ -132,6 +134,50 @@ static int keeper_add_ticket_secret(struct keeper *k, struct bundle *b, struct e
 	return bundle_add(b, STR("tickets"), STR("secret"), text, err);
 }
 
+static bool keeper_is_for_both(const struct bundle_item *item)
+{
+	static const char *const kinds[] = {"conf", "user", "mark", "address"};
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		if (str_eq(item->kind, str_of(kinds[i])))
+			return true;
+	}
+	return false;
+}
+
+/* The state process's bundle: the configuration and what only it may see. */
+static int keeper_mesh_gather(
+	struct keeper *k, struct keeper_plan *plan, struct bundle *b, struct err *err)
+{
+	const struct conf_state *s = &plan->conf->state;
+	int r = 0;
+	LIST_EACH (&plan->bundle.items, it) {
+		const struct bundle_item *item = CONTAINER_OF(it, struct bundle_item, node);
+		if (r == 0 && keeper_is_for_both(item))
+			r = bundle_add(b, item->kind, item->name, item->text, err);
+	}
+	if (r == 0)
+		r = keeper_files_add(s, b, err);
+	if (r == 0 && s->tls_certificate.len > 0 && s->tls_key.len == 0)
+		r = err_set(err, EINVAL, "state.tls_certificate without state.tls_key");
+	else if (r == 0 && s->tls_certificate.len > 0)
+		r = keyring_load_pki(s->tls_certificate.at, s->tls_key.at, &k->next_key_number,
+			&plan->mesh_keyring, b, err);
+	return r;
+}
+
+static int keeper_mesh_fill(struct keeper *k, struct keeper_plan *plan, struct err *err)
+{
+	struct bundle b;
+	if (plan->conf->state.redis_count == 0)
+		return 0;
+	bundle_init(&b);
+	int r = keeper_mesh_gather(k, plan, &b, err);
+	if (r == 0)
+		r = plan->mesh_memfd = bundle_to_memfd(&b, err);
+	bundle_done(&b);
+	return r < 0 ? r : 0;
+}
+
 static int keeper_plan_fill(struct keeper *k, enum keeper_scope scope,
 	const struct keeper_plan *before, struct keeper_plan *plan, struct conf_report *report,
 	struct err *err)
@@ -155,7 +201,7 @@ static int keeper_plan_fill(struct keeper *k, enum keeper_scope scope,
 		r = keeper_add_ticket_secret(k, &plan->bundle, err);
 	if (r == 0)
 		r = plan->memfd = bundle_to_memfd(&plan->bundle, err);
-	return r < 0 ? r : 0;
+	return r < 0 ? r : keeper_mesh_fill(k, plan, err);
 }
 
 static void keeper_plan_explain(
@@ -176,7 +222,7 @@ int keeper_plan_new(struct keeper *k, enum keeper_scope scope, const struct keep
 		snprintf(text, size, "out of memory");
 		return -ENOMEM;
 	}
-	plan->memfd = -1;
+	plan->memfd = plan->mesh_memfd = -1;
 	plan->generation = k->generation + 1;
 	bundle_init(&plan->bundle);
 	conf_report_init(&report);
@@ -200,7 +246,9 @@ static void keeper_plan_strip(struct keeper_plan *plan)
 	bundle_done(&plan->bundle);
 	if (plan->memfd >= 0)
 		close(plan->memfd);
-	plan->memfd = -1;
+	if (plan->mesh_memfd >= 0)
+		close(plan->mesh_memfd);
+	plan->memfd = plan->mesh_memfd = -1;
 }
 
 void keeper_plan_free(struct keeper_plan *plan)
@@ -209,12 +257,13 @@ void keeper_plan_free(struct keeper_plan *plan)
 		return;
 	keeper_plan_strip(plan);
 	keyring_free(plan->keyring);
+	keyring_free(plan->mesh_keyring);
 	free(plan);
 }
 
 void keeper_plan_retire(struct keeper *k, struct keeper_plan *plan, uint64_t now_ns)
 {
-	if (!plan->keyring) {
+	if (!plan->keyring && !plan->mesh_keyring) {
 		keeper_plan_free(plan);
 		return;
 	}
@@ -245,7 +294,7 @@ void keeper_plan_reap(struct keeper *k, uint64_t now_ns)
 static void keeper_reload_refuse(struct keeper *k, enum keeper_scope scope, const char *text)
 {
 	log_error("keeper", "%s refused, generation %" PRIu64 " stays:",
-		scope == KEEPER_SCOPE_ALL ? "reload" : "changed certificates or marks",
+		scope == KEEPER_SCOPE_ALL ? "reload" : "changed certificates, marks or secrets",
 		k->current->generation);
 	keeper_log_text(LOG_LEVEL_ERROR, text);
 	keeper_note(k, 0, text);

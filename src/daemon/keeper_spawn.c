@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The proxy process gets standard error, the control channel and nothing else: no privilege, no
+/* A child gets standard error, the control channel and nothing else: no privilege, no
  * descriptor, no way to gain either. Between fork and exec the child is a copy of the keeper
  * without its keys (the keyring's pages are empty in a child). */
 #include "keeper.h"
@@ -27,7 +27,8 @@ int keeper_user_find(const struct conf *conf, struct keeper_user *ret_user, stru
 	bool is_self = conf->uid == geteuid();
 	if (conf->uid == 0)
 		return err_set(err, EPERM,
-			"node.user is \"" STR_FMT "\"; the proxy process must not run as root",
+			"node.user is \"" STR_FMT
+			"\"; the processes that talk to the network must not run as root",
 			STR_ARG(conf->user));
 	if (geteuid() != 0 && !is_self)
 		return err_set(err, EPERM,
@@ -70,7 +71,7 @@ void keeper_limits(uint64_t files_wanted)
 
 _Noreturn static void keeper_child_fail(const char *what)
 {
-	log_error("keeper", "starting the proxy process: %s: %m", what);
+	log_error("keeper", "starting a child: %s: %m", what);
 	_exit(127);
 }
 
@@ -128,9 +129,10 @@ static void keeper_child_files(int channel_fd)
 		keeper_child_fail("close_range");
 }
 
-_Noreturn static void keeper_child(const struct keeper_user *user, int channel_fd, pid_t keeper_pid)
+_Noreturn static void keeper_child(const struct keeper_child *c, const struct keeper_user *user,
+	int channel_fd, pid_t keeper_pid)
 {
-	char *argv[] = {"ringmain", "proxy", NULL};
+	char *argv[] = {"ringmain", (char *)(uintptr_t)c->command, NULL};
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -147,15 +149,16 @@ _Noreturn static void keeper_child(const struct keeper_user *user, int channel_f
 	keeper_child_fail("exec");
 }
 
-int keeper_spawn(struct keeper *k, int channel_fd, struct err *err)
+int keeper_spawn(
+	struct keeper_child *c, const struct keeper_user *user, int channel_fd, struct err *err)
 {
 	pid_t keeper_pid = getpid(), pid = fork();
 	if (pid == 0)
-		keeper_child(&k->user, channel_fd, keeper_pid);
+		keeper_child(c, user, channel_fd, keeper_pid);
 	int error = errno;
 	close(channel_fd);
 	if (pid < 0)
 		return err_set(err, error, "fork: %s", strerror(error));
-	k->pid = pid;
+	c->pid = pid;
 	return 0;
 }

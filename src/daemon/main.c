@@ -6,10 +6,12 @@
 #include "ca/ca.h"
 #include "check.h"
 #include "cli/commands.h"
+#include "cli/drain.h"
 #include "cli/status.h"
 #include "daemon/control.h"
 #include "daemon/keeper.h"
 #include "daemon/sandbox.h"
+#include "daemon/state_process.h"
 #include "proxy/wire.h"
 #include "redirect/redirect.h"
 #include <fcntl.h>
@@ -31,14 +33,24 @@ static int main_version(int argc, char **argv)
 }
 
 /* Started by the keeper only, which leaves the control socket behind. */
-static int main_proxy(int argc, char **argv)
+static int main_child(const char *name, int (*run)(int channel_fd))
 {
 	if (fcntl(WIRE_CHANNEL_FD, F_SETFD, FD_CLOEXEC) < 0) {
-		fputs("ringmain proxy: is started by \"ringmain run\"\n", stderr);
+		fprintf(stderr, "%s: is started by \"ringmain run\"\n", name);
 		return USAGE_WRONG;
 	}
 	sandbox_hide();
-	return control_main(WIRE_CHANNEL_FD);
+	return run(WIRE_CHANNEL_FD);
+}
+
+static int main_proxy(int argc, char **argv)
+{
+	return main_child(argv[0], control_main);
+}
+
+static int main_state(int argc, char **argv)
+{
+	return main_child(argv[0], state_process_main);
 }
 
 static const struct main_command main_commands[] = {
@@ -52,11 +64,14 @@ static const struct main_command main_commands[] = {
 	{"history", cli_history_main, "who has published what, when and why"},
 	{"rollback", cli_rollback_main, "make the mesh's objects what they were"},
 	{"operator", cli_operator_main, "make the key of somebody who publishes"},
+	{"drain", cli_drain_main,
+		"take this machine's endpoints out of the mesh, or put them back"},
 	{"redirect", redirect_main, "put the capture rules into the kernel, or take them out"},
 	{"ca", ca_main, "make a certificate authority and certificates for services"},
 	{"version", main_version, "print the version"},
 	{"help", main_help, "print this"},
 	{"proxy", main_proxy, NULL},
+	{"state", main_state, NULL},
 };
 
 static int main_help(int argc, char **argv)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A seccomp filter, written out as classic BPF from a table: first the machine, then one comparison
- * per rule, then the default.
+ * per rule, then the default. The proxy process has a list of what it needs, the state process one
+ * of what it must not do; why, is said there.
  *
- * The default is EPERM and not death: the table was made from what this program and its libraries
- * call, and a library update that tries a newer call first and falls back must not cut every
- * workload of the machine off. The forbidden thing does not happen either way. Death is for what
- * only somebody else's code would ask for. The keeper then starts a clean process.
+ * The proxy process's default is EPERM and not death: the table was made from what this program and
+ * its libraries call, and a library update that tries a newer call first and falls back must not
+ * cut every workload of the machine off. The forbidden thing does not happen either way. Death is
+ * for what only somebody else's code would ask for. The keeper then starts a clean process.
  *
  * The filter does not see what is submitted to a ring; the rings have their own list of permitted
  * operations, and io_uring_setup is not in this table, so there will be no further ring. */
@@ -17,6 +18,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -103,6 +105,65 @@ static const struct sandbox_rule sandbox_rules[] = {
 	{SYS_open_by_handle_at, SANDBOX_KILL},
 };
 
+/* The state process. It speaks to the store and to local workloads, and what a workload's check
+ * says is run: curl, pg_isready, somebody's script. A filter outlives execve(), so a list of what
+ * is needed would be a list of what any program needs; this is one of what none of them does. What
+ * it guards against is a way up from an account that may do nothing: into the kernel by its less
+ * travelled interfaces, into other processes, or out of here as a server. Files are the business of
+ * their permissions: the state process owns its directory, and the account nothing else. (Landlock
+ * would tie it to the directory, and the programs with it.)
+ *
+ * EPERM, not death: the programs are not ours to judge, and the check says what became of it. */
+static const struct sandbox_rule sandbox_state_rules[] = {
+	{SYS_socket, SANDBOX_USUAL_SOCKET},
+	{SYS_listen, SANDBOX_REFUSE},
+	{SYS_accept, SANDBOX_REFUSE},
+	{SYS_accept4, SANDBOX_REFUSE},
+	/* Namespaces: what root may do in one's own is a large part of the kernel. */
+	{SYS_clone, SANDBOX_NO_NAMESPACE},
+	{SYS_clone3, SANDBOX_ABSENT}, /* its flags are in memory, where no filter can look */
+	{SYS_unshare, SANDBOX_REFUSE},
+	{SYS_setns, SANDBOX_REFUSE},
+	{SYS_mount, SANDBOX_REFUSE},
+	{SYS_umount2, SANDBOX_REFUSE},
+	{SYS_pivot_root, SANDBOX_REFUSE},
+	{SYS_chroot, SANDBOX_REFUSE},
+	{SYS_open_tree, SANDBOX_REFUSE},
+	{SYS_move_mount, SANDBOX_REFUSE},
+	{SYS_fsopen, SANDBOX_REFUSE},
+	{SYS_fsconfig, SANDBOX_REFUSE},
+	{SYS_fsmount, SANDBOX_REFUSE},
+	{SYS_fspick, SANDBOX_REFUSE},
+	{SYS_mount_setattr, SANDBOX_REFUSE},
+	/* Other processes: the proxy process runs as the same user. */
+	{SYS_ptrace, SANDBOX_REFUSE},
+	{SYS_process_vm_readv, SANDBOX_REFUSE},
+	{SYS_process_vm_writev, SANDBOX_REFUSE},
+	{SYS_pidfd_getfd, SANDBOX_REFUSE},
+	{SYS_kcmp, SANDBOX_REFUSE},
+	/* The kernel. */
+	{SYS_bpf, SANDBOX_REFUSE},
+	{SYS_perf_event_open, SANDBOX_REFUSE},
+	{SYS_userfaultfd, SANDBOX_REFUSE},
+	{SYS_io_uring_setup, SANDBOX_ABSENT},
+	{SYS_init_module, SANDBOX_REFUSE},
+	{SYS_finit_module, SANDBOX_REFUSE},
+	{SYS_delete_module, SANDBOX_REFUSE},
+	{SYS_kexec_load, SANDBOX_REFUSE},
+	{SYS_kexec_file_load, SANDBOX_REFUSE},
+	{SYS_keyctl, SANDBOX_REFUSE},
+	{SYS_add_key, SANDBOX_REFUSE},
+	{SYS_request_key, SANDBOX_REFUSE},
+	{SYS_open_by_handle_at, SANDBOX_REFUSE},
+	{SYS_fanotify_init, SANDBOX_REFUSE},
+	{SYS_quotactl, SANDBOX_REFUSE},
+	{SYS_acct, SANDBOX_REFUSE},
+	{SYS_swapon, SANDBOX_REFUSE},
+	{SYS_swapoff, SANDBOX_REFUSE},
+	{SYS_reboot, SANDBOX_REFUSE},
+	{SYS_syslog, SANDBOX_REFUSE},
+};
+
 struct sandbox_program {
 	struct sock_filter at[SANDBOX_INSTRUCTIONS_MAX];
 	unsigned short count;
@@ -177,6 +238,27 @@ static void sandbox_emit_empty_path(struct sandbox_program *p)
 	sandbox_return(p, SANDBOX_DENY);
 }
 
+static void sandbox_emit_no_namespace(struct sandbox_program *p)
+{
+	sandbox_load_argument(p, 0);
+	sandbox_jump(p, BPF_JSET,
+		CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
+			CLONE_NEWPID | CLONE_NEWNET,
+		0, 1);
+	sandbox_return(p, SANDBOX_DENY);
+	sandbox_return(p, SECCOMP_RET_ALLOW);
+}
+
+static void sandbox_emit_usual_socket(struct sandbox_program *p)
+{
+	static const unsigned families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
+	sandbox_load_argument(p, 0);
+	for (unsigned i = 0; i < ARRAY_LEN(families); i++)
+		sandbox_jump(p, BPF_JEQ, families[i], (unsigned char)(ARRAY_LEN(families) - i), 0);
+	sandbox_return(p, SANDBOX_DENY);
+	sandbox_return(p, SECCOMP_RET_ALLOW);
+}
+
 static void sandbox_emit_verdict(struct sandbox_program *p, enum sandbox_verdict verdict)
 {
 	switch (verdict) {
@@ -195,6 +277,18 @@ static void sandbox_emit_verdict(struct sandbox_program *p, enum sandbox_verdict
 	case SANDBOX_KILL:
 		sandbox_return(p, SECCOMP_RET_KILL_PROCESS);
 		break;
+	case SANDBOX_REFUSE:
+		sandbox_return(p, SANDBOX_DENY);
+		break;
+	case SANDBOX_ABSENT:
+		sandbox_return(p, SECCOMP_RET_ERRNO | (ENOSYS & SECCOMP_RET_DATA));
+		break;
+	case SANDBOX_NO_NAMESPACE:
+		sandbox_emit_no_namespace(p);
+		break;
+	case SANDBOX_USUAL_SOCKET:
+		sandbox_emit_usual_socket(p);
+		break;
 	}
 }
 
@@ -210,10 +304,9 @@ static void sandbox_emit_rules(
 	}
 }
 
-static void sandbox_build(struct sandbox_program *p)
+/* Calls under another machine's numbers are not looked up in a table: death. */
+static void sandbox_emit_start(struct sandbox_program *p)
 {
-	size_t extra_count = 0;
-	const struct sandbox_rule *extra = sandbox_extra_rules(&extra_count);
 	p->count = 0;
 	sandbox_load(p, offsetof(struct seccomp_data, arch));
 	sandbox_jump(p, BPF_JEQ, SANDBOX_ARCH, 1, 0);
@@ -221,15 +314,31 @@ static void sandbox_build(struct sandbox_program *p)
 	sandbox_load(p, offsetof(struct seccomp_data, nr));
 	sandbox_jump(p, BPF_JGE, SANDBOX_X32_BIT, 0, 1);
 	sandbox_return(p, SECCOMP_RET_KILL_PROCESS);
-	sandbox_emit_rules(p, extra, extra_count);
-	sandbox_emit_rules(p, sandbox_rules, ARRAY_LEN(sandbox_rules));
-	sandbox_return(p, SANDBOX_DENY);
 }
 
-int sandbox_enter(struct err *err)
+static void sandbox_build(struct sandbox_program *p, enum sandbox_kind kind)
+{
+	size_t extra_count = 0;
+	const struct sandbox_rule *extra = sandbox_extra_rules(&extra_count);
+	sandbox_emit_start(p);
+	switch (kind) {
+	case SANDBOX_PROXY:
+		sandbox_emit_rules(p, extra, extra_count);
+		sandbox_emit_rules(p, sandbox_rules, ARRAY_LEN(sandbox_rules));
+		sandbox_return(p, SANDBOX_DENY);
+		break;
+	case SANDBOX_STATE:
+		sandbox_emit_rules(p, extra, extra_count);
+		sandbox_emit_rules(p, sandbox_state_rules, ARRAY_LEN(sandbox_state_rules));
+		sandbox_return(p, SECCOMP_RET_ALLOW);
+		break;
+	}
+}
+
+int sandbox_enter(enum sandbox_kind kind, struct err *err)
 {
 	struct sandbox_program p;
-	sandbox_build(&p);
+	sandbox_build(&p, kind);
 	struct sock_fprog filter = {.len = p.count, .filter = p.at};
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_set(err, errno, "PR_SET_NO_NEW_PRIVS: %m");

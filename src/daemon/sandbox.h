@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table behind sandbox_enter(), in two parts: sandbox.c has the rules of every build,
- * sandbox_strict.c or sandbox_sanitizer.c those that come before them. */
+/* The tables behind sandbox_enter(). That of the proxy process is in two parts: sandbox.c has the
+ * rules of every build, sandbox_strict.c or sandbox_sanitizer.c those that come before them. */
 #pragma once
 
 #include <linux/audit.h>
@@ -13,7 +13,12 @@ enum sandbox_verdict {
 	SANDBOX_TCP,	    /* socket(2): IPv4 and IPv6 streams only */
 	SANDBOX_EMPTY_PATH, /* allowed if the fourth argument is AT_EMPTY_PATH: an open file's facts
 			     */
-	SANDBOX_KILL
+	SANDBOX_KILL,
+	/* of the list of what is forbidden */
+	SANDBOX_REFUSE,	      /* EPERM */
+	SANDBOX_ABSENT,	      /* ENOSYS: libraries then use the older call, which is looked at */
+	SANDBOX_NO_NAMESPACE, /* clone(2): allowed without a namespace of its own */
+	SANDBOX_USUAL_SOCKET, /* socket(2): IPv4, IPv6, unix and netlink */
 };
 
 struct sandbox_rule {

@@ -11,13 +11,18 @@ void call_init(struct call *c)
 	*c = (struct call){0};
 }
 
+static void call_uncount(struct call *c, size_t slot)
+{
+	if (c->uses[slot])
+		atomic_fetch_sub_explicit(
+			&c->uses[slot]->connection_count, 1, memory_order_relaxed);
+	c->uses[slot] = NULL;
+}
+
 void call_done(struct call *c)
 {
-	for (size_t i = 0; i < ARRAY_LEN(c->uses); i++) {
-		if (c->uses[i])
-			atomic_fetch_sub_explicit(
-				&c->uses[i]->connection_count, 1, memory_order_relaxed);
-	}
+	for (size_t i = 0; i < ARRAY_LEN(c->uses); i++)
+		call_uncount(c, i);
 	free(c->source_id_text);
 	upstream_done(c);
 	if (c->hold)
@@ -61,6 +66,12 @@ static bool call_count_one(
 	return true;
 }
 
+enum reason call_count_target(struct worker *w, struct call *c)
+{
+	call_uncount(c, 1);
+	return call_count_one(w, c, 1, c->target) ? REASON_NONE : REASON_CONNECTIONS_MAX;
+}
+
 enum reason call_count(struct worker *w, struct call *c)
 {
 	if (!call_count_one(w, c, 0, c->source) || !call_count_one(w, c, 1, c->target))
@@ -68,15 +79,37 @@ enum reason call_count(struct worker *w, struct call *c)
 	return REASON_NONE;
 }
 
+struct workload_use *call_serve(const struct call *c)
+{
+	struct workload_use *use = c->uses[1];
+	if (use)
+		atomic_fetch_add_explicit(&use->serving_count, 1, memory_order_relaxed);
+	return use;
+}
+
+void call_served(struct workload_use *use)
+{
+	if (use)
+		atomic_fetch_sub_explicit(&use->serving_count, 1, memory_order_relaxed);
+}
+
 /* --- under a newer plan --- */
 
 /* The mark on the SYN said which user called, once and for all; numbers of marks may be given to
- * others meanwhile. */
+ * others meanwhile. What was picked stays picked while it is there. */
 static enum reason call_settle_outbound(const struct call *before, struct call *c)
 {
 	const struct snapshot *s = c->hold->plan->snapshot;
-	return outbound_settle(
+	enum reason reason = outbound_settle(
 		c, before->source ? snapshot_workload_by_uid(s, before->source->uid) : NULL);
+	if (reason != REASON_NONE || !c->picks || !before->endpoint)
+		return reason;
+	const struct endpoint *e = snapshot_endpoint(s, &before->endpoint->address);
+	const struct workload *local =
+		before->target ? snapshot_workload_by_uid(s, before->target->uid) : NULL;
+	e = e && e->service == c->service ? e : NULL;
+	local = local && local->service == c->service ? local : NULL;
+	return e || local ? outbound_settle_endpoint(c, e, e ? e->local : local) : reason;
 }
 
 static enum reason call_settle_way(
@@ -126,21 +159,49 @@ static bool call_count_again(struct worker *w, struct call *before, struct call 
 	return true;
 }
 
+/* Puts the fresh call in the place of the one before. */
+static enum reason call_replace(struct worker *w, struct call *c, struct call *fresh)
+{
+	if (!call_count_again(w, c, fresh, 0, fresh->source) ||
+		!call_count_again(w, c, fresh, 1, fresh->target))
+		return REASON_CONNECTIONS_MAX;
+	call_done(c);
+	call_take(c, fresh);
+	return REASON_NONE;
+}
+
 enum reason call_renew(struct worker *w, const struct line *line, struct call *c)
 {
 	struct call fresh;
 	if (c->hold == w->current)
 		return REASON_NONE;
 	enum reason reason = call_settle_again(w, line, c, &fresh);
-	if (reason == REASON_NONE && (!call_count_again(w, c, &fresh, 0, fresh.source) ||
-					     !call_count_again(w, c, &fresh, 1, fresh.target)))
-		reason = REASON_CONNECTIONS_MAX;
-	if (reason == REASON_NONE) {
-		call_done(c);
-		call_take(c, &fresh);
-	}
+	if (reason == REASON_NONE)
+		reason = call_replace(w, c, &fresh);
 	call_done(&fresh);
 	return reason;
+}
+
+static bool call_leads_alike(const struct call *a, const struct call *b)
+{
+	return a->way == b->way && address_equal(&a->upstream, &b->upstream) &&
+	       !a->service == !b->service &&
+	       (!a->service || str_eq(a->service->name, b->service->name)) &&
+	       (a->way == CALL_WAY_LOCAL ||
+		       (!a->endpoint == !b->endpoint &&
+			       (!a->endpoint || address_equal(&a->endpoint->address,
+							&b->endpoint->address))));
+}
+
+void call_follow(struct worker *w, const struct line *line, struct call *c, bool running)
+{
+	struct call fresh;
+	if (c->hold == w->current)
+		return;
+	if (call_settle_again(w, line, c, &fresh) == REASON_NONE &&
+		(!running || call_leads_alike(c, &fresh)))
+		(void)call_replace(w, c, &fresh);
+	call_done(&fresh);
 }
 
 /* A server that was let go of, or that may not be this service any more. */
@@ -159,21 +220,45 @@ static enum reason call_check_upstream(
 	return c->way == CALL_WAY_MESH ? REASON_UPSTREAM_IDENTITY : REASON_NONE;
 }
 
+/* The endpoint is not known any more: it fell silent, maybe with the store. */
+static bool call_outlives_endpoint(const struct call *before, struct call *c, enum reason reason)
+{
+	bool is_lost =
+		reason == REASON_NO_SERVICE || (reason == REASON_NONE && c->way == CALL_WAY_PICK);
+	if (!is_lost || before->way != CALL_WAY_MESH)
+		return false;
+	c->service = snapshot_service(c->hold->plan->snapshot, before->service->name);
+	c->way = CALL_WAY_MESH;
+	return c->service && c->service->mtls != MTLS_DISABLED;
+}
+
 enum reason call_check(struct worker *w, const struct line *down, const struct line *up,
-	const struct call *c, struct str method, struct str path)
+	struct call *c, struct str method, struct str path, struct str *ret_policy)
 {
 	struct call fresh;
 	struct str policy;
 	enum reason reason = call_settle_again(w, down, c, &fresh);
+	if (call_outlives_endpoint(c, &fresh, reason))
+		reason = REASON_NONE;
+	else if (reason == REASON_NONE && fresh.way == CALL_WAY_PICK)
+		reason = REASON_NO_SERVICE;
 	if (reason == REASON_NONE)
 		reason = call_authorise(&fresh, method, path, &policy);
 	if (reason == REASON_NONE)
 		reason = call_check_upstream(w, up, &fresh);
+	if (reason == REASON_NONE && call_leads_alike(c, &fresh) &&
+		call_replace(w, c, &fresh) == REASON_NONE)
+		*ret_policy = policy;
 	call_done(&fresh);
 	return reason;
 }
 
 /* --- what it may --- */
+
+bool call_may_pick_again(const struct call *c, const struct call_tries *tries, enum reason reason)
+{
+	return c->picks && tries->count < CALL_TRIES_MAX && reason_row(reason)->retry;
+}
 
 enum reason call_authorise(
 	const struct call *c, struct str method, struct str path, struct str *ret_policy)

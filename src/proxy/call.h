@@ -9,6 +9,7 @@ struct workload_use { /* of one workload (by uid), all workers and generations t
 	struct list node;
 	uint32_t uid;
 	_Atomic uint32_t connection_count;
+	_Atomic uint32_t serving_count; /* requests and opaque connections in progress at it */
 };
 
 enum call_direction {
@@ -22,6 +23,7 @@ enum call_way {
 	CALL_WAY_LOCAL, /* this machine's workload, plain, on the loopback */
 	CALL_WAY_MESH,	/* another machine's proxy, mutual TLS */
 	CALL_WAY_PLAIN, /* the original destination itself: not of the mesh, or mtls disabled */
+	CALL_WAY_PICK,	/* to an endpoint of the service that is still to be picked */
 };
 
 struct metric_series;
@@ -48,6 +50,7 @@ struct call {
 	const struct endpoint *endpoint;      /* CALL_WAY_MESH */
 	enum protocol protocol;
 	bool server_first;
+	bool picks;	 /* it came to the service's own address */
 	bool mutual_tls; /* the downstream side came over it */
 	bool tls_resumed;
 	struct address client, original, upstream;
@@ -55,6 +58,13 @@ struct call {
 	uint64_t number;
 	struct upstream_pool *pool;  /* upstream.c's, once it was asked for */
 	struct record_series series; /* record.c's: where the last request was counted */
+};
+
+/* Endpoints that were picked for one request, or connection, and did not take it. */
+#define CALL_TRIES_MAX 3
+struct call_tries {
+	struct address at[CALL_TRIES_MAX];
+	uint32_t count;
 };
 
 void call_init(struct call *c);
@@ -77,19 +87,41 @@ enum reason inbound_admit_mesh(struct worker *w, struct line *line, struct call 
 
 /* The same, once the facts are in the call and it holds a plan. `source` may be NULL: nobody. */
 enum reason outbound_settle(struct call *c, const struct workload *source);
+/* To this endpoint of the service whose own address was dialled; `local`: the workload behind it,
+ * or NULL. */
+enum reason outbound_settle_endpoint(
+	struct call *c, const struct endpoint *e, const struct workload *local);
 enum reason inbound_settle_plain(struct call *c);
 enum reason inbound_settle_mesh(struct worker *w, const struct line *line, struct call *c);
+
+/* A call to a service's own address leads to one of its endpoints from now on, and counts there:
+ * another one than those in `tries`, as long as there is one. Other calls stay as they are. */
+enum reason outbound_pick(struct worker *w, struct call *c, struct call_tries *tries);
+/* Whether another endpoint may be tried after a failure, nothing having been sent to the last. */
+bool call_may_pick_again(const struct call *c, const struct call_tries *tries, enum reason reason);
 
 /* Under the worker's current plan: changes the call to what it is now, or says why it would be
  * refused now. `line` is the downstream one. */
 enum reason call_renew(struct worker *w, const struct line *line, struct call *c);
+/* The same, so that the plan before may go; a call that would be refused stays as it is, and so
+ * does one that is `running` and would lead to another place. */
+void call_follow(struct worker *w, const struct line *line, struct call *c, bool running);
 /* Whether opaque bytes, or those after a request of this method and path, would be let in and out
- * now; changes nothing. `up` is the line that was dialled for the call. */
+ * now. `up` is the line that was dialled for the call. Then the call follows, as it is running, and
+ * *ret_policy is what lets it in; else both stay. A connection to another machine outlives what is
+ * known of its endpoint, as long as its service is known. */
 enum reason call_check(struct worker *w, const struct line *down, const struct line *up,
-	const struct call *c, struct str method, struct str path);
+	struct call *c, struct str method, struct str path, struct str *ret_policy);
 
 /* Counts the call against its workloads; CONNECTIONS_MAX when one has too many. */
 enum reason call_count(struct worker *w, struct call *c);
+/* The same for the workload that is now the target, in place of the one before. */
+enum reason call_count_target(struct worker *w, struct call *c);
+
+/* A request or an opaque connection has begun for the call's local workload (NULL: it is for none),
+ * and ends. */
+struct workload_use *call_serve(const struct call *c);
+void call_served(struct workload_use *use);
 
 /* Policy for a call to a local workload; NONE for others: their own machine decides. `ret_policy`
  * gets the rule's name, or "default". */

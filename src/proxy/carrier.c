@@ -89,7 +89,7 @@ bool carrier_take_down(struct worker *w, struct line *line, struct call *call)
 	return true;
 }
 
-struct carrier *carrier_new_up(struct worker *w, struct plan_hold *hold)
+struct carrier *carrier_new_up(struct worker *w)
 {
 	struct line *line = line_new(w, &w->wake);
 	struct carrier *c = line ? carrier_new(w, UP, line) : NULL;
@@ -99,7 +99,6 @@ struct carrier *carrier_new_up(struct worker *w, struct plan_hold *hold)
 		return NULL;
 	}
 	c->state = CARRIER_CONNECT;
-	c->hold = plan_hold_ref(hold);
 	carrier_timer(c, worker_conf(w)->connect_timeout_ms);
 	return c;
 }
@@ -355,6 +354,19 @@ static void carrier_watch(struct carrier *c)
 		timer_set(&c->being.worker->loop, &c->timer, carrier_deadline_ns(c));
 }
 
+/* So that the plan under which the call came may go; whether the next request is taken is asked
+ * when it comes. Not while a request is on its way to somewhere. */
+static void carrier_follow(struct carrier *c)
+{
+	struct worker *w = c->being.worker;
+	const struct exchange *x = carrier_first(c);
+	if (c->side == UP || c->state != CARRIER_OPEN ||
+		c->plan_number == w->current->plan->number || (x && !exchange_runs(x)))
+		return;
+	c->plan_number = w->current->plan->number;
+	call_follow(w, c->line, &c->call, x != NULL);
+}
+
 enum reason carrier_renew(struct carrier *c)
 {
 	struct worker *w = c->being.worker;
@@ -443,6 +455,7 @@ static void carrier_step_open(struct carrier *c)
 	if (c->state == CARRIER_OPEN && http_tunnelled(c->http) && carrier_first(c))
 		exchange_relay(carrier_first(c));
 	carrier_end_of_input(c);
+	carrier_follow(c);
 	carrier_watch(c);
 	/* waits for: bytes, room, or a timer */
 }
@@ -471,8 +484,6 @@ static void carrier_join(struct carrier *c)
 	http_free(c->http);
 	upstream_leave(c);
 	call_done(&c->call);
-	if (c->hold)
-		plan_hold_unref(c->hold);
 	being_end(&c->being);
 }
 
@@ -507,10 +518,10 @@ void carrier_served(struct carrier *c)
 	struct conn *conn = &c->line->conn;
 	if (!http_reusable(c->http) || c->input_ended)
 		carrier_linger(c);
-	else if (conn_quiet(conn) && conn_listens(conn))
+	else if (conn_quiet(conn) && conn_listens(conn) && c->call.hold == w->current)
 		carrier_watch(c);
-	else
-		loop_ready(&w->loop, &c->being.task); /* a pipelined request may be waiting */
+	else /* a pipelined request may be waiting, or a new plan */
+		loop_ready(&w->loop, &c->being.task);
 }
 
 void carrier_close(struct carrier *c, bool reset)

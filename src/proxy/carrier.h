@@ -36,8 +36,8 @@ struct carrier {
 	bool lingered;		/* LINGER: the timer has expired once since our FIN */
 	uint64_t linger_bytes;	/* LINGER: sent so far, and when that last changed */
 	uint64_t linger_ns;
+	uint64_t plan_number; /* DOWN: of the plan under which the call was last looked at */
 	/* UP: */
-	struct plan_hold *hold;
 	struct upstream_pool *pool; /* what it may be reused for: see upstream.h */
 	struct list pooled;	    /* in pool->idle while idle */
 	bool idle;
@@ -47,7 +47,7 @@ struct carrier {
 /* An accepted connection that speaks HTTP. Takes line and call over when it returns true. */
 bool carrier_take_down(struct worker *w, struct line *line, struct call *call) MUST_CHECK;
 /* A fresh one in CONNECT, whose line is yet to be dialled; see upstream_dial(). NULL: no memory. */
-struct carrier *carrier_new_up(struct worker *w, struct plan_hold *hold);
+struct carrier *carrier_new_up(struct worker *w);
 
 /* DOWN, before a new request: settles the call under the plan in force. Not NONE: no request of it
  * is to be taken any more. */

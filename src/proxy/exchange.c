@@ -107,7 +107,18 @@ static void exchange_finish(struct exchange *x, enum reason reason)
 	else
 		carrier_close(down, true);
 	arena_done(&x->arena);
+	call_served(x->serving);
 	being_end(&x->being);
+}
+
+/* The caller's proxy may send the request to another endpoint of the service. */
+static bool exchange_tell_unsent(
+	struct exchange *x, enum reason reason, uint16_t status, const char *text)
+{
+	const struct carrier *down = x->carrier[DOWN];
+	return down->call.direction == CALL_INBOUND_MESH && x->flow[DOWN] == FLOW_HEAD &&
+	       x->input_ended[DOWN] && reason_row(reason)->retry &&
+	       exchange_write_unsent(x, status, text);
 }
 
 /* Answers in our own words if no response has begun, else the client sees an abort. */
@@ -121,8 +132,9 @@ static void exchange_fail(struct exchange *x, enum reason reason, uint16_t statu
 		     reason == REASON_PATH_INVALID;
 	if (!x->response_started && status != 0 && down->state == CARRIER_OPEN) {
 		x->status = status;
-		if (http_write_error(down->http, x->stream[DOWN], status, text, close,
-			    &down->line->conn.out)) {
+		if (exchange_tell_unsent(x, reason, status, text) ||
+			http_write_error(down->http, x->stream[DOWN], status, text, close,
+				&down->line->conn.out)) {
 			x->flow[UP] = FLOW_DONE;
 			exchange_ready_carrier(x, DOWN);
 		}
@@ -157,6 +169,7 @@ void exchange_begin(struct carrier *down, uint32_t stream, struct http_head *hea
 	x->start_wall_ns = w->loop.wall_ns;
 	x->policy = STR("");
 	x->stream[DOWN] = stream;
+	x->serving = call_serve(&down->call);
 	exchange_attach(x, DOWN, down);
 	exchange_ready(x);
 }
@@ -197,6 +210,24 @@ static void exchange_wait(struct exchange *x)
 	exchange_forward(x);
 }
 
+/* Another endpoint of the service, before anything was sent to the last one. */
+static bool exchange_may_pick_again(const struct exchange *x, enum reason reason)
+{
+	return (x->state == EXCHANGE_ROUTE || x->state == EXCHANGE_WAIT) &&
+	       call_may_pick_again(&x->carrier[DOWN]->call, &x->tries, reason);
+}
+
+static void exchange_again(struct exchange *x)
+{
+	metric_add(&x->being.worker->values->retries_total, 1);
+	x->stream[UP] = 0;
+	x->flow[DOWN] = FLOW_HEAD;
+	x->details = NULL;
+	if (x->state != EXCHANGE_ROUTE)
+		exchange_move(x, EXCHANGE_ROUTE);
+	exchange_ready(x);
+}
+
 static void exchange_take_upstream(struct exchange *x)
 {
 	struct worker *w = x->being.worker;
@@ -210,6 +241,10 @@ static void exchange_take_upstream(struct exchange *x)
 	if (up && x->attempt_count > 0)
 		up->reused = false;
 	x->attempt_count++;
+	if (!up && exchange_may_pick_again(x, reason)) {
+		exchange_again(x);
+		return;
+	}
 	if (!up) {
 		exchange_fail_reason(x, reason);
 		return;
@@ -253,7 +288,10 @@ static void exchange_route(struct exchange *x)
 		exchange_fail(x, REASON_BAD_REQUEST, 405, "CONNECT is not taken here");
 		return;
 	}
-	enum reason reason = x->attempt_count == 0 ? exchange_prepare_request(x) : REASON_NONE;
+	enum reason reason = outbound_pick(x->being.worker, &down->call, &x->tries);
+	if (reason == REASON_NONE)
+		reason = x->attempt_count == 0 ? exchange_prepare_request(x)
+					       : exchange_name_caller(x);
 	if (reason == REASON_NONE)
 		reason = exchange_authorise(x);
 	if (reason != REASON_NONE)
@@ -322,7 +360,7 @@ static void exchange_write_interim(struct exchange *x)
 static void exchange_begin_tunnel(struct exchange *x)
 {
 	exchange_move(x, EXCHANGE_TUNNEL);
-	x->generation = x->carrier[DOWN]->call.hold->plan->generation;
+	x->plan_number = x->carrier[DOWN]->call.hold->plan->number;
 	exchange_watch(x, x->being.worker->loop.now_ns + exchange_idle_ns(x));
 }
 
@@ -364,8 +402,24 @@ static void exchange_forward(struct exchange *x)
 	/* waits for: bytes or room */
 }
 
+/* The other machine's proxy could not hand it on: it is all in our hands still, when it has no
+ * body.
+ */
+static bool exchange_came_back(struct exchange *x, struct http_head *head)
+{
+	const struct call *call = &x->carrier[DOWN]->call;
+	return call->way == CALL_WAY_MESH && head->status == 503 && exchange_take_unsent(head) &&
+	       x->state == EXCHANGE_FORWARD && x->input_ended[DOWN] && x->body_bytes[DOWN] == 0 &&
+	       call_may_pick_again(call, &x->tries, REASON_UPSTREAM_CONNECT_FAILED);
+}
+
 void exchange_response(struct exchange *x, struct http_head *head)
 {
+	if (exchange_came_back(x, head)) {
+		carrier_close(exchange_detach(x, UP), true);
+		exchange_again(x);
+		return;
+	}
 	x->response = head;
 	if (x->state == EXCHANGE_FORWARD)
 		exchange_write_response(x);
@@ -376,6 +430,11 @@ void exchange_interim(struct exchange *x, struct http_head *head)
 	x->interim = head;
 	if (x->state == EXCHANGE_FORWARD)
 		exchange_write_interim(x);
+}
+
+bool exchange_runs(const struct exchange *x)
+{
+	return x->state == EXCHANGE_FORWARD || x->state == EXCHANGE_TUNNEL;
 }
 
 bool exchange_reading(const struct exchange *x, enum side side)
@@ -493,12 +552,8 @@ static void exchange_lost_up(struct exchange *x, struct carrier *up, enum reason
 {
 	x->response = NULL;
 	x->interim = NULL;
-	if (exchange_may_retry(x, up, reason)) {
-		metric_add(&x->being.worker->values->retries_total, 1);
-		x->stream[UP] = 0;
-		x->flow[DOWN] = FLOW_HEAD;
-		exchange_move(x, EXCHANGE_ROUTE);
-		exchange_ready(x);
+	if (exchange_may_retry(x, up, reason) || exchange_may_pick_again(x, reason)) {
+		exchange_again(x);
 		return;
 	}
 	if (x->response_started && reason == REASON_UPSTREAM_CLOSED)
@@ -526,14 +581,19 @@ void exchange_lost(struct exchange *x, enum side side, enum reason reason)
 static enum reason exchange_recheck(struct exchange *x)
 {
 	struct worker *w = x->being.worker;
-	const struct carrier *down = x->carrier[DOWN], *up = x->carrier[UP];
+	struct carrier *down = x->carrier[DOWN];
+	const struct carrier *up = x->carrier[UP];
 	if (w->loop.now_ns >= line_pair_expiry_ns(down->line, up->line, w))
 		return REASON_PEER_EXPIRED;
-	if (x->generation == w->current->plan->generation)
+	if (x->plan_number == w->current->plan->number)
 		return REASON_NONE;
-	x->generation = w->current->plan->generation;
-	return call_check(
-		w, down->line, up->line, &down->call, x->request->method, exchange_plain_path(x));
+	x->plan_number = w->current->plan->number;
+	struct str policy = x->policy;
+	enum reason reason = call_check(w, down->line, up->line, &down->call, x->request->method,
+		exchange_plain_path(x), &policy);
+	if (!str_eq(policy, x->policy))
+		x->policy = arena_str(&x->arena, policy);
+	return reason;
 }
 
 static void exchange_expire(struct exchange *x)

@@ -55,8 +55,10 @@ struct exchange {
 	const char *details;
 	struct str policy;
 	struct str request_id;
+	struct workload_use *serving; /* counted there as in progress; or NULL */
 	uint64_t start_wall_ns;
-	uint64_t generation; /* TUNNEL: of the plan under which it was last let go on */
+	uint64_t plan_number; /* TUNNEL: of the plan under which it was last let go on */
+	struct call_tries tries;
 	/* What the mesh writes of a usual request fits in here: the arena's first memory. */
 	_Alignas(16) unsigned char text[EXCHANGE_TEXT_BYTES];
 };
@@ -69,6 +71,8 @@ struct exchange *exchange_on(struct list *node, enum side side);
 void exchange_begin(struct carrier *down, uint32_t stream, struct http_head *head);
 void exchange_response(struct exchange *x, struct http_head *head);
 void exchange_interim(struct exchange *x, struct http_head *head);
+/* It is past the choice of its upstream connection. */
+bool exchange_runs(const struct exchange *x);
 /* The message from this side is still being read. */
 bool exchange_reading(const struct exchange *x, enum side side);
 /* A head from this side waits to be written. It is the codec's: whatever is fed next may end it. */

@@ -7,6 +7,7 @@
  * applications that know it need no change). */
 #define HEADER_CLIENT_CERT "x-forwarded-client-cert"
 #define HEADER_REQUEST_ID  "x-request-id"
+#define HEADER_UNSENT	   "x-ringmain-unsent"
 
 bool exchange_copy_head(struct arena *a, const struct http_head *from, struct http_head *to)
 {
@@ -62,7 +63,7 @@ static enum reason exchange_identify(struct exchange *x)
 	return REASON_NONE;
 }
 
-static enum reason exchange_name_caller(struct exchange *x)
+enum reason exchange_name_caller(struct exchange *x)
 {
 	const struct call *call = &x->carrier[DOWN]->call;
 	http_header_remove(x->request, HTTP_NAME_CLIENT_CERT);
@@ -97,4 +98,34 @@ enum reason exchange_prepare_request(struct exchange *x)
 	if (reason == REASON_NONE)
 		reason = exchange_name_caller(x);
 	return reason;
+}
+
+bool exchange_write_unsent(struct exchange *x, uint16_t status, const char *text)
+{
+	struct carrier *down = x->carrier[DOWN];
+	struct buf *out = &down->line->conn.out;
+	struct str body = str_of(text);
+	struct http_head *head = arena_take(&x->arena, sizeof(*head));
+	if (!head)
+		return false;
+	head->status = status;
+	head->framing = HTTP_FRAMING_LENGTH;
+	head->body_bytes = body.len;
+	return http_header_add(head, STR("Content-Type"), STR("text/plain")) &&
+	       http_header_add(head, STR(HEADER_UNSENT), STR("1")) &&
+	       http_write_head(down->http, x->stream[DOWN], head, out) &&
+	       http_write_body(down->http, x->stream[DOWN], body, out) == body.len &&
+	       http_write_end(down->http, x->stream[DOWN], NULL, out);
+}
+
+bool exchange_take_unsent(struct http_head *response)
+{
+	uint16_t kept = 0;
+	for (uint16_t i = 0; i < response->header_count; i++) {
+		if (!str_eq_nocase(response->headers[i].name, STR(HEADER_UNSENT)))
+			response->headers[kept++] = response->headers[i];
+	}
+	bool unsent = kept < response->header_count;
+	response->header_count = kept;
+	return unsent;
 }

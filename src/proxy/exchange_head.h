@@ -10,3 +10,11 @@ bool exchange_copy_head(
 /* Normalises the path, gives it a host and an id where it has none, replaces the headers that tell
  * who called. */
 enum reason exchange_prepare_request(struct exchange *x);
+/* The last part of it alone, for a request that takes another way than at first. */
+enum reason exchange_name_caller(struct exchange *x);
+
+/* Between two proxies: an answer that says that the workload got nothing of the request, so that it
+ * may be sent to another. False: nothing is written, or not all of it. */
+bool exchange_write_unsent(struct exchange *x, uint16_t status, const char *text) MUST_CHECK;
+/* Whether a response says so; it does not any more. */
+bool exchange_take_unsent(struct http_head *response);

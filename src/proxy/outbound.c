@@ -3,7 +3,9 @@
  * its SYN; where it wanted to go, by the original destination; what the mesh says about that. */
 #include "call.h"
 
+#include "balance/pick.h"
 #include "net/socket.h"
+#include "upstream.h"
 
 static uint32_t outbound_mark(const struct conf *conf, int fd)
 {
@@ -56,6 +58,15 @@ static enum reason outbound_to_unknown(struct call *c)
 										: REASON_NO_SERVICE;
 }
 
+/* Who has no identity may still be let in by an endpoint of this machine. */
+static enum reason outbound_to_service(struct call *c, const struct destination *to)
+{
+	c->way = CALL_WAY_PICK;
+	c->picks = true;
+	c->protocol = to->service->protocol;
+	return c->source || to->service->mtls != MTLS_STRICT ? REASON_NONE : REASON_UNATTRIBUTED;
+}
+
 enum reason outbound_settle(struct call *c, const struct workload *source)
 {
 	struct destination to = snapshot_destination(c->hold->plan->snapshot, &c->original);
@@ -69,10 +80,66 @@ enum reason outbound_settle(struct call *c, const struct workload *source)
 		c->server_first = to.service->server_first;
 		return outbound_to_remote(c, &to);
 	case DESTINATION_SERVICE:
+		c->server_first = to.service->server_first;
+		return outbound_to_service(c, &to);
 	case DESTINATION_UNKNOWN:
 		return outbound_to_unknown(c);
 	}
 	return REASON_NO_SERVICE;
+}
+
+/* --- a service's own address --- */
+
+enum reason outbound_settle_endpoint(
+	struct call *c, const struct endpoint *e, const struct workload *local)
+{
+	/* what the connection carries was settled with the service */
+	enum protocol protocol = c->protocol;
+	struct destination to = {.service = c->service, .workload = local, .endpoint = e};
+	enum reason reason = local ? outbound_to_local(c, &to) : outbound_to_remote(c, &to);
+	c->endpoint = e;
+	c->protocol = protocol;
+	return reason;
+}
+
+static void outbound_unpick(struct call *c)
+{
+	c->way = CALL_WAY_PICK;
+	c->endpoint = NULL;
+	c->target = NULL;
+	c->upstream = (struct address){0};
+	c->series = (struct record_series){0};
+	upstream_done(c);
+}
+
+enum reason outbound_pick(struct worker *w, struct call *c, struct call_tries *tries)
+{
+	const struct snapshot *s = c->hold->plan->snapshot;
+	const struct endpoint *tried[CALL_TRIES_MAX];
+	uint32_t tried_count = 0;
+	if (!c->picks)
+		return REASON_NONE;
+	for (uint32_t i = 0; i < tries->count; i++) {
+		const struct endpoint *e = snapshot_endpoint(s, &tries->at[i]);
+		if (e)
+			tried[tried_count++] = e;
+	}
+	const struct endpoint *e =
+		pick_endpoint(c->service, tried, tried_count, loop_random(&w->loop));
+	if (!e)
+		return REASON_NO_ENDPOINT;
+	ASSERT(tries->count < CALL_TRIES_MAX);
+	tries->at[tries->count++] = e->address;
+	if (c->endpoint == e)
+		return REASON_NONE;
+	outbound_unpick(c);
+	enum reason reason = outbound_settle_endpoint(c, e, e->local);
+	enum reason limit = call_count_target(w, c);
+	if (reason == REASON_NONE)
+		reason = limit;
+	if (reason != REASON_NONE)
+		outbound_unpick(c);
+	return reason;
 }
 
 enum reason outbound_admit(struct worker *w, int fd, uint8_t family, struct call *ret_call)

@@ -40,30 +40,50 @@ static int plan_parse(struct plan *plan, const struct bundle *b, const struct bu
 	struct conf_report report;
 	conf_report_init(&report);
 	int r = conf_parse(b, picture, plan->generation, &plan->conf, &plan->snapshot, &report);
-	if (r < 0)
+	if (r < 0) {
 		snprintf(text, size, "%.*s", (int)report.text_len, report.text ? report.text : "");
+	} else {
+		plan->warnings = report.text;
+		report.text = NULL;
+	}
 	conf_report_done(&report);
+	return r;
+}
+
+/* The store before as long as nothing of it has changed, as with a new picture of the mesh: then
+ * sessions may be resumed and pooled connections used again. What the keeper has read anew has
+ * other key numbers, and makes a new one. */
+static int plan_take_certificates(struct plan *plan, const struct bundle *b,
+	const struct plan *before, char *text, size_t size)
+{
+	struct err err;
+	const struct conf *conf = plan->conf;
+	if (before && before->conf->resumption == conf->resumption &&
+		tls_store_made_of(before->tls, b, conf->trust_domain)) {
+		plan->tls = tls_store_ref(before->tls);
+		return 0;
+	}
+	int r = tls_store_new(b, conf->trust_domain, plan->generation, &plan->tls, &err);
+	if (r < 0)
+		snprintf(text, size, "%s", err.text);
+	else if (!conf->resumption)
+		tls_store_resume_nothing(plan->tls);
 	return r;
 }
 
 int plan_build(const struct bundle *b, const struct bundle *picture, uint64_t generation,
 	const struct plan *before, struct plan **ret_plan, char *text, size_t size)
 {
-	struct err err;
 	struct plan *plan = calloc(1, sizeof(*plan));
 	if (!plan) {
 		snprintf(text, size, "out of memory");
 		return -ENOMEM;
 	}
 	plan->generation = generation;
+	plan->number = before ? before->number + 1 : 1;
 	int r = plan_parse(plan, b, picture, text, size);
-	if (r == 0) {
-		r = tls_store_new(b, plan->conf->trust_domain, generation, &plan->tls, &err);
-		if (r < 0)
-			snprintf(text, size, "%s", err.text);
-		else if (!plan->conf->resumption)
-			tls_store_resume_nothing(plan->tls);
-	}
+	if (r == 0)
+		r = plan_take_certificates(plan, b, before, text, size);
 	if (r == 0 && !plan_link_uses(plan, before)) {
 		snprintf(text, size, "out of memory");
 		r = -ENOMEM;
@@ -76,6 +96,12 @@ int plan_build(const struct bundle *b, const struct bundle *picture, uint64_t ge
 	return 0;
 }
 
+uint32_t plan_serving(const struct plan *plan, uint32_t workload_index)
+{
+	return atomic_load_explicit(
+		&plan->uses[workload_index]->serving_count, memory_order_relaxed);
+}
+
 void plan_free(struct plan *plan)
 {
 	if (!plan)
@@ -85,6 +111,7 @@ void plan_free(struct plan *plan)
 		tls_store_unref(plan->tls);
 	conf_snapshot_free(plan->snapshot);
 	conf_free(plan->conf);
+	free(plan->warnings);
 	free(plan->uses);
 	free(plan);
 }

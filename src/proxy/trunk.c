@@ -66,7 +66,6 @@ struct trunk *trunk_dial(struct worker *w, const struct call *call, enum reason 
 		return NULL;
 	}
 	t->state = TRUNK_DIAL;
-	t->hold = plan_hold_ref(call->hold);
 	*ret_reason = call_dial(w, call, CALL_CHANNELS, line);
 	if (*ret_reason != REASON_NONE) {
 		trunk_close(t, true);
@@ -276,7 +275,7 @@ static bool trunk_wanted(const struct trunk *t)
 	const struct worker *w = t->being.worker;
 	if (t->side == DOWN)
 		return true;
-	return !w->draining && t->hold == w->current && !t->channels.refusing &&
+	return !w->draining && upstream_wanted(t->pool) && !t->channels.refusing &&
 	       !line_expired(t->line, w);
 }
 
@@ -317,8 +316,6 @@ static void trunk_end(struct trunk *t)
 	if (t->side == DOWN)
 		w->connection_count--;
 	upstream_leave_trunk(t);
-	if (t->hold)
-		plan_hold_unref(t->hold);
 	being_end(&t->being);
 }
 

@@ -37,7 +37,6 @@ struct trunk {
 	enum reason reason;  /* CLOSING: why it is of no use to who waited */
 	const char *details;
 	/* UP: */
-	struct plan_hold *hold;
 	struct upstream_pool *pool;
 	struct list pooled; /* in pool->trunks */
 };

@@ -8,7 +8,8 @@
 #define TUNNEL_TELL_NS (5 * CLOCK_S)
 
 static const uint8_t tunnel_moves[] = {
-	[TUNNEL_CONNECT] = 1u << TUNNEL_OPEN | 1u << TUNNEL_CLOSING,
+	[TUNNEL_CONNECT] = 1u << TUNNEL_AGAIN | 1u << TUNNEL_OPEN | 1u << TUNNEL_CLOSING,
+	[TUNNEL_AGAIN] = 1u << TUNNEL_CONNECT | 1u << TUNNEL_CLOSING,
 	[TUNNEL_OPEN] = 1u << TUNNEL_CLOSING,
 	[TUNNEL_CLOSING] = 0,
 };
@@ -58,21 +59,44 @@ static void tunnel_tell(struct tunnel *t)
 	t->told_count[UP] = t->byte_count[UP];
 }
 
+/* What is in flight on the line that failed has to end before another one takes its place. */
+static void tunnel_again(struct tunnel *t)
+{
+	tunnel_move(t, TUNNEL_AGAIN);
+	metric_add(&t->being.worker->values->retries_total, 1);
+	t->details = NULL;
+	timer_clear(&t->being.worker->loop, &t->timer);
+	line_close(t->line[UP], true);
+	loop_ready(&t->being.worker->loop, &t->being.task);
+}
+
+static void tunnel_dial_failed(struct tunnel *t, enum reason reason)
+{
+	if (t->line[UP] && call_may_pick_again(&t->call, &t->tries, reason))
+		tunnel_again(t);
+	else
+		tunnel_close(t, reason);
+}
+
 static void tunnel_dial(struct tunnel *t)
 {
 	struct worker *w = t->being.worker;
-	enum reason reason = call_authorise(&t->call, STR(""), STR(""), &t->policy);
+	enum reason reason = outbound_pick(w, &t->call, &t->tries);
+	if (reason == REASON_NONE)
+		reason = call_authorise(&t->call, STR(""), STR(""), &t->policy);
 	if (reason == REASON_NONE) {
 		t->line[UP] = line_new(w, &t->being.task);
 		reason = t->line[UP] ? call_dial(w, &t->call, CALL_BYTES, t->line[UP])
 				     : REASON_OVERLOAD;
 	}
 	if (reason != REASON_NONE) {
-		tunnel_close(t, reason);
+		tunnel_dial_failed(t, reason);
 		return;
 	}
+	t->timer.fired = false;
 	timer_set(&w->loop, &t->timer,
 		w->loop.now_ns + worker_conf(w)->connect_timeout_ms * CLOCK_MS);
+	loop_ready(&w->loop, &t->being.task);
 }
 
 bool tunnel_take(struct worker *w, struct line *line, struct call *call)
@@ -85,12 +109,12 @@ bool tunnel_take(struct worker *w, struct line *line, struct call *call)
 	t->start_wall_ns = w->loop.wall_ns;
 	t->policy = STR("");
 	call_take(&t->call, call);
-	t->generation = t->call.hold->plan->generation;
+	t->serving = call_serve(&t->call);
+	t->plan_number = t->call.hold->plan->number;
 	t->line[DOWN] = line;
 	line_own(line, &t->being.task);
 	w->connection_count++;
 	tunnel_dial(t);
-	loop_ready(&w->loop, &t->being.task);
 	return true;
 }
 
@@ -143,11 +167,11 @@ static void tunnel_connect(struct tunnel *t)
 		t->details = up->failure == CONN_FAILURE_HANDSHAKE
 				     ? tls_failure_name(tls_failure(up->tls))
 				     : NULL;
-		tunnel_close(t, call_dial_failure(t->line[UP]));
+		tunnel_dial_failed(t, call_dial_failure(t->line[UP]));
 	} else if (down->failure != CONN_FAILURE_NONE) {
 		tunnel_close(t, REASON_DOWNSTREAM_CLOSED);
 	} else if (t->timer.fired) {
-		tunnel_close(t, REASON_UPSTREAM_CONNECT_TIMEOUT);
+		tunnel_dial_failed(t, REASON_UPSTREAM_CONNECT_TIMEOUT);
 	} else if (up->state == CONN_OPEN) {
 		if (t->call.way == CALL_WAY_MESH && !tunnel_write_preamble(t)) {
 			tunnel_close(t, REASON_OVERLOAD);
@@ -195,10 +219,10 @@ static enum reason tunnel_recheck(struct tunnel *t)
 	struct worker *w = t->being.worker;
 	if (w->loop.now_ns >= line_pair_expiry_ns(t->line[DOWN], t->line[UP], w))
 		return REASON_PEER_EXPIRED;
-	if (t->generation == w->current->plan->generation)
+	if (t->plan_number == w->current->plan->number)
 		return REASON_NONE;
-	t->generation = w->current->plan->generation;
-	return call_check(w, t->line[DOWN], t->line[UP], &t->call, STR(""), STR(""));
+	t->plan_number = w->current->plan->number;
+	return call_check(w, t->line[DOWN], t->line[UP], &t->call, STR(""), STR(""), &t->policy);
 }
 
 static enum reason tunnel_failure(const struct conn *down, const struct conn *up)
@@ -241,12 +265,24 @@ static void tunnel_shovel(struct tunnel *t)
 	/* waits for: bytes, room, or the idle timer */
 }
 
+static void tunnel_step_again(struct tunnel *t)
+{
+	if (t->line[DOWN]->conn.failure != CONN_FAILURE_NONE) {
+		tunnel_close(t, REASON_DOWNSTREAM_CLOSED);
+	} else if (line_join(&t->line[UP], t->being.worker)) {
+		tunnel_move(t, TUNNEL_CONNECT);
+		tunnel_dial(t);
+	}
+	/* waits for: armed operations of the line that failed */
+}
+
 static void tunnel_join(struct tunnel *t)
 {
 	struct worker *w = t->being.worker;
 	bool down = line_join(&t->line[DOWN], w), up = line_join(&t->line[UP], w);
 	if (!down || !up)
 		return; /* waits for: armed operations */
+	call_served(t->serving);
 	call_done(&t->call);
 	w->connection_count--;
 	being_end(&t->being);
@@ -256,9 +292,11 @@ void tunnel_step(struct tunnel *t)
 {
 	struct worker *w = t->being.worker;
 	for (int side = DOWN; side <= UP && t->state != TUNNEL_CLOSING; side++) {
-		if (t->line[side])
+		if (t->line[side] && (side == DOWN || t->state != TUNNEL_AGAIN))
 			line_step(t->line[side], w);
 	}
+	if (t->state == TUNNEL_AGAIN)
+		tunnel_step_again(t);
 	switch (t->state) {
 	case TUNNEL_CONNECT:
 		tunnel_connect(t);
@@ -268,6 +306,9 @@ void tunnel_step(struct tunnel *t)
 			conn_flush(&t->line[DOWN]->conn);
 			conn_flush(&t->line[UP]->conn);
 		}
+		return;
+	case TUNNEL_AGAIN:
+		conn_flush(&t->line[DOWN]->conn);
 		return;
 	case TUNNEL_OPEN:
 		tunnel_shovel(t);

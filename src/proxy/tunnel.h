@@ -3,14 +3,18 @@
  * on.
  *
  *      CONNECT ──▶ OPEN ──▶ CLOSING
- * CONNECT waits for the upstream's connect and handshake (one timer for both), OPEN for bytes or
- * the idle timer, CLOSING for armed operations to end. */
+ *       ▲   ▼                  ▲
+ *       AGAIN ─────────────────┘
+ * CONNECT waits for the upstream's connect and handshake (one timer for both), AGAIN for what is in
+ * flight on one that failed, before another endpoint is tried, OPEN for bytes or the idle timer,
+ * CLOSING for armed operations to end. */
 #pragma once
 
 #include "call.h"
 
 enum tunnel_state {
 	TUNNEL_CONNECT,
+	TUNNEL_AGAIN,
 	TUNNEL_OPEN,
 	TUNNEL_CLOSING,
 };
@@ -19,6 +23,7 @@ struct tunnel {
 	struct being being;
 	enum tunnel_state state;
 	struct call call;
+	struct workload_use *serving; /* counted there as in progress; or NULL */
 	struct line *line[2];
 	uint64_t byte_count[2]; /* from DOWN, from UP */
 	uint64_t told_count[2]; /* of these the counters know */
@@ -27,8 +32,9 @@ struct tunnel {
 	const char *details;
 	struct str policy;
 	uint64_t start_wall_ns;
-	bool opened;	     /* told to the counters */
-	uint64_t generation; /* of the plan under which it was last let go on */
+	bool opened;	      /* told to the counters */
+	uint64_t plan_number; /* of the plan under which it was last let go on */
+	struct call_tries tries;
 };
 
 /* Takes line and call over when it returns true. */

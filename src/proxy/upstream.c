@@ -1,42 +1,78 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "upstream.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 /* A far end without channels may have got them since, with a new version or configuration. */
 #define UPSTREAM_PLAIN_MS (5 * 60 * 1000)
-#define UPSTREAM_KEY_MAX  (TLS_ID_MAX + ADDRESS_TEXT_MAX + 128)
+/* All that must be the same for a connection to be used again. */
+struct upstream_place {
+	enum call_way way;
+	struct str source_id, service;
+	uint16_t port; /* MESH: of the endpoint */
+	struct address address;
+	/* MESH: whose certificates and anchors proved whom to be one of these */
+	struct tls_store *tls;
+	const struct str *ids;
+	uint32_t id_count;
+};
 
 /* Connections to one place for one caller. Lives as long as it has users. */
 struct upstream_pool {
-	struct map_node node; /* in hold->upstreams */
-	struct plan_hold *hold;
+	struct map_node node; /* in worker.upstreams */
+	struct list listed;   /* in worker.pools or worker.stale_pools */
+	struct worker *worker;
+	bool wanted;	  /* some call under the current plan could lead there */
 	struct list idle; /* of struct carrier, by pooled; the newest first */
 	uint32_t idle_count;
 	uint32_t user_count;	 /* carriers, trunks, and calls that know it */
 	struct list trunks;	 /* of struct trunk, by pooled */
 	uint64_t plain_until_ns; /* the far end has no channels: so long it is not asked again */
-	size_t key_len;
-	char key[];
+	struct upstream_place place; /* its texts follow */
+	struct str ids[];
 };
 
-/* Every part that must match, separated by a byte that none of them can hold. */
-static size_t upstream_key(const struct call *call, char key[UPSTREAM_KEY_MAX])
+static struct upstream_place upstream_place_of(const struct call *call)
 {
-	char address[ADDRESS_TEXT_MAX];
-	struct str service = call->service ? call->service->name : STR("");
-	unsigned port = call->endpoint ? call->endpoint->address.port : 0;
-	int len = snprintf(key, UPSTREAM_KEY_MAX, "%d\n" STR_FMT "\n" STR_FMT "\n%u\n%s",
-		(int)call->way, STR_ARG(call->source_id), STR_ARG(service), port,
-		address_text(&call->upstream, address));
-	ASSERT(len > 0 && len < UPSTREAM_KEY_MAX);
-	return (size_t)len;
+	struct upstream_place place = {
+		.way = call->way,
+		.source_id = call->source_id,
+		.service = call->service ? call->service->name : STR(""),
+		.address = call->upstream,
+	};
+	if (call->way == CALL_WAY_MESH) {
+		place.port = call->endpoint->address.port;
+		place.tls = call->hold->plan->tls;
+		place.ids = call->service->ids;
+		place.id_count = call->service->id_count;
+	}
+	return place;
 }
 
-static uint64_t upstream_hash(const char *key, size_t key_len)
+static bool upstream_same_ids(
+	const struct str *a, uint32_t a_count, const struct str *b, uint32_t b_count)
 {
-	return hash_bytes(0x75705f6b6579ull, key, key_len);
+	bool same = a_count == b_count;
+	for (uint32_t i = 0; same && i < a_count; i++)
+		same = str_eq(a[i], b[i]);
+	return same;
+}
+
+static bool upstream_same_place(const struct upstream_place *a, const struct upstream_place *b)
+{
+	return a->way == b->way && a->port == b->port && a->tls == b->tls &&
+	       address_equal(&a->address, &b->address) && str_eq(a->source_id, b->source_id) &&
+	       str_eq(a->service, b->service) &&
+	       upstream_same_ids(a->ids, a->id_count, b->ids, b->id_count);
+}
+
+/* Not of all of it: what differs seldom is only compared. */
+static uint64_t upstream_hash(const struct upstream_place *place)
+{
+	uint64_t hash = 0x75705f6b6579ull + (uint64_t)place->way + place->port;
+	hash = hash_bytes(hash, place->source_id.at, place->source_id.len);
+	hash = hash_bytes(hash, place->service.at, place->service.len);
+	return hash_bytes(hash + place->address.port, place->address.ip, sizeof(place->address.ip));
 }
 
 /* What has come since the last response, in this very turn maybe, would pass for the next one. */
@@ -46,30 +82,51 @@ static bool upstream_usable(const struct carrier *c)
 }
 
 static struct upstream_pool *upstream_find(
-	const struct plan_hold *hold, const char *key, size_t key_len)
+	const struct worker *w, const struct upstream_place *place)
 {
-	struct map_node *node = map_first(&hold->upstreams, upstream_hash(key, key_len));
+	struct map_node *node = map_first(&w->upstreams, upstream_hash(place));
 	for (; node; node = map_next(node)) {
 		struct upstream_pool *pool = CONTAINER_OF(node, struct upstream_pool, node);
-		if (pool->key_len == key_len && memcmp(pool->key, key, key_len) == 0)
+		if (upstream_same_place(&pool->place, place))
 			return pool;
 	}
 	return NULL;
 }
 
-static struct upstream_pool *upstream_new(struct plan_hold *hold, const char *key, size_t key_len)
+static struct str upstream_copy(char **at, struct str text)
 {
-	struct upstream_pool *pool = malloc(sizeof(*pool) + key_len);
+	struct str copy = {*at, text.len};
+	if (text.len > 0)
+		memcpy(*at, text.at, text.len);
+	*at += text.len;
+	return copy;
+}
+
+static struct upstream_pool *upstream_new(struct worker *w, const struct upstream_place *place)
+{
+	size_t texts = place->source_id.len + place->service.len;
+	for (uint32_t i = 0; i < place->id_count; i++)
+		texts += place->ids[i].len;
+	struct upstream_pool *pool =
+		malloc(sizeof(*pool) + place->id_count * sizeof(*pool->ids) + texts + 1);
 	if (!pool)
 		return NULL;
-	*pool = (struct upstream_pool){.hold = hold, .key_len = key_len};
+	*pool = (struct upstream_pool){.worker = w, .place = *place};
 	list_init(&pool->idle);
 	list_init(&pool->trunks);
-	memcpy(pool->key, key, key_len);
-	if (!map_add(&hold->upstreams, &pool->node, upstream_hash(key, key_len))) {
+	char *at = (char *)(pool->ids + place->id_count);
+	for (uint32_t i = 0; i < place->id_count; i++)
+		pool->ids[i] = upstream_copy(&at, place->ids[i]);
+	pool->place.ids = pool->ids;
+	pool->place.source_id = upstream_copy(&at, place->source_id);
+	pool->place.service = upstream_copy(&at, place->service);
+	if (!map_add(&w->upstreams, &pool->node, upstream_hash(place))) {
 		free(pool);
 		return NULL;
 	}
+	if (place->tls) /* another one would not get its address meanwhile */
+		tls_store_ref(place->tls);
+	list_add_last(&w->pools, &pool->listed);
 	return pool;
 }
 
@@ -77,22 +134,25 @@ static void upstream_release(struct upstream_pool *pool)
 {
 	if (!pool || --pool->user_count > 0)
 		return;
-	map_remove(&pool->hold->upstreams, &pool->node);
+	map_remove(&pool->worker->upstreams, &pool->node);
+	list_remove(&pool->listed);
+	tls_store_unref(pool->place.tls);
 	free(pool);
 }
 
 /* The call's, looked for once. NULL: out of memory. */
-static struct upstream_pool *upstream_pool_of(struct call *call)
+static struct upstream_pool *upstream_pool_of(struct worker *w, struct call *call)
 {
-	char key[UPSTREAM_KEY_MAX];
 	if (call->pool)
 		return call->pool;
-	size_t key_len = upstream_key(call, key);
-	struct upstream_pool *pool = upstream_find(call->hold, key, key_len);
+	struct upstream_place place = upstream_place_of(call);
+	struct upstream_pool *pool = upstream_find(w, &place);
 	if (!pool)
-		pool = upstream_new(call->hold, key, key_len);
-	if (pool)
-		pool->user_count++;
+		pool = upstream_new(w, &place);
+	if (!pool)
+		return NULL;
+	pool->user_count++;
+	pool->wanted = pool->wanted || call->hold == w->current;
 	call->pool = pool;
 	return pool;
 }
@@ -117,7 +177,7 @@ void upstream_leave_trunk(struct trunk *t)
 
 void upstream_plain(struct upstream_pool *pool)
 {
-	pool->plain_until_ns = pool->hold->worker->loop.now_ns + UPSTREAM_PLAIN_MS * CLOCK_MS;
+	pool->plain_until_ns = pool->worker->loop.now_ns + UPSTREAM_PLAIN_MS * CLOCK_MS;
 }
 
 /* --- fresh ones --- */
@@ -143,7 +203,7 @@ static struct trunk *upstream_trunk(
 static bool upstream_shares(const struct upstream_pool *pool, const struct call *call)
 {
 	return call->way == CALL_WAY_MESH && call->hold->plan->conf->channels &&
-	       pool->hold->worker->loop.now_ns >= pool->plain_until_ns;
+	       pool->worker->loop.now_ns >= pool->plain_until_ns;
 }
 
 /* Its line is fresh. */
@@ -169,12 +229,12 @@ static enum reason upstream_begin(struct carrier *c, const struct call *call)
 
 struct carrier *upstream_dial(struct worker *w, struct call *call, enum reason *ret_reason)
 {
-	struct upstream_pool *pool = upstream_pool_of(call);
+	struct upstream_pool *pool = upstream_pool_of(w, call);
 	*ret_reason = REASON_OVERLOAD;
 	if (!pool)
 		return NULL;
 	pool->user_count++;
-	struct carrier *c = carrier_new_up(w, call->hold);
+	struct carrier *c = carrier_new_up(w);
 	if (!c) {
 		upstream_release(pool);
 		return NULL;
@@ -230,7 +290,7 @@ static struct carrier *upstream_first(const struct upstream_pool *pool)
 
 struct carrier *upstream_take(struct worker *w, struct call *call)
 {
-	struct upstream_pool *pool = upstream_pool_of(call);
+	struct upstream_pool *pool = upstream_pool_of(w, call);
 	/* what is unusable closes, which takes it off the list */
 	while (pool && !list_empty(&pool->idle) && !upstream_usable(upstream_first(pool)))
 		carrier_close(upstream_first(pool), true);
@@ -249,7 +309,7 @@ static bool upstream_keepable(const struct carrier *c)
 	const struct worker *w = c->being.worker;
 	return c->state == CARRIER_OPEN && c->pool && http_reusable(c->http) && !conn->eof &&
 	       !conn->transport_eof && conn->failure == CONN_FAILURE_NONE && !w->draining &&
-	       c->hold == w->current && !line_expired(c->line, w) &&
+	       c->pool->wanted && !line_expired(c->line, w) &&
 	       c->pool->idle_count < worker_conf(w)->pool_idle_max &&
 	       w->idle_count < w->idle_count_max;
 }
@@ -294,15 +354,117 @@ void upstream_forget(struct carrier *c)
 	metric_add(&w->values->pool_idle, -1);
 }
 
-/* A closed carrier leaves its pool only later, when it is joined: the pools stay meanwhile. */
-uint32_t upstream_purge(struct plan_hold *hold, uint32_t max)
+/* --- under a newer plan --- */
+
+static bool upstream_has_source(const struct snapshot *s, struct str id)
 {
-	for (size_t i = 0; i < hold->upstreams.slot_count; i++) {
-		for (struct map_node *node = hold->upstreams.slots[i]; node; node = node->next) {
-			struct upstream_pool *pool = CONTAINER_OF(node, struct upstream_pool, node);
-			for (; max > 0 && !list_empty(&pool->idle); max--)
-				carrier_close(upstream_first(pool), false);
+	for (uint32_t i = 0; i < s->workload_count; i++) {
+		if (str_eq(s->workloads[i].service->ids[0], id))
+			return true;
+	}
+	return false;
+}
+
+static bool upstream_leads_to_workload(const struct upstream_place *place, const struct snapshot *s)
+{
+	for (uint32_t i = 0; i < s->workload_count; i++) {
+		const struct workload *w = &s->workloads[i];
+		if (address_equal(&w->deliver, &place->address) &&
+			str_eq(w->service->name, place->service))
+			return true;
+	}
+	return false;
+}
+
+/* The endpoint behind it, NULL when there is none of that service any more. */
+static const struct endpoint *upstream_endpoint(
+	const struct upstream_place *place, const struct snapshot *s, uint16_t port)
+{
+	struct address at = place->address;
+	at.port = port;
+	const struct endpoint *e = snapshot_endpoint(s, &at);
+	return e && str_eq(e->service->name, place->service) ? e : NULL;
+}
+
+static bool upstream_leads_to_mesh(const struct upstream_place *place, const struct plan *plan)
+{
+	const struct endpoint *e = upstream_endpoint(place, plan->snapshot, place->port);
+	return e && e->service->mtls != MTLS_DISABLED && place->tls == plan->tls &&
+	       place->address.port == plan->conf->mesh_port &&
+	       upstream_same_ids(
+		       place->ids, place->id_count, e->service->ids, e->service->id_count) &&
+	       upstream_has_source(plan->snapshot, place->source_id);
+}
+
+static bool upstream_leads_outside(const struct upstream_place *place, const struct snapshot *s)
+{
+	if (place->service.len == 0)
+		return snapshot_destination(s, &place->address).kind == DESTINATION_UNKNOWN &&
+		       snapshot_may_pass_through(s, &place->address);
+	const struct endpoint *e = upstream_endpoint(place, s, place->address.port);
+	return e && e->service->mtls == MTLS_DISABLED;
+}
+
+/* Whether a call under this plan may lead there. */
+static bool upstream_leads(const struct upstream_place *place, const struct plan *plan)
+{
+	switch (place->way) {
+	case CALL_WAY_LOCAL:
+		return upstream_leads_to_workload(place, plan->snapshot);
+	case CALL_WAY_MESH:
+		return upstream_leads_to_mesh(place, plan);
+	case CALL_WAY_PLAIN:
+		return upstream_leads_outside(place, plan->snapshot);
+	case CALL_WAY_PICK:
+		break;
+	}
+	return false;
+}
+
+/* Closes idle ones; how many more might have been closed: 0 if some may be left. A closed carrier
+ * leaves its pool only later, when it is joined: the pool stays meanwhile. */
+static uint32_t upstream_close_idle(struct upstream_pool *pool, uint32_t max)
+{
+	for (; max > 0 && !list_empty(&pool->idle); max--)
+		carrier_close(upstream_first(pool), false);
+	return max;
+}
+
+static void upstream_unwant(struct upstream_pool *pool)
+{
+	pool->wanted = false;
+	LIST_EACH (&pool->trunks, it)
+		loop_ready(
+			&pool->worker->loop, &CONTAINER_OF(it, struct trunk, pooled)->being.task);
+}
+
+void upstream_look_again(struct worker *w, uint32_t max)
+{
+	struct list *node;
+	while (max > 0 && (node = list_pop(&w->stale_pools))) {
+		struct upstream_pool *pool = CONTAINER_OF(node, struct upstream_pool, listed);
+		list_add_last(&w->pools, node);
+		max--;
+		if (upstream_leads(&pool->place, w->current->plan))
+			continue;
+		upstream_unwant(pool);
+		max = upstream_close_idle(pool, max);
+		if (!list_empty(&pool->idle)) {
+			list_remove(node);
+			list_add_first(&w->stale_pools, node);
 		}
 	}
-	return max;
+}
+
+void upstream_let_go(struct worker *w)
+{
+	LIST_EACH (&w->pools, it)
+		upstream_close_idle(CONTAINER_OF(it, struct upstream_pool, listed), UINT32_MAX);
+	LIST_EACH (&w->stale_pools, it)
+		upstream_close_idle(CONTAINER_OF(it, struct upstream_pool, listed), UINT32_MAX);
+}
+
+bool upstream_wanted(const struct upstream_pool *pool)
+{
+	return pool && pool->wanted;
 }

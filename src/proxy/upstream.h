@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Upstream connections that are kept for the next request, keyed by everything that must not be
- * mixed: source identity, destination service, endpoint, way, and (by living in the plan's hold)
- * the certificate generation. */
+ * mixed: source identity, destination service and its identities, endpoint, way, and the store of
+ * certificates. They outlive a plan when the next one still leads there with all of that unchanged;
+ * a call finds them under its own plan, so one that does not match is never used, even before it is
+ * let go of. */
 #pragma once
 
 #include "carrier.h"
@@ -26,5 +28,10 @@ void upstream_plain(struct upstream_pool *pool);
 void upstream_put(struct carrier *c);
 /* No longer idle, whatever it was. */
 void upstream_forget(struct carrier *c);
-/* Closes idle ones of a hold; how many more might have been closed: 0 if some may be left. */
-uint32_t upstream_purge(struct plan_hold *hold, uint32_t max);
+/* Under a new plan, some of worker.stale_pools: idle connections to places that it does not lead to
+ * are closed, at most so many of both in a turn. */
+void upstream_look_again(struct worker *w, uint32_t max);
+/* Closes all idle ones: the worker drains. */
+void upstream_let_go(struct worker *w);
+/* Some call under the current plan could use it. */
+bool upstream_wanted(const struct upstream_pool *pool);

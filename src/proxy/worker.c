@@ -53,8 +53,6 @@ static struct plan_hold *plan_hold_new(struct worker *w, struct plan *plan)
 	hold->worker = w;
 	hold->plan = plan;
 	hold->user_count = 1;
-	map_init(&hold->upstreams);
-	list_add_last(&w->holds, &hold->node);
 	return hold;
 }
 
@@ -69,13 +67,12 @@ void plan_hold_unref(struct plan_hold *hold)
 	ASSERT(hold->user_count > 0);
 	if (--hold->user_count > 0)
 		return;
-	list_remove(&hold->node);
-	map_done(&hold->upstreams);
 	atomic_fetch_sub_explicit(&hold->plan->holder_count, 1, memory_order_release);
 	free(hold);
 }
 
-/* Opaque bytes are looked at once more; requests come to it by themselves. */
+/* Opaque bytes are looked at once more, and every call is settled anew where it can be: a plan that
+ * is over is not kept for a connection that lives long. */
 static void worker_look_again(struct worker *w, uint32_t max)
 {
 	struct list *node;
@@ -88,35 +85,18 @@ static void worker_look_again(struct worker *w, uint32_t max)
 	}
 }
 
-/* Lets go of idle connections under older plans; true when none is left. */
-static bool worker_purge(struct worker *w, uint32_t max)
-{
-	struct list *next;
-	for (struct list *node = w->holds.next; node != &w->holds && max > 0; node = next) {
-		struct plan_hold *hold = CONTAINER_OF(node, struct plan_hold, node);
-		next = node->next;
-		if (hold == w->current || hold->purged)
-			continue;
-		max = upstream_purge(hold, max);
-		if (max == 0)
-			return false;
-		hold->purged = true;
-		plan_hold_unref(hold);
-	}
-	return max > 0;
-}
-
 /* Some more of it, once a turn. What is left keeps the next turn from waiting. */
 static void worker_turn_over(struct worker *w)
 {
 	worker_look_again(w, WORKER_SWAP_STEPS);
-	w->turning_over = !worker_purge(w, WORKER_SWAP_STEPS) || !list_empty(&w->stale);
+	upstream_look_again(w, WORKER_SWAP_STEPS);
+	w->turning_over = !list_empty(&w->stale) || !list_empty(&w->stale_pools);
 	if (w->turning_over)
 		loop_ready(&w->loop, &w->wake);
 }
 
-/* Connections begun under the old plan keep it until they are looked at again; pooled ones of other
- * certificates are let go. */
+/* Calls keep the old plan until they are looked at again; pooled connections that nothing leads to
+ * any more are let go. */
 static void worker_take_plan(struct worker *w)
 {
 	struct plan *plan = atomic_exchange_explicit(&w->next_plan, NULL, memory_order_acquire);
@@ -129,8 +109,10 @@ static void worker_take_plan(struct worker *w)
 		atomic_fetch_sub_explicit(&plan->holder_count, 1, memory_order_release);
 		return;
 	}
+	plan_hold_unref(w->current);
 	w->current = hold;
 	list_move_all(&w->live, &w->stale);
+	list_move_all(&w->pools, &w->stale_pools);
 	w->turning_over = true;
 	atomic_store_explicit(&w->generation, plan->generation, memory_order_release);
 }
@@ -197,8 +179,7 @@ static void worker_start_drain(struct worker *w)
 		w->loop.now_ns + worker_conf(w)->drain_timeout_ms * CLOCK_MS);
 	for (uint32_t i = 0; i < w->listener_count; i++)
 		listener_close(&w->listeners[i]);
-	upstream_purge(w->current, UINT32_MAX);
-	worker_purge(w, UINT32_MAX);
+	upstream_let_go(w);
 	worker_look_again(w, UINT32_MAX);
 	LIST_EACH (&w->live, it) {
 		struct being *b = CONTAINER_OF(it, struct being, live);
@@ -328,7 +309,6 @@ bool worker_ended(struct worker *w)
 	if (!ended || !list_empty(&w->live) || !list_empty(&w->stale))
 		return false;
 	w->ending = true;
-	worker_purge(w, UINT32_MAX);
 	timer_clear(&w->loop, &w->drain_timer);
 	if (w->wake_read.armed)
 		ring_cancel(&w->loop.ring, &w->wake_read);
@@ -404,7 +384,9 @@ static int worker_init(struct worker *w, const struct worker_setup *setup, struc
 	};
 	list_init(&w->live);
 	list_init(&w->stale);
-	list_init(&w->holds);
+	list_init(&w->pools);
+	list_init(&w->stale_pools);
+	map_init(&w->upstreams);
 	list_init(&w->queued);
 	w->index = setup->index;
 	w->worker_count = setup->worker_count;
@@ -471,6 +453,7 @@ void worker_free(struct worker *w)
 	free(w->listeners);
 	if (w->wake_fd >= 0)
 		close(w->wake_fd);
+	map_done(&w->upstreams);
 	loop_done(&w->loop);
 	free(w);
 }

@@ -21,15 +21,12 @@ enum worker_task {
 	TASK_TRUNK,
 };
 
-/* One worker's share in a plan: lives as long as something begun under it. Counted without atomics;
- * only the last release touches the plan's shared count. */
+/* One worker's share in a plan: lives as long as a call is settled under it. Counted without
+ * atomics; only the last release touches the plan's shared count. */
 struct plan_hold {
-	struct list node; /* in worker.holds */
 	struct worker *worker;
 	struct plan *plan;
-	bool purged;	      /* superseded, and no idle upstream connection is left */
-	uint32_t user_count;  /* calls, and 1 while it is the worker's current one or unpurged */
-	struct map upstreams; /* pooled upstream connections, see upstream.c */
+	uint32_t user_count; /* calls, and 1 while it is the worker's current one */
 };
 
 /* First member of every object the worker steps: what is common to their lives. */
@@ -67,7 +64,9 @@ struct worker {
 	struct list queued;	  /* of struct session, by session.queue: handshakes to come */
 	uint64_t last_number;
 	struct plan_hold *current;
-	struct list holds;
+	struct map upstreams;	 /* of struct upstream_pool, see upstream.h */
+	struct list pools;	 /* the same */
+	struct list stale_pools; /* those not yet looked at under the current plan */
 	struct signer signer;
 	struct tls_sessions *tls_sessions;
 	struct metrics *metrics;

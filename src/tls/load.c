@@ -336,6 +336,21 @@ static int load_ticket_secret(struct tls_store *s, const struct bundle *b, struc
 	return 0;
 }
 
+void store_source_digest(const struct bundle *b, uint8_t ret_digest[32])
+{
+	static const char *const kinds[] = {"chain", "key", "roots", "tickets"};
+	SHA256_CTX digest;
+	SHA256_Init(&digest);
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		for (const struct bundle_item *it = NULL; (it = bundle_next(b, kinds[i], it));) {
+			load_digest(&digest, it->kind);
+			load_digest(&digest, it->name);
+			load_digest(&digest, it->text);
+		}
+	}
+	SHA256_Final(ret_digest, &digest);
+}
+
 int store_load(struct tls_store *s, const struct bundle *b, struct err *err)
 {
 	if (!spiffe_trust_domain_valid(str_of(s->trust_domain)))

@@ -85,6 +85,7 @@ int tls_store_new(const struct bundle *b, struct str trust_domain, uint64_t gene
 	struct tls_store *s = store_alloc(trust_domain, generation);
 	if (!s)
 		return err_set(err, ENOMEM, "out of memory");
+	store_source_digest(b, s->source_digest);
 	return store_loaded(s, store_load(s, b, err), ret_store);
 }
 
@@ -95,6 +96,14 @@ int tls_store_new_pki(const struct bundle *b, struct tls_store **ret_store, stru
 		return err_set(err, ENOMEM, "out of memory");
 	s->resume_nothing = true;
 	return store_loaded(s, store_load_pki(s, b, err), ret_store);
+}
+
+bool tls_store_made_of(const struct tls_store *s, const struct bundle *b, struct str trust_domain)
+{
+	uint8_t digest[32];
+	store_source_digest(b, digest);
+	return str_eq(str_of(s->trust_domain), trust_domain) &&
+	       memcmp(s->source_digest, digest, sizeof(digest)) == 0;
 }
 
 void tls_store_resume_nothing(struct tls_store *s)

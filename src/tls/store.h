@@ -41,6 +41,7 @@ struct tls_store {
 	struct tls_anchors *anchors;
 	size_t anchors_count;
 	uint8_t anchors_digest[32];
+	uint8_t source_digest[32]; /* of all items that it was made of */
 	uint8_t ticket_secret[32]; /* the keeper's, for all generations of an hour; or our own */
 	struct proven *proven;	   /* the one part that grows; see there */
 	CRYPTO_BUFFER_POOL *certificates; /* one copy of each certificate, ours and peers' */
@@ -61,6 +62,8 @@ int store_load_pem(
 /* An identity's chain as it goes over the wire, from certificates that were looked at. */
 int store_load_chain(struct tls_store *s, const struct bundle_item *item,
 	struct tls_identity *identity, STACK_OF(X509) * certificates, struct err *err) MUST_CHECK;
+/* Of the items of a bundle that a store is made of. */
+void store_source_digest(const struct bundle *b, uint8_t ret_digest[32]);
 
 /* NULL: no such identity, or no such trust domain. */
 const struct tls_identity *store_identity(const struct tls_store *s, struct str path);

@@ -29,8 +29,8 @@ from machines import NET_V4, NET_V6, PYTHON, ROOT, LabError, run, wait_for  # no
 from nodes import Mesh, Service  # noqa: E402
 
 WORKLOADS = HERE / "workloads"
-BUILD = Path(os.environ.get("RINGMAIN_BUILD", ROOT / "build" / "test"))
-BINARY = Path(os.environ.get("RINGMAIN", BUILD / "src" / "daemon" / "ringmain"))
+BUILD = Path(os.environ.get("RINGMAIN_BUILD", ROOT / "build" / "test")).resolve()
+BINARY = Path(os.environ.get("RINGMAIN", BUILD / "src" / "daemon" / "ringmain")).resolve()
 WORKERS = int(os.environ.get("RINGMAIN_WORKERS", "1"))  # of each proxy, unless a test says its own
 BLOCK = bytes((i * 7 + (i >> 8) * 13) & 0xFF for i in range(65536))  # as the workloads send it
 

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 from mesh import BINARY
 
-COMMANDS = ["run", "check", "status", "apply", "get", "diff", "delete", "history", "rollback", "operator", "redirect",
+COMMANDS = ["run", "check", "status", "drain", "apply", "get", "diff", "delete", "history", "rollback", "operator", "redirect",
             "ca"]
 
 
@@ -44,6 +44,8 @@ WRONG = {
     "history orders": 'ringmain history: KIND/NAME, not "orders"',
     "rollback": "ringmain rollback: to which revision? ringmain history has the numbers",
     "operator": "ringmain operator: new FILE",
+    "drain Orders": 'ringmain drain: "Orders" is no service\'s name',
+    "drain --timeout soon": 'ringmain drain: --timeout: 30s, 5m or 1h, not "soon"',
     "redirect": "ringmain redirect: up, down, show or watch?",
     "redirect sideways": 'ringmain redirect: up, down, show or watch, not "sideways"',
     "redirect up --confirm soon": "ringmain redirect: --confirm: seconds, 1 to 3600",
@@ -80,6 +82,25 @@ def test_check_counts_what_is_wrong(tmp_path):
     assert errors[-1] == f"{len(errors) - 1} errors"
     done = call("check", "-c", str(tmp_path / "none"))
     assert done.returncode == 1 and done.stderr == f"{tmp_path}/none: No such file or directory\n"
+
+
+def test_check_reads_what_the_state_process_would_get(tmp_path):
+    conf, password, operator = (tmp_path / name for name in ("ringmain.conf", "password", "operator.pub"))
+    conf.write_text('node: { name = "a"; address = "127.0.0.1"; user = "nobody"; };\n'
+                    f'mesh: {{ trust_domain = "x.y"; }};\nidentity: {{ directory = "{tmp_path}"; }};\n'
+                    f'state: {{ redis = "127.0.0.1:6379"; password_file = "{password}"; operators = ["{operator}"]; }};\n')
+
+    def complaint():
+        done = call("check", "-c", str(conf))
+        assert done.returncode == 1
+        return done.stderr.splitlines()[-1]
+    assert complaint() == f"{password}: No such file or directory"
+    password.write_text("secret\n")
+    password.chmod(0o644)
+    assert complaint().endswith(f"run: chmod 600 {password}")
+    password.chmod(0o600)
+    operator.write_text("nonsense")
+    assert str(operator) in complaint() and "no public key" in complaint()
 
 
 def test_check_prints_the_reference():

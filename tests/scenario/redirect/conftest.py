@@ -16,7 +16,7 @@ def cli():
     program = Path(os.environ.get("RINGMAIN", build / "src/daemon/ringmain"))
     if not program.exists():
         pytest.exit(f"{program} is missing: ninja -C {build} src/daemon/ringmain", 3)
-    return str(program)
+    return str(program.resolve())
 
 
 @pytest.fixture(params=["nft", "legacy"])

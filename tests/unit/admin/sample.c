@@ -14,6 +14,11 @@ bool tls_store_identity(
 	return true;
 }
 
+uint32_t plan_serving(const struct plan *plan, uint32_t workload_index)
+{
+	return workload_index == 0 ? 3 : 0;
+}
+
 static struct address sample_address(const char *text, uint16_t port)
 {
 	struct address a = {0};
@@ -125,6 +130,35 @@ void sample_init(struct sample *s)
 		.listeners = s->listeners,
 		.listener_count = 5,
 		.start_wall_ns = SAMPLE_NOW_NS - 7200000000000ull};
+}
+
+void sample_join(struct sample *s)
+{
+	static struct address store;
+	s->conf.state = (struct conf_state){.redis = &store, .redis_count = 1, .lease_ms = 15000};
+	s->proxy.mesh = (struct proxy_mesh){.has_picture = true,
+		.view_wall_ns = SAMPLE_NOW_NS - 1000000000ull,
+		.refused_total = 2,
+		.view = {.own_count = 3,
+			.view = {.connected = true,
+				.loaded = true,
+				.revision = 41,
+				.store_revision = 42,
+				.agreed_wall_ns = SAMPLE_NOW_NS - 7000000000ull,
+				.node_count = 4,
+				.endpoint_count = 20,
+				.object_count = 9,
+				.held_count = 1,
+				.refused_total = 5,
+				.reconnects_total = 6,
+				.resyncs_total = 8,
+				.bytes_in = 1000,
+				.bytes_out = 2000,
+				.store = "10.77.0.10:6379",
+				.why = "object service/orders: not signed"},
+			.own = {{.service = "orders", .health = ENDPOINT_UP},
+				{.service = "orders", .health = ENDPOINT_DOWN, .why = "refused"},
+				{.service = "web", .health = ENDPOINT_DRAINED, .drained = 1}}}};
 }
 
 void sample_done(struct sample *s)

@@ -31,4 +31,6 @@ struct sample {
 };
 
 void sample_init(struct sample *s);
+/* Makes it a machine with a store, connected, three endpoints of its own. */
+void sample_join(struct sample *s);
 void sample_done(struct sample *s);

@@ -59,30 +59,23 @@ static void every_route_and_method(void **state)
 		uint16_t status;
 		const char *allow;
 	} rows[] = {
-		{"GET", "/", false, 200, NULL},
-		{"GET", "/metrics", false, 200, NULL},
-		{"HEAD", "/metrics", false, 200, NULL},
-		{"GET", "/livez", false, 200, NULL},
-		{"GET", "/healthz", false, 200, NULL},
-		{"GET", "/readyz?verbose", false, 200, NULL},
-		{"GET", "/status", true, 200, NULL},
-		{"GET", "/status", false, 403, NULL},
-		{"GET", "/config_dump", true, 200, NULL},
-		{"GET", "/config_dump", false, 403, NULL},
-		{"GET", "/certs", true, 200, NULL},
-		{"GET", "/certs", false, 403, NULL},
-		{"GET", "/listeners", true, 200, NULL},
-		{"GET", "/listeners", false, 403, NULL},
-		{"GET", "/version", false, 200, NULL},
-		{"GET", "/nothing", false, 404, NULL},
-		{"GET", "", false, 404, NULL},
-		{"GET", "/statuses", false, 404, NULL},
+		{"GET", "/", false, 200, NULL}, {"GET", "/metrics", false, 200, NULL},
+		{"HEAD", "/metrics", false, 200, NULL}, {"GET", "/livez", false, 200, NULL},
+		{"GET", "/healthz", false, 200, NULL}, {"GET", "/readyz?verbose", false, 200, NULL},
+		{"GET", "/status", true, 200, NULL}, {"GET", "/status", false, 403, NULL},
+		{"GET", "/config_dump", true, 200, NULL}, {"GET", "/config_dump", false, 403, NULL},
+		{"GET", "/certs", true, 200, NULL}, {"GET", "/certs", false, 403, NULL},
+		{"GET", "/listeners", true, 200, NULL}, {"GET", "/listeners", false, 403, NULL},
+		{"GET", "/version", false, 200, NULL}, {"GET", "/nothing", false, 404, NULL},
+		{"GET", "", false, 404, NULL}, {"GET", "/statuses", false, 404, NULL},
 		{"POST", "/status", true, 405, "GET, HEAD"},
 		{"OPTIONS", "/status", false, 405, "GET, HEAD"},
-		{"GET", "/reload", true, 405, "POST"},
-		{"HEAD", "/drain", true, 405, "POST"},
-		{"POST", "/reload", false, 403, NULL},
-		{"POST", "/drain", false, 403, NULL},
+		{"GET", "/reload", true, 405, "POST"}, {"HEAD", "/drain", true, 405, "POST"},
+		{"POST", "/reload", false, 403, NULL}, {"POST", "/drain", false, 403, NULL},
+		{"GET", "/endpoints/drain", true, 405, "POST"},
+		{"POST", "/endpoints/drain", false, 403, NULL},
+		{"POST", "/endpoints/undrain", false, 403, NULL},
+		{"POST", "/endpoints/drain", true, 409, NULL}, /* standalone */
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct page_response r = ask(rows[i].method, rows[i].path, rows[i].is_unix);
@@ -258,7 +251,7 @@ static void status_page(void **state)
 		       "{\"kind\":\"admin\",\"address\":\"/run/ringmain/admin.sock\"}]");
 	assert_has(&r, "{\"service\":\"orders\",\"version\":\"v1\",\"user\":\"orders\","
 		       "\"uid\":1001,\"mark\":1,\"port\":8080,\"protocol\":\"http\","
-		       "\"mtls\":\"strict\",\"deliver\":\"127.0.0.1:8080\"}");
+		       "\"mtls\":\"strict\",\"deliver\":\"127.0.0.1:8080\",\"serving\":3}");
 	assert_has(&r, "\"unattributed_total\":3,");
 	page_response_done(&r);
 	sample.proxy.reload_wall_ns = SAMPLE_NOW_NS;
@@ -308,6 +301,10 @@ static void readiness(void **state)
 	assert_not_ready("the certificate of service/orders has expired\n");
 	sample.identity_count = 1;
 	assert_not_ready("no certificate for service/web\n");
+	sample_join(&sample);
+	sample.proxy.mesh.has_picture = false;
+	assert_not_ready("the mesh's state has not been seen yet\n");
+	sample.conf.state.redis_count = 0;
 	sample.proxy.draining = true;
 	assert_not_ready("draining\n");
 	sample.proxy.listener_count = 0;
@@ -316,11 +313,121 @@ static void readiness(void **state)
 	assert_not_ready("no configuration in force\n");
 }
 
+static void assert_lacks(const struct page_response *r, const char *part)
+{
+	assert_null(memmem(r->body, r->body_len, part, strlen(part)));
+}
+
+static void status_of_the_state(void **state)
+{
+	struct page_response r = ask("GET", "/status", true);
+	assert_has(&r, "\"state\":{\"mode\":\"standalone\"}");
+	assert_has(&r, "\"serving\":3}");
+	page_response_done(&r);
+
+	sample_join(&sample);
+	r = ask("GET", "/status", true);
+	assert_true(json_valid(r.body, r.body_len));
+	assert_has(&r,
+		"\"state\":{\"mode\":\"redis\",\"lease_s\":15,\"silent_s\":1,\"connected\":true,"
+		"\"loaded\":true,\"store\":\"10.77.0.10:6379\",\"revision\":41,"
+		"\"store_revision\":42,\"age_s\":7,\"nodes\":4,\"endpoints\":20,"
+		"\"objects\":9,\"held\":1,\"refused\":5,\"reconnects\":6,\"resyncs\":8,"
+		"\"why\":\"object service/orders: not signed\",\"not_taken\":\"\","
+		"\"drain_failed\":\"\",\"own\":["
+		"{\"service\":\"orders\",\"health\":\"up\",\"drained\":false,\"why\":\"\"},"
+		"{\"service\":\"orders\",\"health\":\"down\",\"drained\":false,"
+		"\"why\":\"refused\"},"
+		"{\"service\":\"web\",\"health\":\"drained\",\"drained\":true,\"why\":\"\"}]}");
+	page_response_done(&r);
+
+	/* Never agreed; and what comes from another process may not end where it should. */
+	struct wire_state_view *view = &sample.proxy.mesh.view;
+	view->view.agreed_wall_ns = 0;
+	view->own_count = 1000;
+	view->own[0].health = 77;
+	memset(view->own[0].service, 'x', sizeof(view->own[0].service));
+	memset(view->view.why, 'y', sizeof(view->view.why));
+	strcpy(sample.proxy.mesh.refused_text, "mesh:service/orders:3: nope");
+	r = ask("GET", "/status", true);
+	assert_true(json_valid(r.body, r.body_len));
+	assert_has(&r, "\"age_s\":null");
+	assert_has(&r, "\"not_taken\":\"mesh:service/orders:3: nope\"");
+	page_response_done(&r);
+}
+
+static void metrics_of_the_state(void **state)
+{
+	struct page_response r = ask("GET", "/metrics", true);
+	assert_lacks(&r, "ringmain_state_");
+	page_response_done(&r);
+	sample_join(&sample);
+	r = ask("GET", "/metrics", true);
+	assert_has(&r, "\nringmain_state_connected 1\n");
+	assert_has(&r, "\nringmain_state_age_seconds 7\n");
+	assert_has(&r, "\nringmain_state_revision 41\n");
+	assert_has(&r, "\nringmain_state_store_revision 42\n");
+	assert_has(&r, "\nringmain_state_nodes 4\n");
+	assert_has(&r, "\nringmain_state_endpoints 20\n");
+	assert_has(&r, "\nringmain_state_held_nodes 1\n");
+	assert_has(&r, "\nringmain_state_refused_total 7\n");
+	assert_has(&r, "\nringmain_state_reconnects_total 6\n");
+	assert_has(&r, "\nringmain_state_resyncs_total 8\n");
+	assert_has(&r, "\nringmain_state_bytes_total{direction=\"out\"} 2000\n");
+	assert_has(&r, "ringmain_endpoint_health{service=\"orders\",health=\"up\"} 1\n"
+		       "ringmain_endpoint_health{service=\"orders\",health=\"down\"} 1\n"
+		       "ringmain_endpoint_health{service=\"orders\",health=\"drained\"} 0\n"
+		       "ringmain_endpoint_health{service=\"web\",health=\"up\"} 0\n"
+		       "ringmain_endpoint_health{service=\"web\",health=\"down\"} 0\n"
+		       "ringmain_endpoint_health{service=\"web\",health=\"drained\"} 1\n");
+	page_response_done(&r);
+
+	/* Never agreed: as old as the process. */
+	sample.proxy.mesh.view.view.agreed_wall_ns = 0;
+	r = ask("GET", "/metrics", true);
+	assert_has(&r, "\nringmain_state_age_seconds 7200\n");
+	page_response_done(&r);
+}
+
+static void assert_answers(const char *path, uint16_t status, const char *part)
+{
+	struct page_response r = ask("POST", path, true);
+	assert_int_equal(r.status, status);
+	assert_has(&r, part);
+	page_response_done(&r);
+}
+
+static void endpoints_are_taken_out_by_service_or_all(void **state)
+{
+	assert_answers("/endpoints/drain", 409, "standalone");
+	sample_join(&sample);
+	assert_answers("/endpoints/drain?service=orders", 202, "asked for");
+	assert_answers("/endpoints/undrain", 202, "asked for");
+	assert_int_equal(sample.proxy.take_out_count, 2);
+	assert_string_equal(sample.proxy.take_outs[0].service, "orders");
+	assert_int_equal(sample.proxy.take_outs[0].back, 0);
+	assert_string_equal(sample.proxy.take_outs[1].service, "");
+	assert_int_equal(sample.proxy.take_outs[1].back, 1);
+
+	/* What is not understood is not taken for "all". */
+	assert_answers("/endpoints/drain?servcie=orders", 400, "?service=NAME");
+	assert_answers("/endpoints/drain?service=", 400, "?service=NAME");
+	assert_answers("/endpoints/drain?", 400, "?service=NAME");
+	assert_answers("/endpoints/drain?service=orders&x=1", 400, "?service=NAME");
+	assert_answers("/endpoints/drain?service=web", 404, "serves web"); /* has no port */
+	assert_answers("/endpoints/drain?service=other", 404, "serves other");
+	for (int i = 0; i < 6; i++)
+		assert_answers("/endpoints/drain", 202, "asked for");
+	assert_answers("/endpoints/drain", 503, "too many");
+	assert_int_equal(sample.proxy.take_out_count, PROXY_TAKE_OUTS_MAX);
+}
+
 static void index_lists_the_pages(void **state)
 {
 	struct page_response r = ask("GET", "/", false);
-	assert_has(&r, "\nGET   /metrics        Prom");
-	assert_has(&r, "\nPOST  /drain        * ");
+	assert_has(&r, "\nGET   /metrics             Prom");
+	assert_has(&r, "\nPOST  /drain             * ");
+	assert_has(&r, "\nPOST  /endpoints/undrain * ");
 	page_response_done(&r);
 }
 
@@ -339,6 +446,9 @@ int main(void)
 		TEST(json_pages_are_valid),
 		TEST(status_page),
 		TEST(config_page),
+		TEST(status_of_the_state),
+		TEST(metrics_of_the_state),
+		TEST(endpoints_are_taken_out_by_service_or_all),
 		TEST(readiness),
 		TEST(index_lists_the_pages),
 	};

@@ -15,19 +15,23 @@
 
 struct picks {
 	struct endpoint endpoints[ENDPOINTS];
+	uint64_t sums[ENDPOINTS];
+	bool with_sums;
 	struct service service;
 	uint32_t counts[ENDPOINTS];
 };
 
-/* A letter each: (u)p, (d)own, (o)ut of service. */
+/* A letter each: (u)p, (d)own, (o)ut of service; in capitals another address of an instance. */
 static struct picks picks_of(const char *healths, const uint32_t *weights)
 {
 	struct picks p = {.service = {.endpoint_count = (uint32_t)strlen(healths)}};
 	for (uint32_t i = 0; i < p.service.endpoint_count; i++) {
 		p.endpoints[i].weight = weights ? weights[i] : 100;
-		p.endpoints[i].health = healths[i] == 'u'   ? ENDPOINT_UP
-					: healths[i] == 'd' ? ENDPOINT_DOWN
-							    : ENDPOINT_DRAINED;
+		char health = healths[i] | 0x20;
+		p.endpoints[i].alternate = health != healths[i];
+		p.endpoints[i].health = health == 'u'	? ENDPOINT_UP
+					: health == 'd' ? ENDPOINT_DOWN
+							: ENDPOINT_DRAINED;
 	}
 	return p;
 }
@@ -37,6 +41,12 @@ static const struct endpoint *picks_draw(struct picks *p, uint32_t tried_mask, u
 	const struct endpoint *tried[ENDPOINTS];
 	uint32_t tried_count = 0;
 	p->service.endpoints = p->endpoints;
+	p->service.up_sums = p->with_sums ? p->sums : NULL;
+	for (uint32_t i = 0; i < p->service.endpoint_count; i++)
+		p->sums[i] = (i ? p->sums[i - 1] : 0) +
+			     (p->endpoints[i].health == ENDPOINT_UP && !p->endpoints[i].alternate
+					     ? p->endpoints[i].weight
+					     : 0);
 	for (uint32_t i = 0; i < ENDPOINTS; i++) {
 		if (tried_mask & 1u << i)
 			tried[tried_count++] = &p->endpoints[i];
@@ -105,6 +115,12 @@ static void test_pick_rules(void **state)
 		{"uudo", 15, 3},
 		{"ddoo", 3, 12},
 		{"o", 1, 1},
+		/* other addresses after all instances */
+		{"uUu", 0, 5},
+		{"uUd", 1, 4},
+		{"uUdD", 5, 2},
+		{"uU", 3, 3},
+		{"UU", 0, 3},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct picks p = picks_of(rows[i].healths, NULL);
@@ -114,6 +130,26 @@ static void test_pick_rules(void **state)
 			got |= p.counts[e] > 0 ? 1u << e : 0;
 		if (got != rows[i].expected)
 			fail_msg("%s, tried %u: %u", rows[i].healths, rows[i].tried, got);
+	}
+}
+
+/* With the sums of a snapshot the same numbers give the same endpoints. */
+static void test_pick_by_sums(void **state)
+{
+	static const uint32_t weights[] = {100, 300, 1, 1000};
+	static const char *const healths[] = {
+		"u", "uuuu", "udud", "duou", "uUDu", "UUdu", "ddou", "dddd", "oo"};
+	for (size_t h = 0; h < ARRAY_LEN(healths); h++) {
+		struct picks p = picks_of(healths[h], weights);
+		for (uint64_t i = 0; i < 4000; i++) {
+			uint64_t random = i == 3999 ? UINT64_MAX : i * (UINT64_MAX / 4000);
+			uint32_t tried = i % 3 == 2 ? 1 : 0;
+			p.with_sums = false;
+			const struct endpoint *e = picks_draw(&p, tried, random);
+			p.with_sums = true;
+			assert_non_null(e);
+			assert_ptr_equal(picks_draw(&p, tried, random), e);
+		}
 	}
 }
 
@@ -132,6 +168,7 @@ int main(void)
 		cmocka_unit_test(test_pick_by_weight),
 		cmocka_unit_test(test_pick_by_random_numbers),
 		cmocka_unit_test(test_pick_rules),
+		cmocka_unit_test(test_pick_by_sums),
 		cmocka_unit_test(test_pick_bounds),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -472,6 +472,43 @@ static void a_forked_child_has_no_keys(void **state)
 	signing_end(&s);
 }
 
+/* The pair that is shown to the store of the mesh's state: nobody's identity. */
+static void a_pair_outside_the_directory_is_loaded_alone(void **state)
+{
+	struct place p;
+	struct bundle b;
+	struct keyring *k = NULL;
+	struct err err;
+	uint32_t next = 7;
+	char cert[200], key[200];
+	set_up(&p);
+	snprintf(cert, sizeof(cert), "%s/ca/ca.crt", p.dir); /* an authority's: no matter here */
+	snprintf(key, sizeof(key), "%s/ca/ca.key", p.dir);
+	bundle_init(&b);
+	assert_int_equal(keyring_load_pki(cert, key, &next, &k, &b, &err), 0);
+	assert_int_equal(next, 8);
+	char *chain = place_read(&p, "ca/ca.crt");
+	item_is(&b, "pki", "chain", chain);
+	item_is(&b, "pki-key", "store", "7");
+	assert_null(bundle_next(&b, "key", NULL));
+	free(chain);
+	keyring_free(k);
+	bundle_done(&b);
+
+	k = NULL;
+	snprintf(key, sizeof(key), "%s/certs/web.key", p.dir);
+	assert_int_equal(keyring_load_pki(cert, key, &next, &k, &b, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "not the key of the certificate"));
+	chmod(key, 0644);
+	assert_int_equal(keyring_load_pki(cert, key, &next, &k, &b, &err), -EACCES);
+	assert_int_equal(keyring_load_pki("/nonexistent", key, &next, &k, &b, &err), -ENOENT);
+	assert_int_equal(keyring_load_pki(key, key, &next, &k, &b, &err), -EINVAL);
+	assert_null(k);
+	assert_int_equal(next, 8);
+	assert_int_equal(b.bytes, 0);
+	place_done(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -479,6 +516,7 @@ int main(void)
 		cmocka_unit_test(a_machine_may_have_no_identity_yet),
 		cmocka_unit_test(refusals_name_the_file_and_change_nothing),
 		cmocka_unit_test(a_missing_directory_is_named),
+		cmocka_unit_test(a_pair_outside_the_directory_is_loaded_alone),
 		cmocka_unit_test(certificate_verify_is_signed),
 		cmocka_unit_test(nothing_else_is_signed),
 		cmocka_unit_test(unknown_keys_and_algorithms_are_refused),

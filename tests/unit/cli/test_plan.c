@@ -78,7 +78,7 @@ static void take(struct fixture *f, const struct str *keys, uint32_t count)
 
 static int check(struct fixture *f, const struct bundle *files)
 {
-	return plan_check(&f->edit, &f->wish, files, &f->standing, MESH, &f->report, &f->err);
+	return plan_check(&f->edit, files, &f->standing, MESH, &f->report, &f->err);
 }
 
 static void print(struct fixture *f, bool json, uint64_t revision, bool dry_run)

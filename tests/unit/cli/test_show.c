@@ -45,6 +45,14 @@ static char *text;
 static size_t text_len;
 static struct arena arena;
 
+/* With a store: what differs from one that is well, `more` comes first. */
+#define STATE(connected, age, more)                                                             \
+	"\"state\":{\"mode\":\"redis\",\"lease_s\":15,\"silent_s\":1,\"connected\":" connected  \
+	",\"loaded\":true,\"store\":\"10.77.0.10:6379\",\"revision\":41,\"store_revision\":41," \
+	"\"age_s\":" age ",\"nodes\":4,\"endpoints\":20,\"objects\":9,\"held\":0," more "},"
+#define OWN(service, health, more) "{\"service\":\"" service "\",\"health\":\"" health "\"" more "}"
+#define WITH(state)		   HEAD RELOADED IDENTITIES LISTENERS WORKLOADS state COUNTERS
+
 static int shown(const char *status, const char *redirect)
 {
 	FILE *out = open_memstream(&text, &text_len);
@@ -195,6 +203,86 @@ static void durations(void **state)
 
 #define TEST(name) cmocka_unit_test_teardown(name, teardown)
 
+static void a_store_that_is_well(void **state)
+{
+	assert_int_equal(
+		shown(WITH(STATE("true", "2", "\"own\":[" OWN("orders", "up", "") "]")), NULL), 0);
+	assert_has("\nstore       10.77.0.10:6379, connected, agreed 2s ago\n"
+		   "knows       revision 41, 9 objects, 4 nodes, 20 endpoints\n");
+	assert_has("\nENDPOINT OF  HEALTH  IN PROGRESS\norders       up      -\n");
+	assert_null(strchr(strstr(text, "COUNTER"), '\xe2')); /* neither × nor ‼ */
+}
+
+static void a_standalone_machine_says_nothing_of_a_store(void **state)
+{
+	assert_int_equal(shown(WITH("\"state\":{\"mode\":\"standalone\"},"), NULL), 0);
+	assert_null(strstr(text, "\nstore"));
+	assert_null(strstr(text, "ENDPOINT OF"));
+}
+
+static void a_store_that_is_lost(void **state)
+{
+	assert_int_equal(
+		shown(WITH(STATE("false", "44", "\"why\":\"10.77.0.10:6379: refused\"")), NULL), 1);
+	assert_has("\nstore       10.77.0.10:6379, × not connected, agreed 44s ago\n");
+	assert_has("× the store is not connected: 10.77.0.10:6379: refused; traffic goes on with "
+		   "what was known 44s ago\n");
+	teardown(NULL);
+	assert_int_equal(shown(WITH(STATE("false", "46", "\"why\":\"refused\"")), NULL), 1);
+	assert_has("× the store is not connected: refused; traffic goes on with what was known "
+		   "46s ago, and other machines take this one for gone\n");
+	teardown(NULL);
+	assert_int_equal(shown(WITH(STATE("false", "null", "\"why\":\"refused\"")), NULL), 1);
+	assert_has("not agreed since the start");
+	teardown(NULL);
+	assert_int_equal(shown(WITH(STATE("true", "3600", "\"why\":null")), NULL), 1);
+	assert_has("× what is known of the mesh was last compared with the store 1h 0m ago\n");
+}
+
+static void what_is_refused_is_loud(void **state)
+{
+	assert_int_equal(
+		shown(WITH(STATE("true", "2", "\"why\":\"the head is not signed\"")), NULL), 1);
+	assert_has(
+		"× the store's state is refused, the one before stays: the head is not signed\n");
+	teardown(NULL);
+	assert_int_equal(shown(WITH(STATE("true", "2", "\"why\":\"\\u001b[2J\"")), NULL), 1);
+	assert_has("the one before stays: ?[2J\n"); /* a store has no say in the terminal */
+	teardown(NULL);
+	assert_int_equal(shown(WITH(STATE("true", "2",
+				       "\"not_taken\":\"service/orders@41:3: port: no\\nmore\"")),
+				 NULL),
+		1);
+	assert_has("× mesh state not taken, the one before it stays in force:\n"
+		   "    service/orders@41:3: port: no\n    more\n");
+	teardown(NULL);
+	assert_int_equal(
+		shown(WITH("\"state\":{\"mode\":\"redis\",\"lease_s\":15,\"silent_s\":16,"
+			   "\"connected\":true,\"loaded\":false,\"age_s\":1,\"revision\":41,"
+			   "\"store_revision\":42,\"held\":3},"),
+			NULL),
+		2);
+	assert_has("× the state process has said nothing for 16s");
+	assert_has("× nothing is known of the mesh yet");
+	assert_has("‼ the store has revision 42, in force here is 41\n");
+	assert_has("‼ 3 nodes fell silent with many others and are kept");
+}
+
+static void endpoints_that_are_down_or_drained(void **state)
+{
+	assert_int_equal(shown(WITH(STATE("true", "2",
+				       "\"own\":[" OWN("orders", "down",
+					       ",\"why\":\"connection refused\"") "," OWN("web",
+					       "drained", ",\"drained\":true") "," OWN("web",
+					       "drained", ",\"drained\":true") "]")),
+				 NULL),
+		1);
+	assert_has("\norders       × down     -\nweb          ‼ drained  -\n");
+	assert_has("× orders is down: connection refused\n");
+	assert_has("‼ web is drained: `ringmain drain --undo web` puts it back into the mesh\n");
+	assert_null(strstr(strstr(text, "‼ web is") + 1, "‼ web is")); /* once */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -204,6 +292,11 @@ int main(void)
 		TEST(redirect_in_trouble),
 		TEST(notes_are_no_problems),
 		TEST(answers_of_another_version_have_gaps),
+		TEST(a_store_that_is_well),
+		TEST(a_standalone_machine_says_nothing_of_a_store),
+		TEST(a_store_that_is_lost),
+		TEST(what_is_refused_is_loud),
+		TEST(endpoints_that_are_down_or_drained),
 		cmocka_unit_test(durations),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -109,6 +109,24 @@ static void test_from_a_nodes_file(void **state)
 	conf_report_done(&report);
 }
 
+static void test_the_example(void **state)
+{
+	struct conf_operator *o = NULL;
+	struct conf_report report;
+	struct bundle b;
+	struct err err;
+	bundle_init(&b);
+	conf_report_init(&report);
+	assert_int_equal(
+		bundle_add_file(&b, STR("conf"), SOURCE_ROOT "/conf/operator.conf", &err), 0);
+	if (conf_operator_parse(&b, &o, &report) < 0)
+		fail_msg("%s", report.text);
+	assert_true(str_eq(o->name, STR("alice")));
+	conf_operator_free(o);
+	conf_report_done(&report);
+	bundle_done(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -116,6 +134,7 @@ int main(void)
 		cmocka_unit_test(test_wrong),
 		cmocka_unit_test(test_without_a_key_one_reads),
 		cmocka_unit_test(test_from_a_nodes_file),
+		cmocka_unit_test(test_the_example),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

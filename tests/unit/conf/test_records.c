@@ -78,6 +78,9 @@ static void test_objects_and_records(void **state)
 	assert_int_equal(own->health, ENDPOINT_DRAINED);
 	assert_int_equal(own->weight, 7);
 	assert_int_equal(own->address.family, AF_INET6);
+	assert_true(own->alternate && !orders->endpoints[0].alternate && !other->alternate);
+	assert_int_equal(orders->up_sums[1], 0);
+	assert_int_equal(orders->up_sums[2], 300);
 	assert_null(other->local);
 	assert_int_equal(other->health, ENDPOINT_UP);
 	assert_int_equal(other->weight, 300);
@@ -167,6 +170,33 @@ static void test_bad_records(void **state)
 	fixture_done(&f);
 }
 
+/* The address that counts is one that this machine can dial. */
+static void test_an_instance_counts_once(void **state)
+{
+	static const char *const node =
+		"node: { name = \"vm-a\"; address = \"fd00::1\"; };\n"
+		"mesh: { trust_domain = \"prod.example\"; };\n"
+		"state: { redis = \"10.77.0.10:6379\"; operators = \"/a.pub\"; };\n";
+	struct fixture f;
+	fixture_init(&f);
+	fixture_tell(&f, "mesh", "service/orders@41",
+		"services: ( { name = \"orders\"; port = 80; endpoints = ( { address = [ "
+		"\"10.77.0.8\", \"fd00::8\" ]; weight = 5; }, { address = \"10.77.0.6\"; } ); } "
+		");\n");
+	fixture_tell(&f, "node", "vm-b",
+		RECORD("vm-b") "endpoint orders - up 1 10.77.0.2:80 [fd00::2]:80 [fd00::3]:80\n");
+	fixture_parse_good(&f, node, NULL);
+	const struct service *orders = service_named(&f, "orders");
+	static const bool alternate[] = {true, false, false, true, false, true};
+	static const uint64_t sums[] = {0, 5, 105, 105, 106, 106};
+	assert_int_equal(orders->endpoint_count, ARRAY_LEN(alternate));
+	for (size_t i = 0; i < ARRAY_LEN(alternate); i++) {
+		assert_int_equal(orders->endpoints[i].alternate, alternate[i]);
+		assert_int_equal(orders->up_sums[i], sums[i]);
+	}
+	fixture_done(&f);
+}
+
 /* A policy may name a service that another node is, or that comes later. */
 static void test_policies_of_services_elsewhere(void **state)
 {
@@ -213,6 +243,7 @@ int main(void)
 		cmocka_unit_test(test_objects_and_records),
 		cmocka_unit_test(test_a_standalone_machine_takes_no_picture),
 		cmocka_unit_test(test_bad_records),
+		cmocka_unit_test(test_an_instance_counts_once),
 		cmocka_unit_test(test_policies_of_services_elsewhere),
 		cmocka_unit_test(test_a_workload_of_no_possible_service),
 	};

@@ -39,6 +39,31 @@ static struct str fake_path(struct conf *c, const char *dir, const char *name)
 	return arena_printf(&c->arena, "%s/%s", dir, name);
 }
 
+/* "mesh…": with a store. */
+static void fake_state(struct conf *c, const char *dir)
+{
+	static struct address address;
+	static struct str operators[1];
+	operators[0] = fake_path(c, dir, "operator.pem");
+	c->workload_count = 2;
+	c->workloads = arena_take(&c->arena, 2 * sizeof(*c->workloads));
+	c->workloads[0] = (struct conf_workload){
+		.service = STR("orders"), .port = 8080, .health = {.tcp = true}};
+	c->workloads[1] = (struct conf_workload){.service = STR("web")};
+	c->state = (struct conf_state){
+		.redis = &address,
+		.redis_count = 1,
+		.password_file = getenv("CREDENTIALS_DIRECTORY") ? STR("store")
+								 : fake_path(c, dir, "password"),
+		.operators = operators,
+		.operator_count = 1,
+		.tls_ca = fake_path(c, dir, "ca/ca.crt"),
+		.tls_certificate = fake_path(c, dir, "certs/web.crt"),
+		.tls_key = fake_path(c, dir, "certs/web.key"),
+		.dir = fake_path(c, dir, "state"),
+	};
+}
+
 int conf_parse(const struct bundle *b, const struct bundle *picture, uint64_t generation,
 	struct conf **ret_conf, struct snapshot **ret_snapshot, struct conf_report *report)
 {
@@ -69,6 +94,8 @@ int conf_parse(const struct bundle *b, const struct bundle *picture, uint64_t ge
 	c->mesh_port = (uint16_t)(port + 2);
 	c->port_range = 1;
 	c->connections_max = 100;
+	if (strncmp(word, "mesh", 4) == 0)
+		fake_state(c, dir);
 	c->drain_timeout_ms = strcmp(word, "impatient") == 0 ? 200 : 20000;
 	*ret_conf = c;
 	*ret_snapshot = NULL;
@@ -77,6 +104,8 @@ int conf_parse(const struct bundle *b, const struct bundle *picture, uint64_t ge
 
 void conf_free(struct conf *c)
 {
+	if (!c)
+		return;
 	arena_done(&c->arena);
 	free(c);
 }

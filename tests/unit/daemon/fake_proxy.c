@@ -18,17 +18,19 @@
 #include <unistd.h>
 
 struct fake_proxy {
-	int journal;
+	struct fake fake;
 	struct wire_start start;
 	unsigned seen[5]; /* by enum wire_listener_kind */
 	unsigned signer_count;
 	int signer, outbound[8];
 	unsigned outbound_count;
 	uint32_t key_before; /* 0: none */
+	uint64_t picture;    /* the newest */
+	bool has_view;
 	char word[40];
 };
 
-PRINTF_LIKE(2, 3) static void fake_write(struct fake_proxy *f, const char *format, ...)
+void fake_write(const struct fake *f, const char *format, ...)
 {
 	char text[2200];
 	va_list args;
@@ -51,7 +53,7 @@ static unsigned fake_open_files(void)
 	return count - 3; /* ".", "..", and the directory's own */
 }
 
-static void fake_privileges(struct fake_proxy *f, unsigned files)
+static void fake_privileges(const struct fake *f, unsigned files)
 {
 	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct caps[2];
@@ -61,15 +63,15 @@ static void fake_privileges(struct fake_proxy *f, unsigned files)
 	getrlimit(RLIMIT_CORE, &core);
 	prctl(PR_GET_PDEATHSIG, &death_signal, 0, 0, 0);
 	fake_write(f,
-		"pid=%d uid=%d groups=%d capabilities=%u no_new_privs=%d core=%d files=%u "
+		"%spid=%d uid=%d groups=%d capabilities=%u no_new_privs=%d core=%d files=%u "
 		"death_signal=%d notify_socket=%d\n",
-		(int)getpid(), (int)getuid(), getuid() == 65534 ? getgroups(0, NULL) : 0,
+		f->who, (int)getpid(), (int)getuid(), getuid() == 65534 ? getgroups(0, NULL) : 0,
 		caps[0].effective | caps[0].permitted | caps[1].effective | caps[1].permitted,
 		prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), (int)core.rlim_cur, files, death_signal,
 		getenv("NOTIFY_SOCKET") != NULL);
 }
 
-static void fake_tell(const void *message, size_t len)
+void fake_tell(const void *message, size_t len)
 {
 	ASSERT(channel_send(WIRE_CHANNEL_FD, message, len, -1) == 0);
 }
@@ -80,7 +82,7 @@ static void fake_tell_kind(enum wire_kind kind)
 	fake_tell(&m, sizeof(m));
 }
 
-static uint32_t fake_ask(struct fake_proxy *f, uint32_t key, const char *text)
+uint32_t fake_ask(int signer, uint32_t key, const char *text)
 {
 	struct wire_sign m = {.head = {WIRE_MAGIC, WIRE_SIGN},
 		.request = 77,
@@ -89,11 +91,11 @@ static uint32_t fake_ask(struct fake_proxy *f, uint32_t key, const char *text)
 		.len = (uint16_t)(64 + strlen(text) + 1 + 32)};
 	memset(m.bytes, ' ', 64);
 	memcpy(m.bytes + 64, text, strlen(text) + 1);
-	ASSERT(channel_send(f->signer, &m, sizeof(m), -1) == 0);
+	ASSERT(channel_send(signer, &m, sizeof(m), -1) == 0);
 	union channel_message answer;
 	size_t len;
 	int fd;
-	ASSERT(channel_receive(f->signer, CHANNEL_WAIT, &answer, &len, &fd) == 0);
+	ASSERT(channel_receive(signer, CHANNEL_WAIT, &answer, &len, &fd) == 0);
 	ASSERT(answer.head.kind == WIRE_SIGNED && answer.signature[0].request == 77);
 	return answer.signature[0].len;
 }
@@ -123,7 +125,7 @@ static void fake_ask_batch(struct fake_proxy *f, uint32_t key)
 		ASSERT(answer.signature[i].request == 100 + i);
 		signed_count += answer.signature[i].len > 0;
 	}
-	fake_write(f, "signed %u of a batch\n", signed_count);
+	fake_write(&f->fake, "signed %u of a batch\n", signed_count);
 }
 
 static void fake_ask_all(struct fake_proxy *f, const struct bundle *b)
@@ -131,18 +133,23 @@ static void fake_ask_all(struct fake_proxy *f, const struct bundle *b)
 	const struct bundle_item *item = NULL;
 	while ((item = bundle_next(b, "key", item))) {
 		uint32_t key = (uint32_t)strtoul(item->text.at, NULL, 10);
-		if (fake_ask(f, key, "TLS 1.3, client CertificateVerify") > 0)
-			fake_write(f, "signed %s\n", item->name.at);
-		if (fake_ask(f, key, "TLS 1.3, client CertificateVerifY") == 0)
-			fake_write(f, "not signed: other input\n");
+		if (fake_ask(f->signer, key, "TLS 1.3, client CertificateVerify") > 0)
+			fake_write(&f->fake, "signed %s\n", item->name.at);
+		if (fake_ask(f->signer, key, "TLS 1.3, client CertificateVerifY") == 0)
+			fake_write(&f->fake, "not signed: other input\n");
 		if (f->key_before && f->key_before != key &&
-			fake_ask(f, f->key_before, "TLS 1.3, client CertificateVerify") > 0)
-			fake_write(f, "signed %s with the key before\n", item->name.at);
+			fake_ask(f->signer, f->key_before, "TLS 1.3, client CertificateVerify") > 0)
+			fake_write(&f->fake, "signed %s with the key before\n", item->name.at);
 		fake_ask_batch(f, key);
 		f->key_before = key;
 	}
+	static const char *const others[] = {"operator", "secret", "pki", "pki-key"};
+	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+		if (bundle_next(b, others[i], NULL))
+			fake_write(&f->fake, "sees %s\n", others[i]);
+	}
 	if ((item = bundle_next(b, "mark", NULL)))
-		fake_write(f, "marks %s %s\n", item->name.at, item->text.at);
+		fake_write(&f->fake, "marks %s %s\n", item->name.at, item->text.at);
 }
 
 static void fake_plan(struct fake_proxy *f, uint64_t generation, int fd)
@@ -153,7 +160,7 @@ static void fake_plan(struct fake_proxy *f, uint64_t generation, int fd)
 	ASSERT(bundle_from_memfd(&b, fd, &err) == 0);
 	ASSERT(sscanf(bundle_next(&b, "conf", NULL)->text.at, "%39s", f->word) == 1);
 	if (generation == 1 || f->seen[WIRE_LISTENER_OUTBOUND] > 0)
-		fake_write(f, "outbound=%u inbound=%u mesh=%u admin=%u log=%u signers=%u\n",
+		fake_write(&f->fake, "outbound=%u inbound=%u mesh=%u admin=%u log=%u signers=%u\n",
 			f->seen[WIRE_LISTENER_OUTBOUND], f->seen[WIRE_LISTENER_INBOUND],
 			f->seen[WIRE_LISTENER_MESH], f->seen[WIRE_LISTENER_ADMIN],
 			f->seen[WIRE_LISTENER_ACCESS_LOG], f->signer_count);
@@ -169,7 +176,7 @@ static void fake_plan(struct fake_proxy *f, uint64_t generation, int fd)
 		struct wire_ready ready = {
 			.head = {WIRE_MAGIC, WIRE_READY}, .generation = generation};
 		fake_tell(&ready, sizeof(ready));
-		fake_write(f, "plan %u %s\n", (unsigned)generation, f->word);
+		fake_write(&f->fake, "plan %u %s\n", (unsigned)generation, f->word);
 		if (strcmp(f->word, "asks") == 0)
 			fake_tell_kind(generation == 1 ? WIRE_RELOAD : WIRE_STOP);
 	}
@@ -184,9 +191,44 @@ static void fake_listener(struct fake_proxy *f, const struct wire_listener *l, i
 	} else if (l->listener_kind == WIRE_LISTENER_ACCESS_LOG) {
 		if (f->seen[WIRE_LISTENER_ACCESS_LOG] == 2) {
 			ASSERT(write(fd, "hello\n", 6) == 6);
-			fake_write(f, "new access log\n");
+			fake_write(&f->fake, "new access log\n");
 		}
 	}
+}
+
+static void fake_taken(const struct fake_proxy *f)
+{
+	struct wire_state taken = {{WIRE_MAGIC, WIRE_STATE_TAKEN}, f->picture};
+	fake_tell(&taken, sizeof(taken));
+}
+
+/* Slow: the first is taken when the first view has come, which the state process sends behind its
+ * pictures. */
+static void fake_picture(struct fake_proxy *f, const struct wire_state *m, int fd)
+{
+	struct bundle b;
+	struct err err;
+	bundle_init(&b);
+	ASSERT(bundle_from_memfd(&b, fd, &err) == 0);
+	if (bundle_next(&b, "mesh", NULL))
+		fake_write(&f->fake, "picture %u %s\n", (unsigned)m->number,
+			bundle_next(&b, "mesh", NULL)->text.at);
+	bundle_done(&b);
+	close(fd);
+	f->picture = m->number;
+	if (f->has_view)
+		fake_taken(f);
+}
+
+static void fake_view(struct fake_proxy *f, const struct wire_state_view *m)
+{
+	struct wire_take_out out = {{WIRE_MAGIC, WIRE_TAKE_OUT}, 0, "orders"};
+	fake_write(&f->fake, "view connected=%d revision=%u\n", m->view.connected,
+		(unsigned)m->view.revision);
+	fake_tell(&out, sizeof(out));
+	if (!f->has_view && f->picture > 0)
+		fake_taken(f);
+	f->has_view = true;
 }
 
 static void fake_hear(struct fake_proxy *f, const union channel_message *m, int fd)
@@ -194,7 +236,7 @@ static void fake_hear(struct fake_proxy *f, const union channel_message *m, int 
 	switch (m->head.kind) {
 	case WIRE_START:
 		f->start = m->start;
-		fake_write(f, "start workers=%u restarts=%u\n", m->start.worker_count,
+		fake_write(&f->fake, "start workers=%u restarts=%u\n", m->start.worker_count,
 			m->start.restart_count);
 		break;
 	case WIRE_LISTENER:
@@ -209,10 +251,16 @@ static void fake_hear(struct fake_proxy *f, const union channel_message *m, int 
 		close(fd);
 		break;
 	case WIRE_NOTE:
-		fake_write(f, "note %s\n", m->note.text);
+		fake_write(&f->fake, "note %s\n", m->note.text);
+		break;
+	case WIRE_STATE:
+		fake_picture(f, &m->state, fd);
+		break;
+	case WIRE_STATE_VIEW:
+		fake_view(f, &m->view);
 		break;
 	case WIRE_DRAIN:
-		fake_write(f, "drain\n");
+		fake_write(&f->fake, "drain\n");
 		if (strcmp(f->word, "stubborn") != 0 && strcmp(f->word, "impatient") != 0)
 			_exit(0);
 		break;
@@ -234,12 +282,18 @@ static void fake_answer(struct fake_proxy *f, int listener)
 	close(fd);
 }
 
+void fake_begin(struct fake *f, const char *who)
+{
+	unsigned files = fake_open_files();
+	f->who = who;
+	f->journal = open(getenv(FAKE_PROXY_JOURNAL), O_WRONLY | O_APPEND);
+	fake_privileges(f, files);
+}
+
 int fake_proxy_main(void)
 {
 	struct fake_proxy f = {.signer = -1};
-	unsigned files = fake_open_files();
-	f.journal = open(getenv(FAKE_PROXY_JOURNAL), O_WRONLY | O_APPEND);
-	fake_privileges(&f, files);
+	fake_begin(&f.fake, "");
 	for (;;) {
 		struct pollfd polls[9] = {{.fd = WIRE_CHANNEL_FD, .events = POLLIN}};
 		for (unsigned i = 0; i < f.outbound_count; i++)

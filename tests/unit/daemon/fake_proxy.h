@@ -1,13 +1,40 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A proxy process for the keeper's tests: writes a line for everything it is told or finds out into
- * the file that the environment names, and does what the configuration's word says:
- *   refuse     refuses the plan
- *   die        ends at once
- *   asks       asks for a reload, then for an end
- *   stubborn, impatient   does not end when told to drain
- *   else       takes the plan, asks for signatures, answers connections with its restart count */
+/* The keeper's children for its tests: they write a line for everything they are told or find out
+ * into the file that the environment names, and do what the configuration's word says:
+ *   refuse     the proxy process refuses the plan
+ *   die        it ends at once
+ *   asks       it asks for a reload, then for an end
+ *   stubborn, impatient   it does not end when told to drain
+ *   else       it takes the plan, asks for signatures, answers connections with its restart count
+ * and with a store:
+ *   meshrefuse    the state process refuses the plan
+ *   meshdie       it ends at once
+ *   meshbad       it passes on what is no picture
+ *   meshnone      it has no picture
+ *   meshburst     it passes on 101 pictures at once
+ *   meshstubborn  it does not leave when told to
+ *   else          it takes the plan, asks for signatures, passes on a picture and a view */
 #pragma once
 
+#include "base/assert.h"
+#include <stddef.h>
+#include <stdint.h>
+
+/* Environment: the journal's path. */
 #define FAKE_PROXY_JOURNAL "RINGMAIN_TEST_JOURNAL"
 
+struct fake {
+	const char *who; /* what some lines begin with */
+	int journal;
+};
+
+/* Opens the journal and notes what the process may do. */
+void fake_begin(struct fake *f, const char *who);
+void fake_write(const struct fake *f, const char *format, ...) PRINTF_LIKE(2, 3);
+void fake_tell(const void *message, size_t len);
+/* For a signature of what a TLS 1.3 peer signs under this text; its length. */
+uint32_t fake_ask(int signer, uint32_t key, const char *text);
+
+/* Do not return. */
 int fake_proxy_main(void);
+int fake_state_main(void);

@@ -13,11 +13,13 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -27,12 +29,12 @@
 #include <unistd.h>
 
 /* What came of it: 0, an errno, or minus a signal. */
-static int attempt(long (*try)(void))
+static int attempt(enum sandbox_kind kind, long (*try)(void))
 {
 	pid_t pid = fork();
 	if (pid == 0) {
 		struct err err;
-		if (sandbox_enter(&err) < 0)
+		if (sandbox_enter(kind, &err) < 0)
 			_exit(255);
 		errno = 0;
 		_exit(try() < 0 ? errno : 0);
@@ -186,7 +188,132 @@ static void only_what_carries_traffic_is_left(void **state)
 		{"usual calls", try_usual, 0},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		int result = attempt(cases[i].try);
+		int result = attempt(SANDBOX_PROXY, cases[i].try);
+		if (result != cases[i].result)
+			fail_msg("%s: %d, not %d", cases[i].name, result, cases[i].result);
+	}
+}
+
+static long try_program(void)
+{
+	pid_t pid = fork();
+	if (pid == 0) {
+		execl("/bin/sh", "sh", "-c", "/bin/cat /etc/hostname >/dev/null", NULL);
+		_exit(1);
+	}
+	int status;
+	return waitpid(pid, &status, 0) == pid && status == 0 ? 0 : -1;
+}
+
+/* What a program that is run there may not do either. */
+static long try_program_namespace(void)
+{
+	pid_t pid = fork();
+	if (pid == 0) {
+		execl("/usr/bin/unshare", "unshare", "--user", "/bin/true", NULL);
+		_exit(0);
+	}
+	int status;
+	errno = EPERM;
+	return waitpid(pid, &status, 0) == pid && status == 0 ? 0 : -1;
+}
+
+static void *idle_thread(void *unused)
+{
+	return NULL;
+}
+
+static long try_thread(void)
+{
+	pthread_t thread;
+	return pthread_create(&thread, NULL, idle_thread, NULL) == 0 ? pthread_join(thread, NULL)
+								     : -1;
+}
+
+static long try_listen(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	return fd < 0 ? 0 : listen(fd, 1);
+}
+
+static long try_accept(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	return fd < 0 ? 0 : accept(fd, NULL, NULL);
+}
+
+static long try_clone_namespace(void)
+{
+	return syscall(SYS_clone, SIGCHLD | CLONE_NEWUSER, 0, 0, 0, 0);
+}
+
+static long try_clone3(void)
+{
+	return syscall(SYS_clone3, NULL, 0);
+}
+
+static long try_unshare(void)
+{
+	return unshare(CLONE_NEWUSER);
+}
+
+static long try_mount(void)
+{
+	return mount("none", "/mnt", "tmpfs", 0, NULL);
+}
+
+static long try_bpf(void)
+{
+	return syscall(SYS_bpf, 0, NULL, 0);
+}
+
+static long try_alg(void)
+{
+	return socket(AF_ALG, SOCK_SEQPACKET, 0);
+}
+
+static long try_attach(void)
+{
+	return ptrace(PTRACE_ATTACH, getppid(), NULL, NULL);
+}
+
+static long try_key(void)
+{
+	return syscall(SYS_add_key, "user", "x", "y", 1, -1);
+}
+
+static void the_state_process_may_run_programs_but_not_climb(void **state)
+{
+	static const struct {
+		const char *name;
+		long (*try)(void);
+		int result;
+	} cases[] = {
+		{"a program", try_program, 0},
+		{"a program that wants a namespace", try_program_namespace, EPERM},
+		{"a thread", try_thread, 0},
+		{"open", try_open, 0},
+		{"socket TCP", try_tcp, 0},
+		{"socket AF_UNIX", try_unix, 0},
+		{"socket AF_NETLINK", try_netlink, 0},
+		{"socket SOCK_DGRAM", try_udp, 0},
+		{"usual calls", try_usual, 0},
+		{"listen", try_listen, EPERM},
+		{"accept", try_accept, EPERM},
+		{"socket AF_PACKET", try_packet, EPERM},
+		{"socket AF_ALG", try_alg, EPERM},
+		{"clone into a namespace", try_clone_namespace, EPERM},
+		{"clone3", try_clone3, ENOSYS},
+		{"unshare", try_unshare, EPERM},
+		{"mount", try_mount, EPERM},
+		{"bpf", try_bpf, EPERM},
+		{"ptrace", try_attach, EPERM},
+		{"add_key", try_key, EPERM},
+		{"io_uring_setup", try_ring, ENOSYS},
+		{"calls under other numbers", try_other_numbers, -SIGSYS},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		int result = attempt(SANDBOX_STATE, cases[i].try);
 		if (result != cases[i].result)
 			fail_msg("%s: %d, not %d", cases[i].name, result, cases[i].result);
 	}
@@ -200,7 +327,7 @@ static void it_holds_for_threads_that_were_there_before(void **state)
 		struct err err;
 		void *result;
 		if (pthread_create(&thread, NULL, other_thread, NULL) != 0 ||
-			sandbox_enter(&err) < 0)
+			sandbox_enter(SANDBOX_PROXY, &err) < 0)
 			_exit(255);
 		pthread_join(thread, &result);
 		_exit((int)(intptr_t)result);
@@ -214,6 +341,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(only_what_carries_traffic_is_left),
+		cmocka_unit_test(the_state_process_may_run_programs_but_not_climb),
 		cmocka_unit_test(it_holds_for_threads_that_were_there_before),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

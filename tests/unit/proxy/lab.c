@@ -298,6 +298,8 @@ void lab_start(struct lab *l, const struct lab_options *options)
 		.serving = options->serving};
 	for (unsigned i = 0; i < LAB_WORKLOAD_COUNT; i++)
 		l->marks[i] = i;
+	for (size_t i = 0; options->edits && i < LAB_EDITS_MAX; i++)
+		l->edits[i] = options->edits[i];
 	fake_init();
 	fake_set_wall(CERTS_NOW * CLOCK_S);
 	fake_chaos(options->chaos);
@@ -594,6 +596,17 @@ uint32_t lab_use(const struct lab *l, uint32_t machine, enum lab_workload worklo
 	return 0;
 }
 
+uint32_t lab_serving_count(const struct lab *l, uint32_t machine, enum lab_workload workload)
+{
+	const struct plan *plan = lab_current(&l->machines[machine]);
+	for (uint32_t i = 0; i < plan->snapshot->workload_count; i++) {
+		if (plan->snapshot->workloads[i].uid == LAB_UID_FIRST + (uint32_t)workload)
+			return plan_serving(plan, i);
+	}
+	fail_msg("no such workload");
+	return 0;
+}
+
 uint32_t lab_alive(struct lab *l, uint32_t machine, enum worker_task kind)
 {
 	uint32_t count = 0;
@@ -662,6 +675,8 @@ static void lab_expect_nothing_left(struct lab_machine *m)
 	assert_int_equal(w->tunnels.out_count, 0);
 	assert_int_equal(w->trunks.out_count, 0);
 	assert_int_equal(w->channels.out_count, 0);
+	assert_int_equal(w->upstreams.count, 0);
+	assert_true(list_empty(&w->pools) && list_empty(&w->stale_pools));
 	assert_int_equal(w->buffers.block_count, 0);
 	assert_int_equal(w->loop.ring.blocks_out, 0);
 	assert_int_equal(w->loop.heap_count, 0);
@@ -670,7 +685,8 @@ static void lab_expect_nothing_left(struct lab_machine *m)
 	assert_int_equal(atomic_load(&w->values->pool_idle), 0);
 	const struct plan *plan = lab_current(m);
 	for (uint32_t i = 0; i < plan->snapshot->workload_count; i++)
-		assert_int_equal(atomic_load(&plan->uses[i]->connection_count), 0);
+		assert_int_equal(
+			atomic_load(&plan->uses[i]->connection_count) + plan_serving(plan, i), 0);
 }
 
 /* Counters outlive plans: those that no later plan has. */

@@ -82,7 +82,7 @@ enum lab_serving { LAB_BY_HAND, LAB_ECHO, LAB_HTTP };
 struct lab_edit {
 	const char *from, *to;
 };
-#define LAB_EDITS_MAX 4
+#define LAB_EDITS_MAX 5
 
 struct lab_server {
 	int fd;
@@ -104,9 +104,10 @@ struct lab {
 };
 
 struct lab_options {
-	uint32_t machine_count; /* 0: one */
-	const char *node;	/* more groups for the node files: limits, timeouts */
-	const char *objects;	/* one more mesh file */
+	uint32_t machine_count;	      /* 0: one */
+	const char *node;	      /* more groups for the node files: limits, timeouts */
+	const char *objects;	      /* one more mesh file */
+	const struct lab_edit *edits; /* LAB_EDITS_MAX, from the first generation on */
 	enum lab_serving serving;
 	uint64_t seed;
 	uint64_t chaos; /* 0: none */
@@ -154,6 +155,8 @@ struct worker *lab_worker(struct lab *l, uint32_t machine);
 const struct metric_values *lab_values(struct lab *l, uint32_t machine);
 /* Connections counted against a workload now. */
 uint32_t lab_use(const struct lab *l, uint32_t machine, enum lab_workload workload);
+/* What is in progress at it. */
+uint32_t lab_serving_count(const struct lab *l, uint32_t machine, enum lab_workload workload);
 /* Objects of a kind alive now. */
 uint32_t lab_alive(struct lab *l, uint32_t machine, enum worker_task kind);
 /* The last line of the access log, which must be there. */

@@ -55,6 +55,10 @@ static void test_bytes_go_both_ways(void **state)
 		assert_int_equal(lab_last(&lab, 0)->kind, ACCESS_TCP_OPEN);
 		assert_int_equal(lab_worker(&lab, 0)->connection_count, 1);
 		assert_int_equal(lab_use(&lab, 0, LAB_WEB), 1);
+		if (ways[i].to == LAB_CACHE)
+			assert_int_equal(lab_serving_count(&lab, 0, LAB_CACHE), 1);
+		if (ways[i].to == LAB_LEDGER)
+			assert_int_equal(lab_serving_count(&lab, 1, LAB_LEDGER), 1);
 		assert_int_equal(lab_values(&lab, 0)->connections_active, 2); /* both ends */
 		lab_finish(&lab);
 	}

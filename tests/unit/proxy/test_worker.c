@@ -67,7 +67,8 @@ static void test_plan_that_was_never_taken_comes_back(void **state)
 	lab_finish(&lab);
 }
 
-static void test_old_plan_lives_as_long_as_its_connections(void **state)
+/* Neither those that say something nor those that keep still hold it. */
+static void test_old_plan_is_let_go_of_at_once(void **state)
 {
 	lab_start(&lab, &(struct lab_options){0});
 	int one = lab_dial(&lab, LAB_WEB, LAB_CACHE), two = lab_dial(&lab, LAB_WEB, LAB_CACHE);
@@ -75,7 +76,7 @@ static void test_old_plan_lives_as_long_as_its_connections(void **state)
 	lab_replan(&lab, 0, NULL);
 	int three = lab_dial(&lab, LAB_WEB, LAB_CACHE);
 	lab_pump(&lab);
-	assert_int_equal(holders(0), 1);
+	assert_int_equal(holders(0), 0);
 	assert_int_equal(lab_use(&lab, 0, LAB_WEB), 3); /* counts go on */
 	fake_peer_send_text(one, "still here");
 	lab_pump(&lab);
@@ -83,10 +84,9 @@ static void test_old_plan_lives_as_long_as_its_connections(void **state)
 	fake_peer_reset(one);
 	fake_peer_reset(three);
 	lab_pump(&lab);
-	assert_int_equal(holders(0), 1);
+	assert_int_equal(lab_use(&lab, 0, LAB_WEB), 1);
 	fake_peer_reset(two);
 	lab_pump(&lab);
-	assert_int_equal(holders(0), 0);
 	assert_int_equal(lab_use(&lab, 0, LAB_WEB), 0);
 	lab_finish(&lab);
 }
@@ -105,7 +105,7 @@ static void test_new_limits_hold_for_new_connections(void **state)
 	lab_finish(&lab);
 }
 
-static void test_new_plan_empties_the_pool(void **state)
+static void test_pool_outlives_a_plan(void **state)
 {
 	lab_start(&lab, &(struct lab_options){0});
 	int client = ask(LAB_WEB, GET("/1"));
@@ -113,34 +113,109 @@ static void test_new_plan_empties_the_pool(void **state)
 	assert_int_equal(lab_values(&lab, 0)->pool_idle, 1);
 	lab_replan(&lab, 0, NULL);
 	lab_pump(&lab);
-	assert_int_equal(lab_values(&lab, 0)->pool_idle, 0);
-	assert_false(fake_is_open(shop(0)));
-	assert_int_equal(holders(0), 1);
-	say(client,
-		GET("/2")); /* a connection begun under the old plan goes on under the new one */
-	assert_int_equal(holders(0), 0);
-	lab_expect_holds(shop(1), "GET /2 ");
-	say(shop(1), OK("1", "2"));
+	assert_int_equal(lab_values(&lab, 0)->pool_idle, 1);
+	assert_int_equal(holders(0), 0); /* an idle caller does not hold it either */
+	say(client, GET("/2"));
+	lab_expect_holds(shop(0), "GET /2 ");
+	say(shop(0), OK("1", "2"));
 	lab_expect_holds(client, "\r\n\r\n2");
 	assert_int_equal(lab_values(&lab, 0)->pool_idle, 1);
 	lab_finish(&lab);
 }
 
-static void test_upstream_in_use_is_not_kept_under_a_new_plan(void **state)
+/* So that sessions and pooled connections outlive plans that change no certificate. */
+static void test_certificates_are_shared_while_they_stay(void **state)
+{
+	struct certs_pair other = certs_make(&(struct certs_spec){
+		.subject = "other", .ca = true, .until_s = CERTS_NOW + 100000});
+	lab_start(&lab, &(struct lab_options){0});
+	struct plan *const *plans = lab.machines[0].plans;
+	lab_replan(&lab, 0, NULL);
+	lab_pump(&lab);
+	assert_ptr_equal(plans[1]->tls, plans[0]->tls);
+	lab_replan(&lab, 0, "identity: { resumption = false; };\n");
+	lab_pump(&lab);
+	assert_ptr_not_equal(plans[2]->tls, plans[1]->tls);
+	lab.root = &other;
+	lab_replan(&lab, 0, NULL);
+	lab_pump(&lab);
+	assert_ptr_not_equal(plans[3]->tls, plans[2]->tls);
+	for (uint32_t i = 0; i < 4; i++)
+		assert_int_equal(plans[i]->number, i + 1);
+	lab_finish(&lab);
+	certs_done(&other);
+}
+
+/* The workload is reached at another place now, or is another service. */
+static void test_pool_of_another_place_is_emptied(void **state)
+{
+	static const struct lab_edit edits[] = {
+		{"service = \"shop\"; user = \"shop\"; port = 8081;",
+			"service = \"shop\"; user = \"shop\"; port = 8081; deliver = "
+			"\"127.0.0.1:9999\";"},
+		{"{ service = \"shop\"; user = \"shop\"; port = 8081; },", ""},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(edits); i++) {
+		lab_start(&lab, &(struct lab_options){0});
+		ask(LAB_WEB, GET("/1"));
+		say(shop(0), OK("1", "1"));
+		assert_int_equal(lab_values(&lab, 0)->pool_idle, 1);
+		lab.edits[0] = edits[i];
+		lab_replan(&lab, 0, NULL);
+		lab_pump(&lab);
+		assert_int_equal(lab_values(&lab, 0)->pool_idle, 0);
+		assert_false(fake_is_open(shop(0)));
+		lab_finish(&lab);
+	}
+}
+
+/* One that was in use when its place went is closed when it comes back. */
+static void test_upstream_in_use_is_kept_if_it_still_leads_somewhere(void **state)
+{
+	for (int changed = 0; changed < 2; changed++) {
+		lab_start(&lab, &(struct lab_options){.machine_count = 2});
+		int client = lab_dial(&lab, LAB_WEB, LAB_ORDERS);
+		say(client, GET("/1"));
+		if (changed)
+			lab.edits[0] = (struct lab_edit){"name = \"orders\"; port",
+				"name = \"orders\"; identities = \"shop\"; port"};
+		lab_replan(&lab, 0, NULL);
+		lab_replan(&lab, 1, NULL);
+		lab_pump(&lab);
+		say(lab_served(&lab, LAB_ORDERS, 0), OK("1", "1"));
+		lab_expect_holds(client, "\r\n\r\n1");
+		assert_int_equal(lab_values(&lab, 0)->pool_idle, !changed);
+		fake_peer_shutdown(client);
+		lab_pump(&lab);
+		for (uint32_t m = 0; m < 2; m++)
+			assert_int_equal(atomic_load(&lab.machines[m].plans[0]->holder_count), 0);
+		lab_finish(&lab);
+	}
+}
+
+/* Many plans, while a request and a tunnel last through all of them: none is kept. */
+static void test_plans_are_not_kept_for_what_lasts(void **state)
 {
 	lab_start(&lab, &(struct lab_options){.machine_count = 2});
 	int client = lab_dial(&lab, LAB_WEB, LAB_ORDERS);
+	int near = lab_dial(&lab, LAB_WEB, LAB_CACHE), far = lab_dial(&lab, LAB_WEB, LAB_LEDGER);
 	say(client, GET("/1"));
-	lab_replan(&lab, 0, NULL);
-	lab_replan(&lab, 1, NULL);
-	lab_pump(&lab);
+	say(near, "1");
+	say(far, "1");
+	for (uint32_t i = 0; i < 4; i++) {
+		for (uint32_t m = 0; m < 2; m++)
+			lab_replan(&lab, m, NULL);
+		lab_pump(&lab);
+		for (uint32_t m = 0; m < 2; m++)
+			assert_int_equal(atomic_load(&lab.machines[m].plans[i]->holder_count), 0);
+	}
+	say(near, "2");
+	say(far, "2");
+	lab_expect_received(lab_served(&lab, LAB_CACHE, 0), "12");
+	lab_expect_received(lab_served(&lab, LAB_LEDGER, 0), "12");
 	say(lab_served(&lab, LAB_ORDERS, 0), OK("1", "1"));
 	lab_expect_holds(client, "\r\n\r\n1");
-	assert_int_equal(lab_values(&lab, 0)->pool_idle, 0);
-	fake_peer_shutdown(client);
-	lab_pump(&lab);
-	for (uint32_t m = 0; m < 2; m++)
-		assert_int_equal(atomic_load(&lab.machines[m].plans[0]->holder_count), 0);
+	assert_int_equal(lab_use(&lab, 0, LAB_WEB), 3);
 	lab_finish(&lab);
 }
 
@@ -399,10 +474,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_idle_worker_takes_a_plan_at_once),
 		cmocka_unit_test(test_plan_that_was_never_taken_comes_back),
-		cmocka_unit_test(test_old_plan_lives_as_long_as_its_connections),
+		cmocka_unit_test(test_old_plan_is_let_go_of_at_once),
 		cmocka_unit_test(test_new_limits_hold_for_new_connections),
-		cmocka_unit_test(test_new_plan_empties_the_pool),
-		cmocka_unit_test(test_upstream_in_use_is_not_kept_under_a_new_plan),
+		cmocka_unit_test(test_certificates_are_shared_while_they_stay),
+		cmocka_unit_test(test_pool_outlives_a_plan),
+		cmocka_unit_test(test_pool_of_another_place_is_emptied),
+		cmocka_unit_test(test_upstream_in_use_is_kept_if_it_still_leads_somewhere),
+		cmocka_unit_test(test_plans_are_not_kept_for_what_lasts),
 		cmocka_unit_test(test_plan_changes_in_the_middle_of_a_handshake),
 		cmocka_unit_test(test_drain_of_an_idle_worker_ends_at_once),
 		cmocka_unit_test(test_drain_closes_what_is_idle),

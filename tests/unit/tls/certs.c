@@ -133,7 +133,7 @@ static void certs_extensions(X509 *certificate, const struct certs_spec *spec)
 		certs_basic(certificate, spec);
 	if (!spec->no_usage)
 		certs_usage(certificate, spec);
-	if (!spec->ca && (!spec->extended || spec->extended[0] != '-'))
+	if (spec->extended ? spec->extended[0] != '-' : !spec->ca)
 		certs_extended(certificate, spec->extended ? spec->extended : "sc");
 	if (spec->permitted_uri || spec->excluded_uri)
 		certs_name_constraints(certificate, spec);

@@ -32,8 +32,8 @@ struct certs_spec {
 	int path_len_plus_1; /* 0: none */
 	uint16_t usage;	     /* KU_* bits; 0: digitalSignature, for a CA keyCertSign + cRLSign */
 	bool usage_plain, no_usage;
-	const char *extended; /* letters s(erver) c(lient) o(ther); NULL: "sc"; "-": absent; "":
-				 empty */
+	const char *extended; /* letters s(erver) c(lient) o(ther); NULL: "sc", for a CA "-"; "-":
+				 absent; "": empty */
 	int64_t from_s, until_s;
 	bool version_1;
 	bool unknown_critical, unknown_twice;

@@ -277,7 +277,8 @@ static void test_certificates(void **state)
 	}
 }
 
-/* An authority that may have no other below it has one; and a leaf plays authority. */
+/* An authority that may have no other below it has one; a leaf plays authority; and one that may
+ * only make certificates for clients. */
 static void test_paths(void **state)
 {
 	static struct ends e;
@@ -285,7 +286,9 @@ static void test_paths(void **state)
 		certs_make(&(struct certs_spec){.subject = "below", .issuer = &narrow, .ca = true});
 	struct certs_pair plain = certs_make(&(struct certs_spec){
 		.subject = "plain", .issuer = &root, .names = {PKI_DNS("plain.example")}});
-	const struct certs_pair *issuers[] = {&below, &plain};
+	struct certs_pair clients = certs_make(&(struct certs_spec){
+		.subject = "clients", .issuer = &root, .ca = true, .extended = "c"});
+	const struct certs_pair *issuers[] = {&below, &plain, &clients};
 	for (size_t i = 0; i < ARRAY_LEN(issuers); i++) {
 		struct certs_pair leaf = certs_make(
 			&(struct certs_spec){.issuer = issuers[i], .names = {PKI_DNS(PKI_HOST)}});
@@ -295,12 +298,43 @@ static void test_paths(void **state)
 			assert_true(SSL_add1_chain_cert(e.ssl, narrow.certificate));
 		ends_run(&e);
 		assert_int_equal(e.result, TLS_FAILED);
-		assert_int_equal(tls_failure(e.tls), TLS_FAILURE_CHAIN);
+		assert_int_equal(tls_failure(e.tls),
+			i == 2 ? TLS_FAILURE_EXTENDED_KEY_USAGE : TLS_FAILURE_CHAIN);
 		ends_done(&e);
 		certs_done(&leaf);
 	}
 	certs_done(&below);
 	certs_done(&plain);
+	certs_done(&clients);
+}
+
+/* What the library lets pass at an anchor: a server's own certificate may be one, but only for
+ * itself; one may not sign certificates; one may have no other authority below it. */
+static void test_authorities_that_are_limited(void **state)
+{
+	static struct ends e;
+	struct certs_pair below =
+		certs_make(&(struct certs_spec){.subject = "below", .issuer = &narrow, .ca = true});
+	struct certs_pair anchors[] = {
+		certs_make(&(struct certs_spec){.subject = "self", .no_usage = true}),
+		certs_make(&(struct certs_spec){
+			.subject = "signs", .ca = true, .usage = KU_DIGITAL_SIGNATURE}),
+		narrow};
+	for (size_t i = 0; i < ARRAY_LEN(anchors); i++) {
+		bool two = i == 2;
+		struct certs_pair leaf = certs_make(&(struct certs_spec){
+			.issuer = two ? &below : &anchors[i], .names = {PKI_DNS(PKI_HOST)}});
+		ends_init(&e, pki_store(anchors[i].certificate, false), PKI_HOST, &leaf,
+			two ? below.certificate : NULL);
+		ends_run(&e);
+		assert_int_equal(e.result, TLS_FAILED);
+		assert_int_equal(tls_failure(e.tls), TLS_FAILURE_CHAIN);
+		ends_done(&e);
+		certs_done(&leaf);
+	}
+	certs_done(&anchors[0]);
+	certs_done(&anchors[1]);
+	certs_done(&below);
 }
 
 static void test_server_without_tls_1_3(void **state)
@@ -424,6 +458,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_certificates),
 		cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_authorities_that_are_limited),
 		cmocka_unit_test(test_server_without_tls_1_3),
 		cmocka_unit_test(test_own_certificate),
 		cmocka_unit_test(test_key_of_another_certificate),

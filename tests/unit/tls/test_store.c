@@ -258,6 +258,36 @@ static void test_root_twice_is_fine(void **state)
 	tls_store_unref(s);
 }
 
+/* Of the same items it would be the same; of any other it would not. */
+static void test_made_of(void **state)
+{
+	static const struct {
+		const char *kind, *name;
+	} rows[] = {{"chain", "service/web"}, {"key", "service/orders"}, {"roots", "prod.example"}};
+	struct tls_store *s = pair_mesh_store(&mesh, 1);
+	struct str domain = STR("prod.example");
+	assert_true(tls_store_made_of(s, &bundle, domain));
+	store_add("conf", "node.conf", "another");
+	store_add("mesh", "mesh.conf", "another");
+	assert_true(tls_store_made_of(s, &bundle, domain));
+	assert_false(tls_store_made_of(s, &bundle, STR("other.example")));
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct bundle_item *item = (struct bundle_item *)bundle_find(
+			&bundle, rows[i].kind, str_of(rows[i].name));
+		char *last = (char *)(uintptr_t)item->text.at + item->text.len - 1;
+		(*last)++;
+		assert_false(tls_store_made_of(s, &bundle, domain));
+		(*last)--;
+		assert_true(tls_store_made_of(s, &bundle, domain));
+	}
+	store_add("tickets", "secret", "01234567890123456789012345678901");
+	assert_false(tls_store_made_of(s, &bundle, domain));
+	store_remove("tickets", "secret");
+	store_remove("chain", "service/web");
+	assert_false(tls_store_made_of(s, &bundle, domain));
+	tls_store_unref(s);
+}
+
 static void test_failure_texts(void **state)
 {
 	assert_string_equal(tls_failure_name(TLS_FAILURE_SAN_COUNT), "SAN_COUNT");
@@ -281,6 +311,7 @@ int main(void)
 		STORE_TEST(test_chains),
 		STORE_TEST(test_chain_twice),
 		STORE_TEST(test_root_twice_is_fine),
+		STORE_TEST(test_made_of),
 		STORE_TEST(test_failure_texts),
 	};
 	pair_mesh_init(&mesh);

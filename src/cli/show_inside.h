@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the status page share. */
+#pragma once
+
+#include "base/assert.h"
+#include "show.h"
+#include "table.h"
+
+/* Problems (×) and notes (‼), as they are found. */
+struct show_list {
+	FILE *out; /* NULL: count only */
+	int problem_count;
+	bool begun;
+};
+
+void show_fact(FILE *out, const char *name, const char *format, ...) PRINTF_LIKE(3, 4);
+/* Several lines, each behind the same margin, without control characters. */
+void show_lines(FILE *out, const char *margin, struct str text);
+void show_headings(struct table *t, uint32_t count, const char *const *names);
+/* Prints a table that has rows, and frees it. */
+void show_rows(FILE *out, struct table *t);
+void show_point(struct show_list *l, bool problem, const char *format, ...) PRINTF_LIKE(3, 4);
+
+/* --- show_state.c: the store of the mesh's state; nothing on a standalone machine --- */
+
+void show_state_facts(FILE *out, const struct show_source *s);
+void show_state_endpoints(FILE *out, const struct show_source *s);
+void show_check_state(struct show_list *l, const struct show_source *s);

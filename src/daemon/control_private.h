@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of the control thread, shared by its files:
+ *
+ *   control.c        start-up, the loop, the line to the keeper
+ *   control_plans.c  plans: from the keeper's bundle and the state process's picture of the mesh */
+#pragma once
+
+#include "admin/admin.h"
+#include "base/bundle.h"
+#include "proxy/worker.h"
+#include <pthread.h>
+
+#define CONTROL_WORKERS_MAX 256
+
+enum control_task { CONTROL_TASK_CHANNEL = 1, CONTROL_TASK_TICK };
+
+struct control_worker {
+	pthread_t thread;
+	struct worker *worker;
+	_Atomic bool ended;
+	int signer_fd;
+};
+
+struct control {
+	int channel_fd;
+	struct proxy proxy;
+	struct control_worker *threads;
+	struct list retired; /* of struct plan, superseded and still held */
+	int access_fd;
+	struct loop loop;
+	struct task channel_task, tick_task;
+	struct op channel_poll;
+	struct timer tick;
+	struct admin *admin;
+	/* what the plan in force was made of, for the next one */
+	struct bundle *bundle;
+	struct bundle *picture; /* of the mesh; NULL: none yet, or standalone */
+	struct bundle *refused; /* a newer one, which does not go with the configuration */
+	int waiting_fd;		/* the newest, to be looked at; -1: none */
+	uint64_t waiting_number;
+	uint64_t picture_next_ns; /* not before */
+	uint64_t told_generation; /* the keeper knows that this one is in force */
+	uint64_t ping_number;	  /* not yet answered; 0 = none */
+	bool keeper_gone;
+};
+
+/* --- control.c --- */
+
+void control_tell(struct control *c, const void *message, size_t len);
+struct wire_head control_head(enum wire_kind kind);
+
+/* --- control_plans.c --- */
+
+/* The first one; with the picture that came before it if they go together, else without. */
+int control_first_plan(struct control *c, uint64_t generation, int fd, struct err *err) MUST_CHECK;
+/* A new configuration: in force, or refused and the one before stays. */
+void control_take_plan(struct control *c, const struct wire_plan *message, int fd);
+/* The outcome of a reload, for status. */
+void control_note(struct control *c, uint64_t wall_ns, bool ok);
+/* Takes the descriptor over; looked at by the next control_step_picture() that has the time. */
+void control_keep_picture(struct control *c, const struct wire_state *message, int fd);
+void control_step_picture(struct control *c);
+void control_take_view(struct control *c, const struct wire_state_view *view);
+/* Superseded plans that nobody holds any more. */
+void control_free_retired(struct control *c);
+void control_plans_done(struct control *c);

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What this node knows of the mesh: the objects of one verified revision, and the newest record of
+ * each node. Pure: no I/O, no clock of its own. */
+#pragma once
+
+#include "base/bundle.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "mesh/record.h"
+#include "state/object.h"
+
+#define MIRROR_NODES_MAX 20000
+
+/* Whether a node still speaks up. */
+enum mirror_presence {
+	MIRROR_PRESENT,
+	MIRROR_SILENT, /* its lease has ended */
+};
+
+struct mirror_node {
+	struct map_node by_name; /* in mirror.nodes */
+	struct list order;	 /* in mirror.order: by the bytes of their names */
+	struct arena arena;	 /* all of the record */
+	struct record record;
+	struct str text;
+	enum mirror_presence presence;
+	uint64_t silent_ns; /* since when; monotonic */
+	uint64_t look;	    /* the number of the last look in which it was seen */
+};
+
+struct mirror {
+	struct map nodes;
+	struct list order; /* of struct mirror_node */
+	uint32_t node_count, endpoint_count;
+	struct object_set objects;
+	struct head head; /* spans into head_text */
+	char *head_text;  /* NULL: no revision yet */
+	size_t head_len;
+	uint64_t change_count; /* counts up with every change of the picture */
+};
+
+void mirror_init(struct mirror *m);
+void mirror_done(struct mirror *m);
+
+struct mirror_node *mirror_find(const struct mirror *m, struct str name);
+/* The one after `name` in the order of names, the first after the last; NULL: there is none. The
+ * name itself need not be there. */
+struct mirror_node *mirror_after(const struct mirror *m, struct str name);
+
+enum mirror_result {
+	MIRROR_SAME,  /* known already, or older than what is known */
+	MIRROR_TAKEN, /* the picture has changed */
+};
+/* A record of that node. Its `look` and presence are left to the caller. -EINVAL: not a record, or
+ * another node's; -ENOMEM, -E2BIG. */
+int mirror_take_record(
+	struct mirror *m, struct str name, struct str text, struct err *err) MUST_CHECK;
+void mirror_remove(struct mirror *m, struct mirror_node *node);
+
+/* Takes over a set that fits its verified head, and leaves an empty one. -ENOMEM: nothing has
+ * changed. */
+int mirror_take_objects(struct mirror *m, struct str head_text, const struct head *head,
+	struct object_set *set, struct err *err) MUST_CHECK;
+static inline uint64_t mirror_revision(const struct mirror *m)
+{
+	return m->head_text ? m->head.revision : 0;
+}
+
+/* The picture for the proxy process: kinds mesh, node, revision. */
+int mirror_picture(const struct mirror *m, struct bundle *b, struct err *err) MUST_CHECK;
+/* All of it, to be kept on disk: kinds head, object, node. `without`: this node's own name. */
+int mirror_keep(
+	const struct mirror *m, struct str without, struct bundle *b, struct err *err) MUST_CHECK;

@@ -1,0 +1,693 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sync_private.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "state/layout.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define SYNC_ARENA_BYTES_MAX (4u << 20)
+#define SYNC_REPLY_BYTES_MAX (96u << 20)
+#define SYNC_HAND_ON_NS	     (200 * CLOCK_MS)
+#define SYNC_SAVE_NS	     (2 * CLOCK_S)
+#define SYNC_LEAVE_NS	     CLOCK_S
+#define SYNC_SPREAD_NS	     (2 * CLOCK_S) /* after a reconnect, so that not all look at once */
+
+enum sync_kind { SYNC_KIND_SYNC, SYNC_KIND_ASKS, SYNC_KIND_HEARS };
+
+static const char *const sync_life_names[] = {"RUNNING", "LEAVING", "CLOSING", "CLOSED"};
+
+static void sync_move(struct sync *s, enum sync_life life)
+{
+	static const unsigned allowed[] = {
+		[SYNC_RUNNING] = 1u << SYNC_LEAVING,
+		[SYNC_LEAVING] = 1u << SYNC_CLOSING,
+		[SYNC_CLOSING] = 1u << SYNC_CLOSED,
+		[SYNC_CLOSED] = 0,
+	};
+	ASSERT(sync_life_names[life] && allowed[s->life] & 1u << life);
+	s->life = life;
+}
+
+/* --- for all files --- */
+
+bool sync_is_ready(const struct sync *s)
+{
+	return s->asks && store_state(s->asks) == STORE_READY;
+}
+
+struct str sync_key(const struct sync *s, char text[], const char *kind, struct str name)
+{
+	return layout_key(text, s->mesh, kind, name);
+}
+
+bool sync_ask(struct sync *s, enum sync_tag tag, const struct str *words, size_t count)
+{
+	return sync_is_ready(s) && store_send(s->asks, (uint64_t)tag, words, count);
+}
+
+uint64_t sync_jitter(struct sync *s, uint64_t ns, uint32_t part)
+{
+	uint64_t spread = ns / part;
+	return ns - spread + loop_random(s->loop) % (2 * spread + 1);
+}
+
+void sync_soon(struct sync *s, struct timer *t, uint64_t ns)
+{
+	uint64_t deadline_ns = s->loop->now_ns + ns;
+	if (t->fired || (t->deadline_ns != 0 && t->deadline_ns <= deadline_ns))
+		return;
+	timer_set(s->loop, t, deadline_ns);
+}
+
+void sync_refuse(struct sync *s, char *why, size_t size, const char *format, ...)
+{
+	char text[256];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	s->refused_count++;
+	if (strncmp(text, why, size - 1) == 0)
+		return;
+	snprintf(why, size, "%.*s", (int)size - 1, text);
+	log_error("state", "%s", text);
+}
+
+/* --- what is kept --- */
+
+static int sync_load_objects(struct sync *s, const struct bundle *b, struct err *err)
+{
+	const struct bundle_item *head_item = bundle_next(b, "head", NULL), *item = NULL;
+	struct object_set set;
+	struct head head;
+	int r = 0;
+	if (!head_item)
+		return 0;
+	object_set_init(&set);
+	while (r == 0 && (item = bundle_next(b, "object", item)))
+		r = object_set_put(&set, item->name, item->text, err);
+	if (r == 0)
+		r = head_verify(head_item->text, s->mesh, s->operators, &head, err);
+	if (r == 0 && !head_fits(&head, &set))
+		r = err_set(err, EBADMSG, "its objects are not those that its head is signed for");
+	if (r == 0)
+		r = mirror_take_objects(&s->mirror, head_item->text, &head, &set, err);
+	object_set_done(&set);
+	return r;
+}
+
+static int sync_load_file(struct sync *s, const char *name, struct err *err)
+{
+	struct bundle b;
+	const struct bundle_item *item = NULL;
+	bundle_init(&b);
+	int r = disk_load(s->dir_fd, name, &b, err);
+	/* A torn one must not take the place of the one before. */
+	if (r < 0 && r != -ENOENT)
+		(void)renameat(s->dir_fd, name, s->dir_fd, DISK_FILE_TORN);
+	if (r == 0)
+		r = sync_load_objects(s, &b, err);
+	while (r == 0 && (item = bundle_next(&b, "node", item))) {
+		r = mirror_take_record(&s->mirror, item->name, item->text, err);
+		r = r < 0 ? r : 0;
+	}
+	bundle_done(&b);
+	return r;
+}
+
+/* The last known state; the one before when that is unusable; else none. */
+static void sync_load(struct sync *s)
+{
+	static const char *const names[] = {DISK_FILE, DISK_FILE_OLD};
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		struct err err;
+		int r = sync_load_file(s, names[i], &err);
+		if (r == 0) {
+			s->is_loaded = true;
+			log_info("state",
+				"begins with what was last known: revision %" PRIu64
+				" of the objects, %u nodes",
+				mirror_revision(&s->mirror), s->mirror.node_count);
+			return;
+		}
+		mirror_done(&s->mirror);
+		mirror_init(&s->mirror);
+		if (r == -ENOENT)
+			continue;
+		s->refused_count++;
+		log_error("state", "the kept state is refused: %s", err.text);
+	}
+}
+
+static void sync_save(struct sync *s)
+{
+	struct bundle b;
+	struct err err;
+	timer_clear(s->loop, &s->save);
+	if (!s->is_loaded || s->saved_change == s->mirror.change_count)
+		return;
+	bundle_init(&b);
+	int r = mirror_keep(&s->mirror, s->node, &b, &err);
+	if (r == 0)
+		r = disk_save(s->dir_fd, &b, &err);
+	bundle_done(&b);
+	s->saved_change = s->mirror.change_count;
+	if (r < 0)
+		log_error("state", "what is known cannot be kept for the next start: %s", err.text);
+}
+
+/* --- what is handed on --- */
+
+static void sync_offer(struct sync *s)
+{
+	s->is_loaded = s->is_loaded || (s->objects.is_known && s->nodes.is_known);
+	if (!s->is_loaded || s->handed_change == s->mirror.change_count)
+		return;
+	sync_soon(s, &s->save, SYNC_SAVE_NS);
+	if (s->hand_on.deadline_ns != 0)
+		return; /* waits for: the time of the next one */
+	s->picture_due = true;
+	loop_ready(s->loop, s->owner);
+}
+
+int sync_picture(struct sync *s, uint64_t *ret_number)
+{
+	struct bundle b;
+	struct err err;
+	if (!s->picture_due)
+		return -1;
+	bundle_init(&b);
+	int r = mirror_picture(&s->mirror, &b, &err);
+	if (r == 0)
+		r = bundle_to_memfd(&b, &err);
+	bundle_done(&b);
+	s->picture_due = false;
+	timer_set(s->loop, &s->hand_on, s->loop->now_ns + SYNC_HAND_ON_NS);
+	if (r < 0) {
+		log_error("state", "the picture of the mesh: %s", err.text);
+		return -1;
+	}
+	s->handed_change = s->mirror.change_count;
+	*ret_number = ++s->picture_number;
+	return r;
+}
+
+static const char *sync_why(const struct sync *s)
+{
+	if (!sync_is_ready(s))
+		return s->asks ? store_why(s->asks) : "not connected";
+	return s->objects.why[0] ? s->objects.why : s->own.why;
+}
+
+void sync_view(const struct sync *s, struct state_view *ret_view)
+{
+	const struct store *stores[] = {s->asks, s->hears};
+	*ret_view = (struct state_view){
+		.connected = sync_is_ready(s),
+		.loaded = s->is_loaded,
+		.revision = mirror_revision(&s->mirror),
+		.store_revision = s->objects.store_revision,
+		.agreed_wall_ns = s->agreed_wall_ns,
+		.node_count = s->mirror.node_count,
+		.endpoint_count = s->mirror.endpoint_count,
+		.object_count = s->mirror.objects.count,
+		.held_count = s->nodes.held_count,
+		.refused_total = s->refused_count,
+		.reconnects_total = s->reconnect_count,
+		.resyncs_total = s->resync_count,
+		.bytes_in = s->bytes_before[0],
+		.bytes_out = s->bytes_before[1],
+	};
+	for (size_t i = 0; i < ARRAY_LEN(stores); i++) {
+		ret_view->bytes_in += stores[i] ? store_bytes_in(stores[i]) : 0;
+		ret_view->bytes_out += stores[i] ? store_bytes_out(stores[i]) : 0;
+	}
+	if (s->asks)
+		address_text(store_address(s->asks), ret_view->store);
+	snprintf(ret_view->why, sizeof(ret_view->why), "%s", sync_why(s));
+}
+
+/* --- answers --- */
+
+static void sync_answer(struct sync *s, const struct store_answer *answer)
+{
+	switch ((enum sync_tag)answer->tag) {
+	case SYNC_TAG_HEAD:
+	case SYNC_TAG_CHANGES:
+	case SYNC_TAG_OBJECTS:
+		objects_answer(s, (enum sync_tag)answer->tag, answer);
+		break;
+	case SYNC_TAG_SCAN:
+	case SYNC_TAG_LEASES:
+	case SYNC_TAG_RECORDS:
+		nodes_answer(s, (enum sync_tag)answer->tag, answer);
+		break;
+	case SYNC_TAG_OWN_BEFORE:
+	case SYNC_TAG_OWN_RECORD:
+	case SYNC_TAG_OWN_LEASE:
+	case SYNC_TAG_OWN_KEPT:
+	case SYNC_TAG_NEIGHBOURS:
+	case SYNC_TAG_NEWS:
+		own_answer(s, (enum sync_tag)answer->tag, answer);
+		break;
+	}
+}
+
+static void sync_lost(struct sync *s)
+{
+	objects_lost(s);
+	nodes_lost(s);
+	own_lost(s);
+}
+
+static void sync_take_answers(struct sync *s)
+{
+	struct store_answer answer;
+	bool is_lost = false;
+	while (store_answer(s->asks, &answer)) {
+		if (answer.failure == STORE_LOST)
+			is_lost = true;
+		else if (!is_lost)
+			sync_answer(s, &answer);
+		store_answer_done(s->asks, &answer);
+	}
+	if (is_lost)
+		sync_lost(s);
+}
+
+/* [ "message", channel, text ] */
+static void sync_take_push(struct sync *s, const redisReply *push)
+{
+	if (push->type != REDIS_REPLY_ARRAY || push->elements != 3 ||
+		push->element[2]->type != REDIS_REPLY_STRING)
+		return;
+	struct str text = {push->element[2]->str, push->element[2]->len};
+	if (str_starts(text, STR("node ")))
+		nodes_hint(s, (struct str){text.at + 5, text.len - 5});
+	else if (str_starts(text, STR("objects ")))
+		objects_look(s);
+}
+
+static void sync_take_pushes(struct sync *s)
+{
+	redisReply *push;
+	while ((push = store_push(s->hears))) {
+		sync_take_push(s, push);
+		freeReplyObject(push);
+	}
+}
+
+/* --- connections --- */
+
+/* Another server, or the same after a while: everything is asked anew. */
+static void sync_connected(struct sync *s)
+{
+	uint64_t spread_ns = s->is_loaded ? loop_random(s->loop) % SYNC_SPREAD_NS : 0;
+	s->reconnect_count += s->asks_life > 1;
+	sync_lost(s);
+	objects_look(s);
+	own_beat(s);
+	s->nodes.all_wanted = true;
+	timer_clear(s->loop, &s->look);
+	sync_soon(s, &s->look, spread_ns + 1);
+}
+
+static void sync_look_at_stores(struct sync *s)
+{
+	sync_take_answers(s);
+	if (sync_is_ready(s) && store_life(s->asks) != s->asks_life) {
+		s->asks_life = store_life(s->asks);
+		sync_connected(s);
+	}
+	sync_take_pushes(s);
+	if (store_state(s->hears) == STORE_READY && store_life(s->hears) != s->hears_life) {
+		/* What was said meanwhile was not heard. */
+		s->hears_life = store_life(s->hears);
+		objects_look(s);
+		nodes_hint_all(s);
+	}
+}
+
+static int sync_open(struct sync *s, struct err *err)
+{
+	char channel[LAYOUT_KEY_MAX];
+	struct store_settings settings = s->settings;
+	s->asks =
+		store_new(s->loop, (uint16_t)(s->kind_first + SYNC_KIND_ASKS), &s->task, &settings);
+	settings.channel = sync_key(s, channel, "news", STR_NONE);
+	s->hears = store_new(
+		s->loop, (uint16_t)(s->kind_first + SYNC_KIND_HEARS), &s->task, &settings);
+	s->asks_life = s->hears_life = 0;
+	return s->asks && s->hears ? 0 : err_set(err, ENOMEM, "out of memory");
+}
+
+/* True: it has ended and is no more. */
+static bool sync_drop(struct sync *s, struct store **store)
+{
+	if (!*store)
+		return true;
+	if (store_state(*store) != STORE_CLOSED)
+		return false;
+	s->bytes_before[0] += store_bytes_in(*store);
+	s->bytes_before[1] += store_bytes_out(*store);
+	store_free(*store);
+	*store = NULL;
+	return true;
+}
+
+static void sync_close_stores(struct sync *s)
+{
+	s->is_reopening = true;
+	sync_lost(s);
+	if (s->asks)
+		store_close(s->asks);
+	if (s->hears)
+		store_close(s->hears);
+}
+
+/* The old connections end before new ones begin. */
+static void sync_reopen(struct sync *s)
+{
+	struct err err;
+	bool asks_gone = sync_drop(s, &s->asks), hears_gone = sync_drop(s, &s->hears);
+	if (!asks_gone || !hears_gone)
+		return; /* waits for: the connections to end */
+	s->is_reopening = false;
+	if (s->life == SYNC_CLOSING)
+		sync_move(s, SYNC_CLOSED);
+	else if (sync_open(s, &err) < 0)
+		log_error("state", "the connection to the store: %s", err.text);
+}
+
+/* --- the step --- */
+
+static void sync_beat(struct sync *s)
+{
+	timer_set(s->loop, &s->beat, s->loop->now_ns + sync_jitter(s, s->lease_ns / 3, 10));
+	own_beat(s);
+	objects_look(s);
+}
+
+static void sync_time(struct sync *s)
+{
+	if (s->beat.fired)
+		sync_beat(s);
+	if (s->resync.fired) {
+		timer_set(s->loop, &s->resync, s->loop->now_ns + sync_jitter(s, s->resync_ns, 4));
+		nodes_hint_all(s);
+	}
+	if (s->hand_on.fired)
+		timer_clear(s->loop, &s->hand_on);
+	if (s->save.fired)
+		sync_save(s);
+}
+
+static void sync_run(struct sync *s)
+{
+	if (s->is_reopening)
+		sync_reopen(s);
+	if (s->asks && s->hears && !s->is_reopening)
+		sync_look_at_stores(s);
+	if (s->life == SYNC_RUNNING) {
+		sync_time(s);
+		nodes_step(s);
+		sync_offer(s);
+	} else if (s->life == SYNC_LEAVING &&
+		   (s->leave.fired || !sync_is_ready(s) || s->own.granted_ns != 0)) {
+		sync_move(s, SYNC_CLOSING);
+		sync_close_stores(s);
+	}
+	if (s->life == SYNC_CLOSED)
+		loop_ready(s->loop, s->owner);
+}
+
+void sync_step(struct task *t)
+{
+	if (t->kind % SYNC_KINDS == SYNC_KIND_SYNC)
+		sync_run(CONTAINER_OF(t, struct sync, task));
+	else
+		store_step(store_of(t));
+}
+
+/* --- configuration --- */
+
+static struct str sync_secret(struct sync *s, const struct bundle *b, const char *name)
+{
+	const struct bundle_item *item = bundle_find(b, "secret", str_of(name));
+	return item ? arena_str(&s->arena, item->text) : STR_NONE;
+}
+
+static struct address *sync_copy_addresses(
+	struct sync *s, const struct address *from, uint32_t count)
+{
+	struct address *copy = arena_take(&s->arena, (count + 1) * sizeof(*copy));
+	if (copy && count > 0)
+		memcpy(copy, from, count * sizeof(*copy));
+	return copy;
+}
+
+static bool sync_take_workloads(struct sync *s, const struct conf *conf)
+{
+	s->workloads = arena_take(&s->arena, (conf->workload_count + 1) * sizeof(*s->workloads));
+	for (uint32_t i = 0; s->workloads && i < conf->workload_count; i++) {
+		const struct conf_workload *from = &conf->workloads[i];
+		struct sync_workload *w = &s->workloads[i];
+		*w = (struct sync_workload){.port = from->port, .weight = from->weight};
+		snprintf(w->service, sizeof(w->service), STR_FMT, STR_ARG(from->service));
+		snprintf(w->version, sizeof(w->version), STR_FMT, STR_ARG(from->version));
+	}
+	s->workload_count = s->workloads ? conf->workload_count : 0;
+	return s->workloads != NULL;
+}
+
+static bool sync_take_settings(struct sync *s, const struct conf *conf, const struct bundle *b)
+{
+	const struct conf_state *c = &conf->state;
+	s->settings = (struct store_settings){
+		.addresses = sync_copy_addresses(s, c->redis, c->redis_count),
+		.address_count = c->redis_count,
+		.sentinel = arena_str(&s->arena, c->sentinel),
+		.username = arena_str(&s->arena, c->username),
+		.password = sync_secret(s, b, "password"),
+		.sentinel_username = arena_str(&s->arena, c->sentinel_username),
+		.sentinel_password = sync_secret(s, b, "sentinel-password"),
+		.tls_name = arena_str(&s->arena, c->tls_name),
+		.timeout_ms = c->timeout_ms,
+		.reply_bytes_max = SYNC_REPLY_BYTES_MAX,
+		.client_name =
+			arena_printf(&s->arena, "ringmain-" STR_FMT, STR_ARG(conf->node_name)),
+	};
+	return s->settings.addresses && s->settings.client_name.at;
+}
+
+static int sync_take_tls(
+	struct sync *s, const struct conf *conf, const struct bundle *b, struct err *err)
+{
+	if (conf->state.tls_ca.len == 0)
+		return 0;
+	return tls_store_new_pki(b, &s->settings.tls, err);
+}
+
+/* Fills the fields that a configuration gives, in the sync's arena, which is fresh. */
+static int sync_take_conf(
+	struct sync *s, const struct conf *conf, const struct bundle *b, struct err *err)
+{
+	int r = operator_keys_new(b, &s->operators, err);
+	if (r == 0)
+		r = sync_take_tls(s, conf, b, err);
+	if (r < 0)
+		return r;
+	struct store_settings with_tls = s->settings;
+	s->mesh = arena_str(&s->arena, conf->trust_domain);
+	s->node = arena_str(&s->arena, conf->node_name);
+	s->zone = arena_str(&s->arena, conf->node_zone);
+	s->addresses = sync_copy_addresses(s, conf->node_addresses, conf->node_address_count);
+	s->address_count = conf->node_address_count;
+	s->lease_ns = conf->state.lease_ms * CLOCK_MS;
+	s->resync_ns = conf->state.resync_ms * CLOCK_MS;
+	s->hold_ns = conf->state.hold_ms * CLOCK_MS;
+	s->hold_percent = conf->state.hold_percent;
+	if (!sync_take_settings(s, conf, b) || !sync_take_workloads(s, conf) || !s->mesh.at ||
+		!s->node.at || !s->addresses)
+		return err_set(err, ENOMEM, "out of memory");
+	s->settings.tls = with_tls.tls;
+	return 0;
+}
+
+static void sync_drop_conf(struct sync *s)
+{
+	operator_keys_free(s->operators);
+	if (s->settings.tls)
+		tls_store_unref(s->settings.tls);
+	arena_done(&s->arena);
+}
+
+static bool sync_same_addresses(const struct store_settings *a, const struct store_settings *b)
+{
+	for (uint32_t i = 0; i < a->address_count && i < b->address_count; i++) {
+		if (!address_equal(&a->addresses[i], &b->addresses[i]))
+			return false;
+	}
+	return a->address_count == b->address_count;
+}
+
+/* With TLS: never, as certificates may be new. */
+static bool sync_same_store(const struct store_settings *a, const struct store_settings *b)
+{
+	return !a->tls && !b->tls && sync_same_addresses(a, b) &&
+	       str_eq(a->sentinel, b->sentinel) && str_eq(a->username, b->username) &&
+	       str_eq(a->password, b->password) &&
+	       str_eq(a->sentinel_username, b->sentinel_username) &&
+	       str_eq(a->sentinel_password, b->sentinel_password) && a->timeout_ms == b->timeout_ms;
+}
+
+/* What the checks had said of workloads that stay. */
+static void sync_keep_health(const struct sync *before, struct sync *now)
+{
+	for (uint32_t i = 0; i < now->workload_count; i++) {
+		for (uint32_t j = 0; j < before->workload_count; j++) {
+			const struct sync_workload *w = &before->workloads[j];
+			if (w->port == now->workloads[i].port &&
+				strcmp(w->service, now->workloads[i].service) == 0)
+				now->workloads[i].is_up = w->is_up;
+		}
+	}
+}
+
+int sync_configure(struct sync *s, const struct conf *conf, const struct bundle *b, struct err *err)
+{
+	struct sync fresh = {.loop = s->loop};
+	arena_init(&fresh.arena, SYNC_ARENA_BYTES_MAX);
+	int r = sync_take_conf(&fresh, conf, b, err);
+	if (r < 0) {
+		sync_drop_conf(&fresh);
+		return r;
+	}
+	bool is_same = sync_same_store(&s->settings, &fresh.settings);
+	sync_keep_health(s, &fresh);
+	sync_drop_conf(s);
+	s->arena = fresh.arena;
+	s->operators = fresh.operators;
+	s->settings = fresh.settings;
+	s->mesh = fresh.mesh;
+	s->node = fresh.node;
+	s->zone = fresh.zone;
+	s->addresses = fresh.addresses;
+	s->address_count = fresh.address_count;
+	s->workloads = fresh.workloads;
+	s->workload_count = fresh.workload_count;
+	s->lease_ns = fresh.lease_ns;
+	s->resync_ns = fresh.resync_ns;
+	s->hold_ns = fresh.hold_ns;
+	s->hold_percent = fresh.hold_percent;
+	if (!is_same)
+		sync_close_stores(s);
+	own_tell(s);
+	objects_look(s);
+	loop_ready(s->loop, &s->task);
+	return 0;
+}
+
+void sync_tell_health(struct sync *s, uint32_t index, bool up)
+{
+	if (index >= s->workload_count || s->workloads[index].is_up == up)
+		return;
+	s->workloads[index].is_up = up;
+	own_tell(s);
+	loop_ready(s->loop, &s->task);
+}
+
+/* --- life --- */
+
+static void sync_init_timers(struct sync *s)
+{
+	struct timer *const timers[] = {
+		&s->beat, &s->look, &s->resync, &s->hand_on, &s->save, &s->leave};
+	for (size_t i = 0; i < ARRAY_LEN(timers); i++)
+		timer_init(timers[i], &s->task);
+}
+
+static int sync_start(
+	struct sync *s, const struct conf *conf, const struct bundle *b, struct err *err)
+{
+	int r = sync_take_conf(s, conf, b, err);
+	if (r == 0)
+		r = own_init(s, err);
+	if (r < 0)
+		return r;
+	sync_load(s);
+	s->saved_change = s->mirror.change_count;
+	own_tell(s);
+	r = sync_open(s, err);
+	if (r < 0)
+		return r;
+	timer_set(s->loop, &s->beat, s->loop->now_ns + sync_jitter(s, s->lease_ns / 3, 10));
+	timer_set(s->loop, &s->resync, s->loop->now_ns + sync_jitter(s, s->resync_ns, 4));
+	loop_ready(s->loop, &s->task);
+	return 0;
+}
+
+int sync_new(struct loop *loop, uint16_t kind_first, struct task *owner, const struct conf *conf,
+	const struct bundle *b, int dir_fd, struct sync **ret_sync, struct err *err)
+{
+	struct sync *s = calloc(1, sizeof(*s));
+	if (!s)
+		return err_set(err, ENOMEM, "out of memory");
+	s->loop = loop;
+	s->kind_first = kind_first;
+	s->owner = owner;
+	s->dir_fd = dir_fd;
+	task_init(&s->task, kind_first);
+	sync_init_timers(s);
+	arena_init(&s->arena, SYNC_ARENA_BYTES_MAX);
+	mirror_init(&s->mirror);
+	int r = sync_start(s, conf, b, err);
+	if (r < 0) {
+		/* Nothing is armed yet: a store that was made has not taken a step. */
+		s->life = SYNC_CLOSED;
+		sync_free(s);
+		return r;
+	}
+	*ret_sync = s;
+	return 0;
+}
+
+void sync_close(struct sync *s)
+{
+	if (s->life != SYNC_RUNNING)
+		return;
+	sync_save(s);
+	sync_move(s, SYNC_LEAVING);
+	s->own.granted_ns = 0;
+	own_leave(s);
+	timer_set(s->loop, &s->leave, s->loop->now_ns + SYNC_LEAVE_NS);
+	loop_ready(s->loop, &s->task);
+}
+
+bool sync_idle(const struct sync *s)
+{
+	return s->life == SYNC_CLOSED;
+}
+
+void sync_free(struct sync *s)
+{
+	struct timer *const timers[] = {
+		&s->beat, &s->look, &s->resync, &s->hand_on, &s->save, &s->leave};
+	ASSERT(s->life == SYNC_CLOSED);
+	for (size_t i = 0; i < ARRAY_LEN(timers); i++)
+		timer_clear(s->loop, timers[i]);
+	list_remove(&s->task.node);
+	list_remove(&s->task.hungry);
+	mirror_done(&s->mirror);
+	objects_done(s);
+	nodes_done(s);
+	own_done(s);
+	sync_drop_conf(s);
+	free(s);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A store without a network: implements state/store.h for unit tests on a server in memory, which
+ * knows the commands that the mesh uses, expiry included. All stores of a test are connected to the
+ * one server; time is that of their loops. Link it instead of the real store's files. */
+#pragma once
+
+#include "state/store.h"
+
+/* Forgets everything: the first call of each test. */
+void server_init(void);
+void server_done(void);
+
+/* Reachable or not: going down loses what has no answer. Its memory stays. */
+void server_up(bool is_up);
+/* Stalled: connected, and nothing is answered; going on answers what was asked meanwhile. */
+void server_stall(bool is_stalled);
+/* From now on a command that begins with this word is answered with this error; NULL: none is. */
+void server_refuse(const char *word, const char *error);
+/* Loses all it knows. */
+void server_flush(void);
+
+/* By hand, as another client would. NULL: there is none. `ms` 0: for ever. */
+const char *server_get(const char *key);
+void server_set(const char *key, struct str value, uint64_t ms);
+void server_delete(const char *key);
+void server_hash_set(const char *key, struct str field, struct str value);
+void server_hash_delete(const char *key, struct str field);
+void server_stream_add(const char *key, const char *id, struct str head, struct str change);
+void server_publish(const char *channel, struct str text);
+/* Commands that began with this word since server_init(). */
+uint32_t server_count(const char *word);
