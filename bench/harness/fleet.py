@@ -35,6 +35,7 @@ MESH = "bench.example"
 HOUR = 3600
 HOLD_PERCENT = 30  # 40 % of the nodes at once are more than that
 RESYNC_DEFAULT = 300  # seconds: state.resync
+TIMEOUT = 60  # seconds: state.timeout. Hundreds of nodes wait for one core: that is not the store's slowness
 
 
 class UsageError(Exception):
@@ -156,7 +157,7 @@ class Swarm:
                  "--operators", bench.key.with_suffix(".pub"), "--first", first, "--count", count,
                  "--endpoints", o.endpoints if endpoints is None else endpoints, "--services", o.services,
                  "--observers", observers, "--pace", pace, "--lease", o.lease, "--resync", o.resync,
-                 "--hold", o.hold, "--hold-percent", HOLD_PERCENT]
+                 "--timeout", TIMEOUT, "--hold", o.hold, "--hold-percent", HOLD_PERCENT]
         self.process = subprocess.Popen([str(word) for word in words], text=True, stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=self.log,
                                         preexec_fn=lambda: os.sched_setaffinity(0, bench.cores.load))
@@ -430,13 +431,14 @@ class Bench:
 
     def kill_many(self):
         o = self.options
-        before, gone = self.endpoints, self.part.count
-        step(f"{gone} nodes are killed at once, until all hold them")
+        gone = self.part.count
+        step(f"{gone} nodes are killed at once, until all hold 80 %")
         begun_ns = time.monotonic_ns()
         self.drop(self.part, Swarm.kill)
-        held = self.wait(timeout=4 * o.lease + 5, held=gone, endpoints=before).reached(begun_ns)
+        # The first may be dropped before it shows how many they are.
+        held = self.wait(timeout=4 * o.lease + 5, held=gone * 8 // 10).reached(begun_ns)
         told(f"{held.at(50):.1f} s for half, {held.at(100):.1f} s for all" if not held.missing else
-             f"{held.missing} nodes did not hold all of them")
+             f"{held.missing} nodes did not")
         step(f"  ... and until they are dropped after {o.hold:g} s")
         dropped = self.wait(timeout=self.patience + o.hold + 6 * o.lease, endpoints=self.endpoints).all(begun_ns)
         self.figures["kill_many"] = {"nodes": gone, "not_held": held.missing,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Two revisions are told of each node: the one that is in force there, from its record, and how far
+/* Two revisions are told of each node: the one that is in force there, from its lease, and how far
  * that is behind the head. A node whose lease has ended is silent: the others let its endpoints go.
  */
 #include "fleet.h"
@@ -26,7 +26,7 @@ static const char *fleet_state_name(enum fleet_state s)
 static uint64_t fleet_lag(const struct published *s, const struct published_node *node)
 {
 	uint64_t head = s->head.revision;
-	return node->record.revision < head ? head - node->record.revision : 0;
+	return node->revision < head ? head - node->revision : 0;
 }
 
 static enum fleet_state fleet_judge(const struct published *s, const struct published_node *node)
@@ -69,10 +69,10 @@ static void fleet_row(struct table *t, const struct published *s, const struct p
 	if (state == FLEET_NONSENSE)
 		table_cell(t, "-");
 	else if (fleet_lag(s, node) > 0)
-		table_cell(t, "%llu, %llu behind", (unsigned long long)node->record.revision,
+		table_cell(t, "%llu, %llu behind", (unsigned long long)node->revision,
 			(unsigned long long)fleet_lag(s, node));
 	else
-		table_cell(t, "%llu", (unsigned long long)node->record.revision);
+		table_cell(t, "%llu", (unsigned long long)node->revision);
 	table_cell(t, "%s",
 		node->lease_ms < 0 ? "ended" : show_duration(node->lease_ms / 1000, lease));
 	table_cell(t, "%s%s", state == FLEET_WELL ? "" : "× ", fleet_state_name(state));
@@ -189,7 +189,7 @@ static void fleet_json_node(
 	json_key(j, "drained");
 	json_u64(j, fleet_count(node, ENDPOINT_DRAINED));
 	json_key(j, "revision");
-	json_u64(j, r->revision);
+	json_u64(j, node->revision);
 	json_key(j, "behind");
 	json_u64(j, fleet_lag(s, node));
 	json_key(j, "lease_ms");

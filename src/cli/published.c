@@ -259,7 +259,35 @@ static void published_sort_names(struct published_names *n)
 	n->count = count;
 }
 
+/* "<start> <number> <revision>" */
+static uint64_t published_lease_revision(struct str lease)
+{
+	uint64_t revision = 0;
+	const char *space = lease.len ? memrchr(lease.at, ' ', lease.len) : NULL;
+	if (!space)
+		return 0;
+	size_t before = (size_t)(space + 1 - lease.at);
+	return str_to_u64((struct str){space + 1, lease.len - before}, &revision) ? revision : 0;
+}
+
 static int published_load_lease(struct publisher *p, struct published_node *node, struct err *err)
+{
+	char key[LAYOUT_KEY_MAX];
+	const struct str words[] = {
+		STR("GET"), layout_key(key, publisher_mesh(p), "lease", node->name)};
+	redisReply *reply = NULL;
+	int r = publisher_ask(p, words, ARRAY_LEN(words), &reply, err);
+	if (r == 0 && reply->type == REDIS_REPLY_STRING) {
+		uint64_t revision = published_lease_revision(published_reply_str(reply));
+		if (revision > node->revision)
+			node->revision = revision;
+	}
+	freeReplyObject(reply);
+	return r == -EREMOTEIO ? 0 : r; /* of another type: nothing that can be read */
+}
+
+static int published_load_lease_end(
+	struct publisher *p, struct published_node *node, struct err *err)
 {
 	char key[LAYOUT_KEY_MAX];
 	const struct str words[] = {
@@ -289,11 +317,14 @@ static int published_load_node(struct publisher *p, struct published *s,
 		node->is_readable = node->text.at &&
 				    record_parse(node->text, &s->arena, &node->record, &why) == 0 &&
 				    str_eq(node->record.node, node->name);
+		node->revision = node->is_readable ? node->record.revision : 0;
 	}
 	freeReplyObject(reply);
 	if (r == -EREMOTEIO) /* of another type: nothing that can be read */
 		r = 0;
-	return r == 0 && lease && *ret_is_there ? published_load_lease(p, node, err) : r;
+	if (r == 0 && *ret_is_there)
+		r = published_load_lease(p, node, err);
+	return r == 0 && lease && *ret_is_there ? published_load_lease_end(p, node, err) : r;
 }
 
 int published_load_nodes(struct publisher *p, struct published *s, bool leases, struct err *err)
@@ -384,12 +415,12 @@ uint64_t published_next_revision(
 	*ret_absurd = NULL;
 	for (uint32_t i = 0; i < s->node_count; i++) {
 		const struct published_node *node = &s->nodes[i];
-		if (!node->is_readable || node->record.revision <= most)
+		if (!node->is_readable || node->revision <= most)
 			continue;
-		if (node->record.revision - base > PUBLISHED_LEAD_MAX)
+		if (node->revision - base > PUBLISHED_LEAD_MAX)
 			*ret_absurd = node;
 		else
-			most = node->record.revision;
+			most = node->revision;
 	}
 	return most + 1;
 }

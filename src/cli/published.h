@@ -23,6 +23,7 @@ struct published_node {
 	struct str name, text;
 	bool is_readable; /* the record is one, and of this node */
 	struct record record;
+	uint64_t revision; /* in force there: its lease tells the newest, its record an older one */
 	int64_t lease_ms; /* until it ends; below 0: it has ended */
 };
 

@@ -169,7 +169,6 @@ void exchange_begin(struct carrier *down, uint32_t stream, struct http_head *hea
 	x->start_wall_ns = w->loop.wall_ns;
 	x->policy = STR("");
 	x->stream[DOWN] = stream;
-	x->serving = call_serve(&down->call);
 	exchange_attach(x, DOWN, down);
 	exchange_ready(x);
 }
@@ -289,6 +288,8 @@ static void exchange_route(struct exchange *x)
 		return;
 	}
 	enum reason reason = outbound_pick(x->being.worker, &down->call, &x->tries);
+	call_served(x->serving);
+	x->serving = call_serve(&down->call);
 	if (reason == REASON_NONE)
 		reason = x->attempt_count == 0 ? exchange_prepare_request(x)
 					       : exchange_name_caller(x);

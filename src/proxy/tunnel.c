@@ -82,6 +82,8 @@ static void tunnel_dial(struct tunnel *t)
 {
 	struct worker *w = t->being.worker;
 	enum reason reason = outbound_pick(w, &t->call, &t->tries);
+	call_served(t->serving);
+	t->serving = call_serve(&t->call);
 	if (reason == REASON_NONE)
 		reason = call_authorise(&t->call, STR(""), STR(""), &t->policy);
 	if (reason == REASON_NONE) {
@@ -109,7 +111,6 @@ bool tunnel_take(struct worker *w, struct line *line, struct call *call)
 	t->start_wall_ns = w->loop.wall_ns;
 	t->policy = STR("");
 	call_take(&t->call, call);
-	t->serving = call_serve(&t->call);
 	t->plan_number = t->call.hold->plan->number;
 	t->line[DOWN] = line;
 	line_own(line, &t->being.task);

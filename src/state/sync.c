@@ -16,7 +16,9 @@
 #define SYNC_HAND_ON_NS	     (200 * CLOCK_MS)
 #define SYNC_SAVE_NS	     (2 * CLOCK_S)
 #define SYNC_LEAVE_NS	     CLOCK_S
-#define SYNC_SPREAD_NS	     (2 * CLOCK_S) /* after a reconnect, so that not all look at once */
+/* After a reconnect not all look at once: a look is as long as there are nodes. */
+#define SYNC_SPREAD_NS	    (2 * CLOCK_S)
+#define SYNC_SPREAD_NODE_NS (5 * CLOCK_MS)
 
 enum sync_kind { SYNC_KIND_SYNC, SYNC_KIND_ASKS, SYNC_KIND_HEARS };
 
@@ -308,7 +310,8 @@ static void sync_take_pushes(struct sync *s)
 /* Another server, or the same after a while: everything is asked anew. */
 static void sync_connected(struct sync *s)
 {
-	uint64_t spread_ns = s->is_loaded ? loop_random(s->loop) % SYNC_SPREAD_NS : 0;
+	uint64_t spread_ns = SYNC_SPREAD_NS + s->mirror.node_count * SYNC_SPREAD_NODE_NS;
+	spread_ns = s->is_loaded ? loop_random(s->loop) % spread_ns : 0;
 	s->reconnect_count += s->asks_life > 1;
 	sync_lost(s);
 	objects_look(s);

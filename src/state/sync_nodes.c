@@ -235,6 +235,14 @@ static void nodes_judge_one(struct sync *s, struct mirror_node *node, bool holds
 	mirror_remove(&s->mirror, node);
 }
 
+/* When to judge next. Those who are held are looked at less often: their return is told. */
+static uint64_t nodes_next_ns(const struct sync *s, bool is_any_left)
+{
+	if (is_any_left)
+		return s->loop->now_ns + s->lease_ns / 3;
+	return s->nodes.held_count > 0 ? s->loop->now_ns + 2 * s->lease_ns : 0;
+}
+
 static void nodes_judge(struct sync *s)
 {
 	uint32_t held_before = s->nodes.held_count;
@@ -249,8 +257,7 @@ static void nodes_judge(struct sync *s)
 		else
 			is_any_left = is_any_left || node->presence == MIRROR_SILENT;
 	}
-	is_any_left = is_any_left || s->nodes.held_count > 0;
-	s->nodes.settle_ns = is_any_left ? s->loop->now_ns + s->lease_ns / 3 : 0;
+	s->nodes.settle_ns = nodes_next_ns(s, is_any_left);
 	if (s->nodes.held_count > 0 && held_before == 0)
 		log_warning("state",
 			"%u nodes fell silent at once: more likely the store's fault than theirs, "
@@ -441,6 +448,7 @@ void nodes_lost(struct sync *s)
 /* Those that are silent are looked at once more, before they are judged. */
 static void nodes_want_silent(struct sync *s)
 {
+	uint32_t fresh_count = 0;
 	s->nodes.settle_ns = 0;
 	LIST_EACH (&s->mirror.order, it) {
 		const struct mirror_node *node = CONTAINER_OF(it, struct mirror_node, order);
@@ -448,7 +456,12 @@ static void nodes_want_silent(struct sync *s)
 			continue;
 		nodes_hint(s, node->record.node);
 		s->nodes.settle_ns = s->loop->now_ns;
+		fresh_count += s->loop->now_ns - node->silent_ns < s->lease_ns;
 	}
+	/* Their neighbours notice a few of many at a time: who judged those alone would never see
+	 * that it is very many. */
+	if (fresh_count >= NODES_HOLD_MIN)
+		s->nodes.all_wanted = true;
 }
 
 void nodes_step(struct sync *s)

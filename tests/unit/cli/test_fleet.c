@@ -9,15 +9,15 @@
 static struct record_endpoint endpoints[] = {{.health = ENDPOINT_UP}, {.health = ENDPOINT_UP},
 	{.health = ENDPOINT_DOWN}, {.health = ENDPOINT_DRAINED}};
 
-#define WELL(n, number)                                                                         \
-	{                                                                                       \
-		.name = {n, sizeof(n) - 1}, .is_readable = true, .lease_ms = 12345, .record = { \
-			.zone = {"eu-1a", 5},                                                   \
-			.version = {"0.1.0", 5},                                                \
-			.revision = (number),                                                   \
-			.endpoints = endpoints,                                                 \
-			.endpoint_count = ARRAY_LEN(endpoints)                                  \
-		}                                                                               \
+#define WELL(n, number)                                                             \
+	{                                                                           \
+		.name = {n, sizeof(n) - 1}, .is_readable = true, .lease_ms = 12345, \
+		.revision = (number), .record = {                                   \
+			.zone = {"eu-1a", 5},                                       \
+			.version = {"0.1.0", 5},                                    \
+			.endpoints = endpoints,                                     \
+			.endpoint_count = ARRAY_LEN(endpoints)                      \
+		}                                                                   \
 	}
 
 static struct published mesh_of(struct published_node *nodes, uint32_t node_count)

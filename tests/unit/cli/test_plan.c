@@ -198,11 +198,11 @@ static void test_nodes_are_asked(void **state)
 static void test_numbers(void **state)
 {
 	const struct published_node *absurd;
-	struct published_node nodes[] = {{.is_readable = true, .record = {.revision = 12}},
-		{.is_readable = false, .record = {.revision = 500}},
-		{.is_readable = true, .record = {.revision = 7 + PUBLISHED_LEAD_MAX}},
-		{.is_readable = true, .record = {.revision = 8 + PUBLISHED_LEAD_MAX}},
-		{.is_readable = true, .record = {.revision = UINT64_MAX}}};
+	struct published_node nodes[] = {{.is_readable = true, .revision = 12},
+		{.is_readable = false, .revision = 500},
+		{.is_readable = true, .revision = 7 + PUBLISHED_LEAD_MAX},
+		{.is_readable = true, .revision = 8 + PUBLISHED_LEAD_MAX},
+		{.is_readable = true, .revision = UINT64_MAX}};
 	struct published s = {.nodes = nodes};
 	assert_int_equal(published_next_revision(&s, &absurd), 1);
 	s.head.revision = 7;

@@ -130,6 +130,7 @@ static void test_connections_spread(void **state)
 	assert_int_equal(lab_values(&lab, 0)->retries_total, 0);
 	assert_int_equal(lab_use(&lab, 0, LAB_WEB), 40);
 	assert_int_equal(lab_use(&lab, 0, LAB_CACHE) + lab_use(&lab, 1, LAB_LEDGER), 40);
+	assert_int_equal(lab_serving_count(&lab, 0, LAB_CACHE), lab_use(&lab, 0, LAB_CACHE));
 	lab_finish(&lab);
 }
 

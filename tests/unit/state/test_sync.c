@@ -302,6 +302,44 @@ static void test_very_many_that_fall_silent_are_held(void **state)
 	assert_int_equal(view_of(&lab.nodes[0]).held_count, 0);
 }
 
+/* A node that is there in the store only, until its lease ends. */
+static void ghost_make(const char *name, uint64_t lease_ms)
+{
+	char key[64], text[160];
+	snprintf(text, sizeof(text),
+		"ringmain 1\nnode %s\nstart 5\nnumber 1\n"
+		"endpoint orders v1 up 100 10.77.1.1:8080\n",
+		name);
+	snprintf(key, sizeof(key), KEY("node:%s"), name);
+	server_set(key, str_of(text), 0);
+	snprintf(key, sizeof(key), KEY("lease:%s"), name);
+	server_set(key, STR("5 1 0"), lease_ms);
+	snprintf(text, sizeof(text), "node %s", name);
+	server_publish(KEY("news"), str_of(text));
+}
+
+/* As the machines of a rack: their neighbours by name are gone with them, so that few are left who
+ * notice, and these notice a few at a time. */
+static void test_very_many_in_a_row_are_held(void **state)
+{
+	char name[16];
+	start_nodes(12);
+	for (int i = 0; i < 40; i++) {
+		snprintf(name, sizeof(name), "vm-c%02d", i);
+		ghost_make(name, 3 * LEASE_S * 1000);
+	}
+	pass_s(2 * LEASE_S);
+	assert_all_see(12, "vm-c00", true);
+	assert_all_see(12, "vm-c39", true);
+	pass_s(4 * LEASE_S);
+	assert_all_see(12, "vm-c39", true);
+	assert_int_equal(view_of(&lab.nodes[0]).held_count, 40);
+	pass_s(600);
+	assert_all_see(12, "vm-c00", false);
+	assert_all_see(12, "vm-c39", false);
+	assert_all_see(12, "vm-a", true);
+}
+
 static void test_a_broken_record_is_refused_and_the_others_stay(void **state)
 {
 	start_nodes(2);
@@ -351,6 +389,9 @@ static void test_what_is_published_is_in_force(void **state)
 		assert_string_equal(seen(&lab.nodes[i], "mesh", "service/orders@1"), SERVICE);
 		assert_string_equal(seen(&lab.nodes[i], "revision", "objects"), "1");
 	}
+	pass_ms(500);
+	assert_non_null(
+		strstr(server_get(KEY("lease:vm-b")), " 1")); /* long before the next beat */
 	uint32_t whole = server_count("HGETALL");
 	publisher_put(&lab.publisher, "policy/web", "policies = ( );\n");
 	publisher_put(&lab.publisher, "service/orders", NULL);
@@ -700,6 +741,7 @@ int main(void)
 		TEST(test_a_late_hint_is_made_up_for),
 		TEST(test_who_falls_silent_is_gone_after_its_lease),
 		TEST(test_very_many_that_fall_silent_are_held),
+		TEST(test_very_many_in_a_row_are_held),
 		TEST(test_a_broken_record_is_refused_and_the_others_stay),
 		TEST(test_one_who_cries_wolf_costs_a_look_at_a_time),
 		TEST(test_names_that_are_none_are_passed_over),
