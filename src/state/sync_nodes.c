@@ -20,7 +20,8 @@
 #define NODES_AGAIN_NS	   CLOCK_S
 #define NODES_LEASE_BATCH  256
 #define NODES_RECORD_BATCH 32
-#define NODES_HOLD_MIN	   3 /* fewer silent nodes than that are believed */
+#define NODES_RETURN_NS	   (12 * CLOCK_S) /* the longest wait of a store, and a look */
+#define NODES_HOLD_MIN	   3		  /* fewer silent nodes than that are believed */
 #define NODES_WORDS_MAX	   (NODES_LEASE_BATCH + 1)
 
 static const char *const nodes_state_names[] = {"REST", "SCAN", "LEASES", "RECORDS"};
@@ -192,13 +193,15 @@ static void nodes_falls_silent(struct sync *s, struct mirror_node *node)
 	sync_soon(s, &s->look, s->lease_ns / 3);
 }
 
-/* Our own lease has been taken, again and again, for as long as a lease lasts: so the others have
- * had their time to renew theirs. */
+/* Our own lease has been taken, again and again, for as long as a lease lasts and as long as others
+ * may wait before they look for a store that has come back: so they have had their time to renew
+ * theirs. */
 static bool nodes_may_judge(const struct sync *s)
 {
 	uint64_t now_ns = s->loop->now_ns;
+	uint64_t time_ns = s->lease_ns > NODES_RETURN_NS ? s->lease_ns : NODES_RETURN_NS;
 	return s->own.granted_ns != 0 && now_ns - s->own.granted_ns < s->lease_ns &&
-	       now_ns - s->own.granted_since_ns >= s->lease_ns;
+	       now_ns - s->own.granted_since_ns >= time_ns;
 }
 
 static bool nodes_is_due(const struct sync *s, const struct mirror_node *node)
