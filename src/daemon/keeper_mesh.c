@@ -155,6 +155,12 @@ uint64_t keeper_mesh_until_ns(const struct keeper *k)
 	return UINT64_MAX;
 }
 
+void keeper_mesh_ping(struct keeper *k, uint64_t now_ns)
+{
+	if (k->mesh.state == KEEPER_MESH_RUNNING)
+		keeper_child_ping(&k->mesh.child, now_ns);
+}
+
 void keeper_mesh_hurry(struct keeper *k)
 {
 	if (k->mesh.child.pid > 0)

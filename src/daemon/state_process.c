@@ -58,6 +58,7 @@ struct state_process {
 	struct conf *conf; /* as last taken */
 	int picture_fd;	   /* not told yet; -1: none */
 	uint64_t picture_number;
+	struct state_view pictured; /* when that one was made */
 	bool view_due;
 	uint64_t viewed_ns; /* when the last view was told */
 	char take_out_why[128];
@@ -104,6 +105,7 @@ static void state_tell_picture(struct state_process *s)
 			close(s->picture_fd);
 		s->picture_fd = fd;
 		s->picture_number = number;
+		sync_view(s->sync, &s->pictured);
 	}
 	if (s->picture_fd < 0)
 		return;
@@ -141,6 +143,12 @@ static void state_tell_view(struct state_process *s)
 {
 	struct wire_state_view m = {.head = state_head(WIRE_STATE_VIEW)};
 	sync_view(s->sync, &m.view);
+	/* What is in a picture to come is not there for the proxy process yet. */
+	m.picture = s->picture_number;
+	m.view.revision = s->pictured.revision;
+	m.view.node_count = s->pictured.node_count;
+	m.view.endpoint_count = s->pictured.endpoint_count;
+	m.view.object_count = s->pictured.object_count;
 	state_fill_own(s, &m);
 	snprintf(m.take_out_why, sizeof(m.take_out_why), "%s", s->take_out_why);
 	if (!state_tell(s, &m, sizeof(m), -1))
