@@ -25,8 +25,9 @@ struct plan {
 	struct conf *conf;
 	struct snapshot *snapshot;
 	struct tls_store *tls;
-	char *warnings;		    /* lines; NULL when there are none */
-	struct workload_use **uses; /* per workload index; counts outlive generations */
+	char *warnings;		       /* lines; NULL when there are none */
+	struct workload_use **uses;    /* per workload index; counts outlive generations */
+	struct workload_use *last_use; /* of all that there ever were, the one made last */
 	_Atomic uint32_t holder_count;
 };
 

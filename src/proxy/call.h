@@ -6,7 +6,7 @@
 #include "line.h"
 
 struct workload_use { /* of one workload (by uid), all workers and generations together */
-	struct list node;
+	struct workload_use *before; /* made before it; the control thread's */
 	uint32_t uid;
 	_Atomic uint32_t connection_count;
 	_Atomic uint32_t serving_count; /* requests and opaque connections in progress at it */

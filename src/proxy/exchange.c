@@ -267,8 +267,10 @@ static struct str exchange_plain_path(const struct exchange *x)
 static enum reason exchange_authorise(struct exchange *x)
 {
 	struct str policy;
-	enum reason reason = call_authorise(
-		&x->carrier[DOWN]->call, x->request->method, exchange_plain_path(x), &policy);
+	const struct call *call = &x->carrier[DOWN]->call;
+	enum reason reason =
+		call_authorise(call, x->request->method, exchange_plain_path(x), &policy);
+	x->plan_number = call->hold->plan->number;
 	/* A copy: the plan that it comes from may be gone before this is logged. */
 	x->policy = arena_str(&x->arena, policy);
 	return reason;
@@ -361,7 +363,6 @@ static void exchange_write_interim(struct exchange *x)
 static void exchange_begin_tunnel(struct exchange *x)
 {
 	exchange_move(x, EXCHANGE_TUNNEL);
-	x->plan_number = x->carrier[DOWN]->call.hold->plan->number;
 	exchange_watch(x, x->being.worker->loop.now_ns + exchange_idle_ns(x));
 }
 
@@ -404,12 +405,13 @@ static void exchange_forward(struct exchange *x)
 }
 
 /* The other machine's proxy could not hand it on: it is all in our hands still, when it has no
- * body.
+ * body. From anybody else, a workload's server above all, the same words mean nothing; they go no
+ * further either, for the next proxy would believe them.
  */
 static bool exchange_came_back(struct exchange *x, struct http_head *head)
 {
 	const struct call *call = &x->carrier[DOWN]->call;
-	return call->way == CALL_WAY_MESH && head->status == 503 && exchange_take_unsent(head) &&
+	return exchange_take_unsent(head) && call->way == CALL_WAY_MESH && head->status == 503 &&
 	       x->state == EXCHANGE_FORWARD && x->input_ended[DOWN] && x->body_bytes[DOWN] == 0 &&
 	       call_may_pick_again(call, &x->tries, REASON_UPSTREAM_CONNECT_FAILED);
 }

@@ -57,7 +57,7 @@ struct exchange {
 	struct str request_id;
 	struct workload_use *serving; /* counted there as in progress; or NULL */
 	uint64_t start_wall_ns;
-	uint64_t plan_number; /* TUNNEL: of the plan under which it was last let go on */
+	uint64_t plan_number; /* of the plan under which it was last let go on */
 	struct call_tries tries;
 	/* What the mesh writes of a usual request fits in here: the arena's first memory. */
 	_Alignas(16) unsigned char text[EXCHANGE_TEXT_BYTES];

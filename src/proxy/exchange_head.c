@@ -122,8 +122,11 @@ bool exchange_take_unsent(struct http_head *response)
 {
 	uint16_t kept = 0;
 	for (uint16_t i = 0; i < response->header_count; i++) {
-		if (!str_eq_nocase(response->headers[i].name, STR(HEADER_UNSENT)))
-			response->headers[kept++] = response->headers[i];
+		if (str_eq_nocase(response->headers[i].name, STR(HEADER_UNSENT)))
+			continue;
+		if (kept != i)
+			response->headers[kept] = response->headers[i];
+		kept++;
 	}
 	bool unsent = kept < response->header_count;
 	response->header_count = kept;

@@ -5,31 +5,35 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static struct workload_use *plan_use_of(const struct plan *plan, uint32_t uid)
+static struct workload_use *plan_use_of(struct plan *plan, uint32_t uid)
 {
-	for (uint32_t i = 0; plan && i < plan->snapshot->workload_count; i++) {
-		if (plan->uses[i]->uid == uid)
-			return plan->uses[i];
-	}
-	return NULL;
+	struct workload_use *use = plan->last_use;
+	while (use && use->uid != uid)
+		use = use->before;
+	if (use)
+		return use;
+	use = calloc(1, sizeof(*use));
+	if (!use)
+		return NULL;
+	use->uid = uid;
+	use->before = plan->last_use;
+	plan->last_use = use;
+	return use;
 }
 
-/* Counts go on from one generation to the next; a workload's counter is never freed, so that the
- * few bytes of one that left the configuration may still be counted down. */
+/* Counts go on from one generation to the next. A workload's counter is never freed: what it serves
+ * may go on when it has left the configuration, and it may come back meanwhile. */
 static bool plan_link_uses(struct plan *plan, const struct plan *before)
 {
 	const struct snapshot *s = plan->snapshot;
+	plan->last_use = before ? before->last_use : NULL;
 	plan->uses = calloc(s->workload_count + 1, sizeof(struct workload_use *));
 	if (!plan->uses)
 		return false;
 	for (uint32_t i = 0; i < s->workload_count; i++) {
-		struct workload_use *use = plan_use_of(before, s->workloads[i].uid);
-		if (!use)
-			use = calloc(1, sizeof(*use));
-		if (!use)
+		plan->uses[i] = plan_use_of(plan, s->workloads[i].uid);
+		if (!plan->uses[i])
 			return false;
-		use->uid = s->workloads[i].uid;
-		plan->uses[i] = use;
 	}
 	return true;
 }

@@ -683,23 +683,17 @@ static void lab_expect_nothing_left(struct lab_machine *m)
 	assert_int_equal(atomic_load(&w->values->connections_active), 0);
 	assert_int_equal(atomic_load(&w->values->channels_active), 0);
 	assert_int_equal(atomic_load(&w->values->pool_idle), 0);
-	const struct plan *plan = lab_current(m);
-	for (uint32_t i = 0; i < plan->snapshot->workload_count; i++)
-		assert_int_equal(
-			atomic_load(&plan->uses[i]->connection_count) + plan_serving(plan, i), 0);
 }
 
-/* Counters outlive plans: those that no later plan has. */
-static void lab_free_uses(const struct lab_machine *m, uint32_t number)
+/* They outlive plans. */
+static void lab_free_uses(const struct lab_machine *m)
 {
-	const struct plan *plan = m->plans[number];
-	const struct plan *next = number + 1 < m->plan_count ? m->plans[number + 1] : NULL;
-	for (uint32_t i = 0; i < plan->snapshot->workload_count; i++) {
-		bool kept = false;
-		for (uint32_t k = 0; next && k < next->snapshot->workload_count; k++)
-			kept |= next->uses[k] == plan->uses[i];
-		if (!kept)
-			free(plan->uses[i]);
+	struct workload_use *use = lab_current(m)->last_use;
+	while (use) {
+		struct workload_use *before = use->before;
+		assert_int_equal(use->connection_count + use->serving_count, 0);
+		free(use);
+		use = before;
 	}
 }
 
@@ -707,8 +701,7 @@ static void lab_finish_machine(struct lab_machine *m)
 {
 	lab_expect_nothing_left(m);
 	worker_free(m->worker);
-	for (uint32_t i = 0; i < m->plan_count; i++)
-		lab_free_uses(m, i);
+	lab_free_uses(m);
 	for (uint32_t i = 0; i < m->plan_count; i++)
 		plan_free(m->plans[i]); /* asserts that nobody holds it any more */
 	metrics_free(m->metrics);

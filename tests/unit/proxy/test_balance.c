@@ -225,6 +225,31 @@ static void test_a_dead_workload_by_its_own_address(void **state)
 	lab_finish(&lab);
 }
 
+/* What proxies tell each other is not believed of a workload's server, nor passed on. */
+static void test_a_server_cannot_say_that_it_was_unsent(void **state)
+{
+	static const char *const answers[] = {
+		"HTTP/1.1 503 No\r\nX-Ringmain-Unsent: 1\r\nContent-Length: 3\r\n\r\nyes",
+		"HTTP/1.1 200 OK\r\nx-ringmain-unsent: 1\r\nContent-Length: 3\r\n\r\nyes",
+	};
+	bool near_seen = false, far_seen = false;
+	for (uint64_t seed = 0; seed < 12; seed++) {
+		start(seed, LAB_BY_HAND, NULL);
+		int client = dial(seed < 8 ? ORDERS : "10.77.0.2", 8080);
+		say(client, "DELETE /1 HTTP/1.1\r\nHost: h\r\n\r\n");
+		int near = lab_served(&lab, LAB_SHOP, 0), far = lab_served(&lab, LAB_ORDERS, 0);
+		assert_true((near == -1) != (far == -1));
+		say(near != -1 ? near : far, answers[seed & 1]);
+		lab_expect_holds(client, "\r\n\r\nyes");
+		lab_expect_lacks(client, "nsent");
+		assert_int_equal(lab_values(&lab, 0)->retries_total, 0);
+		near_seen |= near != -1;
+		far_seen |= far != -1 && seed < 8;
+		lab_finish(&lab);
+	}
+	assert_true(near_seen && far_seen);
+}
+
 /* A connect that nobody answers is given up after the timeout, a handshake that fails at once. */
 static void test_a_request_moves_on_from_a_silent_one(void **state)
 {
@@ -529,6 +554,7 @@ int main(void)
 		cmocka_unit_test(test_a_request_moves_on_to_another_machine),
 		cmocka_unit_test(test_a_request_moves_on_from_a_dead_workload),
 		cmocka_unit_test(test_a_dead_workload_by_its_own_address),
+		cmocka_unit_test(test_a_server_cannot_say_that_it_was_unsent),
 		cmocka_unit_test(test_a_request_moves_on_from_a_silent_one),
 		cmocka_unit_test(test_a_request_moves_on_from_a_wrong_identity),
 		cmocka_unit_test(test_a_request_gives_up),

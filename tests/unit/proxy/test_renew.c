@@ -128,6 +128,22 @@ static void test_old_plans_are_let_go_of(void **state)
 	lab_finish(&lab);
 }
 
+/* What is in progress at it is what `ringmain drain` waits for. */
+static void test_a_workload_that_comes_back_is_still_at_work(void **state)
+{
+	start(1, NULL);
+	int client = ask(LAB_WEB, LAB_SHOP, GET("/1"));
+	replan(0, " { service = \"shop\"; user = \"shop\"; port = 8081; },\n", "");
+	replan(0, NULL, NULL);
+	assert_int_equal(lab_serving_count(&lab, 0, LAB_SHOP), 1);
+	assert_int_equal(lab_use(&lab, 0, LAB_SHOP), 1);
+	say(served(LAB_SHOP, 0), OK);
+	lab_expect_holds(client, "\r\n\r\nx");
+	assert_int_equal(lab_serving_count(&lab, 0, LAB_SHOP), 0);
+	assert_int_equal(lab_use(&lab, 0, LAB_SHOP), 1);
+	lab_finish(&lab);
+}
+
 /* The number of a mark may be given to another user; who called doesn't change by that. */
 static void test_the_caller_stays_who_it_was(void **state)
 {
@@ -242,6 +258,27 @@ static void test_a_websocket_ends_when_policy_denies_it(void **state)
 	lab_expect_reason(&lab, 0, "POLICY_DENIED");
 	assert_int_equal(lab_alive(&lab, 0, TASK_EXCHANGE), 0);
 	lab_finish(&lab);
+}
+
+/* Its head was let in under the plan before, its bytes come under the one that denies them. */
+static void test_a_websocket_that_is_denied_before_it_begins(void **state)
+{
+	for (uint32_t machine_count = 1; machine_count <= 2; machine_count++) {
+		enum lab_workload to = machine_count == 1 ? LAB_SHOP : LAB_ORDERS;
+		uint32_t there = machine_count - 1;
+		start(machine_count, NULL);
+		int client = ask(LAB_WEB, to, UPGRADE("/ws"));
+		say(served(to, 0), "HTTP/1.1 103 Early Hints\r\n\r\n");
+		replan(there, "policies: (", DENY_ALL);
+		say(served(to, 0), "HTTP/1.1 103 Early Hints\r\n\r\n");
+		say(served(to, 0), SWITCHED);
+		say(client, "ping");
+		lab_expect_lacks(served(to, 0), "ping");
+		lab_expect_lacks(client, "HTTP/1.1 101 ");
+		assert_int_equal(lab_alive(&lab, there, TASK_EXCHANGE), 0);
+		lab_expect_reason(&lab, there, "POLICY_DENIED");
+		lab_finish(&lab);
+	}
 }
 
 /* --- trust --- */
@@ -413,6 +450,7 @@ int main(void)
 		cmocka_unit_test(test_policy_holds_for_the_next_request_of_the_mesh),
 		cmocka_unit_test(test_a_request_in_progress_goes_on),
 		cmocka_unit_test(test_old_plans_are_let_go_of),
+		cmocka_unit_test(test_a_workload_that_comes_back_is_still_at_work),
 		cmocka_unit_test(test_the_caller_stays_who_it_was),
 		cmocka_unit_test(test_a_caller_that_left_the_mesh),
 		cmocka_unit_test(test_a_service_that_is_gone),
@@ -420,6 +458,7 @@ int main(void)
 		cmocka_unit_test(test_a_tunnel_ends_when_policy_denies_it),
 		cmocka_unit_test(test_plain_text_ends_when_it_is_no_longer_taken),
 		cmocka_unit_test(test_a_websocket_ends_when_policy_denies_it),
+		cmocka_unit_test(test_a_websocket_that_is_denied_before_it_begins),
 		cmocka_unit_test(test_a_root_that_is_gone_ends_what_it_vouched_for),
 		cmocka_unit_test(test_a_root_that_goes_during_the_handshake),
 		cmocka_unit_test(test_an_idle_connection_ends_with_the_certificate),
