@@ -108,6 +108,8 @@ static int publish_make(struct publish *t, struct err *err)
 		object_set_done(&t->standing.set);
 		t->wish->prune = true;
 	}
+	t->wish->signers = t->p->keys;
+	t->wish->mesh = publisher_mesh(t->p);
 	if (t->wish->kind == EDIT_ROLL_BACK)
 		r = published_load_entries(
 			t->p, 0, PUBLISH_HISTORY, &t->arena, &entries, &entry_count, err);
