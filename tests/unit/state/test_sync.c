@@ -389,6 +389,9 @@ static void test_what_is_published_is_in_force(void **state)
 		assert_string_equal(seen(&lab.nodes[i], "mesh", "service/orders@1"), SERVICE);
 		assert_string_equal(seen(&lab.nodes[i], "revision", "objects"), "1");
 	}
+	pass_ms(500);
+	assert_non_null(
+		strstr(server_get(KEY("lease:vm-b")), " 1")); /* long before the next beat */
 	uint32_t whole = server_count("HGETALL");
 	publisher_put(&lab.publisher, "policy/web", "policies = ( );\n");
 	publisher_put(&lab.publisher, "service/orders", NULL);
