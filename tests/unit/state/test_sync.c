@@ -283,6 +283,20 @@ static void test_who_falls_silent_is_gone_after_its_lease(void **state)
 	assert_int_equal(view_of(&lab.nodes[0]).held_count, 0);
 }
 
+/* As a machine that was paused, and goes on as if nothing had been. */
+static void test_who_comes_back_is_seen_at_once(void **state)
+{
+	start_nodes(5);
+	pass_s(2 * LEASE_S);
+	for (int i = 0; i < 100 * 2 * LEASE_S; i++) {
+		server_delete(KEY("lease:vm-c"));
+		pass_ms(10);
+	}
+	assert_false(sees_up(&lab.nodes[0], "vm-c"));
+	pass_s(LEASE_S / 2);
+	assert_all_see(5, "vm-c", true);
+}
+
 static void test_very_many_that_fall_silent_are_held(void **state)
 {
 	start_nodes(10);
@@ -740,6 +754,7 @@ int main(void)
 		TEST(test_who_leaves_is_gone_at_once),
 		TEST(test_a_late_hint_is_made_up_for),
 		TEST(test_who_falls_silent_is_gone_after_its_lease),
+		TEST(test_who_comes_back_is_seen_at_once),
 		TEST(test_very_many_that_fall_silent_are_held),
 		TEST(test_very_many_in_a_row_are_held),
 		TEST(test_a_broken_record_is_refused_and_the_others_stay),
