@@ -553,6 +553,24 @@ static void test_an_outage_freezes(void **state)
 	assert_int_equal(view.held_count, 0);
 }
 
+/* All are back at once and all tell of it; what they tell is looked at, all that there is only by
+ * and by. */
+static void test_after_an_outage_not_all_look_at_all(void **state)
+{
+	start_nodes(12);
+	pass_s(2 * LEASE_S);
+	server_up(false);
+	pass_s(60);
+	sync_tell_health(lab.nodes[1].sync, 0, false);
+	uint32_t before = server_count("SCAN");
+	server_up(true);
+	pass_ms(300);
+	assert_true(server_count("SCAN") - before <= 6);
+	assert_all_see(12, "vm-b", false);
+	pass_s(4);
+	assert_true(server_count("SCAN") - before >= 12);
+}
+
 static void test_a_store_that_takes_nothing_makes_nobody_gone(void **state)
 {
 	start_nodes(4);
@@ -768,6 +786,7 @@ int main(void)
 		TEST(test_an_older_revision_is_refused),
 		TEST(test_an_empty_store_takes_nothing_away),
 		TEST(test_an_outage_freezes),
+		TEST(test_after_an_outage_not_all_look_at_all),
 		TEST(test_a_store_that_takes_nothing_makes_nobody_gone),
 		TEST(test_a_stalled_store_makes_nobody_gone),
 		TEST(test_a_start_without_the_store_begins_with_what_was_known),
