@@ -85,6 +85,8 @@ static int publish_number(struct publish *t, struct err *err)
 
 static int publish_load(struct publish *t, struct err *err)
 {
+	/* What is watched, or begun, on one connection is nothing on the next. */
+	client_hold(t->p->client);
 	int r = published_load(t->p, true, &t->standing, err);
 	t->is_loaded = r == 0;
 	if (r == 0)
@@ -108,6 +110,8 @@ static int publish_make(struct publish *t, struct err *err)
 		object_set_done(&t->standing.set);
 		t->wish->prune = true;
 	}
+	t->wish->signers = t->p->keys;
+	t->wish->mesh = publisher_mesh(t->p);
 	if (t->wish->kind == EDIT_ROLL_BACK)
 		r = published_load_entries(
 			t->p, 0, PUBLISH_HISTORY, &t->arena, &entries, &entry_count, err);
@@ -253,6 +257,7 @@ static int publish_ask_outcome(struct publish *t, struct str head, struct err *e
 		STR("GET"), layout_key(text, publisher_mesh(t->p), "head", STR(""))};
 	redisReply *reply = NULL;
 	struct err lost = *err;
+	client_let_go(t->p->client);
 	int r = publisher_ask(t->p, words, ARRAY_LEN(words), &reply, err);
 	if (r < 0)
 		return err_set(err, EPIPE,

@@ -316,9 +316,9 @@ static void sync_connected(struct sync *s)
 	sync_lost(s);
 	objects_look(s);
 	own_beat(s);
-	s->nodes.all_wanted = true;
+	s->nodes.all_ns = s->loop->now_ns + spread_ns;
 	timer_clear(s->loop, &s->look);
-	sync_soon(s, &s->look, spread_ns + 1);
+	nodes_hint_all(s);
 }
 
 static void sync_look_at_stores(struct sync *s)

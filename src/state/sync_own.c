@@ -309,6 +309,9 @@ static void own_take_lease(struct sync *s, const struct store_answer *answer)
 		return;
 	}
 	uint64_t now_ns = s->loop->now_ns, start = own_start_of(answer->reply);
+	/* It had ended, for this machine stood still or so: whoever took us for gone is to look. */
+	if (o->granted_ns != 0 && answer->reply->type == REDIS_REPLY_NIL)
+		(void)own_publish(s, s->node);
 	if (o->granted_ns == 0 || now_ns - o->granted_ns >= s->lease_ns)
 		o->granted_since_ns = now_ns;
 	o->granted_ns = now_ns;

@@ -78,7 +78,8 @@ enum nodes_state {
 struct nodes {
 	enum nodes_state state;
 	bool is_all;	    /* this look is over all nodes */
-	bool all_wanted;    /* the next one shall be */
+	bool all_wanted;    /* the next one shall be, */
+	uint64_t all_ns;    /* but not before that */
 	bool is_known;	    /* one over all nodes has ended */
 	struct names names; /* of this look */
 	uint32_t at, batch; /* where in the names the batch that was asked for begins; its length */

@@ -118,6 +118,15 @@ static void one_that_does_not_answer_is_replaced(void **state)
 	stage_end(&s);
 }
 
+/* What is asked is answered, and asked again: so one that hangs is noticed. */
+static void the_state_process_is_asked_whether_it_lives(void **state)
+{
+	struct stage s;
+	stage_begin(&s, "mesh");
+	expect(&s, "journal", "state: ping", 2);
+	stage_end(&s);
+}
+
 static void one_that_dies_again_and_again_is_started_more_slowly(void **state)
 {
 	struct stage s;
@@ -381,6 +390,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(without_a_picture_the_proxy_process_starts_all_the_same),
 		cmocka_unit_test(the_state_process_may_die_and_nobody_minds),
 		cmocka_unit_test(one_that_does_not_answer_is_replaced),
+		cmocka_unit_test(the_state_process_is_asked_whether_it_lives),
 		cmocka_unit_test(one_that_dies_again_and_again_is_started_more_slowly),
 		cmocka_unit_test(a_reload_starts_it_and_another_ends_it),
 		cmocka_unit_test(what_it_refuses_is_told),

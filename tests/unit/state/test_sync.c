@@ -283,6 +283,20 @@ static void test_who_falls_silent_is_gone_after_its_lease(void **state)
 	assert_int_equal(view_of(&lab.nodes[0]).held_count, 0);
 }
 
+/* As a machine that was paused, and goes on as if nothing had been. */
+static void test_who_comes_back_is_seen_at_once(void **state)
+{
+	start_nodes(5);
+	pass_s(2 * LEASE_S);
+	for (int i = 0; i < 100 * 2 * LEASE_S; i++) {
+		server_delete(KEY("lease:vm-c"));
+		pass_ms(10);
+	}
+	assert_false(sees_up(&lab.nodes[0], "vm-c"));
+	pass_s(LEASE_S / 2);
+	assert_all_see(5, "vm-c", true);
+}
+
 static void test_very_many_that_fall_silent_are_held(void **state)
 {
 	start_nodes(10);
@@ -539,6 +553,24 @@ static void test_an_outage_freezes(void **state)
 	assert_int_equal(view.held_count, 0);
 }
 
+/* All are back at once and all tell of it; what they tell is looked at, all that there is only by
+ * and by. */
+static void test_after_an_outage_not_all_look_at_all(void **state)
+{
+	start_nodes(12);
+	pass_s(2 * LEASE_S);
+	server_up(false);
+	pass_s(60);
+	sync_tell_health(lab.nodes[1].sync, 0, false);
+	uint32_t before = server_count("SCAN");
+	server_up(true);
+	pass_ms(300);
+	assert_true(server_count("SCAN") - before <= 6);
+	assert_all_see(12, "vm-b", false);
+	pass_s(4);
+	assert_true(server_count("SCAN") - before >= 12);
+}
+
 static void test_a_store_that_takes_nothing_makes_nobody_gone(void **state)
 {
 	start_nodes(4);
@@ -740,6 +772,7 @@ int main(void)
 		TEST(test_who_leaves_is_gone_at_once),
 		TEST(test_a_late_hint_is_made_up_for),
 		TEST(test_who_falls_silent_is_gone_after_its_lease),
+		TEST(test_who_comes_back_is_seen_at_once),
 		TEST(test_very_many_that_fall_silent_are_held),
 		TEST(test_very_many_in_a_row_are_held),
 		TEST(test_a_broken_record_is_refused_and_the_others_stay),
@@ -753,6 +786,7 @@ int main(void)
 		TEST(test_an_older_revision_is_refused),
 		TEST(test_an_empty_store_takes_nothing_away),
 		TEST(test_an_outage_freezes),
+		TEST(test_after_an_outage_not_all_look_at_all),
 		TEST(test_a_store_that_takes_nothing_makes_nobody_gone),
 		TEST(test_a_stalled_store_makes_nobody_gone),
 		TEST(test_a_start_without_the_store_begins_with_what_was_known),
