@@ -212,6 +212,7 @@ void sync_view(const struct sync *s, struct state_view *ret_view)
 	const struct store *stores[] = {s->asks, s->hears};
 	*ret_view = (struct state_view){
 		.connected = sync_is_ready(s),
+		.told = own_is_told(s),
 		.loaded = s->is_loaded,
 		.revision = mirror_revision(&s->mirror),
 		.store_revision = s->objects.store_revision,

@@ -158,7 +158,9 @@ static bool own_write_record(struct sync *s)
 	char key[LAYOUT_KEY_MAX];
 	struct str words[] = {STR("SET"), sync_key(s, key, "node", s->node), str_of(s->own.text),
 		STR("PX"), STR(OWN_RECORD_MS)};
-	return sync_ask(s, SYNC_TAG_OWN_RECORD, words, ARRAY_LEN(words));
+	bool is_asked = sync_ask(s, SYNC_TAG_OWN_RECORD, words, ARRAY_LEN(words));
+	s->own.unanswered += is_asked;
+	return is_asked;
 }
 
 static bool own_publish(struct sync *s, struct str name)
@@ -352,6 +354,7 @@ void own_answer(struct sync *s, enum sync_tag tag, const struct store_answer *an
 		own_take_lease(s, answer);
 		break;
 	case SYNC_TAG_OWN_RECORD:
+		s->own.unanswered -= s->own.unanswered > 0;
 		s->own.is_written = s->own.is_written && !is_refused;
 		break;
 	case SYNC_TAG_OWN_KEPT:
@@ -378,7 +381,13 @@ void own_lost(struct sync *s)
 {
 	struct own *o = &s->own;
 	o->is_written = o->asked_before = false;
+	o->unanswered = 0;
 	o->granted_ns = 0;
+}
+
+bool own_is_told(const struct sync *s)
+{
+	return sync_is_ready(s) && s->own.is_written && s->own.unanswered == 0;
 }
 
 void own_leave(struct sync *s)

@@ -231,7 +231,7 @@ static void test_nodes_find_each_other(void **state)
 	assert_all_see(2, "vm-a", true);
 	assert_all_see(2, "vm-b", true);
 	struct state_view view = view_of(&lab.nodes[0]);
-	assert_true(view.connected && view.loaded);
+	assert_true(view.connected && view.loaded && view.told);
 	assert_int_equal(view.node_count, 2);
 	assert_int_equal(view.endpoint_count, 2);
 	assert_string_equal(view.why, "");
@@ -578,13 +578,14 @@ static void test_a_store_that_takes_nothing_makes_nobody_gone(void **state)
 	server_refuse("SET", "OOM command not allowed when used memory > 'maxmemory'.");
 	pass_s(3600);
 	struct state_view view = view_of(&lab.nodes[0]);
-	assert_true(view.connected);
+	assert_true(view.connected && !view.told);
 	assert_non_null(strstr(view.why, "OOM"));
 	assert_int_equal(view.node_count, 4);
 	assert_all_see(4, "vm-d", true);
 	server_refuse(NULL, NULL);
 	pass_s(2 * LEASE_S);
 	assert_string_equal(view_of(&lab.nodes[0]).why, "");
+	assert_true(view_of(&lab.nodes[0]).told);
 	assert_int_equal(view_of(&lab.nodes[0]).node_count, 4);
 }
 
