@@ -192,10 +192,22 @@ static char *own_record_copy(const struct sync *s, uint64_t number)
 	return copy;
 }
 
+/* Whether it is too early for the first record of this life. */
+static bool own_waits(const struct sync *s)
+{
+	bool is_all_told = true;
+	for (uint32_t i = 0; i < s->workload_count; i++)
+		is_all_told = is_all_told && (s->workloads[i].port == 0 || s->workloads[i].is_told);
+	return s->life == SYNC_RUNNING && !s->own.text && !is_all_told &&
+	       s->patience.deadline_ns != 0;
+}
+
 void own_tell(struct sync *s)
 {
 	struct own *o = &s->own;
 	struct err err;
+	if (own_waits(s))
+		return;
 	char *content = own_record_copy(s, 0), *text = NULL;
 	if (content && (!o->content || strcmp(content, o->content) != 0))
 		text = own_record_copy(s, o->number + 1);

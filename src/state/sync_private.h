@@ -112,7 +112,7 @@ struct sync_workload {
 	char service[64], version[RECORD_WORD_MAX + 1];
 	uint16_t port;
 	uint32_t weight;
-	bool is_up;
+	bool is_up, is_told; /* by the checks */
 };
 
 struct sync {
@@ -145,6 +145,7 @@ struct sync {
 	struct nodes nodes;
 	struct own own;
 	struct timer beat, look, resync, hand_on, save, leave;
+	struct timer patience; /* with the first results of the checks; cleared: at its end */
 	uint64_t handed_change, saved_change; /* mirror.change_count of the last picture, file */
 	uint64_t picture_number;
 	bool picture_due;
