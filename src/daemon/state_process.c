@@ -173,8 +173,11 @@ static void state_step_health(struct state_process *s)
 {
 	if (s->leaving)
 		return;
-	for (uint32_t i = 0; i < s->conf->workload_count; i++)
-		sync_tell_health(s->sync, i, health_of(s->health, i).up);
+	for (uint32_t i = 0; i < s->conf->workload_count; i++) {
+		struct health_view view = health_of(s->health, i);
+		if (view.asked || !view.checked || view.up)
+			sync_tell_health(s->sync, i, view.up);
+	}
 	state_tell_news(s);
 }
 

@@ -31,6 +31,7 @@ struct node {
 	int dir_fd;
 	struct bundle picture; /* the last one that was handed on */
 	uint32_t picture_count;
+	bool is_unchecked; /* no check has a result when it starts */
 };
 
 static struct {
@@ -87,7 +88,8 @@ static void node_start(struct node *n)
 	if (r < 0)
 		fail_msg("%s", err.text);
 	bundle_done(&b);
-	sync_tell_health(n->sync, 0, true);
+	if (!n->is_unchecked)
+		sync_tell_health(n->sync, 0, true);
 }
 
 static void node_make(struct node *n, int index)
@@ -231,7 +233,7 @@ static void test_nodes_find_each_other(void **state)
 	assert_all_see(2, "vm-a", true);
 	assert_all_see(2, "vm-b", true);
 	struct state_view view = view_of(&lab.nodes[0]);
-	assert_true(view.connected && view.loaded);
+	assert_true(view.connected && view.loaded && view.told);
 	assert_int_equal(view.node_count, 2);
 	assert_int_equal(view.endpoint_count, 2);
 	assert_string_equal(view.why, "");
@@ -578,13 +580,14 @@ static void test_a_store_that_takes_nothing_makes_nobody_gone(void **state)
 	server_refuse("SET", "OOM command not allowed when used memory > 'maxmemory'.");
 	pass_s(3600);
 	struct state_view view = view_of(&lab.nodes[0]);
-	assert_true(view.connected);
+	assert_true(view.connected && !view.told);
 	assert_non_null(strstr(view.why, "OOM"));
 	assert_int_equal(view.node_count, 4);
 	assert_all_see(4, "vm-d", true);
 	server_refuse(NULL, NULL);
 	pass_s(2 * LEASE_S);
 	assert_string_equal(view_of(&lab.nodes[0]).why, "");
+	assert_true(view_of(&lab.nodes[0]).told);
 	assert_int_equal(view_of(&lab.nodes[0]).node_count, 4);
 }
 
@@ -710,6 +713,27 @@ static void test_drained_endpoints_stay_drained(void **state)
 	assert_all_see(2, "vm-a", false);
 }
 
+/* A new state process knows nothing of its workloads until it has checked them. */
+static void test_a_new_start_takes_nothing_out(void **state)
+{
+	struct node *n = &lab.nodes[0];
+	start_nodes(2);
+	node_kill(n);
+	n->is_unchecked = true;
+	node_start(n);
+	pass_ms(1500);
+	assert_true(sees_up(&lab.nodes[1], "vm-a"));
+	sync_tell_health(n->sync, 0, true);
+	pass_ms(300);
+	assert_all_see(2, "vm-a", true);
+	/* No result within two seconds is one, too. */
+	node_kill(n);
+	node_start(n);
+	pass_ms(2300);
+	assert_false(sees_up(&lab.nodes[1], "vm-a"));
+	n->is_unchecked = false;
+}
+
 static void test_a_clock_that_went_back_does_not_make_us_old(void **state)
 {
 	start_nodes(2);
@@ -794,6 +818,7 @@ int main(void)
 		TEST(test_two_damaged_files_are_a_start_with_nothing),
 		TEST(test_kept_objects_of_another_operator_are_refused),
 		TEST(test_drained_endpoints_stay_drained),
+		TEST(test_a_new_start_takes_nothing_out),
 		TEST(test_a_clock_that_went_back_does_not_make_us_old),
 		TEST(test_two_machines_of_one_name_are_told_of),
 		TEST(test_a_new_configuration_is_told),
