@@ -102,9 +102,10 @@ static enum reason call_settle_outbound(const struct call *before, struct call *
 	const struct snapshot *s = c->hold->plan->snapshot;
 	enum reason reason = outbound_settle(
 		c, before->source ? snapshot_workload_by_uid(s, before->source->uid) : NULL);
-	if (reason != REASON_NONE || !c->picks || !before->endpoint)
+	if (reason != REASON_NONE || !c->picks)
 		return reason;
-	const struct endpoint *e = snapshot_endpoint(s, &before->endpoint->address);
+	const struct endpoint *e =
+		before->endpoint ? snapshot_endpoint(s, &before->endpoint->address) : NULL;
 	const struct workload *local =
 		before->target ? snapshot_workload_by_uid(s, before->target->uid) : NULL;
 	e = e && e->service == c->service ? e : NULL;

@@ -483,6 +483,28 @@ static void test_a_connection_outlives_its_endpoint(void **state)
 	}
 }
 
+/* The same for an instance of this machine, under however many plans. */
+static void test_a_connection_outlives_its_endpoint_here(void **state)
+{
+	int clients[8];
+	start(1, LAB_ECHO, NULL);
+	for (int i = 0; i < 8; i++) {
+		clients[i] = dial(BILLING, 7000);
+		say(clients[i], "1");
+	}
+	assert_in_range(mesh_connects(), 1, 7);
+	for (int round = 0; round < 3; round++) {
+		lab.edits[EDIT_SERVICES].to = SERVICES("", BOTH(NEAR_ORDERS), "");
+		lab_replan(&lab, 0, NULL);
+		lab_pump(&lab);
+	}
+	for (int i = 0; i < 8; i++) {
+		say(clients[i], "2");
+		lab_expect_received(clients[i], "12");
+	}
+	lab_finish(&lab);
+}
+
 static void test_a_connection_ends_with_its_service(void **state)
 {
 	start(1, LAB_ECHO, NULL);
@@ -569,6 +591,7 @@ int main(void)
 		cmocka_unit_test(test_nobody_at_a_permissive_service),
 		cmocka_unit_test(test_an_endpoint_that_is_gone_gets_no_request),
 		cmocka_unit_test(test_a_connection_outlives_its_endpoint),
+		cmocka_unit_test(test_a_connection_outlives_its_endpoint_here),
 		cmocka_unit_test(test_a_connection_ends_with_its_service),
 		cmocka_unit_test(test_a_new_plan_between_tries),
 		cmocka_unit_test(test_chaos),
