@@ -203,7 +203,15 @@ class Demo:
 
     # --- the store -----------------------------------------------------------------------------
 
+    def together(self):
+        """All machines have what was published, and know each other's endpoints."""
+        views = [self.state(name) for name in ("vm-a", "vm-b")]
+        return (all(v["connected"] and v["revision"] == v["store_revision"] > 0 and not v["why"] for v in views)
+                and len({v["endpoints"] for v in views}) == 1 and views[0]["endpoints"] > 0
+                and self.mesh["vm-a"].ringmain("status", "--mesh", check=False).returncode == 0)
+
     def published(self):
+        wait_for(self.together, "the machines to have what was published", 20)
         say("\nWhat alice, an operator, has published, and what the machines tell of themselves:\n")
         for words in (["history"], ["get"]):
             done = self.mesh.operate(*words)

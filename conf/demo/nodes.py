@@ -390,7 +390,8 @@ class Mesh:
         self.write_configs()
         self.make_identities()
         if self.redis:
-            self.redis.start()
+            if not (self.redis.process and self.redis.process.running):
+                self.redis.start()
             for name in self.operators:
                 self.operator_new(name)
             self.publish()

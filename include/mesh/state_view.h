@@ -8,6 +8,7 @@
 
 struct state_view {
 	bool connected;		 /* the store answers */
+	bool told;		 /* it has taken what this node tells of itself, all of it */
 	bool loaded;		 /* there is a picture, from the store or from disk */
 	uint64_t revision;	 /* of the objects in force */
 	uint64_t store_revision; /* the newest that the store told of; 0: unknown */

@@ -125,6 +125,7 @@ struct wire_own {
 struct wire_state_view {
 	struct wire_head head;
 	struct state_view view;
+	uint64_t picture;	/* the one that revision and counts are of */
 	char take_out_why[128]; /* why the last WIRE_TAKE_OUT was not done; "": it was */
 	uint32_t own_count;	/* endpoints of this node; more are not told */
 	struct wire_own own[WIRE_OWN_MAX];

@@ -22,7 +22,12 @@ int client_open_conf(
  * looks for the primary again. */
 int client_ask(struct client *c, const struct str *words, size_t word_count, redisReply **ret_reply,
 	struct err *err) MUST_CHECK;
-/* The same from words, at most 64, that end with NULL. */
+/* From the next command on all go over the one connection that this one goes over, as a transaction
+ * has to: when it is lost, -EPIPE for this one and all that follow, until client_hold() again, or
+ * client_let_go(). */
+void client_hold(struct client *c);
+void client_let_go(struct client *c);
+/* client_ask() from words, at most 64, that end with NULL. */
 int client_say(struct client *c, redisReply **ret_reply, struct err *err, const char *word,
 	...) MUST_CHECK;
 const struct address *client_address(const struct client *c);

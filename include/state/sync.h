@@ -31,7 +31,9 @@ void sync_step(struct task *t);
 int sync_configure(struct sync *s, const struct conf *conf, const struct bundle *b,
 	struct err *err) MUST_CHECK;
 
-/* What the checks say of conf->workloads[index], whenever it changes; down until it is told. */
+/* What the checks say of conf->workloads[index], whenever it changes. A node begins to tell of
+ * itself when this is known of all of its workloads, or after two seconds, and what was not told
+ * then is down: so a new state process does not take endpoints out of the mesh that were up. */
 void sync_tell_health(struct sync *s, uint32_t index, bool up);
 /* Takes this node's endpoints of a service out of the mesh, or puts them back; empty: all of them.
  * Kept on disk, so that it outlives a restart. -ENOENT: no such workload here. */

@@ -79,6 +79,7 @@ static void page_put_view(const struct page_source *source, struct json *j)
 	const struct state_view *v = &m->view.view;
 	page_put_age(source, "silent_s", m->view_wall_ns, j);
 	page_put_bool(j, "connected", v->connected);
+	page_put_bool(j, "told", v->told);
 	page_put_bool(j, "loaded", m->has_picture);
 	page_put_str(j, "store", page_fixed(v->store, sizeof(v->store)));
 	page_put_u64(j, "revision", v->revision);

@@ -58,7 +58,7 @@ struct drain {
 
 /* What one look at the status shows. */
 struct drain_look {
-	bool connected;
+	bool told;			   /* the store has it */
 	uint32_t own_count, drained_count; /* endpoints asked about, and of these drained */
 	int64_t serving;
 	char failed[256]; /* why it was not done; "" */
@@ -137,7 +137,7 @@ static void drain_read(const struct drain *d, const struct json_tree *status, st
 {
 	const struct json_tree *state = json_tree_get(status, "state");
 	struct str failed = json_tree_text(state, "drain_failed");
-	l->connected = json_tree_true(state, "connected");
+	l->told = json_tree_true(state, "connected") && json_tree_true(state, "told");
 	snprintf(l->failed, sizeof(l->failed), STR_FMT, STR_ARG(failed));
 	for (const struct json_tree *e = json_tree_list(state, "own"); e; e = e->next) {
 		if (!drain_is_meant(d, json_tree_text(e, "service")))
@@ -210,7 +210,7 @@ static void drain_progress(struct drain *d, const struct drain_look *l)
 	char text[sizeof(d->said)];
 	if (l->drained_count < l->own_count || l->own_count == 0)
 		snprintf(text, sizeof(text), "%s: asked for", d->name);
-	else if (!l->connected)
+	else if (!l->told)
 		snprintf(text, sizeof(text),
 			"%s: drained, but the store cannot be told now: others go on sending calls",
 			d->name);
@@ -228,7 +228,7 @@ static bool drain_done(struct drain *d, const struct drain_look *l, uint64_t now
 	bool drained = l->own_count > 0 && l->drained_count == l->own_count;
 	if (d->undo)
 		return l->own_count > 0 && l->drained_count == 0;
-	if (!drained || !l->connected)
+	if (!drained || !l->told)
 		d->told_ns = 0;
 	else if (d->told_ns == 0)
 		d->told_ns = now_ns;
@@ -242,9 +242,9 @@ static int drain_succeed(struct drain *d, const struct drain_look *l)
 	drain_say(d, "");
 	if (d->undo)
 		printf("%s: back in the mesh%s\n", d->name,
-			l->connected ? ""
-				     : ", but the store cannot be told now: others learn of it "
-				       "when it can");
+			l->told ? ""
+				: ", but the store cannot be told now: others learn of it "
+				  "when it can");
 	else
 		printf("%s: out of the mesh, and nothing is in progress: safe to stop\n", d->name);
 	return 0;
@@ -258,7 +258,7 @@ static int drain_give_up(struct drain *d, const struct drain_look *l)
 	if (d->undo || l->drained_count < l->own_count || l->own_count == 0)
 		fprintf(stderr, "ringmain drain: %s: not done within %s%s%s\n", d->name, time,
 			l->failed[0] ? ": " : "; the log says why", l->failed);
-	else if (!l->connected)
+	else if (!l->told)
 		fprintf(stderr,
 			"ringmain drain: %s: drained here, but the store could not be told within "
 			"%s: others still send calls\n",

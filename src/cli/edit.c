@@ -115,7 +115,8 @@ static int edit_no_target(
 		(unsigned long long)target, (unsigned long long)older, (unsigned long long)newer);
 }
 
-/* Newest first; the set must come out as the target's head says. */
+/* Newest first; the set must come out as the target's head says, and an operator must have signed
+ * that: the history is the store's word, and what comes of it is signed anew. */
 static int edit_roll_back(const struct edit_wish *wish, const struct object_set *before,
 	const struct edit_entry *entries, uint32_t entry_count, struct edit *e, struct err *err)
 {
@@ -134,8 +135,9 @@ static int edit_roll_back(const struct edit_wish *wish, const struct object_set 
 				"undone: %.300s",
 				(unsigned long long)entries[i].revision, why.text);
 	}
-	if (r == 0 && (head_parse(entries[count].head, &head, &why) < 0 ||
-			      head.revision != wish->target || !head_fits(&head, &e->after)))
+	if (r == 0 && head_verify(entries[count].head, wish->mesh, wish->signers, &head, &why) < 0)
+		r = err_set(err, EINVAL, "the history is not to be believed: %.400s", why.text);
+	if (r == 0 && (head.revision != wish->target || !head_fits(&head, &e->after)))
 		r = err_set(err, EINVAL,
 			"the history is not that of these objects: what is left is not revision "
 			"%llu",

@@ -20,7 +20,10 @@ struct edit_wish {
 	bool prune;		/* PUT: what is not among the rows is taken away */
 	const struct str *keys; /* TAKE */
 	uint32_t key_count;
-	uint64_t target; /* ROLL_BACK: to this revision */
+	uint64_t target; /* ROLL_BACK: to this revision, */
+	/* whose head one of these must have signed, for this mesh */
+	const struct operator_keys *signers;
+	struct str mesh;
 };
 
 /* Who does it, and under what number. */

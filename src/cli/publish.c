@@ -85,6 +85,8 @@ static int publish_number(struct publish *t, struct err *err)
 
 static int publish_load(struct publish *t, struct err *err)
 {
+	/* What is watched, or begun, on one connection is nothing on the next. */
+	client_hold(t->p->client);
 	int r = published_load(t->p, true, &t->standing, err);
 	t->is_loaded = r == 0;
 	if (r == 0)
@@ -108,6 +110,8 @@ static int publish_make(struct publish *t, struct err *err)
 		object_set_done(&t->standing.set);
 		t->wish->prune = true;
 	}
+	t->wish->signers = t->p->keys;
+	t->wish->mesh = publisher_mesh(t->p);
 	if (t->wish->kind == EDIT_ROLL_BACK)
 		r = published_load_entries(
 			t->p, 0, PUBLISH_HISTORY, &t->arena, &entries, &entry_count, err);
@@ -253,6 +257,7 @@ static int publish_ask_outcome(struct publish *t, struct str head, struct err *e
 		STR("GET"), layout_key(text, publisher_mesh(t->p), "head", STR(""))};
 	redisReply *reply = NULL;
 	struct err lost = *err;
+	client_let_go(t->p->client);
 	int r = publisher_ask(t->p, words, ARRAY_LEN(words), &reply, err);
 	if (r < 0)
 		return err_set(err, EPIPE,
@@ -323,12 +328,19 @@ static int publish_conflict(const struct publish *first, const struct publish *n
 		(unsigned long long)(o ? o->revision : head->revision), when, STR_ARG(key));
 }
 
+/* Nothing is to be written. But nodes that have seen a later revision than what stands, because the
+ * store went back, take what stands under a new number only. */
+static bool publish_is_empty(const struct publish *t)
+{
+	bool is_behind = t->revision > t->standing.head.revision + 1;
+	return t->edit.change_count == 0 && !is_behind && !t->options->replace_all;
+}
+
 static void publish_print(const struct publish *t)
 {
-	bool is_empty = t->edit.change_count == 0 && !t->options->replace_all;
 	struct plan plan = {.edit = &t->edit,
 		.wish = t->wish,
-		.revision = is_empty ? 0 : t->revision,
+		.revision = publish_is_empty(t) ? 0 : t->revision,
 		.dry_run = t->options->dry_run};
 	if (t->options->json)
 		plan_print_json(stdout, &plan);
@@ -348,8 +360,7 @@ static int publish_try(struct publish *t, const struct publish *first, struct er
 		r = publish_make(t, err);
 	if (r == 0)
 		r = publish_check(t, err);
-	bool is_empty = r == 0 && t->edit.change_count == 0 && !t->options->replace_all;
-	if (r == 0 && !is_empty && !t->options->dry_run)
+	if (r == 0 && !publish_is_empty(t) && !t->options->dry_run)
 		r = publish_commit(t, err);
 	if (r == 0)
 		publish_print(t);

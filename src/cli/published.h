@@ -24,7 +24,7 @@ struct published_node {
 	bool is_readable; /* the record is one, and of this node */
 	struct record record;
 	uint64_t revision; /* in force there: its lease tells the newest, its record an older one */
-	int64_t lease_ms; /* until it ends; below 0: it has ended */
+	int64_t lease_ms;  /* until it ends; below 0: it has ended */
 };
 
 struct published {

@@ -109,6 +109,8 @@ static void control_forget_mesh(struct control *c)
 	control_replace(&c->picture, NULL);
 	control_replace(&c->refused, NULL);
 	c->proxy.mesh = (struct proxy_mesh){0};
+	c->view = (struct wire_state_view){0};
+	c->picture_number = 0;
 }
 
 /* --- pictures --- */
@@ -124,7 +126,22 @@ static void control_picture_refused(struct control *c, struct bundle *picture, c
 		log_error("proxy", "mesh state not taken, the one before stays: %s", text);
 }
 
-static void control_picture_taken(struct control *c, struct bundle *picture)
+/* How it stands, but revision and counts as they are in force here: those of a picture that waits,
+ * or is refused, are not. */
+static void control_show_view(struct control *c)
+{
+	struct state_view *shown = &c->proxy.mesh.view.view;
+	const struct state_view before = *shown;
+	c->proxy.mesh.view = c->view;
+	if (c->view.picture == c->picture_number)
+		return;
+	shown->revision = before.revision;
+	shown->node_count = before.node_count;
+	shown->endpoint_count = before.endpoint_count;
+	shown->object_count = before.object_count;
+}
+
+static void control_picture_taken(struct control *c, struct bundle *picture, uint64_t number)
 {
 	struct proxy_mesh *m = &c->proxy.mesh;
 	control_replace(&c->picture, picture);
@@ -135,6 +152,8 @@ static void control_picture_taken(struct control *c, struct bundle *picture)
 		log_info("proxy", "the mesh's state is there");
 	m->has_picture = true;
 	m->refused_text[0] = '\0';
+	c->picture_number = number;
+	control_show_view(c);
 }
 
 /* Takes the picture over in either case. */
@@ -152,7 +171,7 @@ static void control_try_picture(struct control *c, struct bundle *picture)
 		return;
 	}
 	control_swap(c, plan);
-	control_picture_taken(c, picture);
+	control_picture_taken(c, picture, c->waiting_number);
 }
 
 void control_keep_picture(struct control *c, const struct wire_state *message, int fd)
@@ -208,7 +227,8 @@ void control_take_view(struct control *c, const struct wire_state_view *view)
 	struct proxy_mesh *m = &c->proxy.mesh;
 	if (c->proxy.plan->conf->state.redis_count == 0)
 		return;
-	m->view = *view;
+	c->view = *view;
+	control_show_view(c);
 	m->view_wall_ns = c->loop.wall_ns;
 }
 
@@ -256,7 +276,7 @@ int control_first_plan(struct control *c, uint64_t generation, int fd, struct er
 	if (picture) {
 		r = plan_build(c->bundle, picture, generation, NULL, &p->plan, text, sizeof(text));
 		if (r == 0)
-			control_picture_taken(c, picture);
+			control_picture_taken(c, picture, c->waiting_number);
 		else
 			control_picture_refused(c, picture, text);
 	}

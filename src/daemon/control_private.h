@@ -38,9 +38,11 @@ struct control {
 	struct bundle *refused; /* a newer one, which does not go with the configuration */
 	int waiting_fd;		/* the newest, to be looked at; -1: none */
 	uint64_t waiting_number;
-	uint64_t picture_next_ns; /* not before */
-	uint64_t told_generation; /* the keeper knows that this one is in force */
-	uint64_t ping_number;	  /* not yet answered; 0 = none */
+	uint64_t picture_number;     /* of the one in force */
+	struct wire_state_view view; /* as it came last */
+	uint64_t picture_next_ns;    /* not before */
+	uint64_t told_generation;    /* the keeper knows that this one is in force */
+	uint64_t ping_number;	     /* not yet answered; 0 = none */
 	bool keeper_gone;
 };
 

@@ -158,6 +158,7 @@ static void keeper_tick(struct keeper *k, uint64_t now_ns)
 	keeper_plan_reap(k, now_ns);
 	if (k->state == KEEPER_STATE_RUNNING)
 		keeper_child_ping(&k->proxy, now_ns);
+	keeper_mesh_ping(k, now_ns);
 	if (k->refused_count > 1)
 		log_warning("keeper", "%u signatures refused", k->refused_count);
 	k->refused_count = 0;

@@ -246,6 +246,7 @@ void keeper_mesh_done(struct keeper *k);
 void keeper_mesh_step(struct keeper *k, uint64_t now_ns);
 /* When it has to be called again at the latest; UINT64_MAX: not by time. */
 uint64_t keeper_mesh_until_ns(const struct keeper *k);
+void keeper_mesh_ping(struct keeper *k, uint64_t now_ns);
 /* Does not wait for it any longer. */
 void keeper_mesh_hurry(struct keeper *k);
 bool keeper_mesh_gone(const struct keeper *k);

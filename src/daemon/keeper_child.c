@@ -65,7 +65,7 @@ static int keeper_child_open(struct keeper_child *c, int *ret_theirs, struct err
 
 int keeper_child_start(struct keeper *k, struct keeper_child *c, uint64_t now_ns, struct err *err)
 {
-	int theirs;
+	int theirs = -1;
 	c->start_count++;
 	c->start_ns = now_ns;
 	c->said = 0;

@@ -155,6 +155,12 @@ uint64_t keeper_mesh_until_ns(const struct keeper *k)
 	return UINT64_MAX;
 }
 
+void keeper_mesh_ping(struct keeper *k, uint64_t now_ns)
+{
+	if (k->mesh.state == KEEPER_MESH_RUNNING)
+		keeper_child_ping(&k->mesh.child, now_ns);
+}
+
 void keeper_mesh_hurry(struct keeper *k)
 {
 	if (k->mesh.child.pid > 0)
@@ -303,6 +309,9 @@ static void keeper_mesh_refused(struct keeper *k, const struct wire_note *note)
 static void keeper_mesh_hear(struct keeper *k, const union channel_message *m, size_t len,
 	int passed_fd, uint64_t now_ns)
 {
+	/* Whatever it says is a sign of life; one that was stopped before its first answer, too,
+	 * is found out. */
+	k->mesh.child.pong_ns = now_ns;
 	if (m->head.kind == WIRE_STATE && len == sizeof(m->state)) {
 		keeper_hear_picture(k, m->state.number, passed_fd, now_ns);
 		return; /* the descriptor is its */
@@ -312,7 +321,7 @@ static void keeper_mesh_hear(struct keeper *k, const union channel_message *m, s
 	if (m->head.kind == WIRE_STATE_VIEW && len == sizeof(m->view)) {
 		keeper_hear_view(k, &m->view);
 	} else if (m->head.kind == WIRE_PONG && len == sizeof(m->ping)) {
-		k->mesh.child.pong_ns = now_ns;
+		return;
 	} else if (m->head.kind == WIRE_READY && len == sizeof(m->ready)) {
 		log_info("keeper", "the state process has taken generation %" PRIu64,
 			m->ready.generation);

@@ -58,6 +58,7 @@ struct state_process {
 	struct conf *conf; /* as last taken */
 	int picture_fd;	   /* not told yet; -1: none */
 	uint64_t picture_number;
+	struct state_view pictured; /* when that one was made */
 	bool view_due;
 	uint64_t viewed_ns; /* when the last view was told */
 	char take_out_why[128];
@@ -95,7 +96,8 @@ static void state_tell_ready(struct state_process *s, uint64_t generation)
 	(void)state_tell(s, &ready, sizeof(ready), -1);
 }
 
-static void state_tell_picture(struct state_process *s)
+/* True: one was told. */
+static bool state_tell_picture(struct state_process *s)
 {
 	uint64_t number;
 	int fd = sync_picture(s->sync, &number);
@@ -104,14 +106,16 @@ static void state_tell_picture(struct state_process *s)
 			close(s->picture_fd);
 		s->picture_fd = fd;
 		s->picture_number = number;
+		sync_view(s->sync, &s->pictured);
 	}
 	if (s->picture_fd < 0)
-		return;
+		return false;
 	struct wire_state m = {.head = state_head(WIRE_STATE), .number = s->picture_number};
 	if (!state_tell(s, &m, sizeof(m), s->picture_fd))
-		return;
+		return false;
 	close(s->picture_fd);
 	s->picture_fd = -1;
+	return true;
 }
 
 /* Why a service's endpoint here is down: the first of its workloads that is not well. */
@@ -141,6 +145,12 @@ static void state_tell_view(struct state_process *s)
 {
 	struct wire_state_view m = {.head = state_head(WIRE_STATE_VIEW)};
 	sync_view(s->sync, &m.view);
+	/* What is in a picture to come is not there for the proxy process yet. */
+	m.picture = s->picture_number;
+	m.view.revision = s->pictured.revision;
+	m.view.node_count = s->pictured.node_count;
+	m.view.endpoint_count = s->pictured.endpoint_count;
+	m.view.object_count = s->pictured.object_count;
 	state_fill_own(s, &m);
 	snprintf(m.take_out_why, sizeof(m.take_out_why), "%s", s->take_out_why);
 	if (!state_tell(s, &m, sizeof(m), -1))
@@ -163,8 +173,11 @@ static void state_step_health(struct state_process *s)
 {
 	if (s->leaving)
 		return;
-	for (uint32_t i = 0; i < s->conf->workload_count; i++)
-		sync_tell_health(s->sync, i, health_of(s->health, i).up);
+	for (uint32_t i = 0; i < s->conf->workload_count; i++) {
+		struct health_view view = health_of(s->health, i);
+		if (view.asked || !view.checked || view.up)
+			sync_tell_health(s->sync, i, view.up);
+	}
 	state_tell_news(s);
 }
 
@@ -188,8 +201,10 @@ static void state_ask_signatures(struct state_process *s)
 
 static void state_step_sync(struct state_process *s)
 {
-	state_tell_picture(s);
-	state_tell_news(s);
+	if (state_tell_picture(s))
+		state_tell_view(s); /* what is in it counts from now on */
+	else
+		state_tell_news(s);
 }
 
 /* --- plans --- */
@@ -420,8 +435,8 @@ static void state_step_tick(struct state_process *s)
 {
 	s->tick.fired = false;
 	timer_set(&s->loop, &s->tick, s->loop.now_ns + STATE_TICK_MS * CLOCK_MS);
-	if (s->picture_fd >= 0)
-		state_tell_picture(s);
+	if (s->picture_fd >= 0 && state_tell_picture(s))
+		s->view_due = true;
 	if (s->view_due || s->loop.now_ns - s->viewed_ns >= STATE_VIEW_NS)
 		state_tell_view(s);
 }
@@ -466,8 +481,8 @@ static void state_run(struct state_process *s)
 	loop_ready(&s->loop, &s->channel.task);
 	loop_ready(&s->loop, &s->signer.task);
 	loop_ready(&s->loop, &s->signals.task);
+	loop_ready(&s->loop, &s->sync_news); /* before the tick: a picture may be there already */
 	loop_ready(&s->loop, &s->tick_task);
-	loop_ready(&s->loop, &s->sync_news);
 	while (!state_ended(s) && !s->keeper_gone) {
 		struct task *t;
 		loop_wait(&s->loop);

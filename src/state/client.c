@@ -115,11 +115,36 @@ static int client_judge(
 	return r;
 }
 
+void client_hold(struct client *c)
+{
+	c->is_held = true;
+	c->held_life = 0;
+}
+
+void client_let_go(struct client *c)
+{
+	c->is_held = false;
+}
+
+/* The connection is ready: is it the one that is wanted? */
+static int client_check_life(struct client *c, struct err *err)
+{
+	uint64_t life = store_life(c->store);
+	if (c->held_life == 0)
+		c->held_life = life;
+	return c->is_held && c->held_life != life ? err_set(err, EPIPE,
+							    "the store of the mesh's state: the "
+							    "connection was lost on the way")
+						  : 0;
+}
+
 int client_ask(struct client *c, const struct str *words, size_t word_count, redisReply **ret_reply,
 	struct err *err)
 {
 	struct store_answer answer;
 	int r = client_wait_ready(c, err);
+	if (r == 0)
+		r = client_check_life(c, err);
 	if (r < 0)
 		return r;
 	if (!store_send(c->store, ++c->tag, words, word_count))

@@ -10,6 +10,8 @@ struct client {
 	struct store *store;
 	struct tls_key *key; /* which the store signs with */
 	uint64_t tag;
+	bool is_held;
+	uint64_t held_life; /* of the store; 0: that of the next command */
 };
 
 /* As client_open(); takes the key over, whatever comes of it. */

@@ -16,6 +16,7 @@
 #define SYNC_HAND_ON_NS	     (200 * CLOCK_MS)
 #define SYNC_SAVE_NS	     (2 * CLOCK_S)
 #define SYNC_LEAVE_NS	     CLOCK_S
+#define SYNC_PATIENCE_NS     (2 * CLOCK_S)
 /* After a reconnect not all look at once: a look is as long as there are nodes. */
 #define SYNC_SPREAD_NS	    (2 * CLOCK_S)
 #define SYNC_SPREAD_NODE_NS (5 * CLOCK_MS)
@@ -171,6 +172,8 @@ static void sync_offer(struct sync *s)
 	s->is_loaded = s->is_loaded || (s->objects.is_known && s->nodes.is_known);
 	if (!s->is_loaded || s->handed_change == s->mirror.change_count)
 		return;
+	if (!s->own.text && s->patience.deadline_ns != 0)
+		return; /* waits for: this node's own endpoints */
 	sync_soon(s, &s->save, SYNC_SAVE_NS);
 	if (s->hand_on.deadline_ns != 0)
 		return; /* waits for: the time of the next one */
@@ -212,6 +215,7 @@ void sync_view(const struct sync *s, struct state_view *ret_view)
 	const struct store *stores[] = {s->asks, s->hears};
 	*ret_view = (struct state_view){
 		.connected = sync_is_ready(s),
+		.told = own_is_told(s),
 		.loaded = s->is_loaded,
 		.revision = mirror_revision(&s->mirror),
 		.store_revision = s->objects.store_revision,
@@ -316,9 +320,9 @@ static void sync_connected(struct sync *s)
 	sync_lost(s);
 	objects_look(s);
 	own_beat(s);
-	s->nodes.all_wanted = true;
+	s->nodes.all_ns = s->loop->now_ns + spread_ns;
 	timer_clear(s->loop, &s->look);
-	sync_soon(s, &s->look, spread_ns + 1);
+	nodes_hint_all(s);
 }
 
 static void sync_look_at_stores(struct sync *s)
@@ -409,6 +413,10 @@ static void sync_time(struct sync *s)
 		timer_clear(s->loop, &s->hand_on);
 	if (s->save.fired)
 		sync_save(s);
+	if (s->patience.fired) {
+		timer_clear(s->loop, &s->patience);
+		own_tell(s);
+	}
 }
 
 static void sync_run(struct sync *s)
@@ -557,8 +565,10 @@ static void sync_keep_health(const struct sync *before, struct sync *now)
 		for (uint32_t j = 0; j < before->workload_count; j++) {
 			const struct sync_workload *w = &before->workloads[j];
 			if (w->port == now->workloads[i].port &&
-				strcmp(w->service, now->workloads[i].service) == 0)
+				strcmp(w->service, now->workloads[i].service) == 0) {
 				now->workloads[i].is_up = w->is_up;
+				now->workloads[i].is_told = w->is_told;
+			}
 		}
 	}
 }
@@ -599,9 +609,13 @@ int sync_configure(struct sync *s, const struct conf *conf, const struct bundle 
 
 void sync_tell_health(struct sync *s, uint32_t index, bool up)
 {
-	if (index >= s->workload_count || s->workloads[index].is_up == up)
+	if (index >= s->workload_count)
 		return;
-	s->workloads[index].is_up = up;
+	struct sync_workload *w = &s->workloads[index];
+	if (w->is_told && w->is_up == up)
+		return;
+	w->is_up = up;
+	w->is_told = true;
 	own_tell(s);
 	loop_ready(s->loop, &s->task);
 }
@@ -611,7 +625,7 @@ void sync_tell_health(struct sync *s, uint32_t index, bool up)
 static void sync_init_timers(struct sync *s)
 {
 	struct timer *const timers[] = {
-		&s->beat, &s->look, &s->resync, &s->hand_on, &s->save, &s->leave};
+		&s->beat, &s->look, &s->resync, &s->hand_on, &s->save, &s->leave, &s->patience};
 	for (size_t i = 0; i < ARRAY_LEN(timers); i++)
 		timer_init(timers[i], &s->task);
 }
@@ -626,6 +640,7 @@ static int sync_start(
 		return r;
 	sync_load(s);
 	s->saved_change = s->mirror.change_count;
+	timer_set(s->loop, &s->patience, s->loop->now_ns + SYNC_PATIENCE_NS);
 	own_tell(s);
 	r = sync_open(s, err);
 	if (r < 0)
@@ -681,7 +696,7 @@ bool sync_idle(const struct sync *s)
 void sync_free(struct sync *s)
 {
 	struct timer *const timers[] = {
-		&s->beat, &s->look, &s->resync, &s->hand_on, &s->save, &s->leave};
+		&s->beat, &s->look, &s->resync, &s->hand_on, &s->save, &s->leave, &s->patience};
 	ASSERT(s->life == SYNC_CLOSED);
 	for (size_t i = 0; i < ARRAY_LEN(timers); i++)
 		timer_clear(s->loop, timers[i]);

@@ -20,7 +20,8 @@
 #define NODES_AGAIN_NS	   CLOCK_S
 #define NODES_LEASE_BATCH  256
 #define NODES_RECORD_BATCH 32
-#define NODES_HOLD_MIN	   3 /* fewer silent nodes than that are believed */
+#define NODES_RETURN_NS	   (12 * CLOCK_S) /* the longest wait of a store, and a look */
+#define NODES_HOLD_MIN	   3		  /* fewer silent nodes than that are believed */
 #define NODES_WORDS_MAX	   (NODES_LEASE_BATCH + 1)
 
 static const char *const nodes_state_names[] = {"REST", "SCAN", "LEASES", "RECORDS"};
@@ -78,10 +79,24 @@ void nodes_hint(struct sync *s, struct str name)
 	sync_soon(s, &s->look, NODES_LOOK_NS);
 }
 
+/* Until the time of the next look at all nodes. */
+static void nodes_wait_all(struct sync *s)
+{
+	uint64_t due_ns = s->loop->now_ns + NODES_LOOK_NS;
+	if (s->nodes.all_ns > due_ns)
+		due_ns = s->nodes.all_ns;
+	sync_soon(s, &s->look, due_ns - s->loop->now_ns);
+}
+
+static bool nodes_is_all_due(const struct sync *s)
+{
+	return s->nodes.all_wanted && s->loop->now_ns >= s->nodes.all_ns;
+}
+
 void nodes_hint_all(struct sync *s)
 {
 	s->nodes.all_wanted = true;
-	sync_soon(s, &s->look, NODES_LOOK_NS);
+	nodes_wait_all(s);
 }
 
 /* --- asking --- */
@@ -155,8 +170,8 @@ static void nodes_begin(struct sync *s)
 {
 	struct nodes *n = &s->nodes;
 	struct names names = n->names;
-	n->is_all = n->all_wanted;
-	n->all_wanted = false;
+	n->is_all = nodes_is_all_due(s);
+	n->all_wanted = n->all_wanted && !n->is_all;
 	n->names = n->wanted;
 	n->wanted = names;
 	n->wanted.count = 0;
@@ -192,13 +207,16 @@ static void nodes_falls_silent(struct sync *s, struct mirror_node *node)
 	sync_soon(s, &s->look, s->lease_ns / 3);
 }
 
-/* Our own lease has been taken, again and again, for as long as a lease lasts: so the others have
- * had their time to renew theirs. */
+/* Our own lease has been taken, again and again, for as long as a lease lasts and as long as others
+ * may wait before they look for a store that has come back: so they have had their time to renew
+ * theirs. And whoever has not looked at all yet does not know whether few or many are silent. */
 static bool nodes_may_judge(const struct sync *s)
 {
 	uint64_t now_ns = s->loop->now_ns;
-	return s->own.granted_ns != 0 && now_ns - s->own.granted_ns < s->lease_ns &&
-	       now_ns - s->own.granted_since_ns >= s->lease_ns;
+	uint64_t time_ns = s->lease_ns > NODES_RETURN_NS ? s->lease_ns : NODES_RETURN_NS;
+	return now_ns >= s->nodes.all_ns && s->own.granted_ns != 0 &&
+	       now_ns - s->own.granted_ns < s->lease_ns &&
+	       now_ns - s->own.granted_since_ns >= time_ns;
 }
 
 static bool nodes_is_due(const struct sync *s, const struct mirror_node *node)
@@ -278,9 +296,11 @@ static void nodes_wait(struct sync *s)
 {
 	const struct nodes *n = &s->nodes;
 	uint64_t now_ns = s->loop->now_ns;
-	if (n->all_wanted || n->wanted.count > 0)
+	if (n->wanted.count > 0)
 		sync_soon(s, &s->look, NODES_LOOK_NS);
-	else if (n->settle_ns != 0)
+	if (n->all_wanted)
+		nodes_wait_all(s);
+	if (n->settle_ns != 0)
 		sync_soon(s, &s->look, n->settle_ns > now_ns ? n->settle_ns - now_ns : 1);
 }
 
@@ -472,7 +492,7 @@ void nodes_step(struct sync *s)
 	timer_clear(s->loop, &s->look);
 	if (n->settle_ns != 0 && s->loop->now_ns >= n->settle_ns)
 		nodes_want_silent(s);
-	if (n->all_wanted || n->wanted.count > 0)
+	if (nodes_is_all_due(s) || n->wanted.count > 0)
 		nodes_begin(s);
 	else
 		nodes_wait(s);

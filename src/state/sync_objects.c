@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #define OBJECTS_TRIES_MAX   3
+#define OBJECTS_TELL_NS	    (500 * CLOCK_MS)
 #define OBJECTS_CHANGES_MAX 64 /* further behind than that: read all of them */
 
 static const char *const objects_state_names[] = {"REST", "HEAD", "CHANGES", "WHOLE"};
@@ -198,6 +199,8 @@ static bool objects_settle(struct sync *s, struct object_set *set)
 		head.revision, STR_ARG(head.who), before);
 	s->objects.tries = 0;
 	objects_agree(s);
+	/* The next lease tells the others; not all at once. */
+	sync_soon(s, &s->beat, 1 + loop_random(s->loop) % OBJECTS_TELL_NS);
 	return true;
 }
 

@@ -158,7 +158,9 @@ static bool own_write_record(struct sync *s)
 	char key[LAYOUT_KEY_MAX];
 	struct str words[] = {STR("SET"), sync_key(s, key, "node", s->node), str_of(s->own.text),
 		STR("PX"), STR(OWN_RECORD_MS)};
-	return sync_ask(s, SYNC_TAG_OWN_RECORD, words, ARRAY_LEN(words));
+	bool is_asked = sync_ask(s, SYNC_TAG_OWN_RECORD, words, ARRAY_LEN(words));
+	s->own.unanswered += is_asked;
+	return is_asked;
 }
 
 static bool own_publish(struct sync *s, struct str name)
@@ -190,10 +192,22 @@ static char *own_record_copy(const struct sync *s, uint64_t number)
 	return copy;
 }
 
+/* Whether it is too early for the first record of this life. */
+static bool own_waits(const struct sync *s)
+{
+	bool is_all_told = true;
+	for (uint32_t i = 0; i < s->workload_count; i++)
+		is_all_told = is_all_told && (s->workloads[i].port == 0 || s->workloads[i].is_told);
+	return s->life == SYNC_RUNNING && !s->own.text && !is_all_told &&
+	       s->patience.deadline_ns != 0;
+}
+
 void own_tell(struct sync *s)
 {
 	struct own *o = &s->own;
 	struct err err;
+	if (own_waits(s))
+		return;
 	char *content = own_record_copy(s, 0), *text = NULL;
 	if (content && (!o->content || strcmp(content, o->content) != 0))
 		text = own_record_copy(s, o->number + 1);
@@ -309,6 +323,9 @@ static void own_take_lease(struct sync *s, const struct store_answer *answer)
 		return;
 	}
 	uint64_t now_ns = s->loop->now_ns, start = own_start_of(answer->reply);
+	/* It had ended, for this machine stood still or so: whoever took us for gone is to look. */
+	if (o->granted_ns != 0 && answer->reply->type == REDIS_REPLY_NIL)
+		(void)own_publish(s, s->node);
 	if (o->granted_ns == 0 || now_ns - o->granted_ns >= s->lease_ns)
 		o->granted_since_ns = now_ns;
 	o->granted_ns = now_ns;
@@ -349,6 +366,7 @@ void own_answer(struct sync *s, enum sync_tag tag, const struct store_answer *an
 		own_take_lease(s, answer);
 		break;
 	case SYNC_TAG_OWN_RECORD:
+		s->own.unanswered -= s->own.unanswered > 0;
 		s->own.is_written = s->own.is_written && !is_refused;
 		break;
 	case SYNC_TAG_OWN_KEPT:
@@ -375,7 +393,13 @@ void own_lost(struct sync *s)
 {
 	struct own *o = &s->own;
 	o->is_written = o->asked_before = false;
+	o->unanswered = 0;
 	o->granted_ns = 0;
+}
+
+bool own_is_told(const struct sync *s)
+{
+	return sync_is_ready(s) && s->own.is_written && s->own.unanswered == 0;
 }
 
 void own_leave(struct sync *s)

@@ -78,7 +78,8 @@ enum nodes_state {
 struct nodes {
 	enum nodes_state state;
 	bool is_all;	    /* this look is over all nodes */
-	bool all_wanted;    /* the next one shall be */
+	bool all_wanted;    /* the next one shall be, */
+	uint64_t all_ns;    /* but not before that */
 	bool is_known;	    /* one over all nodes has ended */
 	struct names names; /* of this look */
 	uint32_t at, batch; /* where in the names the batch that was asked for begins; its length */
@@ -95,6 +96,7 @@ struct own {
 	char *text;	     /* the record as it was last made */
 	char *content;	     /* the same without what changes with every record */
 	bool is_written;     /* in this life of the connection */
+	uint32_t unanswered; /* records on their way */
 	bool asked_before;   /* what an earlier life left was asked for */
 	bool known_before;   /* ... and has come */
 	uint64_t granted_ns; /* when the store last took our lease; 0: not in this connection */
@@ -110,7 +112,7 @@ struct sync_workload {
 	char service[64], version[RECORD_WORD_MAX + 1];
 	uint16_t port;
 	uint32_t weight;
-	bool is_up;
+	bool is_up, is_told; /* by the checks */
 };
 
 struct sync {
@@ -143,6 +145,7 @@ struct sync {
 	struct nodes nodes;
 	struct own own;
 	struct timer beat, look, resync, hand_on, save, leave;
+	struct timer patience; /* with the first results of the checks; cleared: at its end */
 	uint64_t handed_change, saved_change; /* mirror.change_count of the last picture, file */
 	uint64_t picture_number;
 	bool picture_due;
@@ -191,5 +194,7 @@ void own_answer(struct sync *s, enum sync_tag tag, const struct store_answer *an
 void own_lost(struct sync *s);
 /* Tells a record without endpoints. */
 void own_leave(struct sync *s);
+/* The store has what was last told. */
+bool own_is_told(const struct sync *s);
 bool own_is_drained(const struct sync *s, const char *service);
 void own_done(struct sync *s);

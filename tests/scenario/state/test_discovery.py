@@ -11,7 +11,7 @@ from mesh import FAMILIES, STOCK, at
 
 @pytest.fixture(scope="module")
 def standing():
-    with Fleet() as fleet:
+    with Fleet(state={"resync": "3s"}) as fleet:
         yield fleet.start()
 
 
@@ -56,7 +56,7 @@ def test_a_node_that_leaves_is_gone_and_one_that_comes_is_found(fleet, capsys):
     fleet["vm-c"].stop()
     fleet.wait_view("vm-a", "that vm-c has left", lambda v: v["endpoints"] == before - 2, 5)
     left = time.monotonic() - stop
-    assert fleet.redis.ask("GET", fleet.key("lease:vm-c")) is None
+    assert b"\nendpoint " not in fleet.redis.ask("GET", fleet.key("node:vm-c"))
     assert set(fleet.served_by()) == {"orders@vm-b"}
     fleet["vm-c"].start()
     found = fleet.wait_served_by("vm-b", "vm-c")
@@ -114,8 +114,15 @@ def test_a_changed_weight_and_version_are_told(fleet, capsys):
     wait_for(lambda: 10 < fleet.served_by(60)["orders@vm-b"] < 50, "calls to be shared evenly")
 
 
+def stock_answers(fleet):
+    try:
+        return fleet.call("web", "stock").status
+    except ConnectionError:
+        return None  # refused
+
+
 def test_a_workload_that_is_added_by_a_reload_is_found(fleet):
-    """Its service needs not be published yet: nobody may call it until a policy says so."""
+    """Its service needs not be published yet: until it is, and a policy says so, nobody may call it."""
     stock = at(STOCK, "vm-c")
     before = fleet.view("vm-a")["endpoints"]
     fleet.serve_one(stock, fleet.lab["vm-c"])
@@ -126,10 +133,10 @@ def test_a_workload_that_is_added_by_a_reload_is_found(fleet):
         fleet["vm-c"].redirect_up()
         fleet["vm-c"].reload()
         fleet.wait_view("vm-a", "the new endpoint", lambda v: v["endpoints"] == before + 1)
-        wait_for(lambda: fleet.call("web", "stock").status == 403, "stock to be known, and closed")
+        assert stock_answers(fleet) is None
         fleet.publish(dict(fleet.mesh_groups(), policies=[
             ALLOW_WEB, ALLOW_ECHO, {"name": "stock", "service": "stock", "action": "allow", "from": ["web"]}]))
-        wait_for(lambda: fleet.call("web", "stock").status == 200, "stock to be open")
+        wait_for(lambda: stock_answers(fleet) == 200, "stock to be open")
     finally:
         fleet.services.remove(stock)
         fleet["vm-c"].write_config()
@@ -153,14 +160,23 @@ def test_news_that_were_missed_are_found_all_the_same(fleet):
     fleet.wait_view("vm-a", "that the ghost is gone", lambda v: v["endpoints"] == before, 10)
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "ringmain 1\nnode vm-b\nstart 1\nnumber 1\n", "ringmain 99\n", "x" * 200_000,
-                                  "ringmain 1\nnode ghost-2\nstart 1\nnumber 1\nendpoint orders - up 1 999.1.1.1:80\n",
-                                  "ringmain 1\nnode ghost-2\nstart 1\nnumber 1\n" + "endpoint o - up 1 10.1.1.1:1\n" * 5000])
-def test_a_malformed_record_hurts_nobody_else(fleet, text):
+MALFORMED = {
+    "empty": "",
+    "nonsense": "nonsense",
+    "of another node": "ringmain 1\nnode vm-b\nstart 1\nnumber 1\n",
+    "of a version to come": "ringmain 99\n",
+    "too long": "x" * 200_000,
+    "a wrong address": "ringmain 1\nnode ghost-2\nstart 1\nnumber 1\nendpoint orders - up 1 999.1.1.1:80\n",
+    "too many endpoints": "ringmain 1\nnode ghost-2\nstart 1\nnumber 1\n" + "endpoint o - up 1 10.1.1.1:1\n" * 2000,
+}
+
+
+@pytest.mark.parametrize("what", MALFORMED)
+def test_a_malformed_record_hurts_nobody_else(fleet, what):
     """Whoever has a node's password may write anything into that node's record."""
     before = fleet.view("vm-a")
     with fleet.redis.connect() as lab:
-        lab.ask("SET", fleet.key("node:ghost-2"), text)
+        lab.ask("SET", fleet.key("node:ghost-2"), MALFORMED[what])
         lab.ask("SET", fleet.key("lease:ghost-2"), "1 1", "PX", 2500)
         lab.ask("PUBLISH", fleet.key("news"), "node ghost-2")
     with Load(fleet, callers=1) as load:
@@ -168,8 +184,7 @@ def test_a_malformed_record_hurts_nobody_else(fleet, text):
         for node in ("vm-b", "vm-c"):
             fleet.wait_view(node, "the same endpoints",
                             lambda v: v["connected"] and v["endpoints"] == before["endpoints"])
-        if text != "ringmain 99\n":
-            fleet.wait_view("vm-a", "that a record was refused", lambda v: v["refused"] > before["refused"])
+        fleet.wait_view("vm-a", "that a record was refused", lambda v: v["refused"] > before["refused"])
     fleet.redis.ask("DEL", fleet.key("node:ghost-2"))
     fleet.redis.ask("DEL", fleet.key("lease:ghost-2"))
 

@@ -11,7 +11,7 @@ from stores import Redis, Sentinel
 def with_replica(sentinels=0):
     fleet = Fleet(stores=("vm-r", "vm-s"), state={"resync": "3s"})
     fleet.replica = Redis(fleet.lab["vm-s"], fleet.users, primary=fleet.redis)
-    fleet.sentinels = [Sentinel(fleet.lab["vm-s"], fleet.users, fleet.redis, number) for number in range(sentinels)]
+    fleet.sentinels = [Sentinel(fleet.lab["vm-r"], fleet.users, fleet.redis, number) for number in range(sentinels)]
     if not sentinels:
         fleet.groups["state"]["redis"] = [fleet.redis.address, fleet.replica.address]
     return fleet

@@ -30,7 +30,11 @@ def fleet(standing):
 
 
 def closed_to_guest(fleet):
-    return all(fleet.call_at(machine, "guest").status == 403 for machine in ("vm-b", "vm-c"))
+    """Also when a picture is only just on its way to the proxies: soon, and then for good."""
+    def closed():
+        return all(fleet.call_at(machine, "guest").status == 403 for machine in ("vm-b", "vm-c"))
+    wait_for(closed, "orders to be closed to guest", 3)
+    return all(closed() for _ in range(5))
 
 
 def resident_kib(pid):
@@ -235,6 +239,7 @@ def test_a_new_proxy_process_has_the_mesh_of_the_old_one(fleet):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGABRT, signal.SIGSTOP])
 def test_the_death_of_the_state_process_touches_no_traffic(fleet, number):
+    time.sleep(2)  # the keeper has heard of it
     with Load(fleet) as load:
         load.more()
         before = fleet["vm-b"].state_pid()

@@ -330,7 +330,7 @@ static void status_of_the_state(void **state)
 	assert_true(json_valid(r.body, r.body_len));
 	assert_has(&r,
 		"\"state\":{\"mode\":\"redis\",\"lease_s\":15,\"silent_s\":1,\"connected\":true,"
-		"\"loaded\":true,\"store\":\"10.77.0.10:6379\",\"revision\":41,"
+		"\"told\":false,\"loaded\":true,\"store\":\"10.77.0.10:6379\",\"revision\":41,"
 		"\"store_revision\":42,\"age_s\":7,\"nodes\":4,\"endpoints\":20,"
 		"\"objects\":9,\"held\":1,\"refused\":5,\"reconnects\":6,\"resyncs\":8,"
 		"\"why\":\"object service/orders: not signed\",\"not_taken\":\"\","

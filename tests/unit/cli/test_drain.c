@@ -26,11 +26,13 @@ static int listener;
 static char printed[65536], complained[65536], asked[65536];
 static _Atomic bool over;
 
-#define STATUS(connected, drained, serving, more)                                     \
-	"{\"workloads\":[{\"service\":\"orders\",\"serving\":" serving "},"           \
-	"{\"service\":\"web\",\"serving\":7}],"                                       \
-	"\"state\":{\"mode\":\"redis\",\"connected\":" connected "," more "\"own\":[" \
-	"{\"service\":\"orders\",\"drained\":" drained "},"                           \
+#define STATUS(connected, drained, serving, more) LOOK(connected, connected, drained, serving, more)
+#define LOOK(connected, told, drained, serving, more)                                       \
+	"{\"workloads\":[{\"service\":\"orders\",\"serving\":" serving "},"                 \
+	"{\"service\":\"web\",\"serving\":7}],"                                             \
+	"\"state\":{\"mode\":\"redis\",\"connected\":" connected ",\"told\":" told "," more \
+	"\"own\":["                                                                         \
+	"{\"service\":\"orders\",\"drained\":" drained "},"                                 \
 	"{\"service\":\"web\",\"drained\":false}]}}"
 #define TOLD   STATUS("true", "true", "0", "")
 #define BEFORE STATUS("true", "false", "0", "")
@@ -156,6 +158,11 @@ static void it_is_not_safe_while_the_store_cannot_be_told(void **state)
 	assert_in(complained, "orders: drained, but the store cannot be told now: others go on");
 	assert_in(complained, "the store could not be told within 2s: others still send calls");
 
+	/* It is there, but takes nothing: full, or read-only. */
+	static const struct script full = {ASKED, {LOOK("true", "false", "true", "0", "")}};
+	assert_int_equal(RUN(&full, "orders", "--timeout", "2s"), 1);
+	assert_in(complained, "the store could not be told within 2s: others still send calls");
+
 	/* Told, and lost again before the second is over: it begins anew. */
 	static const struct script flapping = {
 		ASKED, {TOLD, TOLD, TOLD, STATUS("false", "true", "0", ""), TOLD}};
@@ -188,7 +195,8 @@ static void without_a_name_it_is_all_of_the_machine(void **state)
 	static const struct script script = {
 		ASKED, {"{\"workloads\":[{\"service\":\"web\",\"serving\":0}],\"state\":{\"mode\":"
 			"\"redis\","
-			"\"connected\":true,\"own\":[{\"service\":\"web\",\"drained\":true}]}}"}};
+			"\"connected\":true,\"told\":true,\"own\":[{\"service\":\"web\","
+			"\"drained\":true}]}}"}};
 	assert_int_equal(RUN(&script), 0);
 	assert_string_equal(asked, "POST /endpoints/drain HTTP/1.1\n");
 	assert_in(printed, "all of this machine: out of the mesh");

@@ -16,6 +16,7 @@ struct fixture {
 	bool is_made;
 	/* a history */
 	struct operator_key *key;
+	struct operator_keys *signers;
 	struct edit_entry entries[8]; /* newest first */
 	uint32_t entry_count;
 };
@@ -38,6 +39,10 @@ static int setup(void **state)
 	assert_int_equal(operator_key_load(path, &f->key, &f->err), 0);
 	unlink(path);
 	unlink(public_path);
+	struct bundle none;
+	bundle_init(&none);
+	assert_int_equal(operator_keys_new(&none, &f->signers, &f->err), 0);
+	assert_true(operator_keys_add(f->signers, f->key));
 	*state = f;
 	return 0;
 }
@@ -49,6 +54,7 @@ static int teardown(void **state)
 		edit_done(&f->edit);
 	object_set_done(&f->before);
 	operator_key_free(f->key);
+	operator_keys_free(f->signers);
 	arena_done(&f->arena);
 	free(f);
 	return 0;
@@ -56,10 +62,13 @@ static int teardown(void **state)
 
 static int make(struct fixture *f, const struct edit_wish *wish)
 {
+	struct edit_wish full = *wish;
 	if (f->is_made)
 		edit_done(&f->edit);
-	int r = edit_make(
-		wish, &stamp, &f->before, f->entries, f->entry_count, &f->arena, &f->edit, &f->err);
+	full.signers = f->signers;
+	full.mesh = MESH;
+	int r = edit_make(&full, &stamp, &f->before, f->entries, f->entry_count, &f->arena,
+		&f->edit, &f->err);
 	f->is_made = r == 0;
 	return r;
 }
@@ -216,6 +225,20 @@ static void test_a_history_that_was_meddled_with(void **state)
 	assert_int_equal(make(f, &wish), -EINVAL);
 }
 
+/* Whoever can write to the store can make up a past; the operator would sign it. */
+static void test_a_history_that_nobody_signed(void **state)
+{
+	struct fixture *f = *state;
+	struct edit_wish wish = {.kind = EDIT_ROLL_BACK, .target = 6};
+	fill_history(f);
+	struct str *head = &f->entries[2].head;
+	const char *signature = strstr(head->at, "signature ");
+	assert_non_null(signature);
+	head->len = (size_t)(signature - head->at);
+	assert_int_equal(make(f, &wish), -EINVAL);
+	assert_non_null(strstr(f->err.text, "revision 6 is not signed"));
+}
+
 /* --- others --- */
 
 static void test_conflicts(void **state)
@@ -265,6 +288,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_take, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_roll_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_way_back, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_history_that_nobody_signed, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_a_history_that_was_meddled_with, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_conflicts, setup, teardown),

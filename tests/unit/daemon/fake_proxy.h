@@ -12,6 +12,7 @@
  *   meshbad       it passes on what is no picture
  *   meshnone      it has no picture
  *   meshburst     it passes on 101 pictures at once
+ *   meshmute      it answers no pings
  *   meshstubborn  it does not leave when told to
  *   else          it takes the plan, asks for signatures, passes on a picture and a view */
 #pragma once

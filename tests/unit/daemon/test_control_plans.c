@@ -306,6 +306,27 @@ static void pictures_wait_while_old_plans_are_held(void **state)
 	in_force("conf+late");
 }
 
+/* Counts are those of the picture in force, whatever is known elsewhere; all else is as told. */
+static void the_view_is_of_what_is_in_force(void **state)
+{
+	struct wire_state_view view = {.picture = 1, .view = {.connected = true, .revision = 41}};
+	assert_int_equal(begin("conf"), 0);
+	control_take_view(&c, &view);
+	assert_true(c.proxy.mesh.view.view.connected);
+	assert_int_equal(c.proxy.mesh.view.view.revision, 0);
+	picture_comes(1, "one");
+	step();
+	assert_int_equal(c.proxy.mesh.view.view.revision, 41);
+
+	strcpy(refused_pair, "conf+two");
+	picture_comes(2, "two");
+	step();
+	view = (struct wire_state_view){.picture = 2, .view = {.revision = 42}};
+	control_take_view(&c, &view);
+	assert_false(c.proxy.mesh.view.view.connected);
+	assert_int_equal(c.proxy.mesh.view.view.revision, 41);
+}
+
 static void a_standalone_machine_has_no_picture(void **state)
 {
 	struct wire_state_view view = {.view = {.connected = true}};
@@ -339,6 +360,7 @@ int main(void)
 		TEST(a_configuration_that_does_not_go_with_the_picture_is_refused),
 		TEST(only_the_newest_of_many_is_built),
 		TEST(pictures_wait_while_old_plans_are_held),
+		TEST(the_view_is_of_what_is_in_force),
 		TEST(a_standalone_machine_has_no_picture),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -105,6 +105,28 @@ static void the_state_process_may_die_and_nobody_minds(void **state)
 	stage_end(&s);
 }
 
+static void one_that_does_not_answer_is_replaced(void **state)
+{
+	struct stage s;
+	stage_begin(&s, "meshmute");
+	expect(&s, "journal", "\nplan 1 meshmute", 1);
+	for (int i = 0; i < 2 * WAIT_TURNS && !has_line(&s, "log", "has not answered", 1); i++)
+		usleep(10000);
+	expect(&s, "log", "the state process has not answered for 15 s: killed", 1);
+	expect(&s, "journal", "state: start restarts=1", 1);
+	assert_false(has_line(&s, "journal", "start workers", 2));
+	stage_end(&s);
+}
+
+/* What is asked is answered, and asked again: so one that hangs is noticed. */
+static void the_state_process_is_asked_whether_it_lives(void **state)
+{
+	struct stage s;
+	stage_begin(&s, "mesh");
+	expect(&s, "journal", "state: ping", 2);
+	stage_end(&s);
+}
+
 static void one_that_dies_again_and_again_is_started_more_slowly(void **state)
 {
 	struct stage s;
@@ -367,6 +389,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(the_proxy_process_starts_with_the_picture),
 		cmocka_unit_test(without_a_picture_the_proxy_process_starts_all_the_same),
 		cmocka_unit_test(the_state_process_may_die_and_nobody_minds),
+		cmocka_unit_test(one_that_does_not_answer_is_replaced),
+		cmocka_unit_test(the_state_process_is_asked_whether_it_lives),
 		cmocka_unit_test(one_that_dies_again_and_again_is_started_more_slowly),
 		cmocka_unit_test(a_reload_starts_it_and_another_ends_it),
 		cmocka_unit_test(what_it_refuses_is_told),

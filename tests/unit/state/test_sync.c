@@ -31,6 +31,7 @@ struct node {
 	int dir_fd;
 	struct bundle picture; /* the last one that was handed on */
 	uint32_t picture_count;
+	bool is_unchecked; /* no check has a result when it starts */
 };
 
 static struct {
@@ -87,7 +88,8 @@ static void node_start(struct node *n)
 	if (r < 0)
 		fail_msg("%s", err.text);
 	bundle_done(&b);
-	sync_tell_health(n->sync, 0, true);
+	if (!n->is_unchecked)
+		sync_tell_health(n->sync, 0, true);
 }
 
 static void node_make(struct node *n, int index)
@@ -231,7 +233,7 @@ static void test_nodes_find_each_other(void **state)
 	assert_all_see(2, "vm-a", true);
 	assert_all_see(2, "vm-b", true);
 	struct state_view view = view_of(&lab.nodes[0]);
-	assert_true(view.connected && view.loaded);
+	assert_true(view.connected && view.loaded && view.told);
 	assert_int_equal(view.node_count, 2);
 	assert_int_equal(view.endpoint_count, 2);
 	assert_string_equal(view.why, "");
@@ -281,6 +283,20 @@ static void test_who_falls_silent_is_gone_after_its_lease(void **state)
 	pass_s(LEASE_S + LEASE_S);
 	assert_all_see(5, "vm-c", false);
 	assert_int_equal(view_of(&lab.nodes[0]).held_count, 0);
+}
+
+/* As a machine that was paused, and goes on as if nothing had been. */
+static void test_who_comes_back_is_seen_at_once(void **state)
+{
+	start_nodes(5);
+	pass_s(2 * LEASE_S);
+	for (int i = 0; i < 100 * 2 * LEASE_S; i++) {
+		server_delete(KEY("lease:vm-c"));
+		pass_ms(10);
+	}
+	assert_false(sees_up(&lab.nodes[0], "vm-c"));
+	pass_s(LEASE_S / 2);
+	assert_all_see(5, "vm-c", true);
 }
 
 static void test_very_many_that_fall_silent_are_held(void **state)
@@ -389,6 +405,9 @@ static void test_what_is_published_is_in_force(void **state)
 		assert_string_equal(seen(&lab.nodes[i], "mesh", "service/orders@1"), SERVICE);
 		assert_string_equal(seen(&lab.nodes[i], "revision", "objects"), "1");
 	}
+	pass_ms(500);
+	assert_non_null(
+		strstr(server_get(KEY("lease:vm-b")), " 1")); /* long before the next beat */
 	uint32_t whole = server_count("HGETALL");
 	publisher_put(&lab.publisher, "policy/web", "policies = ( );\n");
 	publisher_put(&lab.publisher, "service/orders", NULL);
@@ -536,6 +555,24 @@ static void test_an_outage_freezes(void **state)
 	assert_int_equal(view.held_count, 0);
 }
 
+/* All are back at once and all tell of it; what they tell is looked at, all that there is only by
+ * and by. */
+static void test_after_an_outage_not_all_look_at_all(void **state)
+{
+	start_nodes(12);
+	pass_s(2 * LEASE_S);
+	server_up(false);
+	pass_s(60);
+	sync_tell_health(lab.nodes[1].sync, 0, false);
+	uint32_t before = server_count("SCAN");
+	server_up(true);
+	pass_ms(300);
+	assert_true(server_count("SCAN") - before <= 6);
+	assert_all_see(12, "vm-b", false);
+	pass_s(4);
+	assert_true(server_count("SCAN") - before >= 12);
+}
+
 static void test_a_store_that_takes_nothing_makes_nobody_gone(void **state)
 {
 	start_nodes(4);
@@ -543,13 +580,14 @@ static void test_a_store_that_takes_nothing_makes_nobody_gone(void **state)
 	server_refuse("SET", "OOM command not allowed when used memory > 'maxmemory'.");
 	pass_s(3600);
 	struct state_view view = view_of(&lab.nodes[0]);
-	assert_true(view.connected);
+	assert_true(view.connected && !view.told);
 	assert_non_null(strstr(view.why, "OOM"));
 	assert_int_equal(view.node_count, 4);
 	assert_all_see(4, "vm-d", true);
 	server_refuse(NULL, NULL);
 	pass_s(2 * LEASE_S);
 	assert_string_equal(view_of(&lab.nodes[0]).why, "");
+	assert_true(view_of(&lab.nodes[0]).told);
 	assert_int_equal(view_of(&lab.nodes[0]).node_count, 4);
 }
 
@@ -675,6 +713,27 @@ static void test_drained_endpoints_stay_drained(void **state)
 	assert_all_see(2, "vm-a", false);
 }
 
+/* A new state process knows nothing of its workloads until it has checked them. */
+static void test_a_new_start_takes_nothing_out(void **state)
+{
+	struct node *n = &lab.nodes[0];
+	start_nodes(2);
+	node_kill(n);
+	n->is_unchecked = true;
+	node_start(n);
+	pass_ms(1500);
+	assert_true(sees_up(&lab.nodes[1], "vm-a"));
+	sync_tell_health(n->sync, 0, true);
+	pass_ms(300);
+	assert_all_see(2, "vm-a", true);
+	/* No result within two seconds is one, too. */
+	node_kill(n);
+	node_start(n);
+	pass_ms(2300);
+	assert_false(sees_up(&lab.nodes[1], "vm-a"));
+	n->is_unchecked = false;
+}
+
 static void test_a_clock_that_went_back_does_not_make_us_old(void **state)
 {
 	start_nodes(2);
@@ -737,6 +796,7 @@ int main(void)
 		TEST(test_who_leaves_is_gone_at_once),
 		TEST(test_a_late_hint_is_made_up_for),
 		TEST(test_who_falls_silent_is_gone_after_its_lease),
+		TEST(test_who_comes_back_is_seen_at_once),
 		TEST(test_very_many_that_fall_silent_are_held),
 		TEST(test_very_many_in_a_row_are_held),
 		TEST(test_a_broken_record_is_refused_and_the_others_stay),
@@ -750,6 +810,7 @@ int main(void)
 		TEST(test_an_older_revision_is_refused),
 		TEST(test_an_empty_store_takes_nothing_away),
 		TEST(test_an_outage_freezes),
+		TEST(test_after_an_outage_not_all_look_at_all),
 		TEST(test_a_store_that_takes_nothing_makes_nobody_gone),
 		TEST(test_a_stalled_store_makes_nobody_gone),
 		TEST(test_a_start_without_the_store_begins_with_what_was_known),
@@ -757,6 +818,7 @@ int main(void)
 		TEST(test_two_damaged_files_are_a_start_with_nothing),
 		TEST(test_kept_objects_of_another_operator_are_refused),
 		TEST(test_drained_endpoints_stay_drained),
+		TEST(test_a_new_start_takes_nothing_out),
 		TEST(test_a_clock_that_went_back_does_not_make_us_old),
 		TEST(test_two_machines_of_one_name_are_told_of),
 		TEST(test_a_new_configuration_is_told),
