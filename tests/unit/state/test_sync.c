@@ -591,6 +591,18 @@ static void test_a_store_that_takes_nothing_makes_nobody_gone(void **state)
 	assert_int_equal(view_of(&lab.nodes[0]).node_count, 4);
 }
 
+static void test_a_store_that_does_not_tell_of_nodes_is_told_of(void **state)
+{
+	start_nodes(2);
+	server_refuse("SCAN", "NOPERM this user has no permissions to run the 'scan' command");
+	pass_s(400);
+	assert_non_null(strstr(view_of(&lab.nodes[0]).why, "does not tell its nodes: NOPERM"));
+	assert_all_see(2, "vm-b", true);
+	server_refuse(NULL, NULL);
+	pass_s(2);
+	assert_string_equal(view_of(&lab.nodes[0]).why, "");
+}
+
 static void test_a_stalled_store_makes_nobody_gone(void **state)
 {
 	start_nodes(4);
@@ -812,6 +824,7 @@ int main(void)
 		TEST(test_an_outage_freezes),
 		TEST(test_after_an_outage_not_all_look_at_all),
 		TEST(test_a_store_that_takes_nothing_makes_nobody_gone),
+		TEST(test_a_store_that_does_not_tell_of_nodes_is_told_of),
 		TEST(test_a_stalled_store_makes_nobody_gone),
 		TEST(test_a_start_without_the_store_begins_with_what_was_known),
 		TEST(test_a_damaged_file_is_refused_for_the_one_before),
