@@ -166,6 +166,9 @@ def test_numbers_go_on_after_what_the_nodes_have_seen(place):
     done = place.apply(BOTH)
     assert "published as revision 42" in done.stdout
     assert "warning: the node vm-c tells of revision 40000000, which there cannot be" in done.stderr
+    assert "warning: nodes have revision 41 in force, and the store has 0: what was published between is lost" \
+        in done.stderr
+    assert "lost" not in place.apply(BOTH + RULE).stderr
 
 
 def test_only_on_top_of_what_was_looked_at(mesh):
