@@ -250,6 +250,8 @@ static void nodes_judge_one(struct sync *s, struct mirror_node *node, bool holds
 	}
 	log_info("state", "node " STR_FMT " is gone: %u endpoints", STR_ARG(node->record.node),
 		node->record.endpoint_count);
+	if (node->is_outlived)
+		nodes_hint(s, node->record.node);
 	mirror_remove(&s->mirror, node);
 }
 
@@ -395,6 +397,12 @@ static void nodes_take_lease(struct sync *s, uint32_t index, const redisReply *r
 		return;
 	}
 	if (node)
+		node->is_outlived = lease.start < node->record.start;
+	/* Its clock went back, or somebody with its password wrote what nothing can be newer than.
+	 * The record has no lease; when it is gone, the node's own is taken. */
+	if (node && node->is_outlived)
+		nodes_falls_silent(s, node);
+	else if (node)
 		nodes_speaks(s, node);
 	if (node && !record_newer(&lease, &node->record))
 		return;
