@@ -411,6 +411,13 @@ def test_diff(mesh):
     assert mesh.everything() == before
 
 
+def test_diff_gives_a_terminal_no_orders(mesh):
+    mesh.ask("HSET", mesh.key("objects"), "service/web",
+             'revision 1\nwho alice\ntime 1\n\n# \x1b]0;taken over\x07\nservices = ( { name = "web"; } );\n')
+    done = mesh.say("diff", "-f", mesh.file(BOTH + RULE), check=False)
+    assert "taken over" in done.stdout and "\x1b" not in done.stdout and "\x07" not in done.stdout
+
+
 def test_a_service_in_use_is_not_deleted(mesh):
     before = mesh.everything()
     refused(mesh, mesh.say("delete", "service/orders", check=False),
