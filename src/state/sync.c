@@ -327,9 +327,27 @@ static void sync_connected(struct sync *s)
 	nodes_hint_all(s);
 }
 
+/* Once when the store is gone, with the reason, and once when it is back. */
+static void sync_log_store(struct sync *s)
+{
+	char where[ADDRESS_TEXT_MAX];
+	bool is_gone = !sync_is_ready(s);
+	const char *why = store_why(s->asks);
+	if (s->life != SYNC_RUNNING || s->is_reopening || is_gone == s->is_store_gone ||
+		(is_gone && why[0] == '\0'))
+		return;
+	s->is_store_gone = is_gone;
+	address_text(store_address(s->asks), where);
+	if (is_gone)
+		log_error("state", "the store is gone, what is known stays in force: %s", why);
+	else
+		log_info("state", "the store is there again: %s", where);
+}
+
 static void sync_look_at_stores(struct sync *s)
 {
 	sync_take_answers(s);
+	sync_log_store(s);
 	if (sync_is_ready(s) && store_life(s->asks) != s->asks_life) {
 		s->asks_life = store_life(s->asks);
 		sync_connected(s);

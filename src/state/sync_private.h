@@ -138,6 +138,7 @@ struct sync {
 	struct store_settings settings;
 	bool is_reopening; /* the connections are ending; new ones follow, unless it is all over */
 	struct store *asks, *hears;
+	bool is_store_gone;		/* has been said */
 	uint64_t asks_life, hears_life; /* as last seen */
 	uint64_t ready_ns;		/* when `asks` was last found ready anew */
 	uint32_t reconnect_count;
