@@ -66,6 +66,22 @@ static int diff_make(struct diff_place *place)
 	return mkdir(path, 0700) < 0 ? diff_fail(place, path) : 0;
 }
 
+/* What the store holds is shown on a terminal, which is not to take it for orders. */
+static bool diff_fill(int fd, struct str text)
+{
+	char *copy = malloc(text.len + 1);
+	if (!copy)
+		return false;
+	for (size_t i = 0; i < text.len; i++) {
+		unsigned char c = (unsigned char)text.at[i];
+		bool is_order = (c < ' ' && c != '\n' && c != '\t') || c == 0x7f;
+		copy[i] = is_order ? '?' : text.at[i];
+	}
+	ssize_t n = write(fd, copy, text.len);
+	free(copy);
+	return n == (ssize_t)text.len;
+}
+
 static int diff_write(const struct diff_place *place, const char *side, const struct object *object)
 {
 	char path[PATH_MAX];
@@ -75,9 +91,9 @@ static int diff_write(const struct diff_place *place, const char *side, const st
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return diff_fail(place, path);
-	ssize_t n = write(fd, object->text.at, object->text.len);
+	bool is_whole = diff_fill(fd, object->text);
 	close(fd);
-	return n == (ssize_t)object->text.len ? 0 : diff_fail(place, path);
+	return is_whole ? 0 : diff_fail(place, path);
 }
 
 static void diff_remove(

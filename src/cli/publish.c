@@ -58,6 +58,19 @@ static int publish_trust(const struct publish *t, struct err *err)
 		s->why.text);
 }
 
+/* A store that lost writes, or all: what is published now takes the place of what is in force. */
+static void publish_tell_lost(const struct publish *t)
+{
+	const struct published *s = &t->standing;
+	uint64_t known = s->newest > s->head.revision ? s->newest : s->head.revision;
+	if (t->revision > known + 1)
+		publisher_say(t->p,
+			"warning: nodes have revision %llu in force, and the store has %llu: what "
+			"was published between is lost, and ends when this is published; apply all "
+			"of your files",
+			(unsigned long long)t->revision - 1, (unsigned long long)known);
+}
+
 /* The number of the new revision. */
 static int publish_number(struct publish *t, struct err *err)
 {
@@ -80,6 +93,7 @@ static int publish_number(struct publish *t, struct err *err)
 			"warning: the node " STR_FMT " tells of revision %llu, which there cannot "
 			"be; it is passed over",
 			STR_ARG(absurd->name), (unsigned long long)absurd->record.revision);
+	publish_tell_lost(t);
 	return 0;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Endpoints that nodes tell of in their records. Whoever has a node's password can write anything
  * there: what contradicts the objects, this machine or an earlier record is left out, with a
- * warning, and never fails the whole. A node can make its own endpoints unreachable, and none of
- * another. */
+ * warning, and never fails the whole. Who answers at an endpoint is proved by its certificate, so a
+ * stolen node can make endpoints unreachable, and pass for none. */
 #include "parser.h"
 
 #include "mesh/record.h"
@@ -53,6 +53,10 @@ void conf_build_count_told(struct conf_parser *p, uint32_t *counts)
 	}
 }
 
+/* Nothing there would prove who answers: only an operator's word says where plain text may go. */
+static const char conf_told_plain[] =
+	"the service has mtls = \"disabled\": its endpoints are those that are published with it";
+
 /* Why an endpoint is not taken; NULL: it is. */
 static const char *conf_told_refused(const struct conf_parser *p, const struct record *record,
 	const struct service *service, const struct address *a, struct workload **ret_local)
@@ -69,7 +73,7 @@ static const char *conf_told_refused(const struct conf_parser *p, const struct r
 	if (snapshot_service_by_address(s, a))
 		return "a service's own address";
 	if (!is_own)
-		return NULL;
+		return service->mtls == MTLS_DISABLED ? conf_told_plain : NULL;
 	struct workload *w = snapshot_is_local(s, a)
 				     ? (struct workload *)snapshot_workload_by_port(s, a->port)
 				     : NULL;

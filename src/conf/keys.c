@@ -343,7 +343,8 @@ static const struct conf_key conf_service_keys[] = {
 			"address, an endpoint is dialled, whatever its state."),
 	KEY("endpoints",
 		ROWS(struct conf_service_row, endpoints, endpoint_count, &conf_endpoint_group),
-		.help = "Where its instances listen, on any machine."),
+		.help = "Where its instances listen, on any machine. With a store, nodes tell of "
+			"theirs besides; not of a service whose mtls is \"disabled\"."),
 };
 
 static const struct conf_key conf_policy_keys[] = {

@@ -221,16 +221,29 @@ static enum reason call_check_upstream(
 	return c->way == CALL_WAY_MESH ? REASON_UPSTREAM_IDENTITY : REASON_NONE;
 }
 
-/* The endpoint is not known any more: it fell silent, maybe with the store. */
+/* The endpoint is not known any more: it fell silent, maybe with the store. False: the call stays
+ * as it is, and is over. */
 static bool call_outlives_endpoint(const struct call *before, struct call *c, enum reason reason)
 {
 	bool is_lost =
 		reason == REASON_NO_SERVICE || (reason == REASON_NONE && c->way == CALL_WAY_PICK);
-	if (!is_lost || before->way != CALL_WAY_MESH)
+	if (!is_lost || before->way != CALL_WAY_MESH || !c->source)
 		return false;
-	c->service = snapshot_service(c->hold->plan->snapshot, before->service->name);
+	const struct service *service =
+		snapshot_service(c->hold->plan->snapshot, before->service->name);
+	if (!service || service->mtls == MTLS_DISABLED)
+		return false;
+	c->service = service;
 	c->way = CALL_WAY_MESH;
-	return c->service && c->service->mtls != MTLS_DISABLED;
+	return true;
+}
+
+/* Bytes to a workload of this machine are judged here, as its service's: they may not go on as
+ * something else, which another proxy or another policy would judge. */
+static bool call_is_still_judged(const struct call *before, const struct call *c)
+{
+	return before->way != CALL_WAY_LOCAL ||
+	       (c->way == CALL_WAY_LOCAL && str_eq(before->service->name, c->service->name));
 }
 
 enum reason call_check(struct worker *w, const struct line *down, const struct line *up,
@@ -241,7 +254,8 @@ enum reason call_check(struct worker *w, const struct line *down, const struct l
 	enum reason reason = call_settle_again(w, down, c, &fresh);
 	if (call_outlives_endpoint(c, &fresh, reason))
 		reason = REASON_NONE;
-	else if (reason == REASON_NONE && fresh.way == CALL_WAY_PICK)
+	else if (reason == REASON_NONE &&
+		 (fresh.way == CALL_WAY_PICK || !call_is_still_judged(c, &fresh)))
 		reason = REASON_NO_SERVICE;
 	if (reason == REASON_NONE)
 		reason = call_authorise(&fresh, method, path, &policy);

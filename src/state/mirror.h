@@ -25,6 +25,7 @@ struct mirror_node {
 	struct str text;
 	enum mirror_presence presence;
 	uint64_t silent_ns; /* since when; monotonic */
+	bool is_outlived;   /* its lease is of a life that began earlier, by its own clock */
 	uint64_t look;	    /* the number of the last look in which it was seen */
 };
 

@@ -207,7 +207,9 @@ static const char *sync_why(const struct sync *s)
 {
 	if (!sync_is_ready(s))
 		return s->asks ? store_why(s->asks) : "not connected";
-	return s->objects.why[0] ? s->objects.why : s->own.why;
+	if (s->objects.why[0])
+		return s->objects.why;
+	return s->own.why[0] ? s->own.why : s->nodes.why;
 }
 
 void sync_view(const struct sync *s, struct state_view *ret_view)

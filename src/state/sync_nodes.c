@@ -250,6 +250,8 @@ static void nodes_judge_one(struct sync *s, struct mirror_node *node, bool holds
 	}
 	log_info("state", "node " STR_FMT " is gone: %u endpoints", STR_ARG(node->record.node),
 		node->record.endpoint_count);
+	if (node->is_outlived)
+		nodes_hint(s, node->record.node);
 	mirror_remove(&s->mirror, node);
 }
 
@@ -316,6 +318,8 @@ static void nodes_end(struct sync *s)
 			nodes_falls_silent(s, node);
 	}
 	n->is_known = n->is_known || n->is_all;
+	if (n->is_all)
+		n->why[0] = '\0';
 	nodes_move(s, NODES_REST);
 	/* What was silent has been looked at once more just now. */
 	if (n->settle_ns != 0 && s->loop->now_ns >= n->settle_ns)
@@ -393,6 +397,12 @@ static void nodes_take_lease(struct sync *s, uint32_t index, const redisReply *r
 		return;
 	}
 	if (node)
+		node->is_outlived = lease.start < node->record.start;
+	/* Its clock went back, or somebody with its password wrote what nothing can be newer than.
+	 * The record has no lease; when it is gone, the node's own is taken. */
+	if (node && node->is_outlived)
+		nodes_falls_silent(s, node);
+	else if (node)
 		nodes_speaks(s, node);
 	if (node && !record_newer(&lease, &node->record))
 		return;
@@ -421,9 +431,8 @@ static void nodes_take_record(struct sync *s, struct str name, const redisReply 
 		return; /* not written yet, or gone again: its lease will tell */
 	int r = mirror_take_record(&s->mirror, name, (struct str){reply->str, reply->len}, &err);
 	if (r < 0) {
-		s->refused_count++;
-		log_warning("state", "the record of node " STR_FMT " is refused: %s", STR_ARG(name),
-			err.text);
+		sync_refuse(s, s->nodes.record_why, sizeof(s->nodes.record_why),
+			"the record of node " STR_FMT " is refused: %s", STR_ARG(name), err.text);
 		return;
 	}
 	struct mirror_node *node = mirror_find(&s->mirror, name);
@@ -447,7 +456,8 @@ static void nodes_take_records(struct sync *s, const redisReply *reply)
 void nodes_answer(struct sync *s, enum sync_tag tag, const struct store_answer *answer)
 {
 	if (answer->failure == STORE_REFUSED) {
-		log_warning("state", "the store does not tell its nodes: %s", answer->reply->str);
+		sync_refuse(s, s->nodes.why, sizeof(s->nodes.why),
+			"the store does not tell its nodes: %s", answer->reply->str);
 		nodes_give_up(s);
 	} else if (tag == SYNC_TAG_SCAN && s->nodes.state == NODES_SCAN) {
 		nodes_take_scan(s, answer->reply);

@@ -89,6 +89,8 @@ struct nodes {
 	uint64_t look_number; /* of this one */
 	uint64_t settle_ns;   /* when the silent ones are to be judged; 0: none are */
 	uint32_t held_count;
+	char why[200];	      /* the store does not tell of nodes: why; "" */
+	char record_why[200]; /* the last record that was refused, and why: told once */
 };
 
 struct own {

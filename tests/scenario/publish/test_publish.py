@@ -166,6 +166,9 @@ def test_numbers_go_on_after_what_the_nodes_have_seen(place):
     done = place.apply(BOTH)
     assert "published as revision 42" in done.stdout
     assert "warning: the node vm-c tells of revision 40000000, which there cannot be" in done.stderr
+    assert "warning: nodes have revision 41 in force, and the store has 0: what was published between is lost" \
+        in done.stderr
+    assert "lost" not in place.apply(BOTH + RULE).stderr
 
 
 def test_only_on_top_of_what_was_looked_at(mesh):
@@ -406,6 +409,13 @@ def test_diff(mesh):
     assert done.returncode == 1 and '-    name = "web";' in done.stdout
     assert mesh.say("diff", "-f", mesh.file("services: ("), check=False).returncode == 2
     assert mesh.everything() == before
+
+
+def test_diff_gives_a_terminal_no_orders(mesh):
+    mesh.ask("HSET", mesh.key("objects"), "service/web",
+             'revision 1\nwho alice\ntime 1\n\n# \x1b]0;taken over\x07\nservices = ( { name = "web"; } );\n')
+    done = mesh.say("diff", "-f", mesh.file(BOTH + RULE), check=False)
+    assert "taken over" in done.stdout and "\x1b" not in done.stdout and "\x07" not in done.stdout
 
 
 def test_a_service_in_use_is_not_deleted(mesh):

@@ -202,4 +202,5 @@ def test_a_huge_record_cuts_nobody_off(fleet):
         fleet.wait_view("vm-a", "the other ghost", lambda v: v["connected"] and v["endpoints"] == before + 1, 10)
     finally:
         fleet.ghosts_remove("ghost-3", "ghost-4")
+    # The connection was made anew, and nobody is judged until the others have had their time for that.
     fleet.wait_view("vm-a", "that it is gone", lambda v: v["endpoints"] == before, 20)

@@ -128,7 +128,8 @@ static void test_bad_records(void **state)
 			       "endpoint orders - up 1 127.0.0.1:80 [::1]:80 224.0.0.1:80\n"
 			       "endpoint orders - up 1 0.0.0.0:80 [::]:80 [ff02::1]:80\n"
 			       "endpoint orders - up 1 10.96.0.1:8080 10.77.0.50:80\n"
-			       "endpoint orders - up 1 10.77.0.5:8080\n");
+			       "endpoint orders - up 1 10.77.0.5:8080\n"
+			       "endpoint old - up 1 10.77.0.5:80\n");
 	fixture_tell(&f, "node", "vm-a",
 		RECORD("vm-a") "endpoint orders - up 1 10.77.0.1:8081 10.77.0.7:8080\n"
 			       "endpoint old - up 1 10.77.0.1:8080\n");
@@ -147,6 +148,9 @@ static void test_bad_records(void **state)
 		{"vm-e", "[ff02::1]:80", "orders", "no address of a machine"},
 		{"vm-e", "10.96.0.1:8080", "orders", "a service's own address"},
 		{"vm-e", "10.77.0.50:80", "orders", "somebody else's already"},
+		{"vm-e", "10.77.0.5:80", "old",
+			"the service has mtls = \"disabled\": its endpoints are those that are "
+			"published with it"},
 		{"vm-a", "10.77.0.1:8081", "orders", "no workload of this machine serves it"},
 		{"vm-a", "10.77.0.7:8080", "orders", "no workload of this machine serves it"},
 		{"vm-a", "10.77.0.1:8080", "old", "no workload of this machine serves it"},
@@ -165,7 +169,7 @@ static void test_bad_records(void **state)
 	const struct service *orders = service_named(&f, "orders");
 	assert_int_equal(orders->endpoint_count, 2);
 	assert_true(str_eq(orders->endpoints[1].node_name, STR("vm-e")));
-	assert_int_equal(f.snapshot->refused_endpoint_count, 14);
+	assert_int_equal(f.snapshot->refused_endpoint_count, 15);
 	assert_int_equal(f.snapshot->node_count, 3);
 	fixture_done(&f);
 }

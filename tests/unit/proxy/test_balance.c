@@ -526,6 +526,44 @@ static void test_a_connection_ends_with_its_service(void **state)
 	lab_finish(&lab);
 }
 
+/* The address is another service's now, with other endpoints: what was reached there before is
+ * gone, or its service takes plain text only. */
+static void test_a_connection_ends_when_its_address_is_given_away(void **state)
+{
+	static const char *const after[] = {
+		"{ name = \"orders\"; }, { name = \"other\"; port = 7000; protocol = \"tcp\"; "
+		"address "
+		"= \"" BILLING "\"; endpoints = ( { address = \"10.77.0.9\"; } ); },\n",
+		"{ name = \"orders\"; }, { name = \"billing\"; port = 7000; protocol = \"tcp\"; "
+		"mtls = "
+		"\"disabled\"; address = \"" BILLING
+		"\"; endpoints = ( { address = \"10.77.0.9\"; } ); },\n",
+	};
+	for (size_t i = 0; i < ARRAY_LEN(after); i++) {
+		start(1, LAB_ECHO, NULL);
+		lab.edits[EDIT_SERVICES].to =
+			SERVICES("", BOTH(NEAR_ORDERS), "{ address = \"10.77.0.2\"; }");
+		lab.edits[EDIT_WORKLOADS].to = "";
+		lab_replan(&lab, 0, NULL);
+		lab_pump(&lab);
+		int client = dial(BILLING, 7000);
+		say(client, "1");
+		lab_expect_received(client, "1");
+		lab.edits[EDIT_SERVICES].to = after[i];
+		if (i == 0) {
+			lab.edits[EDIT_POLICY] =
+				(struct lab_edit){"from = [ \"billing\" ]", "from = [ \"web\" ]"};
+			lab.edits[EDIT_CALLER] = (struct lab_edit){
+				"{ service = \"billing\"; user = \"billing\"; },", ""};
+		}
+		lab_replan(&lab, 0, NULL);
+		lab_pump(&lab);
+		assert_true(fake_peer_saw_reset(client));
+		lab_expect_reason(&lab, 0, "NO_SERVICE");
+		lab_finish(&lab);
+	}
+}
+
 /* The plan changes in the middle of the tries. */
 static void test_a_new_plan_between_tries(void **state)
 {
@@ -593,6 +631,7 @@ int main(void)
 		cmocka_unit_test(test_a_connection_outlives_its_endpoint),
 		cmocka_unit_test(test_a_connection_outlives_its_endpoint_here),
 		cmocka_unit_test(test_a_connection_ends_with_its_service),
+		cmocka_unit_test(test_a_connection_ends_when_its_address_is_given_away),
 		cmocka_unit_test(test_a_new_plan_between_tries),
 		cmocka_unit_test(test_chaos),
 	};

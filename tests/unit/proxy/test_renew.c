@@ -230,6 +230,18 @@ static void test_a_tunnel_ends_when_policy_denies_it(void **state)
 	lab_finish(&lab);
 }
 
+/* Its endpoint is still told of: calls there would now be another proxy's to judge, this one is
+ * nobody's. */
+static void test_a_tunnel_ends_when_its_workload_leaves(void **state)
+{
+	start(1, NULL);
+	int client = ask(LAB_WEB, LAB_CACHE, "1");
+	lab_expect_received(served(LAB_CACHE, 0), "1");
+	replan(0, " { service = \"cache\"; user = \"cache\"; port = 6379; },\n", "");
+	expect_cut(client, 0, "NO_SERVICE");
+	lab_finish(&lab);
+}
+
 static void test_plain_text_ends_when_it_is_no_longer_taken(void **state)
 {
 	start(1, NULL);
@@ -456,6 +468,7 @@ int main(void)
 		cmocka_unit_test(test_a_service_that_is_gone),
 		cmocka_unit_test(test_another_protocol_ends_the_connection),
 		cmocka_unit_test(test_a_tunnel_ends_when_policy_denies_it),
+		cmocka_unit_test(test_a_tunnel_ends_when_its_workload_leaves),
 		cmocka_unit_test(test_plain_text_ends_when_it_is_no_longer_taken),
 		cmocka_unit_test(test_a_websocket_ends_when_policy_denies_it),
 		cmocka_unit_test(test_a_websocket_that_is_denied_before_it_begins),

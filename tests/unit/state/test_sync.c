@@ -273,6 +273,29 @@ static void test_a_late_hint_is_made_up_for(void **state)
 	assert_all_see(2, "vm-q", true);
 }
 
+/* As one whose clock was ahead, or whose password somebody else had. */
+static void test_a_record_from_the_future_is_outlived(void **state)
+{
+	start_nodes(3);
+	server_set(KEY("node:vm-q"),
+		STR("ringmain 1\nnode vm-q\nstart 18446744073709551615\nnumber 9\n"
+		    "endpoint orders v1 down 100 10.77.0.99:8080\n"),
+		0);
+	server_set(KEY("lease:vm-q"), STR("18446744073709551615 9 0"), 3600000);
+	server_publish(KEY("news"), STR("node vm-q"));
+	pass_s(2 * LEASE_S);
+	assert_non_null(seen(&lab.nodes[0], "node", "vm-q"));
+	assert_all_see(3, "vm-q", false);
+	server_set(KEY("node:vm-q"),
+		STR("ringmain 1\nnode vm-q\nstart 5\nnumber 1\n"
+		    "endpoint orders v1 up 100 10.77.0.99:8080\n"),
+		0);
+	server_set(KEY("lease:vm-q"), STR("5 1 0"), 3600000);
+	server_publish(KEY("news"), STR("node vm-q"));
+	pass_s(2 * LEASE_S);
+	assert_all_see(3, "vm-q", true);
+}
+
 static void test_who_falls_silent_is_gone_after_its_lease(void **state)
 {
 	start_nodes(5);
@@ -591,6 +614,18 @@ static void test_a_store_that_takes_nothing_makes_nobody_gone(void **state)
 	assert_int_equal(view_of(&lab.nodes[0]).node_count, 4);
 }
 
+static void test_a_store_that_does_not_tell_of_nodes_is_told_of(void **state)
+{
+	start_nodes(2);
+	server_refuse("SCAN", "NOPERM this user has no permissions to run the 'scan' command");
+	pass_s(400);
+	assert_non_null(strstr(view_of(&lab.nodes[0]).why, "does not tell its nodes: NOPERM"));
+	assert_all_see(2, "vm-b", true);
+	server_refuse(NULL, NULL);
+	pass_s(2);
+	assert_string_equal(view_of(&lab.nodes[0]).why, "");
+}
+
 static void test_a_stalled_store_makes_nobody_gone(void **state)
 {
 	start_nodes(4);
@@ -795,6 +830,7 @@ int main(void)
 		TEST(test_a_change_is_seen_at_once),
 		TEST(test_who_leaves_is_gone_at_once),
 		TEST(test_a_late_hint_is_made_up_for),
+		TEST(test_a_record_from_the_future_is_outlived),
 		TEST(test_who_falls_silent_is_gone_after_its_lease),
 		TEST(test_who_comes_back_is_seen_at_once),
 		TEST(test_very_many_that_fall_silent_are_held),
@@ -812,6 +848,7 @@ int main(void)
 		TEST(test_an_outage_freezes),
 		TEST(test_after_an_outage_not_all_look_at_all),
 		TEST(test_a_store_that_takes_nothing_makes_nobody_gone),
+		TEST(test_a_store_that_does_not_tell_of_nodes_is_told_of),
 		TEST(test_a_stalled_store_makes_nobody_gone),
 		TEST(test_a_start_without_the_store_begins_with_what_was_known),
 		TEST(test_a_damaged_file_is_refused_for_the_one_before),
