@@ -175,7 +175,8 @@ class Server:
                      "tls-key-file": self.certificate.with_suffix(".key"), "tls-ca-cert-file": self.authority.ca,
                      "tls-auth-clients": "no", "tls-protocols": "TLSv1.3", "tls-replication": "yes"}
         return {**ports, "bind": "*", "protected-mode": "no", "dir": self.dir, "daemonize": "no", "logfile": '""',
-                "unixsocket": self.socket, "unixsocketperm": "777", "aclfile": self.dir / "users.acl"}
+                "unixsocket": self.socket, "unixsocketperm": "777", "aclfile": self.dir / "users.acl",
+                "proto-max-bulk-len": "16mb"}
 
     def write(self, settings, lines=()):
         text = "".join(f"{key} {value}\n" for key, value in {**self.common(), **settings}.items())

@@ -117,9 +117,10 @@ class Fleet(ScenarioMesh):
 
     # --- nodes that are there in the store only ----------------------------------------------------
 
-    def ghost(self, name, endpoints=(), number=1, seconds=None, start=None):
-        """A node's record and lease, written as it would. `endpoints`: "orders v1 up 100 10.77.0.99:8080"."""
-        start = start or self.ghost_start
+    def ghost(self, name, endpoints=(), seconds=None):
+        """A node's record and lease, written as it would; each time as after a new start of it.
+        `endpoints`: "orders v1 up 100 10.77.0.99:8080"."""
+        start, number = time.time_ns(), 1
         lines = ["ringmain 1", f"node {name}", f"start {start}", f"number {number}", "version 0.1.0", "revision 1",
                  *(f"endpoint {endpoint}" for endpoint in endpoints)]
         with self.redis.connect() as lab:
@@ -127,8 +128,6 @@ class Fleet(ScenarioMesh):
             expiry = ("PX", int(seconds * 1000)) if seconds else ()
             lab.ask("SET", self.key(f"lease:{name}"), f"{start} {number}", *expiry)
             lab.ask("PUBLISH", self.key("news"), f"node {name}")
-
-    ghost_start = time.time_ns()
 
     def ghosts_remove(self, *names):
         with self.redis.connect() as lab:

@@ -198,6 +198,15 @@ def test_a_stolen_node_password_cannot_change(filled, aim):
         assert witness.reply()[2] == b"the:end", "the thief was heard"
 
 
+def test_a_stolen_node_password_cannot_fill_the_others_with_bytes(filled):
+    """Rights say nothing of sizes; proto-max-bulk-len does."""
+    with as_node(filled) as thief:
+        assert thief.ask("SET", MINE, b"x" * (15 << 20)) == b"OK"
+        thief.sock.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\n$%d\r\n" % (17 << 20))
+        with pytest.raises(ReplyError, match="invalid bulk length"):
+            thief.reply()
+
+
 @pytest.mark.parametrize("words", [("HSET", OBJECTS, "policy/x", "allow"), ("SET", HEAD, "x"), ("SET", OTHERS[0], "x"),
                                    ("XADD", CHANGES, "8-0", "head", "x"), ("FLUSHALL",), ("CONFIG", "GET", "*")])
 def test_a_transaction_gives_no_further_rights(filled, words):

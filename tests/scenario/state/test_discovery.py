@@ -75,23 +75,6 @@ def test_leaving_costs_no_request(fleet):
         load.more()
 
 
-def test_a_node_that_dies_is_gone_after_its_lease(fleet, capsys):
-    before = fleet.view("vm-a")["endpoints"]
-    died = time.monotonic()
-    children = fleet["vm-c"].children()
-    fleet["vm-c"].process.kill(signal.SIGKILL)
-    fleet["vm-c"].process.wait()
-    for pid in children.values():
-        wait_for(lambda: not process_status(pid) or "Z" in process_status(pid)["State"], "the children's end")
-    # until the lease ends, calls that find nobody there go to another endpoint
-    for _ in range(10):
-        assert fleet.call_own().status == 200
-    fleet.wait_view("vm-a", "that vm-c is gone", lambda v: v["endpoints"] == before - 2, 10)
-    gone = time.monotonic() - died
-    assert set(fleet.served_by()) == {"orders@vm-b"}
-    say(capsys, f"a node that died was out of the mesh after {gone:.2f} s, with a lease of 2 s")
-
-
 def test_a_changed_weight_and_version_are_told(fleet, capsys):
     node = fleet["vm-c"]
     node.more["orders"] = {"version": "v2", "weight": 1000}
@@ -157,7 +140,24 @@ def test_news_that_were_missed_are_found_all_the_same(fleet):
         lab.ask("SET", fleet.key("node:ghost-1"), text)
         lab.ask("SET", fleet.key("lease:ghost-1"), "1 1", "PX", 4000)
     fleet.wait_view("vm-a", "the ghost's endpoints", lambda v: v["endpoints"] == before + 2, 10)
-    fleet.wait_view("vm-a", "that the ghost is gone", lambda v: v["endpoints"] == before, 10)
+    fleet.wait_view("vm-a", "that the ghost is gone", lambda v: v["endpoints"] == before, 20)
+
+
+def test_a_node_that_dies_is_gone_after_its_lease(fleet, capsys):
+    before = fleet.view("vm-a")["endpoints"]
+    died = time.monotonic()
+    children = fleet["vm-c"].children()
+    fleet["vm-c"].process.kill(signal.SIGKILL)
+    fleet["vm-c"].process.wait()
+    for pid in children.values():
+        wait_for(lambda: not process_status(pid) or "Z" in process_status(pid)["State"], "the children's end")
+    # until the lease ends, calls that find nobody there go to another endpoint
+    for _ in range(10):
+        assert fleet.call_own().status == 200
+    fleet.wait_view("vm-a", "that vm-c is gone", lambda v: v["endpoints"] == before - 2, 10)
+    gone = time.monotonic() - died
+    assert set(fleet.served_by()) == {"orders@vm-b"}
+    say(capsys, f"a node that died was out of the mesh after {gone:.2f} s, with a lease of 2 s")
 
 
 MALFORMED = {
@@ -183,16 +183,16 @@ def test_a_malformed_record_hurts_nobody_else(fleet, what):
         load.more()
         for node in ("vm-b", "vm-c"):
             fleet.wait_view(node, "the same endpoints",
-                            lambda v: v["connected"] and v["endpoints"] == before["endpoints"])
+                            lambda v: v["connected"] and v["endpoints"] == fleet.endpoint_count(), 25)
         fleet.wait_view("vm-a", "that a record was refused", lambda v: v["refused"] > before["refused"])
     fleet.redis.ask("DEL", fleet.key("node:ghost-2"))
     fleet.redis.ask("DEL", fleet.key("lease:ghost-2"))
 
 
 def test_a_huge_record_cuts_nobody_off(fleet):
-    """A stolen password cannot keep the others from reading the store."""
+    """A stolen password cannot keep the others from reading the store. How much is huge, the server says."""
     with fleet.redis.connect() as lab:
-        lab.ask("SET", fleet.key("node:ghost-3"), b"x" * (64 << 20))
+        lab.ask("SET", fleet.key("node:ghost-3"), b"x" * (15 << 20))
         lab.ask("SET", fleet.key("lease:ghost-3"), "1 1", "PX", 60000)
         lab.ask("PUBLISH", fleet.key("news"), "node ghost-3")
     try:

@@ -12,7 +12,7 @@ GHOSTS = [f"ghost-{number}" for number in range(20)]
 
 @pytest.fixture(scope="module")
 def fleet():
-    with Fleet(state={"hold_percent": 30, "hold": "4s", "resync": "2s"}) as fleet:
+    with Fleet(state={"hold_percent": 30, "hold": "8s", "resync": "2s"}) as fleet:
         yield fleet.start()
 
 
@@ -21,21 +21,21 @@ def ghosts(fleet):
     """Twenty nodes with an endpoint each, of a service that is not called."""
     fleet.wait_settled()
     for number, name in enumerate(GHOSTS):
-        fleet.ghost(name, [f"stock - up 100 10.77.0.{100 + number}:8081"], number=1)
+        fleet.ghost(name, [f"stock - up 100 10.77.0.{100 + number}:8081"])
     before = fleet.endpoint_count()
     for node in fleet:
         fleet.wait_view(node.name, "the ghosts", lambda v: v["endpoints"] == before + len(GHOSTS))
     yield GHOSTS
     fleet.ghosts_remove(*GHOSTS)
-    fleet.wait_view("vm-a", "that the ghosts have left", lambda v: v["endpoints"] == before, 20)
+    for node in fleet:
+        fleet.wait_view(node.name, "that the ghosts have left", lambda v: v["endpoints"] == before, 30)
 
 
 def test_a_few_that_fall_silent_are_gone(fleet, ghosts):
     before = fleet.view("vm-a")["endpoints"]
     for name in ghosts[:3]:
-        fleet.ghost(name, [], number=2, seconds=1)
-        fleet.redis.ask("PEXPIRE", fleet.key(f"lease:{name}"), 500)
-    _, view = fleet.wait_view("vm-a", "that three are gone", lambda v: v["endpoints"] == before - 3)
+        fleet.redis.ask("PEXPIRE", fleet.key(f"lease:{name}"), 300)
+    _, view = fleet.wait_view("vm-a", "that three are gone", lambda v: v["endpoints"] == before - 3, 20)
     assert view["held"] == 0
 
 
@@ -52,17 +52,17 @@ def test_many_that_fall_silent_at_once_are_kept_for_a_while(fleet, ghosts):
     assert fleet["vm-a"].ringmain("status", check=False).stdout.count("fell silent") >= 1
     # some come back: they are held no longer
     for name in ghosts[:5]:
-        fleet.ghost(name, [f"stock - up 100 10.77.0.{100 + ghosts.index(name)}:8081"], number=3)
-    fleet.wait_view("vm-a", "that five are back", lambda v: v["held"] == 10 and v["endpoints"] == before)
-    fleet.wait_view("vm-a", "that it has waited long enough", lambda v: v["endpoints"] == before - 10, 15)
-    assert time.monotonic() - start > 2
+        fleet.ghost(name, [f"stock - up 100 10.77.0.{100 + ghosts.index(name)}:8081"])
+    fleet.wait_view("vm-a", "that it has waited long enough", lambda v: v["endpoints"] < before, 25)
+    assert time.monotonic() - start > 4
+    fleet.wait_view("vm-a", "that those who came back are there", lambda v: v["endpoints"] == before - 10)
 
 
 def test_one_that_says_farewell_is_gone_whatever_others_do(fleet, ghosts):
     """A record without endpoints is no silence."""
     before = fleet.view("vm-a")["endpoints"]
     for name in ghosts[:15]:
-        fleet.ghost(name, [], number=9)
+        fleet.ghost(name, [])
     _, view = fleet.wait_view("vm-a", "that they have left", lambda v: v["endpoints"] == before - 15, 3)
     assert view["held"] == 0
 
