@@ -116,6 +116,22 @@ def test_a_server_without_tls(fleet):
         fleet.redis.start()
 
 
+def test_a_server_that_asks_for_a_certificate(fleet):
+    """It is shown one, signed for by the keeper: the key is in no process that speaks to the server."""
+    mine = fleet.authority.issue("vm-b", "DNS:vm-b.test")
+    mine.with_suffix(".key").chmod(0o600)
+    with_state(fleet, tls_certificate=str(mine), tls_key=str(mine.with_suffix(".key")))
+    with fleet.redis.connect() as lab:
+        lab.ask("CONFIG", "SET", "tls-auth-clients", "yes")
+        try:
+            lab.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            lab.ask("CLIENT", "KILL", "TYPE", "pubsub", "SKIPME", "yes")
+            fleet.wait_view("vm-c", "why it is not let in", lambda v: not v["connected"] and "certificate" in (v["why"] or ""))
+            fleet.wait_view("vm-b", "that it is let in", lambda v: v["connected"] and not v["why"])
+        finally:
+            lab.ask("CONFIG", "SET", "tls-auth-clients", "no")
+
+
 def test_one_that_comes_late_to_a_password_change(fleet):
     """The password is changed on both sides, the server's first: no traffic is lost meanwhile."""
     path = fleet.users.password_file("node-vm-b")
