@@ -259,6 +259,7 @@ static void sync_answer(struct sync *s, const struct store_answer *answer)
 	case SYNC_TAG_OWN_BEFORE:
 	case SYNC_TAG_OWN_RECORD:
 	case SYNC_TAG_OWN_LEASE:
+	case SYNC_TAG_OWN_LEFT:
 	case SYNC_TAG_OWN_KEPT:
 	case SYNC_TAG_NEIGHBOURS:
 	case SYNC_TAG_NEWS:
@@ -450,7 +451,7 @@ static void sync_run(struct sync *s)
 		nodes_step(s);
 		sync_offer(s);
 	} else if (s->life == SYNC_LEAVING &&
-		   (s->leave.fired || !sync_is_ready(s) || s->own.granted_ns != 0)) {
+		   (s->leave.fired || !sync_is_ready(s) || s->own.has_left)) {
 		sync_move(s, SYNC_CLOSING);
 		sync_close_stores(s);
 	}
@@ -702,7 +703,6 @@ void sync_close(struct sync *s)
 		return;
 	sync_save(s);
 	sync_move(s, SYNC_LEAVING);
-	s->own.granted_ns = 0;
 	own_leave(s);
 	timer_set(s->loop, &s->leave, s->loop->now_ns + SYNC_LEAVE_NS);
 	loop_ready(s->loop, &s->task);

@@ -369,6 +369,9 @@ void own_answer(struct sync *s, enum sync_tag tag, const struct store_answer *an
 		s->own.unanswered -= s->own.unanswered > 0;
 		s->own.is_written = s->own.is_written && !is_refused;
 		break;
+	case SYNC_TAG_OWN_LEFT:
+		s->own.has_left = true;
+		break;
 	case SYNC_TAG_OWN_KEPT:
 		/* 0: the store has lost it. */
 		if (!is_refused && reply->type == REDIS_REPLY_INTEGER && reply->integer == 0)
@@ -404,8 +407,11 @@ bool own_is_told(const struct sync *s)
 
 void own_leave(struct sync *s)
 {
+	char key[LAYOUT_KEY_MAX];
+	struct str words[] = {STR("GET"), sync_key(s, key, "lease", s->node)};
 	ASSERT(s->life == SYNC_LEAVING);
 	own_tell(s);
+	s->own.has_left = !sync_ask(s, SYNC_TAG_OWN_LEFT, words, ARRAY_LEN(words));
 }
 
 /* --- its life --- */

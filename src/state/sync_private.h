@@ -35,6 +35,7 @@ enum sync_tag {
 	SYNC_TAG_OWN_RECORD,
 	SYNC_TAG_OWN_LEASE,
 	SYNC_TAG_OWN_KEPT,
+	SYNC_TAG_OWN_LEFT, /* asked last: all that was told before has come */
 	SYNC_TAG_NEIGHBOURS,
 	SYNC_TAG_NEWS,
 };
@@ -101,6 +102,7 @@ struct own {
 	uint32_t unanswered; /* records on their way */
 	bool asked_before;   /* what an earlier life left was asked for */
 	bool known_before;   /* ... and has come */
+	bool has_left;	     /* the store has our leaving */
 	uint64_t granted_ns; /* when the store last took our lease; 0: not in this connection */
 	uint64_t granted_since_ns; /* of an unbroken row of them */
 	char drained[64][64];	   /* services, "" = all; kept on disk */
