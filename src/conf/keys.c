@@ -113,9 +113,9 @@ static const struct conf_key conf_state_keys[] = {
 		.help = "Where the last known state is kept, for a start without the store."),
 	KEY("lease", .type = CONF_DURATION, FIELD(struct conf, state.lease_ms), .fallback = "15s",
 		.min = SECOND, .max = HOUR,
-		.help = "How long a node that has fallen silent keeps its endpoints in the mesh. "
-			"It "
-			"speaks up three times in that time."),
+		.help = "A node that has not spoken up for so long is silent, and its endpoints "
+			"are out of the mesh after at most as long again. It speaks up three "
+			"times in that time."),
 	KEY("resync", .type = CONF_DURATION, FIELD(struct conf, state.resync_ms), .fallback = "5m",
 		.min = SECOND, .max = 24 * HOUR,
 		.help = "How often everything is compared with the store, whatever the changes "
