@@ -8,8 +8,8 @@
 #include "ca/ca.h"
 
 #include "base/clock.h"
-#include "cert.h"
-#include "file.h"
+#include "keys/cert.h"
+#include "keys/file.h"
 #include "tls/spiffe.h"
 #include <errno.h>
 #include <limits.h>

@@ -2,7 +2,7 @@
 #include "check.h"
 
 #include "base/usage.h"
-#include "ca/keyring.h"
+#include "keys/keyring.h"
 #include "conf/conf.h"
 #include "keeper.h"
 #include "mesh/snapshot.h"

@@ -18,7 +18,7 @@
 #include "base/error.h"
 #include "base/list.h"
 #include "base/log.h"
-#include "ca/keyring.h"
+#include "keys/keyring.h"
 #include "channel.h"
 #include "conf/conf.h"
 #include "notify.h"

@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "ca/ca.h"
-#include "ca/cert.h"
+#include "keys/cert.h"
 #include "place.h"
 #include <errno.h>
 #include <openssl/evp.h>

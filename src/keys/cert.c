@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cert.h"
+#include "keys/cert.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -6,10 +6,10 @@
  * empty in a forked child (the proxy process never holds a key, not even between fork and exec).
  * For a signature the scalar is made a BoringSSL key for as long as that takes; BoringSSL
  * overwrites what it frees. */
-#include "ca/keyring.h"
+#include "keys/keyring.h"
 
-#include "cert.h"
-#include "file.h"
+#include "keys/cert.h"
+#include "keys/file.h"
 #include "tls/spiffe.h"
 #include <dirent.h>
 #include <errno.h>

@@ -8,10 +8,10 @@
 
 #include "base/clock.h"
 #include "ca/ca.h"
-#include "ca/cert.h"
-#include "ca/file.h"
-#include "ca/keyring.h"
-#include "place.h"
+#include "keys/cert.h"
+#include "keys/file.h"
+#include "keys/keyring.h"
+#include "unit/ca/place.h"
 #include <errno.h>
 #include <openssl/asn1.h>
 #include <openssl/ec_key.h>
