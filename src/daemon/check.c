@@ -2,9 +2,9 @@
 #include "check.h"
 
 #include "base/usage.h"
-#include "keys/keyring.h"
 #include "conf/conf.h"
 #include "keeper.h"
+#include "keys/keyring.h"
 #include "mesh/snapshot.h"
 #include "state/object.h"
 #include "tls/tls.h"

@@ -18,9 +18,9 @@
 #include "base/error.h"
 #include "base/list.h"
 #include "base/log.h"
-#include "keys/keyring.h"
 #include "channel.h"
 #include "conf/conf.h"
+#include "keys/keyring.h"
 #include "notify.h"
 #include "proxy/wire.h"
 #include <stdbool.h>
