@@ -12,12 +12,15 @@
  *   chain    name = identity path ("service/orders"), text = PEM chain, leaf first
  *   key      name = identity path, text = decimal key number to ask signatures for
  *   roots    name = trust domain, text = PEM of its trust anchors
+ *   crl      name = trust domain, text = PEM of the CRLs of its authorities
  *   tickets  name = "secret", text = 32 bytes that ticket keys are made of
  * For the state process only:
  *   operator name = path, text = PEM public key of an operator
  *   secret   name = "password" or "sentinel-password", text = what the file held, without line end
  *   pki      name = "roots" or "chain", text = PEM for the connection to the store
  *   pki-key  name = "store", text = decimal key number to ask signatures for
+ *   est      name = "roots" or "chain", text = PEM: the authority's anchors, the machine's own chain
+ *   est-key  name = "node", text = decimal key number to ask signatures for
  * From the state process, for the proxy process (a bundle of its own):
  *   mesh     name = "service/orders@41": the object and its revision; text = its libconfig text
  *   node     name = a node's name, text = its record (mesh/record.h)

@@ -58,6 +58,19 @@ struct conf_state {
 	uint32_t hold_percent;
 };
 
+/* Where certificates are asked for; without one they are files in certificate_dir. */
+struct conf_authority {
+	struct str *servers; /* host:port, of one authority; tried in order from a random one on */
+	uint32_t server_count; /* 0: none */
+	struct str label;      /* EST label; "": none */
+	struct str
+		roots; /* file of PEM anchors for the servers' certificates; "": the mesh's own */
+	struct str keep_dir;   /* keys and certificates, the keeper's */
+	struct str *federates; /* other trust domains whose anchors the authority is asked for */
+	uint32_t federate_count;
+	uint32_t refresh_ms; /* anchors and CRLs */
+};
+
 struct conf {
 	struct arena arena;
 	/* node */
@@ -80,6 +93,8 @@ struct conf {
 	struct conf_state state;
 	/* identity */
 	struct str certificate_dir;
+	struct conf_authority authority;
+	bool refuse_stale_crls;
 	bool resumption; /* of TLS sessions with other machines */
 	/* listeners */
 	uint16_t outbound_port, inbound_port; /* first of each range */

@@ -39,6 +39,12 @@ enum wire_kind {
 	WIRE_STATE_TAKEN, /* struct wire_state: looked at, in force or not; the next may come */
 	/* proxy process → keeper → state process */
 	WIRE_TAKE_OUT, /* struct wire_take_out: an operator wants endpoints out of the mesh */
+	/* state process → keeper, each answered with the same kind and identity */
+	WIRE_REQUEST,	  /* struct wire_identity; the answer has one fd: a PKCS#10 request, DER */
+	WIRE_CERTIFICATE, /* struct wire_identity with one fd: a chain to be kept, PEM */
+	WIRE_TRUST, /* struct wire_identity with one fd: a bundle (`roots` and `crl`) to be kept */
+	/* state process → keeper → proxy process */
+	WIRE_IDENTITIES, /* struct wire_identities with one fd: how it stands with certificates */
 	/* signature sockets */
 	WIRE_SIGN,   /* struct wire_sign: child → keeper */
 	WIRE_SIGNED, /* struct wire_signed: keeper → child */
@@ -135,6 +141,30 @@ struct wire_take_out {
 	struct wire_head head;
 	uint32_t back;	  /* 1: put them back */
 	char service[64]; /* "": all of this node */
+};
+
+/* A certificate or a request for one, or a trust domain's anchors. */
+struct wire_identity {
+	struct wire_head head;
+	char identity[256]; /* an identity's path, or for WIRE_TRUST a trust domain */
+	char why[200];	    /* in an answer: why not; "": done */
+};
+
+/* The memfd holds `count` struct wire_certificate, sealed. */
+#define WIRE_CERTIFICATES_MAX 4096
+struct wire_identities {
+	struct wire_head head;
+	uint32_t count;
+	int64_t skew_s; /* our clock minus the authority's */
+};
+struct wire_certificate {
+	char identity[256];
+	uint32_t is_trust;
+	uint32_t state; /* enum enroll_state */
+	int64_t not_before_s, not_after_s, next_s;
+	uint32_t renewed_count, failed_count;
+	char serial[64], served_serial[64];
+	char why[160];
 };
 
 #define WIRE_SIGN_BYTES_MAX 256

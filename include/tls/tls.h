@@ -54,6 +54,9 @@ enum tls_alpn {
 	X(CHAIN_LENGTH, "chain too long or too large")                                            \
 	X(UNEXPECTED_ID, "the server's id is not one that the destination service may have")      \
 	X(NAME, "the server's certificate is for another name")                                   \
+	X(REVOKED, "a certificate of the chain has been revoked")                                 \
+	X(MACHINE, "a machine's or an authority's certificate, not a workload's")                 \
+	X(REVOCATION_UNKNOWN, "the list of revoked certificates is missing or too old")           \
 	X(SIGNATURE, "our own key could not sign")                                                \
 	X(MEMORY, "out of memory")
 
@@ -78,6 +81,16 @@ int tls_store_new(const struct bundle *b, struct str trust_domain, uint64_t gene
  * tls_client_new_pki() only. */
 int tls_store_new_pki(
 	const struct bundle *b, struct tls_store **ret_store, struct err *err) MUST_CHECK;
+/* Builds one for the server side of an authority (EST): items `pki` "chain" (PEM, ours), `pki-key`
+ * (its number in decimal) and the `roots` and `crl` of `trust_domain`, whose machines may show a
+ * certificate. For tls_server_new_est() only. */
+int tls_store_new_est(const struct bundle *b, struct str trust_domain, struct tls_store **ret_store,
+	struct err *err) MUST_CHECK;
+/* What a list of revoked certificates that is over its time means (RFC 5280 5.1.2.5): that the one
+ * known last holds on (false, the default), or that nobody of that authority is let in (true).
+ * Before the first session. A trust domain without any list has none to go by: nothing is revoked.
+ */
+void tls_store_refuse_stale_crls(struct tls_store *s, bool refuse);
 /* No tickets are given, taken or kept; before the first session. */
 void tls_store_resume_nothing(struct tls_store *s);
 /* Thread-safe counting; sessions hold a reference of their own. */
@@ -128,6 +141,21 @@ struct tls *tls_client_new(struct tls_store *s, struct tls_sessions *sessions,
  * lead to one of the authorities, for servers, be valid now, with strong keys and signatures. */
 struct tls *tls_client_new_pki(struct tls_store *s, struct str host, struct buf *wire_out);
 struct tls *tls_server_new(struct tls_store *s, struct buf *wire_out);
+/* The first contact with an authority whose anchors are not known yet (RFC 7030 4.1.1): any server
+ * certificate will do, so nothing secret may be sent and nothing that comes be believed before it
+ * is proved otherwise (a fingerprint). `host` is the SNI when it is a DNS name. No certificate of
+ * ours. */
+struct tls *tls_client_new_provisional(struct str host, struct buf *wire_out);
+/* An authority's server: asks the client for a certificate and does without. One that is shown has
+ * to be a good X509-SVID of the store's trust domain, whatever its path; it may have expired: that
+ * is for tls_peer_shown() to say and the caller to judge. A revoked one ends the handshake. No
+ * tickets. */
+struct tls *tls_server_new_est(struct tls_store *s, struct buf *wire_out);
+enum tls_shown { TLS_SHOWN_NOTHING, TLS_SHOWN_GOOD, TLS_SHOWN_EXPIRED };
+enum tls_shown tls_peer_shown(const struct tls *t);
+/* Of the leaf that the peer has shown, hexadecimal, lower case; "" when none. Also valid on a
+ * client, as soon as the server's certificate has been verified. */
+struct str tls_peer_serial(const struct tls *t);
 void tls_free(struct tls *t);
 
 /* Gives ciphertext to be read: the span stays the caller's and must stay valid until it is used up,

@@ -133,6 +133,30 @@ static const struct conf_key conf_identity_keys[] = {
 	KEY("directory", FIELD(struct conf, certificate_dir), .fallback = "/etc/ringmain/identity",
 		.help = "Certificate chains, keys and trust anchors. Keys are read by the keeper "
 			"only."),
+	KEY("ca", LIST(struct conf, authority.servers, authority.server_count),
+		.help = "An authority to ask for certificates, over EST (RFC 7030): \"host:port\", "
+			"or a list of them when it has several. `ringmain join` makes the start. "
+			"Without, `directory` has them all."),
+	KEY("ca_label", FIELD(struct conf, authority.label),
+		.help = "The label in the authority's paths, when it wants one."),
+	KEY("ca_roots", FIELD(struct conf, authority.roots),
+		.help = "Trust anchors for the authority's own server certificate, PEM. Unless "
+			"given, the mesh's."),
+	KEY("keep", FIELD(struct conf, authority.keep_dir),
+		.fallback = "/var/lib/ringmain/identity",
+		.help = "With `ca`: where the keeper keeps keys and what it was given for them. "
+			"Must survive a reboot."),
+	KEY("federates", LIST(struct conf, authority.federates, authority.federate_count),
+		.help = "With `ca`: other trust domains, whose anchors the authority is asked for, "
+			"too. Theirs are good for their own ids only."),
+	KEY("refresh", .type = CONF_DURATION, FIELD(struct conf, authority.refresh_ms),
+		.fallback = "1m", .min = SECOND, .max = 24 * HOUR,
+		.help = "With `ca`: how often it is asked for trust anchors and revoked "
+			"certificates."),
+	KEY("refuse_stale_crls", .type = CONF_BOOL, FIELD(struct conf, refuse_stale_crls),
+		.fallback = "false",
+		.help = "Whether nobody is let in any more when the list of revoked certificates "
+			"is over its time, or whether the last one known holds on."),
 	KEY("resumption", .type = CONF_BOOL, FIELD(struct conf, resumption), .fallback = "true",
 		.help = "Whether connections to other machines resume a TLS session that there "
 			"was. Without, each of them proves both identities anew, which costs "

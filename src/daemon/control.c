@@ -105,6 +105,10 @@ static void control_message(struct control *c, const union channel_message *m, s
 	case WIRE_DIRECTORY:
 	case WIRE_STATE_TAKEN:
 	case WIRE_TAKE_OUT:
+	case WIRE_REQUEST:
+	case WIRE_CERTIFICATE:
+	case WIRE_TRUST:
+	case WIRE_IDENTITIES:
 	case WIRE_SIGNED:
 		break; /* not for us now */
 	}

@@ -352,6 +352,10 @@ static void state_message(
 	case WIRE_STATE_VIEW:
 	case WIRE_STATE_TAKEN:
 	case WIRE_SIGN:
+	case WIRE_REQUEST:
+	case WIRE_CERTIFICATE:
+	case WIRE_TRUST:
+	case WIRE_IDENTITIES:
 	case WIRE_SIGNED:
 		break; /* not for us now */
 	}
