@@ -170,6 +170,20 @@ static void conf_route_again(
 		STR_ARG(row->service), conf_place_text(p, first->setting, place, sizeof(place)));
 }
 
+/* For whoever writes routes; the nodes of a mesh need not say it again with every picture. */
+static void conf_route_warn(
+	struct conf_parser *p, const struct route *route, const struct conf_route_row *row)
+{
+	if (p->with_store && !p->published)
+		return;
+	if (route->service->address_count == 0)
+		conf_warning(p, row->setting, "service",
+			"\"%.*s\" has no address of its own: who dials an endpoint gets that one, "
+			"whatever the route says",
+			STR_ARG(route->service->name));
+	conf_route_cover(p, route, row);
+}
+
 static void conf_route_build(struct conf_parser *p, const struct conf_route_row *row,
 	struct service *service, const struct conf_route_row **rows)
 {
@@ -189,12 +203,7 @@ static void conf_route_build(struct conf_parser *p, const struct conf_route_row 
 	}
 	if (row->rule_count == 0)
 		conf_error(p, row->setting, "rules", "none; leave the route out");
-	if (service->address_count == 0)
-		conf_warning(p, row->setting, "service",
-			"\"%.*s\" has no address of its own: who dials an endpoint gets that one, "
-			"whatever the route says",
-			STR_ARG(service->name));
-	conf_route_cover(p, route, row);
+	conf_route_warn(p, route, row);
 }
 
 static void conf_route_row(
