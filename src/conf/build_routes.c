@@ -152,6 +152,7 @@ static void conf_rule_build(struct conf_parser *p, const struct route *route,
 	conf_rule_when(p, row, &rule->when);
 	conf_rule_legs(p, route, row, rule);
 	rule->timeout_ms = row->timeout_ms;
+	conf_rule_sticky(p, row, &rule->sticky);
 	conf_rule_retries(p, row, &rule->retry);
 	conf_rule_edit(p, row, "request_headers", &row->request, &rule->request);
 	conf_rule_edit(p, row, "response_headers", &row->response, &rule->response);
