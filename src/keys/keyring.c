@@ -6,9 +6,10 @@
  * empty in a forked child (the proxy process never holds a key, not even between fork and exec).
  * For a signature the scalar is made a BoringSSL key for as long as that takes; BoringSSL
  * overwrites what it frees. */
-#include "keys/keyring.h"
+#include "keyring_private.h"
 
 #include "keys/cert.h"
+#include "keys/chain.h"
 #include "keys/file.h"
 #include "tls/spiffe.h"
 #include <dirent.h>
@@ -29,30 +30,12 @@
 #include <sys/mman.h>
 
 #define KEYRING_PAIRS_MAX	  4096
-#define KEYRING_SCALAR_BYTES	  32
 #define KEYRING_ID_MAX		  2049	  /* SPIFFE-ID 2.3: 2048 bytes; and the NUL */
 #define KEYRING_ECDSA_P256_SHA256 0x0403u /* RFC 8446 4.2.3 */
 
-struct keyring {
-	uint32_t first_number; /* key i has the number first_number + i */
-	uint32_t count;
-	size_t scalars_size; /* of the mapping */
-	uint8_t (*scalars)[KEYRING_SCALAR_BYTES];
-};
-
-/* One load under way. */
-struct keyring_load {
-	const char *dir;
-	struct str trust_domain;
-	struct keyring *k;
-	struct bundle staged;
-	struct dirent **entries; /* the *.crt, in order of name */
-	int entry_count;
-};
-
 /* --- memory --- */
 
-static int keyring_new(uint32_t count, struct keyring **ret_keyring, struct err *err)
+int keyring_new(uint32_t count, struct keyring **ret_keyring, struct err *err)
 {
 	struct keyring *k = calloc(1, sizeof(*k));
 	if (!k)
@@ -89,7 +72,7 @@ uint32_t keyring_key_count(const struct keyring *k)
 
 /* --- loading --- */
 
-static int keyring_path(
+int keyring_path(
 	char path[PATH_MAX], const char *dir, struct str name, const char *ending, struct err *err)
 {
 	int n = snprintf(path, PATH_MAX, "%s/" STR_FMT "%s", dir, STR_ARG(name), ending);
@@ -109,18 +92,17 @@ static int keyring_is_cert(const struct dirent *entry)
 	return keyring_ends(entry->d_name, ".crt");
 }
 
-static int keyring_is_pem(const struct dirent *entry)
+int keyring_is_pem(const struct dirent *entry)
 {
 	return keyring_ends(entry->d_name, ".pem");
 }
 
-/* The name without its four-letter ending. */
-static struct str keyring_stem(const struct dirent *entry)
+struct str keyring_stem(const struct dirent *entry)
 {
 	return (struct str){entry->d_name, strlen(entry->d_name) - 4};
 }
 
-static void keyring_entries_free(struct dirent **entries, int count)
+void keyring_entries_free(struct dirent **entries, int count)
 {
 	for (int i = 0; i < count; i++)
 		free(entries[i]);
@@ -164,8 +146,7 @@ static int keyring_check_twice(
 	return 0;
 }
 
-/* Checks that the key is what a TLS 1.3 peer will accept from this leaf, and keeps its scalar. */
-static int keyring_keep_key(
+int keyring_keep_key(
 	struct keyring_load *l, const char *file, X509 *leaf, struct str text, struct err *err)
 {
 	EVP_PKEY *key = cert_key_from_pem(text);
@@ -249,12 +230,34 @@ static int keyring_load_roots(
 	return r;
 }
 
-/* roots/<trust domain>.pem; no such directory, no foreign trust domains. */
-static int keyring_load_foreign_roots(struct keyring_load *l, struct err *err)
+/* No file, no list. */
+static int keyring_load_crls(
+	struct keyring_load *l, const char *file, struct str trust_domain, struct err *err)
+{
+	struct str text, crls;
+	struct err why;
+	int r = file_read(file, FILE_PUBLIC, &text, err);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	r = chain_crls(text, &crls, &why);
+	if (r < 0)
+		r = err_set(err, -r, "%s: %s", file, why.text);
+	else if (crls.len > 0)
+		r = bundle_add(&l->staged, STR("crl"), trust_domain, crls, err);
+	if (r == 0)
+		file_text_free(crls);
+	file_text_free(text);
+	return r;
+}
+
+/* The files <trust domain>.pem of a directory of other trust domains' anchors, or of lists; without
+ * it there are none. */
+static int keyring_load_foreign(
+	struct keyring_load *l, const char *name, const char *own, struct err *err)
 {
 	char dir[PATH_MAX], file[PATH_MAX];
 	struct dirent **entries;
-	int r = keyring_path(dir, l->dir, STR("roots"), "", err);
+	int r = keyring_path(dir, l->dir, str_of(name), "", err);
 	if (r < 0)
 		return r;
 	int count = scandir(dir, &entries, keyring_is_pem, alphasort);
@@ -266,11 +269,12 @@ static int keyring_load_foreign_roots(struct keyring_load *l, struct err *err)
 		if (r == 0 && (!spiffe_trust_domain_valid(trust_domain) ||
 				      str_eq(trust_domain, l->trust_domain)))
 			r = err_set(err, EINVAL,
-				"%s: not named after a foreign trust domain (our own is in "
-				"roots.pem)",
-				file);
+				"%s: not named after a foreign trust domain (our own is in %s)",
+				file, own);
 		if (r == 0)
-			r = keyring_load_roots(l, file, trust_domain, err);
+			r = strcmp(name, "roots") == 0
+				    ? keyring_load_roots(l, file, trust_domain, err)
+				    : keyring_load_crls(l, file, trust_domain, err);
 	}
 	keyring_entries_free(entries, count);
 	return r;
@@ -283,13 +287,19 @@ static int keyring_load_all(struct keyring_load *l, struct err *err)
 	if (r == 0)
 		r = keyring_load_roots(l, file, l->trust_domain, err);
 	if (r == 0)
-		r = keyring_load_foreign_roots(l, err);
+		r = keyring_load_foreign(l, "roots", "roots.pem", err);
+	if (r == 0)
+		r = keyring_path(file, l->dir, STR("crl"), ".pem", err);
+	if (r == 0)
+		r = keyring_load_crls(l, file, l->trust_domain, err);
+	if (r == 0)
+		r = keyring_load_foreign(l, "crls", "crl.pem", err);
 	for (int i = 0; i < l->entry_count && r == 0; i++)
 		r = keyring_load_pair(l, keyring_stem(l->entries[i]), err);
 	return r;
 }
 
-static int keyring_hand_on(const struct bundle *staged, struct bundle *b, struct err *err)
+int keyring_hand_on(const struct bundle *staged, struct bundle *b, struct err *err)
 {
 	LIST_EACH (&staged->items, it) {
 		const struct bundle_item *item = CONTAINER_OF(it, struct bundle_item, node);
