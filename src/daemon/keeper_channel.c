@@ -20,6 +20,7 @@ void keeper_channel_begin(struct keeper *k)
 	k->next_unsaid = k->log_unsaid = false;
 	k->mesh.picture_away = false;
 	k->mesh.view_unsaid = k->mesh.view_known;
+	k->identity.rows_unsaid = k->identity.rows_fd >= 0;
 }
 
 static int keeper_say_listener(struct keeper *k, const struct keeper_listener *l)

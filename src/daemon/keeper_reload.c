@@ -42,14 +42,21 @@ uint64_t keeper_mark_file(uint64_t mark, int dir_fd, const char *name)
 	return mark + hash_bytes(hash_bytes(0, name, strlen(name)), facts, sizeof(facts));
 }
 
-static uint64_t keeper_mark_directory(uint64_t mark, const char *path)
+/* Half written, or a key that has no certificate yet. */
+static bool keeper_is_passing(const char *name)
+{
+	size_t len = strlen(name);
+	return strstr(name, ".new-") || (len > 5 && strcmp(name + len - 5, ".next") == 0);
+}
+
+uint64_t keeper_mark_directory(uint64_t mark, const char *path)
 {
 	DIR *dir = opendir(path);
 	if (!dir)
 		return mark;
 	const struct dirent *entry;
 	while ((entry = readdir(dir))) {
-		if (entry->d_name[0] != '.' && !strstr(entry->d_name, ".new-"))
+		if (entry->d_name[0] != '.' && !keeper_is_passing(entry->d_name))
 			mark = keeper_mark_file(mark, dirfd(dir), entry->d_name);
 	}
 	closedir(dir);
@@ -63,18 +70,14 @@ static uint64_t keeper_fingerprint(const struct conf *conf)
 	snprintf(path, sizeof(path), STR_FMT "/" RUN_DIR_MARKS, STR_ARG(conf->run_dir));
 	mark = keeper_mark_file(mark, AT_FDCWD, path);
 	mark = keeper_files_mark(&conf->state, mark);
-	if (conf->certificate_dir.len == 0)
-		return mark;
-	mark = keeper_mark_directory(mark, conf->certificate_dir.at);
-	snprintf(path, sizeof(path), STR_FMT "/roots", STR_ARG(conf->certificate_dir));
-	return keeper_mark_directory(mark, path);
+	return keeper_keys_mark(conf, mark);
 }
 
 /* --- making --- */
 
 static bool keeper_is_watched_kind(const struct bundle_item *item)
 {
-	static const char *const kinds[] = {"mark", "chain", "key", "roots", "tickets"};
+	static const char *const kinds[] = {"mark", "chain", "key", "roots", "crl", "tickets"};
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
 		if (str_eq(item->kind, str_of(kinds[i])))
 			return true;
@@ -110,15 +113,6 @@ static int keeper_gather_watched(const struct keeper *k, struct bundle *b,
 		r = keeper_copy_items(b, &fresh, true, err);
 	bundle_done(&fresh);
 	return r;
-}
-
-static int keeper_load_keys(struct keeper *k, struct keeper_plan *plan, struct err *err)
-{
-	const struct conf *conf = plan->conf;
-	if (conf->certificate_dir.len == 0)
-		return 0;
-	return keyring_load(conf->certificate_dir.at, conf->trust_domain, &k->next_key_number,
-		&plan->keyring, &plan->bundle, err);
 }
 
 /* The same for about an hour of plans: who has learned one cannot make tickets for ever. */
@@ -168,11 +162,15 @@ static int keeper_mesh_gather(
 static int keeper_mesh_fill(struct keeper *k, struct keeper_plan *plan, struct err *err)
 {
 	struct bundle b;
-	if (plan->conf->state.redis_count == 0)
+	const struct conf *conf = plan->conf;
+	if (conf->state.redis_count == 0 && conf->authority.server_count == 0)
 		return 0;
 	bundle_init(&b);
 	int r = keeper_mesh_gather(k, plan, &b, err);
 	if (r == 0)
+		r = keeper_keys_load_node(k, plan, &b, err);
+	/* Without a store, a machine that has not joined has nothing to ask for with. */
+	if (r == 0 && (conf->state.redis_count > 0 || plan->node_keyring))
 		r = plan->mesh_memfd = bundle_to_memfd(&b, err);
 	bundle_done(&b);
 	return r < 0 ? r : 0;
@@ -194,9 +192,8 @@ static int keeper_plan_fill(struct keeper *k, enum keeper_scope scope,
 	/* Parsed to know that it can be; the proxy process makes its own. */
 	conf_snapshot_free(snapshot);
 	/* Before the keys are read: a change that comes after that is seen as one. */
-	if (scope == KEEPER_SCOPE_ALL)
-		k->watch.loaded = keeper_fingerprint(plan->conf);
-	r = keeper_load_keys(k, plan, err);
+	k->watch.loaded = keeper_fingerprint(plan->conf);
+	r = keeper_keys_load(k, plan, err);
 	if (r == 0)
 		r = keeper_add_ticket_secret(k, &plan->bundle, err);
 	if (r == 0)
@@ -258,12 +255,13 @@ void keeper_plan_free(struct keeper_plan *plan)
 	keeper_plan_strip(plan);
 	keyring_free(plan->keyring);
 	keyring_free(plan->mesh_keyring);
+	keyring_free(plan->node_keyring);
 	free(plan);
 }
 
 void keeper_plan_retire(struct keeper *k, struct keeper_plan *plan, uint64_t now_ns)
 {
-	if (!plan->keyring && !plan->mesh_keyring) {
+	if (!plan->keyring && !plan->mesh_keyring && !plan->node_keyring) {
 		keeper_plan_free(plan);
 		return;
 	}

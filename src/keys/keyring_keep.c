@@ -74,13 +74,14 @@ static int keyring_keep_service(struct keyring_load *l, struct str identity, str
 {
 	char file[PATH_MAX];
 	struct str chain;
+	struct err why;
 	int r = keyring_path(file, l->dir, identity, ".pem", err);
 	if (r < 0)
 		return r;
-	r = keyring_read_pair(l, file, identity, &chain, err);
+	r = keyring_read_pair(l, file, identity, &chain, &why);
 	if (r < 0) {
 		if (r != -ENOENT)
-			log_error("keys", "not used, a new one will be asked for: %s", err->text);
+			log_error("keys", "not used, a new one will be asked for: %s", why.text);
 		return 0;
 	}
 	r = keyring_stage_pair(l, "chain", identity, chain, "key", identity, err);
