@@ -59,6 +59,8 @@ struct keeper_plan {
 	struct keyring *mesh_keyring; /* its client certificate's key; NULL: none */
 	int mesh_memfd;		      /* its bundle, sealed; -1: standalone */
 	uint64_t retire_ns;	      /* when the keys may go */
+	/* what could not be read anew, and is as in the plan before */
+	struct keyring_faults faults;
 };
 
 struct keeper_listener {

@@ -42,15 +42,24 @@ uint64_t keeper_mark_file(uint64_t mark, int dir_fd, const char *name)
 	return mark + hash_bytes(hash_bytes(0, name, strlen(name)), facts, sizeof(facts));
 }
 
-static uint64_t keeper_mark_directory(uint64_t mark, const char *path)
+/* The files of a directory and, as there is one for each identity in some layouts, of those right
+ * below it; what symbolic links lead to. */
+static uint64_t keeper_mark_directory(uint64_t mark, int parent_fd, const char *path, int depth)
 {
-	DIR *dir = opendir(path);
-	if (!dir)
+	int fd = openat(parent_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir) {
+		if (fd >= 0)
+			close(fd);
 		return mark;
+	}
 	const struct dirent *entry;
 	while ((entry = readdir(dir))) {
-		if (entry->d_name[0] != '.' && !strstr(entry->d_name, ".new-"))
-			mark = keeper_mark_file(mark, dirfd(dir), entry->d_name);
+		if (entry->d_name[0] == '.' || strstr(entry->d_name, ".new-"))
+			continue;
+		mark = keeper_mark_file(mark, fd, entry->d_name);
+		if (depth > 0 && entry->d_type != DT_REG)
+			mark = keeper_mark_directory(mark, fd, entry->d_name, depth - 1);
 	}
 	closedir(dir);
 	return mark;
@@ -65,9 +74,7 @@ static uint64_t keeper_fingerprint(const struct conf *conf)
 	mark = keeper_files_mark(&conf->state, mark);
 	if (conf->certificate_dir.len == 0)
 		return mark;
-	mark = keeper_mark_directory(mark, conf->certificate_dir.at);
-	snprintf(path, sizeof(path), STR_FMT "/roots", STR_ARG(conf->certificate_dir));
-	return keeper_mark_directory(mark, path);
+	return keeper_mark_directory(mark, AT_FDCWD, conf->certificate_dir.at, 1);
 }
 
 /* --- making --- */
@@ -112,11 +119,18 @@ static int keeper_gather_watched(const struct keeper *k, struct bundle *b,
 	return r;
 }
 
-static int keeper_load_keys(struct keeper *k, struct keeper_plan *plan, struct err *err)
+/* What somebody asked for is taken as a whole or not at all. What changes on its own may be half
+ * written: that part stays as it is in force. */
+static int keeper_load_keys(struct keeper *k, enum keeper_scope scope,
+	const struct keeper_plan *before, struct keeper_plan *plan, struct err *err)
 {
 	const struct conf *conf = plan->conf;
 	if (conf->certificate_dir.len == 0)
 		return 0;
+	if (scope == KEEPER_SCOPE_WATCHED)
+		return keyring_renew(conf->certificate_dir.at, conf->trust_domain,
+			&(struct keyring_in_force){before->keyring, &before->bundle},
+			&k->next_key_number, &plan->keyring, &plan->bundle, &plan->faults, err);
 	return keyring_load(conf->certificate_dir.at, conf->trust_domain, &k->next_key_number,
 		&plan->keyring, &plan->bundle, err);
 }
@@ -196,7 +210,7 @@ static int keeper_plan_fill(struct keeper *k, enum keeper_scope scope,
 	/* Before the keys are read: a change that comes after that is seen as one. */
 	if (scope == KEEPER_SCOPE_ALL)
 		k->watch.loaded = keeper_fingerprint(plan->conf);
-	r = keeper_load_keys(k, plan, err);
+	r = keeper_load_keys(k, scope, before, plan, err);
 	if (r == 0)
 		r = keeper_add_ticket_secret(k, &plan->bundle, err);
 	if (r == 0)
@@ -314,6 +328,7 @@ void keeper_reload(struct keeper *k, enum keeper_scope scope, uint64_t now_ns)
 		return;
 	}
 	keeper_log_text(LOG_LEVEL_WARNING, text);
+	keeper_log_text(LOG_LEVEL_ERROR, plan->faults.text);
 	conf_restart_needed(k->current->conf, plan->conf, text, sizeof(text));
 	if (text[0])
 		log_warning("keeper", "takes effect with the next restart only: %s", text);
