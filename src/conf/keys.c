@@ -143,7 +143,7 @@ static const struct conf_key conf_identity_keys[] = {
 		.help = "Trust anchors for the authority's own server certificate, PEM. Unless "
 			"given, the mesh's."),
 	KEY("keep", FIELD(struct conf, authority.keep_dir),
-		.fallback = "/var/lib/ringmain/identity",
+		.fallback = "/var/lib/ringmain-identity",
 		.help = "With `ca`: where the keeper keeps keys and what it was given for them. "
 			"Must survive a reboot."),
 	KEY("federates", LIST(struct conf, authority.federates, authority.federate_count),

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "certs.h"
 
-#include "keys/cert.h"
-#include "keys/file.h"
-#include <errno.h>
 #include <limits.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
@@ -39,45 +36,22 @@ static bool certs_read_all(BIO *bio, STACK_OF(X509) * chain)
 	return ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
 }
 
-STACK_OF(X509) * certs_from_pem(struct str text)
+static void certs_free(STACK_OF(X509) * certs)
+{
+	sk_X509_pop_free(certs, X509_free);
+}
+
+/* NULL: none in it, a broken one, or no memory. */
+static STACK_OF(X509) * certs_read(struct str text)
 {
 	BIO *bio = text.len <= INT_MAX ? BIO_new_mem_buf(text.at, (int)text.len) : NULL;
-	STACK_OF(X509) *chain = sk_X509_new_null();
-	bool ok = bio && chain && certs_read_all(bio, chain) && sk_X509_num(chain) > 0;
+	STACK_OF(X509) *certs = sk_X509_new_null();
+	bool ok = bio && certs && certs_read_all(bio, certs) && sk_X509_num(certs) > 0;
 	BIO_free(bio);
 	if (ok)
-		return chain;
-	certs_free(chain);
+		return certs;
+	certs_free(certs);
 	return NULL;
-}
-
-void certs_free(STACK_OF(X509) * chain)
-{
-	sk_X509_pop_free(chain, X509_free);
-}
-
-static int certs_bio_text(BIO *bio, struct str *ret_text)
-{
-	const uint8_t *bytes;
-	size_t len;
-	char *text = BIO_mem_contents(bio, &bytes, &len) ? malloc(len + 1) : NULL;
-	if (!text)
-		return -ENOMEM;
-	memcpy(text, bytes, len);
-	text[len] = '\0';
-	*ret_text = (struct str){text, len};
-	return 0;
-}
-
-int certs_pem(const STACK_OF(X509) * chain, struct str *ret_text)
-{
-	BIO *bio = BIO_new(BIO_s_mem());
-	bool ok = bio != NULL;
-	for (size_t i = 0; ok && i < sk_X509_num(chain); i++)
-		ok = PEM_write_bio_X509(bio, sk_X509_value(chain, i));
-	int r = ok ? certs_bio_text(bio, ret_text) : -ENOMEM;
-	BIO_free(bio);
-	return r;
 }
 
 static bool certs_has(const STACK_OF(X509) * chain, const X509 *wanted)
@@ -98,18 +72,13 @@ static bool certs_within(const STACK_OF(X509) * part, const STACK_OF(X509) * who
 	return true;
 }
 
-bool certs_same_set(const STACK_OF(X509) * a, const STACK_OF(X509) * b)
+bool certs_same_set(struct str a, struct str b)
 {
-	return certs_within(a, b) && certs_within(b, a);
-}
-
-bool certs_all_authorities(const STACK_OF(X509) * chain)
-{
-	for (size_t i = 0; i < sk_X509_num(chain); i++) {
-		if (!X509_check_ca(sk_X509_value(chain, i)))
-			return false;
-	}
-	return true;
+	STACK_OF(X509) *first = certs_read(a), *second = certs_read(b);
+	bool same = first && second && certs_within(first, second) && certs_within(second, first);
+	certs_free(first);
+	certs_free(second);
+	return same;
 }
 
 /* The one of `among` that has signed it; NULL: none. */
@@ -128,16 +97,24 @@ static X509 *certs_issuer(X509 *certificate, const STACK_OF(X509) * among)
 	return NULL;
 }
 
-bool certs_lead_to(const STACK_OF(X509) * chain, const STACK_OF(X509) * anchors)
+static bool certs_path(const STACK_OF(X509) * chain, const STACK_OF(X509) * anchors)
 {
 	X509 *at = sk_X509_value(chain, 0);
-	bool leads = false;
 	/* No path is longer than the chain; that ends circles, too. */
-	for (size_t i = 0; i < sk_X509_num(chain) && at && !leads; i++) {
-		leads = certs_has(anchors, at) || certs_issuer(at, anchors);
-		if (!leads)
-			at = certs_issuer(at, chain);
+	for (size_t i = 0; i < sk_X509_num(chain) && at; i++) {
+		if (certs_has(anchors, at) || certs_issuer(at, anchors))
+			return true;
+		at = certs_issuer(at, chain);
 	}
+	return false;
+}
+
+bool certs_lead_to(struct str chain, struct str anchors)
+{
+	STACK_OF(X509) *path = certs_read(chain), *ends = certs_read(anchors);
+	bool leads = path && ends && certs_path(path, ends);
+	certs_free(path);
+	certs_free(ends);
 	ERR_clear_error();
 	return leads;
 }

@@ -3,7 +3,7 @@
  * empty in a forked child (the proxy process never holds a key, not even between fork and exec).
  * For a signature the scalar is made a BoringSSL key for as long as that takes; BoringSSL
  * overwrites what it frees. */
-#include "keyring_inside.h"
+#include "keyring_private.h"
 
 #include "keys/cert.h"
 #include "keys/file.h"
@@ -68,6 +68,35 @@ void keyring_free(struct keyring *k)
 uint32_t keyring_key_count(const struct keyring *k)
 {
 	return k->count;
+}
+
+/* --- names --- */
+
+int keyring_path(
+	char path[PATH_MAX], const char *dir, struct str name, const char *ending, struct err *err)
+{
+	int n = snprintf(path, PATH_MAX, "%s/" STR_FMT "%s", dir, STR_ARG(name), ending);
+	if (n < 0 || n >= PATH_MAX)
+		return err_set(err, ENAMETOOLONG, "%s: name too long", dir);
+	return 0;
+}
+
+int keyring_is_pem(const struct dirent *entry)
+{
+	size_t len = strlen(entry->d_name);
+	return entry->d_name[0] != '.' && len > 4 && strcmp(entry->d_name + len - 4, ".pem") == 0;
+}
+
+struct str keyring_stem(const struct dirent *entry)
+{
+	return (struct str){entry->d_name, strlen(entry->d_name) - 4};
+}
+
+void keyring_entries_free(struct dirent **entries, int count)
+{
+	for (int i = 0; i < count; i++)
+		free(entries[i]);
+	free(entries);
 }
 
 /* --- one key --- */

@@ -7,10 +7,10 @@
  * to let go of what is in force: that goes on, for this identity or these anchors alone, and all
  * others are renewed. At a start there is nothing to go on with, so any fault is an error then. */
 #include "certs.h"
-#include "directory.h"
-#include "keyring_inside.h"
+#include "keyring_private.h"
 
 #include "keys/cert.h"
+#include "keys/chain.h"
 #include "keys/file.h"
 #include "tls/spiffe.h"
 #include <dirent.h>
@@ -26,29 +26,6 @@
 
 /* Not an error yet: an entry that is no pair, or not yet one. */
 #define KEYRING_NO_PAIR (-ENODATA)
-
-/* One load under way. */
-struct keyring_load {
-	const char *dir;
-	struct str trust_domain;
-	struct directory entries;
-	struct keyring *k;
-	struct bundle staged;
-	STACK_OF(X509) * anchors; /* our own trust domain's; NULL: none staged yet */
-	/* what is in force; NULL at a start */
-	const struct keyring *before;
-	const struct bundle *in_force;
-	struct keyring_faults *faults;
-};
-
-static int keyring_path(
-	char path[PATH_MAX], const char *dir, struct str name, const char *ending, struct err *err)
-{
-	int n = snprintf(path, PATH_MAX, "%s/" STR_FMT "%s", dir, STR_ARG(name), ending);
-	if (n < 0 || n >= PATH_MAX)
-		return err_set(err, ENAMETOOLONG, "%s: name too long", dir);
-	return 0;
-}
 
 /* --- what cannot be used --- */
 
@@ -66,50 +43,46 @@ static int keyring_fault(struct keyring_load *l, int r, const char *instead, con
 	return 0;
 }
 
-/* --- anchors --- */
+/* --- anchors and revocation lists --- */
 
-static int keyring_read_roots(const char *file, STACK_OF(X509) * *ret_roots, struct err *err)
+/* *ret_pem is for file_text_free(). */
+static int keyring_read_roots(const char *file, struct str *ret_pem, struct err *err)
 {
 	struct str text;
+	struct err why;
 	int r = file_read(file, FILE_PUBLIC, &text, err);
 	if (r < 0)
 		return r;
-	STACK_OF(X509) *roots = certs_from_pem(text);
+	r = chain_roots(text, ret_pem, &why);
 	file_text_free(text);
-	if (!roots)
-		return err_set(err, EINVAL, "%s: no certificate in it, or a broken one", file);
-	if (!certs_all_authorities(roots)) {
-		certs_free(roots);
-		return err_set(err, EINVAL,
-			"%s: a certificate in it is no authority's, only those are trust anchors",
-			file);
-	}
-	*ret_roots = roots;
-	return 0;
+	return r < 0 ? err_set(err, -r, "%s: %s", file, why.text) : 0;
 }
 
-static int keyring_stage_roots(struct keyring_load *l, struct str trust_domain,
-	const STACK_OF(X509) * roots, struct err *err)
+/* Empty: no list in it, or no file. */
+static int keyring_read_crls(const char *file, struct str *ret_pem, struct err *err)
 {
 	struct str text;
-	if (certs_pem(roots, &text) < 0)
-		return err_set(err, ENOMEM, "out of memory");
-	int r = bundle_add(&l->staged, STR("roots"), trust_domain, text, err);
+	struct err why;
+	*ret_pem = STR_NONE;
+	int r = file_read(file, FILE_PUBLIC, &text, err);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	r = chain_crls(text, ret_pem, &why);
 	file_text_free(text);
-	return r;
+	return r < 0 ? err_set(err, -r, "%s: %s", file, why.text) : 0;
 }
 
 /* `roots` of a file beside what others said before: the same, or an error. Takes it over. */
-static int keyring_agree(const struct keyring_load *l, const char *file, STACK_OF(X509) * roots,
-	const char **first_file, STACK_OF(X509) * *first, struct err *err)
+static int keyring_agree(const struct keyring_load *l, const char *file, struct str roots,
+	const char **first_file, struct str *first, struct err *err)
 {
-	if (!*first) {
+	if (first->len == 0) {
 		*first = roots;
 		*first_file = file;
 		return 0;
 	}
 	bool same = certs_same_set(*first, roots);
-	certs_free(roots);
+	file_text_free(roots);
 	return same ? 0
 		    : err_set(err, EINVAL,
 			      "%s: other trust anchors than in %s; which ones count, only "
@@ -117,12 +90,12 @@ static int keyring_agree(const struct keyring_load *l, const char *file, STACK_O
 			      file, *first_file, l->dir);
 }
 
-/* The anchors that came with the identities, when all say the same; NULL when none came. */
+/* The anchors that came with the identities, when all say the same; empty when none came. */
 static int keyring_read_common_roots(
-	const struct keyring_load *l, STACK_OF(X509) * *ret_roots, struct err *err)
+	const struct keyring_load *l, struct str *ret_pem, struct err *err)
 {
 	const char *first_file = NULL;
-	STACK_OF(X509) *first = NULL, *next = NULL;
+	struct str first = STR_NONE, next;
 	int r = 0;
 	for (uint32_t i = 0; i < l->entries.count && r == 0; i++) {
 		const char *file = l->entries.list[i].roots;
@@ -132,107 +105,103 @@ static int keyring_read_common_roots(
 		if (r == 0)
 			r = keyring_agree(l, file, next, &first_file, &first, err);
 	}
-	if (r == 0)
-		*ret_roots = first;
-	else
-		certs_free(first);
+	*ret_pem = first;
+	if (r < 0)
+		file_text_free(first);
 	return r;
 }
 
 /* roots.pem; without, what came with the identities. */
 static int keyring_read_own_roots(
-	const struct keyring_load *l, STACK_OF(X509) * *ret_roots, struct err *err)
+	const struct keyring_load *l, struct str *ret_pem, struct err *err)
 {
 	char file[PATH_MAX];
 	struct err other;
 	int r = keyring_path(file, l->dir, STR("roots"), ".pem", err);
-	if (r < 0)
-		return r;
-	r = keyring_read_roots(file, ret_roots, err);
+	if (r == 0)
+		r = keyring_read_roots(file, ret_pem, err);
 	if (r != -ENOENT)
 		return r;
-	r = keyring_read_common_roots(l, ret_roots, &other);
+	r = keyring_read_common_roots(l, ret_pem, &other);
 	if (r < 0)
 		*err = other;
-	return r == 0 && !*ret_roots ? -ENOENT : r;
+	/* else the error stays that there is no roots.pem */
+	return r == 0 && ret_pem->len == 0 ? -ENOENT : r;
 }
 
-/* Those in force, if there are any. */
-static int keyring_keep_roots(
-	struct keyring_load *l, struct str trust_domain, int r, struct err *err)
+enum keyring_trust { KEYRING_ROOTS, KEYRING_CRLS };
+
+/* The bundle's kind, the files' names, and what to say when there is nothing to go on with. */
+static const struct {
+	const char *kind, *own, *foreign_dir, *nothing;
+} keyring_trusts[] = {
+	[KEYRING_ROOTS] = {"roots", "roots.pem", "roots", "no anchors of that trust domain"},
+	[KEYRING_CRLS] = {"crl", "crl.pem", "crls", "nobody of that trust domain is revoked"},
+};
+
+/* What was read, or what is in force if that went wrong. Takes `pem` over. */
+static int keyring_stage_trust(struct keyring_load *l, enum keyring_trust trust,
+	struct str trust_domain, int r, struct str pem, struct err *err)
 {
-	const struct bundle_item *old =
-		l->in_force ? bundle_find(l->in_force, "roots", trust_domain) : NULL;
-	r = keyring_fault(
-		l, r, old ? "the anchors in force stay" : "no anchors of that trust domain", err);
-	if (r < 0 || !old)
+	struct str kind = str_of(keyring_trusts[trust].kind);
+	if (r == 0) {
+		if (pem.len > 0)
+			r = bundle_add(&l->staged, kind, trust_domain, pem, err);
+		file_text_free(pem);
 		return r;
-	return bundle_add(&l->staged, STR("roots"), trust_domain, old->text, err);
+	}
+	const struct bundle_item *old =
+		l->in_force ? bundle_find(l->in_force, kind.at, trust_domain) : NULL;
+	r = keyring_fault(
+		l, r, old ? "what is in force stays" : keyring_trusts[trust].nothing, err);
+	return r < 0 || !old ? r : bundle_add(&l->staged, kind, trust_domain, old->text, err);
 }
 
-static int keyring_load_own_roots(struct keyring_load *l, struct err *err)
-{
-	STACK_OF(X509) *roots = NULL;
-	int r = keyring_read_own_roots(l, &roots, err);
-	if (r < 0)
-		r = keyring_keep_roots(l, l->trust_domain, r, err);
-	else
-		r = keyring_stage_roots(l, l->trust_domain, roots, err);
-	certs_free(roots);
-	const struct bundle_item *item = bundle_find(&l->staged, "roots", l->trust_domain);
-	if (r == 0 && item)
-		l->anchors = certs_from_pem(item->text);
-	return r;
-}
-
-static int keyring_load_foreign(
-	struct keyring_load *l, const char *dir, struct str trust_domain, struct err *err)
+static int keyring_load_own(struct keyring_load *l, enum keyring_trust trust, struct err *err)
 {
 	char file[PATH_MAX];
-	STACK_OF(X509) *roots = NULL;
-	int r = keyring_path(file, dir, trust_domain, ".pem", err);
-	if (r == 0 &&
-		(!spiffe_trust_domain_valid(trust_domain) || str_eq(trust_domain, l->trust_domain)))
-		return keyring_fault(l,
-			err_set(err, EINVAL,
-				"%s: not named after a foreign trust domain (our own is in "
-				"roots.pem)",
-				file),
-			"not used", err);
-	if (r == 0)
-		r = keyring_read_roots(file, &roots, err);
+	struct str pem = STR_NONE;
+	int r = keyring_path(file, l->dir, str_of(keyring_trusts[trust].own), "", err);
 	if (r < 0)
-		return keyring_keep_roots(l, trust_domain, r, err);
-	r = keyring_stage_roots(l, trust_domain, roots, err);
-	certs_free(roots);
-	return r;
+		return r;
+	r = trust == KEYRING_ROOTS ? keyring_read_own_roots(l, &pem, err)
+				   : keyring_read_crls(file, &pem, err);
+	return keyring_stage_trust(l, trust, l->trust_domain, r, pem, err);
 }
 
-static int keyring_is_pem(const struct dirent *entry)
+static int keyring_load_foreign(struct keyring_load *l, enum keyring_trust trust, const char *dir,
+	struct str trust_domain, struct err *err)
 {
-	size_t len = strlen(entry->d_name);
-	return entry->d_name[0] != '.' && len > 4 && strcmp(entry->d_name + len - 4, ".pem") == 0;
+	char file[PATH_MAX];
+	struct str pem = STR_NONE;
+	int r = keyring_path(file, dir, trust_domain, ".pem", err);
+	if (r < 0)
+		return r;
+	if (!spiffe_trust_domain_valid(trust_domain) || str_eq(trust_domain, l->trust_domain)) {
+		r = err_set(err, EINVAL,
+			"%s: not named after a foreign trust domain (our own is in %s)", file,
+			keyring_trusts[trust].own);
+		return keyring_fault(l, r, "not used", err);
+	}
+	r = trust == KEYRING_ROOTS ? keyring_read_roots(file, &pem, err)
+				   : keyring_read_crls(file, &pem, err);
+	return keyring_stage_trust(l, trust, trust_domain, r, pem, err);
 }
 
-/* roots/<trust domain>.pem; no such directory, no foreign trust domains. */
-static int keyring_load_foreign_roots(struct keyring_load *l, struct err *err)
+/* <trust domain>.pem in a directory; no such directory, none. */
+static int keyring_load_foreigns(struct keyring_load *l, enum keyring_trust trust, struct err *err)
 {
 	char dir[PATH_MAX];
 	struct dirent **entries;
-	int r = keyring_path(dir, l->dir, STR("roots"), "", err);
+	int r = keyring_path(dir, l->dir, str_of(keyring_trusts[trust].foreign_dir), "", err);
 	if (r < 0)
 		return r;
 	int count = scandir(dir, &entries, keyring_is_pem, alphasort);
 	if (count < 0)
 		return errno == ENOENT ? 0 : err_set(err, errno, "%s: %m", dir);
-	for (int i = 0; i < count; i++) {
-		struct str name = str_of(entries[i]->d_name);
-		name.len -= 4;
-		if (r == 0)
-			r = keyring_load_foreign(l, dir, name, err);
-		free(entries[i]);
-	}
-	free(entries);
+	for (int i = 0; i < count && r == 0; i++)
+		r = keyring_load_foreign(l, trust, dir, keyring_stem(entries[i]), err);
+	keyring_entries_free(entries, count);
 	return r;
 }
 
@@ -240,7 +209,8 @@ static int keyring_load_foreign_roots(struct keyring_load *l, struct err *err)
 
 /* What an entry's files hold. */
 struct keyring_pair {
-	STACK_OF(X509) * chain;
+	struct str chain; /* PEM, nothing else in it */
+	X509 *leaf;
 	struct str key_text;
 	char id[KEYRING_ID_MAX];
 	struct str path; /* of the identity; in `id` */
@@ -251,12 +221,11 @@ static int keyring_pair_path(const struct keyring_load *l, const struct director
 	struct keyring_pair *p, struct err *err)
 {
 	struct str trust_domain;
-	X509 *leaf = sk_X509_value(p->chain, 0);
-	if (X509_check_ca(leaf))
+	if (X509_check_ca(p->leaf))
 		return err_set(err, EINVAL,
 			"%s: is an authority's certificate, not a service's; keep it elsewhere",
 			e->chain);
-	int r = cert_uri(leaf, p->id, sizeof(p->id));
+	int r = cert_uri(p->leaf, p->id, sizeof(p->id));
 	if (r == -ENOENT || r == -ENOTUNIQ)
 		return err_set(err, EINVAL,
 			"%s: has %s URI in its SAN; a SPIFFE leaf has exactly one", e->chain,
@@ -289,6 +258,7 @@ static int keyring_pair_read(
 	const struct directory_entry *e, struct keyring_pair *p, struct err *err)
 {
 	struct str text;
+	struct err why;
 	int r = file_read(e->chain, FILE_PUBLIC, &text, err);
 	if (r == -ENOENT)
 		return KEYRING_NO_PAIR;
@@ -296,11 +266,12 @@ static int keyring_pair_read(
 		return r;
 	if (keyring_is_single(e))
 		r = keyring_single_check(e, text, err);
-	if (r == 0)
-		p->chain = certs_from_pem(text);
+	if (r == 0) {
+		r = chain_pem(text, CHAIN_CERTIFICATES_MAX, &p->chain, &p->leaf, &why);
+		if (r < 0)
+			err_set(err, -r, "%s: %s", e->chain, why.text);
+	}
 	file_text_free(text);
-	if (r == 0 && !p->chain)
-		r = err_set(err, EINVAL, "%s: no certificate in it, or a broken one", e->chain);
 	return r;
 }
 
@@ -317,15 +288,6 @@ static int keyring_check_twice(const struct keyring_load *l, const struct direct
 	return 0;
 }
 
-/* Whether a chain text leads to an anchor of ours. */
-static bool keyring_leads(const struct keyring_load *l, struct str text)
-{
-	STACK_OF(X509) *chain = certs_from_pem(text);
-	bool leads = chain && l->anchors && certs_lead_to(chain, l->anchors);
-	certs_free(chain);
-	return leads;
-}
-
 /* A chain that was cut off behind its leaf looks whole. What gives it away is that it leads
  * nowhere, while the one in force does. */
 static int keyring_check_whole(const struct keyring_load *l, const struct directory_entry *e,
@@ -333,8 +295,9 @@ static int keyring_check_whole(const struct keyring_load *l, const struct direct
 {
 	const struct bundle_item *old =
 		l->in_force ? bundle_find(l->in_force, "chain", p->path) : NULL;
-	if (!old || !l->anchors || certs_lead_to(p->chain, l->anchors) ||
-		!keyring_leads(l, old->text))
+	const struct bundle_item *roots = bundle_find(&l->staged, "roots", l->trust_domain);
+	if (!old || !roots || certs_lead_to(p->chain, roots->text) ||
+		!certs_lead_to(old->text, roots->text))
 		return 0;
 	return err_set(err, EINVAL,
 		"%s: leads to none of the trust anchors; intermediate certificates belong behind "
@@ -356,17 +319,6 @@ static int keyring_stage(struct keyring_load *l, const struct directory_entry *e
 	return r < 0 ? r : bundle_add(&l->staged, STR("key"), path, str_of(number), err);
 }
 
-static int keyring_stage_pair(struct keyring_load *l, const struct directory_entry *e,
-	const struct keyring_pair *p, struct err *err)
-{
-	struct str text;
-	if (certs_pem(p->chain, &text) < 0)
-		return err_set(err, ENOMEM, "out of memory");
-	int r = keyring_stage(l, e, p->path, text, err);
-	file_text_free(text);
-	return r;
-}
-
 static int keyring_load_pair(
 	struct keyring_load *l, const struct directory_entry *e, struct err *err)
 {
@@ -379,13 +331,14 @@ static int keyring_load_pair(
 	if (r == 0)
 		r = file_read(e->key, FILE_SECRET, &p.key_text, err);
 	if (r == 0)
-		r = keyring_keep_key(l->k, e->key, sk_X509_value(p.chain, 0), p.key_text, err);
+		r = keyring_keep_key(l->k, e->key, p.leaf, p.key_text, err);
 	if (r == 0)
 		r = keyring_check_whole(l, e, &p, err);
 	if (r == 0)
-		r = keyring_stage_pair(l, e, &p, err);
+		r = keyring_stage(l, e, p.path, p.chain, err);
 	file_text_free(p.key_text);
-	certs_free(p.chain);
+	file_text_free(p.chain);
+	X509_free(p.leaf);
 	return r;
 }
 
@@ -442,9 +395,12 @@ static int keyring_load_entry(
 
 static int keyring_load_all(struct keyring_load *l, struct err *err)
 {
-	int r = keyring_load_own_roots(l, err);
-	if (r == 0)
-		r = keyring_load_foreign_roots(l, err);
+	int r = 0;
+	for (enum keyring_trust trust = KEYRING_ROOTS; trust <= KEYRING_CRLS && r == 0; trust++) {
+		r = keyring_load_own(l, trust, err);
+		if (r == 0)
+			r = keyring_load_foreigns(l, trust, err);
+	}
 	for (uint32_t i = 0; i < l->entries.count && r == 0; i++)
 		r = keyring_load_entry(l, &l->entries.list[i], err);
 	return r;
@@ -465,7 +421,6 @@ static int keyring_load_directory(struct keyring_load *l, uint32_t *next_key_num
 	if (r == 0)
 		r = keyring_hand_on(&l->staged, b, err);
 	bundle_done(&l->staged);
-	certs_free(l->anchors);
 	directory_free(&l->entries);
 	if (r < 0) {
 		keyring_free(l->k);

@@ -158,7 +158,7 @@ def test_anchors_may_come_with_the_identities(write):
         with Calls(mesh):
             write(node.certs, "echo", *company.issue("echo"), company.root + other.root)
             wait_for(lambda: "other trust anchors" in last_reload(mesh)["text"], "the status to tell of it")
-            assert "the anchors in force stay" in node.process.log
+            assert "what is in force stays" in node.process.log
             write(node.certs, "orders", *company.issue("orders"), other.root + company.root)
             wait_good(mesh)
 
