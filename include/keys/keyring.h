@@ -2,10 +2,11 @@
 /* The keeper's private keys: loaded from the certificate directory, used for TLS signatures and
  * nothing else, never given out.
  *
- * Directory: <name>.crt (PEM chain, leaf first) with <name>.key beside it, one pair per identity;
- * the identity is the leaf's SPIFFE id. roots.pem: trust anchors of our own trust domain;
- * roots/<trust domain>.pem: those of others. crl.pem and crls/<trust domain>.pem, where there are
- * any: lists of revoked certificates.
+ * Directory: one pair of key and chain (PEM, leaf first) per identity, in any of the layouts that
+ * step-ca, Vault agent, cert-manager and spiffe-helper write (src/keys/directory.h); the identity
+ * is the leaf's SPIFFE id. roots.pem: trust anchors of our own trust domain; without it, those that
+ * came with the identities, if they are all the same. roots/<trust domain>.pem: those of others.
+ * crl.pem and crls/<trust domain>.pem, where there are any: lists of revoked certificates.
  *
  * Or the keeper's own directory (keys/keep.h), with certificates that an authority has given. */
 #pragma once
@@ -24,6 +25,23 @@ struct keyring;
  * *next_key_number). Blocks on disk. */
 int keyring_load(const char *dir, struct str trust_domain, uint32_t *next_key_number,
 	struct keyring **ret_keyring, struct bundle *b, struct err *err) MUST_CHECK;
+/* What is in force while the directory is read again. */
+struct keyring_in_force {
+	const struct keyring *keyring; /* may be NULL */
+	const struct bundle *bundle;   /* its items among others */
+};
+/* What could not be used, a line each: which file, why, and what happens instead. */
+struct keyring_faults {
+	unsigned count;
+	size_t len;
+	char text[1800]; /* cut off at the end */
+};
+/* The same on a running machine: an identity or anchors whose files cannot be used, or cannot yet,
+ * stay as they are in force, or out; the others are as on the disk. An error only when there is
+ * nothing to go by at all. */
+int keyring_renew(const char *dir, struct str trust_domain, const struct keyring_in_force *in_force,
+	uint32_t *next_key_number, struct keyring **ret_keyring, struct bundle *b,
+	struct keyring_faults *faults, struct err *err) MUST_CHECK;
 /* The keeper's own directory, and what of it is to be loaded. */
 struct keyring_keep {
 	const char *dir;

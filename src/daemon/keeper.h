@@ -62,6 +62,8 @@ struct keeper_plan {
 	struct keyring *node_keyring; /* the machine's own, for the authority; NULL: none */
 	int mesh_memfd;		      /* its bundle, sealed; -1: neither store nor authority */
 	uint64_t retire_ns;	      /* when the keys may go */
+	/* what could not be read anew, and is as in the plan before */
+	struct keyring_faults faults;
 };
 
 struct keeper_listener {
@@ -119,7 +121,7 @@ struct keeper_child {
  *
  * Wanted as long as the configuration in force has a store or an authority, and the keeper is not
  * stopping. One that was started with a store does not go on without one, nor the other way round:
- * it leaves, and another is started. */
+ * it leaves, and another is started. The same when there is no authority any more. */
 #define KEEPER_MESH_LIST(X) X(OFF) X(WAITING) X(RUNNING) X(LEAVING)
 enum keeper_mesh_state {
 #define X(name) KEEPER_MESH_##name,
@@ -357,14 +359,17 @@ void keeper_reload(struct keeper *k, enum keeper_scope scope, uint64_t now_ns);
 /* A look at marks, certificates and secrets; true when they changed and have been at rest since the
  * last look. */
 bool keeper_watch_look(struct keeper *k);
-/* Add a file, or those of a directory, to a fingerprint. */
+/* Add a file, or those of a directory and of `depth` levels below it, to a fingerprint. */
 uint64_t keeper_mark_file(uint64_t mark, int dir_fd, const char *name);
-uint64_t keeper_mark_directory(uint64_t mark, const char *path);
+uint64_t keeper_mark_directory(uint64_t mark, int parent_fd, const char *path, int depth);
 
 /* --- keeper_keys.c --- */
 
-/* Certificates, anchors and revocation lists into the plan's bundle, keys into its keyring. */
-int keeper_keys_load(struct keeper *k, struct keeper_plan *plan, struct err *err) MUST_CHECK;
+/* Certificates, anchors and revocation lists into the plan's bundle, keys into its keyring. What
+ * somebody asked for is taken as a whole or not at all. What changes on its own may be half
+ * written: that part stays as it is in force. */
+int keeper_keys_load(struct keeper *k, enum keeper_scope scope, const struct keeper_plan *before,
+	struct keeper_plan *plan, struct err *err) MUST_CHECK;
 /* What the state process needs for the authority into `b`, when there is one and this machine has
  * joined; else the log says what to do. */
 int keeper_keys_load_node(

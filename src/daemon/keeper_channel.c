@@ -133,6 +133,9 @@ static void keeper_hear_ready(struct keeper *k, uint64_t generation, uint64_t no
 	} else {
 		return;
 	}
+	/* In force, but not all of it is new: that has to be seen. */
+	if (k->current->faults.count > 0)
+		keeper_note(k, generation, k->current->faults.text);
 	log_info("keeper", "generation %" PRIu64 " is in force", generation);
 	notify_send(&k->notify, "READY=1\nSTATUS=serving, generation %" PRIu64, generation);
 }

@@ -44,7 +44,8 @@ static struct keyring_keep keeper_keys_from(const struct conf *conf)
 		.federate_count = conf->authority.federate_count};
 }
 
-int keeper_keys_load(struct keeper *k, struct keeper_plan *plan, struct err *err)
+int keeper_keys_load(struct keeper *k, enum keeper_scope scope, const struct keeper_plan *before,
+	struct keeper_plan *plan, struct err *err)
 {
 	struct conf *conf = plan->conf;
 	if (keeper_keys_kept(conf)) {
@@ -56,6 +57,10 @@ int keeper_keys_load(struct keeper *k, struct keeper_plan *plan, struct err *err
 	}
 	if (conf->certificate_dir.len == 0)
 		return 0;
+	if (scope == KEEPER_SCOPE_WATCHED)
+		return keyring_renew(conf->certificate_dir.at, conf->trust_domain,
+			&(struct keyring_in_force){before->keyring, &before->bundle},
+			&k->next_key_number, &plan->keyring, &plan->bundle, &plan->faults, err);
 	return keyring_load(conf->certificate_dir.at, conf->trust_domain, &k->next_key_number,
 		&plan->keyring, &plan->bundle, err);
 }
@@ -128,15 +133,10 @@ int keeper_keys_load_node(
 
 uint64_t keeper_keys_mark(const struct conf *conf, uint64_t mark)
 {
-	static const char *const below[] = {"", "/service", "/roots", "/crls"};
 	struct str dir = keeper_keys_kept(conf) ? conf->authority.keep_dir : conf->certificate_dir;
-	char path[PATH_MAX];
 	if (dir.len == 0)
 		return mark;
-	for (size_t i = 0; i < ARRAY_LEN(below); i++) {
-		snprintf(path, sizeof(path), STR_FMT "%s", STR_ARG(dir), below[i]);
-		mark = keeper_mark_directory(mark, path);
-	}
+	mark = keeper_mark_directory(mark, AT_FDCWD, dir.at, 1);
 	if (keeper_keys_kept(conf) && conf->authority.roots.len > 0)
 		mark = keeper_mark_file(mark, AT_FDCWD, conf->authority.roots.at);
 	return mark;

@@ -92,7 +92,7 @@ static bool keeper_mesh_is_other(const struct keeper *k)
 {
 	const struct keeper_mesh *m = &k->mesh;
 	return m->has_store != keeper_mesh_has_store(k) ||
-	       (m->has_authority && !k->current->node_keyring);
+	       (m->has_authority && k->current->conf->authority.server_count == 0);
 }
 
 static void keeper_mesh_start(struct keeper *k, uint64_t now_ns)
@@ -252,7 +252,7 @@ static int keeper_mesh_say(struct keeper *k)
 		r = keeper_child_say_plan(c, k->current->generation, k->current->mesh_memfd);
 		if (r == 0) {
 			k->mesh.said_generation = k->current->generation;
-			k->mesh.has_authority = k->current->node_keyring != NULL;
+			k->mesh.has_authority = k->current->conf->authority.server_count > 0;
 		}
 	} else if (keeper_identity_wants_write(k)) {
 		r = keeper_identity_say(k);

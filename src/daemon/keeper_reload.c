@@ -34,7 +34,8 @@
 uint64_t keeper_mark_file(uint64_t mark, int dir_fd, const char *name)
 {
 	struct stat st;
-	if (fstatat(dir_fd, name, &st, 0) < 0)
+	/* Of a directory only what is in it counts. */
+	if (fstatat(dir_fd, name, &st, 0) < 0 || S_ISDIR(st.st_mode))
 		return mark;
 	const uint64_t facts[] = {st.st_ino, (uint64_t)st.st_size, (uint64_t)st.st_ctim.tv_sec,
 		(uint64_t)st.st_ctim.tv_nsec};
@@ -49,15 +50,24 @@ static bool keeper_is_passing(const char *name)
 	return strstr(name, ".new-") || (len > 5 && strcmp(name + len - 5, ".next") == 0);
 }
 
-uint64_t keeper_mark_directory(uint64_t mark, const char *path)
+/* The files of a directory and, as there is one for each identity in some layouts, of those right
+ * below it; what symbolic links lead to. */
+uint64_t keeper_mark_directory(uint64_t mark, int parent_fd, const char *path, int depth)
 {
-	DIR *dir = opendir(path);
-	if (!dir)
+	int fd = openat(parent_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir) {
+		if (fd >= 0)
+			close(fd);
 		return mark;
+	}
 	const struct dirent *entry;
 	while ((entry = readdir(dir))) {
-		if (entry->d_name[0] != '.' && !keeper_is_passing(entry->d_name))
-			mark = keeper_mark_file(mark, dirfd(dir), entry->d_name);
+		if (entry->d_name[0] == '.' || keeper_is_passing(entry->d_name))
+			continue;
+		mark = keeper_mark_file(mark, fd, entry->d_name);
+		if (depth > 0 && entry->d_type != DT_REG)
+			mark = keeper_mark_directory(mark, fd, entry->d_name, depth - 1);
 	}
 	closedir(dir);
 	return mark;
@@ -169,8 +179,7 @@ static int keeper_mesh_fill(struct keeper *k, struct keeper_plan *plan, struct e
 	int r = keeper_mesh_gather(k, plan, &b, err);
 	if (r == 0)
 		r = keeper_keys_load_node(k, plan, &b, err);
-	/* Without a store, a machine that has not joined has nothing to ask for with. */
-	if (r == 0 && (conf->state.redis_count > 0 || plan->node_keyring))
+	if (r == 0)
 		r = plan->mesh_memfd = bundle_to_memfd(&b, err);
 	bundle_done(&b);
 	return r < 0 ? r : 0;
@@ -193,7 +202,7 @@ static int keeper_plan_fill(struct keeper *k, enum keeper_scope scope,
 	conf_snapshot_free(snapshot);
 	/* Before the keys are read: a change that comes after that is seen as one. */
 	k->watch.loaded = keeper_fingerprint(plan->conf);
-	r = keeper_keys_load(k, plan, err);
+	r = keeper_keys_load(k, scope, before, plan, err);
 	if (r == 0)
 		r = keeper_add_ticket_secret(k, &plan->bundle, err);
 	if (r == 0)
@@ -312,6 +321,7 @@ void keeper_reload(struct keeper *k, enum keeper_scope scope, uint64_t now_ns)
 		return;
 	}
 	keeper_log_text(LOG_LEVEL_WARNING, text);
+	keeper_log_text(LOG_LEVEL_ERROR, plan->faults.text);
 	conf_restart_needed(k->current->conf, plan->conf, text, sizeof(text));
 	if (text[0])
 		log_warning("keeper", "takes effect with the next restart only: %s", text);

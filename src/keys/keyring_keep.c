@@ -49,7 +49,7 @@ static int keyring_read_pair(struct keyring_load *l, const char *file, struct st
 	}
 	r = keyring_check_id(l, file, leaf, identity, err);
 	if (r == 0)
-		r = keyring_keep_key(l, file, leaf, text, err);
+		r = keyring_keep_key(l->k, file, leaf, text, err);
 	if (r < 0)
 		file_text_free(*ret_chain);
 	X509_free(leaf);

@@ -118,11 +118,13 @@ static void a_machine_that_has_not_joined_says_so_and_takes_it_up(void **state)
 	expect(&s, "journal", "\nplan 1 ca", 1);
 	expect(&s, "log", "run `ringmain join` as root", 1);
 	expect_notified(&s, "READY=1");
-	assert_false(has_line(&s, "journal", "state: start", 1));
+	expect(&s, "journal", "state: plan 1 ca", 1); /* which says so, too */
+	assert_false(has_line(&s, "journal", "state: node", 1));
 	join(&s);
 	expect(&s, "journal", "state: node signed=1", 1);
 	expect(&s, "journal", "signed service/orders", 1);
 	assert_false(has_line(&s, "journal", "start workers", 2));
+	assert_false(has_line(&s, "journal", "state: start", 2));
 	stage_end(&s);
 }
 

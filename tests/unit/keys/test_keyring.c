@@ -346,7 +346,7 @@ static const struct {
 	{"key of another kind", key_p384, -EINVAL, "web.key: not a P-256 key"},
 	{"key is a FIFO", key_is_fifo, -EINVAL, "not a regular file"},
 	{"certificate garbage", cert_garbage, -EINVAL, "web.crt: no certificate"},
-	{"broken chain", chain_broken_behind_the_leaf, -EINVAL, "web.crt: no certificate"},
+	{"broken chain", chain_broken_behind_the_leaf, -EINVAL, "web.crt: a broken certificate"},
 	{"an authority's certificate", cert_is_authority, -EINVAL, "ca.crt: is an authority's"},
 	{"identity twice", identity_twice, -EEXIST, "www.crt: spiffe://prod.example/service/web"},
 	{"other trust domain", other_trust_domain, -EINVAL, "test.example"},
