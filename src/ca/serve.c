@@ -93,6 +93,17 @@ bool serve_listens(const struct serve *s, const struct address *address)
 	return false;
 }
 
+uint32_t serve_listening(const struct serve *s, struct address *ret_addresses, uint32_t count_max)
+{
+	uint32_t count = 0;
+	LIST_EACH (&s->listeners, node) {
+		const struct serve_listener *l = serve_listener_of(node);
+		if (!l->closing && count < count_max)
+			ret_addresses[count++] = l->address;
+	}
+	return count;
+}
+
 static void serve_listener_close(struct serve_listener *l)
 {
 	if (l->closing)

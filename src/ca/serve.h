@@ -80,6 +80,8 @@ int serve_listen(
 /* Stops to listen there, and closes the socket. */
 void serve_deafen(struct serve *s, const struct address *address);
 bool serve_listens(const struct serve *s, const struct address *address);
+/* Where it listens; returns how many. */
+uint32_t serve_listening(const struct serve *s, struct address *ret_addresses, uint32_t count_max);
 void serve_step(struct task *t);
 void serve_reap(struct task *t);
 /* No new connections; requests under way are answered. */
@@ -161,19 +163,26 @@ const char *serve_shake_failure(const struct conn *c);
 
 /* --- serve_place.c --- */
 
-struct serve_place;
+#define SERVE_LISTENERS_MAX 64
 
-/* Reads the directory and makes a server of it; nothing is left behind on failure. */
+/* What a server is made of. The trust domain does not change while it runs. */
+struct serve_place {
+	struct authority *authority;
+	struct serve_material *material;
+	char trust_domain[256];
+};
+
+/* Reads the directory, whole; nothing is left behind on failure. */
 int serve_place_open(
-	const char *dir, int64_t now_s, struct serve_place **ret_place, struct err *err) MUST_CHECK;
-void serve_place_free(struct serve_place *p);
-/* Opens the sockets that the settings name and `s` does not have, and gives `s` the place's
- * authority; on failure `s` is as it was. Those that are not named any more are closed. */
-int serve_place_take(struct serve_place *p, struct serve *s, struct err *err) MUST_CHECK;
-/* What may have changed: our own certificate, anchors, revocations. */
+	struct serve_place *p, const char *dir, int64_t now_s, struct err *err) MUST_CHECK;
+void serve_place_done(struct serve_place *p);
+/* Begins to listen where the settings say, and ends it where they do not any more; on failure all
+ * is as it was. */
+int serve_place_listen(struct serve_place *p, struct serve *s, struct err *err) MUST_CHECK;
+/* What may have changed on disk or by the passing of time: our own certificate, anchors,
+ * revocations; `s` has them then. On failure it goes on with those it has. */
 int serve_place_refresh(
 	struct serve_place *p, struct serve *s, int64_t now_s, struct err *err) MUST_CHECK;
-uint32_t serve_place_listen_count(const struct serve_place *p);
 
 /* --- serve_main.c --- */
 
