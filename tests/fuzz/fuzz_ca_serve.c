@@ -27,7 +27,7 @@ static void fuzz_pieces(struct loop *loop, int fd, const uint8_t *bytes, size_t 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
 	const struct ring_limits limits = {
-		.entries = 64, .completions = 256, .block_bytes = 512, .block_count = 16};
+		.entries = 64, .completions = 256, .block_bytes = 4096, .block_count = 16};
 	const struct address address = {.family = AF_INET, .port = 8443};
 	struct authority authority = {.outcome = AUTHORITY_FORBIDDEN, .failure = -5};
 	struct loop loop;
