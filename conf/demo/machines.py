@@ -12,6 +12,7 @@ the directory's name.
 import array
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -128,15 +129,21 @@ def lab_make(directory):
             return directory.mkdir(mode=0o755)
 
 
+def lab_owned(directory):
+    """Whether the process that made a lab lives."""
+    try:
+        pid, start = (directory / "owner").read_text().split()
+        return process_start(pid) == start
+    except (FileNotFoundError, ValueError):
+        # Made this moment by a run beside this one, or by one that was killed at once: its name has the pid.
+        return process_start(int(re.match(r"rm([0-9a-f]+)x", directory.name)[1], 16)) is not None
+
+
 def sweep():
     """Removes what dead labs left behind. Returns their names."""
     swept = []
-    for directory in sorted(LABS.glob("rm*")) if LABS.is_dir() else []:
-        try:
-            pid, start = (directory / "owner").read_text().split()
-        except (FileNotFoundError, ValueError):
-            pid, start = "0", "0"
-        if process_start(pid) == start:
+    for directory in sorted(LABS.glob("rm[0-9a-f]*x*")) if LABS.is_dir() else []:
+        if lab_owned(directory):
             continue
         lab_remove(directory)
         swept.append(directory.name)
