@@ -166,6 +166,13 @@ def test_a_lab_is_readable_whatever_the_callers_umask():
         os.umask(before)
 
 
+def test_rings_of_many_labs_are_not_bounded_together():
+    """Locked memory is counted by user, and the same users are in all labs."""
+    script = "import resource; print(resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY)"
+    with Lab(["alone"]) as lab:
+        assert lab["alone"].run([PYTHON, "-c", script], uid=WEB.uid).stdout == "True\n"
+
+
 def test_stop_leaves_nothing_behind():
     with Lab(["one", "two", "three"]) as lab:
         server = lab["three"].serve("http", [PYTHON, "-m", "http.server", "8000"], 8000, 12001)
