@@ -400,6 +400,8 @@ static const struct conf_key conf_mesh_root_keys[] = {
 	KEY("policies", ROWS(struct conf_mesh, policies, policy_count, &conf_policy_group),
 		.help = "Who may call what. A rule matches when every list that it gives has a "
 			"match."),
+	KEY("routes", ROWS(struct conf_mesh, routes, route_count, &conf_route_group),
+		.help = "Where calls to a service's own address lead, one route per service."),
 };
 
 static const struct conf_group conf_operator_mesh_group = {
