@@ -4,6 +4,7 @@
 
 #include "base/usage.h"
 #include "mesh/identity.h"
+#include "serve.h"
 #include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@ static const char ca_usage[] =
 	"\n"
 	"usage: ringmain ca init  --dir DIR --trust-domain TD [--days N]\n"
 	"       ringmain ca issue --dir DIR --service NAME [--ttl TTL] --out DIR\n"
+	"       ringmain ca serve --dir DIR [--check]\n"
 	"\n"
 	"init   makes DIR/root.key (keep it off the machines of the mesh), DIR/root.crt, "
 	"DIR/issuer.* and "
@@ -29,6 +31,7 @@ static const char ca_usage[] =
 	"issue  makes OUT/NAME.key, OUT/NAME.crt for spiffe://TD/service/NAME, and OUT/roots.pem; "
 	"each\n"
 	"       is replaced as a whole, so a running ringmain that watches OUT picks it up\n"
+	"serve  gives certificates to the machines of DIR/registration.conf; see its own --help\n"
 	"\n"
 	"  --dir DIR          the authority's directory\n"
 	"  --trust-domain TD  such as prod.example\n"
@@ -187,6 +190,10 @@ int ca_main(int argc, char **argv)
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
 		fputs(ca_usage, stdout);
 		return 0;
+	}
+	if (strcmp(argv[1], "serve") == 0) { /* has options of its own */
+		argv[1] = argv[0];
+		return serve_main(argc - 1, argv + 1);
 	}
 	for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
 		if (strcmp(argv[1], verbs[i].name) != 0)
