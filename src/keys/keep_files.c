@@ -64,13 +64,6 @@ int keep_join(
 	return len < PATH_MAX ? 0 : err_set(err, ENAMETOOLONG, "%s: name too long", dir);
 }
 
-static int keep_make_directory(const char *path, struct err *err)
-{
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
-		return err_set(err, errno, "%s: making it: %m", path);
-	return keep_check_directory(path, err);
-}
-
 /* A name is on the disk when its directory is. */
 static int keep_sync(const char *dir, struct err *err)
 {
@@ -79,6 +72,16 @@ static int keep_sync(const char *dir, struct err *err)
 	if (fd >= 0)
 		close(fd);
 	return r;
+}
+
+static int keep_make_directory(const char *path, struct err *err)
+{
+	char above[PATH_MAX];
+	if (mkdir(path, 0700) < 0)
+		return errno == EEXIST ? keep_check_directory(path, err)
+				       : err_set(err, errno, "%s: making it: %m", path);
+	int r = keep_join(above, path, "..", "", err);
+	return r < 0 ? r : keep_sync(above, err);
 }
 
 static const char *const keep_directories[] = {"service", "roots", "crls"};
@@ -94,7 +97,7 @@ static int keep_make_directories(const struct keep *k, struct err *err)
 		if (r == 0)
 			r = keep_make_directory(path, err);
 	}
-	return r < 0 ? r : keep_sync(k->dir, err);
+	return r;
 }
 
 /* The directory that a file of ours is in. */
@@ -210,7 +213,7 @@ int keep_open(const char *dir, struct str trust_domain, struct keep **ret_keep, 
 	if (!k)
 		return err_set(err, ENOMEM, "out of memory");
 	k->fd = -1;
-	strcpy(k->dir, dir);
+	memcpy(k->dir, dir, strlen(dir) + 1);
 	memcpy(k->trust_domain, trust_domain.at, trust_domain.len);
 	int r = keep_open_at(k, err);
 	if (r < 0)
