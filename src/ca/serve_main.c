@@ -3,7 +3,7 @@
  *
  *   RUN ──TERM or INT──▶ STOP ──all answered, or too late──▶ END
  *
- *   RUN   waits for: clients, signals; once in a while looks at what has changed on disk
+ *   RUN   waits for: clients, signals; each second looks at what has changed on disk
  *   STOP  waits for: requests under way, for SERVE_STOP_NS; then cuts them
  *
  * It has no privilege to give up: its user owns the authority's directory and nothing else. */
@@ -23,22 +23,26 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SERVE_TICK_NS	 (1 * CLOCK_S)
-#define SERVE_REFRESH_NS (5 * CLOCK_S) /* a revocation made beside us is taken up so soon */
-#define SERVE_STOP_NS	 (10 * CLOCK_S)
-#define SERVE_FILES	 4096 /* connections, listeners, files of the authority */
+/* What is done beside us, a revocation for instance, is taken up so soon. */
+#define SERVE_TICK_NS (1 * CLOCK_S)
+#define SERVE_STOP_NS (10 * CLOCK_S)
+#define SERVE_FILES   4096 /* connections, listeners, files of the authority */
 
 static const char serve_usage[] =
 	"The authority as a server: gives certificates to the machines of its registration, by "
 	"EST\n"
 	"(RFC 7030) over TLS 1.3. Where it listens, and how long things hold, is said in "
 	"DIR/ca.conf.\n"
-	"Several of them may serve one directory. HUP: reads the settings again; TERM: ends.\n"
+	"HUP: reads the settings again; TERM: ends.\n"
 	"\n"
-	"usage: ringmain ca serve --dir DIR [--check]\n"
+	"usage: ringmain ca serve --dir DIR [--listen ADDRESS:PORT]... [--check]\n"
 	"\n"
-	"  --dir DIR  the authority's directory\n"
-	"  --check    say whether DIR could be served, and why not\n";
+	"  --dir DIR              the authority's directory\n"
+	"  --listen ADDRESS:PORT  for one of several servers on a shared DIR: listen there, and "
+	"not\n"
+	"                         wherever ca.conf says, which the certificate is for all the "
+	"same\n"
+	"  --check                say whether DIR could be served, and why not\n";
 
 enum serve_run_state { SERVE_RUN, SERVE_STOP, SERVE_END };
 
@@ -54,8 +58,8 @@ struct serve_run {
 	struct op signal_poll;
 	struct timer tick;
 	int signal_fd;
-	uint64_t refresh_ns, stop_ns; /* when */
-	struct err refresh_why;	      /* as last logged; "": it went well */
+	uint64_t stop_ns;	/* when those that are left are cut */
+	struct err refresh_why; /* as last logged; "": it went well */
 };
 
 /* --- taking up what has changed --- */
@@ -68,7 +72,6 @@ static int64_t serve_now_s(void)
 static void serve_run_refresh(struct serve_run *run)
 {
 	struct err err = {""};
-	run->refresh_ns = run->loop.now_ns + SERVE_REFRESH_NS;
 	int r = serve_place_refresh(&run->place, &run->serve, serve_now_s(), &err);
 	if (r < 0 && strcmp(err.text, run->refresh_why.text) != 0)
 		log_error("ca", "%s; going on with what was read before", err.text);
@@ -132,7 +135,7 @@ static void serve_run_step_tick(struct serve_run *run)
 	run->tick.fired = false;
 	if (run->notify.watchdog_ns)
 		notify_send(&run->notify, "WATCHDOG=1");
-	if (run->state == SERVE_RUN && run->loop.now_ns >= run->refresh_ns)
+	if (run->state == SERVE_RUN)
 		serve_run_refresh(run);
 	if (run->state == SERVE_STOP && run->loop.now_ns >= run->stop_ns)
 		serve_cut(&run->serve);
@@ -196,8 +199,10 @@ static int serve_run_signals(struct serve_run *run, struct err *err)
 
 static int serve_run_loop(struct serve_run *run, struct err *err)
 {
-	const struct ring_limits limits = {
-		.entries = 256, .completions = 4096, .block_bytes = 16384, .block_count = 128};
+	const struct ring_limits limits = {.entries = 256,
+		.completions = 4096,
+		.block_bytes = TLS_WIRE_BYTES_MIN,
+		.block_count = 128};
 	int r = loop_init(&run->loop, &limits, clock_monotonic_ns(), err);
 	if (r < 0)
 		return r;
@@ -220,7 +225,6 @@ static int serve_run_start(struct serve_run *run, struct err *err)
 		r = serve_place_listen(&run->place, &run->serve, err);
 	if (r < 0)
 		return r;
-	run->refresh_ns = run->loop.now_ns + SERVE_REFRESH_NS;
 	timer_set(&run->loop, &run->tick, run->loop.now_ns + SERVE_TICK_NS);
 	ring_poll(&run->loop.ring, &run->signal_poll, run->signal_fd);
 	serve_run_ready(run);
@@ -265,15 +269,32 @@ static int serve_run(struct serve_run *run, struct err *err)
 struct serve_options {
 	const char *dir;
 	bool check;
+	struct serve_place *place; /* whose `listen` is filled */
 };
 
-enum serve_option_letter { SERVE_OPTION_DIR = 'd', SERVE_OPTION_CHECK, SERVE_OPTION_HELP };
+enum serve_option_letter {
+	SERVE_OPTION_DIR = 'd',
+	SERVE_OPTION_LISTEN,
+	SERVE_OPTION_CHECK,
+	SERVE_OPTION_HELP
+};
+
+static bool serve_option_listen(struct serve_place *p)
+{
+	struct address *a = &p->listen[p->listen_count];
+	if (p->listen_count == SERVE_LISTENERS_MAX || !address_port_parse(str_of(optarg), a) ||
+		a->port == 0)
+		return false;
+	p->listen_count++;
+	return true;
+}
 
 /* 0, or the exit status + 1 to leave with. */
 static int serve_options_read(int argc, char **argv, struct serve_options *o)
 {
 	static const struct option table[] = {
 		{"dir", required_argument, NULL, SERVE_OPTION_DIR},
+		{"listen", required_argument, NULL, SERVE_OPTION_LISTEN},
 		{"check", no_argument, NULL, SERVE_OPTION_CHECK},
 		{"help", no_argument, NULL, SERVE_OPTION_HELP},
 		{0},
@@ -283,6 +304,13 @@ static int serve_options_read(int argc, char **argv, struct serve_options *o)
 		switch (getopt_long(argc, argv, "", table, NULL)) {
 		case SERVE_OPTION_DIR:
 			o->dir = optarg;
+			break;
+		case SERVE_OPTION_LISTEN:
+			if (!serve_option_listen(o->place))
+				return usage_wrong(argv[0],
+					       "--listen: an address and a port, such as "
+					       "10.77.0.5:8443") +
+				       1;
 			break;
 		case SERVE_OPTION_CHECK:
 			o->check = true;
@@ -305,7 +333,7 @@ static int serve_options_read(int argc, char **argv, struct serve_options *o)
 int serve_main(int argc, char **argv)
 {
 	static struct serve_run run; /* one per process; static only because it is large */
-	struct serve_options options = {0};
+	struct serve_options options = {.place = &run.place};
 	struct err err;
 	int leave = serve_options_read(argc, argv, &options);
 	if (leave)
