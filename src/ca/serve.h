@@ -188,8 +188,3 @@ int serve_place_listen(struct serve_place *p, struct serve *s, struct err *err) 
  * revocations; `s` has them then. On failure it goes on with those it has. */
 int serve_place_refresh(
 	struct serve_place *p, struct serve *s, int64_t now_s, struct err *err) MUST_CHECK;
-
-/* --- serve_main.c --- */
-
-/* `ringmain ca serve`; argv[0] is the name of the command. Exit status 0, 1, 2. */
-int serve_main(int argc, char **argv);
