@@ -141,9 +141,9 @@ static X509 *far_issue(struct lab *lab, struct str der)
 	X509 *leaf = NULL;
 	struct err err;
 	int64_t now_s = lab_wall_s(lab) + lab->clock_s;
-	assert_int_equal(
-		cert_leaf_new(key, str_of(lab->id ? lab->id : id), lab->signer->certificate,
-			lab->signer->key, now_s, lab->life_s, &leaf, &err),
+	assert_int_equal(cert_leaf_new(key, str_of(lab->id ? lab->id : id),
+				 &(struct cert_issuer){lab->signer->certificate, lab->signer->key},
+				 (struct cert_life){now_s, lab->life_s, 60}, &leaf, &err),
 		0);
 	free(id);
 	EVP_PKEY_free(key);
@@ -513,9 +513,9 @@ void lab_join(struct lab *lab, int64_t life_s)
 	struct err err;
 	X509 *leaf;
 	k->key = cert_key_new();
-	assert_int_equal(
-		cert_leaf_new(k->key, STR("spiffe://" LAB_DOMAIN "/" LAB_NODE),
-			lab->issuer.certificate, lab->issuer.key, CERTS_NOW, life_s, &leaf, &err),
+	assert_int_equal(cert_leaf_new(k->key, STR("spiffe://" LAB_DOMAIN "/" LAB_NODE),
+				 &(struct cert_issuer){lab->issuer.certificate, lab->issuer.key},
+				 (struct cert_life){CERTS_NOW, life_s, 60}, &leaf, &err),
 		0);
 	k->chain = certs_pem((X509 *[]){leaf, lab->issuer.certificate, NULL});
 	X509_free(leaf);
