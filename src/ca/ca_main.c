@@ -22,7 +22,8 @@ static const char ca_usage[] =
 	"usage: ringmain ca init  --dir DIR --trust-domain TD [--days N]\n"
 	"       ringmain ca issue --dir DIR --service NAME [--ttl TTL] --out DIR\n"
 	"\n"
-	"init   makes DIR/ca.key (keep it off the machines of the mesh), DIR/ca.crt and "
+	"init   makes DIR/root.key (keep it off the machines of the mesh), DIR/root.crt, "
+	"DIR/issuer.* and "
 	"DIR/roots.pem;\n"
 	"       never overwrites an authority\n"
 	"issue  makes OUT/NAME.key, OUT/NAME.crt for spiffe://TD/service/NAME, and OUT/roots.pem; "
@@ -146,7 +147,7 @@ static int ca_run_init(const struct ca_options *o)
 		fprintf(stderr, "ringmain ca init: %s\n", err.text);
 		return 1;
 	}
-	printf("made the authority of %s in %s; keep %s/ca.key safe\n", o->trust_domain, o->dir,
+	printf("made the authority of %s in %s; keep %s/root.key safe\n", o->trust_domain, o->dir,
 		o->dir);
 	return 0;
 }

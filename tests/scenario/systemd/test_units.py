@@ -123,6 +123,7 @@ def test_rules_stay_when_the_proxy_stops(graph):
         assert "ringmain.service" not in graph["ringmain-redirect.service"].get(kind, set())
 
 
-def test_sysusers_file_is_understood():
-    done = run("systemd-sysusers", "--dry-run", str(UNITS / "ringmain.sysusers"))
+@pytest.mark.parametrize("name", ["ringmain.sysusers", "ringmain-ca.sysusers"])
+def test_sysusers_file_is_understood(name):
+    done = run("systemd-sysusers", "--dry-run", str(UNITS / name))
     assert done.returncode == 0, done.stderr
