@@ -24,6 +24,8 @@ static const char ca_usage[] =
 	"  revoke    revokes certificates before they end\n"
 	"  list      shows machines, certificates, tokens\n"
 	"\n"
+	"  serve     answers the machines that ask for certificates\n"
+	"\n"
 	"  federate  publishes the roots of another trust domain\n"
 	"  rotate    changes the issuer or the root, step by step, without an outage\n"
 	"\n"
@@ -36,7 +38,7 @@ int ca_main(int argc, char **argv)
 {
 	static const struct options_command *const commands[] = {&command_init, &command_issue,
 		&command_allow, &command_forbid, &command_token, &command_revoke, &command_list,
-		&command_federate, &command_rotate};
+		&command_federate, &command_rotate, &command_serve};
 	if (argc < 2)
 		return usage_wrong(argv[0], "which command?");
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||

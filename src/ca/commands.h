@@ -14,6 +14,8 @@ extern const struct options_command command_federate;
 extern const struct options_command command_list;
 /* command_rotate.c */
 extern const struct options_command command_rotate;
+/* serve_main.c */
+extern const struct options_command command_serve;
 
 /* Revokes what holds, and what a machine could come back with, of a node, an identity or a serial
  * number (the others ""). How many; the caller has the lock. */

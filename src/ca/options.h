@@ -34,6 +34,7 @@
 	X(REMOVE, "remove", false)                                                           \
 	X(FORCE, "force", false)                                                             \
 	X(OUTPUT, "output", true)                                                            \
+	X(CHECK, "check", false)                                                             \
 	X(HELP, "help", false)
 
 enum options_name {

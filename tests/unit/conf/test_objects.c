@@ -192,12 +192,13 @@ static void test_kinds(void **state)
 	char text[64];
 	assert_string_equal(conf_kind_find(STR("service"))->list, "services");
 	assert_string_equal(conf_kind_find(STR("policies"))->name, "policy");
-	assert_null(conf_kind_find(STR("route")));
-	assert_string_equal(conf_kind_names(text, sizeof(text)), "service, policy");
+	assert_string_equal(conf_kind_find(STR("route"))->key, "service");
+	assert_null(conf_kind_find(STR("workload")));
+	assert_string_equal(conf_kind_names(text, sizeof(text)), "service, policy, route");
 	size_t count = 0;
 	while (conf_kind_at(count))
 		count++;
-	assert_int_equal(count, 2);
+	assert_int_equal(count, 3);
 }
 
 static void test_gathering(void **state)
@@ -416,6 +417,37 @@ static void test_rules_that_decide_nothing(void **state)
 	}
 }
 
+/* For each of its services another rule. */
+static void test_what_several_rules_cover_is_said_of_all_of_them(void **state)
+{
+	static const struct {
+		const char *second, *said;
+	} rows[] = {
+		{"deny",
+			"policies[2]: never allows anything: \"one\" and others deny all of it, at "
+			"x.conf:2"},
+		{"allow", "policies[2]: decides nothing: \"one\" and others decide all of it "
+			  "already"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct fixture *f = *state;
+		char text[1024];
+		bundle_done(&f->bundle);
+		conf_report_done(&f->report);
+		snprintf(text, sizeof(text),
+			"services: ( { name = \"a\"; }, { name = \"b\"; } ); policies: (\n"
+			"{ name = \"one\"; service = \"a\"; action = \"deny\"; from = \"b\"; },\n"
+			"{ name = \"two\"; service = \"b\"; action = \"%s\"; from = \"b\"; },\n"
+			"{ name = \"three\"; service = [ \"a\", \"b\" ]; action = \"allow\"; from "
+			"= "
+			"\"b\"; } );",
+			rows[i].second);
+		add(f, "mesh", "x.conf", text);
+		check_warns(f, rows[i].said);
+		assert_int_equal(f->report.warning_count, 1);
+	}
+}
+
 static void test_a_broader_rule_behind_covers_too(void **state)
 {
 	struct fixture *f = *state;
@@ -487,6 +519,8 @@ int main(void)
 			test_a_node_may_tell_what_is_declared, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_callers_that_are_nowhere, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rules_that_decide_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_what_several_rules_cover_is_said_of_all_of_them, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_a_broader_rule_behind_covers_too, setup, teardown),
 		cmocka_unit_test_setup_teardown(
