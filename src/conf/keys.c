@@ -126,7 +126,7 @@ static const struct conf_key conf_identity_keys[] = {
 		.help = "Trust anchors for the authority's own server certificate, PEM. Unless "
 			"given, the mesh's."),
 	KEY("keep", FIELD(struct conf, authority.keep_dir),
-		.fallback = "/var/lib/ringmain/identity",
+		.fallback = "/var/lib/ringmain-identity",
 		.help = "With `ca`: where the keeper keeps keys and what it was given for them. "
 			"Must survive a reboot."),
 	KEY("federates", LIST(struct conf, authority.federates, authority.federate_count),
@@ -400,6 +400,8 @@ static const struct conf_key conf_mesh_root_keys[] = {
 	KEY("policies", ROWS(struct conf_mesh, policies, policy_count, &conf_policy_group),
 		.help = "Who may call what. A rule matches when every list that it gives has a "
 			"match."),
+	KEY("routes", ROWS(struct conf_mesh, routes, route_count, &conf_route_group),
+		.help = "Where calls to a service's own address lead, one route per service."),
 };
 
 static const struct conf_group conf_operator_mesh_group = {

@@ -46,6 +46,11 @@ def test_unit_is_confined(units, name):
     assert done.returncode == 0
 
 
+def test_rings_are_not_bounded_by_the_limit_of_locked_memory():
+    """Each worker locks some hundred KiB; a large machine has as many workers as processors."""
+    assert "LimitMEMLOCK=infinity" in (UNITS / "ringmain.service").read_text().splitlines()
+
+
 @pytest.mark.parametrize("name", ["notify-reload.conf", "workload.conf"])
 def test_drop_in_verifies(units, name):
     drop_in = units / ("ringmain.service.d" if name == "notify-reload.conf" else "app.service.d")
