@@ -64,6 +64,10 @@ struct plan *worker_hand_plan(struct worker *w, struct plan *plan)
 	return NULL;
 }
 
+void control_look_at_trust(struct control *c)
+{
+}
+
 void control_tell(struct control *c, const void *message, size_t len)
 {
 	const struct wire_head *head = message;
