@@ -27,6 +27,10 @@ struct policy_verdict {
 struct policy_verdict policy_check(const struct snapshot *s, const struct service *service,
 	const struct policy_request *request);
 
+/* Whether an entry of `from` names whoever has this id; an empty id is named by "anonymous" only.
+ */
+bool policy_names_source(const struct snapshot *s, struct str entry, struct str source_id);
+
 /* Path for matching and forwarding alike, so that both see the same bytes: percent-encoded
  * unreserved characters decoded, other escapes in upper case, "." and ".." resolved, "//" merged.
  * Refused (false): %2F, %5C, %00, '\\', '#', broken escapes, anything but printable ASCII, a dot

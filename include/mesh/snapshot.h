@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the mesh is: services, their endpoints, this machine's workloads, policies. An immutable
- * picture, built once by the control thread and then only read. Pure: no I/O, no clock.
+/* What the mesh is: services, their endpoints, this machine's workloads, policies, routes. An
+ * immutable picture, built once by the control thread and then only read. Pure: no I/O, no clock.
  *
  * All text and structs live in the snapshot's arena and are valid as long as the snapshot. */
 #pragma once
@@ -37,6 +37,17 @@ struct service {
 	uint64_t *up_sums; /* per endpoint: the weights so far of instances that are up; or NULL */
 	struct policy **policies; /* those that name this service, in file order */
 	uint32_t policy_count;
+	const struct route *route; /* mesh/route.h; NULL: none */
+	struct subset *subsets;	   /* of the versions that routes name */
+	uint32_t subset_count;
+};
+
+/* The endpoints of a service that have one version. */
+struct subset {
+	struct str version;
+	struct endpoint **endpoints;
+	uint32_t endpoint_count;
+	uint64_t *up_sums; /* as the service's */
 };
 
 /* Whether an endpoint gets new calls to its service's own address. Those to its own address it gets
@@ -101,6 +112,8 @@ struct snapshot {
 	uint32_t workload_count;
 	struct policy *policies;
 	uint32_t policy_count;
+	struct route *routes;
+	uint32_t route_count;
 	struct address *local_addresses; /* of this machine, ports 0 */
 	uint32_t local_address_count;
 	struct address_range
@@ -128,6 +141,8 @@ void snapshot_done(struct snapshot *s);
 
 const struct service *snapshot_service(const struct snapshot *s, struct str name);
 const struct endpoint *snapshot_endpoint(const struct snapshot *s, const struct address *a);
+/* NULL: no route names this version of it. */
+const struct subset *service_subset(const struct service *service, struct str version);
 /* The service whose own address it is, or NULL. */
 const struct service *snapshot_service_by_address(
 	const struct snapshot *s, const struct address *a);

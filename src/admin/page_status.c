@@ -8,7 +8,8 @@
 #include <unistd.h>
 
 /* More than the largest machine needs; a bound all the same. */
-#define PAGE_JSON_MAX (64u << 20)
+#define PAGE_JSON_MAX	  (64u << 20)
+#define PAGE_WARNINGS_MAX 20
 
 void page_put_str(struct json *j, const char *key, struct str value)
 {
@@ -212,6 +213,23 @@ static void page_put_counters(const struct proxy *p, struct json *j)
 	json_close(j, '}');
 }
 
+/* Of the plan in force: the first ones, and how many there are. */
+static void page_put_warnings(const struct plan *plan, struct json *j)
+{
+	uint64_t count = 0;
+	size_t len = 0;
+	json_key(j, "warnings");
+	json_open(j, '[');
+	for (const char *at = plan && plan->warnings ? plan->warnings : ""; *at;
+		at += len + (at[len] == '\n')) {
+		len = strcspn(at, "\n");
+		if (len > 0 && count++ < PAGE_WARNINGS_MAX)
+			json_str(j, (struct str){at, len});
+	}
+	json_close(j, ']');
+	page_put_u64(j, "warning_count", count);
+}
+
 void page_status(const struct page_source *source, const struct page_request *request,
 	struct page_response *response)
 {
@@ -223,6 +241,7 @@ void page_status(const struct page_source *source, const struct page_request *re
 	page_put_certificates(source, &j);
 	page_put_listeners(source, &j);
 	page_put_workloads(source->proxy->plan, &j);
+	page_put_warnings(source->proxy->plan, &j);
 	page_put_state(source, &j);
 	page_put_counters(source->proxy, &j);
 	json_close(&j, '}');

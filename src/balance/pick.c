@@ -41,30 +41,51 @@ static uint64_t pick_draw(uint64_t random, uint64_t sum)
 	return (uint64_t)((unsigned __int128)random * sum >> 64);
 }
 
-/* The first whose sum is beyond the draw. */
-static const struct endpoint *pick_by_sums(const struct service *service, uint64_t random)
+/* What is picked from. */
+struct pick_set {
+	const struct endpoint *all;   /* `count` of them in a row, or: */
+	struct endpoint *const *some; /* so many pointers */
+	uint32_t count;
+	const uint64_t *up_sums;
+};
+
+static struct pick_set pick_set_of(const struct service *service, const struct subset *subset)
 {
-	uint32_t low = 0, high = service->endpoint_count - 1;
-	uint64_t draw = pick_draw(random, service->up_sums[high]);
+	if (subset)
+		return (struct pick_set){.some = subset->endpoints,
+			.count = subset->endpoint_count,
+			.up_sums = subset->up_sums};
+	return (struct pick_set){.all = service->endpoints,
+		.count = service->endpoint_count,
+		.up_sums = service->up_sums};
+}
+
+static const struct endpoint *pick_at(const struct pick_set *set, uint32_t index)
+{
+	return set->some ? set->some[index] : &set->all[index];
+}
+
+/* The first whose sum is beyond the draw. */
+static const struct endpoint *pick_by_sums(const struct pick_set *set, uint64_t random)
+{
+	uint32_t low = 0, high = set->count - 1;
+	uint64_t draw = pick_draw(random, set->up_sums[high]);
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
-		if (service->up_sums[middle] > draw)
+		if (set->up_sums[middle] > draw)
 			high = middle;
 		else
 			low = middle + 1;
 	}
-	return &service->endpoints[low];
+	return pick_at(set, low);
 }
 
-const struct endpoint *pick_endpoint(const struct service *service,
+static const struct endpoint *pick_by_class(const struct pick_set *set,
 	const struct endpoint *const *tried, uint32_t tried_count, uint64_t random)
 {
 	uint64_t weights[PICK_CLASS_COUNT] = {0};
-	uint32_t count = service->endpoint_count;
-	if (tried_count == 0 && count > 0 && service->up_sums && service->up_sums[count - 1] > 0)
-		return pick_by_sums(service, random);
-	for (uint32_t i = 0; i < count; i++) {
-		const struct endpoint *e = &service->endpoints[i];
+	for (uint32_t i = 0; i < set->count; i++) {
+		const struct endpoint *e = pick_at(set, i);
 		weights[pick_class_of(e, tried, tried_count)] += e->weight;
 	}
 	unsigned class = 0;
@@ -73,8 +94,8 @@ const struct endpoint *pick_endpoint(const struct service *service,
 	if (class == PICK_CLASS_COUNT)
 		return NULL;
 	uint64_t left = pick_draw(random, weights[class]);
-	for (uint32_t i = 0; i < count; i++) {
-		const struct endpoint *e = &service->endpoints[i];
+	for (uint32_t i = 0; i < set->count; i++) {
+		const struct endpoint *e = pick_at(set, i);
 		if (pick_class_of(e, tried, tried_count) != class)
 			continue;
 		if (left < e->weight)
@@ -82,4 +103,13 @@ const struct endpoint *pick_endpoint(const struct service *service,
 		left -= e->weight;
 	}
 	return NULL;
+}
+
+const struct endpoint *pick_endpoint(const struct service *service, const struct subset *subset,
+	const struct endpoint *const *tried, uint32_t tried_count, uint64_t random)
+{
+	struct pick_set set = pick_set_of(service, subset);
+	if (tried_count == 0 && set.count > 0 && set.up_sums && set.up_sums[set.count - 1] > 0)
+		return pick_by_sums(&set, random);
+	return pick_by_class(&set, tried, tried_count, random);
 }

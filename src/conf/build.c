@@ -252,4 +252,6 @@ void conf_build(struct conf_parser *p)
 		conf_build_endpoints(p);
 	if (!p->is_exhausted)
 		conf_build_policies(p);
+	if (!p->is_exhausted)
+		conf_build_routes(p);
 }

@@ -11,26 +11,27 @@
 /* Of a service that is not there: with a store it may be another node's, or come later, when it can
  * be one's name at all. */
 static void conf_policy_check_name(
-	struct conf_parser *p, const struct conf_policy_row *row, const char *key, struct str name)
+	struct conf_parser *p, const config_setting_t *setting, const char *key, struct str name)
 {
 	if (p->with_store && !identity_service_valid(name))
-		conf_error(p, row->setting, key, "\"%.*s\" is no service name", STR_ARG(name));
+		conf_error(p, setting, key, "\"%.*s\" is no service name", STR_ARG(name));
 	else
-		conf_build_unknown_service(p, row->setting, key, name);
+		conf_build_unknown_service(p, setting, key, name);
 }
 
-static void conf_policy_check_from(struct conf_parser *p, const struct conf_policy_row *row)
+void conf_build_check_from(struct conf_parser *p, const config_setting_t *setting,
+	const struct str *names, uint32_t count)
 {
-	for (uint32_t i = 0; i < row->from_count; i++) {
-		struct str from = row->from[i];
+	for (uint32_t i = 0; i < count; i++) {
+		struct str from = names[i];
 		if (from.len == 0 || str_eq(from, STR("*")) || str_eq(from, STR("anonymous")) ||
 			snapshot_service(p->snapshot, from))
 			continue;
 		if (!str_starts(from, STR("spiffe://")))
-			conf_policy_check_name(p, row, "from", from);
+			conf_policy_check_name(p, setting, "from", from);
 		else if (!identity_id_valid(from))
-			conf_error(p, row->setting, "from",
-				"\"%.*s\" is no SPIFFE id of a workload", STR_ARG(from));
+			conf_error(p, setting, "from", "\"%.*s\" is no SPIFFE id of a workload",
+				STR_ARG(from));
 	}
 }
 
@@ -158,7 +159,7 @@ static void conf_policy_build(struct conf_parser *p, struct policy *policy,
 		.path_count = row->path_count};
 	if (row->name.len == 0)
 		policy->name = arena_printf(&p->snapshot->arena, "policies[%u]", index);
-	conf_policy_check_from(p, row);
+	conf_build_check_from(p, row->setting, row->from, row->from_count);
 	conf_policy_check_methods(p, row);
 	for (uint32_t i = 0; i < row->path_count; i++) {
 		if (row->paths[i].len > 0)
@@ -167,7 +168,7 @@ static void conf_policy_build(struct conf_parser *p, struct policy *policy,
 	for (uint32_t i = 0; i < row->service_count; i++) {
 		struct str name = row->services[i];
 		if (name.len > 0 && !str_eq(name, STR("*")) && !snapshot_service(p->snapshot, name))
-			conf_policy_check_name(p, row, "service", name);
+			conf_policy_check_name(p, row->setting, "service", name);
 	}
 }
 

@@ -1,24 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "keys.h"
+#include "key_words.h"
 
 #include "conf/operator.h"
-
-#define KEY(key, ...)                      \
-	{                                  \
-		.name = (key), __VA_ARGS__ \
-	}
-#define FIELD(owner, field) .offset = offsetof(owner, field), .size = sizeof(((owner *)0)->field)
-#define LIST(owner, field, number) \
-	.many = true, .offset = offsetof(owner, field), .count_offset = offsetof(owner, number)
-#define ROWS(owner, field, number, rows)                     \
-	.type = CONF_ROWS, .offset = offsetof(owner, field), \
-	.count_offset = offsetof(owner, number), .group = (rows)
-
-#define KIB    UINT64_C(1024)
-#define MIB    (1024 * KIB)
-#define GIB    (1024 * MIB)
-#define SECOND UINT64_C(1000)
-#define HOUR   (3600 * SECOND)
 
 static const char *const conf_default_policy_names[] = {"deny", "authenticated", NULL};
 static const char *const conf_drift_names[] = {"mend", "report", NULL};
@@ -325,8 +308,6 @@ static const struct conf_key conf_endpoint_keys[] = {
 		.help = "Its share of the calls to the service's address."),
 };
 
-#define GROUP_OF(array) .keys = (array), .key_count = ARRAY_LEN(array)
-
 static const struct conf_group conf_node_group = {GROUP_OF(conf_node_keys)};
 static const struct conf_group conf_mesh_group = {GROUP_OF(conf_mesh_keys)};
 static const struct conf_group conf_state_group = {GROUP_OF(conf_state_keys)};
@@ -419,6 +400,8 @@ static const struct conf_key conf_mesh_root_keys[] = {
 	KEY("policies", ROWS(struct conf_mesh, policies, policy_count, &conf_policy_group),
 		.help = "Who may call what. A rule matches when every list that it gives has a "
 			"match."),
+	KEY("routes", ROWS(struct conf_mesh, routes, route_count, &conf_route_group),
+		.help = "Where calls to a service's own address lead, one route per service."),
 };
 
 static const struct conf_group conf_operator_mesh_group = {

@@ -86,16 +86,94 @@ struct conf_policy_row {
 	uint32_t path_count;
 };
 
+struct conf_field_row {
+	const config_setting_t *setting;
+	struct str name, exact, prefix, suffix;
+	bool present, invert;
+};
+
+struct conf_header_row {
+	const config_setting_t *setting;
+	struct str name, value;
+};
+
+struct conf_leg_row {
+	const config_setting_t *setting;
+	struct str service, version;
+	uint32_t weight;
+};
+
+struct conf_edit_rows {
+	struct conf_header_row *set;
+	uint32_t set_count;
+	struct conf_header_row *added;
+	uint32_t added_count;
+	struct str *removed;
+	uint32_t removed_count;
+};
+
+struct conf_rule_row {
+	const config_setting_t *setting;
+	struct str name;
+	struct { /* match */
+		struct str *paths;
+		uint32_t path_count;
+		struct str *prefixes;
+		uint32_t prefix_count;
+		struct str *templates;
+		uint32_t template_count;
+		struct str *methods;
+		uint32_t method_count;
+		struct str *hosts;
+		uint32_t host_count;
+		struct conf_field_row *headers;
+		uint32_t header_count;
+		struct conf_field_row *query;
+		uint32_t query_count;
+		struct conf_field_row *cookies;
+		uint32_t cookie_count;
+		struct str *from;
+		uint32_t from_count;
+	} when;
+	struct conf_leg_row *legs;
+	uint32_t leg_count;
+	uint32_t timeout_ms;
+	struct conf_edit_rows request, response;
+	struct {
+		struct str host, path, prefix;
+	} rewrite;
+	struct {
+		struct str scheme, host, path, prefix;
+		uint16_t status;
+	} redirect;
+	struct {
+		struct str body;
+		uint16_t status;
+	} respond;
+};
+
+struct conf_route_row {
+	const config_setting_t *setting;
+	struct str service;
+	struct conf_rule_row *rules;
+	uint32_t rule_count;
+};
+
 struct conf_mesh {
 	struct conf_service_row *services;
 	uint32_t service_count;
 	struct conf_policy_row *policies;
 	uint32_t policy_count;
+	struct conf_route_row *routes;
+	uint32_t route_count;
 };
 
-extern const struct conf_group conf_node_root;	   /* into struct conf */
-extern const struct conf_group conf_operator_root; /* into struct conf_operator */
-extern const struct conf_group conf_mesh_root;	   /* into struct conf_mesh */
+extern const struct conf_group conf_node_root;	       /* into struct conf */
+extern const struct conf_group conf_operator_root;     /* into struct conf_operator */
+extern const struct conf_group conf_mesh_root;	       /* into struct conf_mesh */
+extern const struct conf_group conf_ca_root;	       /* into struct conf_ca */
+extern const struct conf_group conf_registration_root; /* into struct conf_registration */
+extern const struct conf_group conf_route_group;       /* rows of it, in keys_routes.c */
 
 /* "a text in quotes", "a duration such as \"5s\"". */
 const char *conf_type_text(enum conf_type type);

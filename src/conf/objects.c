@@ -15,6 +15,7 @@
 static const struct conf_kind conf_kinds[] = {
 	{"service", "services", "name"},
 	{"policy", "policies", "name"},
+	{"route", "routes", "service"},
 };
 
 const struct conf_kind *conf_kind_at(size_t index)

@@ -12,10 +12,16 @@
 
 #define CONF_CHECK_BYTES_MAX (512u << 20)
 
+struct conf_version {
+	struct conf_version *before;
+	struct str version;
+};
+
 /* A service that nodes tell of. */
 struct conf_known {
 	struct map_node node;
 	struct str service;
+	struct conf_version *versions;
 };
 
 /* An endpoint that a node tells of. */
@@ -34,11 +40,11 @@ struct conf_published {
 
 /* --- what nodes tell --- */
 
-static const struct conf_known *conf_known_find(const struct conf_published *c, struct str service)
+static struct conf_known *conf_known_find(const struct conf_published *c, struct str service)
 {
 	uint64_t hash = hash_bytes((uintptr_t)c, service.at, service.len);
 	for (struct map_node *node = map_first(&c->known, hash); node; node = map_next(node)) {
-		const struct conf_known *k = CONTAINER_OF(node, struct conf_known, node);
+		struct conf_known *k = CONTAINER_OF(node, struct conf_known, node);
 		if (str_eq(k->service, service))
 			return k;
 	}
@@ -52,6 +58,28 @@ static bool conf_known_add(struct conf_published *c, struct str service)
 		return false;
 	k->service = service;
 	return map_add(&c->known, &k->node, hash_bytes((uintptr_t)c, service.at, service.len));
+}
+
+static bool conf_known_version(const struct conf_known *k, struct str version)
+{
+	for (const struct conf_version *v = k ? k->versions : NULL; v; v = v->before) {
+		if (str_eq(v->version, version))
+			return true;
+	}
+	return false;
+}
+
+static bool conf_known_add_version(
+	struct conf_published *c, struct conf_known *k, struct str version)
+{
+	if (version.len == 0 || conf_known_version(k, version))
+		return true;
+	struct conf_version *v = arena_take(&c->arena, sizeof(*v));
+	if (!v)
+		return false;
+	*v = (struct conf_version){.before = k->versions, .version = version};
+	k->versions = v;
+	return true;
 }
 
 static uint64_t conf_told_hash(const struct conf_published *c, const struct address *a)
@@ -84,6 +112,8 @@ static bool conf_published_add_endpoint(
 	struct conf_published *c, const struct record *record, const struct record_endpoint *e)
 {
 	if (!conf_known_find(c, e->service) && !conf_known_add(c, e->service))
+		return false;
+	if (!conf_known_add_version(c, conf_known_find(c, e->service), e->version))
 		return false;
 	for (uint32_t i = 0; i < e->address_count; i++) {
 		struct conf_told told = {.address = e->addresses[i],
@@ -148,6 +178,19 @@ void conf_published_guess(const struct conf_parser *p, struct conf_guess *guess)
 			conf_guess_offer(
 				guess, CONTAINER_OF(node, struct conf_known, node)->service);
 	}
+}
+
+bool conf_published_has_version(const struct conf_parser *p, struct str service, struct str version)
+{
+	return conf_known_version(conf_known_find(p->published, service), version);
+}
+
+void conf_published_versions(
+	const struct conf_parser *p, struct str service, struct conf_words *words)
+{
+	const struct conf_known *k = conf_known_find(p->published, service);
+	for (const struct conf_version *v = k ? k->versions : NULL; v; v = v->before)
+		conf_words_add(words, v->version);
 }
 
 /* --- addresses --- */

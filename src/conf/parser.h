@@ -70,6 +70,15 @@ void conf_guess_offer(struct conf_guess *g, struct str candidate);
 /* "; did you mean \"x\"?" or "". */
 const char *conf_guess_text(const struct conf_guess *g, char *text, size_t size);
 
+/* `"v1", "v2"`: a few different words; what is too much is left out. */
+struct conf_words {
+	char text[256];
+	size_t len;
+	struct str words[16];
+	uint32_t count;
+};
+void conf_words_add(struct conf_words *words, struct str word);
+
 /* --- objects.c --- */
 /* One row in all, and the one of this key. */
 bool conf_object_is(const struct conf_file *file, struct str key);
@@ -79,6 +88,11 @@ bool conf_object_is(const struct conf_file *file, struct str key);
 bool conf_published_knows(struct conf_parser *p, const config_setting_t *setting, const char *key,
 	struct str service);
 void conf_published_guess(const struct conf_parser *p, struct conf_guess *guess);
+/* Versions that nodes tell of. */
+bool conf_published_has_version(
+	const struct conf_parser *p, struct str service, struct str version);
+void conf_published_versions(
+	const struct conf_parser *p, struct str service, struct conf_words *words);
 
 /* --- objects_cover.c --- */
 /* Warns of rules that others leave nothing to decide. */
@@ -133,13 +147,17 @@ void conf_check_store(struct conf_parser *p);
 /* --- check_identity.c --- */
 void conf_check_identity(struct conf_parser *p);
 
-/* --- build.c, build_endpoints.c, build_records.c, build_policies.c --- */
+/* --- build.c, build_endpoints.c, build_records.c, build_policies.c, build_routes.c --- */
 /* Mesh rows, nodes' records and workloads to a snapshot, with all checks that need them together.
  */
 void conf_build(struct conf_parser *p);
 /* What each service has, all services and workloads being there. */
 void conf_build_endpoints(struct conf_parser *p);
 void conf_build_policies(struct conf_parser *p);
+void conf_build_routes(struct conf_parser *p);
+/* Names of callers: services, SPIFFE ids, "*", "anonymous". */
+void conf_build_check_from(struct conf_parser *p, const config_setting_t *setting,
+	const struct str *names, uint32_t count);
 /* The addresses of one instance: the first that this machine has a family for is called, the others
  * are alternates. */
 void conf_build_instance(const struct conf_parser *p, struct endpoint *addresses, uint32_t count);

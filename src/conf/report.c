@@ -232,3 +232,17 @@ const char *conf_guess_text(const struct conf_guess *g, char *text, size_t size)
 		snprintf(text, size, "; did you mean \"%.*s\"?", STR_ARG(g->best));
 	return text;
 }
+
+void conf_words_add(struct conf_words *words, struct str word)
+{
+	for (uint32_t i = 0; i < words->count; i++) {
+		if (str_eq(words->words[i], word))
+			return;
+	}
+	if (word.len == 0 || words->count == ARRAY_LEN(words->words) ||
+		words->len >= sizeof(words->text) - 1)
+		return;
+	words->words[words->count] = word;
+	words->len += (size_t)snprintf(words->text + words->len, sizeof(words->text) - words->len,
+		"%s\"%.*s\"", words->count++ ? ", " : "", STR_ARG(word));
+}

@@ -28,11 +28,12 @@
 
 /* --- messages to the keeper --- */
 
-void control_tell(struct control *c, const void *message, size_t len)
+bool control_tell(struct control *c, const void *message, size_t len)
 {
 	int r = channel_send(c->channel_fd, message, len, -1);
 	if (r < 0 && r != -EAGAIN)
 		c->keeper_gone = true;
+	return r == 0;
 }
 
 struct wire_head control_head(enum wire_kind kind)
@@ -40,10 +41,10 @@ struct wire_head control_head(enum wire_kind kind)
 	return (struct wire_head){.magic = WIRE_MAGIC, .kind = (uint32_t)kind};
 }
 
-static void control_tell_kind(struct control *c, enum wire_kind kind)
+static bool control_tell_kind(struct control *c, enum wire_kind kind)
 {
 	struct wire_head head = control_head(kind);
-	control_tell(c, &head, sizeof(head));
+	return control_tell(c, &head, sizeof(head));
 }
 
 /* --- messages from the keeper --- */
@@ -147,10 +148,10 @@ static void control_tell_ready(struct control *c)
 		if (worker_generation(p->workers[i]) != p->plan->generation)
 			return;
 	}
-	c->told_generation = p->plan->generation;
 	struct wire_ready ready = {
-		.head = control_head(WIRE_READY), .generation = c->told_generation};
-	control_tell(c, &ready, sizeof(ready));
+		.head = control_head(WIRE_READY), .generation = p->plan->generation};
+	if (control_tell(c, &ready, sizeof(ready)))
+		c->told_generation = p->plan->generation;
 }
 
 /* Turns of a worker, as it counts them itself. */
@@ -177,7 +178,8 @@ static void control_answer_ping(struct control *c, uint64_t *turns)
 	if (waiting)
 		return;
 	struct wire_ping pong = {.head = control_head(WIRE_PONG), .number = c->ping_number};
-	control_tell(c, &pong, sizeof(pong));
+	if (!control_tell(c, &pong, sizeof(pong)))
+		return; /* with the next tick */
 	c->ping_number = 0;
 	for (uint32_t i = 0; i < c->proxy.worker_count; i++)
 		turns[i] = 0;
@@ -186,12 +188,16 @@ static void control_answer_ping(struct control *c, uint64_t *turns)
 static void control_tell_take_outs(struct control *c)
 {
 	struct proxy *p = &c->proxy;
-	for (uint32_t i = 0; i < p->take_out_count; i++) {
-		struct wire_take_out m = p->take_outs[i];
+	uint32_t told = 0;
+	while (told < p->take_out_count) {
+		struct wire_take_out m = p->take_outs[told];
 		m.head = control_head(WIRE_TAKE_OUT);
-		control_tell(c, &m, sizeof(m));
+		if (!control_tell(c, &m, sizeof(m)))
+			break;
+		told++;
 	}
-	p->take_out_count = 0;
+	p->take_out_count -= told;
+	memmove(p->take_outs, p->take_outs + told, p->take_out_count * sizeof(*p->take_outs));
 }
 
 static void control_step_tick(struct control *c, uint64_t *turns)
@@ -199,17 +205,14 @@ static void control_step_tick(struct control *c, uint64_t *turns)
 	c->tick.fired = false;
 	timer_set(&c->loop, &c->tick, c->loop.now_ns + CONTROL_TICK_MS * CLOCK_MS);
 	control_free_retired(c);
+	control_tell_unsaid(c);
 	control_step_picture(c);
 	control_tell_ready(c);
 	control_answer_ping(c, turns);
-	if (c->proxy.reload_asked) {
-		c->proxy.reload_asked = false;
-		control_tell_kind(c, WIRE_RELOAD);
-	}
-	if (c->proxy.drain_asked) {
-		c->proxy.drain_asked = false;
-		control_tell_kind(c, WIRE_STOP);
-	}
+	if (c->proxy.reload_asked)
+		c->proxy.reload_asked = !control_tell_kind(c, WIRE_RELOAD);
+	if (c->proxy.drain_asked)
+		c->proxy.drain_asked = !control_tell_kind(c, WIRE_STOP);
 	control_tell_take_outs(c);
 }
 

@@ -44,12 +44,15 @@ struct control {
 	uint64_t picture_next_ns;    /* not before */
 	uint64_t told_generation;    /* the keeper knows that this one is in force */
 	uint64_t ping_number;	     /* not yet answered; 0 = none */
+	uint64_t taken_unsaid;	     /* the picture whose turn is over; 0: the keeper knows */
+	uint64_t refused_unsaid;     /* the generation that is refused; 0: the keeper knows */
 	bool keeper_gone;
 };
 
 /* --- control.c --- */
 
-void control_tell(struct control *c, const void *message, size_t len);
+/* False: not now, for the keeper is behind: to be told again with the next tick. */
+bool control_tell(struct control *c, const void *message, size_t len);
 struct wire_head control_head(enum wire_kind kind);
 
 /* --- control_identities.c --- */
@@ -71,6 +74,8 @@ void control_note(struct control *c, uint64_t wall_ns, bool ok);
 /* Takes the descriptor over; looked at by the next control_step_picture() that has the time. */
 void control_keep_picture(struct control *c, const struct wire_state *message, int fd);
 void control_step_picture(struct control *c);
+/* What could not be told before. */
+void control_tell_unsaid(struct control *c);
 void control_take_view(struct control *c, const struct wire_state_view *view);
 /* Superseded plans that nobody holds any more. */
 void control_free_retired(struct control *c);

@@ -20,10 +20,10 @@
 #include "base/error.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "channel.h"
 #include "conf/conf.h"
 #include "keys/keyring.h"
-#include "notify.h"
 #include "proxy/wire.h"
 #include <stdbool.h>
 #include <stdint.h>

@@ -54,6 +54,13 @@ static int main_state(int argc, char **argv)
 	return main_child(argv[0], state_process_main);
 }
 
+/* An authority's keys are in every one of its commands. */
+static int main_ca(int argc, char **argv)
+{
+	sandbox_hide();
+	return ca_main(argc, argv);
+}
+
 static const struct main_command main_commands[] = {
 	{"run", keeper_main, "run this machine's proxy"},
 	{"check", check_main, "say whether the configuration would be taken, and why not"},
@@ -69,7 +76,7 @@ static const struct main_command main_commands[] = {
 	{"drain", cli_drain_main,
 		"take this machine's endpoints out of the mesh, or put them back"},
 	{"redirect", redirect_main, "put the capture rules into the kernel, or take them out"},
-	{"ca", ca_main, "make a certificate authority and certificates for services"},
+	{"ca", main_ca, "make a certificate authority and certificates for services"},
 	{"version", main_version, "print the version"},
 	{"help", main_help, "print this"},
 	{"proxy", main_proxy, NULL},

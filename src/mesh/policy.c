@@ -38,6 +38,12 @@ static bool policy_names(const struct snapshot *s, struct str entry, struct str 
 	return service ? policy_service_has_id(service, id) : policy_is_id_of(s, id, entry);
 }
 
+bool policy_names_source(const struct snapshot *s, struct str entry, struct str source_id)
+{
+	return source_id.len == 0 ? str_eq(entry, STR("anonymous"))
+				  : policy_names(s, entry, source_id);
+}
+
 static bool policy_from_matches(
 	const struct snapshot *s, const struct policy *p, const struct policy_request *request)
 {
@@ -47,8 +53,7 @@ static bool policy_from_matches(
 	if (is_anonymous && p->action == POLICY_DENY)
 		return true;
 	for (uint32_t i = 0; i < p->from_count; i++) {
-		if (is_anonymous ? str_eq(p->from[i], STR("anonymous"))
-				 : policy_names(s, p->from[i], request->source_id))
+		if (policy_names_source(s, p->from[i], request->source_id))
 			return true;
 	}
 	return false;

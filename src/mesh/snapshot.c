@@ -136,6 +136,15 @@ const struct endpoint *snapshot_endpoint(const struct snapshot *s, const struct 
 	return NULL;
 }
 
+const struct subset *service_subset(const struct service *service, struct str version)
+{
+	for (uint32_t i = 0; i < service->subset_count; i++) {
+		if (str_eq(service->subsets[i].version, version))
+			return &service->subsets[i];
+	}
+	return NULL;
+}
+
 const struct service *snapshot_service_by_address(const struct snapshot *s, const struct address *a)
 {
 	struct map_node *it = map_first(&s->services_by_address, snapshot_hash_address(a));

@@ -125,7 +125,7 @@ enum reason outbound_pick(struct worker *w, struct call *c, struct call_tries *t
 			tried[tried_count++] = e;
 	}
 	const struct endpoint *e =
-		pick_endpoint(c->service, tried, tried_count, loop_random(&w->loop));
+		pick_endpoint(c->service, NULL, tried, tried_count, loop_random(&w->loop));
 	if (!e)
 		return REASON_NO_ENDPOINT;
 	ASSERT(tries->count < CALL_TRIES_MAX);

@@ -380,6 +380,7 @@ static void status_of_the_state(void **state)
 {
 	struct page_response r = ask("GET", "/status", true);
 	assert_has(&r, "\"state\":{\"mode\":\"standalone\"}");
+	assert_has(&r, "\"warnings\":[],\"warning_count\":0");
 	assert_has(&r, "\"serving\":3}");
 	page_response_done(&r);
 
@@ -411,6 +412,21 @@ static void status_of_the_state(void **state)
 	assert_true(json_valid(r.body, r.body_len));
 	assert_has(&r, "\"age_s\":null");
 	assert_has(&r, "\"not_taken\":\"mesh:service/orders:3: nope\"");
+	page_response_done(&r);
+}
+
+static void warnings_are_the_first_ones_and_their_number(void **state)
+{
+	char text[1000] = "policy/a@4:1: \"x\" never allows anything\n";
+	for (int i = 0; i < 29; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "line %d\n", i);
+	sample.proxy.plan->warnings = text;
+	struct page_response r = ask("GET", "/status", true);
+	sample.proxy.plan->warnings = NULL;
+	assert_true(json_valid(r.body, r.body_len));
+	assert_has(
+		&r, "\"warnings\":[\"policy/a@4:1: \\\"x\\\" never allows anything\",\"line 0\",");
+	assert_has(&r, "\"line 18\"],\"warning_count\":30");
 	page_response_done(&r);
 }
 
@@ -509,6 +525,7 @@ int main(void)
 		TEST(status_page),
 		TEST(config_page),
 		TEST(status_of_the_state),
+		TEST(warnings_are_the_first_ones_and_their_number),
 		TEST(metrics_of_the_state),
 		TEST(endpoints_are_taken_out_by_service_or_all),
 		TEST(readiness),

@@ -51,7 +51,16 @@ static const struct endpoint *picks_draw(struct picks *p, uint32_t tried_mask, u
 		if (tried_mask & 1u << i)
 			tried[tried_count++] = &p->endpoints[i];
 	}
-	return pick_endpoint(&p->service, tried, tried_count, random);
+	const struct endpoint *e = pick_endpoint(&p->service, NULL, tried, tried_count, random);
+	/* by way of a subset that has all of them it is the same */
+	struct endpoint *some[ENDPOINTS];
+	for (uint32_t i = 0; i < ENDPOINTS; i++)
+		some[i] = &p->endpoints[i];
+	struct subset subset = {.endpoints = some,
+		.endpoint_count = p->service.endpoint_count,
+		.up_sums = p->with_sums ? p->sums : NULL};
+	assert_ptr_equal(pick_endpoint(&p->service, &subset, tried, tried_count, random), e);
+	return e;
 }
 
 /* As many draws, evenly over all numbers. */
@@ -153,6 +162,26 @@ static void test_pick_by_sums(void **state)
 	}
 }
 
+/* Of a part of the endpoints nothing else is picked, whatever has become of that part. */
+static void test_pick_of_a_subset(void **state)
+{
+	struct picks p = picks_of("uudo", NULL);
+	for (uint32_t mask = 0; mask < 1u << ENDPOINTS; mask++) {
+		struct endpoint *some[ENDPOINTS];
+		struct subset subset = {.endpoints = some};
+		for (uint32_t i = 0; i < ENDPOINTS; i++) {
+			if (mask & 1u << i)
+				some[subset.endpoint_count++] = &p.endpoints[i];
+		}
+		for (uint64_t i = 0; i < 1000; i++) {
+			const struct endpoint *e = pick_endpoint(
+				&p.service, &subset, NULL, 0, i * (UINT64_MAX / 1000));
+			assert_true(e ? mask & 1u << (e - p.endpoints) : mask == 0);
+			assert_false(e && (mask & 3) && e->health != ENDPOINT_UP);
+		}
+	}
+}
+
 static void test_pick_bounds(void **state)
 {
 	struct picks none = picks_of("", NULL), p = picks_of("uu", NULL);
@@ -169,6 +198,7 @@ int main(void)
 		cmocka_unit_test(test_pick_by_random_numbers),
 		cmocka_unit_test(test_pick_rules),
 		cmocka_unit_test(test_pick_by_sums),
+		cmocka_unit_test(test_pick_of_a_subset),
 		cmocka_unit_test(test_pick_bounds),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

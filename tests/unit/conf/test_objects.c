@@ -192,12 +192,13 @@ static void test_kinds(void **state)
 	char text[64];
 	assert_string_equal(conf_kind_find(STR("service"))->list, "services");
 	assert_string_equal(conf_kind_find(STR("policies"))->name, "policy");
-	assert_null(conf_kind_find(STR("route")));
-	assert_string_equal(conf_kind_names(text, sizeof(text)), "service, policy");
+	assert_string_equal(conf_kind_find(STR("route"))->key, "service");
+	assert_null(conf_kind_find(STR("workload")));
+	assert_string_equal(conf_kind_names(text, sizeof(text)), "service, policy, route");
 	size_t count = 0;
 	while (conf_kind_at(count))
 		count++;
-	assert_int_equal(count, 2);
+	assert_int_equal(count, 3);
 }
 
 static void test_gathering(void **state)

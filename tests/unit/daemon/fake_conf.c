@@ -73,7 +73,7 @@ static void fake_state(struct conf *c, const char *dir)
 								 : fake_path(c, dir, "password"),
 		.operators = operators,
 		.operator_count = 1,
-		.tls_ca = fake_path(c, dir, "ca/ca.crt"),
+		.tls_ca = fake_path(c, dir, "ca/root.crt"),
 		.tls_certificate = fake_path(c, dir, "certs/web.crt"),
 		.tls_key = fake_path(c, dir, "certs/web.key"),
 		.dir = fake_path(c, dir, "state"),

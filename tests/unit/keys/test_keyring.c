@@ -224,7 +224,7 @@ static void chain_broken_behind_the_leaf(struct place *p)
 
 static void cert_is_authority(struct place *p)
 {
-	char *cert = place_read(p, "ca/ca.crt"), *key = place_read(p, "ca/ca.key");
+	char *cert = place_read(p, "ca/root.crt"), *key = place_read(p, "ca/root.key");
 	place_write(p, "certs/ca.crt", str_of(cert), 0644);
 	place_write(p, "certs/ca.key", str_of(key), 0600);
 	free(cert);
@@ -540,12 +540,12 @@ static void a_pair_outside_the_directory_is_loaded_alone(void **state)
 	uint32_t next = 7;
 	char cert[200], key[200];
 	set_up(&p);
-	snprintf(cert, sizeof(cert), "%s/ca/ca.crt", p.dir); /* an authority's: no matter here */
-	snprintf(key, sizeof(key), "%s/ca/ca.key", p.dir);
+	snprintf(cert, sizeof(cert), "%s/ca/root.crt", p.dir); /* an authority's: no matter here */
+	snprintf(key, sizeof(key), "%s/ca/root.key", p.dir);
 	bundle_init(&b);
 	assert_int_equal(keyring_load_pki(cert, key, &next, &k, &b, &err), 0);
 	assert_int_equal(next, 8);
-	char *chain = place_read(&p, "ca/ca.crt");
+	char *chain = place_read(&p, "ca/root.crt");
 	item_is(&b, "pki", "chain", chain);
 	item_is(&b, "pki-key", "store", "7");
 	assert_null(bundle_next(&b, "key", NULL));

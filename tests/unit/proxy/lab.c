@@ -205,6 +205,8 @@ static void lab_certificates(const struct lab *l, struct bundle *b)
 	if (l->root)
 		mesh.root = *l->root;
 	pair_mesh_bundle(&mesh, b);
+	if (l->list)
+		lab_add(b, "crl", "prod.example", l->list);
 }
 
 static struct plan *lab_plan(

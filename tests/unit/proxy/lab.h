@@ -96,6 +96,7 @@ struct lab {
 	const char *node;    /* appended to the node files */
 	const char *objects; /* one more mesh file, NULL: none */
 	struct lab_edit edits[LAB_EDITS_MAX];
+	const char *list;		    /* of revoked certificates, PEM */
 	const struct certs_pair *root;	    /* instead of the mesh's own */
 	unsigned marks[LAB_WORKLOAD_COUNT]; /* as the keeper tells them */
 	enum lab_serving serving;

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where a call to a service's own address leads: the rules of its route, in order; the first that
+ * matches decides. Pure, and nothing is allocated.
+ *
+ * What no rule matches goes on as if there were no route. A rule matches when everything that it
+ * asks for is so; of a list any item will do. Paths are compared in the normal form that policy
+ * sees, without the query. Of a header, query key or cookie that comes several times each value is
+ * asked by itself, and one that matches is enough; `invert` turns the answer about all of them.
+ * Opaque bytes have a source and nothing else: a rule that asks for more, or that answers by
+ * itself, does not match them. */
+#pragma once
+
+#include "mesh/snapshot.h"
+
+enum route_path_kind {
+	ROUTE_PATH_EXACT,
+	ROUTE_PATH_PREFIX,   /* whole segments: "/a" is of "/a" and "/a/b", not of "/ab" */
+	ROUTE_PATH_TEMPLATE, /* "{name}" is one segment, "*" at the end any rest */
+};
+struct route_path {
+	enum route_path_kind kind;
+	struct str text; /* PREFIX: without a slash at the end, so "" for "/" */
+};
+
+enum route_text_kind { ROUTE_TEXT_PRESENT, ROUTE_TEXT_EXACT, ROUTE_TEXT_PREFIX, ROUTE_TEXT_SUFFIX };
+/* A header, query key or cookie. */
+struct route_field {
+	struct str name; /* headers: letter case aside */
+	enum route_text_kind kind;
+	struct str text;
+	bool invert;
+};
+
+struct route_fields {
+	struct route_field *at;
+	uint32_t count;
+};
+
+struct route_when {
+	struct route_path *paths;
+	uint32_t path_count;
+	struct str *methods;
+	uint32_t method_count;
+	struct str *hosts; /* lower case, without port; "*.example.com" is any name below it */
+	uint32_t host_count;
+	struct route_fields headers, query, cookies;
+	struct str *from; /* as in policies */
+	uint32_t from_count;
+};
+
+struct route_leg {
+	const struct service *service; /* NULL: not known here */
+	struct str version;	       /* empty: any */
+	uint32_t weight;	       /* 0: gets nothing */
+};
+#define ROUTE_LEGS_MAX	 16
+#define ROUTE_WEIGHT_MAX 1000
+
+struct route_header {
+	struct str name, value;
+};
+struct route_edit { /* in this order */
+	struct str *removed;
+	uint32_t removed_count;
+	struct route_header *set; /* in place of all that there are */
+	uint32_t set_count;
+	struct route_header *added;
+	uint32_t added_count;
+};
+/* Bytes of names and values of one edit. */
+#define ROUTE_EDIT_BYTES_MAX 2048
+#define ROUTE_BODY_BYTES_MAX 4096
+
+enum route_action {
+	ROUTE_FORWARD,
+	ROUTE_REDIRECT, /* answered by the caller's proxy */
+	ROUTE_RESPOND,	/* the same */
+};
+
+/* Each part empty: as it came. */
+struct route_target {
+	struct str host;
+	struct str path;   /* in place of the whole path; the query stays */
+	bool has_prefix;   /* in place of the prefix that matched: */
+	struct str prefix; /* without a slash at the end */
+	struct str scheme; /* REDIRECT */
+};
+
+struct route_rule {
+	struct str name; /* "orders/canary", or "orders/rules[2]" */
+	uint32_t index;	 /* in its route */
+	struct route_when when;
+	enum route_action action;
+	struct route_leg *legs; /* none: the service itself */
+	uint32_t leg_count;
+	uint32_t timeout_ms;	   /* 0: the node's */
+	struct route_edit request; /* FORWARD */
+	struct route_edit response;
+	struct route_target target; /* FORWARD: what the request becomes */
+	uint16_t status;	    /* REDIRECT, RESPOND */
+	struct str body;	    /* RESPOND */
+};
+
+struct route {
+	const struct service *service;
+	struct route_rule *rules;
+	uint32_t rule_count;
+};
+
+struct route_request {
+	struct str source_id; /* empty: none */
+	bool is_http;	      /* else the rest is not looked at */
+	struct str method;
+	struct str path;      /* normalised, without the query */
+	struct str query;     /* without the '?' */
+	struct str authority; /* lower case */
+	/* each begins as a struct route_header does; so many bytes from one to the next */
+	const void *headers;
+	size_t header_bytes;
+	uint32_t header_count;
+};
+
+/* The rule that decides, or NULL. `ret_prefix_len`: how much of the path its prefix has matched. */
+const struct route_rule *route_match(const struct snapshot *s, const struct route *route,
+	const struct route_request *request, size_t *ret_prefix_len);
+
+/* What becomes of a path with its query: bytes into `text`, which has room for route_path_bytes().
+ * Returns how many. In normal form if `path` is. */
+size_t route_path_bytes(const struct route_target *target, struct str path);
+size_t route_path_write(
+	const struct route_target *target, struct str path, size_t prefix_len, char *text);

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Routes from rows, inside the conf room. */
+#pragma once
+
+#include "mesh/route.h"
+#include "parser.h"
+
+#define CONF_HEADER_NAME_MAX 128 /* of a header */
+
+/* --- build_rules.c --- */
+void conf_rule_when(
+	struct conf_parser *p, const struct conf_rule_row *row, struct route_when *when);
+void conf_rule_edit(struct conf_parser *p, const struct conf_rule_row *row, const char *key,
+	const struct conf_edit_rows *from, struct route_edit *edit);
+/* Redirect, answer, or what is forwarded instead. */
+void conf_rule_action(
+	struct conf_parser *p, const struct conf_rule_row *row, struct route_rule *rule);
+
+/* --- routes_cover.c --- */
+/* Warns of rules that earlier ones leave nothing to match. */
+void conf_route_cover(
+	struct conf_parser *p, const struct route *route, const struct conf_route_row *row);

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One rule of a route from its row. What could never match, or would do something else than it
+ * seems to, is an error. */
+#include "build_routes.h"
+
+#include "mesh/policy.h"
+#include <stdio.h>
+#include <strings.h>
+
+#define CONF_PATH_BYTES_MAX  1024
+#define CONF_VALUE_BYTES_MAX 1024
+#define CONF_HOST_BYTES_MAX  255
+
+/* --- paths --- */
+
+/* As it stands, a request could have it: in normal form, without a query. */
+static bool conf_path_is_normal(struct str path)
+{
+	char normal[CONF_PATH_BYTES_MAX];
+	size_t len;
+	return path.len > 0 && path.len <= sizeof(normal) && path.at[0] == '/' &&
+	       !memchr(path.at, '?', path.len) && path_normalise(path, normal, &len) &&
+	       str_eq(path, (struct str){normal, len});
+}
+
+static void conf_check_path(
+	struct conf_parser *p, const config_setting_t *setting, const char *key, struct str path)
+{
+	if (path.len > 0 && !conf_path_is_normal(path))
+		conf_error(p, setting, key,
+			"\"%.*s\" is no path that a request can have: it begins with '/', in "
+			"normal form, without '?', at most %d bytes",
+			STR_ARG(path), CONF_PATH_BYTES_MAX);
+}
+
+/* With "x" for each name in braces, and without the star, it must be a path. */
+static bool conf_template_is_good(struct str template)
+{
+	char path[CONF_PATH_BYTES_MAX];
+	size_t len = 0;
+	if (template.len > sizeof(path))
+		return false;
+	for (size_t i = 0; i < template.len; i++) {
+		char c = template.at[i];
+		bool is_first = i > 0 && template.at[i - 1] == '/';
+		if (c == '*' && is_first && i + 1 == template.len)
+			break;
+		const char *end = c == '{' ? memchr(template.at + i, '}', template.len - i) : NULL;
+		if (!end && (c == '{' || c == '}' || c == '*'))
+			return false;
+		if (end) {
+			size_t name_len = (size_t)(end - template.at) - i - 1;
+			i += name_len + 1;
+			if (!is_first || name_len == 0 || memchr(end - name_len, '/', name_len) ||
+				memchr(end - name_len, '{', name_len) ||
+				(i + 1 < template.len && template.at[i + 1] != '/'))
+				return false;
+			c = 'x';
+		}
+		path[len++] = c;
+	}
+	return conf_path_is_normal((struct str){path, len});
+}
+
+static struct str conf_without_slash(struct str path)
+{
+	if (path.len > 0 && path.at[path.len - 1] == '/')
+		path.len--;
+	return path;
+}
+
+static void conf_rule_paths(
+	struct conf_parser *p, const struct conf_rule_row *row, struct route_when *when)
+{
+	const config_setting_t *match = conf_member(row->setting, "match");
+	uint32_t count = row->when.path_count + row->when.prefix_count + row->when.template_count;
+	when->paths = conf_build_array(p, count, sizeof(*when->paths));
+	if (!when->paths)
+		return;
+	for (uint32_t i = 0; i < row->when.path_count; i++) {
+		conf_check_path(p, match, "path", row->when.paths[i]);
+		when->paths[when->path_count++] =
+			(struct route_path){ROUTE_PATH_EXACT, row->when.paths[i]};
+	}
+	for (uint32_t i = 0; i < row->when.prefix_count; i++) {
+		conf_check_path(p, match, "path_prefix", row->when.prefixes[i]);
+		when->paths[when->path_count++] = (struct route_path){
+			ROUTE_PATH_PREFIX, conf_without_slash(row->when.prefixes[i])};
+	}
+	for (uint32_t i = 0; i < row->when.template_count; i++) {
+		struct str template = row->when.templates[i];
+		if (template.len > 0 && !conf_template_is_good(template))
+			conf_error(p, match, "path_template",
+				"\"%.*s\" is no template: a path in normal form, in which "
+				"\"{name}\" "
+				"takes the place of a whole segment, and \"*\" of the last one",
+				STR_ARG(template));
+		when->paths[when->path_count++] =
+			(struct route_path){ROUTE_PATH_TEMPLATE, template};
+	}
+}
+
+/* --- words --- */
+
+static void conf_rule_methods(struct conf_parser *p, const struct conf_rule_row *row)
+{
+	for (uint32_t i = 0; i < row->when.method_count; i++) {
+		struct str method = row->when.methods[i];
+		for (size_t c = 0; c < method.len; c++) {
+			if ((method.at[c] >= 'A' && method.at[c] <= 'Z') || method.at[c] == '-')
+				continue;
+			conf_error(p, conf_member(row->setting, "match"), "method",
+				"\"%.*s\" is no HTTP method; they are written in upper case",
+				STR_ARG(method));
+			break;
+		}
+	}
+}
+
+static bool conf_host_is_good(struct str host, const char *marks)
+{
+	for (size_t i = 0; i < host.len; i++) {
+		char c = host.at[i];
+		if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || strchr(marks, c)))
+			return false;
+	}
+	return host.len > 0 && host.len <= CONF_HOST_BYTES_MAX;
+}
+
+static void conf_rule_hosts(struct conf_parser *p, const struct conf_rule_row *row)
+{
+	for (uint32_t i = 0; i < row->when.host_count; i++) {
+		struct str host = row->when.hosts[i];
+		struct str name = str_starts(host, STR("*."))
+					  ? (struct str){host.at + 2, host.len - 2}
+					  : host;
+		bool is_v6 = name.len > 2 && name.at[0] == '[' && name.at[name.len - 1] == ']';
+		if (host.len > 0 && !conf_host_is_good(name, is_v6 ? "[:]." : "-._"))
+			conf_error(p, conf_member(row->setting, "match"), "host",
+				"\"%.*s\" is no host: a name in lower case or an address, without "
+				"port; \"*.\" stands at the beginning only",
+				STR_ARG(host));
+	}
+}
+
+/* --- headers --- */
+
+static bool conf_is_token(struct str name)
+{
+	for (size_t i = 0; i < name.len; i++) {
+		char c = name.at[i];
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+			    (c && strchr("!#$%&'*+-.^_`|~", c))))
+			return false;
+	}
+	return name.len > 0;
+}
+
+/* What the proxies read, or write anew, at each hop: no rule sees it or has a say in it. */
+static bool conf_is_hop_header(struct str name)
+{
+	static const char *const names[] = {"connection", "content-length", "expect", "host",
+		"http2-settings", "keep-alive", "proxy-connection", "te", "trailer",
+		"transfer-encoding", "upgrade", "x-forwarded-client-cert", "x-ringmain-unsent"};
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		if (str_eq_nocase(name, str_of(names[i])))
+			return true;
+	}
+	return false;
+}
+
+static void conf_check_header_name(
+	struct conf_parser *p, const config_setting_t *setting, const char *key, struct str name)
+{
+	bool is_host = str_eq_nocase(name, STR("host"));
+	bool is_caller = str_eq_nocase(name, STR("x-forwarded-client-cert"));
+	if (name.len > CONF_HEADER_NAME_MAX || !conf_is_token(name))
+		conf_error(p, setting, key, "\"%.*s\" is no name of a header", STR_ARG(name));
+	else if (conf_is_hop_header(name))
+		conf_error(p, setting, key, "\"%.*s\" is the proxies' own%s", STR_ARG(name),
+			is_host	    ? "; see match.host and rewrite.host"
+			: is_caller ? "; see match.from"
+				    : "");
+}
+
+static enum route_text_kind conf_field_kind(
+	struct conf_parser *p, const struct conf_field_row *row, struct str *ret_text)
+{
+	static const struct {
+		const char *key;
+		enum route_text_kind kind;
+		size_t offset;
+	} kinds[] = {
+		{"exact", ROUTE_TEXT_EXACT, offsetof(struct conf_field_row, exact)},
+		{"prefix", ROUTE_TEXT_PREFIX, offsetof(struct conf_field_row, prefix)},
+		{"suffix", ROUTE_TEXT_SUFFIX, offsetof(struct conf_field_row, suffix)},
+		{"present", ROUTE_TEXT_PRESENT, 0},
+	};
+	enum route_text_kind kind = ROUTE_TEXT_PRESENT;
+	unsigned given = 0;
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		if (!conf_member(row->setting, kinds[i].key))
+			continue;
+		given++;
+		kind = kinds[i].kind;
+		if (kind != ROUTE_TEXT_PRESENT)
+			*ret_text = *(const struct str *)((const char *)row + kinds[i].offset);
+	}
+	if (given != 1)
+		conf_error(p, row->setting, NULL,
+			"one of exact, prefix, suffix and present is wanted, %s given",
+			given ? "several are" : "none is");
+	return kind;
+}
+
+static struct route_fields conf_rule_fields(
+	struct conf_parser *p, const struct conf_field_row *rows, uint32_t count, bool is_header)
+{
+	struct route_fields fields = {.at = conf_build_array(p, count, sizeof(*fields.at))};
+	for (uint32_t i = 0; fields.at && i < count; i++) {
+		const struct conf_field_row *row = &rows[i];
+		struct route_field *f = &fields.at[fields.count++];
+		f->name = row->name;
+		f->kind = conf_field_kind(p, row, &f->text);
+		bool is_absent = f->kind == ROUTE_TEXT_PRESENT && !row->present;
+		f->invert = row->invert != is_absent;
+		if (is_header && row->name.len > 0)
+			conf_check_header_name(p, row->setting, "name", row->name);
+	}
+	return fields;
+}
+
+void conf_rule_when(struct conf_parser *p, const struct conf_rule_row *row, struct route_when *when)
+{
+	*when = (struct route_when){
+		.methods = row->when.methods,
+		.method_count = row->when.method_count,
+		.hosts = row->when.hosts,
+		.host_count = row->when.host_count,
+		.from = row->when.from,
+		.from_count = row->when.from_count,
+	};
+	conf_rule_paths(p, row, when);
+	conf_rule_methods(p, row);
+	conf_rule_hosts(p, row);
+	when->headers = conf_rule_fields(p, row->when.headers, row->when.header_count, true);
+	when->query = conf_rule_fields(p, row->when.query, row->when.query_count, false);
+	when->cookies = conf_rule_fields(p, row->when.cookies, row->when.cookie_count, false);
+	conf_build_check_from(
+		p, conf_member(row->setting, "match"), row->when.from, row->when.from_count);
+}
+
+/* --- edits --- */
+
+static bool conf_is_header_value(struct str value)
+{
+	for (size_t i = 0; i < value.len; i++) {
+		if ((unsigned char)value.at[i] < ' ' || value.at[i] == 0x7f)
+			return false;
+	}
+	return value.len <= CONF_VALUE_BYTES_MAX && str_eq(value, str_trim(value));
+}
+
+static struct route_header *conf_edit_headers(
+	struct conf_parser *p, const struct conf_header_row *rows, uint32_t count, size_t *bytes)
+{
+	struct route_header *headers = conf_build_array(p, count, sizeof(*headers));
+	for (uint32_t i = 0; headers && i < count; i++) {
+		headers[i] = (struct route_header){rows[i].name, rows[i].value};
+		*bytes += rows[i].name.len + rows[i].value.len;
+		if (rows[i].name.len > 0)
+			conf_check_header_name(p, rows[i].setting, "name", rows[i].name);
+		if (!conf_is_header_value(rows[i].value))
+			conf_error(p, rows[i].setting, "value",
+				"no value of a header: printable, at most %d bytes, without blanks "
+				"at its ends",
+				CONF_VALUE_BYTES_MAX);
+	}
+	return headers;
+}
+
+void conf_rule_edit(struct conf_parser *p, const struct conf_rule_row *row, const char *key,
+	const struct conf_edit_rows *from, struct route_edit *edit)
+{
+	const config_setting_t *setting = conf_member(row->setting, key);
+	size_t bytes = 0;
+	*edit = (struct route_edit){.removed = from->removed, .removed_count = from->removed_count};
+	edit->set = conf_edit_headers(p, from->set, from->set_count, &bytes);
+	edit->set_count = from->set_count;
+	edit->added = conf_edit_headers(p, from->added, from->added_count, &bytes);
+	edit->added_count = from->added_count;
+	for (uint32_t i = 0; i < from->removed_count; i++) {
+		bytes += from->removed[i].len;
+		if (from->removed[i].len > 0)
+			conf_check_header_name(p, setting, "remove", from->removed[i]);
+	}
+	if (bytes > ROUTE_EDIT_BYTES_MAX)
+		conf_error(p, setting, NULL, "names and values have more than %d bytes together",
+			ROUTE_EDIT_BYTES_MAX);
+}
+
+/* --- what is asked for instead --- */
+
+static bool conf_has_prefixes_only(const struct conf_rule_row *row)
+{
+	return row->when.prefix_count > 0 && row->when.path_count == 0 &&
+	       row->when.template_count == 0;
+}
+
+static void conf_check_target(struct conf_parser *p, const struct conf_rule_row *row,
+	const config_setting_t *setting, const struct route_target *target)
+{
+	if (target->host.len > 0 && !conf_host_is_good(target->host, "-._[:]"))
+		conf_error(p, setting, "host",
+			"\"%.*s\" is no host in lower case, with or without "
+			"port",
+			STR_ARG(target->host));
+	conf_check_path(p, setting, "path", target->path);
+	if (target->path.len > 0 && target->has_prefix)
+		conf_error(p, setting, "prefix", "together with path, which leaves none");
+	else if (target->has_prefix && !conf_has_prefixes_only(row))
+		conf_error(p, setting, "prefix",
+			"in place of which one? The match gives no path_prefix, or other paths "
+			"too");
+}
+
+static void conf_rule_rewrite(
+	struct conf_parser *p, const struct conf_rule_row *row, struct route_rule *rule)
+{
+	const config_setting_t *setting = conf_member(row->setting, "rewrite");
+	struct str prefix = row->rewrite.prefix;
+	rule->target = (struct route_target){.host = row->rewrite.host,
+		.path = row->rewrite.path,
+		.has_prefix = prefix.len > 0,
+		.prefix = conf_without_slash(prefix)};
+	conf_check_target(p, row, setting, &rule->target);
+	conf_check_path(p, setting, "prefix", prefix);
+}
+
+static void conf_rule_redirect(struct conf_parser *p, const struct conf_rule_row *row,
+	const config_setting_t *setting, struct route_rule *rule)
+{
+	struct str scheme = row->redirect.scheme, prefix = row->redirect.prefix;
+	rule->action = ROUTE_REDIRECT;
+	rule->status = row->redirect.status;
+	rule->target = (struct route_target){.host = row->redirect.host,
+		.path = row->redirect.path,
+		.has_prefix = prefix.len > 0,
+		.prefix = conf_without_slash(prefix),
+		.scheme = scheme};
+	conf_check_target(p, row, setting, &rule->target);
+	conf_check_path(p, setting, "prefix", prefix);
+	if (scheme.len > 0 && !str_eq(scheme, STR("http")) && !str_eq(scheme, STR("https")))
+		conf_error(p, setting, "scheme", "\"%.*s\" is neither \"http\" nor \"https\"",
+			STR_ARG(scheme));
+	if (rule->status > 303 && rule->status != 307 && rule->status != 308)
+		conf_error(p, setting, "status", "%u is none of 301, 302, 303, 307 and 308",
+			rule->status);
+	if (rule->status == 300)
+		conf_error(p, setting, "status", "300 is none of 301, 302, 303, 307 and 308");
+	if (scheme.len + row->redirect.host.len + row->redirect.path.len + prefix.len == 0)
+		conf_error(p, setting, NULL, "where to? Give scheme, host, path or prefix");
+}
+
+static void conf_rule_respond(struct conf_parser *p, const struct conf_rule_row *row,
+	const config_setting_t *setting, struct route_rule *rule)
+{
+	rule->action = ROUTE_RESPOND;
+	rule->status = row->respond.status;
+	rule->body = row->respond.body;
+	bool has_no_body = rule->status == 204 || rule->status == 304;
+	if (!conf_member(setting, "status"))
+		conf_error(p, setting, "status", "missing");
+	if (rule->body.len > ROUTE_BODY_BYTES_MAX)
+		conf_error(p, setting, "body", "longer than %d bytes", ROUTE_BODY_BYTES_MAX);
+	if (has_no_body && rule->body.len > 0)
+		conf_error(p, setting, "body", "an answer with status %u has none", rule->status);
+}
+
+/* A rule that answers by itself forwards nothing. */
+static void conf_check_action(
+	struct conf_parser *p, const struct conf_rule_row *row, const char *action)
+{
+	static const char *const others[] = {
+		"split", "timeout", "request_headers", "rewrite", "redirect", "respond"};
+	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+		if (strcmp(others[i], action) != 0 && conf_member(row->setting, others[i]))
+			conf_error(p, row->setting, others[i],
+				"not together with %s, which answers by itself", action);
+	}
+}
+
+void conf_rule_action(
+	struct conf_parser *p, const struct conf_rule_row *row, struct route_rule *rule)
+{
+	const config_setting_t *redirect = conf_member(row->setting, "redirect");
+	const config_setting_t *respond = conf_member(row->setting, "respond");
+	if (redirect || respond)
+		conf_check_action(p, row, redirect ? "redirect" : "respond");
+	if (redirect)
+		conf_rule_redirect(p, row, redirect, rule);
+	else if (respond)
+		conf_rule_respond(p, row, respond, rule);
+	else if (conf_member(row->setting, "rewrite"))
+		conf_rule_rewrite(p, row, rule);
+}

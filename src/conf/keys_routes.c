@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The part of the table that routes are read by. */
+#include "key_words.h"
+#include "mesh/route.h"
+
+#define RULE(field) FIELD(struct conf_rule_row, field)
+
+static const struct conf_key conf_field_keys[] = {
+	KEY("name", FIELD(struct conf_field_row, name), .required = true,
+		.help = "Of a header, in either letter case; of a query key or cookie, exactly."),
+	KEY("exact", FIELD(struct conf_field_row, exact), .help = "A value is this."),
+	KEY("prefix", FIELD(struct conf_field_row, prefix), .help = "A value begins so."),
+	KEY("suffix", FIELD(struct conf_field_row, suffix), .help = "A value ends so."),
+	KEY("present", .type = CONF_BOOL, FIELD(struct conf_field_row, present),
+		.fallback = "false",
+		.help = "true: it is there, whatever its value; false: it is not."),
+	KEY("invert", .type = CONF_BOOL, FIELD(struct conf_field_row, invert), .fallback = "false",
+		.help = "Matches when the rest does not: when none of its values is so, or it is "
+			"not there at all."),
+};
+static const struct conf_group conf_field_group = {GROUP_OF(conf_field_keys),
+	.row_size = sizeof(struct conf_field_row), .keeps_setting = true};
+
+static const struct conf_key conf_match_keys[] = {
+	KEY("path", .plural = "paths", LIST(struct conf_rule_row, when.paths, when.path_count),
+		.help = "The whole path, without the query. Of all kinds of paths that a match "
+			"gives, one is enough."),
+	KEY("path_prefix", .plural = "path_prefixes",
+		LIST(struct conf_rule_row, when.prefixes, when.prefix_count),
+		.help = "The first segments: \"/v2\" is \"/v2\" and \"/v2/x\", not \"/v2x\"."),
+	KEY("path_template", .plural = "path_templates",
+		LIST(struct conf_rule_row, when.templates, when.template_count),
+		.help = "\"/orders/{id}/items\": a name in braces is any one segment; \"*\" at the "
+			"end is any rest."),
+	KEY("method", .plural = "methods",
+		LIST(struct conf_rule_row, when.methods, when.method_count),
+		.help = "HTTP methods."),
+	KEY("host", .plural = "hosts", LIST(struct conf_rule_row, when.hosts, when.host_count),
+		.help = "The host that was asked for, without port; \"*.example.com\" is any name "
+			"below it."),
+	KEY("headers",
+		ROWS(struct conf_rule_row, when.headers, when.header_count, &conf_field_group),
+		.help = "All of them must match. Of a header that comes several times one value "
+			"is enough."),
+	KEY("query", ROWS(struct conf_rule_row, when.query, when.query_count, &conf_field_group),
+		.help = "The same for keys of the query, with escapes decoded."),
+	KEY("cookies",
+		ROWS(struct conf_rule_row, when.cookies, when.cookie_count, &conf_field_group),
+		.help = "The same for cookies."),
+	KEY("from", LIST(struct conf_rule_row, when.from, when.from_count),
+		.help = "Callers: service names, SPIFFE ids, \"*\" (any verified identity), "
+			"\"anonymous\" (no identity)."),
+};
+static const struct conf_group conf_match_group = {GROUP_OF(conf_match_keys)};
+
+static const struct conf_key conf_leg_keys[] = {
+	KEY("service", FIELD(struct conf_leg_row, service),
+		.help = "Another service; the route's own unless given. A route of its own that it "
+			"may have is not asked."),
+	KEY("version", FIELD(struct conf_leg_row, version),
+		.help = "Only the endpoints of this version; all of them unless given."),
+	KEY("weight", .type = CONF_NUMBER, FIELD(struct conf_leg_row, weight), .fallback = "1",
+		.max = ROUTE_WEIGHT_MAX, .help = "Its share of the sum of all weights."),
+};
+static const struct conf_group conf_leg_group = {
+	GROUP_OF(conf_leg_keys), .row_size = sizeof(struct conf_leg_row), .keeps_setting = true};
+
+static const struct conf_key conf_header_keys[] = {
+	KEY("name", FIELD(struct conf_header_row, name), .required = true,
+		.help = "No header that is of one connection only, such as Connection, Host or "
+			"Content-Length."),
+	KEY("value", FIELD(struct conf_header_row, value), .required = true,
+		.help = "Printable, without blanks at its ends."),
+};
+static const struct conf_group conf_header_group = {GROUP_OF(conf_header_keys),
+	.row_size = sizeof(struct conf_header_row), .keeps_setting = true};
+
+#define EDIT_KEYS(field)                                                                       \
+	KEY("remove", LIST(struct conf_rule_row, field.removed, field.removed_count),          \
+		.help = "Names. Done first."),                                                 \
+		KEY("set",                                                                     \
+			ROWS(struct conf_rule_row, field.set, field.set_count,                 \
+				&conf_header_group),                                           \
+			.help = "In place of all of that name, if there are any. Done next."), \
+		KEY("add",                                                                     \
+			ROWS(struct conf_rule_row, field.added, field.added_count,             \
+				&conf_header_group),                                           \
+			.help = "Besides those that there are.")
+static const struct conf_key conf_request_edit_keys[] = {EDIT_KEYS(request)};
+static const struct conf_key conf_response_edit_keys[] = {EDIT_KEYS(response)};
+static const struct conf_group conf_request_edit_group = {GROUP_OF(conf_request_edit_keys)};
+static const struct conf_group conf_response_edit_group = {GROUP_OF(conf_response_edit_keys)};
+
+static const struct conf_key conf_rewrite_keys[] = {
+	KEY("path", RULE(rewrite.path), .help = "In place of the whole path; the query stays."),
+	KEY("prefix", RULE(rewrite.prefix),
+		.help = "In place of the path_prefix that matched: with \"/\", \"/v2/x\" becomes "
+			"\"/x\"."),
+	KEY("host", RULE(rewrite.host), .help = "In place of the host that was asked for."),
+};
+static const struct conf_group conf_rewrite_group = {GROUP_OF(conf_rewrite_keys)};
+
+static const struct conf_key conf_redirect_keys[] = {
+	KEY("status", .type = CONF_NUMBER, RULE(redirect.status), .fallback = "302", .min = 300,
+		.max = 399, .help = "301, 302, 303, 307 or 308."),
+	KEY("scheme", RULE(redirect.scheme),
+		.help = "\"http\" or \"https\"; as it came unless given."),
+	KEY("host", RULE(redirect.host), .help = "With port, if it has one."),
+	KEY("path", RULE(redirect.path), .help = "In place of the whole path; the query stays."),
+	KEY("prefix", RULE(redirect.prefix), .help = "In place of the path_prefix that matched."),
+};
+static const struct conf_group conf_redirect_group = {GROUP_OF(conf_redirect_keys)};
+
+static const struct conf_key conf_respond_keys[] = {
+	KEY("status", .type = CONF_NUMBER, RULE(respond.status), .fallback = "200", .min = 200,
+		.max = 599, .help = "Of the answer."),
+	KEY("body", RULE(respond.body), .help = "Plain text, at most 4096 bytes."),
+};
+static const struct conf_group conf_respond_group = {GROUP_OF(conf_respond_keys)};
+
+static const struct conf_key conf_rule_keys[] = {
+	KEY("name", RULE(name),
+		.help = "For the access log, as \"service/name\"; \"service/rules[3]\" unless "
+			"given."),
+	KEY("match", .type = CONF_GROUP, .group = &conf_match_group,
+		.help = "Everything that it gives must be so, of each list one item. Without it "
+			"the rule matches all."),
+	KEY("split", ROWS(struct conf_rule_row, legs, leg_count, &conf_leg_group),
+		.help = "Where the requests go, by weight. Unless given, to the service itself, "
+			"in any version."),
+	KEY("timeout", .type = CONF_DURATION, RULE(timeout_ms), .fallback = "0s", .max = 24 * HOUR,
+		.help = "A whole request until its response begins; answered 504 then. 0s: that of "
+			"the caller's node."),
+	KEY("request_headers", .type = CONF_GROUP, .group = &conf_request_edit_group,
+		.help = "What is changed in the headers of requests."),
+	KEY("response_headers", .type = CONF_GROUP, .group = &conf_response_edit_group,
+		.help = "What is changed in the headers of responses, and in those of `redirect` "
+			"and `respond`."),
+	KEY("rewrite", .type = CONF_GROUP, .group = &conf_rewrite_group,
+		.help = "What the service and its policies see instead of what was asked for."),
+	KEY("redirect", .type = CONF_GROUP, .group = &conf_redirect_group,
+		.help = "The caller is sent elsewhere, by its own proxy."),
+	KEY("respond", .type = CONF_GROUP, .group = &conf_respond_group,
+		.help = "The caller is answered at once, by its own proxy."),
+};
+static const struct conf_group conf_rule_group = {
+	GROUP_OF(conf_rule_keys), .row_size = sizeof(struct conf_rule_row), .keeps_setting = true};
+
+static const struct conf_key conf_route_keys[] = {
+	KEY("service", FIELD(struct conf_route_row, service), .required = true,
+		.help = "Whose calls it is about."),
+	KEY("rules", ROWS(struct conf_route_row, rules, rule_count, &conf_rule_group),
+		.required = true,
+		.help = "In order; the first that matches decides. What none matches goes on as "
+			"if there were no route."),
+};
+const struct conf_group conf_route_group = {GROUP_OF(conf_route_keys),
+	.row_size = sizeof(struct conf_route_row), .keeps_setting = true};
