@@ -13,6 +13,8 @@
 	X(DIRECT_DIAL, 0, "NR", false, "a proxy port was dialled directly")                        \
 	X(NO_SERVICE, 0, "NR", false, "no service of the mesh has this address")                   \
 	X(NO_ENDPOINT, 503, "UH", false, "the service has no endpoint")                            \
+	X(ROUTE_NO_SERVICE, 503, "NC", false, "the route leads to a service that is not known")    \
+	X(ROUTE_NO_VERSION, 503, "UH", false, "the route leads to a version without endpoints")    \
 	X(PLAINTEXT, 0, "UAEX", false, "plain text to a service that takes mutual TLS only")       \
 	X(POLICY_DENIED, 403, "UAEX", false, "policy does not allow it")                           \
 	X(PATH_INVALID, 400, "DPE", false, "the path cannot be normalised")                        \

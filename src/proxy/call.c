@@ -104,13 +104,18 @@ static enum reason call_settle_outbound(const struct call *before, struct call *
 		c, before->source ? snapshot_workload_by_uid(s, before->source->uid) : NULL);
 	if (reason != REASON_NONE || !c->picks)
 		return reason;
+	const struct service *to =
+		before->service ? snapshot_service(s, before->service->name) : NULL;
 	const struct endpoint *e =
 		before->endpoint ? snapshot_endpoint(s, &before->endpoint->address) : NULL;
 	const struct workload *local =
 		before->target ? snapshot_workload_by_uid(s, before->target->uid) : NULL;
-	e = e && e->service == c->service ? e : NULL;
-	local = local && local->service == c->service ? local : NULL;
-	return e || local ? outbound_settle_endpoint(c, e, e ? e->local : local) : reason;
+	e = e && e->service == to ? e : NULL;
+	local = local && local->service == to ? local : NULL;
+	if (!e && !local)
+		return reason;
+	c->service = to; /* to which a route may have led it */
+	return outbound_settle_endpoint(c, e, e ? e->local : local);
 }
 
 static enum reason call_settle_way(

@@ -127,6 +127,9 @@ bool access_write(struct access_queue *q, const struct access_entry *entry)
 	lab_copy(e->path, sizeof(e->path), entry->path);
 	lab_copy(e->source, sizeof(e->source), entry->source_identity);
 	lab_copy(e->workload, sizeof(e->workload), entry->workload);
+	lab_copy(e->route, sizeof(e->route), entry->route);
+	lab_copy(e->service, sizeof(e->service), entry->destination_service);
+	lab_copy(e->version, sizeof(e->version), entry->destination_version);
 	return true;
 }
 
