@@ -335,6 +335,21 @@ static bool judge_put(struct judge_merge *m, X509_CRL *crl)
 	return PEM_write_bio_X509_CRL(m->out, crl);
 }
 
+/* There is a newer one of its authority in the same answer, or the same one before it. */
+static bool judge_surpassed(STACK_OF(X509_CRL) * all, size_t index)
+{
+	X509_CRL *crl = sk_X509_CRL_value(all, index);
+	for (size_t i = 0; i < sk_X509_CRL_num(all); i++) {
+		X509_CRL *it = sk_X509_CRL_value(all, i);
+		if (i == index || !judge_same_issuer(it, crl))
+			continue;
+		int order = judge_compare_numbers(it, crl);
+		if (order > 0 || (order == 0 && i < index))
+			return true;
+	}
+	return false;
+}
+
 static int judge_merge_came(struct judge_merge *m, struct err *err)
 {
 	for (size_t i = 0; i < sk_X509_CRL_num(m->came); i++) {
@@ -342,6 +357,8 @@ static int judge_merge_came(struct judge_merge *m, struct err *err)
 		if (judge_signer_of(it, m->authorities) == JUDGE_SIGNER_FALSE)
 			return err_set(err, EBADMSG,
 				"a list of revoked certificates that its authority has not signed");
+		if (judge_surpassed(m->came, i))
+			continue;
 		X509_CRL *held = judge_counterpart(m->held, it);
 		bool older = held && judge_compare_numbers(it, held) < 0;
 		m->lists.is_older |= older;
