@@ -13,16 +13,18 @@ import time
 
 CORES = len(os.sched_getaffinity(0))
 END_SECONDS = 20  # for the jobs to take down what they made when a run is interrupted
-# A loopback of its own for each job: no two of them meet on a port.
-ALONE = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+# A loopback of its own: no two jobs meet on a port.
+OWN_NETWORK = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
 
 
 class Job:
     """A command in a process group of its own. `share` of a processor, about so many `seconds` long (only
-    the order comes from it), killed after `timeout` seconds; `ended(job)` is told that it ended."""
+    the order comes from it), killed after `timeout` seconds; `ended(job)` is told that it ended. With a
+    `network` of its own it must be root's."""
 
-    def __init__(self, name, command, ended, share=1.0, seconds=0, timeout=None, env=None, quiet=False):
-        self.name, self.command, self.ended = name, [str(word) for word in command], ended
+    def __init__(self, name, command, ended, share=1.0, seconds=0, timeout=None, env=None, quiet=False, network=False):
+        self.name, self.ended, self.network = name, ended, network
+        self.command = [str(word) for word in (*(OWN_NETWORK if network else ()), *command)]
         self.share, self.seconds, self.timeout = share, seconds, timeout
         self.env, self.quiet = env or {}, quiet
         self.process = None
@@ -32,7 +34,7 @@ class Job:
         self.begun = time.monotonic()
         self.output = None if shown and not self.quiet else tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [*ALONE, *self.command], cwd=cwd, start_new_session=True, env=dict(os.environ, **self.env),
+            self.command, cwd=cwd, start_new_session=True, env=dict(os.environ, **self.env),
             stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT if self.output else None)
 
     def kill(self, number):
@@ -83,7 +85,8 @@ def choose(waiting, running, cores):
 
 def run(jobs, cwd, cores=CORES):
     """Runs all jobs; each one's `ended` is called when it ends. An interrupt ends them all."""
-    netns_prepare()
+    if any(job.network for job in jobs):
+        netns_prepare()
     waiting, running = sorted(jobs, key=lambda job: -job.seconds), []
     try:
         while waiting or running:

@@ -32,7 +32,7 @@ PATIENCE = 2           # tests' limits of time are so many times as long: other 
 # What runs on its own in the scenarios, an area or a file of one: about how many seconds it takes on a quiet
 # computer, and how much of a processor meanwhile. Of an area that has a file here each file is on its own.
 COSTS = {
-    "balance": (11, 0.4), "commands": (2, 1), "detect": (9, 0.3), "direct": (15, 1), "harness": (45, 0.4), "http": (10, 1),
+    "balance": (11, 0.4), "ca": (30, 0.5), "commands": (2, 1), "detect": (9, 0.3), "direct": (15, 1), "harness": (45, 0.4), "http": (10, 1),
     "limits": (45, 0.4), "load": (25, 1), "local": (2, 0.8), "mtls": (35, 0.5), "observability": (30, 0.3), "process": (60, 0.5),
     "publish": (30, 0.5), "reload": (45, 0.6), "store": (13, 0.3), "systemd": (1, 1), "tcp": (3, 0.8),
     "bench/test_bench_load": (20, 0.6), "bench/test_bench_null": (9, 1), "bench/test_bench_origin": (1, 1),
@@ -227,7 +227,7 @@ def scenario_job(name, build, release, directory, tally):
     return Job(f"scenario/{name}", [PYTHON, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--tb=short", "-rfEs",
                                     f"--rootdir={ROOT / 'tests' / 'scenario'}", f"--junitxml={outcome}",
                                     f"--basetemp={temporary}/pytest", path],
-               ended, share=share, seconds=seconds, timeout=JOB_SECONDS, env=env)
+               ended, share=share, seconds=seconds, timeout=JOB_SECONDS, env=env, network=True)
 
 
 def read_junit(path, area):
@@ -284,7 +284,10 @@ def main():
                 jobs += jobs_of(name, builds, suites[name], scenario_areas() if name in wanted else areas, directory)
         if jobs:
             say(f"{len(jobs)} jobs on {lanes.CORES} processors")
-            lanes.run(jobs, ROOT)
+            try:
+                lanes.run(jobs, ROOT)
+            except Exception as error:
+                suites["scenario"].add(0, [f"jobs side by side: {error!r}"])
     for name, tally in suites.items():
         if tally.passed or tally.failed:
             say(f"suite {name}: {tally.passed} passed, {tally.failed} failed")

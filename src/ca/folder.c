@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define FOLDER_BYTES_MAX (1u << 30)
@@ -150,18 +151,26 @@ int folder_write(const struct folder *p, const char *name, enum file_secrecy sec
 	return file_write(path, secrecy, FILE_REPLACE, text, err);
 }
 
+/* Whether the file ends in the middle of a line: something was cut off while it wrote. */
+static bool folder_is_torn(int fd)
+{
+	struct stat st;
+	char last = '\n';
+	return fstat(fd, &st) == 0 && st.st_size > 0 && pread(fd, &last, 1, st.st_size - 1) == 1 &&
+	       last != '\n';
+}
+
 static int folder_append_all(int fd, struct str text, bool is_durable)
 {
-	/* One write: lines of several processes do not mix. A short one (a full disk) ends in a
-	 * line of its own, which is no line of ours. */
-	ssize_t n = write(fd, text.at, text.len);
+	/* One write: lines of several processes do not mix. A line that was cut off gets its end
+	 * first, so that it spoils no other. */
+	struct iovec parts[2] = {{(char *)(uintptr_t) "\n", folder_is_torn(fd) ? 1 : 0},
+		{(char *)(uintptr_t)text.at, text.len}};
+	ssize_t n = writev(fd, parts, 2);
 	if (n < 0)
 		return -errno;
-	if ((size_t)n < text.len) {
-		if (write(fd, "\n", 1) < 0)
-			return -errno;
+	if ((size_t)n < parts[0].iov_len + text.len)
 		return -ENOSPC;
-	}
 	return is_durable && fdatasync(fd) < 0 ? -errno : 0;
 }
 
@@ -170,7 +179,7 @@ int folder_append(
 {
 	char path[PATH_MAX];
 	folder_path(p, path, "%s", name);
-	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return err_set(err, errno, "%s: %m", path);
 	int r = folder_append_all(fd, text, is_durable);

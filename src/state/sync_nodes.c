@@ -461,8 +461,8 @@ static struct str nodes_text(struct sync *s, const struct store_answer *answer)
 		return (struct str){reply->str, reply->len};
 	if (answer->failure == STORE_REFUSED &&
 		!str_starts((struct str){reply->str, reply->len}, STR("WRONGTYPE"))) {
-		s->nodes.refused++;
-		nodes_refused(s, reply->str);
+		if (s->nodes.refused++ == 0)
+			nodes_refused(s, reply->str);
 	}
 	return STR_NONE;
 }

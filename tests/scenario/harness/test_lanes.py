@@ -48,7 +48,8 @@ def test_no_job_meets_anothers_port(tmp_path):
               "(d / sys.argv[2]).touch()\n"
               "while len(list(d.iterdir())) < 2: time.sleep(0.02)")
     ended = []
-    lanes.run([Job(name, [PYTHON, "-c", script, tmp_path, name], ended.append, share=0.1, timeout=60) for name in "ab"], ROOT)
+    lanes.run([Job(name, [PYTHON, "-c", script, tmp_path, name], ended.append, share=0.1, timeout=60, network=True)
+               for name in "ab"], ROOT)
     assert [one.process.returncode for one in ended] == [0, 0]
 
 

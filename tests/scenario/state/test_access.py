@@ -14,8 +14,8 @@ HEAD, OBJECTS, CHANGES = (ROOT_KEY + name for name in ("head", "objects", "chang
 NEWS = ROOT_KEY + "news"
 NODE_COMMANDS = {"get", "getrange", "scan", "pttl", "hgetall", "xrange", "xrevrange", "set", "del", "pexpire", "publish",
                  "subscribe", "unsubscribe", "multi", "exec", "ping", "time", "role", "info", "client|setname"}
-OPERATOR_COMMANDS = NODE_COMMANDS - {"getrange", "del", "pexpire", "subscribe", "unsubscribe"} | {
-    "mget", "hget", "hmget", "hset", "hdel", "xadd", "watch", "unwatch", "discard"}
+OPERATOR_COMMANDS = NODE_COMMANDS - {"del", "pexpire", "subscribe", "unsubscribe"} | {
+    "hget", "hmget", "hset", "hdel", "xadd", "watch", "unwatch", "discard"}
 WITHOUT_RIGHTS = {"auth", "hello", "quit", "reset"}  # what a server lets everybody say
 
 
