@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define ORDERS "spiffe://" REALM_TD "/service/orders"
 #define VM_A   "spiffe://" REALM_TD "/node/vm-a"
@@ -266,6 +267,13 @@ static void a_directory_for_others_is_refused(void **state)
 	assert_int_equal(authority_open(r.dir, &a, &err), -EACCES);
 	assert_non_null(strstr(err.text, "chmod 700"));
 	chmod(r.dir, 0700);
+	/* Nor one of another user, whose files would be this one's then. */
+	if (geteuid() == 0) {
+		assert_int_equal(chown(r.dir, 65534, 65534), 0);
+		assert_int_equal(authority_open(r.dir, &a, &err), -EPERM);
+		assert_non_null(strstr(err.text, "runuser -u "));
+		assert_int_equal(chown(r.dir, 0, 0), 0);
+	}
 	realm_done(&r);
 }
 
