@@ -12,7 +12,6 @@ Redis, to which an operator publishes the objects, and where the nodes find each
 """
 import http.client
 import json
-import pwd
 import signal
 import socket
 from dataclasses import dataclass, field
@@ -21,8 +20,6 @@ from pathlib import Path
 from machines import NET_V4, NET_V6, ROOT, Lab, LabError, Process, process_children, process_status, run, wait_for
 from stores import PRIMARY, Redis, Users
 
-PROXY_USER = "nobody"  # a user that every computer has; an installation makes one of its own
-PROXY_UID = pwd.getpwnam(PROXY_USER).pw_uid
 
 
 @dataclass
@@ -90,6 +87,7 @@ class Node:
         self.mesh = mesh
         self.machine = machine
         self.name = machine.name
+        self.uid = machine.own_uid  # of the unprivileged processes; an installation makes a user for them
         self.config = machine.dir / "ringmain.conf"
         self.certs = machine.dir / "certs"
         self.run_dir = machine.dir / "run"
@@ -114,7 +112,7 @@ class Node:
             workloads.append({**row, **s.limits, **self.more.get(s.name, {})})
         groups = {
             "node": {"name": self.name, "address": [self.machine.v4, self.machine.v6],
-                     "user": PROXY_USER, "workers": self.mesh.workers, "admin_socket": str(self.admin_socket),
+                     "user": str(self.uid), "workers": self.mesh.workers, "admin_socket": str(self.admin_socket),
                      "run_dir": str(self.run_dir), "access_log": str(self.access_path)},
             "mesh": {"trust_domain": self.mesh.trust_domain,
                      "default_policy": self.mesh.default_policy},
@@ -196,7 +194,7 @@ class Node:
         """The keeper's unprivileged children: {"proxy": pid, "state": pid}."""
         found = {}
         for pid in process_children(self.process.pid):
-            if process_status(pid).get("Uid", "0").split()[0] == str(PROXY_UID):
+            if process_status(pid).get("Uid", "0").split()[0] == str(self.uid):
                 found[process_role(pid)] = pid
         return found
 
