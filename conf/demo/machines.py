@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LABS = Path("/var/lib/ringmain-lab")  # not in /run, where nothing may be executed on many computers
 SOCKETMAKER = Path(__file__).with_name("socketmaker.py")
 PYTHON = "/usr/bin/python3"
+PATIENCE = int(os.environ.get("RINGMAIN_PATIENCE", "1"))
 # Of each machine one user is its own, as on a computer of its own: what the kernel counts by user, such as locked
 # memory, is not shared by machines, by labs, or with a lab before whose memory is still being freed.
 UID_FIRST = 100_000_000
@@ -48,7 +49,9 @@ def run(*command, timeout=60, check=True, **more):
 
 
 def wait_for(test, what, timeout=10.0, every=0.05):
-    """Polls until test() gives something true and returns it; LabError when time is up."""
+    """Polls until test() gives something true and returns it; LabError when time is up, which is later
+    when others run beside it."""
+    timeout *= PATIENCE
     end = time.monotonic() + timeout
     while True:
         last = test()

@@ -70,7 +70,7 @@ def merged(base, more):
 
 
 class UnixHttp(http.client.HTTPConnection):
-    def __init__(self, path, timeout=5):
+    def __init__(self, path, timeout=15):
         super().__init__("localhost", timeout=timeout)
         self.path = str(path)
 
