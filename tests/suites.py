@@ -275,7 +275,8 @@ def main():
         parser.error(f"no suite {', '.join(unknown)}; there are {', '.join(SUITES)} and "
                      + ", ".join(f"scenario/{a}" for a in scenario_areas()))
     builds, start, suites = Builds(), time.monotonic(), {name: Tally() for name in SUITES}
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):  # SIGINT too: a shell's background commands ignore it, and so would tests
+        signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="ringmain-tests-") as directory:
         jobs = []
         for name in SUITES:
