@@ -13,6 +13,8 @@
 	X(DIRECT_DIAL, 0, "NR", false, "a proxy port was dialled directly")                        \
 	X(NO_SERVICE, 0, "NR", false, "no service of the mesh has this address")                   \
 	X(NO_ENDPOINT, 503, "UH", false, "the service has no endpoint")                            \
+	X(ROUTE_NO_SERVICE, 503, "NC", false, "the route leads to a service that is not known")    \
+	X(ROUTE_NO_VERSION, 503, "UH", false, "the route leads to a version without endpoints")    \
 	X(PLAINTEXT, 0, "UAEX", false, "plain text to a service that takes mutual TLS only")       \
 	X(POLICY_DENIED, 403, "UAEX", false, "policy does not allow it")                           \
 	X(PATH_INVALID, 400, "DPE", false, "the path cannot be normalised")                        \
@@ -32,6 +34,7 @@
 	X(HANDSHAKE_FAILED, 0, "UAEX", false, "the caller's TLS handshake failed")                 \
 	X(PEER_EXPIRED, 403, "UAEX", false, "the peer's certificate has expired")                  \
 	X(PEER_UNTRUSTED, 403, "UAEX", false, "the peer's certificate is no longer trusted")       \
+	X(PEER_REVOKED, 403, "UAEX", false, "the peer's certificate has been revoked")             \
 	X(UPSTREAM_CONNECT_FAILED, 503, "UF", true, "the upstream could not be connected")         \
 	X(UPSTREAM_CONNECT_TIMEOUT, 503, "UF,UT", true, "the upstream did not answer the connect") \
 	X(UPSTREAM_HANDSHAKE_FAILED, 503, "UF", true,                                              \

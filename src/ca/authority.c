@@ -78,16 +78,18 @@ const struct conf_ca *authority_settings(const struct authority *a)
 
 /* --- what is on disk --- */
 
+/* Broken ones are not taken: those before them hold on, if there are any. */
 static int authority_refresh_settings(struct authority *a, struct err *err)
 {
 	struct conf_ca *settings;
 	if (!folder_changed(&a->folder, "ca.conf", &a->settings_stamp))
 		return a->settings ? 0 : -EINVAL;
-	int r = book_settings(&a->folder, &settings, err);
-	if (r < 0) {
-		a->settings_stamp = (struct folder_stamp){0}; /* said again at the next call */
-		return r;
-	}
+	int r = book_settings(&a->folder, &settings, &a->settings_why);
+	if (r < 0 && a->settings)
+		return 0;
+	if (r < 0)
+		return err_set(err, -r, "%s", a->settings_why.text);
+	a->settings_why = (struct err){""};
 	conf_ca_free(a->settings);
 	a->settings = settings;
 	return 0;

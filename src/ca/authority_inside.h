@@ -14,6 +14,7 @@
 struct authority {
 	struct folder folder;
 	struct conf_ca *settings;
+	struct err settings_why;		/* "", or why those on disk are not taken */
 	struct conf_registration *registration; /* NULL: broken, and nothing is issued */
 	struct err registration_why;
 	struct issuer issuer;

@@ -188,6 +188,10 @@ int authority_health(struct authority *a, int64_t now_s, struct err *err)
 			"%s/issuer.crt has expired at %s; make a new issuer: ringmain ca rotate "
 			"publish",
 			a->folder.dir, end);
+	if (a->settings_why.text[0]) {
+		err_set(err, EINVAL, "%s; the settings before it hold on", a->settings_why.text);
+		return 1;
+	}
 	if (!authority_issuer_nears_end(&a->issuer, now_s))
 		return 0;
 	err_set(err, EKEYEXPIRED,

@@ -254,14 +254,11 @@ static void serve_close_state(struct serve *s, enum serve_conn_state state)
 
 void serve_close(struct serve *s)
 {
-	static const enum serve_conn_state busy[] = {SERVE_READ, SERVE_ASK, SERVE_WRITE};
 	s->closing = true;
 	LIST_EACH (&s->listeners, node)
 		serve_listener_close(serve_listener_of(node));
-	serve_close_state(s, SERVE_SHAKE);
-	serve_close_state(s, SERVE_IDLE);
-	for (size_t i = 0; i < ARRAY_LEN(busy); i++) {
-		LIST_EACH (&s->conns[busy[i]], node)
+	for (int state = 0; state < SERVE_LINGER; state++) {
+		LIST_EACH (&s->conns[state], node)
 			serve_conn_close_after(serve_conn_of_node(node));
 	}
 }

@@ -25,6 +25,7 @@
 #define SERVE_IDLE_TIMEOUT_NS	   (60 * CLOCK_S)
 #define SERVE_WRITE_TIMEOUT_NS	   (30 * CLOCK_S) /* for a whole answer */
 #define SERVE_LINGER_TIMEOUT_NS	   (2 * CLOCK_S)
+#define SERVE_LAST_CHANCE_NS	   (500 * CLOCK_MS) /* at the end, for requests on their way */
 #define SERVE_ACCEPT_PAUSE_NS	   (100 * CLOCK_MS)
 #define SERVE_LOG_LINES_PER_SECOND 50
 
@@ -100,7 +101,7 @@ void serve_conn_step(struct serve_conn *c);
 void serve_conn_free(struct serve_conn *c);
 /* Begins the end; safe to repeat. */
 void serve_conn_close(struct serve_conn *c);
-/* No further request on it. */
+/* No request after the one under way, or after one that is on its way already. */
 void serve_conn_close_after(struct serve_conn *c);
 /* Its turn in the queue has come: it is ASK. */
 void serve_conn_answer(struct serve_conn *c);
@@ -170,9 +171,13 @@ struct serve_place {
 	struct authority *authority;
 	struct serve_material *material;
 	char trust_domain[256];
+	/* where to listen, instead of where the settings say; none: where they say */
+	struct address listen[SERVE_LISTENERS_MAX];
+	uint32_t listen_count;
 };
 
-/* Reads the directory, whole; nothing is left behind on failure. */
+/* Reads the directory, whole, into a place which is zero but for `listen`; nothing is left behind
+ * on failure. */
 int serve_place_open(
 	struct serve_place *p, const char *dir, int64_t now_s, struct err *err) MUST_CHECK;
 void serve_place_done(struct serve_place *p);
@@ -183,8 +188,3 @@ int serve_place_listen(struct serve_place *p, struct serve *s, struct err *err) 
  * revocations; `s` has them then. On failure it goes on with those it has. */
 int serve_place_refresh(
 	struct serve_place *p, struct serve *s, int64_t now_s, struct err *err) MUST_CHECK;
-
-/* --- serve_main.c --- */
-
-/* `ringmain ca serve`; argv[0] is the name of the command. Exit status 0, 1, 2. */
-int serve_main(int argc, char **argv);

@@ -11,14 +11,11 @@
 #include "keys/file.h"
 #include "tls/spiffe.h"
 #include <errno.h>
-#include <openssl/bn.h>
 #include <openssl/mem.h>
 #include <openssl/x509.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#define SERVE_ID_MAX 2049
 
 void serve_answer_done(struct serve_answer *a)
 {
@@ -184,8 +181,8 @@ static void serve_publish(struct serve *s, const struct serve_request *q,
 /* --- what is issued --- */
 
 struct serve_issued {
-	char id[SERVE_ID_MAX];
-	char serial[64];
+	char id[CERT_ID_MAX];
+	char serial[CERT_SERIAL_TEXT];
 };
 
 /* What the authority has put into the leaf. */
@@ -193,20 +190,17 @@ static void serve_read_leaf(struct str chain, struct serve_issued *ret)
 {
 	unsigned count;
 	X509 *leaf = cert_from_pem(chain, &count);
-	BIGNUM *number = leaf ? ASN1_INTEGER_to_BN(X509_get0_serialNumber(leaf), NULL) : NULL;
-	char *hex = number ? BN_bn2hex(number) : NULL;
 	if (!leaf || cert_uri(leaf, ret->id, sizeof(ret->id)) < 0)
 		snprintf(ret->id, sizeof(ret->id), "a certificate");
-	snprintf(ret->serial, sizeof(ret->serial), "%s", hex ? hex : "?");
-	OPENSSL_free(hex);
-	BN_free(number);
+	if (!leaf || !cert_serial_text(leaf, ret->serial))
+		snprintf(ret->serial, sizeof(ret->serial), "?");
 	X509_free(leaf);
 }
 
 static void serve_log_issued(
 	struct serve *s, const struct authority_client *client, struct str chain)
 {
-	char who[SERVE_ID_MAX + 32];
+	char who[CERT_ID_MAX + 32];
 	struct serve_issued issued;
 	if (!serve_may_log(s))
 		return;
@@ -218,7 +212,7 @@ static void serve_log_issued(
 static void serve_refuse(struct serve *s, const struct authority_client *client, int status,
 	uint32_t retry_s, const char *why, struct serve_answer *a)
 {
-	char who[SERVE_ID_MAX + 32];
+	char who[CERT_ID_MAX + 32];
 	if (serve_may_log(s))
 		log_warning("ca", STR_FMT ": refused %s: %d: %s", STR_ARG(client->address),
 			serve_who(client, who, sizeof(who)), status, why);

@@ -182,7 +182,7 @@ static bool serve_conn_shake(struct serve_conn *c)
 		return false;
 	serve_conn_move(c, SERVE_IDLE);
 	/* who connects has something to say */
-	serve_conn_timer(c, SERVE_REQUEST_TIMEOUT_NS);
+	serve_conn_timer(c, c->serve->closing ? SERVE_LAST_CHANCE_NS : SERVE_REQUEST_TIMEOUT_NS);
 	return true;
 }
 
@@ -211,6 +211,8 @@ void serve_conn_close(struct serve_conn *c)
 void serve_conn_close_after(struct serve_conn *c)
 {
 	http_close_after(c->http);
+	if (c->state == SERVE_SHAKE || c->state == SERVE_IDLE)
+		serve_conn_timer(c, SERVE_LAST_CHANCE_NS);
 }
 
 void serve_conn_free(struct serve_conn *c)

@@ -3,7 +3,7 @@
  *
  *   RUN ──TERM or INT──▶ STOP ──all answered, or too late──▶ END
  *
- *   RUN   waits for: clients, signals; once in a while looks at what has changed on disk
+ *   RUN   waits for: clients, signals; each second looks at what has changed on disk
  *   STOP  waits for: requests under way, for SERVE_STOP_NS; then cuts them
  *
  * It has no privilege to give up: its user owns the authority's directory and nothing else. */
@@ -13,8 +13,8 @@
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/usage.h"
+#include "commands.h"
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -23,22 +23,26 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SERVE_TICK_NS	 (1 * CLOCK_S)
-#define SERVE_REFRESH_NS (5 * CLOCK_S) /* a revocation made beside us is taken up so soon */
-#define SERVE_STOP_NS	 (10 * CLOCK_S)
-#define SERVE_FILES	 4096 /* connections, listeners, files of the authority */
+/* What is done beside us, a revocation for instance, is taken up so soon. */
+#define SERVE_TICK_NS (1 * CLOCK_S)
+#define SERVE_STOP_NS (10 * CLOCK_S)
+#define SERVE_FILES   4096 /* connections, listeners, files of the authority */
 
 static const char serve_usage[] =
 	"The authority as a server: gives certificates to the machines of its registration, by "
 	"EST\n"
 	"(RFC 7030) over TLS 1.3. Where it listens, and how long things hold, is said in "
 	"DIR/ca.conf.\n"
-	"Several of them may serve one directory. HUP: reads the settings again; TERM: ends.\n"
+	"HUP: reads the settings again; TERM: ends.\n"
 	"\n"
-	"usage: ringmain ca serve --dir DIR [--check]\n"
+	"usage: ringmain ca serve [--dir DIR] [--listen ADDRESS:PORT]... [--check]\n"
 	"\n"
-	"  --dir DIR  the authority's directory\n"
-	"  --check    say whether DIR could be served, and why not\n";
+	"  --dir DIR              the authority's directory (" OPTIONS_DIR_DEFAULT ")\n"
+	"  --listen ADDRESS:PORT  for one of several servers on a shared DIR: listen there, and "
+	"not\n"
+	"                         wherever ca.conf says, which the certificate is for all the "
+	"same\n"
+	"  --check                say whether DIR could be served, and why not\n";
 
 enum serve_run_state { SERVE_RUN, SERVE_STOP, SERVE_END };
 
@@ -54,27 +58,37 @@ struct serve_run {
 	struct op signal_poll;
 	struct timer tick;
 	int signal_fd;
-	uint64_t refresh_ns, stop_ns; /* when */
-	struct err refresh_why;	      /* as last logged; "": it went well */
+	uint64_t stop_ns;		    /* when those that are left are cut */
+	struct err health_why, refresh_why; /* as last logged; "": it went well */
 };
 
 /* --- taking up what has changed --- */
 
-static int64_t serve_now_s(void)
+/* A text is logged when it is another than the last. */
+static bool serve_is_news(struct err *known, int r, const struct err *err)
 {
-	return (int64_t)(clock_wall_ns() / CLOCK_S);
+	struct err now = r == 0 ? (struct err){""} : *err;
+	bool is_news = strcmp(known->text, now.text) != 0;
+	*known = now;
+	return is_news;
 }
 
 static void serve_run_refresh(struct serve_run *run)
 {
 	struct err err = {""};
-	run->refresh_ns = run->loop.now_ns + SERVE_REFRESH_NS;
-	int r = serve_place_refresh(&run->place, &run->serve, serve_now_s(), &err);
-	if (r < 0 && strcmp(err.text, run->refresh_why.text) != 0)
+	int r = authority_health(run->place.authority, options_now(), &err);
+	if (serve_is_news(&run->health_why, r, &err)) {
+		if (r < 0)
+			log_error("ca", "%s", err.text);
+		else if (r > 0)
+			log_warning("ca", "%s", err.text);
+		else
+			log_info("ca", "the directory is well again");
+	}
+	bool was_broken = r < 0;
+	r = serve_place_refresh(&run->place, &run->serve, options_now(), &err);
+	if (serve_is_news(&run->refresh_why, r, &err) && r < 0 && !was_broken)
 		log_error("ca", "%s; going on with what was read before", err.text);
-	else if (r == 0 && run->refresh_why.text[0])
-		log_info("ca", "the directory is well again");
-	run->refresh_why = r < 0 ? err : (struct err){""};
 }
 
 static void serve_run_ready(const struct serve_run *run)
@@ -132,7 +146,7 @@ static void serve_run_step_tick(struct serve_run *run)
 	run->tick.fired = false;
 	if (run->notify.watchdog_ns)
 		notify_send(&run->notify, "WATCHDOG=1");
-	if (run->state == SERVE_RUN && run->loop.now_ns >= run->refresh_ns)
+	if (run->state == SERVE_RUN)
 		serve_run_refresh(run);
 	if (run->state == SERVE_STOP && run->loop.now_ns >= run->stop_ns)
 		serve_cut(&run->serve);
@@ -196,8 +210,10 @@ static int serve_run_signals(struct serve_run *run, struct err *err)
 
 static int serve_run_loop(struct serve_run *run, struct err *err)
 {
-	const struct ring_limits limits = {
-		.entries = 256, .completions = 4096, .block_bytes = 16384, .block_count = 128};
+	const struct ring_limits limits = {.entries = 256,
+		.completions = 4096,
+		.block_bytes = TLS_WIRE_BYTES_MIN,
+		.block_count = 128};
 	int r = loop_init(&run->loop, &limits, clock_monotonic_ns(), err);
 	if (r < 0)
 		return r;
@@ -215,12 +231,11 @@ static int serve_run_start(struct serve_run *run, struct err *err)
 	task_init(&run->tick_task, SERVE_RUN_TICK);
 	op_init(&run->signal_poll, &run->signal_task);
 	timer_init(&run->tick, &run->tick_task);
-	int r = serve_place_refresh(&run->place, &run->serve, serve_now_s(), err);
+	int r = serve_place_refresh(&run->place, &run->serve, options_now(), err);
 	if (r == 0)
 		r = serve_place_listen(&run->place, &run->serve, err);
 	if (r < 0)
 		return r;
-	run->refresh_ns = run->loop.now_ns + SERVE_REFRESH_NS;
 	timer_set(&run->loop, &run->tick, run->loop.now_ns + SERVE_TICK_NS);
 	ring_poll(&run->loop.ring, &run->signal_poll, run->signal_fd);
 	serve_run_ready(run);
@@ -262,65 +277,52 @@ static int serve_run(struct serve_run *run, struct err *err)
 
 /* --- the command line --- */
 
-struct serve_options {
-	const char *dir;
-	bool check;
-};
-
-enum serve_option_letter { SERVE_OPTION_DIR = 'd', SERVE_OPTION_CHECK, SERVE_OPTION_HELP };
-
-/* 0, or the exit status + 1 to leave with. */
-static int serve_options_read(int argc, char **argv, struct serve_options *o)
+static bool serve_listen_option(struct serve_place *p, const char *text)
 {
-	static const struct option table[] = {
-		{"dir", required_argument, NULL, SERVE_OPTION_DIR},
-		{"check", no_argument, NULL, SERVE_OPTION_CHECK},
-		{"help", no_argument, NULL, SERVE_OPTION_HELP},
-		{0},
-	};
-	optind = 1;
-	for (;;) {
-		switch (getopt_long(argc, argv, "", table, NULL)) {
-		case SERVE_OPTION_DIR:
-			o->dir = optarg;
-			break;
-		case SERVE_OPTION_CHECK:
-			o->check = true;
-			break;
-		case SERVE_OPTION_HELP:
-			fputs(serve_usage, stdout);
-			return 1;
-		case -1:
-			if (optind < argc)
-				return usage_wrong(argv[0], "an argument too many") + 1;
-			if (!o->dir)
-				return usage_wrong(argv[0], "serve needs --dir") + 1;
-			return 0;
-		default:
-			return usage_more(argv[0]) + 1;
-		}
-	}
+	struct address *a = &p->listen[p->listen_count];
+	if (p->listen_count == SERVE_LISTENERS_MAX || !address_port_parse(str_of(text), a) ||
+		a->port == 0)
+		return false;
+	p->listen_count++;
+	return true;
 }
 
-int serve_main(int argc, char **argv)
+static int serve_check(const struct options *o, struct serve_run *run)
 {
-	static struct serve_run run; /* one per process; static only because it is large */
-	struct serve_options options = {0};
 	struct err err;
-	int leave = serve_options_read(argc, argv, &options);
-	if (leave)
-		return leave - 1;
-	serve_confine();
-	int r = serve_place_open(&run.place, options.dir, serve_now_s(), &err);
-	if (r == 0 && options.check)
-		printf("%s: can be served: the authority of %s\n", options.dir,
-			run.place.trust_domain);
-	else if (r == 0)
-		r = serve_run(&run, &err);
-	serve_place_done(&run.place);
-	if (r < 0) {
-		log_error("ca", "%s", err.text);
-		return 1;
-	}
+	int r = authority_health(run->place.authority, options_now(), &err);
+	if (r < 0)
+		return options_failed(o, &err);
+	printf("%s: can be served: the authority of %s\n", options_dir(o), run->place.trust_domain);
+	if (r > 0)
+		printf("%s\n", err.text);
 	return 0;
 }
+
+static int serve_main(const struct options *o)
+{
+	static struct serve_run run; /* one per process; static only because it is large */
+	struct err err;
+	for (uint32_t i = 0; i < o->listen_count; i++) {
+		if (!serve_listen_option(&run.place, o->listen[i]))
+			return usage_wrong(o->command,
+				"--listen: an address and a port, such as 10.77.0.5:8443; not "
+				"\"%s\"",
+				o->listen[i]);
+	}
+	serve_confine();
+	if (serve_place_open(&run.place, options_dir(o), options_now(), &err) < 0)
+		return options_failed(o, &err);
+	int status = 0;
+	if (options_value(o, OPTIONS_CHECK))
+		status = serve_check(o, &run);
+	else if (serve_run(&run, &err) < 0)
+		status = options_failed(o, &err);
+	serve_place_done(&run.place);
+	return status;
+}
+
+const struct options_command command_serve = {.name = "serve",
+	.usage = serve_usage,
+	.takes = OPTIONS_BIT(DIR) | OPTIONS_BIT(LISTEN) | OPTIONS_BIT(CHECK),
+	.run = serve_main};

@@ -16,14 +16,13 @@ static struct str serve_place_domain(const struct serve_place *p)
 
 int serve_place_open(struct serve_place *p, const char *dir, int64_t now_s, struct err *err)
 {
-	*p = (struct serve_place){0};
 	int r = authority_open(dir, &p->authority, err);
 	if (r < 0)
 		return r;
 	const struct conf_ca *settings = authority_settings(p->authority);
 	snprintf(
 		p->trust_domain, sizeof(p->trust_domain), STR_FMT, STR_ARG(settings->trust_domain));
-	if (settings->listen_count == 0)
+	if (p->listen_count == 0 && settings->listen_count == 0)
 		r = err_set(err, EINVAL,
 			"%s/ca.conf: authority.listen: nothing to listen on; such as "
 			"\"10.77.0.5:8443\"",
@@ -90,22 +89,36 @@ static int serve_socket(const struct address *a, struct err *err)
 		err, -r, "ca.conf: authority.listen: %s: %s", address_text(a, text), strerror(-r));
 }
 
+/* Where to listen. */
+struct serve_wanted {
+	const struct address *list;
+	uint32_t count;
+};
+
+static struct serve_wanted serve_place_wanted(const struct serve_place *p)
+{
+	const struct conf_ca *settings = authority_settings(p->authority);
+	if (p->listen_count > 0)
+		return (struct serve_wanted){p->listen, p->listen_count};
+	return (struct serve_wanted){settings->listen, settings->listen_count};
+}
+
 struct serve_fresh {
 	const struct address *address;
 	int fd;
 };
 
 /* Opens those that are not there yet; none when one fails. */
-static int serve_open_fresh(const struct conf_ca *settings, const struct serve *s,
+static int serve_open_fresh(struct serve_wanted wanted, const struct serve *s,
 	struct serve_fresh *fresh, uint32_t *ret_count, struct err *err)
 {
 	uint32_t count = 0;
 	int fd = 0;
-	if (settings->listen_count > SERVE_LISTENERS_MAX)
+	if (wanted.count > SERVE_LISTENERS_MAX)
 		return err_set(err, EINVAL, "ca.conf: authority.listen: more than %d addresses",
 			SERVE_LISTENERS_MAX);
-	for (uint32_t i = 0; fd >= 0 && i < settings->listen_count; i++) {
-		const struct address *a = &settings->listen[i];
+	for (uint32_t i = 0; fd >= 0 && i < wanted.count; i++) {
+		const struct address *a = &wanted.list[i];
 		if (serve_listens(s, a))
 			continue;
 		fd = serve_socket(a, err);
@@ -118,10 +131,10 @@ static int serve_open_fresh(const struct conf_ca *settings, const struct serve *
 	return fd < 0 ? fd : 0;
 }
 
-static bool serve_named(const struct conf_ca *settings, const struct address *address)
+static bool serve_is_wanted(struct serve_wanted wanted, const struct address *address)
 {
-	for (uint32_t i = 0; i < settings->listen_count; i++) {
-		if (address_equal(&settings->listen[i], address))
+	for (uint32_t i = 0; i < wanted.count; i++) {
+		if (address_equal(&wanted.list[i], address))
 			return true;
 	}
 	return false;
@@ -129,10 +142,10 @@ static bool serve_named(const struct conf_ca *settings, const struct address *ad
 
 int serve_place_listen(struct serve_place *p, struct serve *s, struct err *err)
 {
-	const struct conf_ca *settings = authority_settings(p->authority);
+	struct serve_wanted wanted = serve_place_wanted(p);
 	struct serve_fresh fresh[SERVE_LISTENERS_MAX];
 	uint32_t count;
-	int r = serve_open_fresh(settings, s, fresh, &count, err);
+	int r = serve_open_fresh(wanted, s, fresh, &count, err);
 	for (uint32_t i = 0; i < count; i++) {
 		if (r == 0)
 			r = serve_listen(s, fresh[i].fd, fresh[i].address, err);
@@ -142,7 +155,7 @@ int serve_place_listen(struct serve_place *p, struct serve *s, struct err *err)
 	struct address at[SERVE_LISTENERS_MAX];
 	uint32_t at_count = r == 0 ? serve_listening(s, at, SERVE_LISTENERS_MAX) : 0;
 	for (uint32_t i = 0; i < at_count; i++) {
-		if (!serve_named(settings, &at[i]))
+		if (!serve_is_wanted(wanted, &at[i]))
 			serve_deafen(s, &at[i]);
 	}
 	return r;

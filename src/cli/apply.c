@@ -10,9 +10,9 @@
 #define APPLY_BYTES_MAX (1u << 30)
 
 static const char apply_usage[] =
-	"Publishes services and policies to the mesh. Each row of the files becomes one object, "
-	"new or\n"
-	"changed; others stay. All of them are checked together with everything that stands and "
+	"Publishes services, policies and routes to the mesh. Each row of the files becomes one\n"
+	"object, new or changed; others stay. All of them are checked together with everything "
+	"that stands and "
 	"with\n"
 	"what the nodes tell of themselves, then signed and written at once, or not at all. Two "
 	"who "

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "base/assert.h"
+#include "base/table.h"
 #include "show.h"
-#include "table.h"
 
 /* Problems (×) and notes (‼), as they are found. */
 struct show_list {

@@ -10,9 +10,8 @@ static const struct conf_key conf_ca_authority_keys[] = {
 		.help = "The trust domain whose certificates it makes; the issuer's certificate "
 			"names the same."),
 	KEY("listen", .type = CONF_ADDRESS_PORT, LIST(struct conf_ca, listen, listen_count),
-		.restart = true,
 		.help = "Where `ringmain ca serve` is asked: \"10.77.0.5:8443\", or a list."),
-	KEY("names", LIST(struct conf_ca, names, name_count), .restart = true,
+	KEY("names", LIST(struct conf_ca, names, name_count),
 		.help = "DNS names and further addresses that the server's certificate is for, "
 			"besides those of `listen`: what nodes have as identity.ca."),
 };

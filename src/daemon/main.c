@@ -12,6 +12,7 @@
 #include "daemon/keeper.h"
 #include "daemon/sandbox.h"
 #include "daemon/state_process.h"
+#include "enroll/enroll.h"
 #include "proxy/wire.h"
 #include "redirect/redirect.h"
 #include <fcntl.h>
@@ -75,6 +76,7 @@ static const struct main_command main_commands[] = {
 		"take this machine's endpoints out of the mesh, or put them back"},
 	{"redirect", redirect_main, "put the capture rules into the kernel, or take them out"},
 	{"ca", main_ca, "make a certificate authority and certificates for services"},
+	{"join", enroll_join_main, "get this machine's first certificate from an authority"},
 	{"version", main_version, "print the version"},
 	{"help", main_help, "print this"},
 	{"proxy", main_proxy, NULL},

@@ -140,7 +140,8 @@ void enroll_fail_trust(struct enroll *e, struct trust *t, uint32_t retry_after_s
 /* What is made before anything is changed. */
 struct intake {
 	struct list identities, trusts; /* new ones */
-	struct tls_store *tls;
+	struct tls_store *tls;		/* NULL: this machine has not joined */
+	struct str roots, chain, key;	/* what it is made of */
 };
 
 static void intake_done(struct intake *in)
@@ -202,25 +203,41 @@ static int intake_trust(
 	return 0;
 }
 
-/* The items for the authority, by the names that tls_store_new_pki() knows. */
-static int intake_tls(struct intake *in, const struct bundle *b, struct err *err)
+static int intake_new_tls(struct intake *in, struct err *err)
 {
-	const struct bundle_item *roots = bundle_find(b, "est", STR("roots"));
-	const struct bundle_item *chain = bundle_find(b, "est", STR("chain"));
-	const struct bundle_item *key = bundle_find(b, "est-key", STR("node"));
-	struct bundle renamed;
-	if (!roots || !chain || !key)
-		return 0; /* not joined */
+	struct bundle renamed; /* by the names that tls_store_new_pki() knows */
 	bundle_init(&renamed);
-	int r = bundle_add(&renamed, STR("pki"), STR("roots"), roots->text, err);
+	int r = bundle_add(&renamed, STR("pki"), STR("roots"), in->roots, err);
 	if (r == 0)
-		r = bundle_add(&renamed, STR("pki"), STR("chain"), chain->text, err);
+		r = bundle_add(&renamed, STR("pki"), STR("chain"), in->chain, err);
 	if (r == 0)
-		r = bundle_add(&renamed, STR("pki-key"), STR("store"), key->text, err);
+		r = bundle_add(&renamed, STR("pki-key"), STR("store"), in->key, err);
 	if (r == 0)
 		r = tls_store_new_pki(&renamed, &in->tls, err);
 	bundle_done(&renamed);
 	return r;
+}
+
+static struct str intake_text(const struct bundle *b, const char *kind, struct str name)
+{
+	const struct bundle_item *item = bundle_find(b, kind, name);
+	return item ? item->text : STR_NONE;
+}
+
+/* What has not changed stays: a new one would cost the connection. */
+static int intake_tls(
+	const struct enroll *e, struct intake *in, const struct bundle *b, struct err *err)
+{
+	in->roots = intake_text(b, "est", STR("roots"));
+	in->chain = intake_text(b, "est", STR("chain"));
+	in->key = intake_text(b, "est-key", STR("node"));
+	if (!in->roots.at || !in->chain.at || !in->key.at)
+		return 0; /* not joined */
+	if (!e->tls || !str_eq(in->roots, e->est_roots) || !str_eq(in->chain, e->own_chain) ||
+		!str_eq(in->key, e->est_key))
+		return intake_new_tls(in, err);
+	in->tls = tls_store_ref(e->tls);
+	return 0;
 }
 
 static int intake_link(
@@ -256,7 +273,7 @@ static int intake_all(struct enroll *e, const struct conf *conf, const struct bu
 	for (uint32_t i = 0; r == 0 && i < conf->authority.federate_count; i++)
 		r = intake_trust(e, in, conf->authority.federates[i], false, err);
 	if (r == 0)
-		r = intake_tls(in, b, err);
+		r = intake_tls(e, in, b, err);
 	return r < 0 ? r : intake_link(e, conf, in, err);
 }
 
@@ -294,8 +311,6 @@ static void identity_configure(struct enroll *e, struct identity *i, const struc
 	const struct bundle_item *chain = i->is_node ? bundle_find(b, "est", STR("chain"))
 						     : bundle_find(b, "chain", str_of(i->path));
 	struct judge_view view;
-	if (i->is_node && !enroll_keep_text(&e->own_chain, chain ? chain->text : STR_NONE))
-		enroll_drop_text(&e->own_chain);
 	if (chain && judge_view(chain->text, &view)) {
 		if (strcmp(view.serial, i->view.serial) != 0 || view.until_s != i->view.until_s)
 			identity_settle(e, i, &view);
@@ -306,6 +321,20 @@ static void identity_configure(struct enroll *e, struct identity *i, const struc
 	if (!e->link)
 		snprintf(i->why, sizeof(i->why),
 			"this machine has not joined: see \"ringmain join\"");
+}
+
+/* Out of memory: it is as if nothing were known of them, and they are made anew next time. */
+static void enroll_take_tls(struct enroll *e, struct intake *in)
+{
+	struct str *to[] = {&e->est_roots, &e->own_chain, &e->est_key};
+	const struct str from[] = {in->roots, in->chain, in->key};
+	for (size_t i = 0; i < ARRAY_LEN(to); i++) {
+		if (!enroll_keep_text(to[i], from[i]))
+			enroll_drop_text(to[i]);
+	}
+	tls_store_unref(e->tls);
+	e->tls = in->tls;
+	in->tls = NULL;
 }
 
 /* Out of memory: as if nothing were in force; it is then asked for, and kept, once more. */
@@ -352,6 +381,7 @@ static void enroll_take(
 	snprintf(e->domain, sizeof(e->domain), STR_FMT, STR_ARG(conf->trust_domain));
 	snprintf(e->label, sizeof(e->label), STR_FMT, STR_ARG(conf->authority.label));
 	e->refresh_ms = conf->authority.refresh_ms;
+	enroll_take_tls(e, in);
 	enroll_forget_unwanted(e);
 	list_move_all(&in->identities, &e->identities);
 	list_move_all(&in->trusts, &e->trusts);
@@ -446,6 +476,9 @@ void enroll_free(struct enroll *e)
 		trust_free(CONTAINER_OF(e->trusts.next, struct trust, node));
 	link_free(e->link);
 	enroll_drop_text(&e->own_chain);
+	enroll_drop_text(&e->est_roots);
+	enroll_drop_text(&e->est_key);
+	tls_store_unref(e->tls);
 	list_remove(&e->task.node);
 	list_remove(&e->task.hungry);
 	e->magic = 0;

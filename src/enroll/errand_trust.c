@@ -89,10 +89,8 @@ void errand_trust_kept(struct enroll *e, const char *why)
 /* What came, as what its ETag stands for; without memory, as nothing. */
 static void errand_remember(struct published *p, struct str text, const char *etag)
 {
-	if (enroll_keep_text(&p->told, text))
-		memcpy(p->etag, etag, sizeof(p->etag));
-	else
-		p->etag[0] = '\0';
+	bool kept = enroll_keep_text(&p->told, text);
+	snprintf(p->etag, sizeof(p->etag), "%s", kept ? etag : "");
 }
 
 /* Nobody of this mesh would be let in any more by machines that have only these. */
@@ -200,7 +198,8 @@ static void errand_new_crls(struct enroll *e, const struct link_answer *a)
 		snprintf(errand->why, sizeof(errand->why), "%.*s", ENROLL_WHY_MAX - 1, err.text);
 		return;
 	}
-	errand_remember(&t->crls, pem, a->etag);
+	/* What the older one's ETag stands for is not what is in force. */
+	errand_remember(&t->crls, pem, lists.is_older ? "" : a->etag);
 	enroll_drop_text(&errand->crls);
 	errand->crls = pem;
 	t->crls_until_s = lists.until_s;

@@ -86,7 +86,10 @@ struct enroll {
 	struct task *owner;
 	struct task task;
 	struct timer timer;
-	struct link *link; /* NULL: this machine has not joined */
+	struct link *link;     /* NULL: this machine has not joined */
+	struct tls_store *tls; /* of these, which are ours */
+	struct str est_roots, est_key;
+	struct str own_chain; /* this machine's, in force, PEM */
 	/* configuration; texts are ours */
 	char node[ENROLL_DOMAIN_MAX + 1], domain[ENROLL_DOMAIN_MAX + 1];
 	char label[EST_LABEL_MAX + 1];
@@ -94,7 +97,6 @@ struct enroll {
 	struct list identities; /* of struct identity */
 	struct list trusts;	/* of struct trust */
 	struct errand errand;
-	struct str own_chain;			    /* this machine's, in force, PEM; ours */
 	char asked_identity[KEEP_IDENTITY_MAX + 1]; /* what enroll_ask() has shown */
 	bool skew_told;
 	bool closing;

@@ -56,7 +56,8 @@ bool judge_same(struct str a, struct str b);
 /* `fingerprint`: SHA-256 of DER in hexadecimal, with colons or without, either case. *ret_anchor is
  * the self-signed certificate of that fingerprint, as PEM; -ENOENT: none, and err lists those that
  * there are. -EINVAL: no fingerprint. */
-int judge_fingerprint(struct str pem, struct str fingerprint, struct err *err) MUST_CHECK;
+int judge_fingerprint(
+	struct str pem, struct str fingerprint, struct str *ret_anchor, struct err *err) MUST_CHECK;
 
 /* --- CRLs --- */
 

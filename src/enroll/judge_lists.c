@@ -180,31 +180,48 @@ static void judge_show_digest(const uint8_t digest[SHA256_DIGEST_LENGTH], struct
 			i == 0 ? " " : "", digest[i]);
 }
 
-int judge_fingerprint(struct str pem, struct str fingerprint, struct err *err)
+/* The one with that digest, or NULL and the others' digests in `err`. */
+static X509 *judge_find_anchor(
+	STACK_OF(X509) * all, const uint8_t wanted[SHA256_DIGEST_LENGTH], struct err *err)
 {
-	uint8_t wanted[SHA256_DIGEST_LENGTH], digest[SHA256_DIGEST_LENGTH];
-	unsigned shown = 0;
+	unsigned shown = 0, len;
+	uint8_t digest[SHA256_DIGEST_LENGTH];
+	err_set(err, ENOENT, "no trust anchor of that fingerprint; there is");
+	for (size_t i = 0; i < sk_X509_num(all); i++) {
+		X509 *it = sk_X509_value(all, i);
+		if (!judge_signs_itself(it) || !X509_digest(it, EVP_sha256(), digest, &len))
+			continue;
+		if (memcmp(digest, wanted, sizeof(digest)) == 0)
+			return it;
+		if (shown++ < JUDGE_SHOWN_MAX)
+			judge_show_digest(digest, err);
+	}
+	if (shown == 0)
+		err_set(err, ENOENT, "no trust anchor at all");
+	return NULL;
+}
+
+int judge_fingerprint(
+	struct str pem, struct str fingerprint, struct str *ret_anchor, struct err *err)
+{
+	uint8_t wanted[SHA256_DIGEST_LENGTH];
 	if (!judge_hex(fingerprint, wanted))
 		return err_set(err, EINVAL,
 			"the fingerprint is not a SHA-256: 64 hexadecimal digits, with colons or "
 			"without");
 	STACK_OF(X509) *all = judge_read(pem);
-	size_t count = all ? sk_X509_num(all) : 0;
-	int r = err_set(err, ENOENT, "no trust anchor of that fingerprint; there is");
-	for (size_t i = 0; r < 0 && i < count; i++) {
-		X509 *it = sk_X509_value(all, i);
-		unsigned len;
-		if (!judge_signs_itself(it) || !X509_digest(it, EVP_sha256(), digest, &len))
-			continue;
-		if (memcmp(digest, wanted, sizeof(wanted)) == 0)
-			r = 0;
-		else if (shown++ < JUDGE_SHOWN_MAX)
-			judge_show_digest(digest, err);
-	}
+	BIO *out = BIO_new(BIO_s_mem());
+	int r = -ENOENT;
+	X509 *found = all ? judge_find_anchor(all, wanted, err) : NULL;
+	if (!all || !out)
+		r = err_set(err, ENOENT, "anchors that cannot be read");
+	else if (found)
+		r = judge_append(out, found) && judge_text(out, ret_anchor) == 0
+			    ? 0
+			    : err_set(err, ENOMEM, "out of memory");
 	sk_X509_pop_free(all, X509_free);
+	BIO_free(out);
 	ERR_clear_error();
-	if (r < 0 && shown == 0)
-		err_set(err, ENOENT, "no trust anchor at all");
 	return r;
 }
 

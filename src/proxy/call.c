@@ -104,13 +104,18 @@ static enum reason call_settle_outbound(const struct call *before, struct call *
 		c, before->source ? snapshot_workload_by_uid(s, before->source->uid) : NULL);
 	if (reason != REASON_NONE || !c->picks)
 		return reason;
+	const struct service *to =
+		before->service ? snapshot_service(s, before->service->name) : NULL;
 	const struct endpoint *e =
 		before->endpoint ? snapshot_endpoint(s, &before->endpoint->address) : NULL;
 	const struct workload *local =
 		before->target ? snapshot_workload_by_uid(s, before->target->uid) : NULL;
-	e = e && e->service == c->service ? e : NULL;
-	local = local && local->service == c->service ? local : NULL;
-	return e || local ? outbound_settle_endpoint(c, e, e ? e->local : local) : reason;
+	e = e && e->service == to ? e : NULL;
+	local = local && local->service == to ? local : NULL;
+	if (!e && !local)
+		return reason;
+	c->service = to; /* to which a route may have led it */
+	return outbound_settle_endpoint(c, e, e ? e->local : local);
 }
 
 static enum reason call_settle_way(
@@ -205,6 +210,13 @@ void call_follow(struct worker *w, const struct line *line, struct call *c, bool
 	call_done(&fresh);
 }
 
+enum reason call_peer_failure(enum tls_failure failure)
+{
+	if (failure == TLS_FAILURE_NONE)
+		return REASON_NONE;
+	return failure == TLS_FAILURE_REVOKED ? REASON_PEER_REVOKED : REASON_PEER_UNTRUSTED;
+}
+
 /* A server that was let go of, or that may not be this service any more. */
 static enum reason call_check_upstream(
 	struct worker *w, const struct line *up, const struct call *c)
@@ -212,8 +224,9 @@ static enum reason call_check_upstream(
 	const struct tls *tls = line_tls(up);
 	if (!tls)
 		return REASON_NONE;
-	if (tls_peer_again(tls, c->hold->plan->tls, worker_wall_s(w)) != TLS_FAILURE_NONE)
-		return REASON_PEER_UNTRUSTED;
+	enum tls_failure failure = tls_peer_again(tls, c->hold->plan->tls, worker_wall_s(w));
+	if (failure)
+		return call_peer_failure(failure);
 	for (uint32_t i = 0; c->way == CALL_WAY_MESH && i < c->service->id_count; i++) {
 		if (str_eq(c->service->ids[i], tls_peer_id(tls)))
 			return REASON_NONE;

@@ -45,6 +45,7 @@ struct call {
 	struct str source_id;		      /* SPIFFE id; empty = none */
 	char *source_id_text;		      /* owned copy for inbound mesh calls */
 	const struct service *source_service; /* known by name, or NULL */
+	const struct service *dialled;	      /* outbound: whose address it came to, or NULL */
 	const struct service *service;	      /* NULL for CALL_WAY_PLAIN to no service */
 	const struct workload *target;	      /* CALL_WAY_LOCAL */
 	const struct endpoint *endpoint;      /* CALL_WAY_MESH */
@@ -94,9 +95,20 @@ enum reason outbound_settle_endpoint(
 enum reason inbound_settle_plain(struct call *c);
 enum reason inbound_settle_mesh(struct worker *w, const struct line *line, struct call *c);
 
-/* A call to a service's own address leads to one of its endpoints from now on, and counts there:
- * another one than those in `tries`, as long as there is one. Other calls stay as they are. */
-enum reason outbound_pick(struct worker *w, struct call *c, struct call_tries *tries);
+/* Where the rule of a route leads. */
+struct call_lead {
+	struct str service; /* empty: the one that was dialled */
+	struct str version; /* empty: any */
+	bool is_nowhere;    /* the rule names a service that is not known */
+};
+
+/* A call to a service's own address leads to one of its endpoints, or to one of those of the lead
+ * (NULL: none), from now on, and counts there: another one than those in `tries`, as long as there
+ * is one. Other calls stay as they are. */
+enum reason outbound_pick(
+	struct worker *w, struct call *c, struct call_tries *tries, const struct call_lead *lead);
+/* It leads to none of them any more: somebody else has answered. */
+void outbound_unpick(struct worker *w, struct call *c);
 /* Whether another endpoint may be tried after a failure, nothing having been sent to the last. */
 bool call_may_pick_again(const struct call *c, const struct call_tries *tries, enum reason reason);
 
@@ -138,5 +150,7 @@ enum call_carriage {
 /* Starts to connect `line` (fresh) to where the call leads. */
 enum reason call_dial(
 	struct worker *w, const struct call *c, enum call_carriage carriage, struct line *line);
+/* Why a peer that was good is not any more, for the reason table. */
+enum reason call_peer_failure(enum tls_failure failure);
 /* Why a dialled line failed, for the reason table. */
 enum reason call_dial_failure(const struct line *line);

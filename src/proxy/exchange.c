@@ -2,6 +2,7 @@
 #include "exchange.h"
 
 #include "exchange_head.h"
+#include "exchange_route.h"
 #include "upstream.h"
 
 /* Text of one request: what the mesh writes, and trailers. */
@@ -67,11 +68,12 @@ static void exchange_record(struct exchange *x, struct call *call)
 		.start_ns = x->being.born_ns,
 		.start_wall_ns = x->start_wall_ns,
 		.method = x->request->method,
-		.path = x->request->path,
-		.authority = x->request->authority,
+		.path = x->route ? x->route->path : x->request->path,
+		.authority = x->route ? x->route->authority : x->request->authority,
 		.user_agent = http_header_of(x->request, HTTP_NAME_USER_AGENT),
 		.request_id = x->request_id,
 		.policy = x->policy,
+		.route = x->route ? x->route->name : STR(""),
 		.status = x->status,
 		.reason = x->reason,
 		.details = x->details,
@@ -176,7 +178,9 @@ void exchange_begin(struct carrier *down, uint32_t stream, struct http_head *hea
 /* When the request as a whole has taken too long: never once its response has begun. */
 static uint64_t exchange_deadline_ns(const struct exchange *x)
 {
-	uint64_t timeout_ms = worker_conf(x->being.worker)->request_timeout_ms;
+	uint64_t timeout_ms = x->route && x->route->timeout_ms
+				      ? x->route->timeout_ms
+				      : worker_conf(x->being.worker)->request_timeout_ms;
 	if (timeout_ms == 0 || x->response || x->response_started)
 		return UINT64_MAX;
 	return x->being.born_ns + timeout_ms * CLOCK_MS;
@@ -276,27 +280,71 @@ static enum reason exchange_authorise(struct exchange *x)
 	return reason;
 }
 
+/* A head larger than an empty buffer will never fit; a full buffer only has to drain. */
+static void exchange_no_room(struct exchange *x, enum side side)
+{
+	if (conn_drained(&x->carrier[side]->line->conn))
+		exchange_fail_reason(x, REASON_OVERLOAD);
+}
+
+/* By the rule alone. */
+static void exchange_answer(struct exchange *x, const struct route_rule *rule)
+{
+	struct carrier *down = x->carrier[DOWN];
+	struct worker *w = x->being.worker;
+	if (!exchange_write_answer(x, rule)) {
+		exchange_no_room(x, DOWN);
+		if (x->state != EXCHANGE_ENDED)
+			exchange_watch(x, w->loop.now_ns + exchange_idle_ns(x));
+		return; /* waits for: room, and then the rule is asked again */
+	}
+	outbound_unpick(w, &down->call);
+	x->response_started = true;
+	x->flow[UP] = FLOW_DONE;
+	exchange_ready_carrier(x, DOWN);
+	exchange_finish(x, REASON_NONE);
+}
+
+/* To one of the endpoints that it may lead to, and by policy. */
+static enum reason exchange_place(struct exchange *x)
+{
+	struct call *call = &x->carrier[DOWN]->call;
+	enum reason reason =
+		outbound_pick(x->being.worker, call, &x->tries, x->route ? &x->route->lead : NULL);
+	call_served(x->serving);
+	x->serving = call_serve(call);
+	if (reason == REASON_NONE)
+		reason = x->attempt_count == 0 ? exchange_prepare_request(x)
+					       : exchange_name_caller(x);
+	if (reason == REASON_NONE)
+		reason = exchange_authorise(x);
+	return reason;
+}
+
 static void exchange_route(struct exchange *x)
 {
 	struct carrier *down = x->carrier[DOWN];
-	enum reason unsettled = carrier_renew(down);
-	if (unsettled != REASON_NONE) {
+	const struct route_rule *answer = NULL;
+	enum reason reason = carrier_renew(down);
+	if (reason != REASON_NONE) {
 		http_close_after(down->http);
-		exchange_fail_reason(x, unsettled);
+		exchange_fail_reason(x, reason);
 		return;
 	}
 	if (str_eq(x->request->method, STR("CONNECT"))) {
 		exchange_fail(x, REASON_BAD_REQUEST, 405, "CONNECT is not taken here");
 		return;
 	}
-	enum reason reason = outbound_pick(x->being.worker, &down->call, &x->tries);
-	call_served(x->serving);
-	x->serving = call_serve(&down->call);
+	if (x->attempt_count == 0)
+		reason = exchange_normalise(x);
+	if (x->attempt_count == 0 && reason == REASON_NONE)
+		reason = exchange_choose(x, &answer);
+	if (answer) {
+		exchange_answer(x, answer);
+		return;
+	}
 	if (reason == REASON_NONE)
-		reason = x->attempt_count == 0 ? exchange_prepare_request(x)
-					       : exchange_name_caller(x);
-	if (reason == REASON_NONE)
-		reason = exchange_authorise(x);
+		reason = exchange_place(x);
 	if (reason != REASON_NONE)
 		exchange_fail_reason(x, reason);
 	else
@@ -304,13 +352,6 @@ static void exchange_route(struct exchange *x)
 }
 
 /* --- forwarding --- */
-
-/* A head larger than an empty buffer will never fit; a full buffer only has to drain. */
-static void exchange_no_room(struct exchange *x, enum side side)
-{
-	if (conn_drained(&x->carrier[side]->line->conn))
-		exchange_fail_reason(x, REASON_OVERLOAD);
-}
 
 /* The end of the message from this side, once it has come and there is room. */
 static void exchange_write_end(struct exchange *x, enum side side)
@@ -421,6 +462,10 @@ void exchange_response(struct exchange *x, struct http_head *head)
 	if (exchange_came_back(x, head)) {
 		carrier_close(exchange_detach(x, UP), true);
 		exchange_again(x);
+		return;
+	}
+	if (!exchange_edit_response(x, head)) {
+		exchange_fail_reason(x, REASON_OVERLOAD);
 		return;
 	}
 	x->response = head;

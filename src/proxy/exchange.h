@@ -5,9 +5,9 @@
  *      ROUTE ──▶ WAIT ──▶ FORWARD ──┬──────────▶ ENDED
  *        ▲         │         │      └─▶ TUNNEL ──┘
  *        └──retry──┴─────────┘
- * ROUTE waits for nothing, WAIT for the upstream connection, FORWARD for bytes and room both ways,
- * TUNNEL (after 101) for raw bytes both ways. Any state may go to ENDED: recorded, taken off its
- * carriers, freed at the end of the turn. */
+ * ROUTE waits for nothing but room for an answer of our own, WAIT for the upstream connection,
+ * FORWARD for bytes and room both ways, TUNNEL (after 101) for raw bytes both ways. Any state may
+ * go to ENDED: recorded, taken off its carriers, freed at the end of the turn. */
 #pragma once
 
 #include "base/arena.h"
@@ -15,6 +15,8 @@
 #include "record.h"
 
 #define EXCHANGE_TEXT_BYTES 512
+
+struct exchange_route;
 
 enum exchange_state {
 	EXCHANGE_ROUTE,
@@ -59,6 +61,7 @@ struct exchange {
 	uint64_t start_wall_ns;
 	uint64_t plan_number; /* of the plan under which it was last let go on */
 	struct call_tries tries;
+	struct exchange_route *route; /* in the arena; NULL: no rule */
 	/* What the mesh writes of a usual request fits in here: the arena's first memory. */
 	_Alignas(16) unsigned char text[EXCHANGE_TEXT_BYTES];
 };

@@ -25,7 +25,7 @@ bool exchange_copy_head(struct arena *a, const struct http_head *from, struct ht
 	return ok;
 }
 
-static enum reason exchange_normalise(struct exchange *x)
+enum reason exchange_normalise(struct exchange *x)
 {
 	struct str path = x->request->path;
 	if (path_is_normal(path) || str_eq(path, STR("*")))
@@ -90,9 +90,7 @@ static enum reason exchange_name_host(struct exchange *x)
 
 enum reason exchange_prepare_request(struct exchange *x)
 {
-	enum reason reason = exchange_normalise(x);
-	if (reason == REASON_NONE)
-		reason = exchange_name_host(x);
+	enum reason reason = exchange_name_host(x);
 	if (reason == REASON_NONE)
 		reason = exchange_identify(x);
 	if (reason == REASON_NONE)
@@ -118,17 +116,22 @@ bool exchange_write_unsent(struct exchange *x, uint16_t status, const char *text
 	       http_write_end(down->http, x->stream[DOWN], NULL, out);
 }
 
-bool exchange_take_unsent(struct http_head *response)
+bool exchange_remove_header(struct http_head *head, struct str name)
 {
 	uint16_t kept = 0;
-	for (uint16_t i = 0; i < response->header_count; i++) {
-		if (str_eq_nocase(response->headers[i].name, STR(HEADER_UNSENT)))
+	for (uint16_t i = 0; i < head->header_count; i++) {
+		if (str_eq_nocase(head->headers[i].name, name))
 			continue;
 		if (kept != i)
-			response->headers[kept] = response->headers[i];
+			head->headers[kept] = head->headers[i];
 		kept++;
 	}
-	bool unsent = kept < response->header_count;
-	response->header_count = kept;
-	return unsent;
+	bool were_any = kept < head->header_count;
+	head->header_count = kept;
+	return were_any;
+}
+
+bool exchange_take_unsent(struct http_head *response)
+{
+	return exchange_remove_header(response, STR(HEADER_UNSENT));
 }

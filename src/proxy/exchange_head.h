@@ -7,11 +7,15 @@
 /* Copies a head with its text into the exchange's arena. False: too much memory. */
 bool exchange_copy_head(
 	struct arena *a, const struct http_head *from, struct http_head *to) MUST_CHECK;
-/* Normalises the path, gives it a host and an id where it has none, replaces the headers that tell
- * who called. */
+/* Brings the path to its normal form. */
+enum reason exchange_normalise(struct exchange *x);
+/* Gives it a host and an id where it has none, replaces the headers that tell who called. */
 enum reason exchange_prepare_request(struct exchange *x);
 /* The last part of it alone, for a request that takes another way than at first. */
 enum reason exchange_name_caller(struct exchange *x);
+
+/* All of that name, letter case aside; whether there were any. */
+bool exchange_remove_header(struct http_head *head, struct str name);
 
 /* Between two proxies: an answer that says that the workload got nothing of the request, so that it
  * may be sent to another. False: nothing is written, or not all of it. */

@@ -83,8 +83,9 @@ enum reason inbound_settle_mesh(struct worker *w, const struct line *line, struc
 	c->source_id = (struct str){c->source_id_text, id.len};
 	c->source_service = inbound_service_of(plan->snapshot, id);
 	inbound_deliver(c, target);
-	if (tls_peer_again(tls, plan->tls, worker_wall_s(w)) != TLS_FAILURE_NONE)
-		return REASON_PEER_UNTRUSTED;
+	enum tls_failure failure = tls_peer_again(tls, plan->tls, worker_wall_s(w));
+	if (failure)
+		return call_peer_failure(failure);
 	if (!inbound_protocol_fits(target->protocol, tls_alpn(tls)))
 		return REASON_PROTOCOL_MISMATCH;
 	c->protocol = tls_alpn(tls) == TLS_ALPN_TCP ? PROTOCOL_TCP : PROTOCOL_HTTP;

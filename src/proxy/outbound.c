@@ -71,7 +71,7 @@ enum reason outbound_settle(struct call *c, const struct workload *source)
 {
 	struct destination to = snapshot_destination(c->hold->plan->snapshot, &c->original);
 	outbound_identify(c, source);
-	c->service = to.service;
+	c->dialled = c->service = to.service;
 	switch (to.kind) {
 	case DESTINATION_LOCAL:
 		c->server_first = to.service->server_first;
@@ -102,7 +102,7 @@ enum reason outbound_settle_endpoint(
 	return reason;
 }
 
-static void outbound_unpick(struct call *c)
+static void outbound_leave(struct call *c)
 {
 	c->way = CALL_WAY_PICK;
 	c->endpoint = NULL;
@@ -112,34 +112,81 @@ static void outbound_unpick(struct call *c)
 	upstream_done(c);
 }
 
-enum reason outbound_pick(struct worker *w, struct call *c, struct call_tries *tries)
+void outbound_unpick(struct worker *w, struct call *c)
 {
-	const struct snapshot *s = c->hold->plan->snapshot;
+	outbound_leave(c);
+	c->service = c->dialled;
+	(void)call_count_target(w, c); /* none: no limit can be reached */
+}
+
+/* Among which endpoints: of this service, and if not NULL, in this subset. */
+static enum reason outbound_follow_lead(const struct call *c, const struct call_lead *lead,
+	const struct service **ret_service, const struct subset **ret_subset)
+{
+	*ret_service = c->dialled;
+	*ret_subset = NULL;
+	if (!lead)
+		return REASON_NONE;
+	if (lead->is_nowhere)
+		return REASON_ROUTE_NO_SERVICE;
+	if (lead->service.len > 0)
+		*ret_service = snapshot_service(c->hold->plan->snapshot, lead->service);
+	if (!*ret_service)
+		return REASON_ROUTE_NO_SERVICE;
+	/* no subset: since its rule was chosen the route has gone, and with it what it asked for */
+	if (lead->version.len > 0)
+		*ret_subset = service_subset(*ret_service, lead->version);
+	return *ret_subset && (*ret_subset)->endpoint_count == 0 ? REASON_ROUTE_NO_VERSION
+								 : REASON_NONE;
+}
+
+static const struct endpoint *outbound_draw(struct worker *w, const struct call *c,
+	const struct service *service, const struct subset *subset, const struct call_tries *tries)
+{
 	const struct endpoint *tried[CALL_TRIES_MAX];
 	uint32_t tried_count = 0;
-	if (!c->picks)
-		return REASON_NONE;
 	for (uint32_t i = 0; i < tries->count; i++) {
-		const struct endpoint *e = snapshot_endpoint(s, &tries->at[i]);
+		const struct endpoint *e =
+			snapshot_endpoint(c->hold->plan->snapshot, &tries->at[i]);
 		if (e)
 			tried[tried_count++] = e;
 	}
-	const struct endpoint *e =
-		pick_endpoint(c->service, NULL, tried, tried_count, loop_random(&w->loop));
-	if (!e)
-		return REASON_NO_ENDPOINT;
-	ASSERT(tries->count < CALL_TRIES_MAX);
-	tries->at[tries->count++] = e->address;
+	return pick_endpoint(service, subset, tried, tried_count, loop_random(&w->loop));
+}
+
+static enum reason outbound_settle_pick(struct worker *w, struct call *c, const struct endpoint *e)
+{
 	if (c->endpoint == e)
 		return REASON_NONE;
-	outbound_unpick(c);
+	outbound_leave(c);
+	c->service = e->service;
 	enum reason reason = outbound_settle_endpoint(c, e, e->local);
 	enum reason limit = call_count_target(w, c);
 	if (reason == REASON_NONE)
 		reason = limit;
 	if (reason != REASON_NONE)
-		outbound_unpick(c);
+		outbound_leave(c);
 	return reason;
+}
+
+enum reason outbound_pick(
+	struct worker *w, struct call *c, struct call_tries *tries, const struct call_lead *lead)
+{
+	const struct service *service;
+	const struct subset *subset;
+	if (!c->picks)
+		return REASON_NONE;
+	enum reason reason = outbound_follow_lead(c, lead, &service, &subset);
+	const struct endpoint *e = NULL;
+	if (reason == REASON_NONE)
+		e = outbound_draw(w, c, service, subset, tries);
+	if (!e) {
+		outbound_unpick(w, c);
+		return reason != REASON_NONE ? reason : REASON_NO_ENDPOINT;
+	}
+	ASSERT(tries->count < CALL_TRIES_MAX);
+	tries->at[tries->count++] = e->address;
+	return outbound_settle_pick(w, c, e);
 }
 
 enum reason outbound_admit(struct worker *w, int fd, uint8_t family, struct call *ret_call)

@@ -6,6 +6,11 @@ static struct str record_service_name(const struct service *s)
 	return s ? s->name : STR("");
 }
 
+static struct str record_version(const struct call *c)
+{
+	return c->target ? c->target->version : c->endpoint ? c->endpoint->version : STR("");
+}
+
 /* Labels as seen from one end. A pass on one machine is reported from both, as two proxies would.
  */
 static struct metric_labels record_labels(const struct call *c, bool at_source)
@@ -18,13 +23,10 @@ static struct metric_labels record_labels(const struct call *c, bool at_source)
 		.destination_workload = record_service_name(c->service),
 		.destination_principal = c->service ? c->service->ids[0] : STR(""),
 		.destination_service = record_service_name(c->service),
+		.destination_version = record_version(c),
 		.mutual_tls = c->mutual_tls || c->way == CALL_WAY_MESH,
 		.local = c->hold && c->direction == CALL_OUTBOUND && c->way == CALL_WAY_LOCAL,
 	};
-	if (c->target)
-		l.destination_version = c->target->version;
-	else if (c->endpoint)
-		l.destination_version = c->endpoint->version;
 	return l;
 }
 
@@ -72,6 +74,7 @@ static struct access_entry record_entry(struct worker *w, const struct call *c,
 		.source_identity = c->source_id,
 		.destination_identity = c->service ? c->service->ids[0] : STR(""),
 		.destination_service = record_service_name(c->service),
+		.destination_version = record_version(c),
 		.downstream_remote = c->client,
 		.downstream_local = c->original,
 		.upstream_remote = c->upstream,
@@ -110,6 +113,7 @@ void record_request(struct worker *w, struct call *c, const struct record_http *
 	e.user_agent = r->user_agent;
 	e.request_id = r->request_id;
 	e.policy = r->policy;
+	e.route = r->route;
 	e.response_code = r->status;
 	e.bytes_received = r->request_bytes;
 	e.bytes_sent = r->response_bytes;
@@ -139,6 +143,7 @@ static void record_tcp_line(
 	e.duration_ns = w->loop.now_ns - r->start_ns;
 	e.protocol = STR("tcp");
 	e.policy = r->policy;
+	e.route = r->route;
 	e.bytes_received = r->received_bytes;
 	e.bytes_sent = r->sent_bytes;
 	record_write(w, &e);

@@ -8,7 +8,7 @@
 
 struct record_http {
 	uint64_t start_ns, start_wall_ns;
-	struct str method, path, authority, user_agent, request_id, policy;
+	struct str method, path, authority, user_agent, request_id, policy, route;
 	uint16_t status;
 	enum reason reason;
 	const char *details; /* instead of the reason's name, when not NULL */
@@ -19,7 +19,7 @@ void record_request(struct worker *w, struct call *c, const struct record_http *
 
 struct record_tcp {
 	uint64_t start_ns, start_wall_ns;
-	struct str policy;
+	struct str policy, route; /* route: the rule's name, or empty */
 	enum reason reason;
 	const char *details;
 	uint64_t received_bytes, sent_bytes;	       /* from and towards the client */

@@ -3,6 +3,8 @@
 
 #include "codec/preamble.h"
 #include "record.h"
+#include "routing.h"
+#include <stdlib.h>
 
 /* A connection may live for weeks: its bytes are counted while it does. */
 #define TUNNEL_TELL_NS (5 * CLOCK_S)
@@ -26,6 +28,7 @@ static struct record_tcp tunnel_record_now(const struct tunnel *t)
 		.start_ns = t->being.born_ns,
 		.start_wall_ns = t->start_wall_ns,
 		.policy = t->policy,
+		.route = str_of(t->route ? t->route : ""),
 		.reason = t->reason,
 		.details = t->details,
 		.received_bytes = t->byte_count[DOWN],
@@ -78,10 +81,30 @@ static void tunnel_dial_failed(struct tunnel *t, enum reason reason)
 		tunnel_close(t, reason);
 }
 
+/* By the rule that the connection goes by, before it is dialled for the first time. The call keeps
+ * the plan of the lead until it is open. */
+static enum reason tunnel_choose(struct tunnel *t)
+{
+	size_t prefix_len;
+	const struct route *route = routing_of(&t->call);
+	struct route_request request = {.source_id = t->call.source_id};
+	if (!route || t->tries.count > 0)
+		return REASON_NONE;
+	const struct route_rule *rule =
+		route_match(t->call.hold->plan->snapshot, route, &request, &prefix_len);
+	if (!rule)
+		return REASON_NONE;
+	t->lead = routing_lead(&t->call, routing_leg(t->being.worker, route, rule));
+	t->route = strndup(rule->name.at, rule->name.len);
+	return t->route ? REASON_NONE : REASON_OVERLOAD;
+}
+
 static void tunnel_dial(struct tunnel *t)
 {
 	struct worker *w = t->being.worker;
-	enum reason reason = outbound_pick(w, &t->call, &t->tries);
+	enum reason reason = tunnel_choose(t);
+	if (reason == REASON_NONE)
+		reason = outbound_pick(w, &t->call, &t->tries, t->route ? &t->lead : NULL);
 	call_served(t->serving);
 	t->serving = call_serve(&t->call);
 	if (reason == REASON_NONE)
@@ -322,5 +345,6 @@ void tunnel_step(struct tunnel *t)
 
 void tunnel_free(struct tunnel *t)
 {
+	free(t->route);
 	pool_put(&t->being.worker->tunnels, t);
 }

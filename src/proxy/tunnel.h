@@ -35,6 +35,8 @@ struct tunnel {
 	bool opened;	      /* told to the counters */
 	uint64_t plan_number; /* of the plan under which it was last let go on */
 	struct call_tries tries;
+	char *route;	       /* the name of the rule that it goes by; NULL: none */
+	struct call_lead lead; /* its, until it is open */
 };
 
 /* Takes line and call over when it returns true. */

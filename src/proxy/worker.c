@@ -7,6 +7,7 @@
 #include "carrier.h"
 #include "exchange.h"
 #include "listener.h"
+#include "routing.h"
 #include "session.h"
 #include "trunk.h"
 #include "tunnel.h"
@@ -387,6 +388,7 @@ static int worker_init(struct worker *w, const struct worker_setup *setup, struc
 	list_init(&w->pools);
 	list_init(&w->stale_pools);
 	map_init(&w->upstreams);
+	map_init(&w->turns);
 	list_init(&w->queued);
 	w->index = setup->index;
 	w->worker_count = setup->worker_count;
@@ -454,6 +456,7 @@ void worker_free(struct worker *w)
 	if (w->wake_fd >= 0)
 		close(w->wake_fd);
 	map_done(&w->upstreams);
+	routing_done(w);
 	loop_done(&w->loop);
 	free(w);
 }

@@ -65,6 +65,7 @@ struct worker {
 	uint64_t last_number;
 	struct plan_hold *current;
 	struct map upstreams;	 /* of struct upstream_pool, see upstream.h */
+	struct map turns;	 /* of splits, see routing.c */
 	struct list pools;	 /* the same */
 	struct list stale_pools; /* those not yet looked at under the current plan */
 	struct signer signer;

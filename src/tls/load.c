@@ -187,20 +187,6 @@ static int load_compare(const void *a, const void *b)
 
 /* --- trust anchors --- */
 
-static int load_anchor(const struct bundle_item *item, X509_STORE *store, X509 *anchor,
-	size_t number, struct err *err)
-{
-	const char *fault = verify_anchor_fault(anchor);
-	if (fault)
-		return err_set(err, EINVAL, "roots of " STR_FMT ": certificate %zu: %s",
-			STR_ARG(item->name), number, fault);
-	if (X509_STORE_add_cert(store, anchor))
-		return 0;
-	bool twice = ERR_GET_REASON(ERR_peek_last_error()) == X509_R_CERT_ALREADY_IN_HASH_TABLE;
-	ERR_clear_error();
-	return twice ? 0 : err_set(err, ENOMEM, "out of memory");
-}
-
 static int load_anchors(struct tls_store *s, const struct bundle_item *item,
 	STACK_OF(X509) * certificates, struct err *err)
 {
@@ -212,16 +198,15 @@ static int load_anchors(struct tls_store *s, const struct bundle_item *item,
 	if (count > LOAD_ANCHOR_COUNT_MAX)
 		return err_set(err, E2BIG, "roots of " STR_FMT ": more than %d certificates",
 			STR_ARG(item->name), LOAD_ANCHOR_COUNT_MAX);
-	if (count == 0) /* says: nobody of that trust domain is to be trusted */
-		return 0;
-	anchors->certificates = X509_STORE_new();
-	if (!anchors->certificates)
-		return err_set(err, ENOMEM, "out of memory");
+	/* None at all says: nobody of that trust domain is to be trusted. */
 	for (size_t i = 0; i < count; i++) {
-		int r = load_anchor(
-			item, anchors->certificates, sk_X509_value(certificates, i), i + 1, err);
-		if (r < 0)
-			return r;
+		X509 *anchor = sk_X509_value(certificates, i);
+		const char *fault = verify_anchor_fault(anchor);
+		if (fault)
+			return err_set(err, EINVAL, "roots of " STR_FMT ": certificate %zu: %s",
+				STR_ARG(item->name), i + 1, fault);
+		if (!trust_add(&anchors->trust, anchor))
+			return err_set(err, ENOMEM, "out of memory");
 	}
 	return 0;
 }
@@ -307,7 +292,7 @@ static int load_all_roots(struct tls_store *s, const struct bundle *b, struct er
 	}
 	SHA256_Final(s->anchors_digest, &digest);
 	const struct tls_anchors *own = store_anchors(s, str_of(s->trust_domain));
-	if (!own || !own->certificates)
+	if (!own || own->trust.group_count == 0)
 		return err_set(err, EINVAL, "roots of %s: no certificate for our own trust domain",
 			s->trust_domain);
 	return 0;
@@ -388,11 +373,11 @@ void store_unload(struct tls_store *s)
 		free(identity->id);
 	}
 	for (size_t i = 0; i < s->anchors_count; i++) {
-		X509_STORE_free(s->anchors[i].certificates);
+		trust_done(&s->anchors[i].trust);
 		revoked_free(s->anchors[i].revoked);
 		free(s->anchors[i].trust_domain);
 	}
-	X509_STORE_free(s->authorities);
+	trust_done(&s->authorities);
 	free(s->identities);
 	free(s->anchors);
 }

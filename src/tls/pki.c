@@ -42,11 +42,7 @@ static int pki_load_authority(struct tls_store *s, X509 *authority, size_t numbe
 		fault = "weak or unsupported key";
 	if (fault)
 		return err_set(err, EINVAL, "authorities: certificate %zu: %s", number, fault);
-	if (X509_STORE_add_cert(s->authorities, authority))
-		return 0;
-	bool twice = ERR_GET_REASON(ERR_peek_last_error()) == X509_R_CERT_ALREADY_IN_HASH_TABLE;
-	ERR_clear_error();
-	return twice ? 0 : err_set(err, ENOMEM, "out of memory");
+	return trust_add(&s->authorities, authority) ? 0 : err_set(err, ENOMEM, "out of memory");
 }
 
 static int pki_load_authorities(struct tls_store *s, const struct bundle_item *item,
@@ -55,9 +51,6 @@ static int pki_load_authorities(struct tls_store *s, const struct bundle_item *i
 	int r = store_load_pem(item, certificates, err);
 	if (r == 0 && sk_X509_num(certificates) == 0)
 		return err_set(err, EINVAL, "authorities: no certificate");
-	s->authorities = X509_STORE_new();
-	if (!s->authorities)
-		return err_set(err, ENOMEM, "out of memory");
 	for (size_t i = 0; r == 0 && i < sk_X509_num(certificates); i++)
 		r = pki_load_authority(s, sk_X509_value(certificates, i), i + 1, err);
 	return r;
@@ -159,36 +152,22 @@ static enum tls_failure pki_issuers(STACK_OF(X509) * path)
 	return TLS_FAILURE_NONE;
 }
 
-static enum tls_failure pki_path_at(
-	const struct tls_store *s, STACK_OF(X509) * chain, int64_t wall_s)
-{
-	X509_STORE_CTX *search = X509_STORE_CTX_new();
-	if (!search ||
-		!X509_STORE_CTX_init(search, s->authorities, sk_X509_value(chain, 0), chain)) {
-		X509_STORE_CTX_free(search);
-		return TLS_FAILURE_MEMORY;
-	}
-	X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(search);
-	X509_VERIFY_PARAM_set_time(param, (time_t)wall_s);
-	X509_VERIFY_PARAM_set_depth(param, STORE_CHAIN_COUNT_MAX);
-	X509_VERIFY_PARAM_set_purpose(param, X509_PURPOSE_SSL_SERVER);
-	X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_TRUSTED_FIRST);
-	enum tls_failure failure;
-	if (X509_verify_cert(search) == 1)
-		failure = pki_issuers(X509_STORE_CTX_get0_chain(search));
-	else if (X509_STORE_CTX_get_error(search) == X509_V_ERR_INVALID_PURPOSE)
-		failure = TLS_FAILURE_EXTENDED_KEY_USAGE;
-	else
-		failure = verify_error(X509_STORE_CTX_get_error(search));
-	X509_STORE_CTX_free(search);
-	return failure;
-}
-
 static enum tls_failure pki_path(const struct tls_store *s, STACK_OF(X509) * chain, int64_t wall_s)
 {
-	enum tls_failure failure = pki_path_at(s, chain, wall_s);
-	return failure == TLS_FAILURE_NOT_YET_VALID ? pki_path_at(s, chain, wall_s + VERIFY_SKEW_S)
-						    : failure;
+	enum tls_failure first = TLS_FAILURE_CHAIN;
+	for (size_t i = 0; i < s->authorities.group_count; i++) {
+		STACK_OF(X509) * path;
+		enum tls_failure failure = trust_find(
+			s->authorities.groups[i], chain, wall_s, X509_PURPOSE_SSL_SERVER, &path);
+		if (!failure)
+			failure = pki_issuers(path);
+		sk_X509_pop_free(path, X509_free);
+		if (!trust_goes_on(failure))
+			return failure;
+		if (first == TLS_FAILURE_CHAIN)
+			first = failure;
+	}
+	return first;
 }
 
 /* Where the extensions are not there, the library says that all is allowed. */

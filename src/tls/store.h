@@ -6,6 +6,7 @@
 #include "proven.h"
 #include "revoked.h"
 #include "tls/tls.h"
+#include "trust.h"
 #include <openssl/aead.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
@@ -31,8 +32,8 @@ struct tls_identity {
 /* Trust anchors of one trust domain. An empty set is valid and means: trust nobody there. */
 struct tls_anchors {
 	char *trust_domain;
-	X509_STORE *certificates; /* NULL for an empty set */
-	struct revoked *revoked;  /* NULL: there are no lists */
+	struct trust trust;
+	struct revoked *revoked; /* NULL: there are no lists */
 };
 
 /* Whose sessions a store is for. */
@@ -60,7 +61,7 @@ struct tls_store {
 	BIO_METHOD *wire;
 	SSL_CTX *client, *server;
 	bool resume_nothing, refuse_stale_crls;
-	X509_STORE *authorities; /* of a store for servers outside of the mesh; else NULL */
+	struct trust authorities; /* of a store for servers outside of the mesh */
 };
 
 /* NULL when memory is exhausted. Without identities and anchors yet. */

@@ -15,22 +15,6 @@
 
 /* --- the path --- */
 
-enum tls_failure verify_error(int x509_error)
-{
-	switch (x509_error) {
-	case X509_V_ERR_CERT_HAS_EXPIRED:
-		return TLS_FAILURE_EXPIRED;
-	case X509_V_ERR_CERT_NOT_YET_VALID:
-		return TLS_FAILURE_NOT_YET_VALID;
-	case X509_V_ERR_CERT_CHAIN_TOO_LONG:
-		return TLS_FAILURE_CHAIN_LENGTH;
-	case X509_V_ERR_OUT_OF_MEM:
-		return TLS_FAILURE_MEMORY;
-	default:
-		return TLS_FAILURE_CHAIN;
-	}
-}
-
 /* Issuers of the path, anchor included. BoringSSL does not hold a trusted certificate to its own
  * path length, and takes a missing key usage for consent. */
 static enum tls_failure verify_issuers(STACK_OF(X509) * path)
@@ -63,8 +47,8 @@ static enum tls_failure verify_path_found(
 		int64_t from_s, until_s;
 		if (!verify_dates(sk_X509_value(path, i), &from_s, &until_s))
 			return TLS_FAILURE_CHAIN;
-		if (from_s - VERIFY_SKEW_S > peer->valid_from_s)
-			peer->valid_from_s = from_s - VERIFY_SKEW_S;
+		if (from_s - TRUST_SKEW_S > peer->valid_from_s)
+			peer->valid_from_s = from_s - TRUST_SKEW_S;
 		if (until_s < peer->valid_until_s)
 			peer->valid_until_s = until_s;
 	}
@@ -76,36 +60,15 @@ static enum tls_failure verify_path_found(
 	return failure;
 }
 
-static enum tls_failure verify_path_at(const struct tls_anchors *anchors, STACK_OF(X509) * chain,
-	int64_t wall_s, struct verify_peer *peer)
+static enum tls_failure verify_path_of(const struct tls_anchors *anchors, X509_STORE *group,
+	STACK_OF(X509) * chain, int64_t wall_s, struct verify_peer *peer)
 {
-	X509_STORE_CTX *search = X509_STORE_CTX_new();
-	if (!search || !X509_STORE_CTX_init(
-			       search, anchors->certificates, sk_X509_value(chain, 0), chain)) {
-		X509_STORE_CTX_free(search);
-		return TLS_FAILURE_MEMORY;
-	}
-	X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(search);
-	X509_VERIFY_PARAM_set_time(param, (time_t)wall_s);
-	X509_VERIFY_PARAM_set_depth(param, STORE_CHAIN_COUNT_MAX);
-	/* Each certificate of the bundle is an anchor in its own right, self-signed or not. */
-	X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_TRUSTED_FIRST);
-	enum tls_failure failure;
-	if (X509_verify_cert(search) == 1)
-		failure = verify_path_found(anchors, X509_STORE_CTX_get0_chain(search), peer);
-	else
-		failure = verify_error(X509_STORE_CTX_get_error(search));
-	X509_STORE_CTX_free(search);
+	STACK_OF(X509) * path;
+	enum tls_failure failure = trust_find(group, chain, wall_s, 0, &path);
+	if (!failure)
+		failure = verify_path_found(anchors, path, peer);
+	sk_X509_pop_free(path, X509_free);
 	return failure;
-}
-
-static enum tls_failure verify_path_now(const struct tls_anchors *anchors, STACK_OF(X509) * chain,
-	int64_t wall_s, struct verify_peer *peer)
-{
-	enum tls_failure failure = verify_path_at(anchors, chain, wall_s, peer);
-	return failure == TLS_FAILURE_NOT_YET_VALID
-		       ? verify_path_at(anchors, chain, wall_s + VERIFY_SKEW_S, peer)
-		       : failure;
 }
 
 /* Another certificate of the chain, but the leaf, has the name of this one. */
@@ -122,10 +85,10 @@ static bool verify_is_doubled(STACK_OF(X509) * chain, size_t at)
 
 /* The library takes the first issuer of a name and never comes back to another one, such as the
  * same intermediate's certificate by another root. So each of those is left out in turn. */
-static enum tls_failure verify_path(const struct tls_anchors *anchors, STACK_OF(X509) * chain,
-	int64_t wall_s, struct verify_peer *peer)
+static enum tls_failure verify_path_in(const struct tls_anchors *anchors, X509_STORE *group,
+	STACK_OF(X509) * chain, int64_t wall_s, struct verify_peer *peer)
 {
-	enum tls_failure failure = verify_path_now(anchors, chain, wall_s, peer);
+	enum tls_failure failure = verify_path_of(anchors, group, chain, wall_s, peer);
 	for (size_t i = 1; failure == TLS_FAILURE_CHAIN && i < sk_X509_num(chain); i++) {
 		if (!verify_is_doubled(chain, i))
 			continue;
@@ -133,10 +96,25 @@ static enum tls_failure verify_path(const struct tls_anchors *anchors, STACK_OF(
 		if (!rest)
 			return TLS_FAILURE_MEMORY;
 		(void)sk_X509_delete(rest, i);
-		failure = verify_path_now(anchors, rest, wall_s, peer);
+		failure = verify_path_of(anchors, group, rest, wall_s, peer);
 		sk_X509_free(rest);
 	}
 	return failure;
+}
+
+static enum tls_failure verify_path(const struct tls_anchors *anchors, STACK_OF(X509) * chain,
+	int64_t wall_s, struct verify_peer *peer)
+{
+	enum tls_failure first = TLS_FAILURE_CHAIN;
+	for (size_t i = 0; i < anchors->trust.group_count; i++) {
+		enum tls_failure failure =
+			verify_path_in(anchors, anchors->trust.groups[i], chain, wall_s, peer);
+		if (!trust_goes_on(failure))
+			return failure;
+		if (first == TLS_FAILURE_CHAIN)
+			first = failure;
+	}
+	return first;
 }
 
 /* --- a chain --- */
@@ -186,7 +164,7 @@ static enum tls_failure verify_parsed(
 	if (failure)
 		return failure;
 	const struct tls_anchors *anchors = store_anchors(s, trust_domain);
-	if (!anchors || !anchors->certificates)
+	if (!anchors || anchors->trust.group_count == 0)
 		return TLS_FAILURE_TRUST_DOMAIN;
 	failure = verify_path(anchors, chain, wall_s, peer);
 	return failure ? failure : verify_keep_id(peer, id);

@@ -9,18 +9,12 @@
 struct verify_peer {
 	char *id; /* its owner frees it */
 	/* When every certificate of the verified path is valid, the anchor included: from
-	 * VERIFY_SKEW_S before the first second to before the last, which is how BoringSSL reads
+	 * TRUST_SKEW_S before the first second to before the last, which is how BoringSSL reads
 	 * notAfter. */
 	int64_t valid_from_s, valid_until_s;
 	/* When the first of the lists of revoked certificates is over that it is on none of. */
 	int64_t listed_until_s;
 };
-
-/* How long before its first second a certificate passes. Its authority's clock may be ahead of
- * ours, and a certificate is used as soon as it is issued: without this a new one would be refused
- * until our clock is there. There is no such thing at the end: certificates are renewed long before
- * it, so that one second more would help nobody. */
-#define VERIFY_SKEW_S 10
 
 /* A chain off the wire, at wall time `wall_s`. */
 enum tls_failure verify_chain(const struct tls_store *s, const STACK_OF(CRYPTO_BUFFER) * chain,
@@ -55,7 +49,5 @@ bool verify_extensions_sound(X509 *certificate);
 bool verify_key_strong(X509 *certificate);
 bool verify_signature_strong(const X509 *certificate);
 bool verify_algorithm_strong(int signature_nid);
-/* The failure that one of X509_verify_cert() is. */
-enum tls_failure verify_error(int x509_error);
 /* A chain off the wire, appended to `certificates`. */
 enum tls_failure verify_parse(const STACK_OF(CRYPTO_BUFFER) * chain, STACK_OF(X509) * certificates);

@@ -210,7 +210,7 @@ def test_strangers_certificate_is_no_proof(client, directory, tmp_path):
 
 
 def test_expired_certificate_comes_back_for_a_while(own):
-    directory = own(lifetimes='node = "2s"; comeback = "4s"; backdate = "1s";')
+    directory = own(lifetimes='leaf = "2s"; node = "2s"; comeback = "4s"; backdate = "1s";')
     own.serve(directory)
     client = Client(directory)
     node = client.join("vm-a")
@@ -272,11 +272,21 @@ def test_too_many_requests_are_told_when_to_come_back(own):
 
 
 def test_two_servers_on_one_directory(own):
-    directory = own()
-    first = own.serve(directory)
-    ports = directory.ports = [*directory.ports, *Directory.__init__.__defaults__[:0]]
-    other = directory.place / "second.conf"
-    assert not other.exists() and len(ports) == 1
+    directory = own(ports=2)
+    first, second = (own.serve(directory, port) for port in directory.ports)
+    clients = [Client(directory, port) for port in directory.ports]
+    key, token = Key(directory.place, "vm-a"), directory.token("vm-a")
+    request = key.request(identity("node/vm-a"))
+    assert clients[0].enroll(request, user=f"vm-a:{token}").status == 200
+    node = Certificate(key, clients[1].enroll(request, user=f"vm-a:{token}").pem(), directory.place, "vm-a")
+    thief = Key(directory.place, "thief").request(identity("node/vm-a"))
+    assert clients[1].enroll(thief, user=f"vm-a:{token}").status in (401, 403)
+    assert clients[0].cacerts().fields["etag"] == clients[1].cacerts().fields["etag"]
+    assert clients[0].ask(EST + "crls").fields["etag"] == clients[1].ask(EST + "crls").fields["etag"]
+    web = Key(directory.place, "web").request(identity("service/web"))
+    assert [c.enroll(web, certificate=node).status for c in clients] == [200, 200]
+    first.kill()
+    assert clients[1].enroll(web, certificate=node).status == 200
 
 
 def test_restart_in_the_middle(own):

@@ -39,7 +39,7 @@ WRONG = {
     "get service/a/b": 'ringmain get: KIND/NAME, not "service/a/b"',
     "delete": "ringmain delete: what? KIND/NAME...",
     "delete orders": 'ringmain delete: "orders" is not KIND/NAME',
-    "delete route/x": 'ringmain delete: "route/x": the kinds are: service, policy, route',
+    "delete rollout/x": 'ringmain delete: "rollout/x": the kinds are: service, policy, route',
     "diff": "ringmain diff: -f is missing: which files?",
     "history orders": 'ringmain history: KIND/NAME, not "orders"',
     "rollback": "ringmain rollback: to which revision? ringmain history has the numbers",

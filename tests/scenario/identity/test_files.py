@@ -22,7 +22,7 @@ def mesh():
 def company(mesh):
     """The company's own authority, which all machines trust beside the mesh's."""
     company = Authority(mesh.lab.dir / "company")
-    ours = (mesh.ca_dir / "ca.crt").read_text()
+    ours = (mesh.ca_dir / "roots.pem").read_text()
     for node in mesh:
         replace(node.certs / "roots.pem", ours + company.root)
     wait_for(lambda: all(node.status()["generation"] > 1 for node in mesh), "the anchors to be taken up")

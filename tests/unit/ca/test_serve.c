@@ -513,6 +513,26 @@ static void a_handshake_has_its_time_and_an_address_its_share(void **state)
 	pair_mesh_done(&mesh);
 }
 
+/* Blocks to receive into are smaller here than a record of TLS. */
+static void a_handshake_larger_than_a_block(void **state)
+{
+	static const uint8_t head[] = {0x16, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc};
+	static const uint8_t rest[12000];
+	struct pair_mesh mesh;
+	pair_mesh_init(&mesh);
+	struct tls_store *store = pair_mesh_store(&mesh, 1);
+	serve_fake_stuck(store);
+	int fd = dial();
+	fake_peer_send(fd, head, sizeof(head));
+	fake_peer_send(fd, rest, sizeof(rest));
+	pump();
+	assert_true(fake_is_open(fd));
+	run(11 * CLOCK_S);
+	assert_false(fake_is_open(fd));
+	tls_store_unref(store);
+	pair_mesh_done(&mesh);
+}
+
 static void the_idle_make_room(void **state)
 {
 	static int fds[SERVE_CONN_MAX];
@@ -578,13 +598,16 @@ static void accepting_goes_on_after_an_error(void **state)
 
 static void who_has_asked_is_answered_before_the_end(void **state)
 {
-	int idle = dial(), reading = dial(), writing = dial();
+	int idle = dial(), late = dial(), reading = dial(), writing = dial();
 	fake_peer_send_text(reading, "GET " EST "cacerts HTTP/1.1\r\n");
 	fake_peer_window(writing, 100);
 	ask(writing, "GET", EST "cacerts", "");
 	pump();
+	ask(late, "GET", EST "cacerts", ""); /* not looked at yet */
 	serve_close(&serve);
 	pump();
+	assert_heard(late, "\r\nConnection: close\r\n");
+	run(CLOCK_S);
 	assert_false(fake_is_open(idle));
 	assert_false(serve_idle(&serve));
 	fake_peer_send_text(reading, "Host: ca\r\n\r\n");
@@ -683,6 +706,7 @@ int main(int argc, char **argv)
 		TEST(silence_after_connecting_and_between),
 		TEST(who_does_not_take_the_answer_is_cut),
 		TEST(a_handshake_has_its_time_and_an_address_its_share),
+		TEST(a_handshake_larger_than_a_block),
 		TEST(the_idle_make_room),
 		TEST(everybody_gets_a_turn),
 		TEST(accepting_goes_on_after_an_error),

@@ -62,15 +62,16 @@ static struct str fake_issue(int fd, const char *identity)
 	int64_t now_s = (int64_t)(clock_wall_ns() / CLOCK_S);
 	if (!root) {
 		root_key = cert_key_new();
-		ASSERT(cert_root_new(root_key, STR("prod.example"), now_s, 86400, &root, &err) ==
-			0);
+		ASSERT(cert_root_new(root_key, STR("prod.example"),
+			       (struct cert_life){now_s, 86400, 60}, &root, &err) == 0);
 	}
 	const uint8_t *at = der;
 	X509_REQ *request = d2i_X509_REQ(NULL, &at, pread(fd, der, sizeof(der), 0));
 	ASSERT(request);
 	EVP_PKEY *key = X509_REQ_get_pubkey(request);
 	snprintf(id, sizeof(id), "spiffe://prod.example/%s", identity);
-	ASSERT(cert_leaf_new(key, str_of(id), root, root_key, now_s, 3600, &leaf, &err) == 0);
+	ASSERT(cert_leaf_new(key, str_of(id), &(struct cert_issuer){root, root_key},
+		       (struct cert_life){now_s, 3600, 60}, &leaf, &err) == 0);
 	ASSERT(cert_pem(leaf, &pem) == 0);
 	X509_free(leaf);
 	EVP_PKEY_free(key);

@@ -6,7 +6,9 @@
 #include "keys/request.h"
 #include <openssl/bytestring.h>
 #include <openssl/err.h>
+#include <openssl/mem.h>
 #include <openssl/pem.h>
+#include <openssl/sha.h>
 #include <openssl/x509v3.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,7 +26,7 @@ static struct lab *lab_now; /* the loop's step has no argument for it */
 static void lab_step(struct task *t)
 {
 	if (t->kind >= LAB_KIND)
-		enroll_step(t);
+		lab_now->step(t);
 }
 
 char *lab_pem(X509 *certificate)
@@ -122,16 +124,26 @@ static char *far_id(X509_REQ *r)
 static X509 *far_issue(struct lab *lab, struct str der)
 {
 	const uint8_t *at = (const uint8_t *)der.at;
+	uint8_t digest[32];
 	X509_REQ *r = d2i_X509_REQ(NULL, &at, (long)der.len);
 	assert_non_null(r);
+	EVP_PKEY *asked = X509_REQ_get_pubkey(r);
+	uint8_t *spki = NULL;
+	int spki_len = i2d_PUBKEY(asked, &spki);
+	assert_true(spki_len > 0);
+	SHA256(spki, (size_t)spki_len, digest);
+	OPENSSL_free(spki);
+	EVP_PKEY_free(asked);
+	lab->key_count += memcmp(digest, lab->seen_key, 32) != 0;
+	memcpy(lab->seen_key, digest, 32);
 	EVP_PKEY *key = lab->other_key ? cert_key_new() : X509_REQ_get_pubkey(r);
 	char *id = far_id(r);
 	X509 *leaf = NULL;
 	struct err err;
 	int64_t now_s = lab_wall_s(lab) + lab->clock_s;
-	assert_int_equal(
-		cert_leaf_new(key, str_of(lab->id ? lab->id : id), lab->signer->certificate,
-			lab->signer->key, now_s, lab->life_s, &leaf, &err),
+	assert_int_equal(cert_leaf_new(key, str_of(lab->id ? lab->id : id),
+				 &(struct cert_issuer){lab->signer->certificate, lab->signer->key},
+				 (struct cert_life){now_s, lab->life_s, 60}, &leaf, &err),
 		0);
 	free(id);
 	EVP_PKEY_free(key);
@@ -139,8 +151,25 @@ static X509 *far_issue(struct lab *lab, struct str der)
 	return leaf;
 }
 
+static bool far_lets_in(const struct lab *lab, const struct far *f)
+{
+	char line[300];
+	snprintf(line, sizeof(line), "Authorization: Basic %s\r\n", lab->token ? lab->token : "");
+	return !lab->token || strstr(f->got, line);
+}
+
+static void far_close(struct far *f)
+{
+	SSL_shutdown(f->ssl);
+	f->over = true;
+}
+
 static void far_enroll(struct lab *lab, struct far *f, struct str body)
 {
+	if (!far_lets_in(lab, f)) {
+		far_answer(lab, f, "401 Unauthorized", "WWW-Authenticate: Basic\r\n", "no");
+		return;
+	}
 	struct str der, answer;
 	struct err err;
 	assert_int_equal(est_request_read(body, &der, &err), 0);
@@ -148,8 +177,12 @@ static void far_enroll(struct lab *lab, struct far *f, struct str body)
 	X509 *chain[] = {leaf, lab->with_issuer ? lab->signer->certificate : NULL, NULL};
 	char *pem = certs_pem(chain);
 	assert_int_equal(est_certificates(str_of(pem), &answer, &err), 0);
-	far_answer(lab, f, "200 OK",
-		"Content-Type: application/pkcs7-mime; smime-type=certs-only\r\n", answer.at);
+	if (lab->mode == LAB_LOSES)
+		far_close(f);
+	else
+		far_answer(lab, f, "200 OK",
+			"Content-Type: application/pkcs7-mime; smime-type=certs-only\r\n",
+			answer.at);
 	free((char *)answer.at);
 	free((char *)der.at);
 	free(pem);
@@ -177,8 +210,7 @@ static void far_serve(struct lab *lab, struct far *f, struct str body)
 	if (lab->mode == LAB_RAW || (lab->mode == LAB_RAW_ENROLL && (enroll || again))) {
 		far_say(f, lab->raw, strlen(lab->raw));
 	} else if (lab->mode == LAB_CLOSES) {
-		SSL_shutdown(f->ssl);
-		f->over = true;
+		far_close(f);
 	} else if (enroll || again) {
 		far_enroll(lab, f, body);
 	} else if (strstr(path, "/other.example/")) {
@@ -212,11 +244,11 @@ static bool far_carry(struct lab *lab, uint32_t index)
 	int fd = fake_opened(index);
 	char bytes[16384];
 	struct far *f = lab->fars[index];
-	if (f && f->over)
-		return false;
 	struct str got = fake_peer_received(fd);
-	if (!f && got.len == 0)
+	if (!f && got.len == 0) {
+		lab->over[index] = !fake_is_open(fd);
 		return false;
+	}
 	if (!f)
 		f = lab->fars[index] = far_new(lab);
 	bool moved = got.len > f->taken;
@@ -238,6 +270,7 @@ static bool far_carry(struct lab *lab, uint32_t index)
 		fake_peer_shutdown(fd);
 	if (fake_peer_saw_end(fd) || fake_peer_saw_reset(fd))
 		f->over = true;
+	lab->over[index] = f->over;
 	return moved;
 }
 
@@ -338,7 +371,7 @@ static bool lab_keeper(struct lab *lab)
 	struct enroll_ask ask;
 	struct enroll_sign sign;
 	bool moved = false;
-	while (enroll_ask(lab->enroll, &ask)) {
+	while (lab->enroll && enroll_ask(lab->enroll, &ask)) {
 		moved = true;
 		if (lab->keeper_silent)
 			continue;
@@ -352,7 +385,7 @@ static bool lab_keeper(struct lab *lab)
 		else
 			lab_take_trust(lab, &ask);
 	}
-	while (enroll_sign(lab->enroll, &sign)) {
+	while (lab->enroll && enroll_sign(lab->enroll, &sign)) {
 		uint8_t signature[128];
 		size_t len = sizeof(signature);
 		EVP_MD_CTX *digest = EVP_MD_CTX_new();
@@ -402,6 +435,15 @@ void lab_configure(struct lab *lab)
 
 /* --- all of it --- */
 
+void lab_serve_with(struct lab *lab, const struct certs_pair *pair)
+{
+	SSL_CTX_free(lab->side);
+	lab->side = SSL_CTX_new(TLS_method());
+	assert_true(SSL_CTX_use_certificate(lab->side, pair->certificate));
+	assert_true(SSL_CTX_use_PrivateKey(lab->side, pair->key));
+	SSL_CTX_set_custom_verify(lab->side, SSL_VERIFY_PEER, far_verify);
+}
+
 static void lab_make_authority(struct lab *lab)
 {
 	struct certs_name domain = {0x86, STR("spiffe://" LAB_DOMAIN)};
@@ -433,11 +475,7 @@ static void lab_make_authority(struct lab *lab)
 	lab->anchors = lab_pem(lab->root.certificate);
 	snprintf(lab->etag, sizeof(lab->etag), "\"one\"");
 	snprintf(lab->lists_etag, sizeof(lab->lists_etag), "\"none\"");
-	lab->side = SSL_CTX_new(TLS_method());
-	assert_true(SSL_CTX_use_certificate(lab->side, lab->server.certificate));
-	assert_true(SSL_CTX_use_PrivateKey(lab->side, lab->server.key));
-	SSL_CTX_set_custom_verify(
-		lab->side, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, far_verify);
+	lab_serve_with(lab, &lab->server);
 }
 
 void lab_init(struct lab *lab)
@@ -447,6 +485,7 @@ void lab_init(struct lab *lab)
 	struct err err;
 	memset(lab, 0, sizeof(*lab));
 	lab_now = lab;
+	lab->step = enroll_step;
 	fake_init();
 	fake_set_wall(CERTS_NOW * CLOCK_S);
 	assert_int_equal(loop_init(&lab->loop, &limits, 1, &err), 0);
@@ -474,9 +513,9 @@ void lab_join(struct lab *lab, int64_t life_s)
 	struct err err;
 	X509 *leaf;
 	k->key = cert_key_new();
-	assert_int_equal(
-		cert_leaf_new(k->key, STR("spiffe://" LAB_DOMAIN "/" LAB_NODE),
-			lab->issuer.certificate, lab->issuer.key, CERTS_NOW, life_s, &leaf, &err),
+	assert_int_equal(cert_leaf_new(k->key, STR("spiffe://" LAB_DOMAIN "/" LAB_NODE),
+				 &(struct cert_issuer){lab->issuer.certificate, lab->issuer.key},
+				 (struct cert_life){CERTS_NOW, life_s, 60}, &leaf, &err),
 		0);
 	k->chain = certs_pem((X509 *[]){leaf, lab->issuer.certificate, NULL});
 	X509_free(leaf);
@@ -496,16 +535,22 @@ void lab_start(struct lab *lab)
 	lab_turn(lab);
 }
 
+bool lab_turn_once(struct lab *lab)
+{
+	bool moved = false;
+	fake_pump(&lab->loop, lab_step, NULL);
+	while (lab->over[lab->over_count])
+		lab->over_count++;
+	for (uint32_t i = lab->over_count; i < fake_opened_count(); i++)
+		moved |= !lab->over[i] && far_carry(lab, i);
+	moved |= lab_keeper(lab);
+	return moved;
+}
+
 void lab_turn(struct lab *lab)
 {
-	bool moved;
-	do {
-		moved = false;
-		fake_pump(&lab->loop, lab_step, NULL);
-		for (uint32_t i = 0; i < fake_opened_count(); i++)
-			moved |= far_carry(lab, i);
-		moved |= lab_keeper(lab);
-	} while (moved);
+	while (lab_turn_once(lab))
+		;
 }
 
 void lab_run_ms(struct lab *lab, uint64_t ms, uint64_t step_ms)
@@ -566,10 +611,4 @@ void lab_done(struct lab *lab)
 	loop_done(&lab->loop);
 	fake_done();
 	lab_free_all(lab);
-}
-
-/* Until the tls room has them. */
-__attribute__((weak)) struct tls *tls_client_new_provisional(struct str host, struct buf *wire_out)
-{
-	return NULL;
 }

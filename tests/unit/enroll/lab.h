@@ -33,6 +33,7 @@ enum lab_mode {
 	LAB_RAW,	/* says `raw`, whatever is asked */
 	LAB_RAW_ENROLL, /* that only to requests for certificates */
 	LAB_CLOSES,	/* closes after the question */
+	LAB_LOSES,	/* gives out a certificate, and closes before it is sent */
 };
 
 struct lab_key {
@@ -66,8 +67,14 @@ struct lab {
 	char *anchors, *lists;		     /* published, PEM; lists NULL: none */
 	char etag[32], lists_etag[32];
 	struct far *fars[LAB_SOCKETS_MAX];
+	bool over[LAB_SOCKETS_MAX + 1];
+	uint32_t over_count; /* so many in a row */
 	uint32_t asked_anchors, asked_lists, asked_enroll, asked_reenroll, unchanged;
 	char last_path[256];
+	const char *token;    /* base64 of name:token that a first certificate takes; NULL: any */
+	uint8_t seen_key[32]; /* digest of the key in the last request */
+	uint32_t key_count;   /* how often that was another one */
+	fake_step *step;      /* of what is tried */
 };
 
 void lab_init(struct lab *lab);
@@ -78,7 +85,12 @@ void lab_done(struct lab *lab);
 
 /* Until nothing moves; then lets time pass in such steps. */
 void lab_turn(struct lab *lab);
+/* One step of that; true: something moved. */
+bool lab_turn_once(struct lab *lab);
 void lab_run_ms(struct lab *lab, uint64_t ms, uint64_t step_ms);
+
+/* The server shows this from the next connection on. */
+void lab_serve_with(struct lab *lab, const struct certs_pair *pair);
 
 /* What is in force now, as the keeper would say it. */
 void lab_configure(struct lab *lab);

@@ -48,7 +48,9 @@ static void set_up(struct scene *s)
 	*s = (struct scene){.now_s = (int64_t)(clock_wall_ns() / CLOCK_S)};
 	place_init(&s->p);
 	s->root_key = cert_key_new();
-	assert_int_equal(cert_root_new(s->root_key, TD, s->now_s, 86400, &s->root, &err), 0);
+	assert_int_equal(cert_root_new(s->root_key, TD, (struct cert_life){s->now_s, 86400, 60},
+				 &s->root, &err),
+		0);
 	reopen(s);
 }
 
@@ -86,8 +88,8 @@ static struct str chain_for(struct scene *s, EVP_PKEY *key, const char *id, int6
 	struct err err;
 	X509 *leaf;
 	struct str text;
-	assert_int_equal(cert_leaf_new(key, str_of(id), s->root, s->root_key, s->now_s, lifetime_s,
-				 &leaf, &err),
+	assert_int_equal(cert_leaf_new(key, str_of(id), &(struct cert_issuer){s->root, s->root_key},
+				 (struct cert_life){s->now_s, lifetime_s, 60}, &leaf, &err),
 		0);
 	assert_int_equal(cert_pem(leaf, &text), 0);
 	X509_free(leaf);
@@ -290,7 +292,8 @@ static void an_authority_is_no_leaf(void **state)
 	/* Their key stands for ours: what is told apart is the kind. */
 	char *key = place_read(&s.p, "keep/service/orders.pem.next");
 	EVP_PKEY *ours = cert_key_from_pem(str_of(key));
-	assert_int_equal(cert_root_new(ours, TD, s.now_s, 3600, &root, &err), 0);
+	assert_int_equal(
+		cert_root_new(ours, TD, (struct cert_life){s.now_s, 3600, 60}, &root, &err), 0);
 	assert_int_equal(cert_pem(root, &text), 0);
 	assert_int_equal(keep_certificate(s.k, ORDERS, text, s.now_s, &err), -EKEYREJECTED);
 	assert_false(exists(&s, "keep/service/orders.pem"));

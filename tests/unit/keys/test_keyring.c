@@ -110,7 +110,7 @@ static void a_machine_may_have_no_identity_yet(void **state)
 /* One that has revoked nothing, of the directory's authority. */
 static struct str crl_text(struct place *p)
 {
-	char *cert_text = place_read(p, "ca/ca.crt"), *key_text = place_read(p, "ca/ca.key");
+	char *cert_text = place_read(p, "ca/root.crt"), *key_text = place_read(p, "ca/root.key");
 	unsigned count;
 	X509 *root = cert_from_pem(str_of(cert_text), &count);
 	EVP_PKEY *key = cert_key_from_pem(str_of(key_text));

@@ -99,7 +99,7 @@ static void pairs_and_trust_become_items(void **state)
 	pair(&s, "service/orders", "service/orders");
 	pair(&s, "service/other", "service/other"); /* of no workload here */
 	pair(&s, "node/vm-a", "node");
-	char *root = place_read(&s.p, "ca/ca.crt");
+	char *root = place_read(&s.p, "ca/root.crt");
 	place_write(&s.p, "keep/roots.pem", str_of(root), 0644);
 	place_write(&s.p, "keep/roots/far.example.pem", str_of(root), 0644);
 	place_write(&s.p, "keep/roots/left.example.pem", str_of(root), 0644);

@@ -127,6 +127,9 @@ bool access_write(struct access_queue *q, const struct access_entry *entry)
 	lab_copy(e->path, sizeof(e->path), entry->path);
 	lab_copy(e->source, sizeof(e->source), entry->source_identity);
 	lab_copy(e->workload, sizeof(e->workload), entry->workload);
+	lab_copy(e->route, sizeof(e->route), entry->route);
+	lab_copy(e->service, sizeof(e->service), entry->destination_service);
+	lab_copy(e->version, sizeof(e->version), entry->destination_version);
 	return true;
 }
 
@@ -205,6 +208,8 @@ static void lab_certificates(const struct lab *l, struct bundle *b)
 	if (l->root)
 		mesh.root = *l->root;
 	pair_mesh_bundle(&mesh, b);
+	if (l->list)
+		lab_add(b, "crl", "prod.example", l->list);
 }
 
 static struct plan *lab_plan(

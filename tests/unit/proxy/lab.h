@@ -47,6 +47,7 @@ struct lab_entry { /* of the access log */
 	bool outbound;
 	uint16_t code;
 	char details[48], flags[16], policy[32], path[64], source[64], workload[32];
+	char route[48], service[32], version[16];
 	uint64_t received, sent;
 	uint32_t attempts;
 };
@@ -96,6 +97,7 @@ struct lab {
 	const char *node;    /* appended to the node files */
 	const char *objects; /* one more mesh file, NULL: none */
 	struct lab_edit edits[LAB_EDITS_MAX];
+	const char *list;		    /* of revoked certificates, PEM */
 	const struct certs_pair *root;	    /* instead of the mesh's own */
 	unsigned marks[LAB_WORKLOAD_COUNT]; /* as the keeper tells them */
 	enum lab_serving serving;

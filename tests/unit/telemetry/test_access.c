@@ -39,6 +39,8 @@ static const struct access_entry request = {
 	.bytes_sent = 512,
 	.mutual_tls = true,
 	.policy = {"policies[0]", 11},
+	.route = {"orders/canary", 13},
+	.destination_version = {"v1", 2},
 	.attempt_count = 1,
 	.connection_number = 7,
 	.config_generation = 3,
@@ -62,7 +64,8 @@ static void request_line(void **state)
 		"\"direction\":\"inbound\","
 		"\"source_identity\":\"spiffe://prod.example/service/web\","
 		"\"destination_identity\":\"spiffe://prod.example/service/orders\","
-		"\"destination_service\":\"orders\",\"security\":\"mutual_tls\","
+		"\"destination_service\":\"orders\",\"destination_version\":\"v1\","
+		"\"route_name\":\"orders/canary\",\"security\":\"mutual_tls\","
 		"\"tls_resumed\":false,\"policy\":\"policies[0]\",\"conn_id\":7,"
 		"\"config_generation\":3}\n");
 	assert_true(json_valid(text, len));
@@ -167,7 +170,7 @@ static void longest_values_fit(void **state)
 	struct access_entry e = request;
 	e.method = e.path = e.authority = e.user_agent = e.request_id = e.protocol = all;
 	e.workload = e.source_identity = e.destination_identity = e.destination_service = all;
-	e.policy = e.response_flags = e.response_details = all;
+	e.policy = e.response_flags = e.response_details = e.route = e.destination_version = all;
 	e.duration_ns = e.bytes_sent = e.bytes_received = e.processing_ns = UINT64_MAX;
 	e.connection_number = e.config_generation = e.start_wall_ns = UINT64_MAX;
 	memset(&e.downstream_remote, 0xff, sizeof(e.downstream_remote));

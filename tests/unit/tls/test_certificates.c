@@ -166,6 +166,76 @@ static void test_anchor_constraints(void **state)
 		(struct certs_spec){.permitted_uri = "other.example"}, 1, TLS_FAILURE_CHAIN);
 }
 
+/* --- a new root --- */
+
+/* A store of up to two anchors. */
+static struct tls_store *certificates_trust(X509 *one, X509 *two)
+{
+	struct bundle b;
+	struct err err;
+	struct tls_store *s = NULL;
+	char *pem = certs_pem((X509 *[]){one, two, NULL});
+	bundle_init(&b);
+	assert_int_equal(bundle_add(&b, STR("roots"), STR("prod.example"), str_of(pem), &err), 0);
+	assert_int_equal(tls_store_new(&b, STR("prod.example"), 6, &s, &err), 0);
+	bundle_done(&b);
+	free(pem);
+	return s;
+}
+
+/* The old root, both, the new one, of one name or of two. What each issued is good as long as it is
+ * there, and what the new one issued is good for who knows the old one only, if the old one has
+ * certified it and is not called the same. */
+static void certificates_rotate(const char *name)
+{
+	struct tls_store *usual = store;
+	struct certs_pair root = certs_make(&(struct certs_spec){.subject = name, .ca = true});
+	struct certs_pair middle =
+		certs_make(&(struct certs_spec){.subject = "middle", .issuer = &root, .ca = true});
+	struct certs_pair leaf =
+		certs_make(&(struct certs_spec){.issuer = &middle, .names = {{URI, WEB_ID}}});
+	X509 *crossed = X509_dup(root.certificate);
+	assert_true(X509_set_issuer_name(crossed, X509_get_subject_name(mesh.root.certificate)) &&
+		    X509_sign(crossed, mesh.root.key, EVP_sha256()));
+	X509 *before[] = {mesh.leaf[PAIR_WEB].certificate, mesh.middle.certificate, NULL};
+	X509 *after[] = {leaf.certificate, middle.certificate, NULL};
+	X509 *both[] = {leaf.certificate, middle.certificate, crossed, NULL};
+	const struct {
+		const char *name;
+		X509 *one, *two;
+		enum tls_failure before, after, both;
+	} rows[] = {
+		{"old", mesh.root.certificate, NULL, TLS_FAILURE_NONE, TLS_FAILURE_CHAIN,
+			TLS_FAILURE_NONE},
+		{"old and new", mesh.root.certificate, root.certificate, TLS_FAILURE_NONE,
+			TLS_FAILURE_NONE, TLS_FAILURE_NONE},
+		{"new and old", root.certificate, mesh.root.certificate, TLS_FAILURE_NONE,
+			TLS_FAILURE_NONE, TLS_FAILURE_NONE},
+		{"new", root.certificate, NULL, TLS_FAILURE_CHAIN, TLS_FAILURE_NONE,
+			TLS_FAILURE_NONE},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		store = certificates_trust(rows[i].one, rows[i].two);
+		certificates_expect(rows[i].name, before, rows[i].before);
+		certificates_expect(rows[i].name, after, rows[i].after);
+		/* A root certified by one of its own name looks like one that certifies itself. */
+		if (strcmp(name, "root") != 0)
+			certificates_expect(rows[i].name, both, rows[i].both);
+		tls_store_unref(store);
+	}
+	store = usual;
+	X509_free(crossed);
+	certs_done(&leaf);
+	certs_done(&middle);
+	certs_done(&root);
+}
+
+static void test_root_rotation(void **state)
+{
+	certificates_rotate("root 2");
+	certificates_rotate("root");
+}
+
 /* An intermediate in the bundle is an anchor in its own right. */
 static void test_anchor_not_self_signed(void **state)
 {
@@ -197,7 +267,7 @@ static void test_validity(void **state)
 	assert_int_equal(
 		certificates_verify((X509 *[]){leaf.certificate, issuer.certificate, NULL}, &peer),
 		TLS_FAILURE_NONE);
-	assert_int_equal(peer.valid_from_s, CERTS_NOW - 5 - VERIFY_SKEW_S);
+	assert_int_equal(peer.valid_from_s, CERTS_NOW - 5 - TRUST_SKEW_S);
 	assert_int_equal(peer.valid_until_s, CERTS_NOW + 7);
 	free(peer.id);
 	certs_done(&leaf);
@@ -309,6 +379,7 @@ int main(void)
 		cmocka_unit_test(test_path_length),
 		cmocka_unit_test(test_cycle),
 		cmocka_unit_test(test_anchor_constraints),
+		cmocka_unit_test(test_root_rotation),
 		cmocka_unit_test(test_anchor_not_self_signed),
 		cmocka_unit_test(test_validity),
 		cmocka_unit_test(test_proven_chain),

@@ -258,6 +258,17 @@ static void test_root_twice_is_fine(void **state)
 	tls_store_unref(s);
 }
 
+/* A machine's certificate is not for workloads' sessions, whoever has put it there. */
+static void test_machine(void **state)
+{
+	struct certs_pair leaf = certs_make(&(struct certs_spec){
+		.issuer = &mesh.middle, .names = {{0x86, STR("spiffe://prod.example/node/vm-a")}}});
+	store_add_certificates("chain", "node/vm-a", (X509 *[]){leaf.certificate, NULL});
+	store_add("key", "node/vm-a", "9");
+	store_refused("chain of node/vm-a", "a machine's");
+	certs_done(&leaf);
+}
+
 /* Of the same items it would be the same; of any other it would not. */
 static void test_made_of(void **state)
 {
@@ -311,6 +322,7 @@ int main(void)
 		STORE_TEST(test_chains),
 		STORE_TEST(test_chain_twice),
 		STORE_TEST(test_root_twice_is_fine),
+		STORE_TEST(test_machine),
 		STORE_TEST(test_made_of),
 		STORE_TEST(test_failure_texts),
 	};

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "exchange_route.h"
+
+#include "exchange_head.h"
+#include "routing.h"
+
+/* What an answer has besides its body, its Location and its edits. */
+#define EXCHANGE_ANSWER_BYTES 512
+
+_Static_assert(offsetof(struct http_header, name) == offsetof(struct route_header, name) &&
+		       offsetof(struct http_header, value) == offsetof(struct route_header, value),
+	"a codec's header begins as a route's");
+
+static struct route_request exchange_facts(const struct exchange *x)
+{
+	const struct http_head *head = x->request;
+	struct str path = head->path;
+	const char *mark = path.len ? memchr(path.at, '?', path.len) : NULL;
+	size_t len = mark ? (size_t)(mark - path.at) : path.len;
+	return (struct route_request){
+		.source_id = x->carrier[DOWN]->call.source_id,
+		.is_http = true,
+		.method = head->method,
+		.path = {path.at, len},
+		.query = {path.at + len + (mark ? 1 : 0), path.len - len - (mark ? 1 : 0)},
+		.authority = head->authority,
+		.headers = head->headers,
+		.header_bytes = sizeof(head->headers[0]),
+		.header_count = head->header_count,
+	};
+}
+
+/* --- headers --- */
+
+static bool exchange_copy_text(struct arena *a, struct str *text)
+{
+	*text = arena_str(a, *text);
+	return text->at;
+}
+
+static bool exchange_copy_headers(struct arena *a, struct route_header **headers, uint32_t count)
+{
+	struct route_header *copy = count ? arena_take(a, count * sizeof(*copy)) : NULL;
+	for (uint32_t i = 0; copy && i < count; i++) {
+		copy[i] = (*headers)[i];
+		if (!exchange_copy_text(a, &copy[i].name) || !exchange_copy_text(a, &copy[i].value))
+			return false;
+	}
+	*headers = copy;
+	return copy || count == 0;
+}
+
+static bool exchange_copy_edit(
+	struct arena *a, const struct route_edit *from, struct route_edit *edit)
+{
+	*edit = *from;
+	edit->removed = NULL;
+	if (from->removed_count > 0)
+		edit->removed = arena_take(a, from->removed_count * sizeof(*edit->removed));
+	if (from->removed_count > 0 && !edit->removed)
+		return false;
+	for (uint32_t i = 0; i < from->removed_count; i++) {
+		edit->removed[i] = from->removed[i];
+		if (!exchange_copy_text(a, &edit->removed[i]))
+			return false;
+	}
+	return exchange_copy_headers(a, &edit->set, edit->set_count) &&
+	       exchange_copy_headers(a, &edit->added, edit->added_count);
+}
+
+static bool exchange_edit(const struct route_edit *edit, struct http_head *head)
+{
+	bool fits = true;
+	for (uint32_t i = 0; i < edit->removed_count; i++)
+		exchange_remove_header(head, edit->removed[i]);
+	for (uint32_t i = 0; i < edit->set_count; i++)
+		exchange_remove_header(head, edit->set[i].name);
+	for (uint32_t i = 0; fits && i < edit->set_count; i++)
+		fits = http_header_add(head, edit->set[i].name, edit->set[i].value);
+	for (uint32_t i = 0; fits && i < edit->added_count; i++)
+		fits = http_header_add(head, edit->added[i].name, edit->added[i].value);
+	return fits;
+}
+
+bool exchange_edit_response(struct exchange *x, struct http_head *head)
+{
+	return !x->route || exchange_edit(&x->route->response, head);
+}
+
+/* --- forwarding --- */
+
+static bool exchange_has_edit(const struct route_edit *edit)
+{
+	return edit->removed_count + edit->set_count + edit->added_count > 0;
+}
+
+static bool exchange_edit_request(struct exchange *x, const struct route_edit *from)
+{
+	struct route_edit edit;
+	return !exchange_has_edit(from) ||
+	       (exchange_copy_edit(&x->arena, from, &edit) && exchange_edit(&edit, x->request));
+}
+
+static bool exchange_rewrite(
+	struct exchange *x, const struct route_target *target, size_t prefix_len)
+{
+	struct http_head *head = x->request;
+	if (target->host.len > 0) {
+		head->authority = target->host;
+		if (!exchange_copy_text(&x->arena, &head->authority))
+			return false;
+	}
+	if (target->path.len == 0 && !target->has_prefix)
+		return true;
+	char *text = arena_take(&x->arena, route_path_bytes(target, head->path));
+	if (!text)
+		return false;
+	size_t len = route_path_write(target, head->path, prefix_len, text);
+	head->path = (struct str){text, len};
+	return true;
+}
+
+static enum reason exchange_forward_by(struct exchange *x, const struct route *route,
+	const struct route_rule *rule, size_t prefix_len)
+{
+	struct exchange_route *r = x->route;
+	struct worker *w = x->being.worker;
+	r->lead = routing_lead(&x->carrier[DOWN]->call, routing_leg(w, route, rule));
+	r->timeout_ms = rule->timeout_ms;
+	if (!exchange_copy_text(&x->arena, &r->lead.service) ||
+		!exchange_copy_text(&x->arena, &r->lead.version) ||
+		!exchange_copy_edit(&x->arena, &rule->response, &r->response) ||
+		!exchange_rewrite(x, &rule->target, prefix_len) ||
+		!exchange_edit_request(x, &rule->request))
+		return REASON_OVERLOAD;
+	return REASON_NONE;
+}
+
+enum reason exchange_choose(struct exchange *x, const struct route_rule **ret_answer)
+{
+	const struct call *call = &x->carrier[DOWN]->call;
+	const struct route *route = routing_of(call);
+	*ret_answer = NULL;
+	if (!route)
+		return REASON_NONE;
+	size_t prefix_len;
+	struct route_request request = exchange_facts(x);
+	const struct route_rule *rule =
+		route_match(call->hold->plan->snapshot, route, &request, &prefix_len);
+	if (!rule)
+		return REASON_NONE;
+	x->route = arena_take(&x->arena, sizeof(*x->route));
+	if (!x->route)
+		return REASON_OVERLOAD;
+	*x->route = (struct exchange_route){
+		.name = rule->name, .path = x->request->path, .authority = x->request->authority};
+	if (!exchange_copy_text(&x->arena, &x->route->name))
+		return REASON_OVERLOAD;
+	if (rule->action == ROUTE_FORWARD)
+		return exchange_forward_by(x, route, rule, prefix_len);
+	x->route->prefix_len = prefix_len;
+	*ret_answer = rule;
+	return REASON_NONE;
+}
+
+/* --- answering --- */
+
+/* at == NULL: out of memory. */
+static struct str exchange_location(struct exchange *x, const struct route_target *target)
+{
+	const struct http_head *head = x->request;
+	struct str scheme = target->scheme.len ? target->scheme : STR("http");
+	struct str host = target->host.len ? target->host : head->authority;
+	char *text = arena_take(&x->arena, route_path_bytes(target, head->path));
+	if (!text)
+		return STR_NONE;
+	size_t len = route_path_write(target, head->path, x->route->prefix_len, text);
+	bool is_path_only = target->scheme.len + target->host.len == 0 || host.len == 0;
+	const struct str parts[] = {scheme, STR("://"), host, {text, len}};
+	size_t first = is_path_only ? 3 : 0;
+	return arena_join(&x->arena, parts + first, ARRAY_LEN(parts) - first);
+}
+
+static struct http_head *exchange_answer_head(struct exchange *x, const struct route_rule *rule)
+{
+	struct http_head *head = arena_take(&x->arena, sizeof(*head));
+	bool fits = head;
+	if (!head)
+		return NULL;
+	head->status = rule->status;
+	head->framing = rule->status == 204 || rule->status == 304 ? HTTP_FRAMING_NONE
+								   : HTTP_FRAMING_LENGTH;
+	head->body_bytes = rule->body.len;
+	if (rule->body.len > 0)
+		fits = http_header_add(head, STR("Content-Type"), STR("text/plain"));
+	if (rule->action == ROUTE_REDIRECT) {
+		struct str location = exchange_location(x, &rule->target);
+		fits = location.at && http_header_add(head, STR("Location"), location);
+	}
+	return fits && exchange_edit(&rule->response, head) ? head : NULL;
+}
+
+static size_t exchange_head_bytes(const struct http_head *head)
+{
+	size_t bytes = EXCHANGE_ANSWER_BYTES;
+	for (uint16_t i = 0; i < head->header_count; i++)
+		bytes += head->headers[i].name.len + head->headers[i].value.len + 4;
+	return bytes;
+}
+
+bool exchange_write_answer(struct exchange *x, const struct route_rule *rule)
+{
+	struct carrier *down = x->carrier[DOWN];
+	struct buf *out = &down->line->conn.out;
+	uint32_t stream = x->stream[DOWN];
+	struct http_head *head = exchange_answer_head(x, rule);
+	if (!head || buf_space(out) < exchange_head_bytes(head) + rule->body.len)
+		return false;
+	/* a body that nobody wants is not waited for */
+	if (!x->input_ended[DOWN] || x->being.worker->draining)
+		http_close_after(down->http);
+	x->status = rule->status;
+	return http_write_head(down->http, stream, head, out) &&
+	       http_write_body(down->http, stream, rule->body, out) == rule->body.len &&
+	       http_write_end(down->http, stream, NULL, out);
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A rule's turn goes on from one plan to the next, whatever else has changed, so that its split
+ * stays exact: it is kept by the service's name and the rule's place. Those of routes that are gone
+ * are let go of when there are too many. */
+#include "routing.h"
+
+#include "balance/split.h"
+#include "mesh/identity.h"
+#include <stdlib.h>
+
+#define ROUTING_TURNS_MAX 4096
+
+struct routing_turn {
+	struct map_node node; /* in worker.turns */
+	struct split split;
+	uint32_t rule_index;
+	uint8_t service_len;
+	char service[IDENTITY_SERVICE_MAX];
+};
+
+void routing_done(struct worker *w)
+{
+	for (size_t i = 0; i < w->turns.slot_count; i++) {
+		struct map_node *node = w->turns.slots[i];
+		while (node) {
+			struct routing_turn *t = CONTAINER_OF(node, struct routing_turn, node);
+			node = node->next;
+			free(t);
+		}
+	}
+	map_done(&w->turns);
+}
+
+static uint64_t routing_hash(struct str service, uint32_t rule_index)
+{
+	return hash_bytes(0x74726e5f6b6579ull + rule_index, service.at, service.len);
+}
+
+static struct routing_turn *routing_new(struct worker *w, struct str service, uint32_t rule_index)
+{
+	if (w->turns.count >= ROUTING_TURNS_MAX) {
+		routing_done(w);
+		map_init(&w->turns);
+	}
+	struct routing_turn *t = calloc(1, sizeof(*t));
+	if (!t)
+		return NULL;
+	ASSERT(service.len <= sizeof(t->service));
+	memcpy(t->service, service.at, service.len);
+	t->service_len = (uint8_t)service.len;
+	t->rule_index = rule_index;
+	split_init(&t->split, loop_random(&w->loop));
+	if (map_add(&w->turns, &t->node, routing_hash(service, rule_index)))
+		return t;
+	free(t);
+	return NULL;
+}
+
+static struct routing_turn *routing_turn(struct worker *w, struct str service, uint32_t rule_index)
+{
+	struct map_node *node = map_first(&w->turns, routing_hash(service, rule_index));
+	for (; node; node = map_next(node)) {
+		struct routing_turn *t = CONTAINER_OF(node, struct routing_turn, node);
+		if (t->rule_index == rule_index &&
+			str_eq((struct str){t->service, t->service_len}, service))
+			return t;
+	}
+	return routing_new(w, service, rule_index);
+}
+
+const struct route_leg *routing_leg(
+	struct worker *w, const struct route *route, const struct route_rule *rule)
+{
+	struct split by_chance;
+	if (rule->leg_count <= 1)
+		return rule->leg_count ? &rule->legs[0] : NULL;
+	struct routing_turn *turn = routing_turn(w, route->service->name, rule->index);
+	if (!turn) /* out of memory */
+		split_init(&by_chance, loop_random(&w->loop));
+	uint32_t leg = split_next(turn ? &turn->split : &by_chance, rule->legs, rule->leg_count);
+	ASSERT(leg < rule->leg_count); /* the configuration's checks: some weight is not 0 */
+	return &rule->legs[leg];
+}
+
+struct call_lead routing_lead(const struct call *c, const struct route_leg *leg)
+{
+	struct call_lead lead = {.service = STR(""), .version = STR("")};
+	if (!leg)
+		return lead;
+	lead.is_nowhere = !leg->service;
+	if (leg->service && leg->service != c->dialled)
+		lead.service = leg->service->name;
+	lead.version = leg->version;
+	return lead;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The choices that a route leaves: which rule, and which leg of it. */
+#pragma once
+
+#include "call.h"
+#include "mesh/route.h"
+
+/* The route that this call goes by; NULL: none. */
+static inline const struct route *routing_of(const struct call *c)
+{
+	return c->picks ? c->dialled->route : NULL;
+}
+/* The leg whose turn it is, in this worker; NULL: the rule has none. */
+const struct route_leg *routing_leg(
+	struct worker *w, const struct route *route, const struct route_rule *rule);
+/* Where the leg leads; its texts are the plan's. */
+struct call_lead routing_lead(const struct call *c, const struct route_leg *leg);
+/* The worker's end. */
+void routing_done(struct worker *w);

@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Routes that operators publish: which rule a call goes by, where it leads, what is changed on the way."""
+import collections
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "state"))
+from fleet import ALLOW_ECHO, ALLOW_GUEST, ALLOW_WEB, Fleet, Load  # noqa: E402
+from machines import wait_for  # noqa: E402
+from mesh import ECHO, GUEST, ORDERS, STOCK, WEB, at, request_text  # noqa: E402
+
+SERVICES = [WEB, GUEST, at(ORDERS, "vm-a", "vm-b", "vm-c", own=200), at(ECHO, "vm-b", "vm-c", own=201),
+            at(STOCK, "vm-b", own=202)]
+VERSIONS = {"vm-a": "v0", "vm-b": "v1", "vm-c": "v2"}
+ALLOW_STOCK = {"name": "web-uses-stock", "service": "stock", "action": "allow", "from": ["web"]}
+DENY_ADMIN = {"name": "no-admin", "service": "orders", "action": "deny", "paths": ["/echo/admin/*"]}
+
+
+def to(version, **more):
+    return {"split": [{"version": version}], **more}
+
+
+def by(version, **match):
+    return to(version, match=match)
+
+
+@pytest.fixture(scope="module")
+def fleet():
+    policies = [ALLOW_WEB, ALLOW_ECHO, ALLOW_GUEST, ALLOW_STOCK, DENY_ADMIN]
+    with Fleet(SERVICES, policies=policies) as fleet:
+        for name, version in VERSIONS.items():
+            fleet[name].more = {s: {"version": version} for s in ("orders", "echo") if name != "vm-a" or s == "orders"}
+        yield fleet.start()
+
+
+def route(fleet, *rules, service="orders"):
+    """Publishes a route, the only one that there is then, and waits until it is in force."""
+    fleet.publish({**fleet.mesh_groups(), "routes": [{"service": service, "rules": list(rules)}]}, "--prune")
+    fleet.wait_settled()
+
+
+def ask(wire, line="GET /echo", host="orders", headers=(), body=b""):
+    return wire.send(request_text(line, host, headers, body)).reply(line.split(" ")[0])
+
+
+def versions(fleet, count, **request):
+    """Who answers so many requests of one connection, by version."""
+    found = collections.Counter()
+    with fleet.dial_own("web", "orders") as wire:
+        for _ in range(count):
+            reply = ask(wire, **request)
+            found[VERSIONS[reply.json["server"].split("@")[1]] if reply.status == 200 else reply.status] += 1
+    return dict(found)
+
+
+# --- where calls go -------------------------------------------------------------------------------------------
+
+
+def test_weights_are_exact(fleet):
+    route(fleet, {"split": [{"version": "v1", "weight": 90}, {"version": "v2", "weight": 10}]})
+    for _ in range(3):
+        assert versions(fleet, 100) == {"v1": 90, "v2": 10}
+    lines = wait_for(lambda: fleet.access_lines("vm-a", route_name="orders/rules[0]"), "lines of the rule")
+    line = lines[-1]
+    assert line["destination_version"] in ("v1", "v2") and line["destination_service"] == "orders"
+    by_version = {v: fleet["vm-a"].metric("istio_requests_total", reporter="source", destination_workload="orders",
+                                          destination_version=v) for v in ("v0", "v1", "v2")}
+    assert by_version["v1"] == 9 * by_version["v2"] >= 270 and by_version["v0"] == 0
+
+
+def test_the_caller_s_own_machine_takes_part(fleet):
+    route(fleet, {"split": [{"version": v} for v in ("v0", "v1", "v2")]})
+    assert versions(fleet, 30) == {"v0": 10, "v1": 10, "v2": 10}
+    with fleet.dial_own("web", "orders", socket.AF_INET6) as wire:
+        assert all(ask(wire).status == 200 for _ in range(6))
+
+
+MATCHES = {  # a rule's match, a request that it matches, one that it does not
+    "path": (dict(path="/echo/exact"), dict(line="GET /echo/%65xact?a=b"), dict(line="GET /echo/exact/")),
+    "path_prefix": (dict(path_prefix="/echo/pre"), dict(line="GET /echo//pre/x"), dict(line="GET /echo/prefix")),
+    "path_template": (dict(path_template="/echo/t/{id}/*"), dict(line="GET /echo/t/7/a/b"), dict(line="GET /echo/t/7")),
+    "method": (dict(path="/echo/method", methods=["PUT", "DELETE"]), dict(line="DELETE /echo/method"),
+               dict(line="GET /echo/method")),
+    "host": (dict(host="*.example.com"), dict(host="A.example.com:8080"), dict(host="example.com")),
+    "header": (dict(headers=[{"name": "x-user", "suffix": "@example.com"}]), dict(headers=["X-User: a@example.com"]),
+               dict(headers=["X-User: a@example.org"])),
+    "no header": (dict(path="/echo/nothing", headers=[{"name": "x-user", "present": False}]), dict(line="GET /echo/nothing"),
+                  dict(line="GET /echo/nothing", headers=["X-User: a"])),
+    "query": (dict(query=[{"name": "v", "exact": "a b"}]), dict(line="GET /echo?x=1&v=a%20b"), dict(line="GET /echo?v=ab")),
+    "cookie": (dict(cookies=[{"name": "beta", "exact": "1"}]), dict(headers=["Cookie: a=2; beta=1"]),
+               dict(headers=["Cookie: beta=2"])),
+}
+
+
+@pytest.fixture(scope="module")
+def matching(fleet):
+    route(fleet, *[dict(by("v2", **match), name=name.replace(" ", "-")) for name, (match, _, _) in MATCHES.items()],
+          dict(by("v0", **{"from": "guest"})), to("v1"))
+    return fleet
+
+
+@pytest.mark.parametrize("what", MATCHES)
+def test_a_rule_matches_by(matching, what):
+    _, request, other = MATCHES[what]
+    assert versions(matching, 3, **request) == {"v2": 3}
+    named = f"orders/{what.replace(' ', '-')}"
+    wait_for(lambda: len(matching.access_lines("vm-a", route_name=named)) == 3, f"lines of {named}")
+    assert versions(matching, 3, **other) == {"v1": 3}
+
+
+def test_a_rule_matches_by_who_calls(matching):
+    assert matching.call_own("guest").json["server"] == "orders@vm-a"
+    assert matching.call_own("web").json["server"] == "orders@vm-b"
+
+
+def test_what_no_rule_matches_goes_on_as_without(fleet):
+    route(fleet, by("v2", path="/echo/v2"))
+    assert set(versions(fleet, 60)) == set(VERSIONS.values())
+    assert versions(fleet, 3, line="GET /echo/v2") == {"v2": 3}
+
+
+def test_to_another_service(fleet):
+    route(fleet, {"match": {"path_prefix": "/echo/stock"}, "split": [{"service": "stock"}]}, to("v1"))
+    with fleet.dial_own("web", "orders") as wire:
+        assert ask(wire, "GET /echo/stock").json["server"] == "stock"
+        assert ask(wire).json["server"] == "orders@vm-b"
+        assert ask(wire, "GET /echo/stock").status == 200
+    # what lets callers in to orders says nothing of stock
+    assert fleet.call_own("guest", line="GET /echo/stock").status == 403
+
+
+def test_tcp_by_weight_and_by_who_calls(fleet):
+    def opened():
+        return [fleet[name].metric("istio_tcp_connections_opened_total", reporter="destination",
+                                   destination_workload="echo") for name in ("vm-b", "vm-c")]
+
+    def spread(count, caller="web"):
+        before = opened()
+        for _ in range(count):
+            with fleet.dial_own(caller, "echo") as wire:
+                assert wire.send(b"abc").finish().rest() == b"abc"
+        return [b - a for a, b in zip(before, opened())]
+    route(fleet, {"split": [{"version": "v1", "weight": 3}, {"version": "v2", "weight": 1}]}, service="echo")
+    assert spread(20) == [15, 5]
+    route(fleet, by("v2", **{"from": "web"}), to("v1"), service="echo")
+    assert spread(5) == [0, 5]
+
+
+# --- what is changed on the way -------------------------------------------------------------------------------
+
+
+def test_headers_are_changed(fleet):
+    route(fleet, to("v2", request_headers={"remove": ["x-gone"], "set": [{"name": "x-set", "value": "new"}],
+                                           "add": [{"name": "x-add", "value": "2"}]},
+                    response_headers={"remove": ["Server-Name"], "set": [{"name": "x-by", "value": "route"}]}))
+    with fleet.dial_own("web", "orders") as wire:
+        reply = ask(wire, headers=["X-Gone: 1", "X-Set: old", "X-Add: 1", "x-set: older", "X-Stays: yes"])
+    got = [(name.lower(), value) for name, value in reply.json["headers"]]
+    assert [v for n, v in got if n == "x-set"] == ["new"] and [v for n, v in got if n == "x-add"] == ["1", "2"]
+    assert "x-gone" not in dict(got) and dict(got)["x-stays"] == "yes"
+    assert reply.get("X-By") == "route" and reply.get("Server-Name") is None
+
+
+def test_policy_sees_what_was_rewritten(fleet):
+    for version in ("v0", "v2"):  # judged by the caller's own proxy, and by another machine's
+        route(fleet, {"match": {"path_prefix": "/old"}, "rewrite": {"prefix": "/echo", "host": "new.example"},
+                      **to(version)}, to(version))
+        with fleet.dial_own("web", "orders") as wire:
+            answer = ask(wire, f"GET /old/{version}?q=1").json
+            assert answer["path"] == f"/echo/{version}?q=1" and ["Host", "new.example"] in answer["headers"]
+            assert ask(wire, "GET /old/admin/x").status == 403
+            assert ask(wire, "GET /echo/admin/x").status == 403
+        fleet.access_line("vm-a", path=f"/old/{version}?q=1", authority="orders")
+        served = "vm-a" if version == "v0" else "vm-c"
+        assert served == "vm-a" or fleet.access_line(served, path=f"/echo/{version}?q=1", authority="new.example")
+
+
+def test_redirects_and_answers(fleet):
+    route(fleet, {"match": {"path_prefix": "/old"}, "redirect": {"prefix": "/echo/new", "status": 308}},
+          {"match": {"path": "/away"}, "redirect": {"scheme": "https", "host": "other.example"}},
+          {"match": {"path_prefix": "/tea"}, "respond": {"status": 418, "body": "no coffee"},
+           "response_headers": {"set": [{"name": "x-kind", "value": "pot"}]}}, to("v1"))
+    with fleet.dial_own("guest", "orders") as wire:
+        reply = ask(wire, "GET /old/x?y=1")
+        assert (reply.status, reply.get("Location")) == (308, "/echo/new/x?y=1")
+        assert ask(wire, "GET /away").get("Location") == "https://other.example/away"
+        reply = ask(wire, "GET /tea")
+        assert (reply.status, reply.body, reply.get("x-kind")) == (418, b"no coffee", "pot")
+        assert ask(wire, "HEAD /tea").get("Content-Length") == "9"
+        assert ask(wire, "GET /echo").status == 200
+    line = fleet.access_line("vm-a", path="/tea", method="GET")
+    assert line["route_name"] == "orders/rules[2]" and line["upstream_host"] is None
+
+
+def test_a_timeout(fleet):
+    route(fleet, by("v1", path="/slow/700") | {"timeout": "200ms"}, to("v1"))
+    assert fleet.call_own(line="GET /slow/700").status == 504
+    line = fleet.access_line("vm-a", path="/slow/700", route_name="orders/rules[0]")
+    assert (line["response_code_details"], line["response_flags"]) == ("UPSTREAM_TIMEOUT", "UT")
+    assert fleet.call_own(line="GET /slow/500").status == 200
+
+
+# --- while it runs --------------------------------------------------------------------------------------------
+
+
+def test_no_call_fails_while_weights_change(fleet):
+    def weights(v1, v2):
+        return {"split": [{"version": "v1", "weight": v1}, {"version": "v2", "weight": v2}]}
+    route(fleet, weights(1, 0))
+    with Load(fleet) as load:
+        for step in (1, 5, 25, 50, 75, 100):
+            fleet.publish({"routes": [{"service": "orders", "rules": [weights(100 - step, step)]}]})
+            load.more(15)
+        fleet.wait_settled()
+        load.servers.clear()
+        load.more()
+        assert set(load.servers) == {"orders@vm-c"}
+        fleet.operate("delete", "route/orders")
+        fleet.wait_settled()
+        load.more()
+    assert len(load.servers) == 3
+
+
+def test_an_open_connection_follows_a_new_route(fleet):
+    route(fleet, to("v1"))
+    with fleet.dial_own("web", "orders") as wire, fleet.dial_own("web", "echo") as opaque:
+        assert ask(wire).json["server"] == "orders@vm-b"
+        assert opaque.send(b"abc").exactly(3) == b"abc"
+        fleet.publish({"routes": [{"service": "orders", "rules": [to("v2")]},
+                                  {"service": "echo", "rules": [to("v1")]}]})
+        fleet.wait_settled()
+        assert ask(wire).json["server"] == "orders@vm-c"
+        assert opaque.send(b"def").exactly(3) == b"def"
+
+
+def test_a_version_that_goes_away(fleet):
+    """A route that leads nowhere harms nobody else."""
+    fleet.ghost("vm-x", ["orders v9 up 100 10.77.0.99:8080"])
+    route(fleet, by("v9", path="/echo/v9"), to("v1"))
+    fleet.ghosts_remove("vm-x")
+    wait_for(lambda: fleet.view("vm-a")["endpoints"] == fleet.endpoint_count(), "v9 to be gone")
+    with fleet.dial_own("web", "orders") as wire:
+        assert ask(wire, "GET /echo/v9").status == 503
+        assert ask(wire).json["server"] == "orders@vm-b"
+    line = fleet.access_line("vm-a", path="/echo/v9")
+    assert (line["response_code_details"], line["response_flags"]) == ("ROUTE_NO_VERSION", "UH")
+    # and nothing keeps others from publishing meanwhile
+    done = fleet.publish({"services": [{"name": "later"}]})
+    assert "older problem" in done.stderr
+
+
+# --- publishing -----------------------------------------------------------------------------------------------
+
+
+WRONG = {
+    "an unknown version": ([to("v3")], 'rules[0].split[0].version: no endpoint of "orders" has the version "v3"; there are "v'),
+    "an unknown service": ([{"split": [{"service": "ordres"}]}], 'split[0].service: there is no service "ordres" in the mesh; '
+                           'did you mean "orders"?'),
+    "an unknown key": ([{"match": {"pth": "/"}}], 'match.pth: unknown key; did you mean "path"?'),
+    "another protocol": ([{"split": [{"service": "echo"}]}], 'split[0].service: "echo" speaks tcp, and "orders" http'),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_wrong_is_not_published(fleet, what):
+    rules, told = WRONG[what]
+    before = fleet.redis.ask("GET", fleet.key("head"))
+    done = fleet.publish({"routes": [{"service": "orders", "rules": rules}]}, check=False)
+    assert done.returncode == 1 and told in done.stderr and "mesh.conf:" in done.stderr, done
+    assert fleet.redis.ask("GET", fleet.key("head")) == before
+
+
+def test_a_leg_without_weight_may_come_first(fleet):
+    rules = [{"split": [{"version": "v1", "weight": 100}, {"version": "v3", "weight": 0}]}, to("v2")]
+    done = fleet.publish({"routes": [{"service": "orders", "rules": rules}]})
+    assert 'warning: routes[0].rules[0].split[1].version: no endpoint of "orders" has the version "v3"' in done.stderr
+    assert 'warning: routes[0].rules[1]: never matches: "orders/rules[0]" before it matches all of it' in done.stderr
+
+
+def test_commands_know_routes(fleet):
+    route(fleet, to("v1"))
+    assert 'version = "v1"' in fleet.operate("get", "route/orders", "-o", "conf").stdout
+    assert "route/orders" in fleet.operate("get").stdout
+    fleet.publish({"routes": [{"service": "orders", "rules": [to("v2")]}]})
+    assert "route/orders" in fleet.operate("history", "route/orders").stdout
+    done = fleet.operate("delete", "service/orders", "policy/web-uses-orders", "policy/guest-uses-orders", "policy/no-admin",
+                         check=False)
+    assert done.returncode == 1 and "which is to be taken away" in done.stderr
+    fleet.mesh_file.write_text('routes: ( { service = "orders"; rules = ( { split = ( { version = "v1"; } ); } ); } );\n')
+    assert '+            version = "v1";' in fleet.operate("diff", "-f", fleet.mesh_file, check=False).stdout
+    fleet.operate("delete", "route/orders")
+    assert "route/orders" not in fleet.operate("get").stdout
