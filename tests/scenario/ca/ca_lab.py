@@ -172,6 +172,9 @@ class Certificate:
     def serial(self):
         return self.field("-serial").split("=")[1].lower()
 
+    def end(self):
+        return ssl.cert_time_to_seconds(self.field("-enddate").split("=")[1])
+
     def uris(self):
         return re.findall(r"URI:(\S+?)(?:,|\s|$)", self.field("-ext", "subjectAltName"))
 

@@ -22,6 +22,15 @@ def test_every_command_explains_itself(command):
     assert max(map(len, done.stdout.splitlines())) <= 100
 
 
+@pytest.mark.parametrize("verb", ["init", "issue", "allow", "forbid", "token", "revoke", "list", "federate", "rotate"])
+def test_every_command_of_the_authority_explains_itself(verb):
+    done = call("ca", verb, "--help")
+    assert done.returncode == 0 and done.stderr == ""
+    assert f"usage: ringmain ca {verb}" in done.stdout
+    assert f"\n  {verb} " in call("ca", "--help").stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100
+
+
 WRONG = {
     "": "ringmain: a service mesh",
     "stat": 'ringmain: no command "stat"; did you mean "status"?',

@@ -208,9 +208,9 @@ static void other_roots_are_published_apart(void **state)
 
 /* --- somebody else's root --- */
 
-static X509_REQ *request_of(struct place *p)
+static X509_REQ *request_of(struct place *p, const char *name)
 {
-	char *text = place_read(p, "ca/issuer.csr");
+	char *text = place_read(p, name);
 	BIO *bio = BIO_new_mem_buf(text, -1);
 	X509_REQ *request = PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL);
 	assert_non_null(request);
@@ -227,25 +227,31 @@ static void write_cert(struct place *p, const char *name, X509 *cert)
 	free((char *)(uintptr_t)pem.at);
 }
 
-/* The company's root, and what it makes of the request: for `domain`. */
-static void sign(struct place *p, const char *domain, const char *out)
+static struct cert_issuer company_new(struct place *p)
 {
 	struct cert_issuer root = {.key = realm_key()};
 	struct cert_life life = {1795784400, 3650ll * 86400, 60};
 	struct err err;
+	assert_int_equal(cert_root_new(root.key, STR("prod.example"), life, &root.cert, &err), 0);
+	write_cert(p, "root.pem", root.cert);
+	return root;
+}
+
+/* What a root makes of a request: for `domain`. */
+static void sign(struct place *p, const char *name, const struct cert_issuer *root,
+	const char *domain, const char *out)
+{
+	struct cert_life life = {1795784400, 3650ll * 86400, 60};
+	struct err err;
 	X509 *issuer = NULL;
-	X509_REQ *request = request_of(p);
+	X509_REQ *request = request_of(p, name);
 	EVP_PKEY *key = X509_REQ_get_pubkey(request);
 	assert_int_equal(X509_REQ_verify(request, key), 1);
-	assert_int_equal(cert_root_new(root.key, str_of(domain), life, &root.cert, &err), 0);
-	assert_int_equal(cert_issuer_new(key, str_of(domain), &root, life, &issuer, &err), 0);
+	assert_int_equal(cert_issuer_new(key, str_of(domain), root, life, &issuer, &err), 0);
 	write_cert(p, out, issuer);
-	write_cert(p, "root.pem", root.cert);
 	X509_free(issuer);
-	X509_free(root.cert);
 	X509_REQ_free(request);
 	EVP_PKEY_free(key);
-	EVP_PKEY_free(root.key);
 }
 
 static int install(struct realm *r, const char *chain, const char *root)
@@ -265,9 +271,10 @@ static void an_issuer_below_a_root_of_somebody_else(void **state)
 	assert_int_equal(realm_run(&r, "init --dir DIR --trust-domain prod.example --request"), 0);
 	assert_int_equal(realm_run(&r, "init --dir DIR --trust-domain prod.example --request"), 1);
 	assert_int_equal(realm_run(&r, "list --dir DIR"), 1);
-	sign(&r.place, "other.example", "wrong.pem");
+	struct cert_issuer company = company_new(&r.place);
+	sign(&r.place, "ca/issuer.csr", &company, "other.example", "wrong.pem");
 	assert_int_equal(install(&r, "wrong.pem", "root.pem"), 1);
-	sign(&r.place, "prod.example", "chain.pem");
+	sign(&r.place, "ca/issuer.csr", &company, "prod.example", "chain.pem");
 	assert_int_equal(install(&r, "root.pem", "root.pem"), 1);
 	assert_int_equal(install(&r, "chain.pem", "chain.pem"), 1);
 	assert_int_equal(install(&r, "none.pem", "root.pem"), 1);
@@ -276,6 +283,20 @@ static void an_issuer_below_a_root_of_somebody_else(void **state)
 	snprintf(line, sizeof(line), "issue --dir DIR --service web --out %s/out", r.place.dir);
 	assert_int_equal(realm_run(&r, line), 0);
 	assert_int_equal(realm_run(&r, "rotate --dir DIR publish"), 1);
+	/* Its next one comes the same way. */
+	snprintf(line, sizeof(line), "rotate --dir DIR publish --install %s/next.pem", r.place.dir);
+	assert_int_equal(realm_run(&r, line), 1);
+	assert_int_equal(realm_run(&r, "rotate --dir DIR publish --request"), 0);
+	sign(&r.place, "ca/next-issuer.csr", &company, "prod.example", "next.pem");
+	assert_int_equal(realm_run(&r, line), 0);
+	assert_int_equal(realm_run(&r, "rotate --dir DIR activate"), 0);
+	char *issuer = place_read(&r.place, "ca/issuer.crt");
+	char *next = place_read(&r.place, "next.pem");
+	assert_string_equal(issuer, next);
+	free(issuer);
+	free(next);
+	X509_free(company.cert);
+	EVP_PKEY_free(company.key);
 	place_done(&r.place);
 }
 
