@@ -13,7 +13,6 @@ import array
 import contextlib
 import os
 import re
-import resource
 import shutil
 import signal
 import socket
@@ -27,6 +26,10 @@ ROOT = Path(__file__).resolve().parents[2]
 LABS = Path("/var/lib/ringmain-lab")  # not in /run, where nothing may be executed on many computers
 SOCKETMAKER = Path(__file__).with_name("socketmaker.py")
 PYTHON = "/usr/bin/python3"
+PATIENCE = int(os.environ.get("RINGMAIN_PATIENCE", "1"))
+# Of each machine one user is its own, as on a computer of its own: what the kernel counts by user, such as locked
+# memory, is not shared by machines, by labs, or with a lab before whose memory is still being freed.
+UID_FIRST = 100_000_000
 NET_V4 = "10.77.0."
 NET_V6 = "fd77::"
 
@@ -46,7 +49,9 @@ def run(*command, timeout=60, check=True, **more):
 
 
 def wait_for(test, what, timeout=10.0, every=0.05):
-    """Polls until test() gives something true and returns it; LabError when time is up."""
+    """Polls until test() gives something true and returns it; LabError when time is up, which is later
+    when others run beside it."""
+    timeout *= PATIENCE
     end = time.monotonic() + timeout
     while True:
         last = test()
@@ -119,13 +124,6 @@ def lab_remove(directory):
     shutil.rmtree(directory, ignore_errors=True)
     with contextlib.suppress(OSError):
         LABS.rmdir()  # the last lab takes it away
-
-
-def lock_memory_freely():
-    """Rings are locked memory, which newer kernels count for each user: and the proxies of all
-    machines, and of other labs, are one user here."""
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
 def lab_make(directory):
@@ -241,6 +239,7 @@ class Machine:
     def __init__(self, lab, name, number):
         self.lab = lab
         self.name = name
+        self.own_uid = UID_FIRST + os.getpid() % 1_000_000 * 1000 + Lab.count % 20 * 50 + number % 50
         self.v4 = f"{NET_V4}{number}"
         self.v6 = f"{NET_V6}{number:x}"
         self.namespace = f"{lab.name}-{name}"
@@ -347,7 +346,6 @@ class Lab:
 
     def __init__(self, machine_names):
         Lab.count += 1
-        lock_memory_freely()
         self.name = f"rm{os.getpid():x}x{Lab.count}"
         self.dir = LABS / self.name
         lab_make(self.dir)

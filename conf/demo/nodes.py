@@ -13,7 +13,6 @@ Redis, to which an operator publishes the objects, and where the nodes find each
 """
 import http.client
 import json
-import pwd
 import signal
 import socket
 from dataclasses import dataclass, field
@@ -23,8 +22,6 @@ from ca import Authority
 from machines import NET_V4, NET_V6, ROOT, Lab, LabError, Process, process_children, process_status, run, wait_for
 from stores import PRIMARY, Redis, Users
 
-PROXY_USER = "nobody"  # a user that every computer has; an installation makes one of its own
-PROXY_UID = pwd.getpwnam(PROXY_USER).pw_uid
 
 
 @dataclass
@@ -75,7 +72,7 @@ def merged(base, more):
 
 
 class UnixHttp(http.client.HTTPConnection):
-    def __init__(self, path, timeout=5):
+    def __init__(self, path, timeout=15):
         super().__init__("localhost", timeout=timeout)
         self.path = str(path)
 
@@ -92,6 +89,7 @@ class Node:
         self.mesh = mesh
         self.machine = machine
         self.name = machine.name
+        self.uid = machine.own_uid  # of the unprivileged processes; an installation makes a user for them
         self.config = machine.dir / "ringmain.conf"
         self.certs = machine.dir / "certs"
         self.keep = machine.dir / "keep"  # with an authority: the keeper's own keys and certificates
@@ -117,7 +115,7 @@ class Node:
             workloads.append({**row, **s.limits, **self.more.get(s.name, {})})
         groups = {
             "node": {"name": self.name, "address": [self.machine.v4, self.machine.v6],
-                     "user": PROXY_USER, "workers": self.mesh.workers, "admin_socket": str(self.admin_socket),
+                     "user": str(self.uid), "workers": self.mesh.workers, "admin_socket": str(self.admin_socket),
                      "run_dir": str(self.run_dir), "access_log": str(self.access_path)},
             "mesh": {"trust_domain": self.mesh.trust_domain,
                      "default_policy": self.mesh.default_policy},
@@ -218,7 +216,7 @@ class Node:
         """The keeper's unprivileged children: {"proxy": pid, "state": pid}."""
         found = {}
         for pid in process_children(self.process.pid):
-            if process_status(pid).get("Uid", "0").split()[0] == str(PROXY_UID):
+            if process_status(pid).get("Uid", "0").split()[0] == str(self.uid):
                 found[process_role(pid)] = pid
         return found
 

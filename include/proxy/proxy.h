@@ -10,7 +10,7 @@
 #include "telemetry/access.h"
 #include "telemetry/metrics.h"
 #include "tls/tls.h"
-#include "tls/trust.h"
+#include "tls/trust_view.h"
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>

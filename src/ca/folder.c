@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,15 @@ static int folder_check(const char *dir, struct err *err)
 		return err_set(err, EACCES,
 			"%s: others may look into it (mode %04o); run: chmod 700 %s", dir,
 			(unsigned)st.st_mode & 07777, dir);
+	/* What root wrote there, 0600, the authority's server could not read. */
+	if (st.st_uid != geteuid()) {
+		const struct passwd *owner = getpwuid(st.st_uid);
+		return err_set(err, EPERM,
+			"%s: belongs to %s; run this as that user: runuser -u %s "
+			"-- ringmain ca ...",
+			dir, owner ? owner->pw_name : "another user",
+			owner ? owner->pw_name : "USER");
+	}
 	return 0;
 }
 

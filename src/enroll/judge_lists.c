@@ -360,7 +360,8 @@ static int judge_merge_came(struct judge_merge *m, struct err *err)
 		if (judge_surpassed(m->came, i))
 			continue;
 		X509_CRL *held = judge_counterpart(m->held, it);
-		bool older = held && judge_compare_numbers(it, held) < 0;
+		bool older = held && judge_compare_numbers(it, held) < 0 &&
+			     judge_signer_of(held, m->authorities) != JUDGE_SIGNER_FALSE;
 		m->lists.is_older |= older;
 		if (!judge_put(m, older ? held : it))
 			return err_set(err, ENOMEM, "out of memory");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tls/trust.h"
+#include "tls/trust_view.h"
 
 #include <limits.h>
 #include <openssl/asn1.h>

@@ -71,7 +71,7 @@ def group(number):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_all_jobs(tmp_path, number):
     script = ("import signal, sys; sys.path.insert(0, sys.argv[1]); import lanes\n"
-              "signal.signal(signal.SIGTERM, signal.default_int_handler)\n"
+              "for n in (signal.SIGTERM, signal.SIGINT): signal.signal(n, signal.default_int_handler)\n"
               "lanes.run([lanes.Job(n, ['sh', '-c', f'echo $$ >{sys.argv[2]}/{n}; sleep 600 & wait'], print, share=0.1)"
               " for n in ('a', 'b')], '/')")
     runner = subprocess.Popen([PYTHON, "-c", script, str(ROOT / "tests"), str(tmp_path)], stderr=subprocess.DEVNULL)

@@ -81,25 +81,24 @@ def test_renewing_while_calls_go_on(mesh):
 def test_answers_of_another_form(mesh, kind):
     with Calls(mesh):
         mesh.authority.command(kind)
-        wait_for_renewals(mesh, 12)
+        wait_for_renewals(mesh, 8)
     mesh.authority.command("")
 
 
 @pytest.mark.parametrize("kind", ["wrong-id", "wrong-key", "wrong-issuer", "expired", "garbage", "truncated", "busy", "pending"])
 def test_bad_answers_cost_nothing(mesh, kind):
     with Calls(mesh):
-        wait_for_renewals(mesh, 5)
         before = len(mesh.authority.requests("enroll"))
         mesh.authority.command(kind)
         wait_for(lambda: len(mesh.authority.requests("enroll")) > before + 2, "bad answers", 20)
         mesh.authority.command("")
-        wait_for_renewals(mesh, 10)
+        wait_for_renewals(mesh, 5)
 
 
 def test_away_and_back(mesh):
     with Calls(mesh):
-        wait_for_renewals(mesh, 5)
+        wait_for_renewals(mesh, 2)
         mesh.authority.stop()
-        time.sleep(1)  # a quarter of a half of a life: nothing ends
+        time.sleep(1)  # shorter than half of a life: nothing ends
         mesh.authority.start()
-        wait_for_renewals(mesh, 10)
+        wait_for_renewals(mesh, 5)

@@ -173,6 +173,26 @@ static void what_is_revoked_is_listed_at_once(void **state)
 	realm_done(&r);
 }
 
+/* A machine that is off, and whose certificate could still bring it back. */
+static void an_expired_machine_is_revoked_too(void **state)
+{
+	struct realm r;
+	realm_init(&r, "lifetimes: { leaf = \"1m\"; node = \"1m\"; };");
+	r.now_s -= 3600;
+	X509 *node = realm_join(&r, "vm-a");
+	r.now_s += 3600;
+	EVP_PKEY *key = realm_key();
+	struct authority_client client = realm_client(node, r.now_s);
+	assert_true(client.expired);
+	assert_int_equal(realm_run(&r, "revoke --dir DIR --node vm-a"), 0);
+	struct realm_answer a = realm_enroll(&r, &client, key, VM_A);
+	assert_int_equal(a.result, 403);
+	assert_non_null(strstr(a.err.text, "revoked"));
+	EVP_PKEY_free(key);
+	X509_free(node);
+	realm_done(&r);
+}
+
 static void one_certificate_and_one_identity_are_revoked(void **state)
 {
 	struct realm r;
@@ -271,6 +291,7 @@ int main(void)
 		cmocka_unit_test(a_list_is_its_issuers),
 		cmocka_unit_test(a_list_is_made_anew_after_a_quarter_of_its_time),
 		cmocka_unit_test(what_is_revoked_is_listed_at_once),
+		cmocka_unit_test(an_expired_machine_is_revoked_too),
 		cmocka_unit_test(one_certificate_and_one_identity_are_revoked),
 		cmocka_unit_test(what_has_ended_is_listed_no_longer),
 		cmocka_unit_test(a_line_that_was_cut_off_hurts_nobody),
