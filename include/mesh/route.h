@@ -86,6 +86,22 @@ struct route_target {
 	struct str scheme; /* REDIRECT */
 };
 
+/* Why a request may be tried again: bits of a mask. */
+enum route_retry_on {
+	ROUTE_RETRY_CONNECT = 1u << 0, /* nothing was sent */
+	ROUTE_RETRY_REFUSED = 1u << 1, /* its machine says that it got nothing of it */
+	ROUTE_RETRY_RESET = 1u << 2,   /* the connection ended before a response */
+	ROUTE_RETRY_GATEWAY = 1u << 3, /* 502, 503, 504, or a try that took too long */
+	ROUTE_RETRY_5XX = 1u << 4,
+	ROUTE_RETRY_409 = 1u << 5,
+};
+struct route_retry {
+	uint32_t attempts; /* besides the first; 0: none */
+	uint32_t on;	   /* enum route_retry_on */
+	uint32_t per_try_ms, backoff_ms;
+	bool any_method; /* also where it might do harm twice */
+};
+
 struct route_rule {
 	struct str name; /* "orders/canary", or "orders/rules[2]" */
 	uint32_t index;	 /* in its route */
@@ -94,6 +110,7 @@ struct route_rule {
 	struct route_leg *legs; /* none: the service itself */
 	uint32_t leg_count;
 	uint32_t timeout_ms;	   /* 0: the node's */
+	struct route_retry retry;  /* FORWARD */
 	struct route_edit request; /* FORWARD */
 	struct route_edit response;
 	struct route_target target; /* FORWARD: what the request becomes */

@@ -39,6 +39,8 @@
 	X(channels_total, "ringmain_channels_total", "counter",                                    \
 		"Channels opened on shared connections, both ways")                                \
 	X(retries_total, "ringmain_retries_total", "counter", "Requests sent again")               \
+	X(retries_refused_total, "ringmain_retries_refused_total", "counter",                      \
+		"Requests that were not sent again: their service's budget was used up")           \
 	X(signatures_total, "ringmain_signatures_total", "counter",                                \
 		"Signatures brought back by the keeper")                                           \
 	X(buffers_held, "ringmain_buffers_held", "gauge", "Buffers in use")                        \

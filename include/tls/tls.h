@@ -112,6 +112,8 @@ struct tls_identity_view {
 };
 bool tls_store_identity(
 	const struct tls_store *s, size_t index, struct tls_identity_view *ret_view);
+/* Whether this machine has a certificate for an identity path. */
+bool tls_store_has_identity(const struct tls_store *s, struct str path);
 
 /* --- a session --- */
 

@@ -92,6 +92,7 @@ static int authority_refresh_settings(struct authority *a, struct err *err)
 	a->settings_why = (struct err){""};
 	conf_ca_free(a->settings);
 	a->settings = settings;
+	a->server_renew_s = 0; /* it may have other names now */
 	return 0;
 }
 

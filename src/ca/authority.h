@@ -34,9 +34,9 @@ int authority_open(const char *dir, struct authority **ret_authority, struct err
 void authority_close(struct authority *a);
 /* As of the last call; never NULL. */
 const struct conf_ca *authority_settings(const struct authority *a);
-/* What needs attention: 0 all is well; 1 with a text to warn of (the issuer nears its end, a
- * rotation waits); -errno: nothing can be issued, and why (a broken registration, an issuer that
- * has expired). */
+/* What needs attention: 0 all is well; 1 with a text to warn of (the issuer nears its end,
+ * ca.conf is broken and the settings before it hold on); -errno: nothing can be issued, and why (a
+ * broken registration, an issuer that has expired). */
 int authority_health(struct authority *a, int64_t now_s, struct err *err) MUST_CHECK;
 
 /* Who asks, as TLS and HTTP have proved it. */

@@ -84,7 +84,7 @@ static int ca_write(const struct ca_order *o, const char *out_dir, struct err *e
 }
 
 /* Written down before it is given out: what nobody knows of, nobody can revoke. */
-static int ca_record(const struct ca_order *o, int64_t now_s, struct err *err)
+static int ca_record(struct ca_order *o, int64_t now_s, struct err *err)
 {
 	char serial[CERT_SERIAL_TEXT] = "";
 	if (!cert_serial_text(o->leaf, serial))
@@ -100,8 +100,15 @@ static int ca_record(const struct ca_order *o, int64_t now_s, struct err *err)
 		.issuer = row.issuer,
 		.until_s = row.end_s,
 		.why = STR("ca issue")};
-	int r = ledger_add_issued(&o->folder, &row, err);
-	return r < 0 ? r : ledger_audit(&o->folder, now_s, &event, err);
+	/* Not while another process rewrites the index. */
+	int r = folder_lock(&o->folder, err);
+	if (r < 0)
+		return r;
+	r = ledger_add_issued(&o->folder, &row, err);
+	if (r == 0)
+		r = ledger_audit(&o->folder, now_s, &event, err);
+	folder_unlock(&o->folder);
+	return r;
 }
 
 static int ca_make(struct ca_order *o, const char *out_dir, struct err *err)

@@ -19,7 +19,9 @@ static const char command_rotate_usage[] =
 	"\n"
 	"usage: ringmain ca rotate [--dir DIR] [status]\n"
 	"       ringmain ca rotate [--dir DIR] publish [--root] [--root-dir ROOTDIR] [--days N]\n"
-	"       ringmain ca rotate [--dir DIR] activate|retire|abort [--force]\n"
+	"       ringmain ca rotate [--dir DIR] publish --request | --install CHAIN.pem\n"
+	"       ringmain ca rotate [--dir DIR] activate|retire [--force]\n"
+	"       ringmain ca rotate [--dir DIR] abort\n"
 	"\n"
 	"  status    where it stands, and which machines it waits for\n"
 	"  publish   makes the next issuer, signed by the root. With --root makes the next root "
@@ -35,6 +37,9 @@ static const char command_rotate_usage[] =
 	"  --root-dir DIR  where the root's key is, and a new root's goes (DIR unless given)\n"
 	"  --days N        lifetime of the new root (3650), or without --root of the new issuer "
 	"(365)\n"
+	"  --request       for an issuer below somebody else's root: makes DIR/next-issuer.csr\n"
+	"  --install FILE  what came of it, PEM: the issuer, then what stands between it and the "
+	"root\n"
 	"  --force         goes on though machines are not ready; what breaks then is said "
 	"before\n";
 
@@ -174,10 +179,36 @@ static const char *rotate_kind(const struct rotate_command *c)
 	return c->rotation.kind == ROTATE_ROOT ? "root and issuer" : "issuer";
 }
 
+/* Below a root of somebody else's: a request first, and then what came of it. */
+static int rotate_run_foreign(struct rotate_command *c, struct err *err)
+{
+	const struct options *o = c->o;
+	const char *chain = options_value(o, OPTIONS_INSTALL);
+	if (options_value(o, OPTIONS_ROOT) || options_value(o, OPTIONS_ROOT_DIR) ||
+		options_value(o, OPTIONS_DAYS) || (chain && options_value(o, OPTIONS_REQUEST)))
+		return usage_wrong(o->command, "--request and --install stand alone");
+	int r = chain ? rotate_install(c->folder, chain, c->now_s, err)
+		      : rotate_request(c->folder, err);
+	if (r == 0)
+		r = rotate_audit(c, chain ? "rotation published" : "rotation requested", err);
+	if (r < 0)
+		return r;
+	if (chain)
+		printf("the next issuer is ready, under the same root: nothing has to wait\n"
+		       "next: ringmain ca rotate activate\n");
+	else
+		printf("made %s/next-issuer.csr; have it signed by the same root, and then:\n"
+		       "  ringmain ca rotate --dir %s publish --install CHAIN.pem\n",
+			options_dir(o), options_dir(o));
+	return 0;
+}
+
 static int rotate_run_publish(struct rotate_command *c, struct err *err)
 {
 	const struct options *o = c->o;
 	bool is_root = options_value(o, OPTIONS_ROOT) != NULL;
+	if (options_value(o, OPTIONS_REQUEST) || options_value(o, OPTIONS_INSTALL))
+		return rotate_run_foreign(c, err);
 	const char *root_dir = options_value(o, OPTIONS_ROOT_DIR);
 	const char *days = options_value(o, OPTIONS_DAYS);
 	struct rotate_order order = {.kind = is_root ? ROTATE_ROOT : ROTATE_ISSUER,
@@ -306,7 +337,9 @@ struct rotate_verb {
 static const struct rotate_verb *rotate_verb_find(const char *word)
 {
 	static const struct rotate_verb verbs[] = {{"status", 0, rotate_run_status},
-		{"publish", OPTIONS_BIT(ROOT) | OPTIONS_BIT(ROOT_DIR) | OPTIONS_BIT(DAYS),
+		{"publish",
+			OPTIONS_BIT(ROOT) | OPTIONS_BIT(ROOT_DIR) | OPTIONS_BIT(DAYS) |
+				OPTIONS_BIT(REQUEST) | OPTIONS_BIT(INSTALL),
 			rotate_run_publish},
 		{"activate", OPTIONS_BIT(FORCE), rotate_run_activate},
 		{"retire", OPTIONS_BIT(FORCE), rotate_run_retire}, {"abort", 0, rotate_run_abort}};
@@ -347,6 +380,7 @@ static int command_rotate_run(const struct options *o)
 const struct options_command command_rotate = {.name = "rotate",
 	.usage = command_rotate_usage,
 	.takes = OPTIONS_BIT(DIR) | OPTIONS_BIT(ROOT) | OPTIONS_BIT(ROOT_DIR) | OPTIONS_BIT(DAYS) |
-		 OPTIONS_BIT(FORCE) | OPTIONS_ROOT_SWITCH,
+		 OPTIONS_BIT(FORCE) | OPTIONS_BIT(REQUEST) | OPTIONS_BIT(INSTALL) |
+		 OPTIONS_ROOT_SWITCH,
 	.words_max = 1,
 	.run = command_rotate_run};

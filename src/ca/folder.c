@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define FOLDER_BYTES_MAX (1u << 30)
@@ -22,6 +24,15 @@ static int folder_check(const char *dir, struct err *err)
 		return err_set(err, EACCES,
 			"%s: others may look into it (mode %04o); run: chmod 700 %s", dir,
 			(unsigned)st.st_mode & 07777, dir);
+	/* What root wrote there, 0600, the authority's server could not read. */
+	if (st.st_uid != geteuid()) {
+		const struct passwd *owner = getpwuid(st.st_uid);
+		return err_set(err, EPERM,
+			"%s: belongs to %s; run this as that user: runuser -u %s "
+			"-- ringmain ca ...",
+			dir, owner ? owner->pw_name : "another user",
+			owner ? owner->pw_name : "USER");
+	}
 	return 0;
 }
 
@@ -150,18 +161,26 @@ int folder_write(const struct folder *p, const char *name, enum file_secrecy sec
 	return file_write(path, secrecy, FILE_REPLACE, text, err);
 }
 
+/* Whether the file ends in the middle of a line: something was cut off while it wrote. */
+static bool folder_is_torn(int fd)
+{
+	struct stat st;
+	char last = '\n';
+	return fstat(fd, &st) == 0 && st.st_size > 0 && pread(fd, &last, 1, st.st_size - 1) == 1 &&
+	       last != '\n';
+}
+
 static int folder_append_all(int fd, struct str text, bool is_durable)
 {
-	/* One write: lines of several processes do not mix. A short one (a full disk) ends in a
-	 * line of its own, which is no line of ours. */
-	ssize_t n = write(fd, text.at, text.len);
+	/* One write: lines of several processes do not mix. A line that was cut off gets its end
+	 * first, so that it spoils no other. */
+	struct iovec parts[2] = {{(char *)(uintptr_t) "\n", folder_is_torn(fd) ? 1 : 0},
+		{(char *)(uintptr_t)text.at, text.len}};
+	ssize_t n = writev(fd, parts, 2);
 	if (n < 0)
 		return -errno;
-	if ((size_t)n < text.len) {
-		if (write(fd, "\n", 1) < 0)
-			return -errno;
+	if ((size_t)n < parts[0].iov_len + text.len)
 		return -ENOSPC;
-	}
 	return is_durable && fdatasync(fd) < 0 ? -errno : 0;
 }
 
@@ -170,7 +189,7 @@ int folder_append(
 {
 	char path[PATH_MAX];
 	folder_path(p, path, "%s", name);
-	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return err_set(err, errno, "%s: %m", path);
 	int r = folder_append_all(fd, text, is_durable);

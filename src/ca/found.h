@@ -7,3 +7,5 @@
 
 /* SHA-256 of a certificate, hexadecimal; `text` NULL: not asked. */
 int found_fingerprint(X509 *cert, char *text, struct err *err) MUST_CHECK;
+/* As ca_install(), for the issuer that comes next: next-issuer.csr becomes next-issuer.crt. */
+int install_next(const char *dir, const char *chain, const char *root, struct err *err) MUST_CHECK;

@@ -17,6 +17,7 @@
 
 struct install {
 	struct folder folder;
+	const char *name; /* "issuer", or "next-issuer" beside the one in force */
 	const char *chain_file, *root_file;
 	struct conf_ca *settings;
 	EVP_PKEY *key;
@@ -49,20 +50,18 @@ static int install_read_list(const char *path, STACK_OF(X509) * *ret_list, struc
 static int install_read_key(struct install *i, struct err *err)
 {
 	struct str text;
-	if (folder_has(&i->folder, "issuer.crt"))
-		return err_set(err, EEXIST,
-			"%s/issuer.crt: exists; an authority is never overwritten", i->folder.dir);
-	if (!folder_has(&i->folder, "issuer.csr"))
-		return err_set(err, ENOENT,
-			"%s/issuer.csr: missing; begin with: ringmain ca init --dir %s "
-			"--trust-domain TD --request",
-			i->folder.dir, i->folder.dir);
-	int r = folder_read(&i->folder, "issuer.key", FILE_SECRET, &text, err);
+	char request[40], key[40];
+	snprintf(request, sizeof(request), "%s.csr", i->name);
+	snprintf(key, sizeof(key), "%s.key", i->name);
+	if (!folder_has(&i->folder, request))
+		return err_set(err, ENOENT, "%s/%s: missing; begin with --request", i->folder.dir,
+			request);
+	int r = folder_read(&i->folder, key, FILE_SECRET, &text, err);
 	if (r < 0)
 		return r;
 	i->key = cert_key_from_pem(text);
 	file_text_free(text);
-	return i->key ? 0 : err_set(err, EINVAL, "%s/issuer.key: unreadable", i->folder.dir);
+	return i->key ? 0 : err_set(err, EINVAL, "%s/%s: unreadable", i->folder.dir, key);
 }
 
 static int install_read(struct install *i, const char *dir, struct err *err)
@@ -95,8 +94,8 @@ static int install_check_issuer(const struct install *i, struct err *err)
 	X509 *x = sk_X509_value(i->chain, 0);
 	if (!X509_check_private_key(x, i->key))
 		return err_set(err, EINVAL,
-			"%s: its first certificate is not for the key of issuer.csr",
-			i->chain_file);
+			"%s: its first certificate is not for the key of %s.csr", i->chain_file,
+			i->name);
 	if (!X509_check_ca(x) || !(X509_get_key_usage(x) & X509v3_KU_KEY_CERT_SIGN))
 		return err_set(err, EINVAL,
 			"%s: its first certificate may not sign others; it must be made with "
@@ -137,8 +136,9 @@ static int install_verify(const struct install *i, struct err *err)
 
 static int install_write_chain(const struct install *i, struct err *err)
 {
-	char *text = NULL;
+	char *text = NULL, name[40];
 	size_t size = 0;
+	snprintf(name, sizeof(name), "%s.crt", i->name);
 	FILE *out = open_memstream(&text, &size);
 	int r = out ? 0 : -ENOMEM;
 	for (size_t k = 0; r == 0 && k < sk_X509_num(i->chain); k++) {
@@ -153,13 +153,12 @@ static int install_write_chain(const struct install *i, struct err *err)
 	if (r < 0)
 		err_set(err, ENOMEM, "out of memory");
 	else
-		r = folder_write(
-			&i->folder, "issuer.crt", FILE_PUBLIC, (struct str){text, size}, err);
+		r = folder_write(&i->folder, name, FILE_PUBLIC, (struct str){text, size}, err);
 	free(text);
 	return r;
 }
 
-static int install_write(const struct install *i, struct err *err)
+static int install_write_roots(const struct install *i, struct err *err)
 {
 	struct str root = STR_NONE;
 	if (cert_pem(i->root, &root) < 0)
@@ -168,22 +167,48 @@ static int install_write(const struct install *i, struct err *err)
 	if (r == 0)
 		r = folder_write(&i->folder, "roots.pem", FILE_PUBLIC, root, err);
 	file_text_free(root);
-	return r < 0 ? r : install_write_chain(i, err);
+	return r;
+}
+
+/* All that is to be known before anything is written. */
+static int install_judge(struct install *i, const char *dir, struct err *err)
+{
+	int r = install_read(i, dir, err);
+	if (r == 0)
+		r = install_check_issuer(i, err);
+	return r < 0 ? r : install_verify(i, err);
 }
 
 int ca_install(const char *dir, const char *chain, const char *root, char *ret_fingerprint,
 	struct err *err)
 {
-	struct install i = {.folder = {.lock_fd = -1}, .chain_file = chain, .root_file = root};
-	int r = install_read(&i, dir, err);
+	struct install i = {.folder = {.lock_fd = -1},
+		.name = "issuer",
+		.chain_file = chain,
+		.root_file = root};
+	int r = install_judge(&i, dir, err);
+	if (r == 0 && folder_has(&i.folder, "issuer.crt"))
+		r = err_set(err, EEXIST, "%s/issuer.crt: exists; an authority is never overwritten",
+			dir);
 	if (r == 0)
-		r = install_check_issuer(&i, err);
+		r = install_write_roots(&i, err);
 	if (r == 0)
-		r = install_verify(&i, err);
-	if (r == 0)
-		r = install_write(&i, err);
+		r = install_write_chain(&i, err);
 	if (r == 0)
 		r = found_fingerprint(i.root, ret_fingerprint, err);
+	install_done(&i);
+	return r;
+}
+
+int install_next(const char *dir, const char *chain, const char *root, struct err *err)
+{
+	struct install i = {.folder = {.lock_fd = -1},
+		.name = "next-issuer",
+		.chain_file = chain,
+		.root_file = root};
+	int r = install_judge(&i, dir, err);
+	if (r == 0)
+		r = install_write_chain(&i, err);
 	install_done(&i);
 	return r;
 }

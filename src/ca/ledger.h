@@ -36,7 +36,8 @@ void ledger_done(struct ledger *l);
 /* NULL: not in it. */
 const struct ledger_row *ledger_find(const struct ledger *l, struct str serial);
 
-/* On the disk when it returns. */
+/* On the disk when it returns. The caller has the lock: else a compaction in between would lose it.
+ */
 int ledger_add_issued(
 	const struct folder *f, const struct ledger_row *row, struct err *err) MUST_CHECK;
 int ledger_add_revoked(

@@ -154,7 +154,7 @@ const char *options_age(int64_t seconds, char text[32])
 	/* Two of a unit at least: "36h" tells more than "1d". */
 	for (size_t i = 0; letter == 's' && i < ARRAY_LEN(units); i++) {
 		if (n >= 2 * units[i].seconds) {
-			n /= units[i].seconds;
+			n = (n + units[i].seconds / 2) / units[i].seconds;
 			letter = units[i].letter;
 		}
 	}

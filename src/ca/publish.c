@@ -79,7 +79,8 @@ int authority_crls(
 		.lifetime_s = (int64_t)(c->crl_ms / 1000),
 		.backdate_s = (int64_t)(c->backdate_ms / 1000),
 		.revoked = &a->revoked};
-	if (now_s - a->compacted_s > AUTHORITY_COMPACT_S || now_s < a->compacted_s) {
+	r = rotate_settle(&a->folder, err);
+	if (r == 0 && (now_s - a->compacted_s > AUTHORITY_COMPACT_S || now_s < a->compacted_s)) {
 		r = ledger_compact(&a->folder, now_s, (int64_t)(c->comeback_ms / 1000), err);
 		a->compacted_s = now_s;
 	}

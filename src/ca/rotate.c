@@ -2,6 +2,7 @@
 #include "rotate.h"
 
 #include "anchors.h"
+#include "found.h"
 #include "issuer.h"
 #include "keys/cert.h"
 #include <dirent.h>
@@ -83,7 +84,9 @@ static int rotate_copy(const struct folder *f, const char *from, const char *to,
 
 static int rotate_remove_next(const struct folder *f, struct err *err)
 {
-	static const char *const names[] = {"next-issuer.key", "next-issuer.crt", "next-root.crt"};
+	/* The certificate first: where it is, its key is too. */
+	static const char *const names[] = {
+		"next-issuer.crt", "next-issuer.key", "next-issuer.csr", "next-root.crt"};
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(names); i++)
 		r = folder_remove(f, names[i], err);
@@ -305,8 +308,8 @@ static int rotate_make(const struct folder *f, struct rotate_made *m, struct err
 	m->root.cert = anchors_first(f, "root.crt");
 	if (!m->root.cert || !issuer_trust_domain(m->root.cert, m->trust_domain))
 		return err_set(err, EINVAL,
-			"%s/root.crt: no readable root of ours; an issuer of somebody else's root "
-			"is changed by a new directory: ringmain ca init --request",
+			"%s/root.crt: no readable root of ours; for an issuer below somebody "
+			"else's root: ringmain ca rotate publish --request",
 			f->dir);
 	int r = o->kind == ROTATE_ROOT
 			? rotate_make_root(m, err)
@@ -334,20 +337,65 @@ static int rotate_write_next(const struct folder *f, const struct rotate_made *m
 	return r;
 }
 
-int rotate_publish(const struct folder *f, const struct rotate_order *o, struct err *err)
+static int rotate_begin(const struct folder *f, struct err *err)
 {
-	struct rotate_made m = {.order = o};
 	struct rotation x;
 	int r = rotate_settle(f, err);
 	if (r == 0)
 		r = rotate_read(f, &x, err);
+	if (r == 0 && x.phase != ROTATE_NONE)
+		r = err_set(err, EBUSY, "a rotation is under way, %s: %s",
+			rotate_phase_text(x.phase), rotate_next(x.phase));
+	return r;
+}
+
+int rotate_request(const struct folder *f, struct err *err)
+{
+	struct str key_text = STR_NONE, text = STR_NONE;
+	char trust_domain[256];
+	int r = rotate_begin(f, err);
+	if (r == 0)
+		r = rotate_remove_next(f, err);
 	if (r < 0)
 		return r;
-	if (x.phase != ROTATE_NONE)
-		return err_set(err, EBUSY, "a rotation is under way, %s: %s",
-			rotate_phase_text(x.phase), rotate_next(x.phase));
+	X509 *issuer = anchors_first(f, "issuer.crt");
+	EVP_PKEY *key = cert_key_new();
+	if (!issuer || !issuer_trust_domain(issuer, trust_domain))
+		r = err_set(err, EINVAL, "%s/issuer.crt: unreadable", f->dir);
+	else if (!key || cert_key_pem(key, &key_text) < 0)
+		r = err_set(err, ENOMEM, "out of memory");
+	if (r == 0)
+		r = cert_issuer_request(key, str_of(trust_domain), &text, err);
+	if (r == 0)
+		r = folder_write(f, "next-issuer.key", FILE_SECRET, key_text, err);
+	if (r == 0)
+		r = folder_write(f, "next-issuer.csr", FILE_PUBLIC, text, err);
+	file_text_free(key_text);
+	file_text_free(text);
+	EVP_PKEY_free(key);
+	X509_free(issuer);
+	return r;
+}
+
+int rotate_install(const struct folder *f, const char *chain, int64_t now_s, struct err *err)
+{
+	char root[PATH_MAX];
+	struct rotation x = {ROTATE_PUBLISHED, ROTATE_ISSUER, now_s};
+	int r = rotate_begin(f, err);
+	folder_path(f, root, "root.crt");
+	if (r == 0)
+		r = install_next(f->dir, chain, root, err);
+	return r < 0 ? r : rotate_write(f, &x, err);
+}
+
+int rotate_publish(const struct folder *f, const struct rotate_order *o, struct err *err)
+{
+	struct rotate_made m = {.order = o};
+	struct rotation x;
+	int r = rotate_begin(f, err);
 	/* What a publish that was cut off has left. */
-	r = rotate_remove_next(f, err);
+	if (r == 0)
+		r = rotate_remove_next(f, err);
 	if (r == 0)
 		r = rotate_make(f, &m, err);
 	if (r == 0)

@@ -49,5 +49,10 @@ struct rotate_order {
 /* The steps, without asking whether nodes lag. -EBUSY: not the step that comes next. */
 int rotate_publish(
 	const struct folder *f, const struct rotate_order *o, struct err *err) MUST_CHECK;
+/* For an issuer below somebody else's root, instead of rotate_publish(): next-issuer.csr, and the
+ * taking of what came of it (a file of PEM, the issuer first). */
+int rotate_request(const struct folder *f, struct err *err) MUST_CHECK;
+int rotate_install(
+	const struct folder *f, const char *chain, int64_t now_s, struct err *err) MUST_CHECK;
 int rotate_step(const struct folder *f, enum rotate_phase from, enum rotate_phase to, int64_t now_s,
 	struct err *err) MUST_CHECK;

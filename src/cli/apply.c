@@ -11,14 +11,10 @@
 
 static const char apply_usage[] =
 	"Publishes services, policies and routes to the mesh. Each row of the files becomes one\n"
-	"object, new or changed; others stay. All of them are checked together with everything "
-	"that stands and "
-	"with\n"
-	"what the nodes tell of themselves, then signed and written at once, or not at all. Two "
-	"who "
-	"apply\n"
-	"at the same time do not overwrite each other: the second is told what the first has "
-	"changed.\n"
+	"object, new or changed; others stay. All of them are checked together with everything\n"
+	"that stands and with what the nodes tell of themselves, then signed and written at once,\n"
+	"or not at all. Two who apply at the same time do not overwrite each other: the second is\n"
+	"told what the first has changed.\n"
 	"\n"
 	"usage: ringmain apply -f FILE|DIR [-f ...] [OPTION...]\n"
 	"\n"

@@ -142,6 +142,7 @@ static void show_facts(FILE *out, const struct show_source *s)
 	show_generation(out, s);
 	show_redirect(out, s);
 	show_state_facts(out, s);
+	show_certs_fact(out, s);
 	show_fact(out, "state", "%s",
 		json_tree_true(s->status, "draining") ? "draining"
 		: json_tree_true(s->status, "ready")  ? "ready"
@@ -480,6 +481,7 @@ static void show_check(struct show_list *l, const struct show_source *s)
 		show_point(l, true, "no configuration is in force");
 	if (!json_tree_list(s->status, "listeners"))
 		show_point(l, true, "there are no listening sockets");
+	show_check_renewal(l, s);
 	show_check_state(l, s);
 	show_check_warnings(l, s);
 	show_check_redirect(l, s);

@@ -131,8 +131,8 @@ static void conf_rule_name(struct conf_parser *p, const struct route *route,
 /* Of a tcp service there is nothing to see but who calls. */
 static void conf_rule_warn_tcp(struct conf_parser *p, const struct conf_rule_row *row)
 {
-	static const char *const done[] = {
-		"timeout", "request_headers", "response_headers", "rewrite", "redirect", "respond"};
+	static const char *const done[] = {"timeout", "retries", "request_headers",
+		"response_headers", "rewrite", "redirect", "respond"};
 	const config_setting_t *match = conf_member(row->setting, "match");
 	int asked = match ? config_setting_length(match) : 0;
 	if (asked > 0 && !(asked == 1 && conf_member(match, "from")))
@@ -152,6 +152,7 @@ static void conf_rule_build(struct conf_parser *p, const struct route *route,
 	conf_rule_when(p, row, &rule->when);
 	conf_rule_legs(p, route, row, rule);
 	rule->timeout_ms = row->timeout_ms;
+	conf_rule_retries(p, row, &rule->retry);
 	conf_rule_edit(p, row, "request_headers", &row->request, &rule->request);
 	conf_rule_edit(p, row, "response_headers", &row->response, &rule->response);
 	conf_rule_action(p, row, rule);

@@ -161,7 +161,8 @@ static bool conf_is_hop_header(struct str name)
 {
 	static const char *const names[] = {"connection", "content-length", "expect", "host",
 		"http2-settings", "keep-alive", "proxy-connection", "te", "trailer",
-		"transfer-encoding", "upgrade", "x-forwarded-client-cert", "x-ringmain-unsent"};
+		"transfer-encoding", "upgrade", "x-forwarded-client-cert", "x-ringmain-reset",
+		"x-ringmain-unsent"};
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
 		if (str_eq_nocase(name, str_of(names[i])))
 			return true;
@@ -382,12 +383,63 @@ static void conf_check_action(
 	struct conf_parser *p, const struct conf_rule_row *row, const char *action)
 {
 	static const char *const others[] = {
-		"split", "timeout", "request_headers", "rewrite", "redirect", "respond"};
+		"split", "timeout", "retries", "request_headers", "rewrite", "redirect", "respond"};
 	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
 		if (strcmp(others[i], action) != 0 && conf_member(row->setting, others[i]))
 			conf_error(p, row->setting, others[i],
 				"not together with %s, which answers by itself", action);
 	}
+}
+
+static const struct {
+	const char *name;
+	enum route_retry_on on;
+} conf_retry_words[] = {
+	{"connect-failure", ROUTE_RETRY_CONNECT},
+	{"refused-stream", ROUTE_RETRY_REFUSED},
+	{"reset", ROUTE_RETRY_RESET},
+	{"gateway-error", ROUTE_RETRY_GATEWAY},
+	{"5xx", ROUTE_RETRY_5XX},
+	{"retriable-4xx", ROUTE_RETRY_409},
+};
+
+static uint32_t conf_retry_on(
+	struct conf_parser *p, const config_setting_t *setting, struct str word)
+{
+	struct conf_guess guess = conf_guess(word);
+	struct conf_words words = {0};
+	char mean[128];
+	for (size_t i = 0; i < ARRAY_LEN(conf_retry_words); i++) {
+		if (str_eq(word, str_of(conf_retry_words[i].name)))
+			return conf_retry_words[i].on;
+		conf_guess_offer(&guess, str_of(conf_retry_words[i].name));
+		conf_words_add(&words, str_of(conf_retry_words[i].name));
+	}
+	if (guess.best.len > 0)
+		conf_error(p, setting, "on", "\"%.*s\" is no reason%s", STR_ARG(word),
+			conf_guess_text(&guess, mean, sizeof(mean)));
+	else
+		conf_error(p, setting, "on", "\"%.*s\" is no reason; there are %s", STR_ARG(word),
+			words.text);
+	return 0;
+}
+
+void conf_rule_retries(
+	struct conf_parser *p, const struct conf_rule_row *row, struct route_retry *retry)
+{
+	const config_setting_t *setting = conf_member(row->setting, "retries");
+	if (!setting)
+		return;
+	*retry = (struct route_retry){.attempts = row->retries.attempts,
+		.per_try_ms = row->retries.per_try_ms,
+		.backoff_ms = row->retries.backoff_ms,
+		.any_method = row->retries.any_method};
+	for (uint32_t i = 0; i < row->retries.on_count; i++) {
+		if (row->retries.on[i].len > 0)
+			retry->on |= conf_retry_on(p, setting, row->retries.on[i]);
+	}
+	if (!conf_member(setting, "on"))
+		conf_error(p, setting, "on", "missing");
 }
 
 void conf_rule_action(

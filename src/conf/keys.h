@@ -138,6 +138,13 @@ struct conf_rule_row {
 	struct conf_leg_row *legs;
 	uint32_t leg_count;
 	uint32_t timeout_ms;
+	struct {
+		uint32_t attempts;
+		struct str *on;
+		uint32_t on_count;
+		uint32_t per_try_ms, backoff_ms;
+		bool any_method;
+	} retries;
 	struct conf_edit_rows request, response;
 	struct {
 		struct str host, path, prefix;

@@ -118,6 +118,29 @@ static const struct conf_key conf_respond_keys[] = {
 };
 static const struct conf_group conf_respond_group = {GROUP_OF(conf_respond_keys)};
 
+static const struct conf_key conf_retries_keys[] = {
+	KEY("attempts", .type = CONF_NUMBER, RULE(retries.attempts), .fallback = "2", .min = 1,
+		.max = 10, .help = "How often at most, besides the first time."),
+	KEY("on", LIST(struct conf_rule_row, retries.on, retries.on_count),
+		.help = "\"connect-failure\": nothing was sent; \"refused-stream\": the other "
+			"machine says "
+			"that its workload got nothing; \"reset\": the connection ended before a "
+			"response; "
+			"\"gateway-error\": 502, 503, 504, or per_try_timeout; \"5xx\"; "
+			"\"retriable-4xx\": 409."),
+	KEY("per_try_timeout", .type = CONF_DURATION, RULE(retries.per_try_ms), .fallback = "0s",
+		.max = HOUR, .help = "For each try, until its response begins. 0s: none."),
+	KEY("backoff", .type = CONF_DURATION, RULE(retries.backoff_ms), .fallback = "25ms",
+		.min = 1, .max = 60 * SECOND,
+		.help = "Before the first retry; twice as long before each further one, up to ten "
+			"times; of that, by chance, half at least."),
+	KEY("any_method", .type = CONF_BOOL, RULE(retries.any_method), .fallback = "false",
+		.help = "Also methods that may do harm when they come twice, such as POST. Without "
+			"it "
+			"these are tried again only where nothing reached the workload."),
+};
+static const struct conf_group conf_retries_group = {GROUP_OF(conf_retries_keys)};
+
 static const struct conf_key conf_rule_keys[] = {
 	KEY("name", RULE(name),
 		.help = "For the access log, as \"service/name\"; \"service/rules[3]\" unless "
@@ -131,6 +154,10 @@ static const struct conf_key conf_rule_keys[] = {
 	KEY("timeout", .type = CONF_DURATION, RULE(timeout_ms), .fallback = "0s", .max = 24 * HOUR,
 		.help = "A whole request until its response begins; answered 504 then. 0s: that of "
 			"the caller's node."),
+	KEY("retries", .type = CONF_GROUP, .group = &conf_retries_group,
+		.help = "When a request is sent again, elsewhere if there is an elsewhere. Never "
+			"one "
+			"that has a body and has begun to be sent."),
 	KEY("request_headers", .type = CONF_GROUP, .group = &conf_request_edit_group,
 		.help = "What is changed in the headers of requests."),
 	KEY("response_headers", .type = CONF_GROUP, .group = &conf_response_edit_group,

@@ -89,6 +89,10 @@ static void control_message(struct control *c, const union channel_message *m, s
 		if (len == sizeof(m->view))
 			control_take_view(c, &m->view);
 		break;
+	case WIRE_IDENTITIES:
+		if (len == sizeof(m->identities))
+			control_take_identities(c, &m->identities, fd);
+		break;
 	case WIRE_START:
 	case WIRE_SIGNER:
 	case WIRE_READY:
@@ -103,7 +107,6 @@ static void control_message(struct control *c, const union channel_message *m, s
 	case WIRE_REQUEST:
 	case WIRE_CERTIFICATE:
 	case WIRE_TRUST:
-	case WIRE_IDENTITIES:
 	case WIRE_SIGNED:
 		break; /* not for us now */
 	}
@@ -381,5 +384,6 @@ int control_main(int channel_fd)
 		control_free_workers(&c);
 	access_log_free(c.proxy.access_log);
 	control_plans_done(&c);
+	control_identities_done(&c);
 	return c.keeper_gone ? 1 : 0;
 }

@@ -294,6 +294,7 @@ void control_take_plan(struct control *c, const struct wire_plan *message, int f
 	}
 	control_replace(&c->bundle, b);
 	control_swap(c, plan);
+	control_look_at_trust(c);
 	log_info("proxy", "generation %" PRIu64 " is in force", message->generation);
 	struct bundle *again = c->refused;
 	c->refused = NULL;
@@ -327,6 +328,8 @@ int control_first_plan(struct control *c, uint64_t generation, int fd, struct er
 		control_log_warnings(NULL, p->plan);
 	if (r == 0 && p->plan->conf->state.redis_count == 0)
 		control_forget_mesh(c);
+	if (r == 0)
+		control_look_at_trust(c);
 	if (waited)
 		control_tell_taken(c, c->waiting_number);
 	return r;

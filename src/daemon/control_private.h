@@ -3,6 +3,7 @@
  *
  *   control.c        start-up, the loop, the line to the keeper
  *   control_say.c    what the keeper is told with each tick
+ *   control_identities.c   how it stands with certificates, for status
  *   control_plans.c  plans: from the keeper's bundle and the state process's picture of the mesh */
 #pragma once
 
@@ -59,6 +60,13 @@ struct wire_head control_head(enum wire_kind kind);
 
 /* With each tick. `turns`: by worker, of the ping that is to be answered; the caller keeps it. */
 void control_say(struct control *c, uint64_t *turns);
+/* --- control_identities.c --- */
+
+/* From the state process; the descriptor stays the caller's. */
+void control_take_identities(struct control *c, const struct wire_identities *m, int fd);
+/* A plan is in force: what its bundle says of trust. */
+void control_look_at_trust(struct control *c);
+void control_identities_done(struct control *c);
 
 /* --- control_plans.c --- */
 

@@ -44,17 +44,21 @@ static struct keyring_keep keeper_keys_from(const struct conf *conf)
 		.federate_count = conf->authority.federate_count};
 }
 
+int keeper_keys_load_kept(struct conf *conf, uint32_t *next_key_number,
+	struct keyring **ret_keyring, struct bundle *b, struct err *err)
+{
+	struct keyring_keep from = keeper_keys_from(conf);
+	int r = keeper_keys_identities(conf, &from, err);
+	return r < 0 ? r : keyring_load_keep(&from, next_key_number, ret_keyring, b, err);
+}
+
 int keeper_keys_load(struct keeper *k, enum keeper_scope scope, const struct keeper_plan *before,
 	struct keeper_plan *plan, struct err *err)
 {
 	struct conf *conf = plan->conf;
-	if (keeper_keys_kept(conf)) {
-		struct keyring_keep from = keeper_keys_from(conf);
-		int r = keeper_keys_identities(conf, &from, err);
-		return r < 0 ? r
-			     : keyring_load_keep(&from, &k->next_key_number, &plan->keyring,
-				       &plan->bundle, err);
-	}
+	if (keeper_keys_kept(conf))
+		return keeper_keys_load_kept(
+			conf, &k->next_key_number, &plan->keyring, &plan->bundle, err);
 	if (conf->certificate_dir.len == 0)
 		return 0;
 	if (scope == KEEPER_SCOPE_WATCHED)

@@ -140,7 +140,7 @@ static int keeper_add_ticket_secret(struct keeper *k, struct bundle *b, struct e
 
 static bool keeper_is_for_both(const struct bundle_item *item)
 {
-	static const char *const kinds[] = {"conf", "user", "mark", "address"};
+	static const char *const kinds[] = {"conf", "mesh", "user", "mark", "address"};
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
 		if (str_eq(item->kind, str_of(kinds[i])))
 			return true;

@@ -5,6 +5,7 @@
 #include "base/usage.h"
 #include "ca/ca.h"
 #include "check.h"
+#include "cli/certs.h"
 #include "cli/commands.h"
 #include "cli/drain.h"
 #include "cli/status.h"
@@ -65,6 +66,7 @@ static const struct main_command main_commands[] = {
 	{"run", keeper_main, "run this machine's proxy"},
 	{"check", check_main, "say whether the configuration would be taken, and why not"},
 	{"status", cli_status_main, "what the running proxy is doing"},
+	{"certs", cli_certs_main, "certificates: when they end, and when the next ones come"},
 	{"apply", cli_apply_main, "publish services and policies to the mesh"},
 	{"get", cli_get_main, "what is published"},
 	{"diff", cli_diff_main, "what apply would change"},

@@ -168,6 +168,15 @@ void state_identity_signed(
 
 /* --- how it stands --- */
 
+_Static_assert((int)ENROLL_STATES == (int)WIRE_CERTIFICATE_STATES &&
+		       (int)ENROLL_EXPIRED == (int)WIRE_CERTIFICATE_EXPIRED &&
+		       (int)ENROLL_ENDING == (int)WIRE_CERTIFICATE_ENDING &&
+		       (int)ENROLL_FAILING == (int)WIRE_CERTIFICATE_FAILING &&
+		       (int)ENROLL_DUE == (int)WIRE_CERTIFICATE_DUE &&
+		       (int)ENROLL_FRESH == (int)WIRE_CERTIFICATE_FRESH &&
+		       (int)ENROLL_MISSING == (int)WIRE_CERTIFICATE_MISSING,
+	"one order");
+
 static void state_fill_row(struct wire_certificate *to, const struct enroll_row *row)
 {
 	*to = (struct wire_certificate){.is_trust = row->is_trust,

@@ -207,6 +207,7 @@ bool state_mesh_idle(const struct state_process *s)
 
 void state_mesh_free(struct state_process *s)
 {
-	sync_free(s->mesh.sync);
+	if (s->mesh.sync)
+		sync_free(s->mesh.sync);
 	health_free(s->mesh.health);
 }

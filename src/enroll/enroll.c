@@ -282,7 +282,8 @@ static int intake_all(struct enroll *e, const struct conf *conf, const struct bu
 static void identity_settle(struct enroll *e, struct identity *i, const struct judge_view *view)
 {
 	struct schedule_now now = enroll_now(e);
-	bool is_new = i->settle_ns != 0 || i->view.serial[0] != '\0';
+	/* It may be in force before the keeper's yes is heard. */
+	bool is_new = i->settle_ns != 0 || i->view.serial[0] != '\0' || e->errand.identity == i;
 	char ends[25];
 	if (e->errand.identity == i)
 		errand_drop(e);

@@ -17,9 +17,9 @@ enum { JOIN_TASK_OWN, JOIN_TASK_LINK };
 /* Allowed moves: a bit per target state. */
 static const uint8_t join_moves[] = {
 	[JOIN_LOOKING] = BIT(MEETING) | BIT(FAILED),
-	[JOIN_MEETING] = BIT(LISTS) | BIT(FAILED),
-	[JOIN_LISTS] = BIT(ENROLLING) | BIT(FAILED),
-	[JOIN_ENROLLING] = BIT(DONE) | BIT(FAILED),
+	[JOIN_MEETING] = BIT(ENROLLING) | BIT(FAILED),
+	[JOIN_ENROLLING] = BIT(LISTS) | BIT(FAILED),
+	[JOIN_LISTS] = BIT(DONE) | BIT(FAILED),
 	[JOIN_DONE] = 0,
 	[JOIN_FAILED] = 0,
 };
@@ -33,10 +33,11 @@ struct join {
 	struct join_settings settings;
 	uint16_t link_kind;
 	struct link *link;
-	struct tls_store *tls;		   /* the one anchor's */
-	struct str anchors, others, lists; /* PEM; ours */
-	struct str request, authorization; /* ours */
-	uint64_t retry_ns;		   /* ENROLLING: not before; 0: under way */
+	struct tls_store *tls;			  /* the one anchor's */
+	struct str anchors, others, lists, chain; /* PEM; ours */
+	struct str request, authorization;	  /* ours */
+	struct judge_view view;			  /* of the chain */
+	uint64_t retry_ns;			  /* ENROLLING: not before; 0: under way */
 	uint32_t tries;
 	bool told_waiting;
 	bool ending; /* the link is being closed; then comes `after` */
@@ -169,7 +170,7 @@ static void join_take_first(struct join *j, const struct link_answer *a)
 	free((char *)anchor.at);
 }
 
-/* --- MEETING and LISTS --- */
+/* --- MEETING --- */
 
 static void join_take_anchors(struct join *j, const struct link_answer *a)
 {
@@ -189,57 +190,11 @@ static void join_take_anchors(struct join *j, const struct link_answer *a)
 		return;
 	}
 	join_say(j, "the authority's server is under that anchor");
-	join_move(j, JOIN_LISTS);
-	join_ask(j, EST_CRLS);
-}
-
-/* What is missing here comes when the machine runs. */
-static void join_take_lists(struct join *j, const struct link_answer *a)
-{
-	struct str pem = STR_NONE, authorities = STR_NONE;
-	struct judge_lists lists;
-	struct err err = {.text = ""};
-	size_t size = j->anchors.len + j->others.len + 2;
-	char *text = malloc(size);
-	if (a->outcome == LINK_ANSWERED && text && est_crls_read(a->body, &pem, &err) == 0) {
-		int len = snprintf(
-			text, size, STR_FMT "\n" STR_FMT, STR_ARG(j->anchors), STR_ARG(j->others));
-		authorities = (struct str){text, (size_t)len};
-		if (judge_crls(pem, STR_NONE, authorities, (int64_t)(j->loop->wall_ns / CLOCK_S),
-			    &j->lists, &lists, &err) == 0)
-			err.text[0] = '\0';
-		free((char *)pem.at);
-	}
-	free(text);
-	if (err.text[0] != '\0')
-		join_say(j, "no revoked certificates yet: %s", err.text);
 	join_move(j, JOIN_ENROLLING);
 	join_send_request(j);
 }
 
 /* --- ENROLLING --- */
-
-static void join_keep(struct join *j, struct str chain, const struct judge_view *view)
-{
-	char identity[KEEP_IDENTITY_MAX + 1], until[25];
-	struct err err;
-	snprintf(identity, sizeof(identity), "node/" STR_FMT, STR_ARG(j->settings.node));
-	int r = keep_trust(j->settings.keep, j->settings.trust_domain, j->anchors, j->lists, &err);
-	if (r < 0 && r != -EALREADY) {
-		join_fail(j, "the trust anchors cannot be kept: %.400s", err.text);
-		return;
-	}
-	r = keep_certificate(j->settings.keep, str_of(identity), chain,
-		(int64_t)(j->loop->wall_ns / CLOCK_S), &err);
-	if (r < 0) {
-		join_fail(j, "the certificate cannot be kept: %.400s", err.text);
-		return;
-	}
-	clock_format((uint64_t)view->until_s * CLOCK_S, until);
-	join_say(j, "joined: this machine is spiffe://" STR_FMT "/%s, until %s at first",
-		STR_ARG(j->settings.trust_domain), identity, until);
-	join_end_link(j, JOIN_DONE);
-}
 
 static void join_fail_as_judged(struct join *j, enum judge_verdict verdict, const char *text)
 {
@@ -255,8 +210,6 @@ static void join_fail_as_judged(struct join *j, enum judge_verdict verdict, cons
 
 static void join_take_chain(struct join *j, struct str pem)
 {
-	struct str chain = STR_NONE;
-	struct judge_view view;
 	struct err err;
 	char id[600];
 	snprintf(id, sizeof(id), "spiffe://" STR_FMT "/node/" STR_FMT,
@@ -266,12 +219,14 @@ static void join_take_chain(struct join *j, struct str pem)
 		.anchors = j->anchors,
 		.intermediates = j->others,
 		.now_s = (int64_t)(j->loop->wall_ns / CLOCK_S)};
-	enum judge_verdict verdict = judge_answer(&want, pem, &chain, &view, &err);
-	if (verdict == JUDGE_GOOD)
-		join_keep(j, chain, &view);
-	else
+	enum judge_verdict verdict = judge_answer(&want, pem, &j->chain, &j->view, &err);
+	if (verdict != JUDGE_GOOD) {
 		join_fail_as_judged(j, verdict, err.text);
-	free((char *)chain.at);
+		return;
+	}
+	join_say(j, "the authority has given a certificate");
+	join_move(j, JOIN_LISTS);
+	join_ask(j, EST_CRLS);
 }
 
 static void join_wait(struct join *j, const struct link_answer *a)
@@ -317,6 +272,53 @@ static void join_take_certificate(struct join *j, const struct link_answer *a)
 	}
 }
 
+/* --- LISTS --- */
+
+static void join_keep(struct join *j)
+{
+	char identity[KEEP_IDENTITY_MAX + 1], until[25];
+	struct err err;
+	snprintf(identity, sizeof(identity), "node/" STR_FMT, STR_ARG(j->settings.node));
+	int r = keep_trust(j->settings.keep, j->settings.trust_domain, j->anchors, j->lists, &err);
+	if (r < 0 && r != -EALREADY) {
+		join_fail(j, "the trust anchors cannot be kept: %.400s", err.text);
+		return;
+	}
+	r = keep_certificate(j->settings.keep, str_of(identity), j->chain,
+		(int64_t)(j->loop->wall_ns / CLOCK_S), &err);
+	if (r < 0) {
+		join_fail(j, "the certificate cannot be kept: %.400s", err.text);
+		return;
+	}
+	clock_format((uint64_t)j->view.until_s * CLOCK_S, until);
+	join_say(j, "joined: this machine is spiffe://" STR_FMT "/%s, until %s at first",
+		STR_ARG(j->settings.trust_domain), identity, until);
+	join_end_link(j, JOIN_DONE);
+}
+
+/* What is missing here comes when the machine runs. */
+static void join_take_lists(struct join *j, const struct link_answer *a)
+{
+	struct str pem = STR_NONE, authorities = STR_NONE;
+	struct judge_lists lists;
+	struct err err = {.text = ""};
+	size_t size = j->anchors.len + j->others.len + j->chain.len + 3;
+	char *text = malloc(size);
+	if (a->outcome == LINK_ANSWERED && text && est_crls_read(a->body, &pem, &err) == 0) {
+		int len = snprintf(
+			text, size, STR_FMT "\n" STR_FMT, STR_ARG(j->anchors), STR_ARG(j->others));
+		authorities = (struct str){text, (size_t)len};
+		if (judge_crls(pem, STR_NONE, authorities, (int64_t)(j->loop->wall_ns / CLOCK_S),
+			    &j->lists, &lists, &err) == 0)
+			err.text[0] = '\0';
+		free((char *)pem.at);
+	}
+	free(text);
+	if (err.text[0] != '\0')
+		join_say(j, "no revoked certificates yet: %s", err.text);
+	join_keep(j);
+}
+
 /* --- the step --- */
 
 static void join_ended(struct join *j)
@@ -349,11 +351,11 @@ static void join_look(struct join *j)
 	case JOIN_MEETING: /* waits for: the link */
 		join_take_anchors(j, &a);
 		break;
-	case JOIN_LISTS: /* waits for: the link */
-		join_take_lists(j, &a);
-		break;
 	case JOIN_ENROLLING: /* waits for: the link, or the time to ask again */
 		join_take_certificate(j, &a);
+		break;
+	case JOIN_LISTS: /* waits for: the link */
+		join_take_lists(j, &a);
 		break;
 	case JOIN_DONE:
 	case JOIN_FAILED:
@@ -449,6 +451,7 @@ void join_free(struct join *j)
 	join_drop(&j->anchors);
 	join_drop(&j->others);
 	join_drop(&j->lists);
+	join_drop(&j->chain);
 	join_drop(&j->request);
 	join_drop(&j->authorization);
 	j->magic = 0;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The first certificate of a machine, step by step:
  *
- *     LOOKING ─▶ MEETING ─▶ LISTS ─▶ ENROLLING ─▶ DONE
- *        │          │         │         │ ▲
- *        │          │         │         └─┘ not yet: after a wait
- *        └──────────┴─────────┴─────────┴──────▶ FAILED
+ *     LOOKING ─▶ MEETING ─▶ ENROLLING ─▶ LISTS ─▶ DONE
+ *        │          │         │ ▲
+ *        │          │         └─┘ not yet: after a wait
+ *        └──────────┴──────────┴──────────┴─────▶ FAILED
  *
  * LOOKING asks whoever answers for the anchors, and sends nothing but that; of what comes, only the
  * one anchor of the fingerprint is believed. MEETING asks again, on a connection to a server that
@@ -27,8 +27,8 @@
 enum join_state {
 	JOIN_LOOKING,
 	JOIN_MEETING,
-	JOIN_LISTS,
 	JOIN_ENROLLING,
+	JOIN_LISTS,
 	JOIN_DONE,
 	JOIN_FAILED,
 	JOIN_STATE_COUNT

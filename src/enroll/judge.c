@@ -343,18 +343,30 @@ enum judge_verdict judge_answer(const struct judge_want *want, struct str pem,
 	return verdict;
 }
 
+/* All of a path is valid at some time only if it is when the last of it becomes valid. */
+static bool judge_leads_at_any_time(
+	X509 *leaf, const struct judge_stacks *s, STACK_OF(X509) * times)
+{
+	bool leads = false;
+	for (size_t i = 0; !leads && i < sk_X509_num(times); i++) {
+		int64_t from_s;
+		if (!judge_time(X509_get0_notBefore(sk_X509_value(times, i)), &from_s))
+			continue;
+		STACK_OF(X509) *path = judge_path(leaf, s->anchors, s->between, from_s);
+		leads = path;
+		sk_X509_pop_free(path, X509_free);
+	}
+	return leads;
+}
+
 bool judge_leads(struct str chain, struct str anchors, struct str intermediates)
 {
 	struct judge_stacks s;
-	struct judge_view view;
 	bool leads = false;
 	if (judge_stacks_init(&s, chain, anchors, intermediates) && sk_X509_num(s.came) > 0) {
 		X509 *leaf = sk_X509_value(s.came, 0);
-		STACK_OF(X509) *path = NULL;
-		if (judge_view_of(leaf, &view))
-			path = judge_path(leaf, s.anchors, s.between, view.until_s - 1);
-		leads = path;
-		sk_X509_pop_free(path, X509_free);
+		leads = judge_leads_at_any_time(leaf, &s, s.between) ||
+			judge_leads_at_any_time(leaf, &s, s.anchors);
 	}
 	judge_stacks_done(&s);
 	return leads;

@@ -67,7 +67,9 @@ struct judge_lists {
 	int64_t until_s; /* the earliest end in the result; 0: none */
 };
 /* What is to be in force after `pem` has come: of each authority the list with the higher number.
- * Each that comes must be signed by one of the authorities (PEM), or none of them is taken:
- * -EBADMSG. One that is in force and did not come stays, as long as its authority is there. */
+ * One that bears the name of an authority of ours (PEM) and is not signed by it is -EBADMSG, and
+ * nothing is taken. One of an authority that we do not know is taken: of an issuer that has just
+ * begun, or of a sister of ours; a handshake believes it only if it is signed by the issuer that is
+ * being judged. One that is in force and did not come stays as long as its authority is there. */
 int judge_crls(struct str pem, struct str in_force, struct str authorities, int64_t now_s,
 	struct str *ret_pem, struct judge_lists *ret_lists, struct err *err) MUST_CHECK;

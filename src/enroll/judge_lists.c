@@ -255,19 +255,26 @@ STACK_OF(X509_CRL) * judge_read_crls(struct str pem)
 	return NULL;
 }
 
-static bool judge_signed_by(X509_CRL *crl, STACK_OF(X509) * authorities)
+enum judge_signer {
+	JUDGE_SIGNER_UNKNOWN, /* no authority of that name */
+	JUDGE_SIGNER_KNOWN,
+	JUDGE_SIGNER_FALSE, /* one of that name, and another key */
+};
+
+static enum judge_signer judge_signer_of(X509_CRL *crl, STACK_OF(X509) * authorities)
 {
-	bool is = false;
-	for (size_t i = 0; !is && i < sk_X509_num(authorities); i++) {
+	enum judge_signer signer = JUDGE_SIGNER_UNKNOWN;
+	for (size_t i = 0; signer != JUDGE_SIGNER_KNOWN && i < sk_X509_num(authorities); i++) {
 		X509 *it = sk_X509_value(authorities, i);
 		if (X509_NAME_cmp(X509_get_subject_name(it), X509_CRL_get_issuer(crl)) != 0)
 			continue;
 		EVP_PKEY *key = X509_get_pubkey(it);
-		is = key && X509_CRL_verify(crl, key) == 1;
+		signer = key && X509_CRL_verify(crl, key) == 1 ? JUDGE_SIGNER_KNOWN
+							       : JUDGE_SIGNER_FALSE;
 		EVP_PKEY_free(key);
 	}
 	ERR_clear_error();
-	return is;
+	return signer;
 }
 
 /* Negative, zero or positive, as the number of `a` is lower, the same, or higher. One without a
@@ -283,14 +290,27 @@ static int judge_compare_numbers(const X509_CRL *a, const X509_CRL *b)
 	return order;
 }
 
-/* The one of the same authority's key in a stack, or NULL. */
-static X509_CRL *judge_counterpart(
-	STACK_OF(X509_CRL) * all, X509_CRL *crl, STACK_OF(X509) * authorities)
+/* By name, and by key as far as both say which. */
+static bool judge_same_issuer(const X509_CRL *a, const X509_CRL *b)
+{
+	if (X509_NAME_cmp(X509_CRL_get_issuer(a), X509_CRL_get_issuer(b)) != 0)
+		return false;
+	AUTHORITY_KEYID *x = X509_CRL_get_ext_d2i(a, NID_authority_key_identifier, NULL, NULL);
+	AUTHORITY_KEYID *y = X509_CRL_get_ext_d2i(b, NID_authority_key_identifier, NULL, NULL);
+	bool same = !x || !y || !x->keyid || !y->keyid ||
+		    ASN1_OCTET_STRING_cmp(x->keyid, y->keyid) == 0;
+	AUTHORITY_KEYID_free(x);
+	AUTHORITY_KEYID_free(y);
+	ERR_clear_error();
+	return same;
+}
+
+/* The one of the same authority in a stack, or NULL. */
+static X509_CRL *judge_counterpart(STACK_OF(X509_CRL) * all, const X509_CRL *crl)
 {
 	for (size_t i = 0; i < sk_X509_CRL_num(all); i++) {
 		X509_CRL *it = sk_X509_CRL_value(all, i);
-		if (X509_NAME_cmp(X509_CRL_get_issuer(it), X509_CRL_get_issuer(crl)) == 0 &&
-			judge_signed_by(it, authorities))
+		if (judge_same_issuer(it, crl))
 			return it;
 	}
 	return NULL;
@@ -315,16 +335,33 @@ static bool judge_put(struct judge_merge *m, X509_CRL *crl)
 	return PEM_write_bio_X509_CRL(m->out, crl);
 }
 
+/* There is a newer one of its authority in the same answer, or the same one before it. */
+static bool judge_surpassed(STACK_OF(X509_CRL) * all, size_t index)
+{
+	X509_CRL *crl = sk_X509_CRL_value(all, index);
+	for (size_t i = 0; i < sk_X509_CRL_num(all); i++) {
+		X509_CRL *it = sk_X509_CRL_value(all, i);
+		if (i == index || !judge_same_issuer(it, crl))
+			continue;
+		int order = judge_compare_numbers(it, crl);
+		if (order > 0 || (order == 0 && i < index))
+			return true;
+	}
+	return false;
+}
+
 static int judge_merge_came(struct judge_merge *m, struct err *err)
 {
 	for (size_t i = 0; i < sk_X509_CRL_num(m->came); i++) {
 		X509_CRL *it = sk_X509_CRL_value(m->came, i);
-		if (!judge_signed_by(it, m->authorities))
+		if (judge_signer_of(it, m->authorities) == JUDGE_SIGNER_FALSE)
 			return err_set(err, EBADMSG,
-				"a list of revoked certificates that no authority of ours has "
-				"signed");
-		X509_CRL *held = judge_counterpart(m->held, it, m->authorities);
-		bool older = held && judge_compare_numbers(it, held) < 0;
+				"a list of revoked certificates that its authority has not signed");
+		if (judge_surpassed(m->came, i))
+			continue;
+		X509_CRL *held = judge_counterpart(m->held, it);
+		bool older = held && judge_compare_numbers(it, held) < 0 &&
+			     judge_signer_of(held, m->authorities) != JUDGE_SIGNER_FALSE;
 		m->lists.is_older |= older;
 		if (!judge_put(m, older ? held : it))
 			return err_set(err, ENOMEM, "out of memory");
@@ -332,12 +369,27 @@ static int judge_merge_came(struct judge_merge *m, struct err *err)
 	return 0;
 }
 
+/* One that is no longer published: an authority that we know may not take it back by saying
+ * nothing; of one that we do not know it stays for its time. */
+static bool judge_holds_on(const struct judge_merge *m, X509_CRL *crl)
+{
+	int64_t until_s;
+	switch (judge_signer_of(crl, m->authorities)) {
+	case JUDGE_SIGNER_KNOWN:
+		return true;
+	case JUDGE_SIGNER_UNKNOWN:
+		return judge_time(X509_CRL_get0_nextUpdate(crl), &until_s) && until_s > m->now_s;
+	case JUDGE_SIGNER_FALSE:
+		return false;
+	}
+	return false;
+}
+
 static int judge_merge_held(struct judge_merge *m, struct err *err)
 {
 	for (size_t i = 0; i < sk_X509_CRL_num(m->held); i++) {
 		X509_CRL *it = sk_X509_CRL_value(m->held, i);
-		if (!judge_signed_by(it, m->authorities) ||
-			judge_counterpart(m->came, it, m->authorities))
+		if (judge_counterpart(m->came, it) || !judge_holds_on(m, it))
 			continue;
 		if (!judge_put(m, it))
 			return err_set(err, ENOMEM, "out of memory");

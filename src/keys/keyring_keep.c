@@ -180,7 +180,9 @@ static int keyring_keep_services(
 	struct keyring_load *l, const struct keyring_keep *from, struct err *err)
 {
 	int r = keyring_keep_all_trust(l, from, err);
-	for (uint32_t i = 0; i < from->identity_count && r == 0; i++)
+	/* Who trusts nobody has nobody to show a certificate to. */
+	bool has_roots = bundle_find(&l->staged, "roots", from->trust_domain) != NULL;
+	for (uint32_t i = 0; has_roots && i < from->identity_count && r == 0; i++)
 		r = keyring_keep_service(l, from->identities[i], err);
 	if (r == 0)
 		keyring_tell_others(from);

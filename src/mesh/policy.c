@@ -53,7 +53,8 @@ static bool policy_from_matches(
 	if (is_anonymous && p->action == POLICY_DENY)
 		return true;
 	for (uint32_t i = 0; i < p->from_count; i++) {
-		if (policy_names_source(s, p->from[i], request->source_id))
+		if (is_anonymous ? str_eq(p->from[i], STR("anonymous"))
+				 : policy_names(s, p->from[i], request->source_id))
 			return true;
 	}
 	return false;

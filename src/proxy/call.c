@@ -224,6 +224,8 @@ static enum reason call_check_upstream(
 	const struct tls *tls = line_tls(up);
 	if (!tls)
 		return REASON_NONE;
+	if (c->source && !tls_store_has_identity(c->hold->plan->tls, c->source->service->identity))
+		return REASON_NO_IDENTITY;
 	enum tls_failure failure = tls_peer_again(tls, c->hold->plan->tls, worker_wall_s(w));
 	if (failure)
 		return call_peer_failure(failure);

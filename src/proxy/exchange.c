@@ -2,7 +2,9 @@
 #include "exchange.h"
 
 #include "exchange_head.h"
+#include "exchange_retry.h"
 #include "exchange_route.h"
+#include "routing.h"
 #include "upstream.h"
 
 /* Text of one request: what the mesh writes, and trailers. */
@@ -113,14 +115,18 @@ static void exchange_finish(struct exchange *x, enum reason reason)
 	being_end(&x->being);
 }
 
-/* The caller's proxy may send the request to another endpoint of the service. */
-static bool exchange_tell_unsent(
-	struct exchange *x, enum reason reason, uint16_t status, const char *text)
+/* The caller's proxy may send the request again. */
+static bool exchange_tell(struct exchange *x, enum reason reason, uint16_t status, const char *text)
 {
 	const struct carrier *down = x->carrier[DOWN];
-	return down->call.direction == CALL_INBOUND_MESH && x->flow[DOWN] == FLOW_HEAD &&
-	       x->input_ended[DOWN] && reason_row(reason)->retry &&
-	       exchange_write_unsent(x, status, text);
+	enum exchange_told told = EXCHANGE_TOLD_NOTHING;
+	if (down->call.direction != CALL_INBOUND_MESH || !x->input_ended[DOWN])
+		return false;
+	if (x->flow[DOWN] == FLOW_HEAD && reason_row(reason)->retry)
+		told = EXCHANGE_TOLD_UNSENT;
+	else if (reason == REASON_UPSTREAM_CLOSED)
+		told = EXCHANGE_TOLD_RESET;
+	return told != EXCHANGE_TOLD_NOTHING && exchange_write_told(x, told, status, text);
 }
 
 /* Answers in our own words if no response has begun, else the client sees an abort. */
@@ -134,7 +140,7 @@ static void exchange_fail(struct exchange *x, enum reason reason, uint16_t statu
 		     reason == REASON_PATH_INVALID;
 	if (!x->response_started && status != 0 && down->state == CARRIER_OPEN) {
 		x->status = status;
-		if (exchange_tell_unsent(x, reason, status, text) ||
+		if (exchange_tell(x, reason, status, text) ||
 			http_write_error(down->http, x->stream[DOWN], status, text, close,
 				&down->line->conn.out)) {
 			x->flow[UP] = FLOW_DONE;
@@ -199,6 +205,8 @@ static void exchange_watch(struct exchange *x, uint64_t idle_at_ns)
 	uint64_t deadline_ns = exchange_deadline_ns(x);
 	if (x->state == EXCHANGE_TUNNEL)
 		deadline_ns = line_pair_expiry_ns(x->carrier[DOWN]->line, x->carrier[UP]->line, w);
+	if (x->route && exchange_try_deadline_ns(x) < deadline_ns)
+		deadline_ns = exchange_try_deadline_ns(x);
 	x->timer.fired = false;
 	timer_set(&w->loop, &x->timer, idle_at_ns < deadline_ns ? idle_at_ns : deadline_ns);
 }
@@ -228,7 +236,19 @@ static void exchange_again(struct exchange *x)
 	x->details = NULL;
 	if (x->state != EXCHANGE_ROUTE)
 		exchange_move(x, EXCHANGE_ROUTE);
+	if (x->again_ns > x->being.worker->loop.now_ns)
+		exchange_watch(x, x->again_ns);
 	exchange_ready(x);
+}
+
+/* Whether it is tried again after this, by the proxies' own rules or by that of its route. */
+static bool exchange_try_again(struct exchange *x, enum reason reason)
+{
+	if (!exchange_may_pick_again(x, reason) &&
+		!exchange_retry_may(x, exchange_retry_reason(reason)))
+		return false;
+	exchange_again(x);
+	return true;
 }
 
 static void exchange_take_upstream(struct exchange *x)
@@ -244,15 +264,14 @@ static void exchange_take_upstream(struct exchange *x)
 	if (up && x->attempt_count > 0)
 		up->reused = false;
 	x->attempt_count++;
-	if (!up && exchange_may_pick_again(x, reason)) {
-		exchange_again(x);
+	if (!up && exchange_try_again(x, reason))
 		return;
-	}
 	if (!up) {
 		exchange_fail_reason(x, reason);
 		return;
 	}
 	exchange_attach(x, UP, up);
+	x->try_ns = w->loop.now_ns;
 	exchange_move(x, EXCHANGE_WAIT);
 	exchange_watch(x, w->loop.now_ns + exchange_idle_ns(x));
 	exchange_wait(x);
@@ -309,8 +328,10 @@ static void exchange_answer(struct exchange *x, const struct route_rule *rule)
 static enum reason exchange_place(struct exchange *x)
 {
 	struct call *call = &x->carrier[DOWN]->call;
-	enum reason reason =
-		outbound_pick(x->being.worker, call, &x->tries, x->route ? &x->route->lead : NULL);
+	enum reason reason = REASON_NONE;
+	if (call->picks)
+		reason = outbound_pick(
+			x->being.worker, call, &x->tries, x->route ? &x->route->lead : NULL);
 	call_served(x->serving);
 	x->serving = call_serve(call);
 	if (reason == REASON_NONE)
@@ -337,7 +358,7 @@ static void exchange_route(struct exchange *x)
 	}
 	if (x->attempt_count == 0)
 		reason = exchange_normalise(x);
-	if (x->attempt_count == 0 && reason == REASON_NONE)
+	if (x->attempt_count == 0 && reason == REASON_NONE && routing_of(&down->call))
 		reason = exchange_choose(x, &answer);
 	if (answer) {
 		exchange_answer(x, answer);
@@ -445,26 +466,40 @@ static void exchange_forward(struct exchange *x)
 	/* waits for: bytes or room */
 }
 
-/* The other machine's proxy could not hand it on: it is all in our hands still, when it has no
- * body. From anybody else, a workload's server above all, the same words mean nothing; they go no
- * further either, for the next proxy would believe them.
- */
-static bool exchange_came_back(struct exchange *x, struct http_head *head)
+/* What the other machine's proxy tells of its workload. From anybody else, a workload's server
+ * above all, the same words mean nothing; they go no further either, for the next proxy would
+ * believe them. */
+static enum exchange_told exchange_told_by(const struct exchange *x, struct http_head *head)
 {
-	const struct call *call = &x->carrier[DOWN]->call;
-	return exchange_take_unsent(head) && call->way == CALL_WAY_MESH && head->status == 503 &&
-	       x->state == EXCHANGE_FORWARD && x->input_ended[DOWN] && x->body_bytes[DOWN] == 0 &&
-	       call_may_pick_again(call, &x->tries, REASON_UPSTREAM_CONNECT_FAILED);
+	enum exchange_told told = exchange_take_told(head);
+	bool is_proxy = x->carrier[DOWN]->call.way == CALL_WAY_MESH && head->status == 503;
+	return is_proxy ? told : EXCHANGE_TOLD_NOTHING;
+}
+
+/* What came is not what the caller gets: the request, which has no body, is sent again. */
+static bool exchange_may_respond_later(
+	struct exchange *x, const struct http_head *head, enum exchange_told told)
+{
+	if (x->state != EXCHANGE_FORWARD)
+		return false;
+	if (told == EXCHANGE_TOLD_UNSENT && x->input_ended[DOWN] && x->body_bytes[DOWN] == 0 &&
+		call_may_pick_again(
+			&x->carrier[DOWN]->call, &x->tries, REASON_UPSTREAM_CONNECT_FAILED))
+		return true;
+	return x->route && exchange_retry_may(x, exchange_retry_response(head->status, told));
 }
 
 void exchange_response(struct exchange *x, struct http_head *head)
 {
-	if (exchange_came_back(x, head)) {
+	enum exchange_told told = exchange_told_by(x, head);
+	if ((told != EXCHANGE_TOLD_NOTHING || x->route) &&
+		exchange_may_respond_later(x, head, told)) {
 		carrier_close(exchange_detach(x, UP), true);
+		x->interim = NULL;
 		exchange_again(x);
 		return;
 	}
-	if (!exchange_edit_response(x, head)) {
+	if (x->route && !exchange_edit_response(x, head)) {
 		exchange_fail_reason(x, REASON_OVERLOAD);
 		return;
 	}
@@ -579,7 +614,7 @@ void exchange_bad(struct exchange *x, enum side side, enum http_bad bad)
 		exchange_fail(x, REASON_BAD_REQUEST, http_bad_status(bad), http_bad_text(bad));
 }
 
-static bool exchange_idempotent(const struct exchange *x)
+bool exchange_idempotent(const struct exchange *x)
 {
 	struct str m = x->request->method;
 	return str_eq(m, STR("GET")) || str_eq(m, STR("HEAD")) || str_eq(m, STR("OPTIONS")) ||
@@ -600,10 +635,12 @@ static void exchange_lost_up(struct exchange *x, struct carrier *up, enum reason
 {
 	x->response = NULL;
 	x->interim = NULL;
-	if (exchange_may_retry(x, up, reason) || exchange_may_pick_again(x, reason)) {
+	if (exchange_may_retry(x, up, reason)) {
 		exchange_again(x);
 		return;
 	}
+	if (exchange_try_again(x, reason))
+		return;
 	if (x->response_started && reason == REASON_UPSTREAM_CLOSED)
 		reason = REASON_UPSTREAM_ABORTED;
 	exchange_fail_reason(x, reason);
@@ -652,6 +689,11 @@ static void exchange_expire(struct exchange *x)
 	enum reason reason = x->state == EXCHANGE_TUNNEL ? exchange_recheck(x) : REASON_NONE;
 	if (reason != REASON_NONE) {
 		exchange_fail_reason(x, reason);
+		return;
+	}
+	if (x->route && w->loop.now_ns >= exchange_try_deadline_ns(x) &&
+		w->loop.now_ns < exchange_deadline_ns(x)) {
+		exchange_lost(x, UP, REASON_UPSTREAM_TIMEOUT);
 		return;
 	}
 	for (int side = DOWN; side <= UP; side++) {
@@ -703,8 +745,9 @@ void exchange_step(struct exchange *x)
 		exchange_expire(x);
 	switch (x->state) {
 	case EXCHANGE_ROUTE:
-		exchange_route(x);
-		return;
+		if (x->being.worker->loop.now_ns >= x->again_ns)
+			exchange_route(x);
+		return; /* waits for: the timer, before it is tried again */
 	case EXCHANGE_WAIT:
 		exchange_wait(x);
 		return;

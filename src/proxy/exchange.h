@@ -61,6 +61,7 @@ struct exchange {
 	uint64_t start_wall_ns;
 	uint64_t plan_number; /* of the plan under which it was last let go on */
 	struct call_tries tries;
+	uint64_t try_ns, again_ns;    /* with a rule's retries: began, not before */
 	struct exchange_route *route; /* in the arena; NULL: no rule */
 	/* What the mesh writes of a usual request fits in here: the arena's first memory. */
 	_Alignas(16) unsigned char text[EXCHANGE_TEXT_BYTES];
@@ -74,6 +75,8 @@ struct exchange *exchange_on(struct list *node, enum side side);
 void exchange_begin(struct carrier *down, uint32_t stream, struct http_head *head);
 void exchange_response(struct exchange *x, struct http_head *head);
 void exchange_interim(struct exchange *x, struct http_head *head);
+/* May be sent twice without harm. */
+bool exchange_idempotent(const struct exchange *x);
 /* It is past the choice of its upstream connection. */
 bool exchange_runs(const struct exchange *x);
 /* The message from this side is still being read. */

@@ -8,6 +8,7 @@
 #define HEADER_CLIENT_CERT "x-forwarded-client-cert"
 #define HEADER_REQUEST_ID  "x-request-id"
 #define HEADER_UNSENT	   "x-ringmain-unsent"
+#define HEADER_RESET	   "x-ringmain-reset"
 
 bool exchange_copy_head(struct arena *a, const struct http_head *from, struct http_head *to)
 {
@@ -98,11 +99,13 @@ enum reason exchange_prepare_request(struct exchange *x)
 	return reason;
 }
 
-bool exchange_write_unsent(struct exchange *x, uint16_t status, const char *text)
+bool exchange_write_told(
+	struct exchange *x, enum exchange_told told, uint16_t status, const char *text)
 {
 	struct carrier *down = x->carrier[DOWN];
 	struct buf *out = &down->line->conn.out;
 	struct str body = str_of(text);
+	struct str name = told == EXCHANGE_TOLD_UNSENT ? STR(HEADER_UNSENT) : STR(HEADER_RESET);
 	struct http_head *head = arena_take(&x->arena, sizeof(*head));
 	if (!head)
 		return false;
@@ -110,7 +113,7 @@ bool exchange_write_unsent(struct exchange *x, uint16_t status, const char *text
 	head->framing = HTTP_FRAMING_LENGTH;
 	head->body_bytes = body.len;
 	return http_header_add(head, STR("Content-Type"), STR("text/plain")) &&
-	       http_header_add(head, STR(HEADER_UNSENT), STR("1")) &&
+	       http_header_add(head, name, STR("1")) &&
 	       http_write_head(down->http, x->stream[DOWN], head, out) &&
 	       http_write_body(down->http, x->stream[DOWN], body, out) == body.len &&
 	       http_write_end(down->http, x->stream[DOWN], NULL, out);
@@ -131,7 +134,21 @@ bool exchange_remove_header(struct http_head *head, struct str name)
 	return were_any;
 }
 
-bool exchange_take_unsent(struct http_head *response)
+/* Most responses have neither: one look at each name tells. */
+enum exchange_told exchange_take_told(struct http_head *response)
 {
-	return exchange_remove_header(response, STR(HEADER_UNSENT));
+	struct str lead = STR("x-ringmain-");
+	bool is_none = true;
+	for (uint16_t i = 0; i < response->header_count && is_none; i++) {
+		struct str name = response->headers[i].name;
+		is_none = name.len <= lead.len || (name.at[0] | 0x20) != 'x' ||
+			  !str_eq_nocase((struct str){name.at, lead.len}, lead);
+	}
+	if (is_none)
+		return EXCHANGE_TOLD_NOTHING;
+	bool is_unsent = exchange_remove_header(response, STR(HEADER_UNSENT));
+	bool is_reset = exchange_remove_header(response, STR(HEADER_RESET));
+	return is_reset	   ? EXCHANGE_TOLD_RESET
+	       : is_unsent ? EXCHANGE_TOLD_UNSENT
+			   : EXCHANGE_TOLD_NOTHING;
 }

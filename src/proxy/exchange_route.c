@@ -84,7 +84,7 @@ static bool exchange_edit(const struct route_edit *edit, struct http_head *head)
 
 bool exchange_edit_response(struct exchange *x, struct http_head *head)
 {
-	return !x->route || exchange_edit(&x->route->response, head);
+	return exchange_edit(&x->route->response, head);
 }
 
 /* --- forwarding --- */
@@ -127,13 +127,18 @@ static enum reason exchange_forward_by(struct exchange *x, const struct route *r
 	struct worker *w = x->being.worker;
 	r->lead = routing_lead(&x->carrier[DOWN]->call, routing_leg(w, route, rule));
 	r->timeout_ms = rule->timeout_ms;
+	r->retry = rule->retry;
 	if (!exchange_copy_text(&x->arena, &r->lead.service) ||
 		!exchange_copy_text(&x->arena, &r->lead.version) ||
 		!exchange_copy_edit(&x->arena, &rule->response, &r->response) ||
 		!exchange_rewrite(x, &rule->target, prefix_len) ||
 		!exchange_edit_request(x, &rule->request))
 		return REASON_OVERLOAD;
-	return REASON_NONE;
+	if (r->retry.attempts == 0)
+		return REASON_NONE;
+	r->service = route->service->name;
+	routing_count_request(w, r->service);
+	return exchange_copy_text(&x->arena, &r->service) ? REASON_NONE : REASON_OVERLOAD;
 }
 
 enum reason exchange_choose(struct exchange *x, const struct route_rule **ret_answer)
@@ -141,8 +146,6 @@ enum reason exchange_choose(struct exchange *x, const struct route_rule **ret_an
 	const struct call *call = &x->carrier[DOWN]->call;
 	const struct route *route = routing_of(call);
 	*ret_answer = NULL;
-	if (!route)
-		return REASON_NONE;
 	size_t prefix_len;
 	struct route_request request = exchange_facts(x);
 	const struct route_rule *rule =

@@ -76,6 +76,8 @@ enum reason inbound_settle_mesh(struct worker *w, const struct line *line, struc
 		snapshot_workload_by_server_name(plan->snapshot, tls_server_name(tls));
 	if (!target)
 		return REASON_NO_SERVICE;
+	if (!tls_store_has_identity(plan->tls, target->service->identity))
+		return REASON_NO_IDENTITY;
 	struct str id = tls_peer_id(tls);
 	c->source_id_text = strndup(id.at, id.len);
 	if (!c->source_id_text)

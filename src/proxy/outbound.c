@@ -184,7 +184,10 @@ enum reason outbound_pick(
 		outbound_unpick(w, c);
 		return reason != REASON_NONE ? reason : REASON_NO_ENDPOINT;
 	}
-	ASSERT(tries->count < CALL_TRIES_MAX);
+	if (tries->count == CALL_TRIES_MAX) { /* a route's rule may want more: the oldest goes */
+		memmove(tries->at, tries->at + 1, (CALL_TRIES_MAX - 1) * sizeof(*tries->at));
+		tries->count--;
+	}
 	tries->at[tries->count++] = e->address;
 	return outbound_settle_pick(w, c, e);
 }

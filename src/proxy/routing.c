@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A rule's turn goes on from one plan to the next, whatever else has changed, so that its split
- * stays exact: it is kept by the service's name and the rule's place. Those of routes that are gone
- * are let go of when there are too many. */
+/* A rule's turn, and a service's budget, go on from one plan to the next, whatever else has
+ * changed, so that its split stays exact: it is kept by the service's name and the rule's place.
+ * Those of routes that are gone are let go of when there are too many. */
 #include "routing.h"
 
+#include "balance/budget.h"
 #include "balance/split.h"
 #include "mesh/identity.h"
 #include <stdlib.h>
 
 #define ROUTING_TURNS_MAX 4096
 
+/* In place of a rule: the service as a whole. */
+#define ROUTING_SERVICE UINT32_MAX
+
 struct routing_turn {
 	struct map_node node; /* in worker.turns */
-	struct split split;
+	struct split split;   /* of a rule */
+	struct budget budget; /* of a service */
 	uint32_t rule_index;
 	uint8_t service_len;
 	char service[IDENTITY_SERVICE_MAX];
@@ -80,6 +85,19 @@ const struct route_leg *routing_leg(
 	uint32_t leg = split_next(turn ? &turn->split : &by_chance, rule->legs, rule->leg_count);
 	ASSERT(leg < rule->leg_count); /* the configuration's checks: some weight is not 0 */
 	return &rule->legs[leg];
+}
+
+void routing_count_request(struct worker *w, struct str service)
+{
+	struct routing_turn *t = routing_turn(w, service, ROUTING_SERVICE);
+	if (t)
+		budget_request(&t->budget, w->loop.now_ns);
+}
+
+bool routing_may_retry(struct worker *w, struct str service)
+{
+	struct routing_turn *t = routing_turn(w, service, ROUTING_SERVICE);
+	return t && budget_retry(&t->budget, w->loop.now_ns);
 }
 
 struct call_lead routing_lead(const struct call *c, const struct route_leg *leg)

@@ -15,5 +15,9 @@ const struct route_leg *routing_leg(
 	struct worker *w, const struct route *route, const struct route_rule *rule);
 /* Where the leg leads; its texts are the plan's. */
 struct call_lead routing_lead(const struct call *c, const struct route_leg *leg);
+/* With a rule that has retries: the service has one more request, or wants to send one more again.
+ * False: its budget is used up. */
+void routing_count_request(struct worker *w, struct str service);
+bool routing_may_retry(struct worker *w, struct str service);
 /* The worker's end. */
 void routing_done(struct worker *w);

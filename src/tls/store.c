@@ -191,6 +191,11 @@ bool store_same_trust(const struct tls_store *a, const struct tls_store *b)
 	       memcmp(a->revoked_digest, b->revoked_digest, sizeof(a->revoked_digest)) == 0;
 }
 
+bool tls_store_has_identity(const struct tls_store *s, struct str path)
+{
+	return store_identity(s, path) != NULL;
+}
+
 bool tls_store_identity(const struct tls_store *s, size_t index, struct tls_identity_view *ret_view)
 {
 	if (index >= s->identity_count)

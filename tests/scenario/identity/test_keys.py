@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from authority import Calls
+from company import Calls
 from machines import process_status, wait_for
 from memory import areas_with_flags, find, forms, locked_kib, memory
 from mesh import BINARY, ECHO, ORDERS, STOCK, WEB, ScenarioMesh

@@ -3,6 +3,7 @@
 import collections
 import socket
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -201,6 +202,35 @@ def test_a_timeout(fleet):
     line = fleet.access_line("vm-a", path="/slow/700", route_name="orders/rules[0]")
     assert (line["response_code_details"], line["response_flags"]) == ("UPSTREAM_TIMEOUT", "UT")
     assert fleet.call_own(line="GET /slow/500").status == 200
+
+
+def test_retries_find_an_endpoint_that_works(fleet):
+    """One version fails: callers do not notice, as long as not too much of it has to be tried again."""
+    route(fleet, {"retries": {"on": ["gateway-error"], "backoff": "1ms"}})
+    sick = fleet.lab["vm-b"].dir / "workloads" / "orders.record.sick"
+    sick.write_text("")
+
+    def tried_again():
+        assert fleet.call_own(line="GET /healthz").status == 200
+        time.sleep(0.2)
+        return [line for line in fleet.access_lines("vm-a", path="/healthz") if line["attempts"] > 1]
+    try:
+        line = wait_for(tried_again, "a call that was tried again", 60)[0]
+        assert line["response_code"] == 200 and line["route_name"] == "orders/rules[0]"
+        assert fleet["vm-a"].metric("ringmain_retries_total") >= 1
+    finally:
+        sick.unlink()
+
+
+def test_what_may_have_had_effect_is_not_sent_twice(fleet):
+    route(fleet, to("v2", retries={"on": ["reset", "gateway-error"], "backoff": "1ms"}))
+    assert fleet.call_own(line="GET /die/1").status == 503
+    assert fleet.access_line("vm-a", path="/die/1")["attempts"] == 3
+    assert fleet.call_own(line="POST /die/2").status == 503
+    assert fleet.access_line("vm-a", path="/die/2")["attempts"] == 1
+    with fleet.dial_own("web", "orders") as wire:
+        assert ask(wire, "PUT /die/3", body=b"abc").status == 503
+    assert fleet.access_line("vm-a", path="/die/3")["attempts"] == 1
 
 
 # --- while it runs --------------------------------------------------------------------------------------------

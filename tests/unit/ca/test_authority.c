@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define ORDERS "spiffe://" REALM_TD "/service/orders"
 #define VM_A   "spiffe://" REALM_TD "/node/vm-a"
@@ -138,6 +139,61 @@ static void a_broken_registration_issues_nothing(void **state)
 	realm_done(&r);
 }
 
+static void broken_settings_change_nothing(void **state)
+{
+	struct realm r;
+	struct err err;
+	realm_init(&r, "lifetimes: { leaf = \"2h\"; };");
+	X509 *node = realm_join(&r, "vm-a");
+	assert_int_equal(authority_health(r.authority, r.now_s, &err), 0);
+	char *good = realm_read(&r, "ca.conf");
+	realm_write(&r, "ca.conf", "authority: { };");
+	struct authority_client client = realm_client(node, r.now_s);
+	EVP_PKEY *key = realm_key();
+	struct realm_answer a = realm_enroll(&r, &client, key, ORDERS);
+	assert_int_equal(a.result, 0);
+	assert_int_equal(cert_not_after(sk_X509_value(a.chain, 0)), r.now_s + 7200);
+	realm_answer_done(&a);
+	assert_int_equal(authority_health(r.authority, r.now_s, &err), 1);
+	assert_non_null(strstr(err.text, "ca.conf:1: authority.trust_domain: missing"));
+	struct authority *other;
+	assert_int_equal(authority_open(r.dir, &other, &err), -EINVAL);
+	realm_write(&r, "ca.conf", good);
+	assert_int_equal(authority_health(r.authority, r.now_s, &err), 0);
+	free(good);
+	EVP_PKEY_free(key);
+	X509_free(node);
+	realm_done(&r);
+}
+
+/* Nobody is surprised by an issuer's end. */
+static void an_issuer_that_nears_its_end_is_told_of(void **state)
+{
+	struct realm r;
+	struct err err;
+	realm_init(&r, "");
+	assert_int_equal(authority_health(r.authority, r.now_s + 240ll * 86400, &err), 0);
+	assert_int_equal(authority_health(r.authority, r.now_s + 250ll * 86400, &err), 1);
+	assert_non_null(strstr(err.text, "ringmain ca rotate publish"));
+	X509 *node = realm_join(&r, "vm-a");
+	struct authority_client client = realm_client(node, r.now_s);
+	EVP_PKEY *key = realm_key();
+	/* What is issued in its last hour ends with it. */
+	r.now_s += 365ll * 86400 - 600;
+	client.expired = false;
+	struct realm_answer a = realm_enroll(&r, &client, key, ORDERS);
+	assert_int_equal(a.result, 0);
+	assert_int_equal(cert_not_after(sk_X509_value(a.chain, 0)),
+		cert_not_after(sk_X509_value(a.chain, 1)));
+	realm_answer_done(&a);
+	r.now_s += 601; /* founded a moment before */
+	assert_int_equal(authority_health(r.authority, r.now_s, &err), -EKEYEXPIRED);
+	assert_answer(realm_enroll(&r, &client, key, ORDERS), -EKEYEXPIRED, "has expired");
+	EVP_PKEY_free(key);
+	X509_free(node);
+	realm_done(&r);
+}
+
 /* Its own certificate brings a node back, for a while, and only its own. */
 static void a_node_comes_back(void **state)
 {
@@ -211,6 +267,13 @@ static void a_directory_for_others_is_refused(void **state)
 	assert_int_equal(authority_open(r.dir, &a, &err), -EACCES);
 	assert_non_null(strstr(err.text, "chmod 700"));
 	chmod(r.dir, 0700);
+	/* Nor one of another user, whose files would be this one's then. */
+	if (geteuid() == 0) {
+		assert_int_equal(chown(r.dir, 65534, 65534), 0);
+		assert_int_equal(authority_open(r.dir, &a, &err), -EPERM);
+		assert_non_null(strstr(err.text, "runuser -u "));
+		assert_int_equal(chown(r.dir, 0, 0), 0);
+	}
 	realm_done(&r);
 }
 
@@ -234,6 +297,16 @@ static void the_server_has_a_certificate_for_its_names(void **state)
 	assert_string_equal(chain.at, again.at);
 	free((char *)(uintptr_t)again.at);
 	free((char *)(uintptr_t)again_key.at);
+	/* Other names, another certificate. */
+	realm_write(&r, "ca.conf",
+		"authority: { trust_domain = \"" REALM_TD "\"; listen = \"127.0.0.1:8443\"; "
+		"names = \"other.example\"; };");
+	assert_int_equal(authority_server(r.authority, r.now_s, &again, &again_key, &err), 0);
+	X509 *other = cert_from_pem(again, &count);
+	assert_int_equal(X509_check_host(other, "other.example", 13, 0, NULL), 1);
+	X509_free(other);
+	free((char *)(uintptr_t)again.at);
+	free((char *)(uintptr_t)again_key.at);
 	assert_int_equal(
 		authority_server(r.authority, r.now_s + 43201, &again, &again_key, &err), 0);
 	assert_string_not_equal(chain.at, again.at);
@@ -252,6 +325,8 @@ int main(void)
 		cmocka_unit_test(a_token_is_for_one_key),
 		cmocka_unit_test(nobody_gets_nothing),
 		cmocka_unit_test(a_broken_registration_issues_nothing),
+		cmocka_unit_test(broken_settings_change_nothing),
+		cmocka_unit_test(an_issuer_that_nears_its_end_is_told_of),
 		cmocka_unit_test(a_node_comes_back),
 		cmocka_unit_test(a_node_asks_for_so_much),
 		cmocka_unit_test(everything_is_written_down),

@@ -121,6 +121,23 @@ static void all_is_well(void **state)
 				  "  requests that reused one  12336\n");
 }
 
+#define CERTIFICATE(state, renews)                                                    \
+	"{\"identity\":\"service/orders\",\"state\":\"" state "\",\"source\":\"ca\"," \
+	"\"renews_in_s\":" renews "}"
+
+static void certificates_are_one_line(void **state)
+{
+	int problem_count =
+		shown(WITH("\"certificates\":[" CERTIFICATE("fresh", "130") "],"), NULL);
+	assert_int_equal(problem_count, 0);
+	assert_has("\ncerts       1, all well, the next renewal in 2m 10s\n");
+	teardown(NULL);
+	problem_count = shown(WITH("\"certificates\":[" CERTIFICATE("failing", "5") "],"), NULL);
+	assert_int_equal(problem_count, 1);
+	assert_has("\ncerts       1, × 1 of them not well (`ringmain certs`)\n");
+	assert_has("\n× 1 certificate cannot be renewed: `ringmain certs` says why\n");
+}
+
 static void refused_reload_is_shown_with_its_reasons(void **state)
 {
 	int problem_count = shown(HEAD
@@ -301,6 +318,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(all_is_well),
+		TEST(certificates_are_one_line),
 		TEST(refused_reload_is_shown_with_its_reasons),
 		TEST(identities_in_trouble),
 		TEST(redirect_in_trouble),

@@ -55,7 +55,9 @@ static void test_a_whole_rule(void **state)
 		      "); "
 		      "cookies = ( { name = \"c\"; suffix = \"z\"; invert = true; } ); from = "
 		      "\"web\"; }; split = ( { version = \"v1\"; weight = 90; }, { service = "
-		      "\"next\"; weight = 10; } ); timeout = \"2s\"; request_headers = { set = ( { "
+		      "\"next\"; weight = 10; } ); timeout = \"2s\"; retries = { "
+		      "attempts = 3; on = [ \"5xx\", \"reset\" ]; per_try_timeout = \"1s\"; }; "
+		      "request_headers = { set = ( { "
 		      "name = \"a\"; value = \"b\"; } ); add = ( { name = \"c\"; value = \"d\"; } "
 		      "); "
 		      "remove = \"d\"; }; response_headers = { remove = [ \"e\", \"f\" ]; }; "
@@ -76,6 +78,10 @@ static void test_a_whole_rule(void **state)
 	assert_text(rule->legs[1].service->name, "next");
 	assert_int_equal(rule->legs[0].weight, 90);
 	assert_int_equal(rule->timeout_ms, 2000);
+	assert_int_equal(rule->retry.on, ROUTE_RETRY_5XX | ROUTE_RETRY_RESET);
+	assert_int_equal(rule->retry.attempts, 3);
+	assert_int_equal(rule->retry.per_try_ms, 1000);
+	assert_int_equal(rule->retry.backoff_ms, 25);
 	assert_int_equal(rule->request.set_count + rule->request.added_count, 2);
 	assert_int_equal(rule->response.removed_count, 2);
 	assert_text(rule->target.host, "h:80");
@@ -174,6 +180,12 @@ static const struct {
 	{"{ match = { path_prefix = \"/a\"; }; rewrite = { prefix = \"/b\"; path = \"/c\"; }; }",
 		"rewrite.prefix: together with path"},
 	{"{ rewrite = { host = \"A\"; }; }", "rewrite.host: \"A\" is no host"},
+	{"{ retries = { on = \"conect-failure\"; }; }",
+		"retries.on: \"conect-failure\" is no reason; did you mean \"connect-failure\"?"},
+	{"{ retries = { on = \"often\"; }; }",
+		"retries.on: \"often\" is no reason; there are \"connect-failure\", "},
+	{"{ retries = { attempts = 2; }; }", "retries.on: missing"},
+	{"{ retries = { on = \"5xx\"; attempts = 0; }; }", "retries.attempts: 0 is out of range"},
 	{"{ redirect = { }; }", "redirect: where to?"},
 	{"{ redirect = { path = \"/\"; status = 304; }; }", "redirect.status: 304 is none of"},
 	{"{ redirect = { scheme = \"ftp\"; }; }", "redirect.scheme: \"ftp\" is neither"},

@@ -500,9 +500,18 @@ static void test_revoked_certificates(void **state)
 	publish_crl(&lab.issuer, 4, "\"four\"");
 	expect_why(LAB_DOMAIN, "older than the one in force");
 	assert_string_equal(lab.crls, five);
-	publish_crl(&lab.other, 9, "\"other\"");
-	expect_why(LAB_DOMAIN, "no authority of ours has signed");
+	/* In the name of the issuer. */
+	struct certs_pair forger =
+		certs_make(&(struct certs_spec){.subject = "issuer", .ca = true});
+	publish_crl(&forger, 9, "\"forged\"");
+	expect_why(LAB_DOMAIN, "its authority has not signed");
 	assert_string_equal(lab.crls, five);
+	certs_done(&forger);
+	/* Of one that we do not know, beside the issuer's, which it does not take back. */
+	publish_crl(&lab.other, 9, "\"other\"");
+	assert_string_equal(lab_row(&lab, LAB_DOMAIN).why, "");
+	assert_non_null(strstr(lab.crls, five));
+	assert_true(strlen(lab.crls) > strlen(five));
 	publish_crl(&lab.issuer, 6, "\"six\"");
 	assert_string_equal(lab_row(&lab, LAB_DOMAIN).why, "");
 	assert_string_not_equal(lab.crls, five);

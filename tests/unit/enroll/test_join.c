@@ -240,7 +240,7 @@ static void test_gives_up_on_one_that_is_busy(void **state)
 /* Killed in every state: the next run goes on with the same key, which the token is bound to. */
 static void test_goes_on_after_every_step(void **state)
 {
-	for (int step = JOIN_LOOKING; step <= JOIN_ENROLLING; step++) {
+	for (int step = JOIN_LOOKING; step <= JOIN_LISTS; step++) {
 		for (int turns = 0; turns < 3; turns++) {
 			begin();
 			start();

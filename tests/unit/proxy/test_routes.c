@@ -473,6 +473,219 @@ static void test_redirects(void **state)
 	}
 }
 
+/* --- again --- */
+
+#define RETRIES(more) "retries = { backoff = \"10ms\"; " more " };"
+#define OK	      "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+#define FAIL(status)  "HTTP/1.1 " status " No\r\nContent-Length: 3\r\n\r\nbad"
+
+/* The one that has the request now: here or on the other machine, by turns. */
+static int server_of(uint32_t here, uint32_t there)
+{
+	int near = lab_served(&lab, LAB_SHOP, here), far = lab_served(&lab, LAB_ORDERS, there);
+	assert_true((near == -1) != (far == -1));
+	return near != -1 ? near : far;
+}
+
+/* What fails is tried elsewhere, after a moment, and its answer is nobody's. */
+static void test_a_failed_request_goes_elsewhere(void **state)
+{
+	static const struct {
+		const char *on, *answer; /* NULL: it closes */
+	} rows[] = {
+		{"gateway-error", FAIL("502")},
+		{"gateway-error", FAIL("503")},
+		{"gateway-error", FAIL("504")},
+		{"5xx", FAIL("500")},
+		{"5xx", NULL},
+		{"retriable-4xx", FAIL("409")},
+		{"reset", NULL},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char routes[512];
+		snprintf(routes, sizeof(routes), ROUTES("{ " RETRIES("on = \"%s\";") " }"),
+			rows[i].on);
+		start(routes, LAB_BY_HAND);
+		int client = dial(ORDERS, 8080);
+		say(client, "PUT /1 HTTP/1.1\r\nHost: h\r\nX-A: 1\r\n\r\n");
+		int first = server_of(0, 0);
+		bool was_near = first == lab_served(&lab, LAB_SHOP, 0);
+		if (rows[i].answer)
+			fake_peer_send_text(first, rows[i].answer);
+		else
+			fake_peer_close(first);
+		lab_pump(&lab);
+		/* not at once */
+		assert_int_equal(lab_served(&lab, was_near ? LAB_ORDERS : LAB_SHOP, 0), -1);
+		lab_expect_received(client, "");
+		lab_run(&lab, 11 * CLOCK_MS);
+		int second = lab_served(&lab, was_near ? LAB_ORDERS : LAB_SHOP, 0);
+		assert_int_not_equal(second, -1);
+		lab_expect_holds(second, "PUT /1 HTTP/1.1\r\n");
+		lab_expect_holds(second, "X-A: 1\r\n");
+		fake_peer_send_text(second, OK);
+		lab_pump(&lab);
+		lab_expect_received(client, OK);
+		assert_int_equal(lab_last(&lab, 0)->attempts, 2);
+		assert_int_equal(lab_values(&lab, 0)->retries_total, 1);
+		lab_finish(&lab);
+	}
+}
+
+/* One answer of the server, and whether the request is tried again. */
+static bool is_tried_again(const char *retries, const char *request, const char *answer)
+{
+	char routes[512];
+	snprintf(routes, sizeof(routes), ROUTES("{ %s }"), retries);
+	start(routes, LAB_BY_HAND);
+	int client = dial(ORDERS, 8080);
+	say(client, request);
+	int first = server_of(0, 0);
+	fake_peer_send_text(first, answer);
+	lab_run(&lab, 300 * CLOCK_MS);
+	bool is_again = lab_values(&lab, 0)->retries_total > 0;
+	assert_int_equal(fake_peer_received(client).len == 0, is_again);
+	lab_finish(&lab);
+	return is_again;
+}
+
+static void test_what_is_not_tried_again(void **state)
+{
+#define POST_EMPTY "POST / HTTP/1.1\r\nHost: h\r\n\r\n"
+#define PUT_BODY   "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx"
+	assert_true(is_tried_again(RETRIES("on = \"5xx\";"), GET("/"), FAIL("500")));
+	assert_false(is_tried_again(RETRIES("on = \"5xx\";"), GET("/"), FAIL("404")));
+	assert_false(is_tried_again(RETRIES("on = \"gateway-error\";"), GET("/"), FAIL("500")));
+	assert_false(is_tried_again(RETRIES("on = \"connect-failure\";"), GET("/"), FAIL("503")));
+	assert_false(is_tried_again(RETRIES("on = \"5xx\";"), POST_EMPTY, FAIL("500")));
+	assert_true(is_tried_again(
+		RETRIES("on = \"5xx\"; any_method = true;"), POST_EMPTY, FAIL("500")));
+	assert_false(
+		is_tried_again(RETRIES("on = \"5xx\"; any_method = true;"), PUT_BODY, FAIL("500")));
+	assert_false(is_tried_again("", GET("/"), FAIL("500")));
+}
+
+/* The last one's answer is the caller's, with what the rule makes of it. */
+static void test_attempts_are_counted(void **state)
+{
+	start(ROUTES("{ " RETRIES("on = \"5xx\"; attempts = 2;") EDITS " }"), LAB_BY_HAND);
+	int client = dial(ORDERS, 8080);
+	say(client, GET("/1"));
+	for (int i = 0; i < 3; i++) {
+		for (enum lab_workload w = LAB_SHOP; w <= LAB_ORDERS; w += LAB_ORDERS - LAB_SHOP) {
+			int server = -1;
+			for (uint32_t n = 0; lab_served(&lab, w, n) != -1; n++)
+				server = lab_served(&lab, w, n);
+			if (server != -1 && fake_is_open(server) &&
+				fake_peer_received(server).len > 0) {
+				fake_peer_forget(server);
+				fake_peer_send_text(server, FAIL("500"));
+			}
+		}
+		lab_run(&lab, 100 * CLOCK_MS);
+	}
+	lab_expect_holds(client, "HTTP/1.1 500 ");
+	lab_expect_holds(client, "x-by: rule\r\n");
+	assert_int_equal(lab_last(&lab, 0)->attempts, 3);
+	assert_int_equal(lab_values(&lab, 0)->retries_total, 2);
+	assert_int_equal(lab_values(&lab, 0)->retries_refused_total, 0);
+	lab_finish(&lab);
+}
+
+static void test_a_try_that_takes_too_long(void **state)
+{
+	start(ROUTES("{ " RETRIES("on = \"gateway-error\"; per_try_timeout = \"1s\";") " }"),
+		LAB_BY_HAND);
+	int client = dial(ORDERS, 8080);
+	say(client, GET("/1"));
+	int first = server_of(0, 0);
+	lab_run(&lab, 1100 * CLOCK_MS);
+	assert_int_equal(lab_values(&lab, 0)->retries_total, 1);
+	int near = lab_served(&lab, LAB_SHOP, 0), far = lab_served(&lab, LAB_ORDERS, 0);
+	int second = near == first ? far : near;
+	fake_peer_send_text(second, OK);
+	lab_pump(&lab);
+	lab_expect_received(client, OK);
+	/* and when all of them do: */
+	say(client, GET("/2"));
+	lab_run(&lab, 5 * CLOCK_S);
+	lab_expect_holds(client, "HTTP/1.1 504 ");
+	lab_expect_reason(&lab, 0, "UPSTREAM_TIMEOUT");
+	assert_int_equal(lab_last(&lab, 0)->attempts, 3);
+	lab_finish(&lab);
+}
+
+/* The whole has its own time, tries or not. */
+static void test_a_timeout_over_all_tries(void **state)
+{
+	start(ROUTES("{ timeout = \"1500ms\"; " RETRIES("on = \"gateway-error\"; per_try_timeout = "
+							"\"1s\"; attempts = 10;") " }"),
+		LAB_BY_HAND);
+	int client = dial(ORDERS, 8080);
+	say(client, GET("/1"));
+	lab_run(&lab, 1400 * CLOCK_MS);
+	lab_expect_received(client, "");
+	lab_run(&lab, 200 * CLOCK_MS);
+	lab_expect_holds(client, "HTTP/1.1 504 ");
+	assert_int_equal(lab_last(&lab, 0)->attempts, 2);
+	lab_finish(&lab);
+}
+
+/* Nothing was sent, so anything may be sent again: beyond the three that are tried anyway. */
+static void test_connects_again(void **state)
+{
+	start(ROUTES("{ " RETRIES("on = \"connect-failure\"; attempts = 3;") " }"), LAB_HTTP);
+	struct address mesh = lab_mesh_address(1), shop = lab_address_of("127.0.0.1");
+	shop.port = 8081;
+	fake_connect_rule(&mesh, -ECONNREFUSED);
+	fake_connect_rule(&shop, -ECONNREFUSED);
+	int client = dial(ORDERS, 8080);
+	say(client, "POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx");
+	lab_expect_received(client, "");
+	lab_run(&lab, 11 * CLOCK_MS);
+	fake_connect_rule(&shop, 0);
+	lab_run(&lab, 100 * CLOCK_MS);
+	lab_expect_holds(client, "shop:/1");
+	assert_in_range(lab_last(&lab, 0)->attempts, 4, 6);
+	lab_finish(&lab);
+}
+
+/* When everything fails, retries stay what the budget allows. */
+static void test_a_budget(void **state)
+{
+	start(ROUTES("{ " RETRIES("on = \"connect-failure\"; attempts = 10;") " }"), LAB_HTTP);
+	struct address mesh = lab_mesh_address(1), shop = lab_address_of("127.0.0.1");
+	shop.port = 8081;
+	fake_connect_rule(&mesh, -ECONNREFUSED);
+	fake_connect_rule(&shop, -ECONNREFUSED);
+	int clients[20];
+	for (int i = 0; i < 20; i++) {
+		clients[i] = dial(ORDERS, 8080);
+		fake_peer_send_text(clients[i], GET("/1"));
+	}
+	lab_run(&lab, 900 * CLOCK_MS);
+	for (int i = 0; i < 20; i++)
+		lab_expect_holds(clients[i], "HTTP/1.1 503 ");
+	/* 40 of the proxies' own, 3 that are free, 2 more in that time, a fifth of 20 */
+	assert_in_range(lab_values(&lab, 0)->retries_total, 40 + 7, 40 + 9);
+	assert_true(lab_values(&lab, 0)->retries_refused_total > 0);
+	lab_finish(&lab);
+}
+
+/* The caller goes while its request waits to be tried again. */
+static void test_a_caller_that_goes_meanwhile(void **state)
+{
+	start(ROUTES("{ " RETRIES("on = \"5xx\"; ") " }"), LAB_BY_HAND);
+	int client = dial(ORDERS, 8080);
+	say(client, GET("/1"));
+	fake_peer_send_text(server_of(0, 0), FAIL("500"));
+	lab_pump(&lab);
+	fake_peer_reset(client);
+	lab_run(&lab, 100 * CLOCK_MS);
+	lab_expect_reason(&lab, 0, "DOWNSTREAM_CLOSED");
+	lab_finish(&lab);
+}
+
 /* --- opaque bytes --- */
 
 static void test_connections_split(void **state)
@@ -552,6 +765,14 @@ int main(void)
 		cmocka_unit_test(test_responds_to_many),
 		cmocka_unit_test(test_an_answer_waits_for_room),
 		cmocka_unit_test(test_redirects),
+		cmocka_unit_test(test_a_failed_request_goes_elsewhere),
+		cmocka_unit_test(test_what_is_not_tried_again),
+		cmocka_unit_test(test_attempts_are_counted),
+		cmocka_unit_test(test_a_try_that_takes_too_long),
+		cmocka_unit_test(test_a_timeout_over_all_tries),
+		cmocka_unit_test(test_connects_again),
+		cmocka_unit_test(test_a_budget),
+		cmocka_unit_test(test_a_caller_that_goes_meanwhile),
 		cmocka_unit_test(test_connections_split),
 		cmocka_unit_test(test_connections_by_who_calls),
 		cmocka_unit_test(test_a_connection_to_another_service),

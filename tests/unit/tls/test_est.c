@@ -56,6 +56,8 @@ static void est_bundle(struct bundle *b, X509 *leaf, char *list)
 	est_add(b, "pki", "chain", certs_pem((X509 *[]){leaf, mesh.middle.certificate, NULL}));
 	est_add(b, "pki-key", "store", strdup("1"));
 	est_add(b, "roots", "prod.example", certs_pem((X509 *[]){mesh.root.certificate, NULL}));
+	/* Other trust domains are known, and none of the authority's business. */
+	est_add(b, "roots", "other.example", certs_pem((X509 *[]){mesh.root.certificate, NULL}));
 	if (list)
 		est_add(b, "crl", "prod.example", list);
 }
@@ -202,6 +204,28 @@ static void test_shown(void **state)
 	}
 	certs_done(&stranger);
 	certs_done(&brief);
+}
+
+static void test_list_too_old(void **state)
+{
+	struct certs_list list = {.issuer = &mesh.middle, .until_s = CERTS_NOW};
+	struct certs_pair leaf = certs_make(&(struct certs_spec){
+		.issuer = &mesh.middle, .until_s = CERTS_NOW - 5, .names = {EST_NODE}});
+	struct tls_store *machine =
+		est_machine((X509 *[]){leaf.certificate, mesh.middle.certificate, NULL});
+	pair.client_key = leaf.key;
+	for (int refuse = 0; refuse < 2; refuse++) {
+		struct tls_store *server = est_store(authority.certificate, certs_list_pem(&list));
+		tls_store_refuse_stale_crls(server, refuse);
+		est_start(machine, server, EST_HOST);
+		assert_int_equal(pair_handshake(&pair), !refuse);
+		assert_int_equal(tls_failure(pair.ends[PAIR_SERVER].tls),
+			refuse ? TLS_FAILURE_REVOCATION_UNKNOWN : TLS_FAILURE_NONE);
+		pair_stop(&pair);
+		tls_store_unref(server);
+	}
+	tls_store_unref(machine);
+	certs_done(&leaf);
 }
 
 static void test_nothing_shown(void **state)
@@ -387,6 +411,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		EST_TEST(test_shown),
+		EST_TEST(test_list_too_old),
 		EST_TEST(test_nothing_shown),
 		EST_TEST(test_key_not_there),
 		EST_TEST(test_protocols),

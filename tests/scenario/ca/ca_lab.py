@@ -60,10 +60,10 @@ class Directory:
         self.ca("allow", node, *identities)
 
     def token(self, node):
-        return self.ca("token", node).stdout.decode().split()[-1]
+        return self.ca("token", node).stdout.decode().strip()
 
     def revoke(self, serial):
-        self.ca("revoke", serial)
+        self.ca("revoke", "--serial", serial)
 
     def fingerprint(self):
         return run("openssl", "x509", "-in", self.dir / "root.crt", "-noout", "-fingerprint", "-sha256").stdout
@@ -72,18 +72,24 @@ class Directory:
 class Server:
     """One `ringmain ca serve`, which has said that it is ready."""
 
-    def __init__(self, directory, name="server", port=None):
+    def __init__(self, directory, name="server", port=None, **process):
         self.log_path = directory.place / f"{name}.log"
         notify = directory.place / f"{name}.notify"
         notify.unlink(missing_ok=True)
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notify.bind(str(notify))
+        notify.chmod(0o666)
         self.notify.settimeout(0.2)
         listen = ["--listen", f"127.0.0.1:{port}"] if port else []
         self.process = subprocess.Popen(
             [BINARY, "ca", "serve", "--dir", directory.dir, *listen], stdout=subprocess.DEVNULL,
-            stderr=open(self.log_path, "ab"), env=dict(os.environ, NOTIFY_SOCKET=str(notify)))
-        self.wait_ready()
+            stderr=open(self.log_path, "ab"), env=dict(os.environ, NOTIFY_SOCKET=str(notify)),
+            **process)
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.kill()
+            raise
 
     def wait_ready(self):
         end = time.monotonic() + 20
@@ -98,9 +104,9 @@ class Server:
     def log(self):
         return self.log_path.read_text()
 
-    def wait_log(self, text, seconds=15):
+    def wait_log(self, text, seconds=15, count=1):
         end = time.monotonic() + seconds
-        while text not in self.log():
+        while self.log().count(text) < count:
             assert time.monotonic() < end, f"no {text!r} in the log:\n{self.log()}"
             time.sleep(0.02)
 
@@ -165,6 +171,9 @@ class Certificate:
 
     def serial(self):
         return self.field("-serial").split("=")[1].lower()
+
+    def end(self):
+        return ssl.cert_time_to_seconds(self.field("-enddate").split("=")[1])
 
     def uris(self):
         return re.findall(r"URI:(\S+?)(?:,|\s|$)", self.field("-ext", "subjectAltName"))
@@ -259,6 +268,3 @@ def get(path, *fields):
 
 def basic(node, token):
     return "Authorization: Basic " + base64.b64encode(f"{node}:{token}".encode()).decode()
-
-
-import sys; sys.path.insert(0, "/tmp"); import serve_tmp_cli; serve_tmp_cli.patch(Directory)  # DROP
