@@ -16,6 +16,9 @@ import time
 import xml.etree.ElementTree as xml
 from pathlib import Path
 
+import lanes
+from lanes import Job
+
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 PYTHON = "/usr/bin/python3"
@@ -24,7 +27,25 @@ SUITES = ["tidy", "unit", "fuzz", "scenario"]
 SANITIZE = ["-Ddebug=true", "-Doptimization=1", "-Dwerror=false",
             "-Db_sanitize=address,undefined", "-Db_lundef=false"]
 FUZZ_SECONDS = 5       # for each target
-AREA_SECONDS = 15 * 60  # for each directory of scenarios
+JOB_SECONDS = 15 * 60  # for each job of scenarios
+PATIENCE = 2           # tests' limits of time are so many times as long: other tests run beside them
+# What runs on its own in the scenarios, an area or a file of one: about how many seconds it takes on a quiet
+# computer, and how much of a processor meanwhile. Of an area that has a file here each file is on its own.
+COSTS = {
+    "balance": (11, 0.4), "ca": (30, 0.5), "commands": (2, 1), "detect": (9, 0.3), "direct": (15, 1), "harness": (45, 0.4),
+    "http": (10, 1), "identity": (85, 0.4), "limits": (45, 0.4), "load": (25, 1), "local": (2, 0.8), "mtls": (35, 0.5),
+    "observability": (30, 0.3), "process": (60, 0.5), "publish": (30, 0.5), "reload": (45, 0.6), "routes": (22, 0.3),
+    "store": (13, 0.3), "systemd": (1, 1), "tcp": (3, 0.8),
+    "bench/test_bench_load": (20, 0.6), "bench/test_bench_null": (9, 1), "bench/test_bench_origin": (1, 1),
+    "bench/test_fleet": (40, 0.3), "bench/test_peers": (22, 0.7), "bench/test_run": (25, 0.8), "bench/test_statistics": (1, 1),
+    "redirect/test_capture": (13, 0.4), "redirect/test_down": (35, 0.5), "redirect/test_guard": (18, 0.5),
+    "redirect/test_install": (28, 0.7), "redirect/test_watch": (30, 0.4),
+    "state/test_access": (2, 0.8), "state/test_connection": (75, 0.3), "state/test_discovery": (43, 0.3),
+    "state/test_failover": (60, 0.4), "state/test_health": (35, 0.3), "state/test_objects": (45, 0.3),
+    "state/test_outage": (110, 0.3), "state/test_restart": (90, 0.3), "state/test_silence": (50, 0.2),
+}
+COST_UNKNOWN = 60, 0.5
+FUZZ_SHARE = 0.8       # at a lower priority than all else
 SANITIZER_OPTIONS = {
     "ASAN_OPTIONS": "abort_on_error=1:detect_stack_use_after_return=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
@@ -145,6 +166,23 @@ def suite_unit(builds, tally):
     meson_suite(builds, tally, "unit")
 
 
+def fuzz_job(target, tally):
+    name = target.name.removeprefix("fuzz_")
+    found = BUILD / "fuzz" / "found" / name
+    found.mkdir(parents=True, exist_ok=True)
+    corpora = [d for d in (ROOT / "tests/fuzz/corpus" / name, ROOT / "tests/fuzz/corpus" / target.name)
+               if d.is_dir()]
+
+    def ended(job):
+        ok = job.process.returncode == 0
+        say(f"fuzzed {name}")
+        tally.add(ok, [] if ok else [f"fuzz: {target.name}"])
+    return Job(f"fuzz {name}", ["nice", "-n", "10", target, f"-max_total_time={FUZZ_SECONDS}", "-print_final_stats=0", "-timeout=10",
+                                f"-artifact_prefix={found}/crash-", found, *corpora], ended, share=FUZZ_SHARE,
+               seconds=FUZZ_SECONDS,
+               timeout=FUZZ_SECONDS * PATIENCE + 60, env=SANITIZER_OPTIONS, quiet=True)
+
+
 def suite_fuzz(builds, tally):
     meson_suite(builds, tally, "fuzz")
     build = builds.fuzzed()
@@ -152,17 +190,7 @@ def suite_fuzz(builds, tally):
                      if p.is_file() and os.access(p, os.X_OK)) if build else []
     if not targets:
         tally.add(0, ["fuzz: no targets were built"])
-    for target in targets:
-        name = target.name.removeprefix("fuzz_")
-        found = BUILD / "fuzz" / "found" / name
-        found.mkdir(parents=True, exist_ok=True)
-        corpora = [d for d in (ROOT / "tests/fuzz/corpus" / name, ROOT / "tests/fuzz/corpus" / target.name)
-                   if d.is_dir()]
-        say(f"fuzzing {name} for {FUZZ_SECONDS} s")
-        status = call(target, f"-max_total_time={FUZZ_SECONDS}", "-print_final_stats=0", "-timeout=10",
-                      f"-artifact_prefix={found}/crash-", found, *corpora, timeout=FUZZ_SECONDS + 60,
-                      env=SANITIZER_OPTIONS, quiet=True)
-        tally.add(status == 0, [] if status == 0 else [f"fuzz: {target.name}"])
+    return [fuzz_job(target, tally) for target in targets]
 
 
 def scenario_areas():
@@ -170,32 +198,46 @@ def scenario_areas():
     return sorted(p.name for p in directory.iterdir() if p.is_dir() and any(p.glob("test_*.py")))
 
 
-def run_area(area, build, release, tally):
-    outcome = BUILD / f"scenario-{area}.xml"
+def scenario_jobs(area):
+    """What runs on its own: an area, or its files when COSTS has them."""
+    files = sorted(p.stem for p in (ROOT / "tests" / "scenario" / area).glob("test_*.py"))
+    return [f"{area}/{name}" for name in files] if any(c.startswith(f"{area}/") for c in COSTS) else [area]
+
+
+def scenario_job(name, build, release, directory, tally):
+    outcome = BUILD / f"scenario-{name.replace('/', '-')}.xml"
     outcome.unlink(missing_ok=True)
-    start = time.monotonic()
     binary = Path("src") / "daemon" / "ringmain"
-    env = {"RINGMAIN_BUILD": str(build), "RINGMAIN": str(build / binary), "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {"RINGMAIN_BUILD": str(build), "RINGMAIN": str(build / binary), "PYTHONDONTWRITEBYTECODE": "1",
+           "RINGMAIN_PATIENCE": str(PATIENCE)}
     if release:
         env["RINGMAIN_RELEASE"] = str(release / binary)
-    say(f"scenario/{area}")
-    with tempfile.TemporaryDirectory(prefix="ringmain-tests-") as temporary:
-        status = call(PYTHON, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--tb=short", "-rfEs",
-                      f"--rootdir={ROOT / 'tests' / 'scenario'}", f"--junitxml={outcome}",
-                      f"--basetemp={temporary}/pytest", ROOT / "tests" / "scenario" / area,
-                      timeout=AREA_SECONDS, env=env)
-    passed, failed = read_junit(outcome, area)
-    if status not in (0, 1) or (status == 1 and not failed):
-        failed.append(f"scenario/{area}: pytest (exit status {status})")
-    tally.add(passed, failed)
-    say(f"scenario/{area}: {passed} passed, {len(failed)} failed, {time.monotonic() - start:.0f} s")
+    path = ROOT / "tests" / "scenario" / (f"{name}.py" if "/" in name else name)
+    temporary = Path(directory) / name.replace("/", "-")
+    temporary.mkdir()
+
+    def ended(job):
+        passed, failed = read_junit(outcome, name)
+        status = job.process.returncode
+        if status not in (0, 1) or (status == 1 and not failed):
+            failed.append(f"scenario/{name}: pytest (exit status {status})")
+        tally.add(passed, failed)
+        say(f"scenario/{name}: {passed} passed, {len(failed)} failed, {job.elapsed():.0f} s, "
+            f"{job.cpu:.0f} s of a processor")
+    seconds, share = COSTS.get(name, COST_UNKNOWN)
+    return Job(f"scenario/{name}", [PYTHON, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--tb=short", "-rfEs",
+                                    f"--rootdir={ROOT / 'tests' / 'scenario'}", f"--junitxml={outcome}",
+                                    f"--basetemp={temporary}/pytest", path],
+               ended, share=share, seconds=seconds, timeout=JOB_SECONDS, env=env, network=True)
 
 
 def read_junit(path, area):
-    if not path.exists():
+    try:
+        cases = list(xml.parse(path).getroot().iter("testcase"))
+    except (FileNotFoundError, xml.ParseError):
         return 0, []
     passed, failed = 0, []
-    for case in xml.parse(path).getroot().iter("testcase"):
+    for case in cases:
         if case.find("failure") is not None or case.find("error") is not None:
             failed.append(f"scenario/{area}: {case.get('name')}")
         elif case.find("skipped") is None:
@@ -203,14 +245,24 @@ def read_junit(path, area):
     return passed, failed
 
 
-def suite_scenario(builds, tally, areas=None):
+def suite_scenario(builds, tally, areas, directory):
     build, release = builds.sanitized(), builds.release()
     if not build or not release:
         tally.add(0, ["scenario: a build"])
     if not build:
-        return
-    for area in areas or scenario_areas():
-        run_area(area, build, release, tally)
+        return []
+    return [scenario_job(name, build, release, directory, tally) for area in areas for name in scenario_jobs(area)]
+
+
+def jobs_of(suite, builds, tally, areas, directory):
+    """Runs a suite; what of it can run beside others is returned."""
+    try:
+        if suite == "scenario":
+            return suite_scenario(builds, tally, areas, directory)
+        return globals()[f"suite_{suite}"](builds, tally) or []
+    except Exception as error:  # a suite that breaks is a failure, not the end of the others
+        tally.add(0, [f"{suite}: {error!r}"])
+        return []
 
 
 def main():
@@ -223,24 +275,32 @@ def main():
     if unknown:
         parser.error(f"no suite {', '.join(unknown)}; there are {', '.join(SUITES)} and "
                      + ", ".join(f"scenario/{a}" for a in scenario_areas()))
-    builds, tally, start = Builds(), Tally(), time.monotonic()
-    for name in SUITES:
-        if name in wanted or (name == "scenario" and areas):
-            say(f"suite {name}")
-            before = tally.passed, tally.failed
+    builds, start, suites = Builds(), time.monotonic(), {name: Tally() for name in SUITES}
+    for number in (signal.SIGTERM, signal.SIGINT):  # SIGINT too: a shell's background commands ignore it, and so would tests
+        signal.signal(number, signal.default_int_handler)
+    with tempfile.TemporaryDirectory(prefix="ringmain-tests-") as directory:
+        jobs = []
+        for name in SUITES:
+            if name in wanted or (name == "scenario" and areas):
+                say(f"suite {name}")
+                jobs += jobs_of(name, builds, suites[name], scenario_areas() if name in wanted else areas, directory)
+        if jobs:
+            say(f"{len(jobs)} jobs on {lanes.CORES} processors")
             try:
-                if name == "scenario":
-                    suite_scenario(builds, tally, None if name in wanted else areas)
-                else:
-                    globals()[f"suite_{name}"](builds, tally)
-            except Exception as error:  # a suite that breaks is a failure, not the end of the others
-                tally.add(0, [f"{name}: {error!r}"])
-            say(f"suite {name}: {tally.passed - before[0]} passed, {tally.failed - before[1]} failed")
-    for name in tally.names:
-        print(f"failed: {name}")
+                lanes.run(jobs, ROOT)
+            except Exception as error:
+                suites["scenario"].add(0, [f"jobs side by side: {error!r}"])
+    for name, tally in suites.items():
+        if tally.passed or tally.failed:
+            say(f"suite {name}: {tally.passed} passed, {tally.failed} failed")
+    for tally in suites.values():
+        for name in tally.names:
+            print(f"failed: {name}")
+    passed, failed = (sum(getattr(t, what) for t in suites.values()) for what in ("passed", "failed"))
     say(f"{time.monotonic() - start:.0f} s in all")
-    print(f"{tally.passed} passed, {tally.failed} failed", flush=True)
-    sys.exit(1 if tally.failed else 0)
+    print(f"{passed} passed, {failed} failed", flush=True)
+    sys.exit(1 if failed else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -26,7 +26,7 @@ def spiffe_id(service):
 class Authority:
     def __init__(self, directory, ringmain, services):
         self.dir = directory
-        self.root = directory / "ca" / "ca.crt"
+        self.root = directory / "ca" / "root.crt"
         run(ringmain, "ca", "init", "--dir", directory / "ca", "--trust-domain", TRUST_DOMAIN)
         for service in services:
             self.issue(service)
@@ -40,7 +40,7 @@ class Authority:
         extensions.write_text(EXTENSIONS.format(id=spiffe_id(service), name=dns_name(service)))
         run("openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-sha256",
             "-subj", f"/CN={dns_name(service)}", "-keyout", self.path(service, "key"), "-out", request)
-        run("openssl", "x509", "-req", "-sha256", "-in", request, "-CA", self.root, "-CAkey", self.dir / "ca" / "ca.key",
+        run("openssl", "x509", "-req", "-sha256", "-in", request, "-CA", self.root, "-CAkey", self.dir / "ca" / "root.key",
             "-days", DAYS, "-extfile", extensions, "-out", self.path(service, "crt"))
         both = self.path(service, "pem")
         both.touch(0o600)

@@ -13,7 +13,6 @@ import os
 import queue
 import resource
 import shutil
-import signal
 import socket
 import statistics
 import subprocess
@@ -29,8 +28,9 @@ sys.path[:0] = [str(ROOT / "bench" / "harness")]
 sys.dont_write_bytecode = True
 
 import facts  # noqa: E402
+from options import UsageError, add_places, build_release, end_in_order, positive, say  # noqa: E402
 
-RESULTS = ROOT / "bench" / "results"
+PROGRAM = "bench/fleet.d/fleet"
 MESH = "bench.example"
 HOUR = 3600
 HOLD_PERCENT = 30  # 40 % of the nodes at once are more than that
@@ -38,16 +38,8 @@ RESYNC_DEFAULT = 300  # seconds: state.resync
 TIMEOUT = 60  # seconds: state.timeout. Hundreds of nodes wait for one core: that is not the store's slowness
 
 
-class UsageError(Exception):
-    """The caller can do something about it: the text says what."""
-
-
 class BenchError(Exception):
     """The fleet did not do what was waited for."""
-
-
-def say(text=""):
-    print(text, flush=True)
 
 
 def step(text):
@@ -527,16 +519,6 @@ def table_lines(rows):
 # --- the whole -----------------------------------------------------------------------------------------
 
 
-def positive(kind):
-    def read(text):
-        value = kind(text)
-        if value <= 0:
-            raise argparse.ArgumentTypeError(f"{text}: more than 0 is needed")
-        return value
-    read.__name__ = "number"
-    return read
-
-
 def arguments():
     parser = argparse.ArgumentParser(
         prog="bench/fleet", description="How a mesh of many nodes fares with one real Redis, on loopback. "
@@ -551,29 +533,11 @@ def arguments():
     parser.add_argument("--lease", type=positive(float), default=15, metavar="S", help="state.lease")
     parser.add_argument("--resync", type=positive(float), default=RESYNC_DEFAULT, metavar="S", help="state.resync")
     parser.add_argument("--hold", type=positive(float), default=60, metavar="S", help="state.hold")
-    parser.add_argument("--build", type=Path, metavar="DIR", help="a build that there is, instead of building")
-    parser.add_argument("--output", type=Path, metavar="DIR", default=RESULTS, help="where results are written")
+    add_places(parser)
     options = parser.parse_args()
     if options.nodes < 10:
         parser.error("--nodes: at least 10")
     return options
-
-
-def build(given):
-    directory = given.resolve() if given else ROOT / "build" / "release"
-    program = directory / "bench" / "fleet.d" / "fleet"
-    if not given:
-        say("building (release) ...")
-        steps = [["ninja", "-C", str(directory), "bench/fleet.d/fleet"]]
-        if not (directory / "build.ninja").exists():
-            steps.insert(0, ["meson", "setup", str(directory), "-Dbuildtype=release", "-Dtests=false", "-Dwerror=false"])
-        for words in steps:
-            done = subprocess.run(words, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-            if done.returncode != 0:
-                raise UsageError(f"{' '.join(words)} failed:\n{done.stdout[-4000:]}")
-    if not program.exists():
-        raise UsageError(f"{program} is not there: build it, or leave --build out")
-    return program
 
 
 def files_raise(nodes):
@@ -607,7 +571,7 @@ def write(options, bench, begun):
 
 def run(options):
     begun = time.time()
-    program = build(options.build)
+    program = build_release(options.build, [PROGRAM], [PROGRAM]) / PROGRAM
     for name in ("redis-server", "redis-cli"):
         if not shutil.which(name):
             raise UsageError(f"{name} is not here: conf/demo/install run")
@@ -628,14 +592,9 @@ def run(options):
     return 0
 
 
-def ended(number, _frame):
-    raise SystemExit(128 + number)
-
-
 def main():
     options = arguments()
-    for number_ in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number_, ended)
+    end_in_order()
     try:
         return run(options)
     except (UsageError, BenchError) as error:

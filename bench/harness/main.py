@@ -10,8 +10,6 @@ import importlib
 import json
 import os
 import resource
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,6 +28,7 @@ import table  # noqa: E402
 from authority import Authority  # noqa: E402
 from contestants import LARGE, Direct, LargeRingmain, Null, PeerContestant, Ringmain  # noqa: E402
 from machines import LabError, sweep  # noqa: E402
+from options import UsageError, add_places, build_release, end_in_order, positive, say  # noqa: E402
 from runner import STEAL_MAX, Runner, duration_text  # noqa: E402
 from scenarios import CALLER, CONNECT, IDLE, RATE, SATURATE, SCENARIOS, SERVICES  # noqa: E402
 
@@ -39,19 +38,10 @@ PEERS = ("haproxy", "nginx", "envoy")
 PEER_VARIANTS = {"haproxy-h1": "haproxy", "envoy-h1": "envoy"}
 VARIANTS = [*PEER_VARIANTS, LARGE]
 OWN = ("direct", "null", "ringmain")
-RESULTS = ROOT / "bench" / "results"
 PROGRAMS = {"ringmain": "src/daemon/ringmain", "load": "bench/load", "origin": "bench/origin", "null": "bench/null"}
 FULL = {"rounds": 5, "duration": 2.0, "warmup": 0.5, "idle": 10_000}
 QUICK = {"rounds": 2, "duration": 0.5, "warmup": 0.2, "idle": 2_000}
 FILES_MAX, FILES_SPARE = 1 << 18, 700
-
-
-class UsageError(Exception):
-    """The caller can do something about it: the text says what."""
-
-
-def say(text=""):
-    print(text, flush=True)
 
 
 class Bench:
@@ -74,21 +64,11 @@ class Bench:
 # --- arguments -------------------------------------------------------------------------------------
 
 
-def positive(kind):
-    def read(text):
-        value = kind(text)
-        if value <= 0:
-            raise argparse.ArgumentTypeError(f"{text}: more than 0 is needed")
-        return value
-    read.__name__ = "number"
-    return read
-
-
 def arguments():
     parser = argparse.ArgumentParser(
         prog="bench/run", description="Measures ringmain against a null relay and against the proxies that are "
         "installed here. Without arguments: everything, in less than 30 minutes.",
-        epilog="Scenarios: " + ", ".join(SCENARIOS) + ". bench/bench/README.md says what they are and how to read the "
+        epilog="Scenarios: " + ", ".join(SCENARIOS) + ". bench/README.md says what they are and how to read the "
         "figures.")
     parser.add_argument("--quick", action="store_true", help="the main scenarios only, short: less than 3 minutes")
     parser.add_argument("--scenario", metavar="A,B", help="only these scenarios")
@@ -98,9 +78,8 @@ def arguments():
     parser.add_argument("--rounds", type=positive(int), metavar="N", help="turns of each contestant in a scenario")
     parser.add_argument("--duration", type=positive(float), metavar="S", help="seconds of one turn")
     parser.add_argument("--connections", type=positive(int), metavar="N", help="instead of 64, where it is 64")
-    parser.add_argument("--build", type=Path, metavar="DIR", help="a build that there is, instead of building")
     parser.add_argument("--report", type=Path, metavar="JSON", help="make the report of a run's file again, beside it")
-    parser.add_argument("--output", type=Path, metavar="DIR", default=RESULTS, help="where results are written")
+    add_places(parser)
     return parser.parse_args()
 
 
@@ -177,27 +156,6 @@ def chosen_contestants(options, bench):
     return contestants
 
 
-# --- build -----------------------------------------------------------------------------------------
-
-
-def build_release(given):
-    """The directory of a release build; what is given is taken as it is."""
-    build = given.resolve() if given else ROOT / "build" / "release"
-    if not given:
-        say("building ringmain (release) ...")
-        steps = [["ninja", "-C", str(build)]]
-        if not (build / "build.ninja").exists():
-            steps.insert(0, ["meson", "setup", str(build), "-Dbuildtype=release", "-Dtests=false", "-Dwerror=false"])
-        for step in steps:
-            done = subprocess.run(step, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-            if done.returncode != 0:
-                raise UsageError(f"{' '.join(step)} failed:\n{done.stdout[-4000:]}")
-    for name, path in PROGRAMS.items():
-        if not (build / path).exists():
-            raise UsageError(f"{build / path} is not there: build it with `ninja -C {build}`, or leave --build out")
-    return build
-
-
 # --- the whole -------------------------------------------------------------------------------------
 
 
@@ -253,7 +211,7 @@ def run(options):
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ringmain-bench-")))
         bench = Bench(options, None, None)
         contestants = chosen_contestants(options, bench)
-        bench.build = build_release(options.build)
+        bench.build = build_release(options.build, PROGRAMS.values())
         begun = time.time()
         bench.authority = Authority(directory, bench.program("ringmain"), [CALLER, *SERVICES])
         if bench.cores.note:
@@ -282,10 +240,6 @@ def files_raise():
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def ended(number, _frame):
-    raise SystemExit(128 + number)
-
-
 def main():
     options = arguments()
     if options.peers:
@@ -293,8 +247,7 @@ def main():
         return 0
     if options.report:
         return report_again(options.report)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, ended)  # so that everything is taken down
+    end_in_order()
     for lab in sweep():
         say(f"removed what an earlier run ({lab}) left behind")
     files_raise()

@@ -12,6 +12,7 @@ the directory's name.
 import array
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -25,6 +26,10 @@ ROOT = Path(__file__).resolve().parents[2]
 LABS = Path("/var/lib/ringmain-lab")  # not in /run, where nothing may be executed on many computers
 SOCKETMAKER = Path(__file__).with_name("socketmaker.py")
 PYTHON = "/usr/bin/python3"
+PATIENCE = int(os.environ.get("RINGMAIN_PATIENCE", "1"))
+# Of each machine one user is its own, as on a computer of its own: what the kernel counts by user, such as locked
+# memory, is not shared by machines, by labs, or with a lab before whose memory is still being freed.
+UID_FIRST = 100_000_000
 NET_V4 = "10.77.0."
 NET_V6 = "fd77::"
 
@@ -44,7 +49,9 @@ def run(*command, timeout=60, check=True, **more):
 
 
 def wait_for(test, what, timeout=10.0, every=0.05):
-    """Polls until test() gives something true and returns it; LabError when time is up."""
+    """Polls until test() gives something true and returns it; LabError when time is up, which is later
+    when others run beside it."""
+    timeout *= PATIENCE
     end = time.monotonic() + timeout
     while True:
         last = test()
@@ -128,15 +135,21 @@ def lab_make(directory):
             return directory.mkdir(mode=0o755)
 
 
+def lab_owned(directory):
+    """Whether the process that made a lab lives."""
+    try:
+        pid, start = (directory / "owner").read_text().split()
+        return process_start(pid) == start
+    except (FileNotFoundError, ValueError):
+        # Made this moment by a run beside this one, or by one that was killed at once: its name has the pid.
+        return process_start(int(re.match(r"rm([0-9a-f]+)x", directory.name)[1], 16)) is not None
+
+
 def sweep():
     """Removes what dead labs left behind. Returns their names."""
     swept = []
-    for directory in sorted(LABS.glob("rm*")) if LABS.is_dir() else []:
-        try:
-            pid, start = (directory / "owner").read_text().split()
-        except (FileNotFoundError, ValueError):
-            pid, start = "0", "0"
-        if process_start(pid) == start:
+    for directory in sorted(LABS.glob("rm[0-9a-f]*x*")) if LABS.is_dir() else []:
+        if lab_owned(directory):
             continue
         lab_remove(directory)
         swept.append(directory.name)
@@ -226,6 +239,7 @@ class Machine:
     def __init__(self, lab, name, number):
         self.lab = lab
         self.name = name
+        self.own_uid = UID_FIRST + os.getpid() % 1_000_000 * 1000 + Lab.count % 20 * 50 + number % 50
         self.v4 = f"{NET_V4}{number}"
         self.v6 = f"{NET_V6}{number:x}"
         self.namespace = f"{lab.name}-{name}"

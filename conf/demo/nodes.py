@@ -8,21 +8,20 @@
 
 makes two machines on which the plain servers and clients of these uids are in one mesh. So far each
 is standalone, with the mesh's objects in a file. With `stores=["vm-r"]` there is a third machine with
-Redis, to which an operator publishes the objects, and where the nodes find each other.
+Redis, to which an operator publishes the objects, and where the nodes find each other. With
+`ca="vm-ca"` certificates come from an authority there, and renew themselves; they are files else.
 """
 import http.client
 import json
-import pwd
 import signal
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ca import Authority
 from machines import NET_V4, NET_V6, ROOT, Lab, LabError, Process, process_children, process_status, run, wait_for
 from stores import PRIMARY, Redis, Users
 
-PROXY_USER = "nobody"  # a user that every computer has; an installation makes one of its own
-PROXY_UID = pwd.getpwnam(PROXY_USER).pw_uid
 
 
 @dataclass
@@ -73,7 +72,7 @@ def merged(base, more):
 
 
 class UnixHttp(http.client.HTTPConnection):
-    def __init__(self, path, timeout=5):
+    def __init__(self, path, timeout=15):
         super().__init__("localhost", timeout=timeout)
         self.path = str(path)
 
@@ -90,8 +89,10 @@ class Node:
         self.mesh = mesh
         self.machine = machine
         self.name = machine.name
+        self.uid = machine.own_uid  # of the unprivileged processes; an installation makes a user for them
         self.config = machine.dir / "ringmain.conf"
         self.certs = machine.dir / "certs"
+        self.keep = machine.dir / "keep"  # with an authority: the keeper's own keys and certificates
         self.run_dir = machine.dir / "run"
         self.admin_socket = self.run_dir / "admin.sock"
         self.access_path = machine.dir / "log" / "access.log"
@@ -114,11 +115,11 @@ class Node:
             workloads.append({**row, **s.limits, **self.more.get(s.name, {})})
         groups = {
             "node": {"name": self.name, "address": [self.machine.v4, self.machine.v6],
-                     "user": PROXY_USER, "workers": self.mesh.workers, "admin_socket": str(self.admin_socket),
+                     "user": str(self.uid), "workers": self.mesh.workers, "admin_socket": str(self.admin_socket),
                      "run_dir": str(self.run_dir), "access_log": str(self.access_path)},
             "mesh": {"trust_domain": self.mesh.trust_domain,
                      "default_policy": self.mesh.default_policy},
-            "identity": {"directory": str(self.certs)},
+            "identity": self.identity_group(),
             "workloads": workloads,
         }
         if self.mesh.redis:
@@ -126,6 +127,11 @@ class Node:
         else:
             groups["mesh"]["files"] = [str(self.mesh.mesh_file)]
         return merged(merged(groups, self.mesh.groups), self.groups)
+
+    def identity_group(self):
+        if not self.mesh.authority:
+            return {"directory": str(self.certs)}
+        return {"ca": self.mesh.authority.addresses, "keep": str(self.keep), "refresh": "1s"}
 
     def state_group(self):
         return {**self.mesh.store_keys(), "username": f"node:{self.name}",
@@ -139,6 +145,20 @@ class Node:
     def issue(self, service, ttl="24h"):
         self.mesh.ringmain("ca", "issue", "--dir", self.mesh.ca_dir, "--service", service,
                            "--out", self.certs, "--ttl", ttl)
+
+    def token_file(self):
+        """A new join token from the authority, for this machine with the services that it has."""
+        path = self.machine.dir / "token"
+        path.touch(0o600)
+        path.write_text(self.mesh.authority.token(self.name, *(s.name for s in self.workloads())) + "\n")
+        return path
+
+    def join_command(self, *words):
+        authority = self.mesh.authority
+        return ["join", "--ca", authority.addresses[0], "--ca-fingerprint", authority.fingerprint, *words]
+
+    def join(self, *words, token=None, check=True):
+        return self.ringmain(*self.join_command("--token-file", token or self.token_file(), *words), check=check)
 
     # --- life ----------------------------------------------------------------------------------
 
@@ -196,7 +216,7 @@ class Node:
         """The keeper's unprivileged children: {"proxy": pid, "state": pid}."""
         found = {}
         for pid in process_children(self.process.pid):
-            if process_status(pid).get("Uid", "0").split()[0] == str(PROXY_UID):
+            if process_status(pid).get("Uid", "0").split()[0] == str(self.uid):
                 found[process_role(pid)] = pid
         return found
 
@@ -278,7 +298,7 @@ class Mesh:
     """A lab with ringmain on each of its machines."""
 
     def __init__(self, services, machines=("vm-a", "vm-b"), binary=None, policies=(), groups=None,
-                 default_policy="authenticated", trust_domain="mesh.test", workers=1, stores=()):
+                 default_policy="authenticated", trust_domain="mesh.test", workers=1, stores=(), ca=None, lifetimes=None):
         self.services = list(services)
         self.policies = list(policies)
         self.groups = groups or {}  # over every node's configuration
@@ -286,7 +306,7 @@ class Mesh:
         self.trust_domain = trust_domain
         self.workers = workers
         self.binary = str(binary or ROOT / "build" / "release" / "src" / "daemon" / "ringmain")
-        self.lab = Lab([*machines, *stores])
+        self.lab = Lab(dict.fromkeys([*machines, *stores, *([ca] if ca else [])]))
         self.ca_dir = self.lab.dir / "ca"
         self.mesh_file = self.lab.dir / "mesh.conf"
         self.nodes = {name: Node(self, self.lab[name]) for name in machines}
@@ -294,6 +314,7 @@ class Mesh:
         self.users = Users(self.lab.dir / "passwords", trust_domain, machines, self.operators)
         self.redis = Redis(self.lab[stores[0]], self.users) if stores else None
         self.sentinels = []
+        self.authority = Authority(self.lab[ca], self.binary, trust_domain, lifetimes) if ca else None
 
     def __getitem__(self, name):
         return self.nodes[name]
@@ -334,7 +355,14 @@ class Mesh:
             node.write_config()
 
     def make_identities(self):
-        """A CA, and on each machine the certificates of the services that run there, and no other."""
+        """An authority, and on each machine the certificates of the services that run there, and no
+        other: it is asked for them by the machines that have joined, or they are written as files."""
+        if self.authority:
+            self.authority.make()
+            self.authority.start()
+            for node in self:
+                node.join()
+            return
         self.ringmain("ca", "init", "--dir", self.ca_dir, "--trust-domain", self.trust_domain)
         for node in self:
             for service in node.workloads():

@@ -204,7 +204,7 @@ class Server:
 
     # --- talking to it ---------------------------------------------------------------------------
 
-    def connect(self, user=None, password=None, timeout=5):
+    def connect(self, user=None, password=None, timeout=15):
         """A connection as one of its users, or as the lab's own."""
         s = socket.socket(socket.AF_UNIX)
         s.settimeout(timeout)

@@ -19,12 +19,11 @@
  *   secret   name = "password" or "sentinel-password", text = what the file held, without line end
  *   pki      name = "roots" or "chain", text = PEM for the connection to the store
  *   pki-key  name = "store", text = decimal key number to ask signatures for
- *   est      name = "roots" or "chain", text = PEM: the authority's anchors, the machine's own chain
- *   est-key  name = "node", text = decimal key number to ask signatures for
- * From the state process, for the proxy process (a bundle of its own):
- *   mesh     name = "service/orders@41": the object and its revision; text = its libconfig text
- *   node     name = a node's name, text = its record (mesh/record.h)
- *   revision name = "objects", text = decimal revision of the mesh objects
+ *   est      name = "roots" or "chain", text = PEM: the authority's anchors, the machine's own
+ * chain est-key  name = "node", text = decimal key number to ask signatures for From the state
+ * process, for the proxy process (a bundle of its own): mesh     name = "service/orders@41": the
+ * object and its revision; text = its libconfig text node     name = a node's name, text = its
+ * record (mesh/record.h) revision name = "objects", text = decimal revision of the mesh objects
  * Private keys are never in a bundle. */
 #pragma once
 

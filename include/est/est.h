@@ -37,12 +37,14 @@ int est_path_parse(
 /* Texts made here are the caller's: free(at). All of these set `err` and touch nothing else when
  * they fail. */
 
-/* PEM certificates → the body of CACERTS, ENROLL and REENROLL, in base64 with line ends. */
+/* PEM certificates → the body of CACERTS, ENROLL and REENROLL, in base64 with line ends. The order
+ * is kept. */
 int est_certificates(struct str pem, struct str *ret_body, struct err *err) MUST_CHECK;
 /* PEM CRLs → the body of CRLS. */
 int est_crls(struct str pem, struct str *ret_body, struct err *err) MUST_CHECK;
 /* The other way round. Base64 with or without line ends; anything else, nothing at all, more than
- * EST_CERTIFICATES_MAX, or bytes behind it are -EBADMSG. The order is kept. */
+ * EST_CERTIFICATES_MAX, or bytes behind it are -EBADMSG. The order is kept, but it means nothing:
+ * another server's may be any, so a leaf is found by its key. */
 int est_certificates_read(struct str body, struct str *ret_pem, struct err *err) MUST_CHECK;
 int est_crls_read(struct str body, struct str *ret_pem, struct err *err) MUST_CHECK;
 /* DER of a PKCS#10 request ⇄ a request's body. */

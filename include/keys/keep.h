@@ -12,7 +12,7 @@
  * Every file is replaced as a whole, is on the disk when a call returns, and is 0600 (keys) in
  * directories 0700. Key and chain stand in one file, so no moment has a pair that does not fit. A
  * crash leaves the old file, or the new one, or a .next whose request can be made again for the
- * same key. All of this blocks on disk. */
+ * same key. What was replaced is overwritten. All of this blocks on disk. */
 #pragma once
 
 #include "base/error.h"
@@ -23,8 +23,8 @@ struct keep;
 
 #define KEEP_IDENTITY_MAX 255 /* bytes of an identity path */
 
-/* Opens it; makes it if need be. A directory that others may use is an error that names the cure.
- */
+/* Opens it; makes it if need be, but not the one above it. A directory that others may use, or that
+ * lies in one where others could put another in its place, is an error that names the cure. */
 int keep_open(const char *dir, struct str trust_domain, struct keep **ret_keep,
 	struct err *err) MUST_CHECK;
 void keep_close(struct keep *k);
@@ -35,7 +35,9 @@ int keep_request(
 	struct keep *k, struct str identity, struct str *ret_der, struct err *err) MUST_CHECK;
 /* Takes a chain (PEM, leaf first) for the pending key: it becomes <identity>.pem, and the pending
  * key is no longer pending. -EKEYREJECTED: the leaf is not for that key, that identity, or is not
- * an end-entity certificate that is valid at `now_s`. What was there before stays then. */
+ * an end-entity certificate that is valid at `now_s`. What was there before stays then. Giving the
+ * same chain again is no error, so that a lost answer costs nothing. Only the certificates of the
+ * text are kept. */
 int keep_certificate(struct keep *k, struct str identity, struct str chain, int64_t now_s,
 	struct err *err) MUST_CHECK;
 /* Takes anchors and CRLs of a trust domain (PEM; empty CRLs: none). No anchor at all is -EINVAL:

@@ -2,9 +2,13 @@
 /* The keeper's private keys: loaded from the certificate directory, used for TLS signatures and
  * nothing else, never given out.
  *
- * Directory: <name>.crt (PEM chain, leaf first) with <name>.key beside it, one pair per identity;
- * the identity is the leaf's SPIFFE id. roots.pem: trust anchors of our own trust domain;
- * roots/<trust domain>.pem: those of others. */
+ * Directory: one pair of key and chain (PEM, leaf first) per identity, in any of the layouts that
+ * step-ca, Vault agent, cert-manager and spiffe-helper write (src/keys/directory.h); the identity
+ * is the leaf's SPIFFE id. roots.pem: trust anchors of our own trust domain; without it, those that
+ * came with the identities, if they are all the same. roots/<trust domain>.pem: those of others.
+ * crl.pem and crls/<trust domain>.pem, where there are any: lists of revoked certificates.
+ *
+ * Or the keeper's own directory (keys/keep.h), with certificates that an authority has given. */
 #pragma once
 
 #include "base/bundle.h"
@@ -14,13 +18,48 @@
 
 struct keyring;
 
-/* Reads the directory; adds `chain`, `key` and `roots` items to the bundle. A key that does not fit
- * its certificate, a second certificate for an identity, a key file others can read: an error that
- * names the file and the cure, and nothing changes (but out of memory or room in the bundle, it
- * may hold a part: throw it away). Key numbers are new with each load (counted up in
+/* Reads the directory; adds `chain`, `key`, `roots` and `crl` items to the bundle. A key that does
+ * not fit its certificate, a second certificate for an identity, a key file others can read: an
+ * error that names the file and the cure, and nothing changes (but out of memory or room in the
+ * bundle, it may hold a part: throw it away). Key numbers are new with each load (counted up in
  * *next_key_number). Blocks on disk. */
 int keyring_load(const char *dir, struct str trust_domain, uint32_t *next_key_number,
 	struct keyring **ret_keyring, struct bundle *b, struct err *err) MUST_CHECK;
+/* What is in force while the directory is read again. */
+struct keyring_in_force {
+	const struct keyring *keyring; /* may be NULL */
+	const struct bundle *bundle;   /* its items among others */
+};
+/* What could not be used, a line each: which file, why, and what happens instead. */
+struct keyring_faults {
+	unsigned count;
+	size_t len;
+	char text[1800]; /* cut off at the end */
+};
+/* The same on a running machine: an identity or anchors whose files cannot be used, or cannot yet,
+ * stay as they are in force, or out; the others are as on the disk. An error only when there is
+ * nothing to go by at all. */
+int keyring_renew(const char *dir, struct str trust_domain, const struct keyring_in_force *in_force,
+	uint32_t *next_key_number, struct keyring **ret_keyring, struct bundle *b,
+	struct keyring_faults *faults, struct err *err) MUST_CHECK;
+/* The keeper's own directory, and what of it is to be loaded. */
+struct keyring_keep {
+	const char *dir;
+	struct str trust_domain;
+	const struct str *identities; /* paths, "service/orders" */
+	uint32_t identity_count;
+	const struct str *federates; /* other trust domains */
+	uint32_t federate_count;
+};
+/* The same from there, where not all of it need exist yet. What cannot be used is not: the log says
+ * so, and a new one will be asked for. */
+int keyring_load_keep(const struct keyring_keep *from, uint32_t *next_key_number,
+	struct keyring **ret_keyring, struct bundle *b, struct err *err) MUST_CHECK;
+/* The machine's own pair ("node/<name>") from there: `est` "chain" and `est-key` "node". -ENOENT:
+ * there is none that can be used, and `err` says why and what to do. */
+int keyring_load_node(const struct keyring_keep *from, struct str identity,
+	uint32_t *next_key_number, struct keyring **ret_keyring, struct bundle *b,
+	struct err *err) MUST_CHECK;
 /* One pair that is nobody's SPIFFE identity: our own at the store of the mesh's state. Adds `pki`
  * "chain" and `pki-key` "store" items. Otherwise as above. */
 int keyring_load_pki(const char *cert_file, const char *key_file, uint32_t *next_key_number,

@@ -10,6 +10,7 @@
 #include "telemetry/access.h"
 #include "telemetry/metrics.h"
 #include "tls/tls.h"
+#include "tls/trust_view.h"
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -48,6 +49,22 @@ struct proxy_mesh {
 	char refused_text[2000]; /* why the newest is not in force; "": it is */
 };
 
+/* A trust domain's anchors and revocation lists, as in the plan in force. */
+struct proxy_trust {
+	char trust_domain[256];
+	struct tls_trust_view view; /* its name is not valid any more */
+};
+
+/* How it stands with certificates: what the state process says, where there is an authority, and
+ * what can be seen of trust. */
+struct proxy_identities {
+	struct wire_certificate *rows; /* all texts end within */
+	uint32_t row_count;
+	int64_t skew_s; /* our clock minus the authority's; 0: not known */
+	struct proxy_trust *trusts;
+	uint32_t trust_count;
+};
+
 #define PROXY_TAKE_OUTS_MAX 8
 
 struct proxy {
@@ -71,6 +88,7 @@ struct proxy {
 	uint32_t take_out_count;
 	bool draining;
 	struct proxy_mesh mesh;
+	struct proxy_identities identities;
 };
 
 /* Builds a generation from the keeper's bundle and the picture of the mesh (NULL: none): the

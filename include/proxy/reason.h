@@ -34,6 +34,7 @@
 	X(HANDSHAKE_FAILED, 0, "UAEX", false, "the caller's TLS handshake failed")                 \
 	X(PEER_EXPIRED, 403, "UAEX", false, "the peer's certificate has expired")                  \
 	X(PEER_UNTRUSTED, 403, "UAEX", false, "the peer's certificate is no longer trusted")       \
+	X(PEER_REVOKED, 403, "UAEX", false, "the peer's certificate has been revoked")             \
 	X(UPSTREAM_CONNECT_FAILED, 503, "UF", true, "the upstream could not be connected")         \
 	X(UPSTREAM_CONNECT_TIMEOUT, 503, "UF,UT", true, "the upstream did not answer the connect") \
 	X(UPSTREAM_HANDSHAKE_FAILED, 503, "UF", true,                                              \

@@ -157,10 +157,20 @@ struct wire_identities {
 	uint32_t count;
 	int64_t skew_s; /* our clock minus the authority's */
 };
+/* How it stands with one, in the order of enum enroll_state. */
+enum wire_certificate_state {
+	WIRE_CERTIFICATE_MISSING, /* never had one */
+	WIRE_CERTIFICATE_FRESH,
+	WIRE_CERTIFICATE_DUE,	  /* the next is being asked for */
+	WIRE_CERTIFICATE_FAILING, /* the last try to get the next failed */
+	WIRE_CERTIFICATE_ENDING,  /* the same, and little time is left */
+	WIRE_CERTIFICATE_EXPIRED,
+	WIRE_CERTIFICATE_STATES
+};
 struct wire_certificate {
 	char identity[256];
 	uint32_t is_trust;
-	uint32_t state; /* enum enroll_state */
+	uint32_t state; /* enum wire_certificate_state */
 	int64_t not_before_s, not_after_s, next_s;
 	uint32_t renewed_count, failed_count;
 	char serial[64], served_serial[64];

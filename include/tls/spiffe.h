@@ -10,3 +10,6 @@
 bool spiffe_parse(struct str id, struct str *ret_trust_domain, struct str *ret_path);
 bool spiffe_trust_domain_valid(struct str trust_domain);
 bool spiffe_path_valid(struct str path);
+/* Whether a path, valid in itself, is an authority's ("ca") or a machine's ("node/vm-a"), or below
+ * one: no workload may have it, in any trust domain. */
+bool spiffe_path_reserved(struct str path);

@@ -70,9 +70,12 @@ const char *tls_failure_name(enum tls_failure failure); /* "SAN_COUNT" */
 
 /* --- the store: control thread --- */
 
-/* Builds a generation from a bundle's `chain`, `key` and `roots` items for `trust_domain`. A broken
- * item is an error that names it; nothing is half built. `generation` numbers are never reused.
- * Trust anchors: per trust domain, chosen by the leaf's own domain. */
+/* Builds a generation from a bundle's `chain`, `key`, `roots` and `crl` items for `trust_domain`. A
+ * broken item is an error that names it; nothing is half built. `generation` numbers are never
+ * reused. Trust anchors: per trust domain, chosen by the leaf's own domain. A certificate passes
+ * ten seconds before it is valid, and not one after. Lists of revoked certificates count when they
+ * are whole (no deltas, no distribution points) and signed by the issuer's key; of two the higher
+ * number, and no number is less than any. */
 int tls_store_new(const struct bundle *b, struct str trust_domain, uint64_t generation,
 	struct tls_store **ret_store, struct err *err) MUST_CHECK;
 /* Builds one for servers outside of the mesh, which have DNS names or addresses in place of SPIFFE
@@ -82,20 +85,20 @@ int tls_store_new(const struct bundle *b, struct str trust_domain, uint64_t gene
 int tls_store_new_pki(
 	const struct bundle *b, struct tls_store **ret_store, struct err *err) MUST_CHECK;
 /* Builds one for the server side of an authority (EST): items `pki` "chain" (PEM, ours), `pki-key`
- * (its number in decimal) and the `roots` and `crl` of `trust_domain`, whose machines may show a
- * certificate. For tls_server_new_est() only. */
+ * (its number in decimal, whatever its name) and the `roots` and `crl` of `trust_domain`, whose
+ * machines may show a certificate. For tls_server_new_est() only. */
 int tls_store_new_est(const struct bundle *b, struct str trust_domain, struct tls_store **ret_store,
 	struct err *err) MUST_CHECK;
 /* What a list of revoked certificates that is over its time means (RFC 5280 5.1.2.5): that the one
- * known last holds on (false, the default), or that nobody of that authority is let in (true).
- * Before the first session. A trust domain without any list has none to go by: nothing is revoked.
- */
+ * known last holds on (false, the default), or that nobody of that authority is let in (true), nor
+ * of one without a list in a trust domain that has some. Who is in already stays. Before the first
+ * session. A trust domain without any list has none to go by: nothing is revoked. */
 void tls_store_refuse_stale_crls(struct tls_store *s, bool refuse);
 /* No tickets are given, taken or kept; before the first session. */
 void tls_store_resume_nothing(struct tls_store *s);
-/* Thread-safe counting; sessions hold a reference of their own. */
 /* Whether it would be the same again if it were built from this. */
 bool tls_store_made_of(const struct tls_store *s, const struct bundle *b, struct str trust_domain);
+/* Thread-safe counting; sessions hold a reference of their own. */
 struct tls_store *tls_store_ref(struct tls_store *s);
 void tls_store_unref(struct tls_store *s);
 
@@ -109,6 +112,8 @@ struct tls_identity_view {
 };
 bool tls_store_identity(
 	const struct tls_store *s, size_t index, struct tls_identity_view *ret_view);
+/* Whether this machine has a certificate for an identity path. */
+bool tls_store_has_identity(const struct tls_store *s, struct str path);
 
 /* --- a session --- */
 
@@ -140,6 +145,7 @@ struct tls *tls_client_new(struct tls_store *s, struct tls_sessions *sessions,
  * names (RFC 9525; the common name does not count): a DNS name, or an address in text form. It must
  * lead to one of the authorities, for servers, be valid now, with strong keys and signatures. */
 struct tls *tls_client_new_pki(struct tls_store *s, struct str host, struct buf *wire_out);
+/* Between workloads: machines' and authorities' certificates (spiffe_path_reserved) are refused. */
 struct tls *tls_server_new(struct tls_store *s, struct buf *wire_out);
 /* The first contact with an authority whose anchors are not known yet (RFC 7030 4.1.1): any server
  * certificate will do, so nothing secret may be sent and nothing that comes be believed before it
@@ -147,14 +153,17 @@ struct tls *tls_server_new(struct tls_store *s, struct buf *wire_out);
  * ours. */
 struct tls *tls_client_new_provisional(struct str host, struct buf *wire_out);
 /* An authority's server: asks the client for a certificate and does without. One that is shown has
- * to be a good X509-SVID of the store's trust domain, whatever its path; it may have expired: that
- * is for tls_peer_shown() to say and the caller to judge. A revoked one ends the handshake. No
- * tickets. */
+ * to be a good X509-SVID of the store's trust domain, whatever its path; it may have expired, its
+ * issuer with it: that is for tls_peer_shown() to say and the caller to judge. A revoked one ends
+ * the handshake; but a list need not name one for ever that has expired, which the authority knows
+ * better than its list. No tickets; never TLS_NAME; http/1.1 or no protocol. TLS 1.3 only, as
+ * everywhere: curl and openssl of any system of today speak it, an appliance with TLS 1.2 does not.
+ */
 struct tls *tls_server_new_est(struct tls_store *s, struct buf *wire_out);
 enum tls_shown { TLS_SHOWN_NOTHING, TLS_SHOWN_GOOD, TLS_SHOWN_EXPIRED };
 enum tls_shown tls_peer_shown(const struct tls *t);
-/* Of the leaf that the peer has shown, hexadecimal, lower case; "" when none. Also valid on a
- * client, as soon as the server's certificate has been verified. */
+/* Of the leaf that the peer has shown, hexadecimal, lower case; "" when none, and in sessions
+ * between workloads. On a client as soon as the server's certificate has been verified. */
 struct str tls_peer_serial(const struct tls *t);
 void tls_free(struct tls *t);
 
@@ -210,8 +219,7 @@ void tls_sign_done(struct tls *t, const uint8_t *signature, size_t len);
 struct tls_key;
 #define TLS_SIGNATURE_MAX 128
 /* From PEM, P-256, without a password; it must be that of the store's own chain
- * (tls_store_new_pki).
- */
+ * (tls_store_new_pki, tls_store_new_est). */
 int tls_key_new(struct str pem, const struct tls_store *s, struct tls_key **ret_key,
 	struct err *err) MUST_CHECK;
 void tls_key_free(struct tls_key *k);
@@ -225,8 +233,9 @@ struct str tls_server_name(const struct tls *t); /* SNI, either side */
 enum tls_alpn tls_alpn(const struct tls *t);
 /* The earliest end of validity in the peer's verified path. */
 int64_t tls_peer_not_after_s(const struct tls *t);
-/* Whether the peer's chain leads to an anchor of the generation `now`, too. Its end of validity is
- * another question: a chain that has expired is judged as of its last second. */
+/* Whether the peer's chain leads to an anchor of the generation `now`, too, and nothing of it has
+ * been revoked. Its end of validity is another question: a chain that has expired is judged as of
+ * its last second. */
 enum tls_failure tls_peer_again(const struct tls *t, const struct tls_store *now, int64_t wall_s);
 bool tls_resumed(const struct tls *t);
 

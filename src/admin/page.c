@@ -121,12 +121,13 @@ bool page_wants_openmetrics(struct str accept)
 static void page_ready(const struct page_source *source, const struct page_request *request,
 	struct page_response *response)
 {
-	char reasons[2048];
+	char reasons[2048], degraded[2048];
 	page_readiness(source, reasons, sizeof(reasons));
+	page_not_renewable(source, degraded, sizeof(degraded));
 	if (*reasons)
-		page_text(response, 503, "not ready\n%s", reasons);
+		page_text(response, 503, "not ready\n%s%s", reasons, degraded);
 	else
-		page_text(response, 200, "ready\n");
+		page_text(response, 200, "ready\n%s", degraded);
 }
 
 static void page_version(const struct page_source *source, const struct page_request *request,

@@ -72,6 +72,8 @@ bool page_has_store(const struct proxy *p);
 
 /* Parts of more than one page, as a member of the open object. */
 void page_put_identities(const struct page_source *source, struct json *j);
+void page_put_certificates(const struct page_source *source, struct json *j);
+void page_write_certificates(const struct page_source *source, struct metric_text *out);
 void page_put_state(const struct page_source *source, struct json *j);
 void page_write_state(const struct page_source *source, struct metric_text *out);
 void page_put_listeners(const struct page_source *source, struct json *j);
@@ -85,6 +87,12 @@ void page_put_address(struct json *j, const char *key, const struct address *a);
  * can be reached plays no part: this machine's traffic must not depend on a probe of theirs. But
  * one that knows nothing of its mesh yet can carry nothing. */
 void page_readiness(const struct page_source *source, char *text, size_t size);
+
+/* The part of it that is about certificates: workloads that have none, or an expired one. */
+void page_without_identity(const struct page_source *source, char *text, size_t size);
+/* What is well still, and will not be: certificates that are not renewed. One a line; empty when
+ * there are none. */
+void page_not_renewable(const struct page_source *source, char *text, size_t size);
 
 /* True when the Accept header likes OpenMetrics better than the plain text format. */
 bool page_wants_openmetrics(struct str accept);

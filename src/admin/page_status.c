@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The pages about this process: status, identities, listeners, readiness, metrics. */
+/* The pages about this process: status, listeners, readiness, metrics. */
 #include "page.h"
 
 #include "base/clock.h"
@@ -8,7 +8,8 @@
 #include <unistd.h>
 
 /* More than the largest machine needs; a bound all the same. */
-#define PAGE_JSON_MAX (64u << 20)
+#define PAGE_JSON_MAX	  (64u << 20)
+#define PAGE_WARNINGS_MAX 20
 
 void page_put_str(struct json *j, const char *key, struct str value)
 {
@@ -41,70 +42,6 @@ void page_put_address(struct json *j, const char *key, const struct address *a)
 	char text[ADDRESS_TEXT_MAX];
 	json_key(j, key);
 	json_str(j, a->family ? str_of(address_text(a, text)) : STR_NONE);
-}
-
-/* --- identities --- */
-
-static bool page_identity_of(
-	const struct plan *plan, struct str path, struct tls_identity_view *ret_view)
-{
-	for (size_t i = 0; plan->tls && tls_store_identity(plan->tls, i, ret_view); i++)
-		if (str_eq(ret_view->path, path))
-			return true;
-	return false;
-}
-
-static uint64_t page_seconds_ns(int64_t seconds)
-{
-	return seconds > 0 ? (uint64_t)seconds * CLOCK_S : 0;
-}
-
-static void page_put_identity(
-	const struct page_source *source, const struct tls_identity_view *view, struct json *j)
-{
-	int64_t left = view->not_after_s - (int64_t)(source->wall_ns / CLOCK_S);
-	json_open(j, '{');
-	page_put_str(j, "identity", view->path);
-	page_put_str(j, "id", view->id);
-	page_put_str(j, "serial", str_of(view->serial));
-	page_put_time(j, "not_before", page_seconds_ns(view->not_before_s));
-	page_put_time(j, "not_after", page_seconds_ns(view->not_after_s));
-	json_key(j, "lifetime_s");
-	json_i64(j, view->not_after_s - view->not_before_s);
-	json_key(j, "expires_in_s");
-	json_i64(j, left);
-	json_close(j, '}');
-}
-
-void page_put_identities(const struct page_source *source, struct json *j)
-{
-	const struct plan *plan = source->proxy->plan;
-	struct tls_identity_view view;
-	json_key(j, "identities");
-	json_open(j, '[');
-	for (size_t i = 0; plan && plan->tls && tls_store_identity(plan->tls, i, &view); i++)
-		page_put_identity(source, &view, j);
-	json_close(j, ']');
-	/* workloads that should have one */
-	json_key(j, "identities_missing");
-	json_open(j, '[');
-	for (uint32_t i = 0; plan && i < plan->snapshot->workload_count; i++) {
-		struct str path = plan->snapshot->workloads[i].service->identity;
-		if (!page_identity_of(plan, path, &view))
-			json_str(j, path);
-	}
-	json_close(j, ']');
-}
-
-void page_certs(const struct page_source *source, const struct page_request *request,
-	struct page_response *response)
-{
-	struct json j;
-	json_init(&j, PAGE_JSON_MAX);
-	json_open(&j, '{');
-	page_put_identities(source, &j);
-	json_close(&j, '}');
-	page_json(response, &j);
 }
 
 /* --- listeners --- */
@@ -178,21 +115,6 @@ static void PRINTF_LIKE(2, 3) page_reason(struct page_reasons *r, const char *fo
 	va_end(args);
 }
 
-static void page_readiness_identities(
-	const struct page_source *source, const struct plan *plan, struct page_reasons *r)
-{
-	int64_t now_s = (int64_t)(source->wall_ns / CLOCK_S);
-	struct tls_identity_view view;
-	for (uint32_t i = 0; i < plan->snapshot->workload_count; i++) {
-		struct str path = plan->snapshot->workloads[i].service->identity;
-		if (!page_identity_of(plan, path, &view))
-			page_reason(r, "no certificate for " STR_FMT "\n", STR_ARG(path));
-		else if (view.not_after_s <= now_s)
-			page_reason(
-				r, "the certificate of " STR_FMT " has expired\n", STR_ARG(path));
-	}
-}
-
 void page_readiness(const struct page_source *source, char *text, size_t size)
 {
 	const struct proxy *p = source->proxy;
@@ -209,10 +131,10 @@ void page_readiness(const struct page_source *source, char *text, size_t size)
 		page_reason(&r, "draining\n");
 	if (page_has_store(p) && !p->mesh.has_picture)
 		page_reason(&r, "the mesh's state has not been seen yet\n");
-	if (p->plan)
-		page_readiness_identities(source, p->plan, &r);
-	else
+	if (!p->plan)
 		page_reason(&r, "no configuration in force\n");
+	else if (r.len < size)
+		page_without_identity(source, text + r.len, size - r.len);
 }
 
 /* --- status --- */
@@ -291,6 +213,23 @@ static void page_put_counters(const struct proxy *p, struct json *j)
 	json_close(j, '}');
 }
 
+/* Of the plan in force: the first ones, and how many there are. */
+static void page_put_warnings(const struct plan *plan, struct json *j)
+{
+	uint64_t count = 0;
+	size_t len = 0;
+	json_key(j, "warnings");
+	json_open(j, '[');
+	for (const char *at = plan && plan->warnings ? plan->warnings : ""; *at;
+		at += len + (at[len] == '\n')) {
+		len = strcspn(at, "\n");
+		if (len > 0 && count++ < PAGE_WARNINGS_MAX)
+			json_str(j, (struct str){at, len});
+	}
+	json_close(j, ']');
+	page_put_u64(j, "warning_count", count);
+}
+
 void page_status(const struct page_source *source, const struct page_request *request,
 	struct page_response *response)
 {
@@ -299,8 +238,10 @@ void page_status(const struct page_source *source, const struct page_request *re
 	json_open(&j, '{');
 	page_put_process(source, &j);
 	page_put_identities(source, &j);
+	page_put_certificates(source, &j);
 	page_put_listeners(source, &j);
 	page_put_workloads(source->proxy->plan, &j);
+	page_put_warnings(source->proxy->plan, &j);
 	page_put_state(source, &j);
 	page_put_counters(source->proxy, &j);
 	json_close(&j, '}');
@@ -308,19 +249,6 @@ void page_status(const struct page_source *source, const struct page_request *re
 }
 
 /* --- metrics --- */
-
-static void page_write_certificates(const struct plan *plan, struct metric_text *out)
-{
-	struct tls_identity_view view;
-	metric_text_family(out, "ringmain_cert_not_after_timestamp_seconds", "gauge",
-		"When the certificate of an identity expires");
-	for (size_t i = 0; plan && plan->tls && tls_store_identity(plan->tls, i, &view); i++) {
-		char labels[2 * TLS_ID_MAX + 64] = "";
-		if (metric_label_add(labels, sizeof(labels), "identity", view.path))
-			metric_text_u64(out, "ringmain_cert_not_after_timestamp_seconds", labels,
-				view.not_after_s > 0 ? (uint64_t)view.not_after_s : 0);
-	}
-}
 
 static void page_write_proxy(const struct proxy *p, struct metric_text *out)
 {
@@ -347,7 +275,7 @@ void page_metrics(const struct page_source *source, const struct page_request *r
 	metric_text_init(&out, page_wants_openmetrics(request->accept));
 	metrics_write(p->metrics, p->worker_count, &out);
 	page_write_proxy(p, &out);
-	page_write_certificates(p->plan, &out);
+	page_write_certificates(source, &out);
 	page_write_state(source, &out);
 	process_watch_write(source->process, &out);
 	metric_text_end(&out);

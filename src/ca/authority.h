@@ -6,19 +6,20 @@
  * The directory (of a user of its own, 0700), the same for every instance of the authority that
  * shares it:
  *
- *   ca.conf            settings (conf room): addresses, names, lifetimes, limits
- *   registration.conf  which node may hold which identities; rewritten by `ca allow` and the like
- *   root.crt, root.key the root; the key is needed by `ca init` and `ca rotate` only: keep it
- * elsewhere issuer.crt         chain of the issuer in force, without the root; issuer.key roots.pem
- * anchors that are published; cross.pem: issuers published beside them federation/<trust
- * domain>.pem   others' anchors, published under the label of that name revoked            one line
- * each: serial, when, why issued.log         audit: one JSON line for each certificate, refusal,
- * token, command tokens/<hash>      a join token: node, until when, the public key that used it
- *   nodes/<name>       what that node has shown last: ETags of anchors and CRLs, certificate's end
- *   rotation.conf      the phase of a rotation under way
+ *   ca.conf               settings (conf/authority.h): addresses, names, lifetimes, limits
+ *   registration.conf     which node may hold which identities; rewritten by `ca allow` and the
+ * like root.crt, root.key    the root in force; the key is needed by `ca rotate` only: keep it
+ * elsewhere issuer.crt, .key      chain of the issuer in force, without the root roots.pem anchors
+ * that are published federation/<td>.pem   others' anchors, published under the label of that name
+ *   index, revoked        what was issued and may still be used; what was revoked (ledger.h)
+ *   issued.log            audit: one JSON line for each certificate, refusal, command
+ *   tokens/<hash>         a join token: node, until when, the public key that used it
+ *   nodes/<name>          what that node has shown last: ETags of anchors and CRLs
+ *   crls/                 revocation lists in force
+ *   rotation, next-*, old/, old-root.crt    a rotation under way (rotate.h)
  *
- * Several processes may have it open at once (flock on `lock` for what is written); each call sees
- * what the others have written before it. Calls block on disk, for milliseconds. */
+ * Several processes may have it open at once (flock on `lock`); each call sees what the others have
+ * written before it. Calls block on disk, for milliseconds. One thread per struct authority. */
 #pragma once
 
 #include "base/error.h"
@@ -27,9 +28,16 @@
 #include <stdint.h>
 
 struct authority;
+struct conf_ca;
 
 int authority_open(const char *dir, struct authority **ret_authority, struct err *err) MUST_CHECK;
 void authority_close(struct authority *a);
+/* As of the last call; never NULL. */
+const struct conf_ca *authority_settings(const struct authority *a);
+/* What needs attention: 0 all is well; 1 with a text to warn of (the issuer nears its end,
+ * ca.conf is broken and the settings before it hold on); -errno: nothing can be issued, and why (a
+ * broken registration, an issuer that has expired). */
+int authority_health(struct authority *a, int64_t now_s, struct err *err) MUST_CHECK;
 
 /* Who asks, as TLS and HTTP have proved it. */
 struct authority_client {
@@ -65,7 +73,8 @@ int authority_anchors(struct authority *a, struct str label, struct str *ret_pem
 	struct err *err) MUST_CHECK;
 int authority_crls(struct authority *a, int64_t now_s, struct str *ret_pem, char ret_etag[72],
 	struct err *err) MUST_CHECK;
-/* A node's If-None-Match: what it has in force. `is_crls`: of CRLs, not of anchors. */
+/* A node's If-None-Match: what it has in force. `node`: its name or its SPIFFE id; one that is not
+ * registered is passed over. `is_crls`: of CRLs, not of anchors. */
 int authority_seen(struct authority *a, struct str node, bool is_crls, struct str etag,
 	int64_t now_s, struct err *err) MUST_CHECK;
 /* The server's own certificate for its addresses and names, made anew when half its life is over:

@@ -86,18 +86,12 @@ static int apply_publish(const struct command *c, struct edit_wish *wish,
 	return status;
 }
 
-static int apply_rows(const struct command *c, const struct bundle *files, struct arena *arena)
+static int apply_rows(const struct command *c, struct bundle *files, struct arena *arena)
 {
-	struct conf_report report;
 	struct conf_object *rows = NULL;
 	struct edit_wish wish = {.kind = EDIT_PUT, .prune = c->prune};
 	struct publish_options o = apply_options(c);
-	conf_report_init(&report);
-	int r = conf_objects_read(files, arena, &rows, &wish.row_count, &report);
-	if (report.text)
-		fputs(report.text, stderr);
-	conf_report_done(&report);
-	if (r < 0)
+	if (!command_rows(c, files, arena, &rows, &wish.row_count))
 		return 1;
 	if (wish.row_count == 0) {
 		fprintf(stderr, "%s: there is nothing in the files\n", c->name);
@@ -115,14 +109,12 @@ int cli_apply_main(int argc, char **argv)
 	int stop = command_read(argc, argv, "cfohDPWIR", "table json", apply_usage, &c);
 	if (stop)
 		return stop - 1;
-	if (c.word_count > 0)
-		return usage_wrong(c.name, "an argument too many, \"%s\"; files are given with -f",
-			c.words[0]);
-	if (c.file_count == 0)
-		return usage_wrong(c.name, "-f is missing: which files?");
+	int wrong = command_files_wrong(&c);
+	if (wrong)
+		return wrong;
 	bundle_init(&files);
 	arena_init(&arena, APPLY_BYTES_MAX);
-	int status = command_gather(&c, &files) ? apply_rows(&c, &files, &arena) : 1;
+	int status = apply_rows(&c, &files, &arena);
 	arena_done(&arena);
 	bundle_done(&files);
 	return status;

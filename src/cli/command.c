@@ -157,3 +157,25 @@ bool command_gather(const struct command *c, struct bundle *b)
 	conf_report_done(&report);
 	return r == 0;
 }
+
+int command_files_wrong(const struct command *c)
+{
+	if (c->word_count > 0)
+		return usage_wrong(c->name, "an argument too many, \"%s\"; files are given with -f",
+			c->words[0]);
+	return c->file_count > 0 ? 0 : usage_wrong(c->name, "-f is missing: which files?");
+}
+
+bool command_rows(const struct command *c, struct bundle *files, struct arena *arena,
+	struct conf_object **ret_rows, uint32_t *ret_count)
+{
+	struct conf_report report;
+	if (!command_gather(c, files))
+		return false;
+	conf_report_init(&report);
+	int r = conf_objects_read(files, arena, ret_rows, ret_count, &report);
+	if (report.text)
+		fputs(report.text, stderr);
+	conf_report_done(&report);
+	return r == 0;
+}

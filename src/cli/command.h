@@ -3,11 +3,14 @@
  * command takes some. */
 #pragma once
 
+#include "base/arena.h"
 #include "base/bundle.h"
 #include "base/str.h"
 #include "conf/conf.h"
 #include <stdbool.h>
 #include <stdint.h>
+
+struct conf_object;
 
 #define COMMAND_FILES_MAX 256
 
@@ -47,3 +50,8 @@ bool command_wants(const struct command *c, const char *output);
 
 /* All files of -f, into an initialised bundle. False: said why. */
 bool command_gather(const struct command *c, struct bundle *b) MUST_CHECK;
+/* For a command about files, and nothing else: 0, or the exit status, and it is said. */
+int command_files_wrong(const struct command *c) MUST_CHECK;
+/* The objects of all files of -f, whose texts the initialised bundle holds. False: said why. */
+bool command_rows(const struct command *c, struct bundle *files, struct arena *arena,
+	struct conf_object **ret_rows, uint32_t *ret_count) MUST_CHECK;

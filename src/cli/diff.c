@@ -180,19 +180,13 @@ static int diff_publish(struct publisher *p, const struct edit_wish *wish, struc
 	return status;
 }
 
-static int diff_rows(const struct command *c, const struct bundle *files, struct arena *arena)
+static int diff_rows(const struct command *c, struct bundle *files, struct arena *arena)
 {
-	struct conf_report report;
 	struct conf_object *rows = NULL;
 	struct edit_wish wish = {.kind = EDIT_PUT, .prune = c->prune};
 	struct publisher p;
 	int status = DIFF_TROUBLE;
-	conf_report_init(&report);
-	int r = conf_objects_read(files, arena, &rows, &wish.row_count, &report);
-	if (report.text)
-		fputs(report.text, stderr);
-	conf_report_done(&report);
-	if (r < 0)
+	if (!command_rows(c, files, arena, &rows, &wish.row_count))
 		return DIFF_TROUBLE;
 	wish.rows = rows;
 	if (publisher_open(&p, c->name, c->conf_path, PUBLISHER_READS))
@@ -209,13 +203,12 @@ int cli_diff_main(int argc, char **argv)
 	int stop = command_read(argc, argv, "cfhP", "", diff_usage, &c);
 	if (stop)
 		return stop - 1;
-	if (c.word_count > 0)
-		return usage_wrong(c.name, "an argument too many; files are given with -f");
-	if (c.file_count == 0)
-		return usage_wrong(c.name, "-f is missing: which files?");
+	int wrong = command_files_wrong(&c);
+	if (wrong)
+		return wrong;
 	bundle_init(&files);
 	arena_init(&arena, DIFF_BYTES_MAX);
-	int status = command_gather(&c, &files) ? diff_rows(&c, &files, &arena) : DIFF_TROUBLE;
+	int status = diff_rows(&c, &files, &arena);
 	arena_done(&arena);
 	bundle_done(&files);
 	return status;

@@ -6,8 +6,8 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/table.h"
 #include "show.h"
-#include "table.h"
 #include <stdarg.h>
 
 #define FLEET_JSON_MAX (64u << 20)

@@ -5,12 +5,12 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/table.h"
 #include "base/usage.h"
 #include "command.h"
 #include "conf/objects.h"
 #include "plan.h"
 #include "published.h"
-#include "table.h"
 #include <stdio.h>
 
 #define GET_JSON_MAX  (512u << 20)

@@ -3,10 +3,10 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/table.h"
 #include "base/usage.h"
 #include "command.h"
 #include "published.h"
-#include "table.h"
 #include <stdio.h>
 
 #define HISTORY_BYTES_MAX (1u << 30)

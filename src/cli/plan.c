@@ -2,7 +2,7 @@
 #include "plan.h"
 
 #include "base/json.h"
-#include "table.h"
+#include "base/table.h"
 #include <errno.h>
 
 #define PLAN_JSON_MAX	 (64u << 20)

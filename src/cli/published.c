@@ -9,8 +9,11 @@
 #include <stdlib.h>
 
 #define PUBLISHED_BYTES_MAX (1u << 30)
-#define PUBLISHED_TRIES	    3
-#define PUBLISHED_SCAN	    "1000"
+/* Of what a node wrote no more than shows that it is too long. */
+#define PUBLISHED_LEASE_END  "79"
+#define PUBLISHED_RECORD_END "65536"
+#define PUBLISHED_TRIES	     3
+#define PUBLISHED_SCAN	     "1000"
 
 static struct str published_key(
 	const struct publisher *p, const char *kind, char text[LAYOUT_KEY_MAX])
@@ -270,11 +273,18 @@ static uint64_t published_lease_revision(struct str lease)
 	return str_to_u64((struct str){space + 1, lease.len - before}, &revision) ? revision : 0;
 }
 
+/* Nothing that can be read; any other refusal is one of the whole command. */
+static bool published_is_other_type(int result, const struct err *err)
+{
+	return result == -EREMOTEIO && strstr(err->text, "WRONGTYPE");
+}
+
 static int published_load_lease(struct publisher *p, struct published_node *node, struct err *err)
 {
 	char key[LAYOUT_KEY_MAX];
-	const struct str words[] = {
-		STR("GET"), layout_key(key, publisher_mesh(p), "lease", node->name)};
+	const struct str words[] = {STR("GETRANGE"),
+		layout_key(key, publisher_mesh(p), "lease", node->name), STR("0"),
+		STR(PUBLISHED_LEASE_END)};
 	redisReply *reply = NULL;
 	int r = publisher_ask(p, words, ARRAY_LEN(words), &reply, err);
 	if (r == 0 && reply->type == REDIS_REPLY_STRING) {
@@ -283,7 +293,7 @@ static int published_load_lease(struct publisher *p, struct published_node *node
 			node->revision = revision;
 	}
 	freeReplyObject(reply);
-	return r == -EREMOTEIO ? 0 : r; /* of another type: nothing that can be read */
+	return published_is_other_type(r, err) ? 0 : r;
 }
 
 static int published_load_lease_end(
@@ -307,11 +317,13 @@ static int published_load_node(struct publisher *p, struct published *s,
 {
 	char key[LAYOUT_KEY_MAX];
 	struct err why;
-	const struct str words[] = {
-		STR("GET"), layout_key(key, publisher_mesh(p), "node", node->name)};
+	const struct str words[] = {STR("GETRANGE"),
+		layout_key(key, publisher_mesh(p), "node", node->name), STR("0"),
+		STR(PUBLISHED_RECORD_END)};
 	redisReply *reply = NULL;
 	int r = publisher_ask(p, words, ARRAY_LEN(words), &reply, err);
-	*ret_is_there = r == -EREMOTEIO || (r == 0 && reply->type == REDIS_REPLY_STRING);
+	bool is_other = published_is_other_type(r, err);
+	*ret_is_there = is_other || (r == 0 && reply->type == REDIS_REPLY_STRING && reply->len > 0);
 	if (r == 0 && *ret_is_there) {
 		node->text = arena_str(&s->arena, published_reply_str(reply));
 		node->is_readable = node->text.at &&
@@ -320,7 +332,7 @@ static int published_load_node(struct publisher *p, struct published *s,
 		node->revision = node->is_readable ? node->record.revision : 0;
 	}
 	freeReplyObject(reply);
-	if (r == -EREMOTEIO) /* of another type: nothing that can be read */
+	if (is_other)
 		r = 0;
 	if (r == 0 && *ret_is_there)
 		r = published_load_lease(p, node, err);

@@ -142,6 +142,7 @@ static void show_facts(FILE *out, const struct show_source *s)
 	show_generation(out, s);
 	show_redirect(out, s);
 	show_state_facts(out, s);
+	show_certs_fact(out, s);
 	show_fact(out, "state", "%s",
 		json_tree_true(s->status, "draining") ? "draining"
 		: json_tree_true(s->status, "ready")  ? "ready"
@@ -450,6 +451,23 @@ static void show_check_traffic(struct show_list *l, const struct show_source *s)
 			(long long)unattributed, unattributed == 1 ? "" : "s");
 }
 
+/* What the configuration and the mesh's objects allow, and looks like a mistake. */
+static void show_check_warnings(struct show_list *l, const struct show_source *s)
+{
+	int64_t count = json_tree_number(s->status, "warning_count");
+	if (count <= 0)
+		return;
+	show_point(l, false, "%lld warning%s about what is in force:", (long long)count,
+		count == 1 ? "" : "s");
+	if (!l->out)
+		return;
+	for (const struct json_tree *i = json_tree_list(s->status, "warnings"); i;
+		i = i->next, count--)
+		show_lines(l->out, "    ", i->text);
+	if (count > 0)
+		fprintf(l->out, "    and %lld more: `ringmain check` has all\n", (long long)count);
+}
+
 static void show_check(struct show_list *l, const struct show_source *s)
 {
 	if (show_reload_refused(s)) {
@@ -463,7 +481,9 @@ static void show_check(struct show_list *l, const struct show_source *s)
 		show_point(l, true, "no configuration is in force");
 	if (!json_tree_list(s->status, "listeners"))
 		show_point(l, true, "there are no listening sockets");
+	show_check_renewal(l, s);
 	show_check_state(l, s);
+	show_check_warnings(l, s);
 	show_check_redirect(l, s);
 	show_check_traffic(l, s);
 }

@@ -17,5 +17,9 @@ int show_status(FILE *out, const struct show_source *source);
 /* The same count, printing nothing. */
 int show_problems(const struct show_source *source);
 
+/* The page of `ringmain certs`, of the answer to /certs. */
+int show_certs(FILE *out, const struct show_source *source);
+int show_certs_problems(const struct show_source *source);
+
 /* "3d 4h", "2h 5m", "10s". */
 const char *show_duration(int64_t seconds, char text[32]);

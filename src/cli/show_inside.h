@@ -3,8 +3,8 @@
 #pragma once
 
 #include "base/assert.h"
+#include "base/table.h"
 #include "show.h"
-#include "table.h"
 
 /* Problems (×) and notes (‼), as they are found. */
 struct show_list {
@@ -26,3 +26,10 @@ void show_point(struct show_list *l, bool problem, const char *format, ...) PRIN
 void show_state_facts(FILE *out, const struct show_source *s);
 void show_state_endpoints(FILE *out, const struct show_source *s);
 void show_check_state(struct show_list *l, const struct show_source *s);
+
+/* --- show_certs.c --- */
+
+/* One line. */
+void show_certs_fact(FILE *out, const struct show_source *s);
+/* What of it a status page says. */
+void show_check_renewal(struct show_list *l, const struct show_source *s);

@@ -105,7 +105,8 @@ static void show_check_store(
 		show_point(l, true,
 			"what is known of the mesh was last compared with the store %s ago", age);
 	if (connected && why.len)
-		show_point(l, true, "the store's state is refused, the one before stays: " STR_FMT,
+		show_point(l, true,
+			"not all is well with the mesh's state; what is in force stays: " STR_FMT,
 			STR_ARG(why));
 }
 

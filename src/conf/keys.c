@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "keys.h"
+#include "key_words.h"
 
 #include "conf/operator.h"
-#include "table.h"
 
 static const char *const conf_default_policy_names[] = {"deny", "authenticated", NULL};
 static const char *const conf_drift_names[] = {"mend", "report", NULL};
@@ -127,7 +126,7 @@ static const struct conf_key conf_identity_keys[] = {
 		.help = "Trust anchors for the authority's own server certificate, PEM. Unless "
 			"given, the mesh's."),
 	KEY("keep", FIELD(struct conf, authority.keep_dir),
-		.fallback = "/var/lib/ringmain/identity",
+		.fallback = "/var/lib/ringmain-identity",
 		.help = "With `ca`: where the keeper keeps keys and what it was given for them. "
 			"Must survive a reboot."),
 	KEY("federates", LIST(struct conf, authority.federates, authority.federate_count),

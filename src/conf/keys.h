@@ -179,10 +179,12 @@ struct conf_mesh {
 	uint32_t route_count;
 };
 
-extern const struct conf_group conf_node_root;	   /* into struct conf */
-extern const struct conf_group conf_operator_root; /* into struct conf_operator */
-extern const struct conf_group conf_mesh_root;	   /* into struct conf_mesh */
-extern const struct conf_group conf_route_group;   /* rows of it, in keys_routes.c */
+extern const struct conf_group conf_node_root;	       /* into struct conf */
+extern const struct conf_group conf_operator_root;     /* into struct conf_operator */
+extern const struct conf_group conf_mesh_root;	       /* into struct conf_mesh */
+extern const struct conf_group conf_ca_root;	       /* into struct conf_ca */
+extern const struct conf_group conf_registration_root; /* into struct conf_registration */
+extern const struct conf_group conf_route_group;       /* rows of it, in keys_routes.c */
 
 /* "a text in quotes", "a duration such as \"5s\"". */
 const char *conf_type_text(enum conf_type type);

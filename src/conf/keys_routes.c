@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The part of the table that routes are read by. */
+#include "key_words.h"
 #include "mesh/route.h"
-#include "table.h"
 
 #define RULE(field) FIELD(struct conf_rule_row, field)
 

@@ -143,29 +143,52 @@ static const struct policy *conf_cover_for_all(
 	return NULL;
 }
 
-static void conf_cover_policy(const struct conf_cover *c, const struct policy *policy)
+/* What covers a rule for one service after the other: often it is one rule for all. */
+struct conf_covered {
+	const struct policy *first;
+	bool by_several; /* rules */
+	bool by_denial;	 /* all of them deny */
+};
+
+static void conf_cover_warn(
+	const struct conf_cover *c, const struct policy *policy, const struct conf_covered *covered)
 {
 	const struct conf_policy_row *row = conf_cover_row(c, policy);
-	const struct policy *by = NULL;
+	const struct policy *by = covered->first;
+	bool is_allow = policy->action == POLICY_ALLOW;
 	char place[512];
-	for (uint32_t i = 0; i < row->service_count; i++) {
-		by = str_eq(row->services[i], STR("*"))
-			     ? conf_cover_for_all(c, policy)
-			     : conf_cover_for_service(c, policy, row->services[i]);
-		if (!by)
-			return;
-	}
-	if (!by)
-		return;
 	conf_place_text(c->p, conf_cover_row(c, by)->setting, place, sizeof(place));
-	if (by->action != policy->action)
+	if (is_allow && covered->by_denial)
 		conf_warning(c->p, row->setting, NULL,
-			"never allows anything: \"%.*s\" denies all of it, at %s",
+			"never allows anything: \"%.*s\"%s all of it, at %s", STR_ARG(by->name),
+			covered->by_several ? " and others deny" : " denies", place);
+	else if (covered->by_several)
+		conf_warning(c->p, row->setting, NULL,
+			"decides nothing: \"%.*s\" and others decide all of it already, at %s",
 			STR_ARG(by->name), place);
 	else
 		conf_warning(c->p, row->setting, NULL,
 			"decides nothing: \"%.*s\" %s all of it already, at %s", STR_ARG(by->name),
-			by->action == POLICY_ALLOW ? "allows" : "denies", place);
+			is_allow ? "allows" : "denies", place);
+}
+
+static void conf_cover_policy(const struct conf_cover *c, const struct policy *policy)
+{
+	const struct conf_policy_row *row = conf_cover_row(c, policy);
+	struct conf_covered covered = {.by_denial = true};
+	for (uint32_t i = 0; i < row->service_count; i++) {
+		const struct policy *by =
+			str_eq(row->services[i], STR("*"))
+				? conf_cover_for_all(c, policy)
+				: conf_cover_for_service(c, policy, row->services[i]);
+		if (!by)
+			return;
+		covered.first = covered.first ? covered.first : by;
+		covered.by_several = covered.by_several || by != covered.first;
+		covered.by_denial = covered.by_denial && by->action == POLICY_DENY;
+	}
+	if (covered.first)
+		conf_cover_warn(c, policy, &covered);
 }
 
 void conf_cover_check(struct conf_parser *p)

@@ -144,6 +144,9 @@ const config_setting_t *conf_workload_setting(const struct conf_parser *p, uint3
 /* What the store and the checks of workloads need. */
 void conf_check_store(struct conf_parser *p);
 
+/* --- check_identity.c --- */
+void conf_check_identity(struct conf_parser *p);
+
 /* --- build.c, build_endpoints.c, build_records.c, build_policies.c, build_routes.c --- */
 /* Mesh rows, nodes' records and workloads to a snapshot, with all checks that need them together.
  */

@@ -108,5 +108,9 @@ void conf_print_reference(int fd)
 	conf_reference_root(out, "Mesh files", &conf_mesh_root);
 	fprintf(out, "\n");
 	conf_reference_root(out, "The operator's file", &conf_operator_root);
+	fprintf(out, "\n");
+	conf_reference_root(out, "The authority's file", &conf_ca_root);
+	fprintf(out, "\n");
+	conf_reference_root(out, "The registration", &conf_registration_root);
 	fclose(out);
 }

@@ -37,23 +37,32 @@ static void check_warn_identities(
 		struct str path = snapshot->workloads[i].service->identity;
 		if (!check_has_identity(store, path))
 			fprintf(stderr, STR_FMT ": warning: no certificate for " STR_FMT "\n",
-				STR_ARG(conf->certificate_dir), STR_ARG(path));
+				STR_ARG(conf->authority.server_count > 0 ? conf->authority.keep_dir
+									 : conf->certificate_dir),
+				STR_ARG(path));
 	}
+}
+
+static int check_load_keys(
+	struct conf *conf, struct keyring **ret_keyring, struct bundle *b, struct err *err)
+{
+	uint32_t next_key_number = 1;
+	if (conf->authority.server_count > 0)
+		return keeper_keys_load_kept(conf, &next_key_number, ret_keyring, b, err);
+	return keyring_load(conf->certificate_dir.at, conf->trust_domain, &next_key_number,
+		ret_keyring, b, err);
 }
 
 /* As the keeper loads them, then as the proxy process does. They can only be looked at by who may
  * read the keys; the others are told so. */
-static int check_certificates(
-	const struct conf *conf, const struct snapshot *snapshot, struct bundle *b)
+static int check_certificates(struct conf *conf, const struct snapshot *snapshot, struct bundle *b)
 {
 	struct keyring *keyring = NULL;
 	struct tls_store *store = NULL;
 	struct err err;
-	uint32_t next_key_number = 1;
-	if (conf->certificate_dir.len == 0)
+	if (conf->certificate_dir.len == 0 && conf->authority.server_count == 0)
 		return 0;
-	int r = keyring_load(
-		conf->certificate_dir.at, conf->trust_domain, &next_key_number, &keyring, b, &err);
+	int r = check_load_keys(conf, &keyring, b, &err);
 	if (r == 0)
 		r = tls_store_new(b, conf->trust_domain, 1, &store, &err);
 	if (r < 0)

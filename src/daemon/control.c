@@ -28,22 +28,17 @@
 
 /* --- messages to the keeper --- */
 
-void control_tell(struct control *c, const void *message, size_t len)
+bool control_tell(struct control *c, const void *message, size_t len)
 {
 	int r = channel_send(c->channel_fd, message, len, -1);
 	if (r < 0 && r != -EAGAIN)
 		c->keeper_gone = true;
+	return r == 0;
 }
 
 struct wire_head control_head(enum wire_kind kind)
 {
 	return (struct wire_head){.magic = WIRE_MAGIC, .kind = (uint32_t)kind};
-}
-
-static void control_tell_kind(struct control *c, enum wire_kind kind)
-{
-	struct wire_head head = control_head(kind);
-	control_tell(c, &head, sizeof(head));
 }
 
 /* --- messages from the keeper --- */
@@ -94,6 +89,10 @@ static void control_message(struct control *c, const union channel_message *m, s
 		if (len == sizeof(m->view))
 			control_take_view(c, &m->view);
 		break;
+	case WIRE_IDENTITIES:
+		if (len == sizeof(m->identities))
+			control_take_identities(c, &m->identities, fd);
+		break;
 	case WIRE_START:
 	case WIRE_SIGNER:
 	case WIRE_READY:
@@ -108,7 +107,6 @@ static void control_message(struct control *c, const union channel_message *m, s
 	case WIRE_REQUEST:
 	case WIRE_CERTIFICATE:
 	case WIRE_TRUST:
-	case WIRE_IDENTITIES:
 	case WIRE_SIGNED:
 		break; /* not for us now */
 	}
@@ -135,79 +133,13 @@ static void control_step_channel(struct control *c)
 
 /* --- the tick --- */
 
-static void control_tell_ready(struct control *c)
-{
-	struct proxy *p = &c->proxy;
-	if (c->told_generation == p->plan->generation)
-		return;
-	for (uint32_t i = 0; i < p->worker_count; i++) {
-		if (worker_generation(p->workers[i]) != p->plan->generation)
-			return;
-	}
-	c->told_generation = p->plan->generation;
-	struct wire_ready ready = {
-		.head = control_head(WIRE_READY), .generation = c->told_generation};
-	control_tell(c, &ready, sizeof(ready));
-}
-
-/* Turns of a worker, as it counts them itself. */
-static uint64_t control_turns(const struct control *c, uint32_t i)
-{
-	return atomic_load_explicit(
-		&metrics_values(c->proxy.metrics[i])->loop_turns_total, memory_order_relaxed);
-}
-
-/* A ping is answered when every worker has taken a turn since: a stuck one leaves it open. */
-static void control_answer_ping(struct control *c, uint64_t *turns)
-{
-	if (c->ping_number == 0)
-		return;
-	bool waiting = false;
-	for (uint32_t i = 0; i < c->proxy.worker_count; i++) {
-		bool ended = atomic_load(&c->threads[i].ended);
-		if (turns[i] == 0) {
-			turns[i] = control_turns(c, i) + 1;
-			worker_ping(c->proxy.workers[i]);
-		}
-		waiting = waiting || (!ended && control_turns(c, i) < turns[i]);
-	}
-	if (waiting)
-		return;
-	struct wire_ping pong = {.head = control_head(WIRE_PONG), .number = c->ping_number};
-	control_tell(c, &pong, sizeof(pong));
-	c->ping_number = 0;
-	for (uint32_t i = 0; i < c->proxy.worker_count; i++)
-		turns[i] = 0;
-}
-
-static void control_tell_take_outs(struct control *c)
-{
-	struct proxy *p = &c->proxy;
-	for (uint32_t i = 0; i < p->take_out_count; i++) {
-		struct wire_take_out m = p->take_outs[i];
-		m.head = control_head(WIRE_TAKE_OUT);
-		control_tell(c, &m, sizeof(m));
-	}
-	p->take_out_count = 0;
-}
-
 static void control_step_tick(struct control *c, uint64_t *turns)
 {
 	c->tick.fired = false;
 	timer_set(&c->loop, &c->tick, c->loop.now_ns + CONTROL_TICK_MS * CLOCK_MS);
 	control_free_retired(c);
 	control_step_picture(c);
-	control_tell_ready(c);
-	control_answer_ping(c, turns);
-	if (c->proxy.reload_asked) {
-		c->proxy.reload_asked = false;
-		control_tell_kind(c, WIRE_RELOAD);
-	}
-	if (c->proxy.drain_asked) {
-		c->proxy.drain_asked = false;
-		control_tell_kind(c, WIRE_STOP);
-	}
-	control_tell_take_outs(c);
+	control_say(c, turns);
 }
 
 static bool control_ended(struct control *c)
@@ -452,5 +384,6 @@ int control_main(int channel_fd)
 		control_free_workers(&c);
 	access_log_free(c.proxy.access_log);
 	control_plans_done(&c);
+	control_identities_done(&c);
 	return c.keeper_gone ? 1 : 0;
 }

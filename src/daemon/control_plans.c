@@ -24,6 +24,7 @@
 #define CONTROL_PAUSE_MIN_NS  (100 * CLOCK_MS)
 #define CONTROL_PAUSE_MAX_NS  (10 * CLOCK_S)
 #define CONTROL_PAUSE_COST    4		       /* times what the last picture took */
+#define CONTROL_WARNINGS_MAX  20	       /* lines of the log at a time */
 #define CONTROL_PAUSE_PLAN_NS (100 * CLOCK_MS) /* for each plan that is still held */
 
 /* --- bundles --- */
@@ -71,6 +72,36 @@ void control_free_retired(struct control *c)
 	}
 }
 
+static bool control_has_line(const char *text, const char *line, size_t len)
+{
+	for (size_t have; *text; text += have + (text[have] == '\n')) {
+		have = strcspn(text, "\n");
+		if (have == len && memcmp(text, line, len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* What is allowed and looks like a mistake: each line when it is new, however many plans are made
+ * of the same objects. Status shows those of the plan in force. */
+static void control_log_warnings(const struct plan *before, const struct plan *plan)
+{
+	const char *known = before && before->warnings ? before->warnings : "";
+	uint32_t left = CONTROL_WARNINGS_MAX;
+	size_t len = 0;
+	for (const char *at = plan->warnings ? plan->warnings : ""; *at;
+		at += len + (at[len] == '\n')) {
+		len = strcspn(at, "\n");
+		if (len == 0 || control_has_line(known, at, len))
+			continue;
+		if (left-- == 0) {
+			log_warning("proxy", "there are more warnings: `ringmain check` has all");
+			return;
+		}
+		log_warning("proxy", "%.*s", (int)len, at);
+	}
+}
+
 static void control_swap(struct control *c, struct plan *plan)
 {
 	struct proxy *p = &c->proxy;
@@ -81,6 +112,7 @@ static void control_swap(struct control *c, struct plan *plan)
 			atomic_fetch_sub(&untaken->holder_count, 1);
 	}
 	list_add_last(&c->retired, &p->plan->node);
+	control_log_warnings(p->plan, plan);
 	p->plan = plan;
 }
 
@@ -100,7 +132,7 @@ static void control_tell_refused(struct control *c, uint64_t generation)
 		.generation = generation,
 	};
 	snprintf(note.text, sizeof(note.text), "%s", c->proxy.reload_text);
-	control_tell(c, &note, sizeof(note));
+	c->refused_unsaid = control_tell(c, &note, sizeof(note)) ? 0 : generation;
 }
 
 /* A standalone machine has no picture, whatever it had before. */
@@ -199,7 +231,15 @@ static struct bundle *control_waiting_picture(struct control *c)
 static void control_tell_taken(struct control *c, uint64_t number)
 {
 	struct wire_state taken = {.head = control_head(WIRE_STATE_TAKEN), .number = number};
-	control_tell(c, &taken, sizeof(taken));
+	c->taken_unsaid = control_tell(c, &taken, sizeof(taken)) ? 0 : number;
+}
+
+void control_tell_unsaid(struct control *c)
+{
+	if (c->refused_unsaid)
+		control_tell_refused(c, c->refused_unsaid);
+	if (c->taken_unsaid)
+		control_tell_taken(c, c->taken_unsaid);
 }
 
 static uint64_t control_pause_ns(struct control *c, uint64_t cost_ns)
@@ -254,6 +294,7 @@ void control_take_plan(struct control *c, const struct wire_plan *message, int f
 	}
 	control_replace(&c->bundle, b);
 	control_swap(c, plan);
+	control_look_at_trust(c);
 	log_info("proxy", "generation %" PRIu64 " is in force", message->generation);
 	struct bundle *again = c->refused;
 	c->refused = NULL;
@@ -283,8 +324,12 @@ int control_first_plan(struct control *c, uint64_t generation, int fd, struct er
 	if (r < 0)
 		r = plan_build(
 			c->bundle, NULL, generation, NULL, &p->plan, err->text, sizeof(err->text));
+	if (r == 0)
+		control_log_warnings(NULL, p->plan);
 	if (r == 0 && p->plan->conf->state.redis_count == 0)
 		control_forget_mesh(c);
+	if (r == 0)
+		control_look_at_trust(c);
 	if (waited)
 		control_tell_taken(c, c->waiting_number);
 	return r;

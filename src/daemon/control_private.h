@@ -2,6 +2,8 @@
 /* The inside of the control thread, shared by its files:
  *
  *   control.c        start-up, the loop, the line to the keeper
+ *   control_say.c    what the keeper is told with each tick
+ *   control_identities.c   how it stands with certificates, for status
  *   control_plans.c  plans: from the keeper's bundle and the state process's picture of the mesh */
 #pragma once
 
@@ -43,13 +45,28 @@ struct control {
 	uint64_t picture_next_ns;    /* not before */
 	uint64_t told_generation;    /* the keeper knows that this one is in force */
 	uint64_t ping_number;	     /* not yet answered; 0 = none */
+	uint64_t taken_unsaid;	     /* the picture whose turn is over; 0: the keeper knows */
+	uint64_t refused_unsaid;     /* the generation that is refused; 0: the keeper knows */
 	bool keeper_gone;
 };
 
 /* --- control.c --- */
 
-void control_tell(struct control *c, const void *message, size_t len);
+/* False: not now, for the keeper is behind: to be told again with the next tick. */
+bool control_tell(struct control *c, const void *message, size_t len);
 struct wire_head control_head(enum wire_kind kind);
+
+/* --- control_say.c --- */
+
+/* With each tick. `turns`: by worker, of the ping that is to be answered; the caller keeps it. */
+void control_say(struct control *c, uint64_t *turns);
+/* --- control_identities.c --- */
+
+/* From the state process; the descriptor stays the caller's. */
+void control_take_identities(struct control *c, const struct wire_identities *m, int fd);
+/* A plan is in force: what its bundle says of trust. */
+void control_look_at_trust(struct control *c);
+void control_identities_done(struct control *c);
 
 /* --- control_plans.c --- */
 
@@ -62,6 +79,8 @@ void control_note(struct control *c, uint64_t wall_ns, bool ok);
 /* Takes the descriptor over; looked at by the next control_step_picture() that has the time. */
 void control_keep_picture(struct control *c, const struct wire_state *message, int fd);
 void control_step_picture(struct control *c);
+/* What could not be told before. */
+void control_tell_unsaid(struct control *c);
 void control_take_view(struct control *c, const struct wire_state_view *view);
 /* Superseded plans that nobody holds any more. */
 void control_free_retired(struct control *c);

@@ -162,6 +162,7 @@ static void keeper_tick(struct keeper *k, uint64_t now_ns)
 	if (k->refused_count > 1)
 		log_warning("keeper", "%u signatures refused", k->refused_count);
 	k->refused_count = 0;
+	k->identity.asked_count = 0;
 	bool idle = k->state == KEEPER_STATE_RUNNING || k->state == KEEPER_STATE_WAITING;
 	if (idle && !k->next && keeper_watch_look(k)) {
 		log_info("keeper", "certificates, marks or secrets have changed");
@@ -221,6 +222,7 @@ static void keeper_step(struct keeper *k, uint64_t now_ns)
 		keeper_deadline(k, now_ns);
 	if (now_ns >= k->tick_ns)
 		keeper_tick(k, now_ns);
+	keeper_identity_step(k, now_ns);
 	keeper_mesh_write(k);
 	keeper_channel_write(k);
 }
@@ -251,6 +253,8 @@ static int keeper_wait_ms(const struct keeper *k, uint64_t now_ns)
 		until_ns = k->deadline_ns;
 	if (keeper_mesh_until_ns(k) < until_ns)
 		until_ns = keeper_mesh_until_ns(k);
+	if (keeper_identity_until_ns(k) < until_ns)
+		until_ns = keeper_identity_until_ns(k);
 	/* Rounded up, or the last millisecond would be spent turning. */
 	return until_ns <= now_ns ? 0 : (int)((until_ns - now_ns + CLOCK_MS - 1) / CLOCK_MS);
 }
@@ -403,6 +407,7 @@ static int keeper_start(const char *conf_path)
 		.notify = {.fd = -1}};
 	struct err err;
 	list_init(&k.retired);
+	keeper_identity_init(&k);
 	sandbox_hide();
 	if (keeper_init(&k, &err) < 0) {
 		log_error("keeper", "%s", err.text);

@@ -5,11 +5,13 @@
  *   keeper_child.c    what both children have in common: start, death, pings, the channel
  *   keeper_channel.c  what is said to the proxy process and heard from it
  *   keeper_mesh.c     the state process: its life, and the picture of the mesh that it makes
+ *   keeper_identity.c what the state process asks of the keys, and says of certificates
  *   keeper_sign.c     signatures
  *   keeper_listen.c   the sockets
  *   keeper_spawn.c    a child: start and privileges
  *   keeper_reload.c   plans: from files to memfds, and the watch for changed ones
- *   keeper_files.c    what the state process gets of the disk: secrets, keys, its directory
+ *   keeper_keys.c     keys and certificates of a plan, and what the state process gets of them
+ *   keeper_files.c    what the state process gets of the disk: secrets, its directory
  *
  * One thread, one owner: struct keeper stands in keeper_main(). */
 #pragma once
@@ -18,10 +20,10 @@
 #include "base/error.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "channel.h"
 #include "conf/conf.h"
 #include "keys/keyring.h"
-#include "notify.h"
 #include "proxy/wire.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -56,9 +58,12 @@ struct keeper_plan {
 	struct keyring *keyring; /* NULL: no certificate directory */
 	int memfd;		 /* the bundle, sealed */
 	/* for the state process alone */
-	struct keyring *mesh_keyring; /* its client certificate's key; NULL: none */
-	int mesh_memfd;		      /* its bundle, sealed; -1: standalone */
+	struct keyring *mesh_keyring; /* its client certificate's key at the store; NULL: none */
+	struct keyring *node_keyring; /* the machine's own, for the authority; NULL: none */
+	int mesh_memfd;		      /* its bundle, sealed; -1: neither store nor authority */
 	uint64_t retire_ns;	      /* when the keys may go */
+	/* what could not be read anew, and is as in the plan before */
+	struct keyring_faults faults;
 };
 
 struct keeper_listener {
@@ -114,7 +119,9 @@ struct keeper_child {
  *      └──────────────────┼──┴─────────────────┼────────────────────────┘
  *                         └────────────────────┘
  *
- * Wanted as long as the configuration in force has a store, and the keeper is not stopping. */
+ * Wanted as long as the configuration in force has a store or an authority, and the keeper is not
+ * stopping. One that was started with a store does not go on without one, nor the other way round:
+ * it leaves, and another is started. The same when there is no authority any more. */
 #define KEEPER_MESH_LIST(X) X(OFF) X(WAITING) X(RUNNING) X(LEAVING)
 enum keeper_mesh_state {
 #define X(name) KEEPER_MESH_##name,
@@ -126,16 +133,36 @@ enum keeper_mesh_state {
 struct keeper_mesh {
 	struct keeper_child child;
 	enum keeper_mesh_state state;
-	uint64_t deadline_ns;	     /* of WAITING and LEAVING */
-	uint64_t said_generation;    /* the plan that this process was told of */
-	uint64_t refused_generation; /* the last that it did not take: told once */
-	int picture_fd;		     /* sealed by its maker; -1: none */
+	uint64_t deadline_ns;	       /* of WAITING and LEAVING */
+	bool has_store, has_authority; /* as this process was told */
+	uint64_t said_generation;      /* the plan that this process was told of */
+	uint64_t refused_generation;   /* the last that it did not take: told once */
+	int picture_fd;		       /* sealed by its maker; -1: none */
 	uint64_t picture_number;
 	bool nonsense_told; /* that it passed on what is no picture */
 	bool picture_unsaid;
 	bool picture_away; /* with the proxy process, which has not answered */
 	struct wire_state_view view;
 	bool view_known, view_unsaid;
+};
+
+/* One message at a time of each kind that is answered. */
+struct keeper_answer {
+	bool unsaid;
+	struct wire_identity m;
+	int fd; /* that goes with it; -1: none */
+};
+#define KEEPER_ANSWERS 3
+
+/* What the state process asks of the kept keys, and the newest of what it says of certificates. */
+struct keeper_identity {
+	struct keeper_answer answers[KEEPER_ANSWERS];
+	uint32_t asked_count; /* since the last tick */
+	uint64_t plan_ns;     /* when to make a plan of what was kept; 0: nothing new */
+	uint64_t planned_ns;  /* when that was done last */
+	struct wire_identities rows;
+	int rows_fd; /* sealed by its maker; -1: none */
+	bool rows_unsaid;
 };
 
 /* Who the children run as. */
@@ -181,6 +208,7 @@ struct keeper {
 	bool next_unsaid, note_unsaid, log_unsaid;
 	struct wire_note note;
 	struct keeper_mesh mesh;
+	struct keeper_identity identity;
 	uint32_t refused_count; /* signatures, since the last tick */
 };
 
@@ -260,6 +288,28 @@ int keeper_mesh_tell(struct keeper *k) MUST_CHECK;
 void keeper_mesh_taken(struct keeper *k, uint64_t number);
 void keeper_mesh_take_out(struct keeper *k, const struct wire_take_out *m);
 
+/* The memory behind it can change no more, and is not too large. */
+bool keeper_sealed(int fd, size_t bytes_max);
+
+/* --- keeper_identity.c --- */
+
+void keeper_identity_init(struct keeper *k);
+/* Forgets what was not answered yet, and with `rows` what it said of certificates: before another
+ * state process, and after the last. */
+enum keeper_rows { KEEPER_ROWS_STAY, KEEPER_ROWS_GO };
+void keeper_identity_forget(struct keeper *k, enum keeper_rows rows);
+/* True: the message was for here, and the descriptor is taken over. */
+bool keeper_identity_hear(
+	struct keeper *k, const union channel_message *m, size_t len, int fd, uint64_t now_ns);
+/* Makes a plan of new certificates and anchors when it is time. */
+void keeper_identity_step(struct keeper *k, uint64_t now_ns);
+uint64_t keeper_identity_until_ns(const struct keeper *k);
+/* Answers, to the state process. */
+bool keeper_identity_wants_write(const struct keeper *k);
+int keeper_identity_say(struct keeper *k) MUST_CHECK;
+/* How it stands with certificates, to the proxy process. */
+int keeper_identity_tell(struct keeper *k) MUST_CHECK;
+
 /* --- keeper_sign.c --- */
 
 void keeper_signer_init(struct keeper_signer *s, enum keeper_keys keys);
@@ -309,8 +359,26 @@ void keeper_reload(struct keeper *k, enum keeper_scope scope, uint64_t now_ns);
 /* A look at marks, certificates and secrets; true when they changed and have been at rest since the
  * last look. */
 bool keeper_watch_look(struct keeper *k);
-/* Adds a file to a fingerprint. */
+/* Add a file, or those of a directory and of `depth` levels below it, to a fingerprint. */
 uint64_t keeper_mark_file(uint64_t mark, int dir_fd, const char *name);
+uint64_t keeper_mark_directory(uint64_t mark, int parent_fd, const char *path, int depth);
+
+/* --- keeper_keys.c --- */
+
+/* Certificates, anchors and revocation lists into the plan's bundle, keys into its keyring. What
+ * somebody asked for is taken as a whole or not at all. What changes on its own may be half
+ * written: that part stays as it is in force. */
+int keeper_keys_load(struct keeper *k, enum keeper_scope scope, const struct keeper_plan *before,
+	struct keeper_plan *plan, struct err *err) MUST_CHECK;
+/* With an authority: what the keeper keeps of this machine's workloads. */
+int keeper_keys_load_kept(struct conf *conf, uint32_t *next_key_number,
+	struct keyring **ret_keyring, struct bundle *b, struct err *err) MUST_CHECK;
+/* What the state process needs for the authority into `b`, when there is one and this machine has
+ * joined; else the log says what to do. */
+int keeper_keys_load_node(
+	struct keeper *k, struct keeper_plan *plan, struct bundle *b, struct err *err) MUST_CHECK;
+/* Adds what was or will be loaded to a fingerprint. */
+uint64_t keeper_keys_mark(const struct conf *conf, uint64_t mark);
 
 /* --- keeper_files.c --- */
 
@@ -318,6 +386,9 @@ uint64_t keeper_mark_file(uint64_t mark, int dir_fd, const char *name);
 int keeper_files_add(const struct conf_state *s, struct bundle *b, struct err *err) MUST_CHECK;
 /* Adds these files to a fingerprint. */
 uint64_t keeper_files_mark(const struct conf_state *s, uint64_t mark);
+/* A file that anybody may read, named by its path or as a credential. */
+int keeper_files_add_public(struct bundle *b, const char *kind, struct str name, struct str file,
+	struct err *err) MUST_CHECK;
 /* The state process's directory, made if need be, for that user alone: a descriptor that names it
  * (O_PATH: root without CAP_DAC_OVERRIDE may not read another's), or -errno. */
 int keeper_directory_open(

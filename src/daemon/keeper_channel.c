@@ -20,6 +20,7 @@ void keeper_channel_begin(struct keeper *k)
 	k->next_unsaid = k->log_unsaid = false;
 	k->mesh.picture_away = false;
 	k->mesh.view_unsaid = k->mesh.view_known;
+	k->identity.rows_unsaid = k->identity.rows_fd >= 0;
 }
 
 static int keeper_say_listener(struct keeper *k, const struct keeper_listener *l)
@@ -132,6 +133,9 @@ static void keeper_hear_ready(struct keeper *k, uint64_t generation, uint64_t no
 	} else {
 		return;
 	}
+	/* In force, but not all of it is new: that has to be seen. */
+	if (k->current->faults.count > 0)
+		keeper_note(k, generation, k->current->faults.text);
 	log_info("keeper", "generation %" PRIu64 " is in force", generation);
 	notify_send(&k->notify, "READY=1\nSTATUS=serving, generation %" PRIu64, generation);
 }

@@ -75,7 +75,7 @@ static void keeper_file_free(struct str text)
 	free((char *)(uintptr_t)text.at);
 }
 
-static int keeper_add_public(
+int keeper_files_add_public(
 	struct bundle *b, const char *kind, struct str name, struct str file, struct err *err)
 {
 	char path[PATH_MAX];
@@ -130,9 +130,9 @@ int keeper_files_add(const struct conf_state *s, struct bundle *b, struct err *e
 		r = keeper_add_secret(b, "sentinel-password", "sentinel_password_file",
 			s->sentinel_password_file, err);
 	for (uint32_t i = 0; i < s->operator_count && r == 0; i++)
-		r = keeper_add_public(b, "operator", s->operators[i], s->operators[i], err);
+		r = keeper_files_add_public(b, "operator", s->operators[i], s->operators[i], err);
 	if (r == 0 && s->tls_ca.len > 0)
-		r = keeper_add_public(b, "pki", STR("roots"), s->tls_ca, err);
+		r = keeper_files_add_public(b, "pki", STR("roots"), s->tls_ca, err);
 	return r;
 }
 

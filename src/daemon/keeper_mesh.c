@@ -72,6 +72,7 @@ void keeper_mesh_done(struct keeper *k)
 {
 	keeper_child_done(&k->mesh.child);
 	keeper_mesh_forget(&k->mesh);
+	keeper_identity_forget(k, KEEPER_ROWS_GO);
 }
 
 static bool keeper_mesh_wanted(const struct keeper *k)
@@ -81,9 +82,25 @@ static bool keeper_mesh_wanted(const struct keeper *k)
 	return serving && k->current->mesh_memfd >= 0;
 }
 
+static bool keeper_mesh_has_store(const struct keeper *k)
+{
+	return k->current->conf->state.redis_count > 0;
+}
+
+/* The process that runs cannot become what is wanted now. */
+static bool keeper_mesh_is_other(const struct keeper *k)
+{
+	const struct keeper_mesh *m = &k->mesh;
+	return m->has_store != keeper_mesh_has_store(k) ||
+	       (m->has_authority && k->current->conf->authority.server_count == 0);
+}
+
 static void keeper_mesh_start(struct keeper *k, uint64_t now_ns)
 {
 	struct err err;
+	k->mesh.has_store = keeper_mesh_has_store(k);
+	k->mesh.has_authority = false;
+	keeper_identity_forget(k, KEEPER_ROWS_STAY);
 	k->mesh.said_generation = 0;
 	k->mesh.nonsense_told = false;
 	if (keeper_child_start(k, &k->mesh.child, now_ns, &err) < 0)
@@ -107,6 +124,7 @@ static void keeper_mesh_leave(struct keeper *k, uint64_t now_ns)
 	k->mesh.child.drain_unsaid = true;
 	keeper_mesh_move(&k->mesh, KEEPER_MESH_LEAVING, now_ns + KEEPER_LEAVE_NS);
 	keeper_mesh_forget(&k->mesh);
+	keeper_identity_forget(k, KEEPER_ROWS_GO);
 }
 
 void keeper_mesh_step(struct keeper *k, uint64_t now_ns)
@@ -127,7 +145,7 @@ void keeper_mesh_step(struct keeper *k, uint64_t now_ns)
 			keeper_mesh_start(k, now_ns);
 		break;
 	case KEEPER_MESH_RUNNING:
-		if (!wanted)
+		if (!wanted || keeper_mesh_is_other(k))
 			keeper_mesh_leave(k, now_ns);
 		break;
 	case KEEPER_MESH_LEAVING:
@@ -148,7 +166,7 @@ uint64_t keeper_mesh_until_ns(const struct keeper *k)
 	case KEEPER_MESH_WAITING:
 		return keeper_mesh_wanted(k) ? m->deadline_ns : 0;
 	case KEEPER_MESH_RUNNING:
-		return keeper_mesh_wanted(k) ? UINT64_MAX : 0;
+		return keeper_mesh_wanted(k) && !keeper_mesh_is_other(k) ? UINT64_MAX : 0;
 	case KEEPER_MESH_LEAVING:
 		return m->deadline_ns;
 	}
@@ -174,8 +192,12 @@ bool keeper_mesh_gone(const struct keeper *k)
 
 /* --- saying --- */
 
-/* The opening: start, directory, signer. The plan follows as any later one does. */
-#define KEEPER_MESH_OPENING 3
+/* The opening: start, signer, with a store the directory. The plan follows as any later one does.
+ */
+static uint32_t keeper_mesh_opening_count(const struct keeper *k)
+{
+	return k->mesh.has_store ? 3 : 2;
+}
 
 static int keeper_mesh_say_directory(struct keeper *k)
 {
@@ -198,9 +220,9 @@ static int keeper_mesh_say_opening(struct keeper *k)
 	case 0:
 		return keeper_child_say_start(c, 1, 0);
 	case 1:
-		return keeper_mesh_say_directory(k);
-	default:
 		return keeper_child_say_signer(c, 0);
+	default:
+		return keeper_mesh_say_directory(k);
 	}
 }
 
@@ -213,8 +235,9 @@ static bool keeper_mesh_has_plan(const struct keeper *k)
 bool keeper_mesh_wants_write(const struct keeper *k)
 {
 	const struct keeper_child *c = &k->mesh.child;
-	return c->channel_fd >= 0 && (c->said < KEEPER_MESH_OPENING || keeper_mesh_has_plan(k) ||
-					     c->drain_unsaid || c->ping_unsaid);
+	return c->channel_fd >= 0 &&
+	       (c->said < keeper_mesh_opening_count(k) || keeper_mesh_has_plan(k) ||
+		       keeper_identity_wants_write(k) || c->drain_unsaid || c->ping_unsaid);
 }
 
 /* Says one thing; the order is the order of the cases. */
@@ -222,13 +245,17 @@ static int keeper_mesh_say(struct keeper *k)
 {
 	struct keeper_child *c = &k->mesh.child;
 	int r;
-	if (c->said < KEEPER_MESH_OPENING) {
+	if (c->said < keeper_mesh_opening_count(k)) {
 		r = keeper_mesh_say_opening(k);
 		c->said += r == 0;
 	} else if (keeper_mesh_has_plan(k)) {
 		r = keeper_child_say_plan(c, k->current->generation, k->current->mesh_memfd);
-		if (r == 0)
+		if (r == 0) {
 			k->mesh.said_generation = k->current->generation;
+			k->mesh.has_authority = k->current->conf->authority.server_count > 0;
+		}
+	} else if (keeper_identity_wants_write(k)) {
+		r = keeper_identity_say(k);
 	} else if (c->drain_unsaid) {
 		r = keeper_child_say_drain(c);
 	} else {
@@ -252,19 +279,19 @@ void keeper_mesh_write(struct keeper *k)
 
 /* --- hearing --- */
 
-static bool keeper_picture_sound(int fd)
+bool keeper_sealed(int fd, size_t bytes_max)
 {
 	const int wanted = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL;
 	struct stat st;
 	int seals = fcntl(fd, F_GET_SEALS);
 	return seals >= 0 && (seals & wanted) == wanted && fstat(fd, &st) == 0 &&
-	       S_ISREG(st.st_mode) && st.st_size > 0 && st.st_size <= (off_t)WIRE_STATE_BYTES_MAX;
+	       S_ISREG(st.st_mode) && st.st_size <= (off_t)bytes_max;
 }
 
 static void keeper_hear_picture(struct keeper *k, uint64_t number, int fd, uint64_t now_ns)
 {
 	struct keeper_mesh *m = &k->mesh;
-	bool sound = fd >= 0 && keeper_picture_sound(fd);
+	bool sound = fd >= 0 && keeper_sealed(fd, WIRE_STATE_BYTES_MAX);
 	if (!sound && !m->nonsense_told)
 		log_error("keeper", "the state process passed on what is no picture");
 	m->nonsense_told = m->nonsense_told || !sound;
@@ -316,6 +343,8 @@ static void keeper_mesh_hear(struct keeper *k, const union channel_message *m, s
 		keeper_hear_picture(k, m->state.number, passed_fd, now_ns);
 		return; /* the descriptor is its */
 	}
+	if (keeper_identity_hear(k, m, len, passed_fd, now_ns))
+		return;
 	if (passed_fd >= 0)
 		close(passed_fd);
 	if (m->head.kind == WIRE_STATE_VIEW && len == sizeof(m->view)) {
@@ -354,7 +383,7 @@ static bool keeper_picture_due(const struct keeper_mesh *m)
 
 bool keeper_mesh_wants_telling(const struct keeper *k)
 {
-	return keeper_picture_due(&k->mesh) || k->mesh.view_unsaid;
+	return keeper_picture_due(&k->mesh) || k->mesh.view_unsaid || k->identity.rows_unsaid;
 }
 
 int keeper_mesh_tell_picture(struct keeper *k)
@@ -376,6 +405,8 @@ int keeper_mesh_tell(struct keeper *k)
 	struct keeper_mesh *m = &k->mesh;
 	if (keeper_picture_due(m))
 		return keeper_mesh_tell_picture(k);
+	if (k->identity.rows_unsaid)
+		return keeper_identity_tell(k);
 	struct wire_state_view view = m->view;
 	view.head = keeper_head(WIRE_STATE_VIEW);
 	int r = keeper_child_say(&k->proxy, &view, sizeof(view), -1);

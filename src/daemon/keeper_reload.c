@@ -34,7 +34,8 @@
 uint64_t keeper_mark_file(uint64_t mark, int dir_fd, const char *name)
 {
 	struct stat st;
-	if (fstatat(dir_fd, name, &st, 0) < 0)
+	/* Of a directory only what is in it counts. */
+	if (fstatat(dir_fd, name, &st, 0) < 0 || S_ISDIR(st.st_mode))
 		return mark;
 	const uint64_t facts[] = {st.st_ino, (uint64_t)st.st_size, (uint64_t)st.st_ctim.tv_sec,
 		(uint64_t)st.st_ctim.tv_nsec};
@@ -42,15 +43,31 @@ uint64_t keeper_mark_file(uint64_t mark, int dir_fd, const char *name)
 	return mark + hash_bytes(hash_bytes(0, name, strlen(name)), facts, sizeof(facts));
 }
 
-static uint64_t keeper_mark_directory(uint64_t mark, const char *path)
+/* Half written, or a key that has no certificate yet. */
+static bool keeper_is_passing(const char *name)
 {
-	DIR *dir = opendir(path);
-	if (!dir)
+	size_t len = strlen(name);
+	return strstr(name, ".new-") || (len > 5 && strcmp(name + len - 5, ".next") == 0);
+}
+
+/* The files of a directory and, as there is one for each identity in some layouts, of those right
+ * below it; what symbolic links lead to. */
+uint64_t keeper_mark_directory(uint64_t mark, int parent_fd, const char *path, int depth)
+{
+	int fd = openat(parent_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir) {
+		if (fd >= 0)
+			close(fd);
 		return mark;
+	}
 	const struct dirent *entry;
 	while ((entry = readdir(dir))) {
-		if (entry->d_name[0] != '.' && !strstr(entry->d_name, ".new-"))
-			mark = keeper_mark_file(mark, dirfd(dir), entry->d_name);
+		if (entry->d_name[0] == '.' || keeper_is_passing(entry->d_name))
+			continue;
+		mark = keeper_mark_file(mark, fd, entry->d_name);
+		if (depth > 0 && entry->d_type != DT_REG)
+			mark = keeper_mark_directory(mark, fd, entry->d_name, depth - 1);
 	}
 	closedir(dir);
 	return mark;
@@ -63,18 +80,14 @@ static uint64_t keeper_fingerprint(const struct conf *conf)
 	snprintf(path, sizeof(path), STR_FMT "/" RUN_DIR_MARKS, STR_ARG(conf->run_dir));
 	mark = keeper_mark_file(mark, AT_FDCWD, path);
 	mark = keeper_files_mark(&conf->state, mark);
-	if (conf->certificate_dir.len == 0)
-		return mark;
-	mark = keeper_mark_directory(mark, conf->certificate_dir.at);
-	snprintf(path, sizeof(path), STR_FMT "/roots", STR_ARG(conf->certificate_dir));
-	return keeper_mark_directory(mark, path);
+	return keeper_keys_mark(conf, mark);
 }
 
 /* --- making --- */
 
 static bool keeper_is_watched_kind(const struct bundle_item *item)
 {
-	static const char *const kinds[] = {"mark", "chain", "key", "roots", "tickets"};
+	static const char *const kinds[] = {"mark", "chain", "key", "roots", "crl", "tickets"};
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
 		if (str_eq(item->kind, str_of(kinds[i])))
 			return true;
@@ -112,15 +125,6 @@ static int keeper_gather_watched(const struct keeper *k, struct bundle *b,
 	return r;
 }
 
-static int keeper_load_keys(struct keeper *k, struct keeper_plan *plan, struct err *err)
-{
-	const struct conf *conf = plan->conf;
-	if (conf->certificate_dir.len == 0)
-		return 0;
-	return keyring_load(conf->certificate_dir.at, conf->trust_domain, &k->next_key_number,
-		&plan->keyring, &plan->bundle, err);
-}
-
 /* The same for about an hour of plans: who has learned one cannot make tickets for ever. */
 static int keeper_add_ticket_secret(struct keeper *k, struct bundle *b, struct err *err)
 {
@@ -136,7 +140,7 @@ static int keeper_add_ticket_secret(struct keeper *k, struct bundle *b, struct e
 
 static bool keeper_is_for_both(const struct bundle_item *item)
 {
-	static const char *const kinds[] = {"conf", "user", "mark", "address"};
+	static const char *const kinds[] = {"conf", "mesh", "user", "mark", "address"};
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
 		if (str_eq(item->kind, str_of(kinds[i])))
 			return true;
@@ -168,10 +172,13 @@ static int keeper_mesh_gather(
 static int keeper_mesh_fill(struct keeper *k, struct keeper_plan *plan, struct err *err)
 {
 	struct bundle b;
-	if (plan->conf->state.redis_count == 0)
+	const struct conf *conf = plan->conf;
+	if (conf->state.redis_count == 0 && conf->authority.server_count == 0)
 		return 0;
 	bundle_init(&b);
 	int r = keeper_mesh_gather(k, plan, &b, err);
+	if (r == 0)
+		r = keeper_keys_load_node(k, plan, &b, err);
 	if (r == 0)
 		r = plan->mesh_memfd = bundle_to_memfd(&b, err);
 	bundle_done(&b);
@@ -194,9 +201,8 @@ static int keeper_plan_fill(struct keeper *k, enum keeper_scope scope,
 	/* Parsed to know that it can be; the proxy process makes its own. */
 	conf_snapshot_free(snapshot);
 	/* Before the keys are read: a change that comes after that is seen as one. */
-	if (scope == KEEPER_SCOPE_ALL)
-		k->watch.loaded = keeper_fingerprint(plan->conf);
-	r = keeper_load_keys(k, plan, err);
+	k->watch.loaded = keeper_fingerprint(plan->conf);
+	r = keeper_keys_load(k, scope, before, plan, err);
 	if (r == 0)
 		r = keeper_add_ticket_secret(k, &plan->bundle, err);
 	if (r == 0)
@@ -258,12 +264,13 @@ void keeper_plan_free(struct keeper_plan *plan)
 	keeper_plan_strip(plan);
 	keyring_free(plan->keyring);
 	keyring_free(plan->mesh_keyring);
+	keyring_free(plan->node_keyring);
 	free(plan);
 }
 
 void keeper_plan_retire(struct keeper *k, struct keeper_plan *plan, uint64_t now_ns)
 {
-	if (!plan->keyring && !plan->mesh_keyring) {
+	if (!plan->keyring && !plan->mesh_keyring && !plan->node_keyring) {
 		keeper_plan_free(plan);
 		return;
 	}
@@ -314,6 +321,7 @@ void keeper_reload(struct keeper *k, enum keeper_scope scope, uint64_t now_ns)
 		return;
 	}
 	keeper_log_text(LOG_LEVEL_WARNING, text);
+	keeper_log_text(LOG_LEVEL_ERROR, plan->faults.text);
 	conf_restart_needed(k->current->conf, plan->conf, text, sizeof(text));
 	if (text[0])
 		log_warning("keeper", "takes effect with the next restart only: %s", text);

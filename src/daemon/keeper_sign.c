@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Signatures. Each socket may use the keys of its kind and no others: the proxy process those of
- * the workloads' identities, the state process the one it shows to the store. */
+ * the workloads' identities, the state process those it shows to the store and to the authority. */
 #include "keeper.h"
 
 #include "base/log.h"
@@ -32,20 +32,28 @@ void keeper_signer_close(struct keeper_signer *s)
 	keeper_signer_init(s, s->keys);
 }
 
-/* -ENOENT: the plan, if there is one, does not have this key for this socket. */
-static int keeper_sign_with(const struct keeper_plan *plan, enum keeper_keys keys,
-	const struct wire_sign *m, struct wire_signed *a)
+static int keeper_sign_with_keyring(
+	const struct keyring *keyring, const struct wire_sign *m, struct wire_signed *a)
 {
 	size_t len = 0;
-	const struct keyring *keyring = NULL;
-	if (plan)
-		keyring = keys == KEEPER_KEYS_MESH ? plan->mesh_keyring : plan->keyring;
 	if (!keyring)
 		return -ENOENT;
 	int r = keyring_sign(
 		keyring, m->key_number, m->algorithm, m->bytes, m->len, a->bytes, &len);
 	a->len = (uint32_t)len;
 	return r;
+}
+
+/* -ENOENT: the plan, if there is one, does not have this key for this socket. */
+static int keeper_sign_with(const struct keeper_plan *plan, enum keeper_keys keys,
+	const struct wire_sign *m, struct wire_signed *a)
+{
+	if (!plan)
+		return -ENOENT;
+	if (keys == KEEPER_KEYS_IDENTITIES)
+		return keeper_sign_with_keyring(plan->keyring, m, a);
+	int r = keeper_sign_with_keyring(plan->mesh_keyring, m, a);
+	return r == -ENOENT ? keeper_sign_with_keyring(plan->node_keyring, m, a) : r;
 }
 
 static int keeper_sign_with_any(

@@ -5,6 +5,7 @@
 #include "base/usage.h"
 #include "ca/ca.h"
 #include "check.h"
+#include "cli/certs.h"
 #include "cli/commands.h"
 #include "cli/drain.h"
 #include "cli/status.h"
@@ -12,6 +13,7 @@
 #include "daemon/keeper.h"
 #include "daemon/sandbox.h"
 #include "daemon/state_process.h"
+#include "enroll/enroll.h"
 #include "proxy/wire.h"
 #include "redirect/redirect.h"
 #include <fcntl.h>
@@ -53,10 +55,18 @@ static int main_state(int argc, char **argv)
 	return main_child(argv[0], state_process_main);
 }
 
+/* An authority's keys are in every one of its commands. */
+static int main_ca(int argc, char **argv)
+{
+	sandbox_hide();
+	return ca_main(argc, argv);
+}
+
 static const struct main_command main_commands[] = {
 	{"run", keeper_main, "run this machine's proxy"},
 	{"check", check_main, "say whether the configuration would be taken, and why not"},
 	{"status", cli_status_main, "what the running proxy is doing"},
+	{"certs", cli_certs_main, "certificates: when they end, and when the next ones come"},
 	{"apply", cli_apply_main, "publish services and policies to the mesh"},
 	{"get", cli_get_main, "what is published"},
 	{"diff", cli_diff_main, "what apply would change"},
@@ -67,7 +77,8 @@ static const struct main_command main_commands[] = {
 	{"drain", cli_drain_main,
 		"take this machine's endpoints out of the mesh, or put them back"},
 	{"redirect", redirect_main, "put the capture rules into the kernel, or take them out"},
-	{"ca", ca_main, "make a certificate authority and certificates for services"},
+	{"ca", main_ca, "make a certificate authority and certificates for services"},
+	{"join", enroll_join_main, "get this machine's first certificate from an authority"},
 	{"version", main_version, "print the version"},
 	{"help", main_help, "print this"},
 	{"proxy", main_proxy, NULL},

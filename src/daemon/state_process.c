@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The state process, as its parts know each other: the sync with the store, the checks of local
- * workloads, and the line to the keeper. One loop, in which nothing is in a hurry; a program that a
- * check runs, a store that stalls or a crash here costs no connection of anybody.
+ * workloads, the certificates from an authority, and the line to the keeper. One loop, in which
+ * nothing is in a hurry; a program that a check runs, a store or an authority that stalls, or a
+ * crash here costs no connection of anybody.
  *
- *   start-up   WIRE_START, WIRE_DIRECTORY, WIRE_SIGNER and the first WIRE_PLAN, in any order
- *   news       health -> sync; sync -> a picture for the proxy process, questions for the keeper
+ *   start-up   WIRE_START, WIRE_SIGNER, with a store WIRE_DIRECTORY, and the first WIRE_PLAN
+ *   news       health -> sync; sync -> a picture for the proxy process, questions for the keeper;
+ *              certificates -> questions for the keeper, and how it stands, for the proxy process
  *   drain      this node leaves the mesh, then the process ends
  *
  * What cannot be said to the keeper now is said at the next tick; only the newest of it counts. */
@@ -12,11 +14,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "channel.h"
-#include "conf/conf.h"
 #include "daemon/sandbox.h"
-#include "health/health.h"
-#include "state/sync.h"
+#include "state_private.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -25,55 +24,16 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#define STATE_TICK_MS	  200
-#define STATE_VIEW_NS	  (1 * CLOCK_S)
-#define STATE_NEWS_NS	  (50 * CLOCK_MS) /* views with news, at least so far apart */
-#define STATE_HEALTH_KIND 100
-#define STATE_SYNC_KIND	  (50 * SYNC_KINDS)
-
-enum state_task {
-	STATE_TASK_CHANNEL = 1,
-	STATE_TASK_SIGNER,
-	STATE_TASK_SIGNAL,
-	STATE_TASK_TICK,
-	STATE_TASK_SYNC_NEWS,
-	STATE_TASK_HEALTH_NEWS,
-};
-
-/* Something to hear from, watched by the loop. */
-struct state_ear {
-	int fd; /* -1: none, or gone */
-	struct task task;
-	struct op poll;
-};
-
-struct state_process {
-	struct state_ear channel, signer, signals;
-	int dir_fd;
-	struct loop loop;
-	struct task tick_task, sync_news, health_news;
-	struct timer tick;
-	struct sync *sync;
-	struct health *health;
-	struct conf *conf; /* as last taken */
-	int picture_fd;	   /* not told yet; -1: none */
-	uint64_t picture_number;
-	struct state_view pictured; /* when that one was made */
-	bool view_due;
-	uint64_t viewed_ns; /* when the last view was told */
-	char take_out_why[128];
-	bool leaving, keeper_gone;
-};
+#define STATE_TICK_MS 200
 
 /* --- messages to the keeper --- */
 
-static struct wire_head state_head(enum wire_kind kind)
+struct wire_head state_head(enum wire_kind kind)
 {
 	return (struct wire_head){.magic = WIRE_MAGIC, .kind = (uint32_t)kind};
 }
 
-/* False: not now. */
-static bool state_tell(struct state_process *s, const void *message, size_t len, int pass_fd)
+bool state_tell(struct state_process *s, const void *message, size_t len, int pass_fd)
 {
 	int r = channel_send(s->channel.fd, message, len, pass_fd);
 	if (r < 0 && r != -EAGAIN)
@@ -96,115 +56,15 @@ static void state_tell_ready(struct state_process *s, uint64_t generation)
 	(void)state_tell(s, &ready, sizeof(ready), -1);
 }
 
-/* True: one was told. */
-static bool state_tell_picture(struct state_process *s)
+bool state_ask_signature(
+	struct state_process *s, struct wire_sign *m, const uint8_t *bytes, size_t len)
 {
-	uint64_t number;
-	int fd = sync_picture(s->sync, &number);
-	if (fd >= 0) {
-		if (s->picture_fd >= 0)
-			close(s->picture_fd);
-		s->picture_fd = fd;
-		s->picture_number = number;
-		sync_view(s->sync, &s->pictured);
-	}
-	if (s->picture_fd < 0)
+	if (len > sizeof(m->bytes) || s->signer.fd < 0)
 		return false;
-	struct wire_state m = {.head = state_head(WIRE_STATE), .number = s->picture_number};
-	if (!state_tell(s, &m, sizeof(m), s->picture_fd))
-		return false;
-	close(s->picture_fd);
-	s->picture_fd = -1;
-	return true;
-}
-
-/* Why a service's endpoint here is down: the first of its workloads that is not well. */
-static const char *state_why_down(const struct state_process *s, struct str service)
-{
-	for (uint32_t i = 0; i < s->conf->workload_count; i++) {
-		struct health_view view = health_of(s->health, i);
-		if (view.checked && !view.up && str_eq(s->conf->workloads[i].service, service))
-			return view.asked ? view.why : "not checked yet";
-	}
-	return "";
-}
-
-static void state_fill_own(const struct state_process *s, struct wire_state_view *m)
-{
-	struct sync_own own;
-	while (m->own_count < WIRE_OWN_MAX && sync_own(s->sync, m->own_count, &own)) {
-		struct wire_own *to = &m->own[m->own_count++];
-		*to = (struct wire_own){.health = (uint32_t)own.health, .drained = own.drained};
-		snprintf(to->service, sizeof(to->service), STR_FMT, STR_ARG(own.service));
-		if (!own.checked_up)
-			snprintf(to->why, sizeof(to->why), "%s", state_why_down(s, own.service));
-	}
-}
-
-static void state_tell_view(struct state_process *s)
-{
-	struct wire_state_view m = {.head = state_head(WIRE_STATE_VIEW)};
-	sync_view(s->sync, &m.view);
-	/* What is in a picture to come is not there for the proxy process yet. */
-	m.picture = s->picture_number;
-	m.view.revision = s->pictured.revision;
-	m.view.node_count = s->pictured.node_count;
-	m.view.endpoint_count = s->pictured.endpoint_count;
-	m.view.object_count = s->pictured.object_count;
-	state_fill_own(s, &m);
-	snprintf(m.take_out_why, sizeof(m.take_out_why), "%s", s->take_out_why);
-	if (!state_tell(s, &m, sizeof(m), -1))
-		return;
-	s->view_due = false;
-	s->viewed_ns = s->loop.now_ns;
-}
-
-/* At once, when the last one was not just now; else at the next tick. */
-static void state_tell_news(struct state_process *s)
-{
-	s->view_due = true;
-	if (s->loop.now_ns - s->viewed_ns >= STATE_NEWS_NS)
-		state_tell_view(s);
-}
-
-/* --- health and sync --- */
-
-static void state_step_health(struct state_process *s)
-{
-	if (s->leaving)
-		return;
-	for (uint32_t i = 0; i < s->conf->workload_count; i++) {
-		struct health_view view = health_of(s->health, i);
-		if (view.asked || !view.checked || view.up)
-			sync_tell_health(s->sync, i, view.up);
-	}
-	state_tell_news(s);
-}
-
-/* What cannot be asked now is not asked: the handshake fails and there will be another. */
-static void state_ask_signatures(struct state_process *s)
-{
-	struct sync_sign question;
-	while (sync_sign(s->sync, &question)) {
-		struct wire_sign m = {.head = state_head(WIRE_SIGN),
-			.request = question.number,
-			.key_number = question.key_number,
-			.algorithm = question.algorithm,
-			.len = (uint16_t)question.len};
-		bool fits = question.len <= sizeof(m.bytes);
-		if (fits)
-			memcpy(m.bytes, question.bytes, question.len);
-		if (!fits || s->signer.fd < 0 || channel_send(s->signer.fd, &m, sizeof(m), -1) < 0)
-			sync_sign_done(s->sync, question.number, NULL, 0);
-	}
-}
-
-static void state_step_sync(struct state_process *s)
-{
-	if (state_tell_picture(s))
-		state_tell_view(s); /* what is in it counts from now on */
-	else
-		state_tell_news(s);
+	m->head = state_head(WIRE_SIGN);
+	m->len = (uint16_t)len;
+	memcpy(m->bytes, bytes, len);
+	return channel_send(s->signer.fd, m, sizeof(*m), -1) == 0;
 }
 
 /* --- plans --- */
@@ -249,16 +109,26 @@ static void state_plan_done(struct state_plan *p)
 	bundle_done(&p->bundle);
 }
 
-/* The first plan makes the sync, later ones change it. */
-static int state_configure_sync(struct state_process *s, struct state_plan *p)
+static void state_swap_conf(struct state_process *s, struct state_plan *p)
+{
+	struct conf *before = s->conf;
+	s->conf = p->conf;
+	p->conf = before;
+}
+
+/* With certificates that cannot be had the mesh goes on, and the other way round nothing does: a
+ * plan is refused as a whole only for the store's part. */
+static int state_configure(struct state_process *s, struct state_plan *p)
 {
 	struct err err;
-	int r = s->sync ? sync_configure(s->sync, p->conf, &p->bundle, &err)
-			: sync_new(&s->loop, STATE_SYNC_KIND, &s->sync_news, p->conf, &p->bundle,
-				  s->dir_fd, &s->sync, &err);
-	if (r < 0)
+	int r = state_mesh_configure(s, p->conf, &p->bundle, &err);
+	if (r < 0) {
 		snprintf(p->text, sizeof(p->text), "%s", err.text);
-	return r;
+		return r;
+	}
+	if (state_identity_configure(s, p->conf, &p->bundle, &err) < 0)
+		snprintf(p->text, sizeof(p->text), "%s", err.text);
+	return 0;
 }
 
 static int state_take_plan(struct state_process *s, uint64_t generation, int fd)
@@ -266,54 +136,30 @@ static int state_take_plan(struct state_process *s, uint64_t generation, int fd)
 	struct state_plan p;
 	int r = state_read_plan(&p, generation, fd);
 	if (r == 0)
-		r = state_configure_sync(s, &p);
-	if (r == 0 && !health_configure(s->health, p.conf)) {
-		/* The two would not agree on which workload is which: begin anew. */
-		log_error("state", "out of memory for the checks of generation %llu",
-			(unsigned long long)generation);
-		_exit(1);
+		r = state_configure(s, &p);
+	if (r == 0) {
+		state_swap_conf(s, &p);
+		state_mesh_configured(s);
 	}
-	if (r < 0) {
+	if (p.text[0])
 		state_tell_refused(s, generation, p.text);
-	} else {
-		struct conf *before = s->conf;
-		s->conf = p.conf;
-		p.conf = before;
-		state_step_health(s);
+	else
 		state_tell_ready(s, generation);
-	}
 	state_plan_done(&p);
 	return r;
 }
 
 /* --- messages from the keeper --- */
 
-static void state_take_out(struct state_process *s, const struct wire_take_out *m)
-{
-	struct err err;
-	struct str service = {m->service, strnlen(m->service, sizeof(m->service))};
-	int r = sync_drain(s->sync, service, m->back, &err);
-	s->take_out_why[0] = '\0';
-	if (r < 0) {
-		log_error("state", "%s", err.text);
-		snprintf(s->take_out_why, sizeof(s->take_out_why), "%.*s",
-			(int)sizeof(s->take_out_why) - 1, err.text);
-	} else {
-		log_info("state", "%s " STR_FMT "%s",
-			m->back ? "back into the mesh:" : "drained:", STR_ARG(service),
-			service.len ? "" : "all endpoints of this node");
-	}
-	state_tell_view(s);
-}
-
 static void state_leave(struct state_process *s)
 {
 	if (s->leaving)
 		return;
 	s->leaving = true;
-	log_info("state", "leaving the mesh");
-	sync_close(s->sync);
-	health_close(s->health);
+	if (s->mesh.sync)
+		log_info("state", "leaving the mesh");
+	state_mesh_close(s);
+	state_identity_close(s);
 }
 
 static void state_message(
@@ -326,7 +172,13 @@ static void state_message(
 		break;
 	case WIRE_TAKE_OUT:
 		if (len == sizeof(m->take_out) && !s->leaving)
-			state_take_out(s, &m->take_out);
+			state_mesh_take_out(s, &m->take_out);
+		break;
+	case WIRE_REQUEST:
+	case WIRE_CERTIFICATE:
+	case WIRE_TRUST:
+		if (len == sizeof(m->identity) && !s->leaving)
+			state_identity_answer(s, &m->identity, fd);
 		break;
 	case WIRE_DRAIN:
 		state_leave(s);
@@ -352,9 +204,6 @@ static void state_message(
 	case WIRE_STATE_VIEW:
 	case WIRE_STATE_TAKEN:
 	case WIRE_SIGN:
-	case WIRE_REQUEST:
-	case WIRE_CERTIFICATE:
-	case WIRE_TRUST:
 	case WIRE_IDENTITIES:
 	case WIRE_SIGNED:
 		break; /* not for us now */
@@ -401,7 +250,11 @@ static void state_take_signatures(
 	for (size_t i = 0; i < count && i < WIRE_SIGN_BATCH; i++) {
 		const struct wire_signed *a = &m->signature[i];
 		bool sound = a->head.kind == WIRE_SIGNED && a->len <= sizeof(a->bytes);
-		sync_sign_done(s->sync, a->request, a->bytes, sound ? a->len : 0);
+		size_t signature_len = sound ? a->len : 0;
+		if (a->request & STATE_SIGN_ENROLL)
+			state_identity_signed(s, a->request, a->bytes, signature_len);
+		else if (s->mesh.sync)
+			sync_sign_done(s->mesh.sync, a->request, a->bytes, signature_len);
 	}
 }
 
@@ -429,7 +282,7 @@ static void state_step_signals(struct state_process *s)
 	s->signals.poll.fresh = false;
 	while (read(s->signals.fd, &signal_read, sizeof(signal_read)) == sizeof(signal_read))
 		;
-	health_child(s->health);
+	health_child(s->mesh.health);
 	state_listen(s, &s->signals);
 }
 
@@ -439,10 +292,8 @@ static void state_step_tick(struct state_process *s)
 {
 	s->tick.fired = false;
 	timer_set(&s->loop, &s->tick, s->loop.now_ns + STATE_TICK_MS * CLOCK_MS);
-	if (s->picture_fd >= 0 && state_tell_picture(s))
-		s->view_due = true;
-	if (s->view_due || s->loop.now_ns - s->viewed_ns >= STATE_VIEW_NS)
-		state_tell_view(s);
+	state_mesh_tick(s);
+	state_identity_tick(s);
 }
 
 static void state_step(struct state_process *s, struct task *t)
@@ -461,15 +312,21 @@ static void state_step(struct state_process *s, struct task *t)
 		state_step_tick(s);
 		return;
 	case STATE_TASK_SYNC_NEWS:
-		state_step_sync(s);
+		state_mesh_step_sync(s);
 		return;
 	case STATE_TASK_HEALTH_NEWS:
-		state_step_health(s);
+		state_mesh_step_health(s);
+		return;
+	case STATE_TASK_ENROLL_NEWS:
+		state_identity_after_step(s);
 		return;
 	}
-	if (t->kind >= STATE_SYNC_KIND) {
+	if (t->kind >= STATE_ENROLL_KIND) {
+		enroll_step(t);
+		state_identity_after_step(s);
+	} else if (t->kind >= STATE_SYNC_KIND) {
 		sync_step(t);
-		state_ask_signatures(s);
+		state_mesh_after_step(s);
 	} else {
 		health_step(t);
 	}
@@ -477,7 +334,7 @@ static void state_step(struct state_process *s, struct task *t)
 
 static bool state_ended(const struct state_process *s)
 {
-	return s->leaving && sync_idle(s->sync) && health_idle(s->health);
+	return s->leaving && state_mesh_idle(s) && state_identity_idle(s);
 }
 
 static void state_run(struct state_process *s)
@@ -485,7 +342,8 @@ static void state_run(struct state_process *s)
 	loop_ready(&s->loop, &s->channel.task);
 	loop_ready(&s->loop, &s->signer.task);
 	loop_ready(&s->loop, &s->signals.task);
-	loop_ready(&s->loop, &s->sync_news); /* before the tick: a picture may be there already */
+	loop_ready(
+		&s->loop, &s->mesh.sync_news); /* before the tick: a picture may be there already */
 	loop_ready(&s->loop, &s->tick_task);
 	while (!state_ended(s) && !s->keeper_gone) {
 		struct task *t;
@@ -539,7 +397,7 @@ static int state_start_message(struct state_process *s, struct state_start *star
 static int state_receive_all(struct state_process *s, struct state_start *start, struct err *err)
 {
 	int r = 0;
-	while (r == 0 && (start->plan_fd < 0 || s->dir_fd < 0 || s->signer.fd < 0)) {
+	while (r == 0 && start->plan_fd < 0) {
 		union channel_message m;
 		size_t len;
 		int fd;
@@ -548,6 +406,8 @@ static int state_receive_all(struct state_process *s, struct state_start *start,
 			return err_set(err, EPIPE, "not started by `ringmain run`, or not wholly");
 		r = state_start_message(s, start, &m, len, fd, err);
 	}
+	if (r == 0 && s->signer.fd < 0)
+		r = err_set(err, EPROTO, "not started by `ringmain run`: no way to signatures");
 	return r;
 }
 
@@ -574,8 +434,8 @@ static int state_start_loop(
 		r = state_start_signals(s, err);
 	if (r < 0)
 		return r;
-	s->health = health_new(&s->loop, STATE_HEALTH_KIND, &s->health_news);
-	return s->health ? 0 : err_set(err, ENOMEM, "out of memory");
+	s->mesh.health = health_new(&s->loop, STATE_HEALTH_KIND, &s->mesh.health_news);
+	return s->mesh.health ? 0 : err_set(err, ENOMEM, "out of memory");
 }
 
 static int state_start(struct state_process *s, struct err *err)
@@ -595,15 +455,15 @@ static int state_start(struct state_process *s, struct err *err)
 
 static void state_init(struct state_process *s, int channel_fd)
 {
-	s->dir_fd = s->picture_fd = -1;
+	s->dir_fd = -1;
 	state_ear_init(&s->channel, STATE_TASK_CHANNEL);
 	state_ear_init(&s->signer, STATE_TASK_SIGNER);
 	state_ear_init(&s->signals, STATE_TASK_SIGNAL);
 	s->channel.fd = channel_fd;
 	task_init(&s->tick_task, STATE_TASK_TICK);
-	task_init(&s->sync_news, STATE_TASK_SYNC_NEWS);
-	task_init(&s->health_news, STATE_TASK_HEALTH_NEWS);
 	timer_init(&s->tick, &s->tick_task);
+	state_mesh_init(s);
+	state_identity_init(s);
 }
 
 int state_process_main(int channel_fd)
@@ -619,8 +479,8 @@ int state_process_main(int channel_fd)
 	state_run(&s);
 	if (s.keeper_gone)
 		return 1;
-	sync_free(s.sync);
-	health_free(s.health);
+	state_mesh_free(&s);
+	state_identity_free(&s);
 	conf_free(s.conf);
 	return 0;
 }

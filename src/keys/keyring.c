@@ -1,17 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Loading is all or nothing: everything is read and checked into a bundle of its own, and only then
- * handed on.
- *
- * What is kept of a key is its 32-byte scalar, in pages that are locked, left out of core dumps and
+/* What is kept of a key is its 32-byte scalar, in pages that are locked, left out of core dumps and
  * empty in a forked child (the proxy process never holds a key, not even between fork and exec).
  * For a signature the scalar is made a BoringSSL key for as long as that takes; BoringSSL
  * overwrites what it frees. */
-#include "keys/keyring.h"
+#include "keyring_private.h"
 
 #include "keys/cert.h"
 #include "keys/file.h"
-#include "tls/spiffe.h"
-#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <openssl/bn.h>
@@ -28,39 +23,24 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define KEYRING_PAIRS_MAX	  4096
-#define KEYRING_SCALAR_BYTES	  32
-#define KEYRING_ID_MAX		  2049	  /* SPIFFE-ID 2.3: 2048 bytes; and the NUL */
 #define KEYRING_ECDSA_P256_SHA256 0x0403u /* RFC 8446 4.2.3 */
-
-struct keyring {
-	uint32_t first_number; /* key i has the number first_number + i */
-	uint32_t count;
-	size_t scalars_size; /* of the mapping */
-	uint8_t (*scalars)[KEYRING_SCALAR_BYTES];
-};
-
-/* One load under way. */
-struct keyring_load {
-	const char *dir;
-	struct str trust_domain;
-	struct keyring *k;
-	struct bundle staged;
-	struct dirent **entries; /* the *.crt, in order of name */
-	int entry_count;
-};
 
 /* --- memory --- */
 
-static int keyring_new(uint32_t count, struct keyring **ret_keyring, struct err *err)
+int keyring_new(uint32_t size, struct keyring **ret_keyring, struct err *err)
 {
 	struct keyring *k = calloc(1, sizeof(*k));
 	if (!k)
 		return err_set(err, ENOMEM, "out of memory");
-	k->scalars_size = (size_t)(count ? count : 1) * KEYRING_SCALAR_BYTES;
+	k->size = size;
+	k->scalars_size = (size_t)(size ? size : 1) * KEYRING_SCALAR_BYTES;
+	k->sources = calloc((size_t)size + 1, sizeof(*k->sources));
 	k->scalars = mmap(
 		NULL, k->scalars_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (k->scalars == MAP_FAILED) {
+	if (k->scalars == MAP_FAILED || !k->sources) {
+		if (k->scalars != MAP_FAILED)
+			munmap(k->scalars, k->scalars_size);
+		free(k->sources);
 		free(k);
 		return err_set(err, ENOMEM, "out of memory");
 	}
@@ -79,6 +59,9 @@ void keyring_free(struct keyring *k)
 		return;
 	explicit_bzero(k->scalars, k->scalars_size);
 	munmap(k->scalars, k->scalars_size);
+	for (uint32_t i = 0; i < k->size; i++)
+		free(k->sources[i]);
+	free(k->sources);
 	free(k);
 }
 
@@ -87,9 +70,9 @@ uint32_t keyring_key_count(const struct keyring *k)
 	return k->count;
 }
 
-/* --- loading --- */
+/* --- names --- */
 
-static int keyring_path(
+int keyring_path(
 	char path[PATH_MAX], const char *dir, struct str name, const char *ending, struct err *err)
 {
 	int n = snprintf(path, PATH_MAX, "%s/" STR_FMT "%s", dir, STR_ARG(name), ending);
@@ -98,76 +81,30 @@ static int keyring_path(
 	return 0;
 }
 
-static bool keyring_ends(const char *name, const char *ending)
+int keyring_is_pem(const struct dirent *entry)
 {
-	size_t len = strlen(name), ending_len = strlen(ending);
-	return name[0] != '.' && len > ending_len && strcmp(name + len - ending_len, ending) == 0;
+	size_t len = strlen(entry->d_name);
+	return entry->d_name[0] != '.' && len > 4 && strcmp(entry->d_name + len - 4, ".pem") == 0;
 }
 
-static int keyring_is_cert(const struct dirent *entry)
-{
-	return keyring_ends(entry->d_name, ".crt");
-}
-
-static int keyring_is_pem(const struct dirent *entry)
-{
-	return keyring_ends(entry->d_name, ".pem");
-}
-
-/* The name without its four-letter ending. */
-static struct str keyring_stem(const struct dirent *entry)
+struct str keyring_stem(const struct dirent *entry)
 {
 	return (struct str){entry->d_name, strlen(entry->d_name) - 4};
 }
 
-static void keyring_entries_free(struct dirent **entries, int count)
+void keyring_entries_free(struct dirent **entries, int count)
 {
 	for (int i = 0; i < count; i++)
 		free(entries[i]);
 	free(entries);
 }
 
-/* The leaf's identity path, checked against our trust domain; points into `id`. */
-static int keyring_leaf_path(const struct keyring_load *l, const char *file, X509 *leaf,
-	char id[KEYRING_ID_MAX], struct str *ret_path, struct err *err)
-{
-	struct str trust_domain;
-	if (X509_check_ca(leaf))
-		return err_set(err, EINVAL,
-			"%s: is an authority's certificate, not a service's; keep it elsewhere",
-			file);
-	int r = cert_uri(leaf, id, KEYRING_ID_MAX);
-	if (r == -ENOENT || r == -ENOTUNIQ)
-		return err_set(err, EINVAL,
-			"%s: has %s URI in its SAN; a SPIFFE leaf has exactly one", file,
-			r == -ENOENT ? "no" : "more than one");
-	if (r < 0 || !spiffe_parse(str_of(id), &trust_domain, ret_path))
-		return err_set(
-			err, EINVAL, "%s: its URI is no valid SPIFFE id of a workload", file);
-	if (!str_eq(trust_domain, l->trust_domain))
-		return err_set(err, EINVAL,
-			"%s: is for trust domain " STR_FMT ", this machine's is " STR_FMT, file,
-			STR_ARG(trust_domain), STR_ARG(l->trust_domain));
-	return 0;
-}
+/* --- one key --- */
 
-static int keyring_check_twice(
-	struct keyring_load *l, const char *file, struct str path, struct err *err)
+int keyring_keep_key(
+	struct keyring *k, const char *file, X509 *leaf, struct str text, struct err *err)
 {
-	const struct bundle_item *item = NULL;
-	for (int i = 0; (item = bundle_next(&l->staged, "chain", item)); i++) {
-		if (str_eq(item->name, path))
-			return err_set(err, EEXIST,
-				"%s: spiffe://" STR_FMT "/" STR_FMT " is in %s too", file,
-				STR_ARG(l->trust_domain), STR_ARG(path), l->entries[i]->d_name);
-	}
-	return 0;
-}
-
-/* Checks that the key is what a TLS 1.3 peer will accept from this leaf, and keeps its scalar. */
-static int keyring_keep_key(
-	struct keyring_load *l, const char *file, X509 *leaf, struct str text, struct err *err)
-{
+	ASSERT(k->count < k->size);
 	EVP_PKEY *key = cert_key_from_pem(text);
 	int r = 0;
 	if (!key)
@@ -177,7 +114,7 @@ static int keyring_keep_key(
 		r = err_set(err, EINVAL, "%s: not a P-256 key, and no other kind is taken", file);
 	else if (!X509_check_private_key(leaf, key))
 		r = err_set(err, EINVAL, "%s: not the key of the certificate beside it", file);
-	else if (!BN_bn2bin_padded(l->k->scalars[l->k->count], KEYRING_SCALAR_BYTES,
+	else if (!BN_bn2bin_padded(k->scalars[k->count], KEYRING_SCALAR_BYTES,
 			 EC_KEY_get0_private_key(EVP_PKEY_get0_EC_KEY(key))))
 		r = err_set(err, EINVAL, "%s: not a private key", file);
 	EVP_PKEY_free(key);
@@ -185,111 +122,7 @@ static int keyring_keep_key(
 	return r;
 }
 
-static int keyring_stage(struct keyring_load *l, struct str path, struct str chain, struct err *err)
-{
-	char number[16];
-	snprintf(number, sizeof(number), "%u", l->k->first_number + l->k->count);
-	int r = bundle_add(&l->staged, STR("chain"), path, chain, err);
-	if (r == 0)
-		r = bundle_add(&l->staged, STR("key"), path, str_of(number), err);
-	if (r == 0)
-		l->k->count++;
-	return r;
-}
-
-static int keyring_load_leaf(struct keyring_load *l, const char *cert_file, const char *key_file,
-	struct str chain, X509 *leaf, struct err *err)
-{
-	char id[KEYRING_ID_MAX];
-	struct str path, key_text = STR_NONE;
-	int r = keyring_leaf_path(l, cert_file, leaf, id, &path, err);
-	if (r == 0)
-		r = keyring_check_twice(l, cert_file, path, err);
-	if (r == 0)
-		r = file_read(key_file, FILE_SECRET, &key_text, err);
-	if (r == 0)
-		r = keyring_keep_key(l, key_file, leaf, key_text, err);
-	file_text_free(key_text);
-	return r < 0 ? r : keyring_stage(l, path, chain, err);
-}
-
-static int keyring_load_pair(struct keyring_load *l, struct str name, struct err *err)
-{
-	char cert_file[PATH_MAX], key_file[PATH_MAX];
-	struct str chain;
-	unsigned count = 0;
-	int r = keyring_path(cert_file, l->dir, name, ".crt", err);
-	if (r == 0)
-		r = keyring_path(key_file, l->dir, name, ".key", err);
-	if (r == 0)
-		r = file_read(cert_file, FILE_PUBLIC, &chain, err);
-	if (r < 0)
-		return r;
-	X509 *leaf = cert_from_pem(chain, &count);
-	r = leaf ? keyring_load_leaf(l, cert_file, key_file, chain, leaf, err)
-		 : err_set(err, EINVAL, "%s: no certificate in it, or a broken one", cert_file);
-	X509_free(leaf);
-	file_text_free(chain);
-	return r;
-}
-
-static int keyring_load_roots(
-	struct keyring_load *l, const char *file, struct str trust_domain, struct err *err)
-{
-	struct str text;
-	unsigned count = 0;
-	int r = file_read(file, FILE_PUBLIC, &text, err);
-	if (r < 0)
-		return r;
-	X509 *first = cert_from_pem(text, &count);
-	r = first ? bundle_add(&l->staged, STR("roots"), trust_domain, text, err)
-		  : err_set(err, EINVAL, "%s: no certificate in it, or a broken one", file);
-	X509_free(first);
-	file_text_free(text);
-	return r;
-}
-
-/* roots/<trust domain>.pem; no such directory, no foreign trust domains. */
-static int keyring_load_foreign_roots(struct keyring_load *l, struct err *err)
-{
-	char dir[PATH_MAX], file[PATH_MAX];
-	struct dirent **entries;
-	int r = keyring_path(dir, l->dir, STR("roots"), "", err);
-	if (r < 0)
-		return r;
-	int count = scandir(dir, &entries, keyring_is_pem, alphasort);
-	if (count < 0)
-		return errno == ENOENT ? 0 : err_set(err, errno, "%s: %m", dir);
-	for (int i = 0; i < count && r == 0; i++) {
-		struct str trust_domain = keyring_stem(entries[i]);
-		r = keyring_path(file, dir, trust_domain, ".pem", err);
-		if (r == 0 && (!spiffe_trust_domain_valid(trust_domain) ||
-				      str_eq(trust_domain, l->trust_domain)))
-			r = err_set(err, EINVAL,
-				"%s: not named after a foreign trust domain (our own is in "
-				"roots.pem)",
-				file);
-		if (r == 0)
-			r = keyring_load_roots(l, file, trust_domain, err);
-	}
-	keyring_entries_free(entries, count);
-	return r;
-}
-
-static int keyring_load_all(struct keyring_load *l, struct err *err)
-{
-	char file[PATH_MAX];
-	int r = keyring_path(file, l->dir, STR("roots"), ".pem", err);
-	if (r == 0)
-		r = keyring_load_roots(l, file, l->trust_domain, err);
-	if (r == 0)
-		r = keyring_load_foreign_roots(l, err);
-	for (int i = 0; i < l->entry_count && r == 0; i++)
-		r = keyring_load_pair(l, keyring_stem(l->entries[i]), err);
-	return r;
-}
-
-static int keyring_hand_on(const struct bundle *staged, struct bundle *b, struct err *err)
+int keyring_hand_on(const struct bundle *staged, struct bundle *b, struct err *err)
 {
 	LIST_EACH (&staged->items, it) {
 		const struct bundle_item *item = CONTAINER_OF(it, struct bundle_item, node);
@@ -300,51 +133,23 @@ static int keyring_hand_on(const struct bundle *staged, struct bundle *b, struct
 	return 0;
 }
 
-int keyring_load(const char *dir, struct str trust_domain, uint32_t *next_key_number,
-	struct keyring **ret_keyring, struct bundle *b, struct err *err)
-{
-	struct keyring_load l = {.dir = dir, .trust_domain = trust_domain};
-	l.entry_count = scandir(dir, &l.entries, keyring_is_cert, alphasort);
-	if (l.entry_count < 0)
-		return err_set(err, errno, "%s: %m", dir);
-	int r = l.entry_count <= KEYRING_PAIRS_MAX
-			? keyring_new((uint32_t)l.entry_count, &l.k, err)
-			: err_set(err, E2BIG, "%s: more than %d certificates", dir,
-				  KEYRING_PAIRS_MAX);
-	bundle_init(&l.staged);
-	if (r == 0) {
-		l.k->first_number = *next_key_number;
-		r = keyring_load_all(&l, err);
-	}
-	if (r == 0)
-		r = keyring_hand_on(&l.staged, b, err);
-	bundle_done(&l.staged);
-	keyring_entries_free(l.entries, l.entry_count);
-	if (r < 0) {
-		keyring_free(l.k);
-		return r;
-	}
-	*next_key_number += l.k->count;
-	*ret_keyring = l.k;
-	return 0;
-}
-
 /* --- a pair outside the directory --- */
 
-static int keyring_pki_stage(struct keyring_load *l, struct str chain, struct err *err)
+static int keyring_pki_stage(
+	struct keyring *k, struct bundle *staged, struct str chain, struct err *err)
 {
 	char number[16];
-	snprintf(number, sizeof(number), "%u", l->k->first_number);
-	int r = bundle_add(&l->staged, STR("pki"), STR("chain"), chain, err);
+	snprintf(number, sizeof(number), "%u", k->first_number);
+	int r = bundle_add(staged, STR("pki"), STR("chain"), chain, err);
 	if (r == 0)
-		r = bundle_add(&l->staged, STR("pki-key"), STR("store"), str_of(number), err);
+		r = bundle_add(staged, STR("pki-key"), STR("store"), str_of(number), err);
 	if (r == 0)
-		l->k->count = 1;
+		k->count = 1;
 	return r;
 }
 
-static int keyring_pki_pair(
-	struct keyring_load *l, const char *cert_file, const char *key_file, struct err *err)
+static int keyring_pki_pair(struct keyring *k, struct bundle *staged, const char *cert_file,
+	const char *key_file, struct err *err)
 {
 	struct str chain = STR_NONE, key_text = STR_NONE;
 	unsigned count = 0;
@@ -357,9 +162,9 @@ static int keyring_pki_pair(
 	if (r == 0)
 		r = file_read(key_file, FILE_SECRET, &key_text, err);
 	if (r == 0)
-		r = keyring_keep_key(l, key_file, leaf, key_text, err);
+		r = keyring_keep_key(k, key_file, leaf, key_text, err);
 	if (r == 0)
-		r = keyring_pki_stage(l, chain, err);
+		r = keyring_pki_stage(k, staged, chain, err);
 	X509_free(leaf);
 	file_text_free(key_text);
 	file_text_free(chain);
@@ -369,22 +174,23 @@ static int keyring_pki_pair(
 int keyring_load_pki(const char *cert_file, const char *key_file, uint32_t *next_key_number,
 	struct keyring **ret_keyring, struct bundle *b, struct err *err)
 {
-	struct keyring_load l = {0};
-	int r = keyring_new(1, &l.k, err);
+	struct keyring *k;
+	struct bundle staged;
+	int r = keyring_new(1, &k, err);
 	if (r < 0)
 		return r;
-	l.k->first_number = *next_key_number;
-	bundle_init(&l.staged);
-	r = keyring_pki_pair(&l, cert_file, key_file, err);
+	k->first_number = *next_key_number;
+	bundle_init(&staged);
+	r = keyring_pki_pair(k, &staged, cert_file, key_file, err);
 	if (r == 0)
-		r = keyring_hand_on(&l.staged, b, err);
-	bundle_done(&l.staged);
+		r = keyring_hand_on(&staged, b, err);
+	bundle_done(&staged);
 	if (r < 0) {
-		keyring_free(l.k);
+		keyring_free(k);
 		return r;
 	}
-	*next_key_number += l.k->count;
-	*ret_keyring = l.k;
+	*next_key_number += k->count;
+	*ret_keyring = k;
 	return 0;
 }
 

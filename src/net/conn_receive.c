@@ -179,6 +179,14 @@ void conn_take_recv(struct conn *c)
 		conn_take_end(c);
 }
 
+/* A whole record of TLS where a block can hold one. */
+static size_t conn_burst_bytes(const struct conn *c)
+{
+	size_t block_bytes = c->loop->ring.limits.block_bytes;
+	size_t wanted = c->tls ? tls_input_wanted(c->tls) : block_bytes;
+	return wanted < block_bytes ? wanted : block_bytes;
+}
+
 void conn_arm_recv(struct conn *c)
 {
 	if (c->recv.armed || c->recv.fresh || c->failure != CONN_FAILURE_NONE)
@@ -201,8 +209,7 @@ void conn_arm_recv(struct conn *c)
 	if (!c->burst)
 		ring_stream(r, &c->recv, c->fd, CONN_PIECE_BYTES, CONN_STREAM_BYTES);
 	else
-		ring_stream(r, &c->recv, c->fd,
-			c->tls ? tls_input_wanted(c->tls) : r->limits.block_bytes, 0);
+		ring_stream(r, &c->recv, c->fd, conn_burst_bytes(c), 0);
 }
 
 /* --- what is there --- */

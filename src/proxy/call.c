@@ -210,6 +210,13 @@ void call_follow(struct worker *w, const struct line *line, struct call *c, bool
 	call_done(&fresh);
 }
 
+enum reason call_peer_failure(enum tls_failure failure)
+{
+	if (failure == TLS_FAILURE_NONE)
+		return REASON_NONE;
+	return failure == TLS_FAILURE_REVOKED ? REASON_PEER_REVOKED : REASON_PEER_UNTRUSTED;
+}
+
 /* A server that was let go of, or that may not be this service any more. */
 static enum reason call_check_upstream(
 	struct worker *w, const struct line *up, const struct call *c)
@@ -217,8 +224,11 @@ static enum reason call_check_upstream(
 	const struct tls *tls = line_tls(up);
 	if (!tls)
 		return REASON_NONE;
-	if (tls_peer_again(tls, c->hold->plan->tls, worker_wall_s(w)) != TLS_FAILURE_NONE)
-		return REASON_PEER_UNTRUSTED;
+	if (c->source && !tls_store_has_identity(c->hold->plan->tls, c->source->service->identity))
+		return REASON_NO_IDENTITY;
+	enum tls_failure failure = tls_peer_again(tls, c->hold->plan->tls, worker_wall_s(w));
+	if (failure)
+		return call_peer_failure(failure);
 	for (uint32_t i = 0; c->way == CALL_WAY_MESH && i < c->service->id_count; i++) {
 		if (str_eq(c->service->ids[i], tls_peer_id(tls)))
 			return REASON_NONE;

@@ -150,5 +150,7 @@ enum call_carriage {
 /* Starts to connect `line` (fresh) to where the call leads. */
 enum reason call_dial(
 	struct worker *w, const struct call *c, enum call_carriage carriage, struct line *line);
+/* Why a peer that was good is not any more, for the reason table. */
+enum reason call_peer_failure(enum tls_failure failure);
 /* Why a dialled line failed, for the reason table. */
 enum reason call_dial_failure(const struct line *line);

@@ -76,6 +76,8 @@ enum reason inbound_settle_mesh(struct worker *w, const struct line *line, struc
 		snapshot_workload_by_server_name(plan->snapshot, tls_server_name(tls));
 	if (!target)
 		return REASON_NO_SERVICE;
+	if (!tls_store_has_identity(plan->tls, target->service->identity))
+		return REASON_NO_IDENTITY;
 	struct str id = tls_peer_id(tls);
 	c->source_id_text = strndup(id.at, id.len);
 	if (!c->source_id_text)
@@ -83,8 +85,9 @@ enum reason inbound_settle_mesh(struct worker *w, const struct line *line, struc
 	c->source_id = (struct str){c->source_id_text, id.len};
 	c->source_service = inbound_service_of(plan->snapshot, id);
 	inbound_deliver(c, target);
-	if (tls_peer_again(tls, plan->tls, worker_wall_s(w)) != TLS_FAILURE_NONE)
-		return REASON_PEER_UNTRUSTED;
+	enum tls_failure failure = tls_peer_again(tls, plan->tls, worker_wall_s(w));
+	if (failure)
+		return call_peer_failure(failure);
 	if (!inbound_protocol_fits(target->protocol, tls_alpn(tls)))
 		return REASON_PROTOCOL_MISMATCH;
 	c->protocol = tls_alpn(tls) == TLS_ALPN_TCP ? PROTOCOL_TCP : PROTOCOL_HTTP;

@@ -63,16 +63,20 @@ static int plan_take_certificates(struct plan *plan, const struct bundle *b,
 	struct err err;
 	const struct conf *conf = plan->conf;
 	if (before && before->conf->resumption == conf->resumption &&
+		before->conf->refuse_stale_crls == conf->refuse_stale_crls &&
 		tls_store_made_of(before->tls, b, conf->trust_domain)) {
 		plan->tls = tls_store_ref(before->tls);
 		return 0;
 	}
 	int r = tls_store_new(b, conf->trust_domain, plan->generation, &plan->tls, &err);
-	if (r < 0)
+	if (r < 0) {
 		snprintf(text, size, "%s", err.text);
-	else if (!conf->resumption)
+		return r;
+	}
+	tls_store_refuse_stale_crls(plan->tls, conf->refuse_stale_crls);
+	if (!conf->resumption)
 		tls_store_resume_nothing(plan->tls);
-	return r;
+	return 0;
 }
 
 int plan_build(const struct bundle *b, const struct bundle *picture, uint64_t generation,

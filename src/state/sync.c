@@ -14,7 +14,9 @@
 #define SYNC_ARENA_BYTES_MAX (4u << 20)
 #define SYNC_REPLY_BYTES_MAX (96u << 20)
 #define SYNC_HAND_ON_NS	     (200 * CLOCK_MS)
+#define SYNC_HAND_ON_BAD_NS  (5 * CLOCK_S) /* after one that could not be made */
 #define SYNC_SAVE_NS	     (2 * CLOCK_S)
+#define SYNC_SAVE_BAD_MAX_NS (300 * CLOCK_S)
 #define SYNC_LEAVE_NS	     CLOCK_S
 #define SYNC_PATIENCE_NS     (2 * CLOCK_S)
 /* After a reconnect not all look at once: a look is as long as there are nodes. */
@@ -148,6 +150,16 @@ static void sync_load(struct sync *s)
 	}
 }
 
+/* The disk may be full for a while; nothing else may change meanwhile, so it is tried again. */
+static void sync_save_later(struct sync *s, const struct err *why)
+{
+	uint64_t wait_ns = s->save_wait_ns ? 2 * s->save_wait_ns : 2 * SYNC_SAVE_NS;
+	s->save_wait_ns = wait_ns < SYNC_SAVE_BAD_MAX_NS ? wait_ns : SYNC_SAVE_BAD_MAX_NS;
+	timer_set(s->loop, &s->save, s->loop->now_ns + s->save_wait_ns);
+	sync_refuse(s, s->save_why, sizeof(s->save_why),
+		"what is known cannot be kept for the next start: %s", why->text);
+}
+
 static void sync_save(struct sync *s)
 {
 	struct bundle b;
@@ -160,9 +172,15 @@ static void sync_save(struct sync *s)
 	if (r == 0)
 		r = disk_save(s->dir_fd, &b, &err);
 	bundle_done(&b);
+	if (r < 0) {
+		sync_save_later(s, &err);
+		return;
+	}
 	s->saved_change = s->mirror.change_count;
-	if (r < 0)
-		log_error("state", "what is known cannot be kept for the next start: %s", err.text);
+	s->save_wait_ns = 0;
+	if (s->save_why[0])
+		log_info("state", "what is known is kept for the next start again");
+	s->save_why[0] = '\0';
 }
 
 /* --- what is handed on --- */
@@ -174,7 +192,7 @@ static void sync_offer(struct sync *s)
 		return;
 	if (!s->own.text && s->patience.deadline_ns != 0)
 		return; /* waits for: this node's own endpoints */
-	sync_soon(s, &s->save, SYNC_SAVE_NS);
+	sync_soon(s, &s->save, s->save_wait_ns ? s->save_wait_ns : SYNC_SAVE_NS);
 	if (s->hand_on.deadline_ns != 0)
 		return; /* waits for: the time of the next one */
 	s->picture_due = true;
@@ -193,11 +211,14 @@ int sync_picture(struct sync *s, uint64_t *ret_number)
 		r = bundle_to_memfd(&b, &err);
 	bundle_done(&b);
 	s->picture_due = false;
-	timer_set(s->loop, &s->hand_on, s->loop->now_ns + SYNC_HAND_ON_NS);
+	timer_set(s->loop, &s->hand_on,
+		s->loop->now_ns + (r < 0 ? SYNC_HAND_ON_BAD_NS : SYNC_HAND_ON_NS));
 	if (r < 0) {
-		log_error("state", "the picture of the mesh: %s", err.text);
+		sync_refuse(s, s->picture_why, sizeof(s->picture_why),
+			"the picture of the mesh, the one before stays in force: %s", err.text);
 		return -1;
 	}
+	s->picture_why[0] = '\0';
 	s->handed_change = s->mirror.change_count;
 	*ret_number = ++s->picture_number;
 	return r;
@@ -209,7 +230,12 @@ static const char *sync_why(const struct sync *s)
 		return s->asks ? store_why(s->asks) : "not connected";
 	if (s->objects.why[0])
 		return s->objects.why;
-	return s->own.why[0] ? s->own.why : s->nodes.why;
+	const char *const whys[] = {
+		s->own.record_why, s->own.why, s->picture_why, s->nodes.why, s->save_why};
+	size_t i = 0;
+	while (i + 1 < ARRAY_LEN(whys) && whys[i][0] == '\0')
+		i++;
+	return whys[i];
 }
 
 void sync_view(const struct sync *s, struct state_view *ret_view)

@@ -20,9 +20,12 @@
 #define NODES_AGAIN_NS	   CLOCK_S
 #define NODES_LEASE_BATCH  256
 #define NODES_RECORD_BATCH 32
+#define NODES_SCANS_MAX	   10000	  /* of 1000 keys each: a server's cursor ends before */
 #define NODES_RETURN_NS	   (12 * CLOCK_S) /* the longest wait of a store, and a look */
 #define NODES_HOLD_MIN	   3		  /* fewer silent nodes than that are believed */
-#define NODES_WORDS_MAX	   (NODES_LEASE_BATCH + 1)
+/* What one node writes all others read: of a value no more than shows that it is too long. */
+#define NODES_LEASE_END	 "79"
+#define NODES_RECORD_END "65536"
 
 static const char *const nodes_state_names[] = {"REST", "SCAN", "LEASES", "RECORDS"};
 
@@ -110,22 +113,34 @@ static void nodes_give_up(struct sync *s)
 	sync_soon(s, &s->look, NODES_AGAIN_NS);
 }
 
-/* "MGET" and one key for each name of a batch. */
+/* A value for each name of a batch, which is as long as there is room for on the way; false: none.
+ * One by one, not with MGET, which takes no bound. */
 static bool nodes_ask_batch(
-	struct sync *s, enum sync_tag tag, const char *kind, uint32_t batch_max, uint32_t end)
+	struct sync *s, enum sync_tag tag, const char *kind, const char *last, uint32_t end)
 {
 	struct nodes *n = &s->nodes;
-	struct str words[NODES_WORDS_MAX];
-	char(*keys)[LAYOUT_KEY_MAX] = malloc(batch_max * sizeof(*keys));
-	if (!keys)
-		return false;
-	n->batch = end - n->at < batch_max ? end - n->at : batch_max;
-	words[0] = STR("MGET");
-	for (uint32_t i = 0; i < n->batch; i++)
-		words[1 + i] = sync_key(s, keys[i], kind, str_of(n->names.at[n->at + i]));
-	bool is_asked = sync_ask(s, tag, words, 1u + n->batch);
-	free(keys);
-	return is_asked;
+	char key[LAYOUT_KEY_MAX];
+	uint32_t max = tag == SYNC_TAG_LEASES ? NODES_LEASE_BATCH : NODES_RECORD_BATCH;
+	n->batch = n->answered = n->refused = 0;
+	while (n->batch < max && n->at + n->batch < end) {
+		struct str name = str_of(n->names.at[n->at + n->batch]);
+		struct str words[] = {
+			STR("GETRANGE"), sync_key(s, key, kind, name), STR("0"), str_of(last)};
+		if (!sync_ask(s, tag, words, ARRAY_LEN(words)))
+			break;
+		n->batch++;
+	}
+	return n->batch > 0;
+}
+
+/* No server of ours has so many keys: it is given time to be mended. */
+static void nodes_end_scans(struct sync *s)
+{
+	sync_refuse(s, s->nodes.why, sizeof(s->nodes.why),
+		"the store's list of nodes does not end: given up after %d parts of it",
+		NODES_SCANS_MAX);
+	nodes_give_up(s);
+	s->nodes.all_ns = s->loop->now_ns + s->resync_ns;
 }
 
 static void nodes_ask_scan(struct sync *s)
@@ -135,7 +150,9 @@ static void nodes_ask_scan(struct sync *s)
 	struct str words[] = {STR("SCAN"), str_of(n->cursor), STR("MATCH"),
 		sync_key(s, pattern, "lease", STR("*")), STR("COUNT"), STR("1000")};
 	nodes_move(s, NODES_SCAN);
-	if (!sync_ask(s, SYNC_TAG_SCAN, words, ARRAY_LEN(words)))
+	if (++n->scans > NODES_SCANS_MAX)
+		nodes_end_scans(s);
+	else if (!sync_ask(s, SYNC_TAG_SCAN, words, ARRAY_LEN(words)))
 		nodes_give_up(s);
 }
 
@@ -149,7 +166,7 @@ static void nodes_ask_records(struct sync *s)
 		return;
 	}
 	nodes_move(s, NODES_RECORDS);
-	if (!nodes_ask_batch(s, SYNC_TAG_RECORDS, "node", NODES_RECORD_BATCH, n->fresh))
+	if (!nodes_ask_batch(s, SYNC_TAG_RECORDS, "node", NODES_RECORD_END, n->fresh))
 		nodes_give_up(s);
 }
 
@@ -160,8 +177,7 @@ static void nodes_ask_leases(struct sync *s)
 	if (n->at >= n->names.count) {
 		n->at = 0;
 		nodes_ask_records(s);
-	} else if (!nodes_ask_batch(
-			   s, SYNC_TAG_LEASES, "lease", NODES_LEASE_BATCH, n->names.count)) {
+	} else if (!nodes_ask_batch(s, SYNC_TAG_LEASES, "lease", NODES_LEASE_END, n->names.count)) {
 		nodes_give_up(s);
 	}
 }
@@ -181,7 +197,7 @@ static void nodes_begin(struct sync *s)
 		nodes_ask_leases(s);
 		return;
 	}
-	n->names.count = 0;
+	n->names.count = n->scans = 0;
 	snprintf(n->cursor, sizeof(n->cursor), "0");
 	s->resync_count++;
 	nodes_ask_scan(s);
@@ -348,6 +364,12 @@ static bool nodes_name_of(const struct sync *s, struct str key, struct str *ret_
 	return record_node_valid(*ret_name) && !str_eq(*ret_name, s->node);
 }
 
+static void nodes_refused(struct sync *s, const char *text)
+{
+	sync_refuse(s, s->nodes.why, sizeof(s->nodes.why), "the store does not tell its nodes: %s",
+		text);
+}
+
 static void nodes_take_scan(struct sync *s, const redisReply *reply)
 {
 	struct nodes *n = &s->nodes;
@@ -375,11 +397,8 @@ static void nodes_take_scan(struct sync *s, const redisReply *reply)
 }
 
 /* "<start> <number> <revision>" */
-static bool nodes_lease_parse(const redisReply *reply, struct record *ret_record)
+static bool nodes_lease_parse(struct str rest, struct record *ret_record)
 {
-	if (reply->type != REDIS_REPLY_STRING)
-		return false;
-	struct str rest = {reply->str, reply->len};
 	uint64_t *const values[] = {&ret_record->start, &ret_record->number};
 	for (size_t i = 0; i < ARRAY_LEN(values); i++) {
 		const char *space = memchr(rest.at, ' ', rest.len);
@@ -393,12 +412,12 @@ static bool nodes_lease_parse(const redisReply *reply, struct record *ret_record
 }
 
 /* One name's lease: those with a newer record move to the front. */
-static void nodes_take_lease(struct sync *s, uint32_t index, const redisReply *reply)
+static void nodes_take_lease(struct sync *s, uint32_t index, struct str text)
 {
 	struct nodes *n = &s->nodes;
 	struct record lease = {0};
 	struct mirror_node *node = mirror_find(&s->mirror, str_of(n->names.at[index]));
-	if (!nodes_lease_parse(reply, &lease)) {
+	if (!nodes_lease_parse(text, &lease)) {
 		if (node)
 			nodes_falls_silent(s, node);
 		return;
@@ -418,25 +437,12 @@ static void nodes_take_lease(struct sync *s, uint32_t index, const redisReply *r
 	n->fresh++;
 }
 
-static void nodes_take_leases(struct sync *s, const redisReply *reply)
-{
-	struct nodes *n = &s->nodes;
-	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != n->batch) {
-		nodes_give_up(s);
-		return;
-	}
-	for (uint32_t i = 0; i < n->batch; i++)
-		nodes_take_lease(s, n->at + i, reply->element[i]);
-	n->at += n->batch;
-	nodes_ask_leases(s);
-}
-
-static void nodes_take_record(struct sync *s, struct str name, const redisReply *reply)
+static void nodes_take_record(struct sync *s, struct str name, struct str text)
 {
 	struct err err;
-	if (reply->type != REDIS_REPLY_STRING)
+	if (text.len == 0)
 		return; /* not written yet, or gone again: its lease will tell */
-	int r = mirror_take_record(&s->mirror, name, (struct str){reply->str, reply->len}, &err);
+	int r = mirror_take_record(&s->mirror, name, text, &err);
 	if (r < 0) {
 		sync_refuse(s, s->nodes.record_why, sizeof(s->nodes.record_why),
 			"the record of node " STR_FMT " is refused: %s", STR_ARG(name), err.text);
@@ -447,31 +453,52 @@ static void nodes_take_record(struct sync *s, struct str name, const redisReply 
 		nodes_speaks(s, node);
 }
 
-static void nodes_take_records(struct sync *s, const redisReply *reply)
+/* What the key of one node holds; empty: nothing, or something that is no text. */
+static struct str nodes_text(struct sync *s, const struct store_answer *answer)
+{
+	const redisReply *reply = answer->reply;
+	if (answer->failure == STORE_OK && reply->type == REDIS_REPLY_STRING)
+		return (struct str){reply->str, reply->len};
+	if (answer->failure == STORE_REFUSED &&
+		!str_starts((struct str){reply->str, reply->len}, STR("WRONGTYPE"))) {
+		if (s->nodes.refused++ == 0)
+			nodes_refused(s, reply->str);
+	}
+	return STR_NONE;
+}
+
+/* The next one of the batch; then the next batch. */
+static void nodes_take_one(struct sync *s, enum sync_tag tag, const struct store_answer *answer)
 {
 	struct nodes *n = &s->nodes;
-	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != n->batch) {
-		nodes_give_up(s);
-		return;
-	}
-	for (uint32_t i = 0; i < n->batch; i++)
-		nodes_take_record(s, str_of(n->names.at[n->at + i]), reply->element[i]);
+	struct str text = nodes_text(s, answer);
+	uint32_t index = n->at + n->answered++;
+	if (tag == SYNC_TAG_LEASES && n->refused == 0)
+		nodes_take_lease(s, index, text);
+	else if (n->refused == 0)
+		nodes_take_record(s, str_of(n->names.at[index]), text);
+	if (n->answered < n->batch)
+		return; /* waits for: the others */
 	n->at += n->batch;
-	nodes_ask_records(s);
+	if (n->refused > 0)
+		nodes_give_up(s);
+	else if (tag == SYNC_TAG_LEASES)
+		nodes_ask_leases(s);
+	else
+		nodes_ask_records(s);
 }
 
 void nodes_answer(struct sync *s, enum sync_tag tag, const struct store_answer *answer)
 {
-	if (answer->failure == STORE_REFUSED) {
-		sync_refuse(s, s->nodes.why, sizeof(s->nodes.why),
-			"the store does not tell its nodes: %s", answer->reply->str);
+	enum nodes_state state = s->nodes.state;
+	if (tag == SYNC_TAG_SCAN && state == NODES_SCAN && answer->failure == STORE_REFUSED) {
+		nodes_refused(s, answer->reply->str);
 		nodes_give_up(s);
-	} else if (tag == SYNC_TAG_SCAN && s->nodes.state == NODES_SCAN) {
+	} else if (tag == SYNC_TAG_SCAN && state == NODES_SCAN) {
 		nodes_take_scan(s, answer->reply);
-	} else if (tag == SYNC_TAG_LEASES && s->nodes.state == NODES_LEASES) {
-		nodes_take_leases(s, answer->reply);
-	} else if (tag == SYNC_TAG_RECORDS && s->nodes.state == NODES_RECORDS) {
-		nodes_take_records(s, answer->reply);
+	} else if ((tag == SYNC_TAG_LEASES && state == NODES_LEASES) ||
+		   (tag == SYNC_TAG_RECORDS && state == NODES_RECORDS)) {
+		nodes_take_one(s, tag, answer);
 	}
 }
 

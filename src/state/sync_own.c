@@ -18,6 +18,33 @@
 #define OWN_DRAINED_COUNT  ARRAY_LEN(((struct own *)0)->drained)
 #define OWN_DRAINED_BYTES  8192
 #define OWN_LEASE_TEXT_MAX 80
+#define OWN_PTTL_NONE	   (-2) /* there is no such key */
+
+static const char *const own_state_names[] = {"NEW", "ASKED", "UNWRITTEN", "WRITTEN"};
+
+static void own_move(struct own *o, enum own_state state)
+{
+	static const unsigned allowed[] = {
+		[OWN_NEW] = 1u << OWN_NEW | 1u << OWN_ASKED,
+		[OWN_ASKED] = 1u << OWN_NEW | 1u << OWN_UNWRITTEN,
+		[OWN_UNWRITTEN] = 1u << OWN_UNWRITTEN | 1u << OWN_WRITTEN,
+		[OWN_WRITTEN] = 1u << OWN_UNWRITTEN | 1u << OWN_WRITTEN,
+	};
+	ASSERT(own_state_names[state] && allowed[o->state] & 1u << state);
+	o->state = state;
+}
+
+static bool own_knows_before(const struct own *o)
+{
+	return o->state == OWN_UNWRITTEN || o->state == OWN_WRITTEN;
+}
+
+/* What the store has of us is not what it was told. */
+static void own_unwrite(struct own *o)
+{
+	if (o->state == OWN_WRITTEN)
+		own_move(o, OWN_UNWRITTEN);
+}
 
 /* --- what is drained --- */
 
@@ -119,7 +146,8 @@ static struct record_endpoint own_endpoint(
 	return e;
 }
 
-/* Its text in the arena; at == NULL: out of memory. Number 0 is the same for the same content. */
+/* Its text in the arena; at == NULL: out of memory, or longer than a record may be. Number 0 is the
+ * same for the same content. */
 static struct str own_record(const struct sync *s, uint64_t number, struct arena *arena)
 {
 	struct record record = {.node = s->node,
@@ -132,8 +160,10 @@ static struct str own_record(const struct sync *s, uint64_t number, struct arena
 	if (!record.endpoints)
 		return STR_NONE;
 	for (uint32_t i = 0; s->life == SYNC_RUNNING && i < s->workload_count; i++) {
-		if (s->workloads[i].port == 0 || record.endpoint_count == RECORD_ENDPOINTS_MAX)
+		if (s->workloads[i].port == 0)
 			continue;
+		if (record.endpoint_count == RECORD_ENDPOINTS_MAX)
+			return STR_NONE;
 		struct record_endpoint e = own_endpoint(s, &s->workloads[i], arena);
 		if (!e.addresses)
 			return STR_NONE;
@@ -176,9 +206,10 @@ static bool own_publish(struct sync *s, struct str name)
 static void own_write(struct sync *s)
 {
 	struct own *o = &s->own;
-	if (!o->known_before || !o->text || !sync_is_ready(s))
+	if (!own_knows_before(o) || !o->text || !sync_is_ready(s))
 		return;
-	o->is_written = own_write_record(s) && own_write_lease(s) && own_publish(s, s->node);
+	bool is_asked = own_write_record(s) && own_write_lease(s) && own_publish(s, s->node);
+	own_move(o, is_asked ? OWN_WRITTEN : OWN_UNWRITTEN);
 }
 
 /* A copy of the caller's, NULL: out of memory. */
@@ -202,6 +233,22 @@ static bool own_waits(const struct sync *s)
 	       s->patience.deadline_ns != 0;
 }
 
+static uint32_t own_endpoint_count(const struct sync *s)
+{
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < s->workload_count; i++)
+		count += s->workloads[i].port != 0;
+	return count;
+}
+
+static void own_cannot_tell(struct sync *s)
+{
+	sync_refuse(s, s->own.record_why, sizeof(s->own.record_why),
+		"the mesh is not told of this node's %u endpoints with %u addresses each: a record "
+		"has room for %d endpoints and %d bytes; give it fewer workloads",
+		own_endpoint_count(s), s->address_count, RECORD_ENDPOINTS_MAX, RECORD_BYTES_MAX);
+}
+
 void own_tell(struct sync *s)
 {
 	struct own *o = &s->own;
@@ -209,8 +256,13 @@ void own_tell(struct sync *s)
 	if (own_waits(s))
 		return;
 	char *content = own_record_copy(s, 0), *text = NULL;
-	if (content && (!o->content || strcmp(content, o->content) != 0))
+	bool is_news = content && (!o->content || strcmp(content, o->content) != 0);
+	if (is_news)
 		text = own_record_copy(s, o->number + 1);
+	if (!content || (is_news && !text))
+		own_cannot_tell(s);
+	else
+		o->record_why[0] = '\0';
 	if (!text) {
 		free(content);
 		return;
@@ -222,7 +274,8 @@ void own_tell(struct sync *s)
 	o->number++;
 	int r = mirror_take_record(&s->mirror, s->node, str_of(o->text), &err);
 	if (r < 0)
-		sync_refuse(s, o->why, sizeof(o->why), "this node's own record: %s", err.text);
+		sync_refuse(s, o->record_why, sizeof(o->record_why), "this node's own record: %s",
+			err.text);
 	own_write(s);
 }
 
@@ -233,32 +286,33 @@ static void own_ask_before(struct sync *s)
 {
 	char key[LAYOUT_KEY_MAX];
 	struct str words[] = {STR("GET"), sync_key(s, key, "lease", s->node)};
-	s->own.asked_before = sync_ask(s, SYNC_TAG_OWN_BEFORE, words, ARRAY_LEN(words));
+	if (sync_ask(s, SYNC_TAG_OWN_BEFORE, words, ARRAY_LEN(words)))
+		own_move(&s->own, OWN_ASKED);
 }
 
 /* The next few in the order of names that are not known to be silent: so everybody is looked after
- * by a few others. */
+ * by a few others. Only whether their leases are there: not what is in them, which may be long. */
 static void own_ask_neighbours(struct sync *s)
 {
 	struct own *o = &s->own;
-	char keys[OWN_NEIGHBOURS][LAYOUT_KEY_MAX];
-	struct str words[OWN_NEIGHBOURS + 1] = {STR("MGET")};
+	char key[LAYOUT_KEY_MAX];
 	const struct mirror_node *next = mirror_after(&s->mirror, s->node);
 	uint32_t looked = 0;
-	o->neighbour_count = 0;
+	if (o->neighbours_answered < o->neighbour_count)
+		return; /* waits for: the answers to the last beat's questions */
+	o->neighbour_count = o->neighbours_answered = 0;
 	while (next && looked++ < s->mirror.node_count && !str_eq(next->record.node, s->node) &&
 		o->neighbour_count < OWN_NEIGHBOURS) {
-		uint32_t i = o->neighbour_count;
+		struct str name = next->record.node;
+		struct str words[] = {STR("PTTL"), sync_key(s, key, "lease", name)};
 		if (next->presence == MIRROR_PRESENT) {
-			snprintf(o->neighbours[i], sizeof(o->neighbours[i]), STR_FMT,
-				STR_ARG(next->record.node));
-			words[1 + i] = sync_key(s, keys[i], "lease", next->record.node);
-			o->neighbour_count++;
+			if (!sync_ask(s, SYNC_TAG_NEIGHBOURS, words, ARRAY_LEN(words)))
+				return;
+			snprintf(o->neighbours[o->neighbour_count++], sizeof(o->neighbours[0]),
+				STR_FMT, STR_ARG(name));
 		}
-		next = mirror_after(&s->mirror, next->record.node);
+		next = mirror_after(&s->mirror, name);
 	}
-	if (o->neighbour_count > 0)
-		(void)sync_ask(s, SYNC_TAG_NEIGHBOURS, words, 1u + o->neighbour_count);
 }
 
 static void own_ask_kept(struct sync *s)
@@ -274,14 +328,21 @@ void own_beat(struct sync *s)
 	struct own *o = &s->own;
 	if (!sync_is_ready(s))
 		return;
-	if (!o->known_before) {
-		if (!o->asked_before)
-			own_ask_before(s);
-	} else if (!o->is_written) {
+	switch (o->state) {
+	case OWN_NEW:
+		own_ask_before(s);
+		break;
+	case OWN_ASKED:
+		break; /* waits for: what an earlier life left */
+	case OWN_UNWRITTEN:
 		own_write(s);
-	} else if (own_write_lease(s)) {
+		break;
+	case OWN_WRITTEN:
+		if (!own_write_lease(s))
+			break;
 		own_ask_kept(s);
 		own_ask_neighbours(s);
+		break;
 	}
 }
 
@@ -300,7 +361,9 @@ static uint64_t own_start_of(const redisReply *reply)
 static void own_take_before(struct sync *s, const redisReply *reply)
 {
 	uint64_t start = own_start_of(reply);
-	s->own.known_before = true;
+	if (s->own.state != OWN_ASKED)
+		return;
+	own_move(&s->own, OWN_UNWRITTEN);
 	if (start >= s->own.start && start < UINT64_MAX) {
 		s->own.start = start + 1;
 		free(s->own.content);
@@ -316,7 +379,7 @@ static void own_take_lease(struct sync *s, const struct store_answer *answer)
 	struct own *o = &s->own;
 	if (answer->failure == STORE_REFUSED) {
 		o->granted_ns = 0;
-		o->is_written = false;
+		own_unwrite(o);
 		sync_refuse(s, o->why, sizeof(o->why),
 			"the store does not take what this node tells of itself: %s",
 			answer->reply->str);
@@ -337,18 +400,17 @@ static void own_take_lease(struct sync *s, const struct store_answer *answer)
 		o->why[0] = '\0';
 }
 
-static void own_take_neighbours(struct sync *s, const redisReply *reply)
+static void own_take_neighbour(struct sync *s, const redisReply *reply)
 {
-	const struct own *o = &s->own;
-	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != o->neighbour_count)
+	struct own *o = &s->own;
+	if (o->neighbours_answered >= o->neighbour_count)
 		return;
-	for (uint32_t i = 0; i < o->neighbour_count; i++) {
-		if (reply->element[i]->type != REDIS_REPLY_NIL)
-			continue;
-		/* Whoever notices it first lets the others know. */
-		nodes_hint(s, str_of(o->neighbours[i]));
-		(void)own_publish(s, str_of(o->neighbours[i]));
-	}
+	struct str name = str_of(o->neighbours[o->neighbours_answered++]);
+	if (reply->type != REDIS_REPLY_INTEGER || reply->integer != OWN_PTTL_NONE)
+		return;
+	/* Whoever notices it first lets the others know. */
+	nodes_hint(s, name);
+	(void)own_publish(s, name);
 }
 
 void own_answer(struct sync *s, enum sync_tag tag, const struct store_answer *answer)
@@ -357,17 +419,18 @@ void own_answer(struct sync *s, enum sync_tag tag, const struct store_answer *an
 	bool is_refused = answer->failure == STORE_REFUSED;
 	switch (tag) {
 	case SYNC_TAG_OWN_BEFORE:
-		if (is_refused)
-			s->own.asked_before = false;
-		else
+		if (!is_refused)
 			own_take_before(s, reply);
+		else if (s->own.state == OWN_ASKED)
+			own_move(&s->own, OWN_NEW);
 		break;
 	case SYNC_TAG_OWN_LEASE:
 		own_take_lease(s, answer);
 		break;
 	case SYNC_TAG_OWN_RECORD:
 		s->own.unanswered -= s->own.unanswered > 0;
-		s->own.is_written = s->own.is_written && !is_refused;
+		if (is_refused)
+			own_unwrite(&s->own);
 		break;
 	case SYNC_TAG_OWN_LEFT:
 		s->own.has_left = true;
@@ -378,8 +441,7 @@ void own_answer(struct sync *s, enum sync_tag tag, const struct store_answer *an
 			own_write(s);
 		break;
 	case SYNC_TAG_NEIGHBOURS:
-		if (!is_refused)
-			own_take_neighbours(s, reply);
+		own_take_neighbour(s, reply);
 		break;
 	case SYNC_TAG_HEAD:
 	case SYNC_TAG_CHANGES:
@@ -395,14 +457,16 @@ void own_answer(struct sync *s, enum sync_tag tag, const struct store_answer *an
 void own_lost(struct sync *s)
 {
 	struct own *o = &s->own;
-	o->is_written = o->asked_before = false;
-	o->unanswered = 0;
+	own_unwrite(o);
+	if (o->state == OWN_ASKED)
+		own_move(o, OWN_NEW);
+	o->unanswered = o->neighbour_count = o->neighbours_answered = 0;
 	o->granted_ns = 0;
 }
 
 bool own_is_told(const struct sync *s)
 {
-	return sync_is_ready(s) && s->own.is_written && s->own.unanswered == 0;
+	return sync_is_ready(s) && s->own.state == OWN_WRITTEN && s->own.unanswered == 0;
 }
 
 void own_leave(struct sync *s)

@@ -84,7 +84,9 @@ struct nodes {
 	bool is_known;	    /* one over all nodes has ended */
 	struct names names; /* of this look */
 	uint32_t at, batch; /* where in the names the batch that was asked for begins; its length */
-	uint32_t fresh;	    /* LEASES: so many names at the front have a new record */
+	uint32_t answered, refused; /* of the batch */
+	uint32_t scans;		    /* parts of the list of names that were asked for */
+	uint32_t fresh;		    /* LEASES: so many names at the front have a new record */
 	char cursor[24];
 	struct names wanted;  /* of the next look */
 	uint64_t look_number; /* of this one */
@@ -94,22 +96,31 @@ struct nodes {
 	char record_why[200]; /* the last record that was refused, and why: told once */
 };
 
+/*      NEW ── a beat ──▶ ASKED ──▶ UNWRITTEN ◀──▶ WRITTEN
+ *       ▲                  │
+ *       └── refused, lost ─┘                                                             */
+enum own_state {
+	OWN_NEW,
+	OWN_ASKED,     /* waits for: what an earlier life of this node left there */
+	OWN_UNWRITTEN, /* that is known; the store has to be told */
+	OWN_WRITTEN,   /* told in this life of the connection */
+};
+
 struct own {
+	enum own_state state;
 	uint64_t start, number;
 	char *text;	     /* the record as it was last made */
 	char *content;	     /* the same without what changes with every record */
-	bool is_written;     /* in this life of the connection */
 	uint32_t unanswered; /* records on their way */
-	bool asked_before;   /* what an earlier life left was asked for */
-	bool known_before;   /* ... and has come */
 	bool has_left;	     /* the store has our leaving */
 	uint64_t granted_ns; /* when the store last took our lease; 0: not in this connection */
 	uint64_t granted_since_ns; /* of an unbroken row of them */
 	char drained[64][64];	   /* services, "" = all; kept on disk */
 	uint32_t drained_count;
 	char neighbours[3][RECORD_NODE_MAX + 1]; /* whose leases were asked for last */
-	uint32_t neighbour_count;
-	char why[200];
+	uint32_t neighbour_count, neighbours_answered;
+	char why[200];	      /* the store does not take what we tell, or whose name is ours; "" */
+	char record_why[256]; /* there is no record to be told; "" */
 };
 
 struct sync_workload {
@@ -154,7 +165,10 @@ struct sync {
 	uint64_t handed_change, saved_change; /* mirror.change_count of the last picture, file */
 	uint64_t picture_number;
 	bool picture_due;
-	bool is_loaded; /* what is known is worth to be handed on */
+	char picture_why[200]; /* the last one could not be made: why; "" */
+	char save_why[200];    /* the same of the file */
+	uint64_t save_wait_ns; /* before it is tried again; 0: the last one went well */
+	bool is_loaded;	       /* what is known is worth to be handed on */
 	uint64_t agreed_wall_ns;
 	uint64_t refused_count, resync_count;
 };

@@ -8,7 +8,6 @@
  * the wire, for two that seal under one key would repeat a nonce. */
 #include "handshake.h"
 
-#include "bio.h"
 #include "message.h"
 #include "pki.h"
 #include "secrets.h"
@@ -136,29 +135,32 @@ static enum tls_result handshake_refuse(struct tls *t, enum tls_failure failure)
 
 /* --- BoringSSL's questions --- */
 
-static bool handshake_present(struct tls *t, const struct tls_identity *identity)
+bool handshake_present(struct tls *t, const struct tls_identity *identity)
 {
 	t->identity = identity;
 	return signing_install(t->ssl, identity) &&
 	       SSL_set_session_id_context(t->ssl, identity->scope, sizeof(identity->scope));
 }
 
-static enum ssl_select_cert_result_t handshake_on_hello(const SSL_CLIENT_HELLO *hello)
+static bool handshake_read_hello(struct tls *t, const SSL_CLIENT_HELLO *hello)
 {
-	struct tls *t = SSL_get_app_data(hello->ssl);
-	if (t->identity)
-		return ssl_select_cert_success;
 	const char *name = SSL_get_servername(hello->ssl, TLSEXT_NAMETYPE_host_name);
 	const uint8_t *protocols;
 	size_t len;
 	t->setup->alpn_offered = SSL_early_callback_ctx_extension_get(
 		hello, TLSEXT_TYPE_application_layer_protocol_negotiation, &protocols, &len);
 	t->server_name = strdup(name ? name : "");
-	if (!t->server_name) {
+	return t->server_name;
+}
+
+static enum ssl_select_cert_result_t handshake_on_hello(const SSL_CLIENT_HELLO *hello)
+{
+	struct tls *t = SSL_get_app_data(hello->ssl);
+	if (!t->server_name && !handshake_read_hello(t, hello)) {
 		tls_fail(t, TLS_FAILURE_MEMORY);
 		return ssl_select_cert_error;
 	}
-	return ssl_select_cert_retry;
+	return t->identity ? ssl_select_cert_success : ssl_select_cert_retry;
 }
 
 static enum tls_alpn handshake_protocol_of(const uint8_t *name, size_t len)
@@ -168,6 +170,35 @@ static enum tls_alpn handshake_protocol_of(const uint8_t *name, size_t len)
 			return handshake_protocols[i].alpn;
 	}
 	return TLS_ALPN_NONE;
+}
+
+static size_t handshake_offer_one(enum tls_alpn alpn, uint8_t *ret_offer)
+{
+	if (alpn == TLS_ALPN_NONE)
+		return 0;
+	struct str name = handshake_protocols[alpn - 1].name;
+	ret_offer[0] = (uint8_t)name.len;
+	memcpy(ret_offer + 1, name.at, name.len);
+	return name.len + 1;
+}
+
+bool handshake_offer(struct tls *t, const struct tls_client_want *want)
+{
+	t->server_name = want->server_name.len > 0
+				 ? strndup(want->server_name.at, want->server_name.len)
+				 : strdup("");
+	if (!t->server_name)
+		return false;
+	if (t->server_name[0] && !SSL_set_tlsext_host_name(t->ssl, t->server_name))
+		return false;
+	t->alpn = want->alpn;
+	t->setup->alpn_other = want->alpn_other;
+	if (want->alpn == TLS_ALPN_NONE)
+		return true;
+	uint8_t offer[64];
+	size_t len = handshake_offer_one(want->alpn, offer);
+	len += handshake_offer_one(want->alpn_other, offer + len);
+	return SSL_set_alpn_protos(t->ssl, offer, (unsigned)len) == 0;
 }
 
 static int handshake_on_alpn(SSL *ssl, const uint8_t **out, uint8_t *out_len, const uint8_t *in,
@@ -198,19 +229,44 @@ static enum tls_failure handshake_expected(const struct tls *t)
 	return TLS_FAILURE_UNEXPECTED_ID;
 }
 
+/* Of a machine or an authority. */
+static enum tls_failure handshake_keep_serial(struct tls *t, const STACK_OF(CRYPTO_BUFFER) * chain)
+{
+	char serial[STORE_SERIAL_BYTES];
+	X509 *leaf = X509_parse_from_buffer(sk_CRYPTO_BUFFER_value(chain, 0));
+	if (!leaf)
+		return TLS_FAILURE_CHAIN;
+	store_serial(leaf, serial);
+	X509_free(leaf);
+	t->peer_serial = strdup(serial);
+	return t->peer_serial ? TLS_FAILURE_NONE : TLS_FAILURE_MEMORY;
+}
+
+static enum tls_failure handshake_judge(struct tls *t, const STACK_OF(CRYPTO_BUFFER) * chain)
+{
+	struct handshake_setup *setup = t->setup;
+	enum tls_failure failure = TLS_FAILURE_NONE;
+	switch (t->store->kind) {
+	case STORE_MESH:
+		failure = verify_chain(t->store, chain, setup->wall_s, &t->peer);
+		return failure ? failure : handshake_expected(t);
+	case STORE_PKI:
+		failure = pki_verify(
+			t->store, chain, str_of(setup->host), setup->wall_s, &setup->refused_names);
+		break;
+	case STORE_EST:
+		failure = verify_shown(t->store, chain, setup->wall_s, &t->peer, &t->shown);
+		break;
+	case STORE_PROVISIONAL:
+		break;
+	}
+	return failure ? failure : handshake_keep_serial(t, chain);
+}
+
 static enum ssl_verify_result_t handshake_on_verify(SSL *ssl, uint8_t *out_alert)
 {
 	struct tls *t = SSL_get_app_data(ssl);
-	const STACK_OF(CRYPTO_BUFFER) *chain = SSL_get0_peer_certificates(ssl);
-	enum tls_failure failure;
-	if (t->setup->host) {
-		failure = pki_verify(t->store, chain, str_of(t->setup->host), t->setup->wall_s,
-			&t->setup->refused_names);
-	} else {
-		failure = verify_chain(t->store, chain, t->setup->wall_s, &t->peer);
-		if (!failure)
-			failure = handshake_expected(t);
-	}
+	enum tls_failure failure = handshake_judge(t, SSL_get0_peer_certificates(ssl));
 	/* Whatever was tried in vain on the way would turn the next pause into an error. */
 	ERR_clear_error();
 	if (!failure)
@@ -239,166 +295,6 @@ void handshake_install_server(SSL_CTX *server)
 	SSL_CTX_set_select_certificate_cb(server, handshake_on_hello);
 	SSL_CTX_set_alpn_select_cb(server, handshake_on_alpn, NULL);
 	SSL_CTX_set_session_cache_mode(server, SSL_SESS_CACHE_OFF);
-}
-
-/* --- life --- */
-
-static struct tls *handshake_new(struct tls_store *s, SSL_CTX *side, struct buf *wire_out)
-{
-	ASSERT(wire_out->pool->block_bytes >= TLS_WIRE_BYTES_MIN);
-	struct tls *t = calloc(1, sizeof(*t));
-	if (!t)
-		return NULL;
-	t->store = tls_store_ref(s);
-	t->wire_out = wire_out;
-	buf_init(&t->carry, wire_out->pool);
-	t->records_left = TLS_RECORDS_PER_KEY;
-	t->setup = calloc(1, sizeof(*t->setup));
-	t->ssl = SSL_new(side);
-	BIO *bio = bio_new(s->wire, t);
-	if (!t->setup || !t->ssl || !bio) {
-		BIO_free(bio);
-		tls_free(t);
-		return NULL;
-	}
-	SSL_set_bio(t->ssl, bio, bio);
-	SSL_set_app_data(t->ssl, t);
-	SSL_set_shed_handshake_config(t->ssl, 1);
-	return t;
-}
-
-static bool handshake_copy_ids(struct handshake_setup *setup, const struct tls_client_want *want)
-{
-	size_t bytes = want->server_id_count * sizeof(struct str);
-	for (size_t i = 0; i < want->server_id_count; i++)
-		bytes += want->server_ids[i].len;
-	setup->server_ids = malloc(bytes + 1);
-	if (!setup->server_ids)
-		return false;
-	setup->server_id_count = want->server_id_count;
-	char *at = (char *)(setup->server_ids + want->server_id_count);
-	for (size_t i = 0; i < want->server_id_count; i++) {
-		struct str id = want->server_ids[i];
-		if (id.len > 0)
-			memcpy(at, id.at, id.len);
-		setup->server_ids[i] = (struct str){at, id.len};
-		at += id.len;
-	}
-	return true;
-}
-
-static size_t handshake_offer_one(enum tls_alpn alpn, uint8_t *ret_offer)
-{
-	if (alpn == TLS_ALPN_NONE)
-		return 0;
-	struct str name = handshake_protocols[alpn - 1].name;
-	ret_offer[0] = (uint8_t)name.len;
-	memcpy(ret_offer + 1, name.at, name.len);
-	return name.len + 1;
-}
-
-static bool handshake_offer(struct tls *t, const struct tls_client_want *want)
-{
-	t->server_name = want->server_name.len > 0
-				 ? strndup(want->server_name.at, want->server_name.len)
-				 : strdup("");
-	if (!t->server_name)
-		return false;
-	if (t->server_name[0] && !SSL_set_tlsext_host_name(t->ssl, t->server_name))
-		return false;
-	t->alpn = want->alpn;
-	t->setup->alpn_other = want->alpn_other;
-	if (want->alpn == TLS_ALPN_NONE)
-		return true;
-	uint8_t offer[64];
-	size_t len = handshake_offer_one(want->alpn, offer);
-	len += handshake_offer_one(want->alpn_other, offer + len);
-	return SSL_set_alpn_protos(t->ssl, offer, (unsigned)len) == 0;
-}
-
-struct tls *tls_client_new(struct tls_store *s, struct tls_sessions *sessions,
-	const struct tls_client_want *want, struct buf *wire_out)
-{
-	struct tls *t = handshake_new(s, s->client, wire_out);
-	if (!t)
-		return NULL;
-	t->sessions = s->resume_nothing ? NULL : sessions;
-	t->session_key = sessions_key_of(s, want);
-	SSL_set_connect_state(t->ssl);
-	const struct tls_identity *identity = store_identity(s, want->identity);
-	if (!identity) {
-		tls_fail(t, TLS_FAILURE_NO_IDENTITY);
-		tls_move(t, TLS_STATE_FAILED);
-		return t;
-	}
-	if (!handshake_copy_ids(t->setup, want) || !handshake_offer(t, want) ||
-		!handshake_present(t, identity)) {
-		tls_free(t);
-		return NULL;
-	}
-	return t;
-}
-
-struct tls *tls_client_new_pki(struct tls_store *s, struct str host, struct buf *wire_out)
-{
-	ASSERT(s->authorities);
-	struct tls *t = handshake_new(s, s->client, wire_out);
-	if (!t)
-		return NULL;
-	SSL_set_connect_state(t->ssl);
-	t->setup->host = strndup(host.at, host.len);
-	t->server_name = strdup(pki_is_address(host) ? "" : t->setup->host ? t->setup->host : "");
-	if (!t->setup->host || !t->server_name ||
-		(t->server_name[0] && !SSL_set_tlsext_host_name(t->ssl, t->server_name)) ||
-		(s->identity_count > 0 && !handshake_present(t, &s->identities[0]))) {
-		tls_free(t);
-		return NULL;
-	}
-	return t;
-}
-
-struct str tls_refused_names(const struct tls *t)
-{
-	return t->setup ? str_of(t->setup->refused_names) : STR_NONE;
-}
-
-struct tls *tls_server_new(struct tls_store *s, struct buf *wire_out)
-{
-	struct tls *t = handshake_new(s, s->server, wire_out);
-	if (!t)
-		return NULL;
-	t->server = true;
-	SSL_set_accept_state(t->ssl);
-	return t;
-}
-
-static void handshake_setup_free(struct tls *t)
-{
-	if (t->setup) {
-		free(t->setup->server_ids);
-		free(t->setup->host);
-		free(t->setup->refused_names);
-	}
-	free(t->setup);
-	t->setup = NULL;
-}
-
-void tls_free(struct tls *t)
-{
-	if (!t)
-		return;
-	handshake_let_go(t);
-	free(t->ticket);
-	handshake_setup_free(t);
-	message_free(t);
-	buf_clear(&t->carry);
-	record_key_wipe(&t->reading);
-	record_key_wipe(&t->writing);
-	sk_CRYPTO_BUFFER_pop_free(t->chain, CRYPTO_BUFFER_free);
-	free(t->server_name);
-	free(t->peer.id);
-	tls_store_unref(t->store);
-	free(t);
 }
 
 /* --- the handshake --- */
@@ -580,10 +476,10 @@ enum tls_result tls_handshake(struct tls *t, int64_t wall_s)
 		t->setup->wall_s = wall_s;
 	switch (t->state) {
 	case TLS_STATE_HELLO:
-		if (!t->server) {
-			handshake_resume(t);
+		handshake_resume(t);
+		/* Of a server whose identity is known, nothing will be asked. */
+		if (t->identity || !t->server)
 			tls_move(t, TLS_STATE_HANDSHAKE);
-		}
 		return handshake_advance(t);
 	case TLS_STATE_HANDSHAKE:
 		return handshake_advance(t);

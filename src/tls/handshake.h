@@ -71,6 +71,8 @@ struct tls {
 	char *server_name;
 	STACK_OF(CRYPTO_BUFFER) * chain; /* the peer's, after the handshake */
 	struct verify_peer peer;
+	char *peer_serial;	       /* NULL: none was shown, or it is a workload's */
+	enum tls_shown shown;	       /* to an authority */
 	struct tls_sessions *sessions; /* a client's */
 	struct sessions_key session_key;
 	uint32_t records_left;		    /* until the sending key is changed */
@@ -80,6 +82,12 @@ struct tls {
 /* How many records one key may seal. AES-GCM allows 2^24.5 (RFC 8446, 5.5). */
 #define TLS_RECORDS_PER_KEY (1u << 23)
 
+/* Shows an identity's chain; false: out of memory. */
+bool handshake_present(struct tls *t, const struct tls_identity *identity) MUST_CHECK;
+/* A client's name of the server, and protocols; false: out of memory. */
+bool handshake_offer(struct tls *t, const struct tls_client_want *want) MUST_CHECK;
+/* When the handshake is done. */
+void handshake_setup_free(struct tls *t);
 void handshake_install_client(SSL_CTX *client);
 void handshake_install_server(SSL_CTX *server);
 

@@ -3,6 +3,7 @@
  * texts come from files that other programs write, so every fault names the item and the cure. */
 #include "store.h"
 
+#include "pem.h"
 #include "tls/spiffe.h"
 #include "verify.h"
 #include <errno.h>
@@ -21,61 +22,28 @@
 #define LOAD_ANCHOR_COUNT_MAX 256
 #define LOAD_TICKET_KEY_BYTES 16
 
-static bool load_blank(struct str text)
+static int load_certificate(const struct pem *block, STACK_OF(X509) * certificates, struct err *err)
 {
-	for (size_t i = 0; i < text.len; i++) {
-		if (!strchr(" \t\r\n", text.at[i]))
-			return false;
-	}
-	return true;
-}
-
-static int load_pem_block(const struct bundle_item *item, const char *kind, const uint8_t *der,
-	long len, STACK_OF(X509) * certificates, struct err *err)
-{
-	if (strcmp(kind, PEM_STRING_X509) != 0)
-		return err_set(err, EINVAL,
-			STR_FMT " of " STR_FMT ": a PEM block \"%s\" where only "
-				"certificates may be",
-			STR_ARG(item->kind), STR_ARG(item->name), kind);
-	const uint8_t *end = der;
-	X509 *certificate = d2i_X509(NULL, &end, len);
-	if (!certificate || end != der + len) {
-		X509_free(certificate);
-		return err_set(err, EINVAL, STR_FMT " of " STR_FMT ": certificate %zu is malformed",
-			STR_ARG(item->kind), STR_ARG(item->name), sk_X509_num(certificates) + 1);
-	}
-	if (!sk_X509_push(certificates, certificate)) {
-		X509_free(certificate);
+	const uint8_t *end = block->der;
+	X509 *certificate = d2i_X509(NULL, &end, (long)block->len);
+	bool whole = certificate && end == block->der + block->len;
+	ERR_clear_error();
+	if (whole && sk_X509_push(certificates, certificate))
+		return 0;
+	X509_free(certificate);
+	if (whole)
 		return err_set(err, ENOMEM, "out of memory");
-	}
-	return 0;
+	return err_set(err, EINVAL, STR_FMT " of " STR_FMT ": certificate %zu is malformed",
+		STR_ARG(block->item->kind), STR_ARG(block->item->name), block->number);
 }
 
 int store_load_pem(const struct bundle_item *item, STACK_OF(X509) * certificates, struct err *err)
 {
-	if (load_blank(item->text))
-		return 0;
-	BIO *text = BIO_new_mem_buf(item->text.at, (int)item->text.len);
-	if (!text)
-		return err_set(err, ENOMEM, "out of memory");
+	struct pem pem = {.item = item, .kind = PEM_STRING_X509, .word = "certificate"};
 	int r = 0;
-	char *kind, *header;
-	uint8_t *der;
-	long len;
-	while (r == 0 && PEM_read_bio(text, &kind, &header, &der, &len)) {
-		r = load_pem_block(item, kind, der, len, certificates, err);
-		OPENSSL_free(kind);
-		OPENSSL_free(header);
-		OPENSSL_free(der);
-	}
-	bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
-	ERR_clear_error();
-	BIO_free(text);
-	if (r == 0 && (!at_end || sk_X509_num(certificates) == 0))
-		return err_set(err, EINVAL,
-			STR_FMT " of " STR_FMT ": broken PEM after certificate %zu",
-			STR_ARG(item->kind), STR_ARG(item->name), sk_X509_num(certificates));
+	while (r == 0 && (r = pem_next(&pem, err)) > 0)
+		r = load_certificate(&pem, certificates, err);
+	pem_done(&pem);
 	return r;
 }
 
@@ -110,9 +78,9 @@ static int load_leaf(const struct tls_store *s, const struct bundle_item *item,
 	return 0;
 }
 
-static void load_serial(X509 *leaf, char serial[static 64])
+void store_serial(const X509 *leaf, char serial[static STORE_SERIAL_BYTES])
 {
-	const ASN1_INTEGER *number = X509_get_serialNumber(leaf);
+	const ASN1_INTEGER *number = X509_get0_serialNumber(leaf);
 	const uint8_t *bytes = ASN1_STRING_get0_data(number);
 	int len = ASN1_STRING_length(number);
 	serial[0] = '\0';
@@ -124,7 +92,7 @@ int store_load_chain(struct tls_store *s, const struct bundle_item *item,
 	struct tls_identity *identity, STACK_OF(X509) * certificates, struct err *err)
 {
 	size_t count = sk_X509_num(certificates);
-	load_serial(sk_X509_value(certificates, 0), identity->serial);
+	store_serial(sk_X509_value(certificates, 0), identity->serial);
 	size_t bytes = 0;
 	for (size_t i = 0; i < count; i++) {
 		uint8_t *der = NULL;
@@ -193,6 +161,10 @@ static int load_identity(struct tls_store *s, const struct bundle *b,
 	if (!spiffe_path_valid(item->name))
 		return err_set(err, EINVAL, "chain of \"" STR_FMT "\": not an identity path",
 			STR_ARG(item->name));
+	if (spiffe_path_reserved(item->name))
+		return err_set(err, EINVAL,
+			"chain of " STR_FMT ": a machine's or an authority's, not a workload's",
+			STR_ARG(item->name));
 	if (!key || !str_to_u64(key->text, &number) || number > UINT32_MAX)
 		return err_set(err, EINVAL, "key of " STR_FMT ": missing or not a number",
 			STR_ARG(item->name));
@@ -215,20 +187,6 @@ static int load_compare(const void *a, const void *b)
 
 /* --- trust anchors --- */
 
-static int load_anchor(const struct bundle_item *item, X509_STORE *store, X509 *anchor,
-	size_t number, struct err *err)
-{
-	const char *fault = verify_anchor_fault(anchor);
-	if (fault)
-		return err_set(err, EINVAL, "roots of " STR_FMT ": certificate %zu: %s",
-			STR_ARG(item->name), number, fault);
-	if (X509_STORE_add_cert(store, anchor))
-		return 0;
-	bool twice = ERR_GET_REASON(ERR_peek_last_error()) == X509_R_CERT_ALREADY_IN_HASH_TABLE;
-	ERR_clear_error();
-	return twice ? 0 : err_set(err, ENOMEM, "out of memory");
-}
-
 static int load_anchors(struct tls_store *s, const struct bundle_item *item,
 	STACK_OF(X509) * certificates, struct err *err)
 {
@@ -240,16 +198,15 @@ static int load_anchors(struct tls_store *s, const struct bundle_item *item,
 	if (count > LOAD_ANCHOR_COUNT_MAX)
 		return err_set(err, E2BIG, "roots of " STR_FMT ": more than %d certificates",
 			STR_ARG(item->name), LOAD_ANCHOR_COUNT_MAX);
-	if (count == 0) /* says: nobody of that trust domain is to be trusted */
-		return 0;
-	anchors->certificates = X509_STORE_new();
-	if (!anchors->certificates)
-		return err_set(err, ENOMEM, "out of memory");
+	/* None at all says: nobody of that trust domain is to be trusted. */
 	for (size_t i = 0; i < count; i++) {
-		int r = load_anchor(
-			item, anchors->certificates, sk_X509_value(certificates, i), i + 1, err);
-		if (r < 0)
-			return r;
+		X509 *anchor = sk_X509_value(certificates, i);
+		const char *fault = verify_anchor_fault(anchor);
+		if (fault)
+			return err_set(err, EINVAL, "roots of " STR_FMT ": certificate %zu: %s",
+				STR_ARG(item->name), i + 1, fault);
+		if (!trust_add(&anchors->trust, anchor))
+			return err_set(err, ENOMEM, "out of memory");
 	}
 	return 0;
 }
@@ -270,6 +227,43 @@ static int load_roots(struct tls_store *s, const struct bundle_item *item, struc
 		r = load_anchors(s, item, certificates, err);
 	sk_X509_pop_free(certificates, X509_free);
 	return r;
+}
+
+/* --- what is revoked --- */
+
+/* Lists of a trust domain that has no anchors say nothing: nobody of it gets in. */
+static int load_lists(struct tls_store *s, const struct bundle_item *item, struct err *err)
+{
+	struct tls_anchors *anchors = (struct tls_anchors *)store_anchors(s, item->name);
+	struct revoked *revoked = NULL;
+	if (!spiffe_trust_domain_valid(item->name))
+		return err_set(err, EINVAL, "crl of \"" STR_FMT "\": not a trust domain",
+			STR_ARG(item->name));
+	if (anchors && anchors->revoked)
+		return err_set(err, EINVAL, "crl of " STR_FMT ": given twice", STR_ARG(item->name));
+	int r = revoked_new(item, &revoked, err);
+	if (r < 0)
+		return r;
+	if (anchors)
+		anchors->revoked = revoked;
+	else
+		revoked_free(revoked);
+	return 0;
+}
+
+static int load_all_lists(struct tls_store *s, const struct bundle *b, struct err *err)
+{
+	SHA256_CTX digest;
+	SHA256_Init(&digest);
+	for (const struct bundle_item *it = NULL; (it = bundle_next(b, "crl", it));) {
+		int r = load_lists(s, it, err);
+		if (r < 0)
+			return r;
+		load_digest(&digest, it->name);
+		load_digest(&digest, it->text);
+	}
+	SHA256_Final(s->revoked_digest, &digest);
+	return 0;
 }
 
 /* --- all of it --- */
@@ -298,7 +292,10 @@ static int load_all_roots(struct tls_store *s, const struct bundle *b, struct er
 	}
 	SHA256_Final(s->anchors_digest, &digest);
 	const struct tls_anchors *own = store_anchors(s, str_of(s->trust_domain));
-	if (!own || !own->certificates)
+	/* A machine that has not joined its mesh yet has neither anchors nor certificates: nobody
+	 * is let in. */
+	bool has_any = own || bundle_next(b, "chain", NULL) || bundle_next(b, "pki", NULL);
+	if (has_any && (!own || own->trust.group_count == 0))
 		return err_set(err, EINVAL, "roots of %s: no certificate for our own trust domain",
 			s->trust_domain);
 	return 0;
@@ -338,7 +335,7 @@ static int load_ticket_secret(struct tls_store *s, const struct bundle *b, struc
 
 void store_source_digest(const struct bundle *b, uint8_t ret_digest[32])
 {
-	static const char *const kinds[] = {"chain", "key", "roots", "tickets"};
+	static const char *const kinds[] = {"chain", "key", "roots", "crl", "tickets"};
 	SHA256_CTX digest;
 	SHA256_Init(&digest);
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
@@ -351,13 +348,19 @@ void store_source_digest(const struct bundle *b, uint8_t ret_digest[32])
 	SHA256_Final(ret_digest, &digest);
 }
 
-int store_load(struct tls_store *s, const struct bundle *b, struct err *err)
+int store_load_trust(struct tls_store *s, const struct bundle *b, struct err *err)
 {
 	if (!spiffe_trust_domain_valid(str_of(s->trust_domain)))
 		return err_set(err, EINVAL, "\"%s\" is not a trust domain", s->trust_domain);
+	int r = load_all_roots(s, b, err);
+	return r < 0 ? r : load_all_lists(s, b, err);
+}
+
+int store_load(struct tls_store *s, const struct bundle *b, struct err *err)
+{
 	int r = load_ticket_secret(s, b, err);
 	if (r == 0)
-		r = load_all_roots(s, b, err);
+		r = store_load_trust(s, b, err);
 	return r < 0 ? r : load_all_identities(s, b, err);
 }
 
@@ -373,10 +376,11 @@ void store_unload(struct tls_store *s)
 		free(identity->id);
 	}
 	for (size_t i = 0; i < s->anchors_count; i++) {
-		X509_STORE_free(s->anchors[i].certificates);
+		trust_done(&s->anchors[i].trust);
+		revoked_free(s->anchors[i].revoked);
 		free(s->anchors[i].trust_domain);
 	}
-	X509_STORE_free(s->authorities);
+	trust_done(&s->authorities);
 	free(s->identities);
 	free(s->anchors);
 }

@@ -41,13 +41,8 @@ static int pki_load_authority(struct tls_store *s, X509 *authority, size_t numbe
 	else if (!verify_key_strong(authority))
 		fault = "weak or unsupported key";
 	if (fault)
-		return err_set(err, EINVAL, "authorities of the store: certificate %zu: %s", number,
-			fault);
-	if (X509_STORE_add_cert(s->authorities, authority))
-		return 0;
-	bool twice = ERR_GET_REASON(ERR_peek_last_error()) == X509_R_CERT_ALREADY_IN_HASH_TABLE;
-	ERR_clear_error();
-	return twice ? 0 : err_set(err, ENOMEM, "out of memory");
+		return err_set(err, EINVAL, "authorities: certificate %zu: %s", number, fault);
+	return trust_add(&s->authorities, authority) ? 0 : err_set(err, ENOMEM, "out of memory");
 }
 
 static int pki_load_authorities(struct tls_store *s, const struct bundle_item *item,
@@ -55,10 +50,7 @@ static int pki_load_authorities(struct tls_store *s, const struct bundle_item *i
 {
 	int r = store_load_pem(item, certificates, err);
 	if (r == 0 && sk_X509_num(certificates) == 0)
-		return err_set(err, EINVAL, "authorities of the store: no certificate");
-	s->authorities = X509_STORE_new();
-	if (!s->authorities)
-		return err_set(err, ENOMEM, "out of memory");
+		return err_set(err, EINVAL, "authorities: no certificate");
 	for (size_t i = 0; r == 0 && i < sk_X509_num(certificates); i++)
 		r = pki_load_authority(s, sk_X509_value(certificates, i), i + 1, err);
 	return r;
@@ -80,21 +72,19 @@ static bool pki_is_p256(X509 *leaf)
 static int pki_load_own(struct tls_store *s, const struct bundle *b, const struct bundle_item *item,
 	STACK_OF(X509) * certificates, struct err *err)
 {
-	const struct bundle_item *key = bundle_find(b, "pki-key", STR("store"));
+	const struct bundle_item *key = bundle_next(b, "pki-key", NULL); /* there is one at most */
 	uint64_t number;
 	int r = store_load_pem(item, certificates, err);
 	if (r < 0)
 		return r;
 	size_t count = sk_X509_num(certificates);
 	if (count == 0 || count > STORE_CHAIN_COUNT_MAX)
-		return err_set(err, EINVAL,
-			"our certificate for the store: %zu certificates, not 1 to %d", count,
-			STORE_CHAIN_COUNT_MAX);
+		return err_set(err, EINVAL, "our own certificate: %zu certificates, not 1 to %d",
+			count, STORE_CHAIN_COUNT_MAX);
 	if (!pki_is_p256(sk_X509_value(certificates, 0)))
-		return err_set(
-			err, EINVAL, "our certificate for the store: the key is not of type P-256");
+		return err_set(err, EINVAL, "our own certificate: the key is not of type P-256");
 	if (!key || !str_to_u64(key->text, &number) || number > UINT32_MAX)
-		return err_set(err, EINVAL, "key of the store: missing or not a number");
+		return err_set(err, EINVAL, "key of our own certificate: missing or not a number");
 	s->identities = calloc(1, sizeof(*s->identities));
 	if (!s->identities)
 		return err_set(err, ENOMEM, "out of memory");
@@ -112,12 +102,27 @@ int store_load_pki(struct tls_store *s, const struct bundle *b, struct err *err)
 	if (!theirs || !ours)
 		r = err_set(err, ENOMEM, "out of memory");
 	else if (!roots)
-		r = err_set(err, EINVAL, "authorities of the store: missing");
+		r = err_set(err, EINVAL, "authorities: missing");
 	if (r == 0)
 		r = pki_load_authorities(s, roots, theirs, err);
 	if (r == 0 && chain)
 		r = pki_load_own(s, b, chain, ours, err);
 	sk_X509_pop_free(theirs, X509_free);
+	sk_X509_pop_free(ours, X509_free);
+	return r;
+}
+
+int store_load_est(struct tls_store *s, const struct bundle *b, struct err *err)
+{
+	const struct bundle_item *chain = bundle_find(b, "pki", STR("chain"));
+	STACK_OF(X509) *ours = sk_X509_new_null();
+	int r = ours ? 0 : err_set(err, ENOMEM, "out of memory");
+	if (r == 0 && !chain)
+		r = err_set(err, EINVAL, "our own certificate: missing");
+	if (r == 0)
+		r = store_load_trust(s, b, err);
+	if (r == 0)
+		r = pki_load_own(s, b, chain, ours, err);
 	sk_X509_pop_free(ours, X509_free);
 	return r;
 }
@@ -149,26 +154,20 @@ static enum tls_failure pki_issuers(STACK_OF(X509) * path)
 
 static enum tls_failure pki_path(const struct tls_store *s, STACK_OF(X509) * chain, int64_t wall_s)
 {
-	X509_STORE_CTX *search = X509_STORE_CTX_new();
-	if (!search ||
-		!X509_STORE_CTX_init(search, s->authorities, sk_X509_value(chain, 0), chain)) {
-		X509_STORE_CTX_free(search);
-		return TLS_FAILURE_MEMORY;
+	enum tls_failure first = TLS_FAILURE_CHAIN;
+	for (size_t i = 0; i < s->authorities.group_count; i++) {
+		STACK_OF(X509) * path;
+		enum tls_failure failure = trust_find(
+			s->authorities.groups[i], chain, wall_s, X509_PURPOSE_SSL_SERVER, &path);
+		if (!failure)
+			failure = pki_issuers(path);
+		sk_X509_pop_free(path, X509_free);
+		if (!trust_goes_on(failure))
+			return failure;
+		if (first == TLS_FAILURE_CHAIN)
+			first = failure;
 	}
-	X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(search);
-	X509_VERIFY_PARAM_set_time(param, (time_t)wall_s);
-	X509_VERIFY_PARAM_set_depth(param, STORE_CHAIN_COUNT_MAX);
-	X509_VERIFY_PARAM_set_purpose(param, X509_PURPOSE_SSL_SERVER);
-	X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_TRUSTED_FIRST);
-	enum tls_failure failure;
-	if (X509_verify_cert(search) == 1)
-		failure = pki_issuers(X509_STORE_CTX_get0_chain(search));
-	else if (X509_STORE_CTX_get_error(search) == X509_V_ERR_INVALID_PURPOSE)
-		failure = TLS_FAILURE_EXTENDED_KEY_USAGE;
-	else
-		failure = verify_error(X509_STORE_CTX_get_error(search));
-	X509_STORE_CTX_free(search);
-	return failure;
+	return first;
 }
 
 /* Where the extensions are not there, the library says that all is allowed. */
@@ -270,7 +269,7 @@ struct tls_key {
 int tls_key_new(
 	struct str pem, const struct tls_store *s, struct tls_key **ret_key, struct err *err)
 {
-	ASSERT(s->authorities && s->identity_count == 1);
+	ASSERT((s->kind == STORE_PKI || s->kind == STORE_EST) && s->identity_count == 1);
 	struct tls_key *k = calloc(1, sizeof(*k));
 	BIO *text = BIO_new_mem_buf(pem.at, (int)pem.len);
 	X509 *leaf = X509_parse_from_buffer(s->identities[0].chain[0]);

@@ -2,7 +2,8 @@
 /* Chains whose path to an anchor this generation has verified already. A peer's certificate lives
  * for an hour and is seen thousands of times; signatures and leaf rules need to be checked once,
  * its dates every time. Found by a digest over every byte of the chain, so that "the same chain"
- * means just that; gone with the generation, and with it the anchors that it was verified against.
+ * means just that; gone with the generation, and with it the anchors that it was verified against
+ * and the lists that it was on none of.
  *
  * Shared by all threads without a lock: entries are never changed or removed, and when the slots of
  * a digest are taken, the chain is simply verified in full each time. */
@@ -17,7 +18,7 @@ struct proven;
 
 struct proven_chain {
 	uint8_t digest[32];
-	int64_t valid_from_s, valid_until_s;
+	int64_t valid_from_s, valid_until_s, listed_until_s;
 	struct str id; /* of the leaf */
 };
 

@@ -48,6 +48,13 @@ bool spiffe_path_valid(struct str path)
 	return true;
 }
 
+bool spiffe_path_reserved(struct str path)
+{
+	const char *slash = path.len > 0 ? memchr(path.at, '/', path.len) : NULL;
+	struct str first = {path.at, slash ? (size_t)(slash - path.at) : path.len};
+	return str_eq(first, STR("ca")) || str_eq(first, STR("node"));
+}
+
 bool spiffe_parse(struct str id, struct str *ret_trust_domain, struct str *ret_path)
 {
 	struct str scheme = STR("spiffe://");

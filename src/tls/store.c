@@ -56,12 +56,13 @@ static bool store_sides(struct tls_store *s)
 	return store_settings(s, s->client) && store_settings(s, s->server);
 }
 
-static struct tls_store *store_alloc(struct str trust_domain, uint64_t generation)
+struct tls_store *store_alloc(enum store_kind kind, struct str trust_domain, uint64_t generation)
 {
 	struct tls_store *s = calloc(1, sizeof(*s));
 	if (!s)
 		return NULL;
 	atomic_init(&s->ref_count, 1);
+	s->kind = kind;
 	s->generation = generation;
 	s->trust_domain = strndup(trust_domain.at, trust_domain.len);
 	if (s->trust_domain && store_sides(s))
@@ -82,7 +83,7 @@ static int store_loaded(struct tls_store *s, int r, struct tls_store **ret_store
 int tls_store_new(const struct bundle *b, struct str trust_domain, uint64_t generation,
 	struct tls_store **ret_store, struct err *err)
 {
-	struct tls_store *s = store_alloc(trust_domain, generation);
+	struct tls_store *s = store_alloc(STORE_MESH, trust_domain, generation);
 	if (!s)
 		return err_set(err, ENOMEM, "out of memory");
 	store_source_digest(b, s->source_digest);
@@ -91,11 +92,21 @@ int tls_store_new(const struct bundle *b, struct str trust_domain, uint64_t gene
 
 int tls_store_new_pki(const struct bundle *b, struct tls_store **ret_store, struct err *err)
 {
-	struct tls_store *s = store_alloc(STR(""), 0);
+	struct tls_store *s = store_alloc(STORE_PKI, STR(""), 0);
 	if (!s)
 		return err_set(err, ENOMEM, "out of memory");
 	s->resume_nothing = true;
 	return store_loaded(s, store_load_pki(s, b, err), ret_store);
+}
+
+int tls_store_new_est(const struct bundle *b, struct str trust_domain, struct tls_store **ret_store,
+	struct err *err)
+{
+	struct tls_store *s = store_alloc(STORE_EST, trust_domain, 0);
+	if (!s)
+		return err_set(err, ENOMEM, "out of memory");
+	tls_store_resume_nothing(s);
+	return store_loaded(s, store_load_est(s, b, err), ret_store);
 }
 
 bool tls_store_made_of(const struct tls_store *s, const struct bundle *b, struct str trust_domain)
@@ -110,6 +121,11 @@ void tls_store_resume_nothing(struct tls_store *s)
 {
 	s->resume_nothing = true;
 	SSL_CTX_set_options(s->server, SSL_OP_NO_TICKET);
+}
+
+void tls_store_refuse_stale_crls(struct tls_store *s, bool refuse)
+{
+	s->refuse_stale_crls = refuse;
 }
 
 struct tls_store *tls_store_ref(struct tls_store *s)
@@ -160,9 +176,24 @@ const struct tls_anchors *store_anchors(const struct tls_store *s, struct str tr
 	return NULL;
 }
 
-bool store_same_anchors(const struct tls_store *a, const struct tls_store *b)
+bool store_has_lists(const struct tls_store *s)
 {
-	return memcmp(a->anchors_digest, b->anchors_digest, sizeof(a->anchors_digest)) == 0;
+	for (size_t i = 0; i < s->anchors_count; i++) {
+		if (s->anchors[i].revoked)
+			return true;
+	}
+	return false;
+}
+
+bool store_same_trust(const struct tls_store *a, const struct tls_store *b)
+{
+	return memcmp(a->anchors_digest, b->anchors_digest, sizeof(a->anchors_digest)) == 0 &&
+	       memcmp(a->revoked_digest, b->revoked_digest, sizeof(a->revoked_digest)) == 0;
+}
+
+bool tls_store_has_identity(const struct tls_store *s, struct str path)
+{
+	return store_identity(s, path) != NULL;
 }
 
 bool tls_store_identity(const struct tls_store *s, size_t index, struct tls_identity_view *ret_view)

@@ -4,7 +4,9 @@
 #pragma once
 
 #include "proven.h"
+#include "revoked.h"
 #include "tls/tls.h"
+#include "trust.h"
 #include <openssl/aead.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
@@ -12,6 +14,7 @@
 
 #define STORE_CHAIN_COUNT_MAX 8
 #define STORE_CHAIN_BYTES_MAX (32u << 10)
+#define STORE_SERIAL_BYTES    64
 
 /* One identity's certificate context: its chain, whose key signs for it, and what keeps its
  * sessions apart from those of every other identity and generation. */
@@ -21,7 +24,7 @@ struct tls_identity {
 	size_t chain_count;
 	uint32_t key_number;
 	int64_t not_before_s, not_after_s;
-	char serial[64];
+	char serial[STORE_SERIAL_BYTES];
 	uint8_t scope[32];	  /* session id context, made with the ticket key */
 	EVP_AEAD_CTX *ticket_key; /* of this identity with this chain and these anchors */
 };
@@ -29,44 +32,66 @@ struct tls_identity {
 /* Trust anchors of one trust domain. An empty set is valid and means: trust nobody there. */
 struct tls_anchors {
 	char *trust_domain;
-	X509_STORE *certificates; /* NULL for an empty set */
+	struct trust trust;
+	struct revoked *revoked; /* NULL: there are no lists */
+};
+
+/* Whose sessions a store is for. */
+enum store_kind {
+	STORE_MESH,	   /* workloads */
+	STORE_PKI,	   /* servers outside of the mesh */
+	STORE_EST,	   /* the server of an authority, for machines */
+	STORE_PROVISIONAL, /* one session, with anybody */
 };
 
 struct tls_store {
 	_Atomic uint32_t ref_count;
+	enum store_kind kind;
 	uint64_t generation;
 	char *trust_domain;
 	struct tls_identity *identities; /* sorted by path */
 	size_t identity_count;
 	struct tls_anchors *anchors;
 	size_t anchors_count;
-	uint8_t anchors_digest[32];
-	uint8_t source_digest[32]; /* of all items that it was made of */
+	uint8_t anchors_digest[32], revoked_digest[32]; /* of the texts */
+	uint8_t source_digest[32];			/* of all items that it was made of */
 	uint8_t ticket_secret[32]; /* the keeper's, for all generations of an hour; or our own */
 	struct proven *proven;	   /* the one part that grows; see there */
 	CRYPTO_BUFFER_POOL *certificates; /* one copy of each certificate, ours and peers' */
 	BIO_METHOD *wire;
 	SSL_CTX *client, *server;
-	bool resume_nothing;
-	X509_STORE *authorities; /* of a store for servers outside of the mesh; else NULL */
+	bool resume_nothing, refuse_stale_crls;
+	struct trust authorities; /* of a store for servers outside of the mesh */
 };
+
+/* NULL when memory is exhausted. Without identities and anchors yet. */
+struct tls_store *store_alloc(enum store_kind kind, struct str trust_domain, uint64_t generation);
 
 /* Fills identities and anchors from the bundle (load.c). */
 int store_load(struct tls_store *s, const struct bundle *b, struct err *err) MUST_CHECK;
+/* Only the anchors, with the lists of what is revoked. */
+int store_load_trust(struct tls_store *s, const struct bundle *b, struct err *err) MUST_CHECK;
 void store_unload(struct tls_store *s);
 /* The same for servers outside of the mesh: authorities and our own chain, if there is one. */
 int store_load_pki(struct tls_store *s, const struct bundle *b, struct err *err) MUST_CHECK;
+/* For the server of an authority: our own chain, and the anchors of the mesh. */
+int store_load_est(struct tls_store *s, const struct bundle *b, struct err *err) MUST_CHECK;
 /* All certificates of a PEM text. None is fine here; anything else than certificates is not. */
 int store_load_pem(
 	const struct bundle_item *item, STACK_OF(X509) * certificates, struct err *err) MUST_CHECK;
 /* An identity's chain as it goes over the wire, from certificates that were looked at. */
 int store_load_chain(struct tls_store *s, const struct bundle_item *item,
 	struct tls_identity *identity, STACK_OF(X509) * certificates, struct err *err) MUST_CHECK;
+/* Hexadecimal. */
+void store_serial(const X509 *leaf, char serial[static STORE_SERIAL_BYTES]);
 /* Of the items of a bundle that a store is made of. */
 void store_source_digest(const struct bundle *b, uint8_t ret_digest[32]);
 
 /* NULL: no such identity, or no such trust domain. */
 const struct tls_identity *store_identity(const struct tls_store *s, struct str path);
 const struct tls_anchors *store_anchors(const struct tls_store *s, struct str trust_domain);
-/* Of the same texts: two that trust alike, but were written differently, are not the same. */
-bool store_same_anchors(const struct tls_store *a, const struct tls_store *b);
+/* Whether any trust domain has lists of what is revoked. */
+bool store_has_lists(const struct tls_store *s);
+/* Anchors and lists of the same texts: two that trust alike, but were written differently, are not
+ * the same. */
+bool store_same_trust(const struct tls_store *a, const struct tls_store *b);

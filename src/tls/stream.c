@@ -337,6 +337,16 @@ enum tls_alpn tls_alpn(const struct tls *t)
 	return t->alpn;
 }
 
+enum tls_shown tls_peer_shown(const struct tls *t)
+{
+	return t->shown;
+}
+
+struct str tls_peer_serial(const struct tls *t)
+{
+	return str_of(t->peer_serial ? t->peer_serial : "");
+}
+
 int64_t tls_peer_not_after_s(const struct tls *t)
 {
 	return t->peer.valid_until_s;
@@ -345,14 +355,15 @@ int64_t tls_peer_not_after_s(const struct tls *t)
 enum tls_failure tls_peer_again(const struct tls *t, const struct tls_store *now, int64_t wall_s)
 {
 	struct verify_peer peer = {0};
-	if (store_same_anchors(t->store, now))
+	if (store_same_trust(t->store, now))
 		return TLS_FAILURE_NONE;
 	if (wall_s >= t->peer.valid_until_s)
 		wall_s = t->peer.valid_until_s - 1;
 	enum tls_failure failure = verify_chain(now, t->chain, wall_s, &peer);
 	free(peer.id);
 	ERR_clear_error();
-	return failure;
+	/* Nobody else is let in while a list is too old; who is in already stays. */
+	return failure == TLS_FAILURE_REVOCATION_UNKNOWN ? TLS_FAILURE_NONE : failure;
 }
 
 bool tls_resumed(const struct tls *t)

@@ -161,6 +161,7 @@ bool sync_idle(const struct sync *s)
 
 void sync_free(struct sync *s)
 {
+	ASSERT(s->closed);
 	free(s);
 }
 

@@ -47,7 +47,8 @@ struct store {
 
 static struct {
 	struct list entries, stores;
-	bool is_up, is_stalled;
+	bool is_up, is_stalled, is_scan_endless;
+	size_t longest; /* bytes of a value */
 	const char *refused_word, *refused_error;
 	struct {
 		char word[16];
@@ -180,6 +181,7 @@ static void text_line(struct text *t, char kind, long long number)
 
 static void text_bulk(struct text *t, struct str s)
 {
+	server.longest = s.len > server.longest ? s.len : server.longest;
 	text_line(t, '$', (long long)s.len);
 	text_add(t, s.at, s.len);
 	text_add(t, "\r\n", 2);
@@ -227,6 +229,16 @@ static void command_set(struct text *t, const struct str *words, size_t count)
 	value_set(words[1], words[2], ms);
 }
 
+/* From the first byte to one that is named, as far as there are any. */
+static void command_range_of(struct text *t, const struct str *words)
+{
+	uint64_t last = 0;
+	const struct part *p = value_of(words[1]);
+	ASSERT(is_word(words[2], "0") && str_to_u64(words[3], &last));
+	size_t len = p ? p->value_len : 0;
+	text_bulk(t, (struct str){p ? p->value : "", len <= last ? len : (size_t)last + 1});
+}
+
 static void command_scan(struct text *t, const struct str *words)
 {
 	uint32_t count = 0;
@@ -243,7 +255,7 @@ static void command_scan(struct text *t, const struct str *words)
 		count++;
 	}
 	text_line(t, '*', 2);
-	text_bulk(t, STR("0"));
+	text_bulk(t, server.is_scan_endless ? STR("7") : STR("0"));
 	text_line(t, '*', count);
 	text_add(t, keys.at, keys.len);
 	free(keys.at);
@@ -313,10 +325,11 @@ static void command_run(struct text *t, const struct str *words, size_t count)
 		text_value(t, value_of(words[1]));
 	} else if (is_word(words[0], "SET")) {
 		command_set(t, words, count);
-	} else if (is_word(words[0], "MGET")) {
-		text_line(t, '*', (long long)count - 1);
-		for (size_t i = 1; i < count; i++)
-			text_value(t, value_of(words[i]));
+	} else if (is_word(words[0], "GETRANGE")) {
+		command_range_of(t, words);
+	} else if (is_word(words[0], "PTTL")) {
+		const struct entry *e = entry_find(words[1]);
+		text_line(t, ':', !e ? -2 : e->expires_ns == 0 ? -1 : 1000);
 	} else if (is_word(words[0], "SCAN")) {
 		command_scan(t, words);
 	} else if (is_word(words[0], "HGETALL")) {
@@ -411,6 +424,16 @@ void server_refuse(const char *word, const char *error)
 {
 	server.refused_word = word;
 	server.refused_error = error;
+}
+
+void server_scan_endless(bool is_endless)
+{
+	server.is_scan_endless = is_endless;
+}
+
+size_t server_longest(void)
+{
+	return server.longest;
 }
 
 const char *server_get(const char *key)

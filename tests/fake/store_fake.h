@@ -29,3 +29,7 @@ void server_stream_add(const char *key, const char *id, struct str head, struct 
 void server_publish(const char *channel, struct str text);
 /* Commands that began with this word since server_init(). */
 uint32_t server_count(const char *word);
+/* From now on a list of keys does not end. */
+void server_scan_endless(bool is_endless);
+/* Bytes of the longest value that was told to anybody since server_init(). */
+size_t server_longest(void);

@@ -14,6 +14,7 @@ import mesh as scenario  # noqa: E402
 from machines import sweep  # noqa: E402
 
 TEST_SECONDS = 90
+PATIENCE = int(os.environ.get("RINGMAIN_PATIENCE", "1"))  # more when other tests run beside these
 
 
 def pytest_configure(config):
@@ -36,7 +37,7 @@ class OutOfTime(Exception):
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_protocol(item):
     marker = item.get_closest_marker("seconds")
-    seconds = marker.args[0] if marker else TEST_SECONDS
+    seconds = (marker.args[0] if marker else TEST_SECONDS) * PATIENCE
 
     def expired(*_):
         raise OutOfTime(f"not finished after {seconds} s")

@@ -22,6 +22,15 @@ def test_every_command_explains_itself(command):
     assert max(map(len, done.stdout.splitlines())) <= 100
 
 
+@pytest.mark.parametrize("verb", ["init", "issue", "allow", "forbid", "token", "revoke", "list", "federate", "rotate"])
+def test_every_command_of_the_authority_explains_itself(verb):
+    done = call("ca", verb, "--help")
+    assert done.returncode == 0 and done.stderr == ""
+    assert f"usage: ringmain ca {verb}" in done.stdout
+    assert f"\n  {verb} " in call("ca", "--help").stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100
+
+
 WRONG = {
     "": "ringmain: a service mesh",
     "stat": 'ringmain: no command "stat"; did you mean "status"?',
@@ -51,12 +60,23 @@ WRONG = {
     "redirect up --confirm soon": "ringmain redirect: --confirm: seconds, 1 to 3600",
     "redirect watch --interval 0s": "ringmain redirect: --interval: a time such as 2s, at least 100ms",
     "redirect show --backend ../x": 'ringmain redirect: --backend: auto, nft or legacy, not "../x"',
-    "ca": "ringmain ca: init or issue?",
-    "ca isue": 'ringmain ca: init or issue, not "isue"',
-    "ca init --dir /tmp": "ringmain ca: init needs --dir and --trust-domain",
-    "ca issue --dri x": "ringmain ca: unrecognized option '--dri'",
+    "ca": "ringmain ca: which command?",
+    "ca isue": 'ringmain ca: there is no command "isue"',
+    "ca init --dir /tmp": "ringmain ca init: --trust-domain is missing",
+    "ca issue --dri x": "ringmain ca issue: unrecognized option '--dri'",
+    "ca issue --dir x --ttl 5 --node x": "ringmain ca issue: --node is not for this command",
+    "ca allow": "ringmain ca allow: an argument is missing",
+    "ca list a b": 'ringmain ca list: an argument too many: "b"',
+    "ca list everything": 'ringmain ca list: nodes, certificates or tokens, not "everything"',
+    "ca list -o xml": 'ringmain ca list: -o: table or json, not "xml"',
+    "ca token vm-a --ttl soon": "ringmain ca token: --ttl: a number and s, m, h or d, such as 10m",
+    "ca revoke": "ringmain ca revoke: one of --node, --identity and --serial",
+    "ca revoke --node a --serial b": "ringmain ca revoke: one of --node, --identity and --serial",
+    "ca federate a": "ringmain ca federate: either a file of roots, or --remove",
+    "ca rotate back": 'ringmain ca rotate: status, publish, activate, retire or abort, not "back"',
+    "ca rotate activate --root": "ringmain ca rotate: activate takes no such option",
     "ca issue --dir x --out y --service Web_":
-        "ringmain ca: --service: lower-case letters, digits and '-', at most 63",
+        "ringmain ca issue: --service: lower-case letters, digits and '-', at most 63",
 }
 
 

@@ -331,7 +331,7 @@ def test_roots_rotate_by_overlap_without_a_failure():
         new_ca, old_caller = mesh.lab.dir / "new-ca", mesh.lab.dir / "old-caller"
         mesh.ringmain("ca", "init", "--dir", new_ca, "--trust-domain", mesh.trust_domain)
         shutil.copytree(mesh["vm-a"].certs, old_caller)
-        old, new = (mesh.ca_dir / "ca.crt").read_text(), (new_ca / "ca.crt").read_text()
+        old, new = (mesh.ca_dir / "root.crt").read_text(), (new_ca / "root.crt").read_text()
         done, failed, ended = [0], [], threading.Event()
 
         def caller():

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from machines import process_children, process_status, wait_for
 from mesh import BLOCK, ECHO, ORDERS, SPRAY, WEB, ScenarioMesh, request_text
-from nodes import PROXY_UID
 
 SERVICES = [WEB, ORDERS, ECHO, SPRAY]
 WORKERS = 2  # always: these tests are about what workers have in common, their process
@@ -58,7 +57,7 @@ def test_the_proxy_process_has_no_privileges(mesh):
     for node in mesh:
         pid = node.proxy_pid()
         status = process_status(pid)
-        assert set(status["Uid"].split()) == {str(PROXY_UID)}
+        assert set(status["Uid"].split()) == {str(node.uid)}
         assert str(0) not in status["Gid"].split()
         assert status["Groups"].strip() == ""
         for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):

@@ -517,6 +517,7 @@ def test_who_lags_or_is_silent_is_shown(mesh):
     mesh.ask("SET", mesh.key("node:vm-d"), "nonsense")
     mesh.ask("SET", mesh.key("node:vm-e"), mesh.ask("GET", mesh.key("node:vm-a")))  # says that it is another
     mesh.ask("RPUSH", mesh.key("node:vm-f"), "x")
+    mesh.ask("SET", mesh.key("node:vm-g"), "x" * (10 << 20))
     done = mesh.say("status", "--mesh", check=False)
     assert done.returncode == 1
     assert re.search(r"^vm-b .* 1, 1 behind +\d+s +× lags$", done.stdout, re.M), done.stdout
@@ -524,7 +525,9 @@ def test_who_lags_or_is_silent_is_shown(mesh):
     assert "× vm-b: has not taken revision 2" in done.stdout
     nodes = {n["name"]: n["state"] for n in of_json(mesh.say("status", "--mesh", "-o", "json", check=False))["nodes"]}
     assert nodes == {"vm-a": "well", "vm-b": "lags", "vm-c": "silent", "vm-d": "unreadable", "vm-e": "unreadable",
-                     "vm-f": "unreadable"}
+                     "vm-f": "unreadable", "vm-g": "unreadable"}
+    read = int(re.search(rb"total_net_output_bytes:(\d+)", mesh.ask("INFO", "stats"))[1])
+    assert read < 1 << 20, "of what is too long only the beginning is read"
 
 
 def test_status_says_what_the_nodes_refuse(mesh):

@@ -4,6 +4,7 @@ that go on all the while, and other nodes that are there in the store only.
 
 vm-a calls; vm-b and vm-c serve orders, at an address of the service's own; each says who it is."""
 import collections
+import contextlib
 import json
 import socket
 import threading
@@ -203,6 +204,42 @@ class Load:
         wait_for(lambda: self.count >= target, f"{count} more calls", timeout)
 
 
+# --- Redis is away ----------------------------------------------------------------------------------------
+
+
+def closed_to_guest(fleet):
+    """Also when a picture is only just on its way to the proxies: soon, and then for good."""
+    def closed():
+        return all(fleet.call_at(machine, "guest").status == 403 for machine in ("vm-b", "vm-c"))
+    wait_for(closed, "orders to be closed to guest", 3)
+    return all(closed() for _ in range(5))
+
+
+def wait_lost(fleet, *nodes):
+    for node in nodes or ("vm-a", "vm-b", "vm-c"):
+        fleet.wait_view(node, "that the store is not there", lambda v: not v["connected"] and v["why"])
+
+
+def kill(fleet):
+    fleet.redis.save("now")
+    fleet.redis.kill()
+    wait_lost(fleet)
+
+
+def revive(fleet):
+    fleet.redis.start()  # from what was saved
+
+
+@contextlib.contextmanager
+def outage(fleet):
+    kill(fleet)
+    try:
+        yield
+    finally:
+        revive(fleet)
+        fleet.wait_settled(30)
+
+
 def age(view):
     """How long ago the picture was last known to be the store's, in seconds."""
     return view["age_s"]
@@ -213,4 +250,4 @@ def log_of(fleet, node):
 
 
 __all__ = ["ALLOW_ECHO", "ALLOW_GUEST", "ALLOW_WEB", "CALLED", "Fleet", "Load", "MACHINES", "ReplyError", "SERVICES",
-           "STATE", "TCP", "Wire", "age", "log_of"]
+           "STATE", "TCP", "Wire", "age", "closed_to_guest", "kill", "log_of", "outage", "revive", "wait_lost"]

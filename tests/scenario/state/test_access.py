@@ -12,7 +12,7 @@ MESH = "mesh.test"
 ROOT_KEY = f"ringmain:{{{MESH}}}:"
 HEAD, OBJECTS, CHANGES = (ROOT_KEY + name for name in ("head", "objects", "changes"))
 NEWS = ROOT_KEY + "news"
-NODE_COMMANDS = {"get", "mget", "scan", "pttl", "hgetall", "xrange", "xrevrange", "set", "del", "pexpire", "publish",
+NODE_COMMANDS = {"get", "getrange", "scan", "pttl", "hgetall", "xrange", "xrevrange", "set", "del", "pexpire", "publish",
                  "subscribe", "unsubscribe", "multi", "exec", "ping", "time", "role", "info", "client|setname"}
 OPERATOR_COMMANDS = NODE_COMMANDS - {"del", "pexpire", "subscribe", "unsubscribe"} | {
     "hget", "hmget", "hset", "hdel", "xadd", "watch", "unwatch", "discard"}
@@ -83,8 +83,10 @@ def test_a_node_reads_the_whole_mesh(filled):
         assert node.ask("GET", HEAD) == b"the head of revision 7"
         assert node.ask("HGETALL", OBJECTS)[0] == b"policy/web-uses-orders"
         assert len(node.ask("XRANGE", CHANGES, "3-0", "+", "COUNT", 100)) == 5
-        assert node.ask("MGET", node_key("vm-a"), node_key("vm-b")) == [b"the record of vm-a", b"the record of vm-b"]
-        assert node.ask("MGET", lease_key("vm-a"), lease_key("vm-c")) == [b"1 1", None]
+        assert [node.ask("GETRANGE", node_key(name), 0, 65536) for name in ("vm-a", "vm-b", "vm-c")] == [
+            b"the record of vm-a", b"the record of vm-b", b""]
+        assert node.ask("GETRANGE", lease_key("vm-a"), 0, 79) == b"1 1"
+        assert node.ask("PTTL", lease_key("vm-c")) == -2
         cursor, keys = b"0", []
         while True:
             cursor, some = node.ask("SCAN", cursor, "MATCH", ROOT_KEY + "node:*", "COUNT", 100)

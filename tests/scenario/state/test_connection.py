@@ -200,7 +200,9 @@ class Impostor:
                     continue
                 if not heard:
                     return
-                for part in answer(heard):
+                for part in answer(heard):  # some do not end
+                    if self.over.is_set():
+                        return
                     self.send(s, part)
 
     def send(self, s, part):

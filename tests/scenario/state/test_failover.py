@@ -5,13 +5,19 @@ import time
 import pytest
 from fleet import ALLOW_GUEST, Fleet, Load
 from machines import wait_for
-from stores import Redis, Sentinel
+from stores import Certificates, Redis, Sentinel
 
 
-def with_replica(sentinels=0):
+def with_replica(sentinels=0, tls=False):
     fleet = Fleet(stores=("vm-r", "vm-s"), state={"resync": "3s"})
-    fleet.replica = Redis(fleet.lab["vm-s"], fleet.users, primary=fleet.redis)
-    fleet.sentinels = [Sentinel(fleet.lab["vm-r"], fleet.users, fleet.redis, number) for number in range(sentinels)]
+    here, there = {}, {}
+    if tls:
+        authority = Certificates(fleet.lab.dir / "store-authority")
+        here, there = ({"authority": authority, "certificate": authority.issue(machine.name, f"IP:{machine.v4}")}
+                       for machine in (fleet.lab["vm-r"], fleet.lab["vm-s"]))
+    fleet.redis = Redis(fleet.lab["vm-r"], fleet.users, **here)
+    fleet.replica = Redis(fleet.lab["vm-s"], fleet.users, primary=fleet.redis, **there)
+    fleet.sentinels = [Sentinel(fleet.lab["vm-r"], fleet.users, fleet.redis, number, **here) for number in range(sentinels)]
     if not sentinels:
         fleet.groups["state"]["redis"] = [fleet.redis.address, fleet.replica.address]
     return fleet
@@ -39,6 +45,13 @@ def fleet():
 @pytest.fixture
 def watched():
     with with_replica(sentinels=3) as fleet:
+        yield start(fleet)
+
+
+@pytest.fixture
+def secured():
+    """Servers and Sentinels speak TLS only, to each other too."""
+    with with_replica(sentinels=3, tls=True) as fleet:
         yield start(fleet)
 
 
@@ -147,3 +160,56 @@ def test_a_sentinel_that_is_gone_is_not_missed(watched):
     connected_to(fleet, fleet.redis)
     fleet.wait_settled()
     assert fleet.call_own().status == 200
+
+
+@pytest.mark.seconds(120)
+def test_sentinels_fail_over_with_tls(secured):
+    fleet = secured
+    connected_to(fleet, fleet.redis)
+    with Load(fleet) as load:
+        load.more()
+        fleet.publish({"policies": [ALLOW_GUEST]})
+        fleet.wait_settled()
+        fleet.replica.wait_in_step()
+        old = fleet.redis
+        old.kill()
+        connected_to(fleet, fleet.replica)
+        primary_now(fleet, fleet.replica)
+        fleet.wait_settled()
+        assert fleet.call_own("guest").status == 200
+        fleet.publish(None, "--prune")  # an operator finds it by the same Sentinels
+        fleet.wait_settled()
+        wait_for(lambda: fleet.call_own("guest").status == 403, "guest to be kept out")
+        old.start()
+        load.more(100)
+        connected_to(fleet, fleet.replica)
+        load.more()
+    for server in (fleet.replica, *fleet.sentinels):
+        assert "NOPERM" not in server.process.log
+
+
+def test_a_sentinel_of_another_authority_is_refused(secured):
+    """It names the address that was dialled, but nobody who is trusted says so."""
+    fleet, node = secured, secured["vm-b"]
+    other = Certificates(fleet.lab.dir / "other-authority")
+    machine = fleet.lab["vm-s"]
+    false = Sentinel(machine, fleet.users, fleet.redis, 7, authority=other, certificate=other.issue("false", f"IP:{machine.v4}"))
+    false.write({}, [])
+    false.launch("--sentinel")
+    with Load(fleet, callers=1) as load:
+        node.groups = {"state": {"redis": [false.address]}}
+        node.write_config()
+        node.reload()
+        _, view = fleet.wait_view("vm-b", "why", lambda v: not v["connected"] and "certificate" in v["why"])
+        assert false.address in view["why"]
+        assert view["loaded"] and view["endpoints"] == fleet.endpoint_count()
+        shown = node.ringmain("status", check=False)
+        assert shown.returncode == 1 and false.address in shown.stdout
+        assert fleet.call_own("guest").status == 403
+        load.more()
+        # beside good ones it is passed over
+        node.groups = {"state": {"redis": [false.address, *(s.address for s in fleet.sentinels)]}}
+        node.write_config()
+        node.reload()
+        connected_to(fleet, fleet.redis)
+        load.more()

@@ -49,6 +49,22 @@ def test_a_policy_is_in_force_on_all_nodes(fleet, capsys):
     assert all(view["why"] == "" for view in fleet.views())
 
 
+def test_what_looks_like_a_mistake_is_logged_once_and_shown(fleet):
+    before = len(log_of(fleet, "vm-b"))
+    fleet.publish({"policies": [{"name": "closed", "service": "orders", "action": "deny"}]})
+    wait_for(lambda: "closed" in log_of(fleet, "vm-b")[before:], "the log to tell of it")
+    shown = fleet["vm-b"].ringmain("status", check=False).stdout
+    assert 'never matches for "orders": "closed" denies everybody' in shown, shown
+    fleet.publish({"policies": [ALLOW_GUEST]})  # another picture, and another mistake
+    fleet.wait_settled()
+    wait_for(lambda: "guest-uses-orders" in log_of(fleet, "vm-b")[before:], "the log to tell of that")
+    lines = [line for line in log_of(fleet, "vm-b")[before:].splitlines() if "denies everybody" in line]
+    assert len(lines) == len(set(lines)) == 2, lines
+    fleet.publish(None, "--prune")
+    fleet.wait_settled()
+    assert "denies everybody" not in fleet["vm-b"].ringmain("status", check=False).stdout
+
+
 def test_a_service_that_is_no_longer_published_is_closed(fleet):
     """Its endpoints are still there: without an object it is nobody's to call."""
     fleet.publish({"services": [{"name": "web"}, {"name": "guest"}, {"name": "echo", "protocol": "tcp", "port": 7000}],

@@ -46,6 +46,11 @@ def test_unit_is_confined(units, name):
     assert done.returncode == 0
 
 
+def test_rings_are_not_bounded_by_the_limit_of_locked_memory():
+    """Each worker locks some hundred KiB; a large machine has as many workers as processors."""
+    assert "LimitMEMLOCK=infinity" in (UNITS / "ringmain.service").read_text().splitlines()
+
+
 @pytest.mark.parametrize("name", ["notify-reload.conf", "workload.conf"])
 def test_drop_in_verifies(units, name):
     drop_in = units / ("ringmain.service.d" if name == "notify-reload.conf" else "app.service.d")
@@ -118,6 +123,7 @@ def test_rules_stay_when_the_proxy_stops(graph):
         assert "ringmain.service" not in graph["ringmain-redirect.service"].get(kind, set())
 
 
-def test_sysusers_file_is_understood():
-    done = run("systemd-sysusers", "--dry-run", str(UNITS / "ringmain.sysusers"))
+@pytest.mark.parametrize("name", ["ringmain.sysusers", "ringmain-ca.sysusers"])
+def test_sysusers_file_is_understood(name):
+    done = run("systemd-sysusers", "--dry-run", str(UNITS / name))
     assert done.returncode == 0, done.stderr

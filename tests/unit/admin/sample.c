@@ -174,6 +174,45 @@ void sample_join(struct sample *s)
 				{.service = "web", .health = ENDPOINT_DRAINED, .drained = 1}}}};
 }
 
+void sample_enroll(struct sample *s)
+{
+	static struct str server = {"ca.example:8443", 15};
+	static struct wire_certificate rows[] = {
+		{.identity = "node/vm-a",
+			.state = WIRE_CERTIFICATE_FRESH,
+			.not_before_s = SAMPLE_NOW_S - 600,
+			.not_after_s = SAMPLE_NOW_S + 3000,
+			.next_s = SAMPLE_NOW_S + 1200,
+			.renewed_count = 4,
+			.serial = "77aa"},
+		{.identity = "service/orders",
+			.state = WIRE_CERTIFICATE_ENDING,
+			.not_before_s = SAMPLE_NOW_S - 3500,
+			.not_after_s = SAMPLE_NOW_S + 100,
+			.next_s = SAMPLE_NOW_S + 10,
+			.failed_count = 9,
+			.serial = "0a1b",
+			.served_serial = "0a0a",
+			.why = "connection refused"},
+		{.identity = "prod.example",
+			.is_trust = 1,
+			.state = WIRE_CERTIFICATE_FAILING,
+			.next_s = SAMPLE_NOW_S + 30,
+			.failed_count = 2,
+			.why = "no route"},
+	};
+	static struct proxy_trust trust = {.trust_domain = "prod.example",
+		.view = {.anchor_count = 2,
+			.anchor_not_after_s = SAMPLE_NOW_S + 86400,
+			.crl_count = 1,
+			.revoked_count = 3,
+			.crl_this_update_s = SAMPLE_NOW_S - 50,
+			.crl_next_update_s = SAMPLE_NOW_S + 550}};
+	s->conf.authority = (struct conf_authority){.servers = &server, .server_count = 1};
+	s->proxy.identities = (struct proxy_identities){
+		.rows = rows, .row_count = 3, .skew_s = -7, .trusts = &trust, .trust_count = 1};
+}
+
 void sample_done(struct sample *s)
 {
 	for (size_t i = 0; i < 2; i++)

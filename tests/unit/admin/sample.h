@@ -37,4 +37,6 @@ struct sample {
 void sample_init(struct sample *s);
 /* Makes it a machine with a store, connected, three endpoints of its own. */
 void sample_join(struct sample *s);
+/* An authority, which has something to say of each. */
+void sample_enroll(struct sample *s);
 void sample_done(struct sample *s);

@@ -210,6 +210,64 @@ static void metrics_page(void **state)
 	page_response_done(&r);
 }
 
+static void certificates_of_files_are_told_as_far_as_they_can_be(void **state)
+{
+	struct page_response r = ask("GET", "/certs", true);
+	assert_has(&r, "\"certificates\":[{\"identity\":\"service/orders\",\"state\":\"fresh\","
+		       "\"source\":\"files\",\"serial\":\"0a:1b\",\"served_serial\":null,");
+	assert_has(&r, "\"renews_in_s\":null,");
+	page_response_done(&r);
+	sample.identities[0].not_after_s = SAMPLE_NOW_S + 100;
+	sample.identity_count = 1;
+	r = ask("GET", "/certs", true);
+	assert_has(&r, "\"identity\":\"service/orders\",\"state\":\"ending\",");
+	assert_has(&r, "\"identity\":\"service/web\",\"state\":\"missing\",");
+	assert_has(&r, "\"why\":\"the directory has none\"");
+	page_response_done(&r);
+}
+
+static void certificates_of_an_authority_are_told_with_what_comes_next(void **state)
+{
+	sample_enroll(&sample);
+	struct page_response r = ask("GET", "/certs", true);
+	assert_has(&r, "\"identity\":\"node/vm-a\",\"state\":\"fresh\",\"source\":\"ca\","
+		       "\"serial\":\"77aa\",\"served_serial\":null,");
+	assert_has(&r, "\"expires_in_s\":3000,\"renews_in_s\":1200,\"renewed\":4,\"failed\":0,"
+		       "\"why\":null}");
+	assert_has(&r, "\"state\":\"ending\",\"source\":\"ca\",\"serial\":\"0a1b\","
+		       "\"served_serial\":\"0a0a\",");
+	assert_has(&r, "\"failed\":9,\"why\":\"connection refused\"}");
+	assert_has(&r, "\"trust\":[{\"trust_domain\":\"prod.example\",\"anchors\":2,"
+		       "\"expires_in_s\":86400,\"crls\":1,\"revoked\":3,"
+		       "\"crl_next_update_in_s\":550,\"crl_age_s\":50,\"asks_in_s\":30,"
+		       "\"failed\":2,\"why\":\"no route\"}],\"clock_skew_s\":-7");
+	page_response_done(&r);
+}
+
+static void what_is_not_renewed_is_told_before_it_ends(void **state)
+{
+	sample_enroll(&sample);
+	struct page_response r = ask("GET", "/readyz", false);
+	assert_int_equal(r.status, 200);
+	assert_string_equal(r.body, "ready\ndegraded: the certificate of service/orders is not "
+				    "renewed: connection refused\n");
+	page_response_done(&r);
+}
+
+static void metrics_tell_of_certificates(void **state)
+{
+	sample_enroll(&sample);
+	struct page_response r = ask("GET", "/metrics", false);
+	assert_has(&r, "\nringmain_certificate_expiry_timestamp_seconds{identity=\"node/vm-a\"} "
+		       "1795467000\n");
+	assert_has(&r, "\nringmain_certificate_renewals_total{identity=\"node/vm-a\"} 4\n");
+	assert_has(&r, "\nringmain_certificate_failures{identity=\"service/orders\"} 9\n");
+	assert_has(&r, "\nringmain_clock_skew_seconds -7\n");
+	assert_has(&r, "\nringmain_crl_age_seconds{trust_domain=\"prod.example\"} 50\n");
+	assert_has(&r, "\nringmain_crl_entries{trust_domain=\"prod.example\"} 3\n");
+	page_response_done(&r);
+}
+
 static void json_pages_are_valid(void **state)
 {
 	static const char *const paths[] = {
@@ -326,6 +384,7 @@ static void status_of_the_state(void **state)
 {
 	struct page_response r = ask("GET", "/status", true);
 	assert_has(&r, "\"state\":{\"mode\":\"standalone\"}");
+	assert_has(&r, "\"warnings\":[],\"warning_count\":0");
 	assert_has(&r, "\"serving\":3}");
 	page_response_done(&r);
 
@@ -357,6 +416,21 @@ static void status_of_the_state(void **state)
 	assert_true(json_valid(r.body, r.body_len));
 	assert_has(&r, "\"age_s\":null");
 	assert_has(&r, "\"not_taken\":\"mesh:service/orders:3: nope\"");
+	page_response_done(&r);
+}
+
+static void warnings_are_the_first_ones_and_their_number(void **state)
+{
+	char text[1000] = "policy/a@4:1: \"x\" never allows anything\n";
+	for (int i = 0; i < 29; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "line %d\n", i);
+	sample.proxy.plan->warnings = text;
+	struct page_response r = ask("GET", "/status", true);
+	sample.proxy.plan->warnings = NULL;
+	assert_true(json_valid(r.body, r.body_len));
+	assert_has(
+		&r, "\"warnings\":[\"policy/a@4:1: \\\"x\\\" never allows anything\",\"line 0\",");
+	assert_has(&r, "\"line 18\"],\"warning_count\":30");
 	page_response_done(&r);
 }
 
@@ -447,10 +521,15 @@ int main(void)
 		TEST(foreign_host_is_refused_on_tcp_only),
 		TEST(metric_formats),
 		TEST(metrics_page),
+		TEST(certificates_of_files_are_told_as_far_as_they_can_be),
+		TEST(certificates_of_an_authority_are_told_with_what_comes_next),
+		TEST(what_is_not_renewed_is_told_before_it_ends),
+		TEST(metrics_tell_of_certificates),
 		TEST(json_pages_are_valid),
 		TEST(status_page),
 		TEST(config_page),
 		TEST(status_of_the_state),
+		TEST(warnings_are_the_first_ones_and_their_number),
 		TEST(metrics_of_the_state),
 		TEST(endpoints_are_taken_out_by_service_or_all),
 		TEST(readiness),

@@ -121,6 +121,23 @@ static void all_is_well(void **state)
 				  "  requests that reused one  12336\n");
 }
 
+#define CERTIFICATE(state, renews)                                                    \
+	"{\"identity\":\"service/orders\",\"state\":\"" state "\",\"source\":\"ca\"," \
+	"\"renews_in_s\":" renews "}"
+
+static void certificates_are_one_line(void **state)
+{
+	int problem_count =
+		shown(WITH("\"certificates\":[" CERTIFICATE("fresh", "130") "],"), NULL);
+	assert_int_equal(problem_count, 0);
+	assert_has("\ncerts       1, all well, the next renewal in 2m 10s\n");
+	teardown(NULL);
+	problem_count = shown(WITH("\"certificates\":[" CERTIFICATE("failing", "5") "],"), NULL);
+	assert_int_equal(problem_count, 1);
+	assert_has("\ncerts       1, × 1 of them not well (`ringmain certs`)\n");
+	assert_has("\n× 1 certificate cannot be renewed: `ringmain certs` says why\n");
+}
+
 static void refused_reload_is_shown_with_its_reasons(void **state)
 {
 	int problem_count = shown(HEAD
@@ -239,15 +256,29 @@ static void a_store_that_is_lost(void **state)
 	assert_has("× what is known of the mesh was last compared with the store 1h 0m ago\n");
 }
 
+static void warnings_are_noted(void **state)
+{
+	assert_int_equal(
+		shown(WITH("\"warnings\":[\"policy/a@4:1: never allows anything\",\"b\\u001b[2J\"],"
+			   "\"warning_count\":5,"),
+			NULL),
+		0);
+	assert_has("‼ 5 warnings about what is in force:\n    policy/a@4:1: never allows anything\n"
+		   "    b?[2J\n    and 3 more: `ringmain check` has all\n");
+	teardown(NULL);
+	assert_int_equal(shown(WITH("\"warnings\":[\"one\"],\"warning_count\":1,"), NULL), 0);
+	assert_has("‼ 1 warning about what is in force:\n    one\n");
+}
+
 static void what_is_refused_is_loud(void **state)
 {
 	assert_int_equal(
 		shown(WITH(STATE("true", "2", "\"why\":\"the head is not signed\"")), NULL), 1);
-	assert_has(
-		"× the store's state is refused, the one before stays: the head is not signed\n");
+	assert_has("× not all is well with the mesh's state; what is in force stays: the head is "
+		   "not signed\n");
 	teardown(NULL);
 	assert_int_equal(shown(WITH(STATE("true", "2", "\"why\":\"\\u001b[2J\"")), NULL), 1);
-	assert_has("the one before stays: ?[2J\n"); /* a store has no say in the terminal */
+	assert_has("what is in force stays: ?[2J\n"); /* a store has no say in the terminal */
 	teardown(NULL);
 	assert_int_equal(shown(WITH(STATE("true", "2",
 				       "\"not_taken\":\"service/orders@41:3: port: no\\nmore\"")),
@@ -287,6 +318,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(all_is_well),
+		TEST(certificates_are_one_line),
 		TEST(refused_reload_is_shown_with_its_reasons),
 		TEST(identities_in_trouble),
 		TEST(redirect_in_trouble),
@@ -295,6 +327,7 @@ int main(void)
 		TEST(a_store_that_is_well),
 		TEST(a_standalone_machine_says_nothing_of_a_store),
 		TEST(a_store_that_is_lost),
+		TEST(warnings_are_noted),
 		TEST(what_is_refused_is_loud),
 		TEST(endpoints_that_are_down_or_drained),
 		cmocka_unit_test(durations),

@@ -417,6 +417,37 @@ static void test_rules_that_decide_nothing(void **state)
 	}
 }
 
+/* For each of its services another rule. */
+static void test_what_several_rules_cover_is_said_of_all_of_them(void **state)
+{
+	static const struct {
+		const char *second, *said;
+	} rows[] = {
+		{"deny",
+			"policies[2]: never allows anything: \"one\" and others deny all of it, at "
+			"x.conf:2"},
+		{"allow", "policies[2]: decides nothing: \"one\" and others decide all of it "
+			  "already"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct fixture *f = *state;
+		char text[1024];
+		bundle_done(&f->bundle);
+		conf_report_done(&f->report);
+		snprintf(text, sizeof(text),
+			"services: ( { name = \"a\"; }, { name = \"b\"; } ); policies: (\n"
+			"{ name = \"one\"; service = \"a\"; action = \"deny\"; from = \"b\"; },\n"
+			"{ name = \"two\"; service = \"b\"; action = \"%s\"; from = \"b\"; },\n"
+			"{ name = \"three\"; service = [ \"a\", \"b\" ]; action = \"allow\"; from "
+			"= "
+			"\"b\"; } );",
+			rows[i].second);
+		add(f, "mesh", "x.conf", text);
+		check_warns(f, rows[i].said);
+		assert_int_equal(f->report.warning_count, 1);
+	}
+}
+
 static void test_a_broader_rule_behind_covers_too(void **state)
 {
 	struct fixture *f = *state;
@@ -488,6 +519,8 @@ int main(void)
 			test_a_node_may_tell_what_is_declared, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_callers_that_are_nowhere, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rules_that_decide_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_what_several_rules_cover_is_said_of_all_of_them, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_a_broader_rule_behind_covers_too, setup, teardown),
 		cmocka_unit_test_setup_teardown(

@@ -39,17 +39,33 @@ static struct str fake_path(struct conf *c, const char *dir, const char *name)
 	return arena_printf(&c->arena, "%s/%s", dir, name);
 }
 
+static void fake_workloads(struct conf *c)
+{
+	c->workload_count = 2;
+	c->workloads = arena_take(&c->arena, 2 * sizeof(*c->workloads));
+	c->workloads[0] = (struct conf_workload){
+		.service = STR("orders"), .port = 8080, .health = {.tcp = true}};
+	c->workloads[1] = (struct conf_workload){.service = STR("web")};
+}
+
+static void fake_authority(struct conf *c, const char *dir)
+{
+	static struct str servers[1] = {{"127.0.0.1:9", 11}};
+	static struct str federates[1] = {{"far.example", 11}};
+	c->node_name = STR("vm-a");
+	c->authority = (struct conf_authority){.servers = servers,
+		.server_count = 1,
+		.keep_dir = fake_path(c, dir, "keep"),
+		.federates = federates,
+		.federate_count = 1};
+}
+
 /* "mesh…": with a store. */
 static void fake_state(struct conf *c, const char *dir)
 {
 	static struct address address;
 	static struct str operators[1];
 	operators[0] = fake_path(c, dir, "operator.pem");
-	c->workload_count = 2;
-	c->workloads = arena_take(&c->arena, 2 * sizeof(*c->workloads));
-	c->workloads[0] = (struct conf_workload){
-		.service = STR("orders"), .port = 8080, .health = {.tcp = true}};
-	c->workloads[1] = (struct conf_workload){.service = STR("web")};
 	c->state = (struct conf_state){
 		.redis = &address,
 		.redis_count = 1,
@@ -57,7 +73,7 @@ static void fake_state(struct conf *c, const char *dir)
 								 : fake_path(c, dir, "password"),
 		.operators = operators,
 		.operator_count = 1,
-		.tls_ca = fake_path(c, dir, "ca/ca.crt"),
+		.tls_ca = fake_path(c, dir, "ca/root.crt"),
 		.tls_certificate = fake_path(c, dir, "certs/web.crt"),
 		.tls_key = fake_path(c, dir, "certs/web.key"),
 		.dir = fake_path(c, dir, "state"),
@@ -94,8 +110,14 @@ int conf_parse(const struct bundle *b, const struct bundle *picture, uint64_t ge
 	c->mesh_port = (uint16_t)(port + 2);
 	c->port_range = 1;
 	c->connections_max = 100;
-	if (strncmp(word, "mesh", 4) == 0)
+	bool with_store = strncmp(word, "mesh", 4) == 0;
+	bool with_authority = strncmp(word, "ca", 2) == 0 || strncmp(word, "meshca", 6) == 0;
+	if (with_store || with_authority)
+		fake_workloads(c);
+	if (with_store)
 		fake_state(c, dir);
+	if (with_authority)
+		fake_authority(c, dir);
 	c->drain_timeout_ms = strcmp(word, "impatient") == 0 ? 200 : 20000;
 	*ret_conf = c;
 	*ret_snapshot = NULL;

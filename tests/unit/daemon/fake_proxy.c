@@ -71,9 +71,14 @@ static void fake_privileges(const struct fake *f, unsigned files)
 		getenv("NOTIFY_SOCKET") != NULL);
 }
 
+void fake_tell_fd(const void *message, size_t len, int fd)
+{
+	ASSERT(channel_send(WIRE_CHANNEL_FD, message, len, fd) == 0);
+}
+
 void fake_tell(const void *message, size_t len)
 {
-	ASSERT(channel_send(WIRE_CHANNEL_FD, message, len, -1) == 0);
+	fake_tell_fd(message, len, -1);
 }
 
 static void fake_tell_kind(enum wire_kind kind)
@@ -128,8 +133,31 @@ static void fake_ask_batch(struct fake_proxy *f, uint32_t key)
 	fake_write(&f->fake, "signed %u of a batch\n", signed_count);
 }
 
+static bool fake_is_own(const struct bundle *b, uint32_t key)
+{
+	const struct bundle_item *item = NULL;
+	while ((item = bundle_next(b, "key", item))) {
+		if (strtoul(item->text.at, NULL, 10) == key)
+			return true;
+	}
+	return false;
+}
+
+/* Numbers of keys that are not the proxy process's: the machine's own, the store's, none at all. */
+static void fake_ask_others(struct fake_proxy *f, const struct bundle *b)
+{
+	const struct bundle_item *first = bundle_next(b, "key", NULL);
+	uint32_t around = first ? (uint32_t)strtoul(first->text.at, NULL, 10) : 0, others = 0;
+	for (uint32_t key = around; key < around + 8; key++)
+		others += !fake_is_own(b, key) &&
+			  fake_ask(f->signer, key, "TLS 1.3, client CertificateVerify") > 0;
+	if (first)
+		fake_write(&f->fake, "signed with others %u\n", others);
+}
+
 static void fake_ask_all(struct fake_proxy *f, const struct bundle *b)
 {
+	fake_ask_others(f, b);
 	const struct bundle_item *item = NULL;
 	while ((item = bundle_next(b, "key", item))) {
 		uint32_t key = (uint32_t)strtoul(item->text.at, NULL, 10);
@@ -143,7 +171,8 @@ static void fake_ask_all(struct fake_proxy *f, const struct bundle *b)
 		fake_ask_batch(f, key);
 		f->key_before = key;
 	}
-	static const char *const others[] = {"operator", "secret", "pki", "pki-key"};
+	static const char *const others[] = {
+		"operator", "secret", "pki", "pki-key", "est", "est-key"};
 	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
 		if (bundle_next(b, others[i], NULL))
 			fake_write(&f->fake, "sees %s\n", others[i]);
@@ -231,6 +260,17 @@ static void fake_view(struct fake_proxy *f, const struct wire_state_view *m)
 	f->has_view = true;
 }
 
+static void fake_identities(struct fake_proxy *f, const struct wire_identities *m, int fd)
+{
+	struct wire_certificate row;
+	for (uint32_t i = 0; i < m->count; i++) {
+		ASSERT(pread(fd, &row, sizeof(row), (off_t)(i * sizeof(row))) == sizeof(row));
+		fake_write(&f->fake, "row %s state=%u skew=%d\n", row.identity, row.state,
+			(int)m->skew_s);
+	}
+	close(fd);
+}
+
 static void fake_hear(struct fake_proxy *f, const union channel_message *m, int fd)
 {
 	switch (m->head.kind) {
@@ -258,6 +298,9 @@ static void fake_hear(struct fake_proxy *f, const union channel_message *m, int 
 		break;
 	case WIRE_STATE_VIEW:
 		fake_view(f, &m->view);
+		break;
+	case WIRE_IDENTITIES:
+		fake_identities(f, &m->identities, fd);
 		break;
 	case WIRE_DRAIN:
 		fake_write(&f->fake, "drain\n");

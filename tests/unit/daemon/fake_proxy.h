@@ -14,7 +14,11 @@
  *   meshburst     it passes on 101 pictures at once
  *   meshmute      it answers no pings
  *   meshstubborn  it does not leave when told to
- *   else          it takes the plan, asks for signatures, passes on a picture and a view */
+ *   else          it takes the plan, asks for signatures, passes on a picture and a view
+ * and with an authority, which it is itself:
+ *   ca, meshca    it asks for a request, gives a certificate and anchors, says how it stands
+ *   caother       it asks for what is not this machine's, and gives what is none
+ *   camany        it gives two certificates, one right behind the other */
 #pragma once
 
 #include "base/assert.h"
@@ -33,9 +37,15 @@ struct fake {
 void fake_begin(struct fake *f, const char *who);
 void fake_write(const struct fake *f, const char *format, ...) PRINTF_LIKE(2, 3);
 void fake_tell(const void *message, size_t len);
+void fake_tell_fd(const void *message, size_t len, int fd);
 /* For a signature of what a TLS 1.3 peer signs under this text; its length. */
 uint32_t fake_ask(int signer, uint32_t key, const char *text);
 
 /* Do not return. */
 int fake_proxy_main(void);
 int fake_state_main(void);
+
+/* --- fake_enroll.c: what the state process asks of the kept keys --- */
+
+struct bundle;
+void fake_enroll(const struct fake *f, const char *word, const struct bundle *b);

@@ -63,12 +63,26 @@ static const char *fake_text(const struct bundle *b, const char *kind)
 static void fake_sign(struct fake_state *f, const struct bundle *b)
 {
 	uint32_t key = (uint32_t)strtoul(fake_text(b, "pki-key"), NULL, 10), others = 0;
+	uint32_t node = (uint32_t)strtoul(fake_text(b, "est-key"), NULL, 10);
 	for (uint32_t i = 0; i < key + 4; i++)
-		others +=
-			i != key && fake_ask(f->signer, i, "TLS 1.3, client CertificateVerify") > 0;
+		others += i != key && i != node &&
+			  fake_ask(f->signer, i, "TLS 1.3, client CertificateVerify") > 0;
 	uint32_t len = fake_ask(f->signer, key, "TLS 1.3, client CertificateVerify");
 	fake_write(&f->fake, "state: signed %s, with others %u\n", len > 0 ? "store" : "nothing",
 		others);
+}
+
+static void fake_sign_node(struct fake_state *f, const struct bundle *b)
+{
+	uint32_t key = (uint32_t)strtoul(fake_text(b, "est-key"), NULL, 10);
+	if (key == 0)
+		return;
+	bool has_roots = bundle_find(b, "est", STR("roots")) != NULL;
+	bool has_chain = bundle_find(b, "est", STR("chain")) != NULL;
+	fake_write(&f->fake, "state: node signed=%d roots=%d chain=%d orders=%d trust=%d\n",
+		fake_ask(f->signer, key, "TLS 1.3, client CertificateVerify") > 0, has_roots,
+		has_chain, bundle_find(b, "chain", STR("service/orders")) != NULL,
+		bundle_next(b, "roots", NULL) != NULL);
 }
 
 static void fake_send_view(void)
@@ -88,7 +102,8 @@ static void fake_plan(struct fake_state *f, uint64_t generation, int fd)
 	ASSERT(sscanf(fake_text(&b, "conf"), "%39s", f->word) == 1);
 	fake_write(&f->fake, "state: plan %u %s secret=%s operator=%s roots=%.27s key=%s\n",
 		(unsigned)generation, f->word, fake_text(&b, "secret"), fake_text(&b, "operator"),
-		bundle_find(&b, "pki", STR("roots"))->text.at,
+		bundle_find(&b, "pki", STR("roots")) ? bundle_find(&b, "pki", STR("roots"))->text.at
+						     : "-",
 		bundle_next(&b, "key", NULL) ? "identity" : "-");
 	if (strcmp(f->word, "meshdie") == 0)
 		_exit(3);
@@ -100,9 +115,14 @@ static void fake_plan(struct fake_state *f, uint64_t generation, int fd)
 		return;
 	}
 	fake_sign(f, &b);
-	bundle_done(&b);
+	fake_sign_node(f, &b);
 	struct wire_ready ready = {{WIRE_MAGIC, WIRE_READY}, generation};
 	fake_tell(&ready, sizeof(ready));
+	if (bundle_next(&b, "est-key", NULL))
+		fake_enroll(&f->fake, f->word, &b);
+	bundle_done(&b);
+	if (strncmp(f->word, "ca", 2) == 0)
+		return;
 	if (strcmp(f->word, "meshbad") == 0)
 		fake_pass_nonsense();
 	else if (strcmp(f->word, "meshnone") != 0)

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "daemon/control_private.h"
 #include <errno.h>
 #include <stdio.h>
@@ -27,6 +28,9 @@ struct fake_plan {
 static char refused_pair[64]; /* "conf+picture" that does not go together; "": all do */
 static unsigned plan_count;   /* that live */
 static char told[1024];	      /* kinds of messages to the keeper */
+static bool is_keeper_behind; /* and takes none now */
+static const char *warnings;  /* of the next plan; NULL: none */
+static char logged[1024];     /* warnings */
 
 static const char *text_of(const struct bundle *b)
 {
@@ -45,6 +49,7 @@ int plan_build(const struct bundle *b, const struct bundle *picture, uint64_t ge
 		return -EINVAL;
 	}
 	p->plan.generation = generation;
+	p->plan.warnings = warnings ? strdup(warnings) : NULL;
 	p->plan.conf = &p->conf;
 	p->conf.state.redis_count = strncmp(text_of(b), "alone", 5) != 0;
 	plan_count++;
@@ -55,6 +60,7 @@ int plan_build(const struct bundle *b, const struct bundle *picture, uint64_t ge
 void plan_free(struct plan *plan)
 {
 	plan_count--;
+	free(plan->warnings);
 	free(CONTAINER_OF(plan, struct fake_plan, plan));
 }
 
@@ -64,8 +70,14 @@ struct plan *worker_hand_plan(struct worker *w, struct plan *plan)
 	return NULL;
 }
 
-void control_tell(struct control *c, const void *message, size_t len)
+void control_look_at_trust(struct control *c)
 {
+}
+
+bool control_tell(struct control *c, const void *message, size_t len)
+{
+	if (is_keeper_behind)
+		return false;
 	const struct wire_head *head = message;
 	size_t at = strlen(told);
 	if (head->kind == WIRE_STATE_TAKEN)
@@ -75,6 +87,19 @@ void control_tell(struct control *c, const void *message, size_t len)
 		snprintf(told + at, sizeof(told) - at, "refused %u: %.200s\n",
 			(unsigned)((const struct wire_note *)message)->generation,
 			((const struct wire_note *)message)->text);
+	return true;
+}
+
+void log_line(enum log_level level, const char *who, const char *format, ...)
+{
+	size_t at = strlen(logged);
+	va_list args;
+	if (level != LOG_LEVEL_WARNING)
+		return;
+	va_start(args, format);
+	vsnprintf(logged + at, sizeof(logged) - at, format, args);
+	va_end(args);
+	snprintf(logged + strlen(logged), sizeof(logged) - strlen(logged), "\n");
 }
 
 struct wire_head control_head(enum wire_kind kind)
@@ -146,7 +171,9 @@ static int setup(void **state)
 {
 	c = (struct control){.waiting_fd = -1};
 	list_init(&c.retired);
-	refused_pair[0] = told[0] = 0;
+	refused_pair[0] = told[0] = logged[0] = 0;
+	is_keeper_behind = false;
+	warnings = NULL;
 	plan_count = 0;
 	return 0;
 }
@@ -327,6 +354,58 @@ static void the_view_is_of_what_is_in_force(void **state)
 	assert_int_equal(c.proxy.mesh.view.view.revision, 41);
 }
 
+static void what_a_keeper_that_is_behind_does_not_take_is_told_again(void **state)
+{
+	assert_int_equal(begin("conf"), 0);
+	is_keeper_behind = true;
+	picture_comes(1, "one");
+	step();
+	strcpy(refused_pair, "new+one");
+	conf_comes(2, "new");
+	control_tell_unsaid(&c);
+	assert_told("");
+	is_keeper_behind = false;
+	control_tell_unsaid(&c);
+	assert_told("refused 2: new+one do not go together\ntaken 1\n");
+	control_tell_unsaid(&c);
+	assert_told("");
+}
+
+static void assert_logged(const char *text)
+{
+	assert_string_equal(logged, text);
+	logged[0] = 0;
+}
+
+static void a_warning_is_logged_when_it_is_new(void **state)
+{
+	warnings = "mesh.conf:3: of the configuration\n";
+	assert_int_equal(begin("conf"), 0);
+	assert_logged("mesh.conf:3: of the configuration\n");
+	warnings = "policy/a@4:1: never allows\npolicy/b@4:1: decides nothing\n";
+	picture_comes(1, "one");
+	step();
+	assert_logged("policy/a@4:1: never allows\npolicy/b@4:1: decides nothing\n");
+	picture_comes(2, "two");
+	step();
+	assert_logged("");
+	warnings = "policy/b@4:1: decides nothing\npolicy/b@4:1: decides\n";
+	picture_comes(3, "three");
+	step();
+	assert_logged("policy/b@4:1: decides\n");
+}
+
+static void of_very_many_warnings_some_are_logged(void **state)
+{
+	char text[2000] = "";
+	for (int i = 0; i < 100; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "line %d\n", i);
+	warnings = text;
+	assert_int_equal(begin("conf"), 0);
+	assert_non_null(strstr(logged, "line 19\nthere are more warnings"));
+	assert_null(strstr(logged, "line 20\n"));
+}
+
 static void a_standalone_machine_has_no_picture(void **state)
 {
 	struct wire_state_view view = {.view = {.connected = true}};
@@ -361,6 +440,9 @@ int main(void)
 		TEST(only_the_newest_of_many_is_built),
 		TEST(pictures_wait_while_old_plans_are_held),
 		TEST(the_view_is_of_what_is_in_force),
+		TEST(what_a_keeper_that_is_behind_does_not_take_is_told_again),
+		TEST(a_warning_is_logged_when_it_is_new),
+		TEST(of_very_many_warnings_some_are_logged),
 		TEST(a_standalone_machine_has_no_picture),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,6 +39,7 @@ static void the_state_process_gets_what_only_it_may_see(void **state)
 		"roots=-----BEGIN CERTIFICATE----- key=-",
 		1);
 	expect(&s, "journal", "state: signed store, with others 0", 1);
+	expect(&s, "journal", "signed with others 0", 1);
 	expect(&s, "journal", "state: directory mode=700 own=1 file=1", 1);
 	expect(&s, "log", "the state process has taken generation 1", 1);
 	expect(&s, "journal", "view connected=1 revision=41", 1);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The real state process with this test in the keeper's place, and fakes in place of the sync and
- * the checks (tests/fake/state_fake.c). */
+/* The real state process with this test in the keeper's place, and fakes in place of the sync, the
+ * checks and the certificates (tests/fake/state_fake.c, enroll_fake.c). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +12,7 @@
 #include "base/bundle.h"
 #include "daemon/channel.h"
 #include "daemon/state_process.h"
+#include "enroll/enroll.h"
 #include "mesh/snapshot.h"
 #include "unit/ca/place.h"
 #include <fcntl.h>
@@ -20,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -81,6 +83,8 @@ static void tell_plan(struct stage *s, uint64_t generation, const char *word, co
 	assert_int_equal(bundle_add(&b, STR("conf"), STR("conf"), str_of(text), &err), 0);
 	assert_int_equal(bundle_add(&b, STR("secret"), STR("password"), str_of(secret), &err), 0);
 	assert_int_equal(bundle_add(&b, STR("pki-key"), STR("store"), STR("9"), &err), 0);
+	assert_int_equal(bundle_add(&b, STR("est-key"), STR("node"), STR("11"), &err), 0);
+	assert_int_equal(bundle_add(&b, STR("est"), STR("roots"), str_of(secret), &err), 0);
 	int fd = bundle_to_memfd(&b, &err);
 	struct wire_plan m = {{WIRE_MAGIC, WIRE_PLAN}, generation};
 	tell(s, &m, sizeof(m), fd);
@@ -321,6 +325,175 @@ static void it_ends_without_a_keeper(void **state)
 	stage_clear(&s);
 }
 
+/* --- with an authority --- */
+
+/* As sent by the process: the text of the message's memfd, which has to be sealed. */
+static void text_is(struct stage *s, const char *wanted)
+{
+	char text[100] = "";
+	const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL;
+	assert_int_equal(fcntl(s->fd, F_GET_SEALS) & seals, seals);
+	assert_int_equal(pread(s->fd, text, sizeof(text) - 1, 0), strlen(wanted));
+	assert_string_equal(text, wanted);
+}
+
+static void answer(struct stage *s, const char *text, const char *why)
+{
+	struct wire_identity m = s->m.identity;
+	int fd = -1;
+	if (text) {
+		fd = memfd_create("answer", MFD_CLOEXEC);
+		assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	}
+	snprintf(m.why, sizeof(m.why), "%s", why);
+	tell(s, &m, sizeof(m), fd);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void hear_asked(struct stage *s, enum wire_kind kind, const char *identity)
+{
+	hear(s, kind);
+	assert_int_equal(s->len, sizeof(s->m.identity));
+	assert_string_equal(s->m.identity.identity, identity);
+}
+
+/* The row, once it is as wanted. */
+static void hear_row(struct stage *s, const char *why, uint32_t count)
+{
+	struct wire_certificate row;
+	do {
+		hear(s, WIRE_IDENTITIES);
+		assert_int_equal(s->m.identities.count, 1);
+		assert_int_equal(s->m.identities.skew_s, 3);
+		assert_int_equal(pread(s->fd, &row, sizeof(row), 0), sizeof(row));
+		assert_string_equal(row.identity, "service/orders");
+	} while (row.state != ENROLL_FRESH || row.renewed_count != count ||
+		 strcmp(row.why, why) != 0);
+}
+
+static void what_is_wanted_for_a_certificate_goes_to_the_keeper(void **state)
+{
+	struct stage s;
+	struct bundle b;
+	struct err err;
+	stage_begin(&s, "ca", "secret");
+	hear(&s, WIRE_READY);
+	hear_asked(&s, WIRE_REQUEST, "service/orders");
+	answer(&s, "a request", "");
+	hear_asked(&s, WIRE_CERTIFICATE, "service/orders");
+	text_is(&s, "chain of a request");
+	answer(&s, NULL, "");
+	hear_asked(&s, WIRE_TRUST, "prod.example");
+	bundle_init(&b);
+	assert_int_equal(bundle_from_memfd(&b, s.fd, &err), 0);
+	assert_string_equal(bundle_find(&b, "roots", STR("prod.example"))->text.at, "anchors");
+	assert_string_equal(bundle_find(&b, "crl", STR("prod.example"))->text.at, "lists");
+	bundle_done(&b);
+	answer(&s, NULL, "");
+	hear_row(&s, "", 1);
+	/* There is no store, and nothing is said of one. */
+	char *sync = place_read(&s.p, "state/sync");
+	assert_string_equal(sync, "");
+	free(sync);
+	stage_end(&s);
+}
+
+static void what_the_keeper_refuses_is_passed_on(void **state)
+{
+	struct stage s;
+	stage_begin(&s, "ca", "secret");
+	hear_asked(&s, WIRE_REQUEST, "service/orders");
+	answer(&s, NULL, "not for this machine");
+	hear_row(&s, "not for this machine", 1);
+	/* An answer that says neither. */
+	tell_plan(&s, 2, "ca", "secret");
+	hear_asked(&s, WIRE_REQUEST, "service/orders");
+	answer(&s, NULL, "");
+	hear_row(&s, "the keeper gave no request", 2);
+	stage_end(&s);
+}
+
+static void signatures_for_the_authority_and_the_store_do_not_meet(void **state)
+{
+	struct stage s;
+	struct wire_certificate row;
+	bool store = false, authority = false;
+	stage_begin(&s, "meshca", "secret");
+	while (!store || !authority) {
+		union channel_message m;
+		size_t len;
+		int fd;
+		assert_int_equal(channel_receive(s.signer, CHANNEL_WAIT, &m, &len, &fd), 0);
+		bool is_store = m.sign[0].key_number == 9;
+		assert_true(is_store || m.sign[0].key_number == 11);
+		assert_memory_equal(m.sign[0].bytes, is_store ? "to be signed" : "of the authority",
+			is_store ? 12 : 16);
+		store = store || is_store;
+		authority = authority || !is_store;
+		struct wire_signed answer = {
+			.head = {WIRE_MAGIC, WIRE_SIGNED}, .request = m.sign[0].request, .len = 3};
+		memcpy(answer.bytes, is_store ? "sto" : "aut", 3);
+		assert_int_equal(channel_send(s.signer, &answer, sizeof(answer), -1), 0);
+	}
+	expect_sync(&s, "signed sto\n");
+	do {
+		hear(&s, WIRE_IDENTITIES);
+		assert_int_equal(pread(s.fd, &row, sizeof(row), 0), sizeof(row));
+	} while (strcmp(row.serial, "aut") != 0);
+	stage_end(&s);
+}
+
+/* The mesh goes on, and who reloads learns of it. */
+static void certificates_that_cannot_be_had_stop_nothing_else(void **state)
+{
+	struct stage s;
+	struct bundle b;
+	struct err err;
+	stage_begin(&s, "meshca", "secret");
+	hear(&s, WIRE_READY);
+	bundle_init(&b);
+	char text[300];
+	snprintf(text, sizeof(text), "meshca %s 1 1", s.p.dir);
+	assert_int_equal(bundle_add(&b, STR("conf"), STR("conf"), str_of(text), &err), 0);
+	assert_int_equal(bundle_add(&b, STR("est"), STR("roots"), STR("wrong"), &err), 0);
+	int fd = bundle_to_memfd(&b, &err);
+	struct wire_plan m = {{WIRE_MAGIC, WIRE_PLAN}, 2};
+	tell(&s, &m, sizeof(m), fd);
+	close(fd);
+	bundle_done(&b);
+	hear(&s, WIRE_REFUSED);
+	assert_string_equal(s.m.note.text, "the fake does not like these anchors");
+	expect_sync(&s, "configure\n");
+	do {
+		hear(&s, WIRE_STATE);
+	} while (s.m.state.number != 2);
+	stage_end(&s);
+}
+
+static void an_authority_may_come_later(void **state)
+{
+	struct stage s;
+	stage_begin(&s, "mesh", "secret");
+	hear(&s, WIRE_READY);
+	tell_plan(&s, 2, "meshca", "secret");
+	hear_asked(&s, WIRE_REQUEST, "service/orders");
+	answer(&s, NULL, "enough");
+	hear_row(&s, "enough", 1);
+	stage_end(&s);
+}
+
+static void a_store_does_not_come_later(void **state)
+{
+	struct stage s;
+	stage_begin(&s, "ca", "secret");
+	hear(&s, WIRE_READY);
+	tell_plan(&s, 2, "meshca", "secret");
+	hear(&s, WIRE_REFUSED);
+	assert_non_null(strstr(s.m.note.text, "a store does not come or go"));
+	stage_end(&s);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1 && strcmp(argv[1], "state") == 0)
@@ -335,6 +508,12 @@ int main(int argc, char **argv)
 		cmocka_unit_test(pings_are_answered),
 		cmocka_unit_test(it_leaves_the_mesh_and_ends),
 		cmocka_unit_test(it_ends_without_a_keeper),
+		cmocka_unit_test(what_is_wanted_for_a_certificate_goes_to_the_keeper),
+		cmocka_unit_test(what_the_keeper_refuses_is_passed_on),
+		cmocka_unit_test(signatures_for_the_authority_and_the_store_do_not_meet),
+		cmocka_unit_test(certificates_that_cannot_be_had_stop_nothing_else),
+		cmocka_unit_test(an_authority_may_come_later),
+		cmocka_unit_test(a_store_does_not_come_later),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,6 +18,7 @@
 #include <openssl/ecdsa.h>
 #include <openssl/evp.h>
 #include <openssl/nid.h>
+#include <openssl/pem.h>
 #include <openssl/sha.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
@@ -106,6 +107,63 @@ static void a_machine_may_have_no_identity_yet(void **state)
 	place_done(&p);
 }
 
+/* One that has revoked nothing, of the directory's authority. */
+static struct str crl_text(struct place *p)
+{
+	char *cert_text = place_read(p, "ca/root.crt"), *key_text = place_read(p, "ca/root.key");
+	unsigned count;
+	X509 *root = cert_from_pem(str_of(cert_text), &count);
+	EVP_PKEY *key = cert_key_from_pem(str_of(key_text));
+	X509_CRL *crl = X509_CRL_new();
+	ASN1_TIME *t = ASN1_TIME_adj(NULL, (time_t)(clock_wall_ns() / CLOCK_S), 0, 0);
+	BIO *bio = BIO_new(BIO_s_mem());
+	const uint8_t *bytes;
+	size_t len;
+	assert_true(X509_CRL_set_version(crl, X509_CRL_VERSION_2) &&
+		    X509_CRL_set_issuer_name(crl, X509_get_subject_name(root)) &&
+		    X509_CRL_set1_lastUpdate(crl, t) && X509_CRL_set1_nextUpdate(crl, t) &&
+		    X509_CRL_sign(crl, key, EVP_sha256()) && PEM_write_bio_X509_CRL(bio, crl) &&
+		    BIO_mem_contents(bio, &bytes, &len));
+	struct str text = {strndup((const char *)bytes, len), len};
+	BIO_free(bio);
+	ASN1_TIME_free(t);
+	X509_CRL_free(crl);
+	EVP_PKEY_free(key);
+	X509_free(root);
+	free(cert_text);
+	free(key_text);
+	return text;
+}
+
+static void lists_of_revoked_certificates_become_items(void **state)
+{
+	struct place p;
+	struct bundle b;
+	struct keyring *k;
+	struct err err;
+	uint32_t next = 1;
+	set_up(&p);
+	struct str crl = crl_text(&p);
+	mkdir(place_path(&p, "certs/crls"), 0755);
+	place_write(&p, "certs/crl.pem", crl, 0644);
+	place_write(&p, "certs/crls/far.example.pem", crl, 0644);
+	bundle_init(&b);
+	assert_int_equal(keyring_load(place_path(&p, "certs"), TD, &next, &k, &b, &err), 0);
+	item_is(&b, "crl", "prod.example", crl.at);
+	item_is(&b, "crl", "far.example", crl.at);
+	keyring_free(k);
+	bundle_done(&b);
+
+	/* One that cannot be read might revoke anything. */
+	place_write(&p, "certs/crl.pem",
+		STR("-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"), 0644);
+	assert_int_equal(keyring_load(place_path(&p, "certs"), TD, &next, &k, &b, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "crl.pem: a broken revocation list"));
+	bundle_done(&b);
+	file_text_free(crl);
+	place_done(&p);
+}
+
 /* --- refusals --- */
 
 static void key_readable(struct place *p)
@@ -166,7 +224,7 @@ static void chain_broken_behind_the_leaf(struct place *p)
 
 static void cert_is_authority(struct place *p)
 {
-	char *cert = place_read(p, "ca/ca.crt"), *key = place_read(p, "ca/ca.key");
+	char *cert = place_read(p, "ca/root.crt"), *key = place_read(p, "ca/root.key");
 	place_write(p, "certs/ca.crt", str_of(cert), 0644);
 	place_write(p, "certs/ca.key", str_of(key), 0600);
 	free(cert);
@@ -288,7 +346,7 @@ static const struct {
 	{"key of another kind", key_p384, -EINVAL, "web.key: not a P-256 key"},
 	{"key is a FIFO", key_is_fifo, -EINVAL, "not a regular file"},
 	{"certificate garbage", cert_garbage, -EINVAL, "web.crt: no certificate"},
-	{"broken chain", chain_broken_behind_the_leaf, -EINVAL, "web.crt: no certificate"},
+	{"broken chain", chain_broken_behind_the_leaf, -EINVAL, "web.crt: a broken certificate"},
 	{"an authority's certificate", cert_is_authority, -EINVAL, "ca.crt: is an authority's"},
 	{"identity twice", identity_twice, -EEXIST, "www.crt: spiffe://prod.example/service/web"},
 	{"other trust domain", other_trust_domain, -EINVAL, "test.example"},
@@ -482,12 +540,12 @@ static void a_pair_outside_the_directory_is_loaded_alone(void **state)
 	uint32_t next = 7;
 	char cert[200], key[200];
 	set_up(&p);
-	snprintf(cert, sizeof(cert), "%s/ca/ca.crt", p.dir); /* an authority's: no matter here */
-	snprintf(key, sizeof(key), "%s/ca/ca.key", p.dir);
+	snprintf(cert, sizeof(cert), "%s/ca/root.crt", p.dir); /* an authority's: no matter here */
+	snprintf(key, sizeof(key), "%s/ca/root.key", p.dir);
 	bundle_init(&b);
 	assert_int_equal(keyring_load_pki(cert, key, &next, &k, &b, &err), 0);
 	assert_int_equal(next, 8);
-	char *chain = place_read(&p, "ca/ca.crt");
+	char *chain = place_read(&p, "ca/root.crt");
 	item_is(&b, "pki", "chain", chain);
 	item_is(&b, "pki-key", "store", "7");
 	assert_null(bundle_next(&b, "key", NULL));
@@ -514,6 +572,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_directory_becomes_items_and_keys),
 		cmocka_unit_test(a_machine_may_have_no_identity_yet),
+		cmocka_unit_test(lists_of_revoked_certificates_become_items),
 		cmocka_unit_test(refusals_name_the_file_and_change_nothing),
 		cmocka_unit_test(a_missing_directory_is_named),
 		cmocka_unit_test(a_pair_outside_the_directory_is_loaded_alone),

@@ -202,12 +202,30 @@ static const char *lab_edited(const struct lab *l, const char *text, char *ret_t
 	return ret_text;
 }
 
+#define LAB_RENEWED 10 /* what is added to the number of a renewed key */
+
 static void lab_certificates(const struct lab *l, struct bundle *b)
 {
 	struct pair_mesh mesh = lab_certs;
+	struct bundle all;
 	if (l->root)
 		mesh.root = *l->root;
-	pair_mesh_bundle(&mesh, b);
+	pair_mesh_bundle(&mesh, &all);
+	bundle_init(b);
+	LIST_EACH (&all.items, it) {
+		const struct bundle_item *item = CONTAINER_OF(it, struct bundle_item, node);
+		char number[16];
+		bool is_key = str_eq(item->kind, STR("key"));
+		snprintf(number, sizeof(number), "%ld",
+			strtol(item->text.at, NULL, 10) + LAB_RENEWED);
+		if (l->identities != LAB_IDENTITIES_GONE || str_eq(item->kind, STR("roots")))
+			lab_add(b, item->kind.at, item->name.at,
+				is_key && l->identities == LAB_IDENTITIES_RENEWED ? number
+										  : item->text.at);
+	}
+	bundle_done(&all);
+	if (l->list)
+		lab_add(b, "crl", "prod.example", l->list);
 }
 
 static struct plan *lab_plan(
@@ -319,9 +337,9 @@ static void lab_sign_one(struct lab_machine *m, const struct wire_sign *question
 	assert_int_equal(question->head.magic, WIRE_MAGIC);
 	assert_int_equal(question->head.kind, WIRE_SIGN);
 	assert_int_equal(question->algorithm, 0x0403);
-	assert_in_range(question->key_number, 1, PAIR_IDENTITY_COUNT);
-	uint32_t key = m->signing == LAB_WRONG ? question->key_number % PAIR_IDENTITY_COUNT
-					       : question->key_number - 1;
+	uint32_t number = question->key_number % LAB_RENEWED;
+	assert_in_range(number, 1, PAIR_IDENTITY_COUNT);
+	uint32_t key = m->signing == LAB_WRONG ? number % PAIR_IDENTITY_COUNT : number - 1;
 	size_t len = sizeof(answer.bytes);
 	EVP_MD_CTX *digest = EVP_MD_CTX_new();
 	assert_true(EVP_DigestSignInit(digest, NULL, EVP_sha256(), NULL, lab_certs.leaf[key].key) &&

@@ -85,6 +85,13 @@ struct lab_edit {
 };
 #define LAB_EDITS_MAX 5
 
+/* This machine's certificates, of the generations made from then on. */
+enum lab_identities {
+	LAB_IDENTITIES,
+	LAB_IDENTITIES_RENEWED, /* keys with other numbers */
+	LAB_IDENTITIES_GONE
+};
+
 struct lab_server {
 	int fd;
 	size_t used; /* bytes of what it received that it has acted upon */
@@ -97,7 +104,9 @@ struct lab {
 	const char *node;    /* appended to the node files */
 	const char *objects; /* one more mesh file, NULL: none */
 	struct lab_edit edits[LAB_EDITS_MAX];
-	const struct certs_pair *root;	    /* instead of the mesh's own */
+	const char *list;	       /* of revoked certificates, PEM */
+	const struct certs_pair *root; /* instead of the mesh's own */
+	enum lab_identities identities;
 	unsigned marks[LAB_WORKLOAD_COUNT]; /* as the keeper tells them */
 	enum lab_serving serving;
 	struct lab_server servers[LAB_SERVERS_MAX];

@@ -312,6 +312,64 @@ static void test_a_root_that_is_gone_ends_what_it_vouched_for(void **state)
 	}
 }
 
+/* The caller's machine, and the service's. */
+static void test_an_identity_that_is_gone_ends_what_was_its(void **state)
+{
+	for (uint32_t machine = 0; machine < 2; machine++) {
+		start(2, NULL);
+		int tcp = ask(LAB_WEB, LAB_LEDGER, "1"), http = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
+		say(served(LAB_ORDERS, 0), OK);
+		lab.identities = LAB_IDENTITIES_GONE;
+		replan(machine, NULL, NULL);
+		expect_cut(tcp, machine, "NO_IDENTITY");
+		/* and no pooled connection is used on */
+		say(http, GET("/2"));
+		lab_expect_lacks(served(LAB_ORDERS, 0), "/2");
+		expect_logged(machine, "NO_IDENTITY");
+		lab.identities = LAB_IDENTITIES;
+		lab_finish(&lab);
+	}
+}
+
+static void test_a_renewed_certificate_cuts_nothing(void **state)
+{
+	for (uint32_t machine = 0; machine < 2; machine++) {
+		start(2, NULL);
+		int tcp = ask(LAB_WEB, LAB_LEDGER, "1"), http = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
+		say(served(LAB_ORDERS, 0), OK);
+		lab.identities = LAB_IDENTITIES_RENEWED;
+		replan(machine, NULL, NULL);
+		say(tcp, "2");
+		lab_expect_received(served(LAB_LEDGER, 0), "12");
+		say(http, GET("/2"));
+		lab_expect_holds(served(LAB_ORDERS, 0), "GET /2 ");
+		lab.identities = LAB_IDENTITIES;
+		lab_finish(&lab);
+	}
+}
+
+/* Who calls, and who is called. */
+static void test_a_revoked_certificate_ends_what_it_stood_for(void **state)
+{
+	static const enum pair_identity revoked[] = {PAIR_ORDERS, PAIR_WEB};
+	for (uint32_t machine = 0; machine < 2; machine++) {
+		struct certs_list list = {.issuer = &lab_mesh_certs()->middle,
+			.revoked = {lab_mesh_certs()->leaf[revoked[machine]].certificate}};
+		char *pem = certs_list_pem(&list);
+		start(2, NULL);
+		int http = ask(LAB_WEB, LAB_ORDERS, UPGRADE("/ws"));
+		say(served(LAB_ORDERS, 0), SWITCHED);
+		say(http, "ping");
+		lab_expect_holds(served(LAB_ORDERS, 0), "\r\n\r\nping");
+		lab.list = pem;
+		replan(machine, NULL, NULL);
+		assert_true(fake_peer_saw_reset(http));
+		lab_expect_reason(&lab, machine, "PEER_REVOKED");
+		lab_finish(&lab);
+		free(pem);
+	}
+}
+
 static void test_a_root_that_goes_during_the_handshake(void **state)
 {
 	struct far far;
@@ -473,6 +531,9 @@ int main(void)
 		cmocka_unit_test(test_a_websocket_ends_when_policy_denies_it),
 		cmocka_unit_test(test_a_websocket_that_is_denied_before_it_begins),
 		cmocka_unit_test(test_a_root_that_is_gone_ends_what_it_vouched_for),
+		cmocka_unit_test(test_an_identity_that_is_gone_ends_what_was_its),
+		cmocka_unit_test(test_a_renewed_certificate_cuts_nothing),
+		cmocka_unit_test(test_a_revoked_certificate_ends_what_it_stood_for),
 		cmocka_unit_test(test_a_root_that_goes_during_the_handshake),
 		cmocka_unit_test(test_an_idle_connection_ends_with_the_certificate),
 		cmocka_unit_test(test_no_request_after_the_certificate),

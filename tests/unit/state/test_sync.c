@@ -394,14 +394,52 @@ static void test_a_broken_record_is_refused_and_the_others_stay(void **state)
 static void test_one_who_cries_wolf_costs_a_look_at_a_time(void **state)
 {
 	start_nodes(2);
-	uint32_t before = server_count("MGET");
+	uint32_t before = server_count("GETRANGE");
 	for (int i = 0; i < 5000; i++) {
 		char text[32];
 		snprintf(text, sizeof(text), "node x%d", i);
 		server_publish(KEY("news"), str_of(text));
 	}
 	pass_ms(500);
-	assert_true(server_count("MGET") - before < 20);
+	assert_true(server_count("GETRANGE") - before < 20);
+}
+
+/* Of a stolen node: what it writes is read by all. */
+static void test_a_huge_record_is_refused_and_never_read_whole(void **state)
+{
+	size_t size = 10 << 20;
+	char *huge = malloc(size);
+	assert_non_null(huge);
+	memset(huge, 'x', size);
+	start_nodes(2);
+	server_set(KEY("node:vm-z"), (struct str){huge, size}, 0);
+	server_set(KEY("lease:vm-z"), STR("1 1 0"), 3600000);
+	server_set(KEY("lease:vm-y"), (struct str){huge, size}, 3600000);
+	server_publish(KEY("news"), STR("node vm-z"));
+	server_publish(KEY("news"), STR("node vm-y"));
+	pass_s(1);
+	assert_null(seen(&lab.nodes[0], "node", "vm-z"));
+	assert_true(view_of(&lab.nodes[0]).refused_total > 0);
+	sync_tell_health(lab.nodes[1].sync, 0, false);
+	pass_s(1);
+	assert_all_see(1, "vm-b", false);
+	pass_s(400);
+	assert_true(server_longest() <= RECORD_BYTES_MAX + 1);
+	assert_int_equal(view_of(&lab.nodes[0]).node_count, 2);
+	free(huge);
+}
+
+static void test_a_list_of_nodes_that_does_not_end_is_given_up(void **state)
+{
+	start_nodes(2);
+	server_scan_endless(true);
+	pass_s(400);
+	assert_non_null(strstr(view_of(&lab.nodes[0]).why, "list of nodes does not end"));
+	assert_in_range(server_count("SCAN"), 1000, 60000);
+	assert_all_see(2, "vm-b", true);
+	server_scan_endless(false);
+	pass_s(700);
+	assert_string_equal(view_of(&lab.nodes[0]).why, "");
 }
 
 static void test_names_that_are_none_are_passed_over(void **state)
@@ -626,6 +664,19 @@ static void test_a_store_that_does_not_tell_of_nodes_is_told_of(void **state)
 	assert_string_equal(view_of(&lab.nodes[0]).why, "");
 }
 
+static void test_a_store_that_does_not_tell_leases_is_told_of(void **state)
+{
+	start_nodes(2);
+	server_refuse(
+		"GETRANGE", "NOPERM this user has no permissions to run the 'getrange' command");
+	pass_s(400);
+	assert_non_null(strstr(view_of(&lab.nodes[0]).why, "does not tell its nodes: NOPERM"));
+	assert_all_see(2, "vm-b", true);
+	server_refuse(NULL, NULL);
+	pass_s(2);
+	assert_string_equal(view_of(&lab.nodes[0]).why, "");
+}
+
 static void test_a_stalled_store_makes_nobody_gone(void **state)
 {
 	start_nodes(4);
@@ -653,6 +704,22 @@ static void test_a_start_without_the_store_begins_with_what_was_known(void **sta
 	struct state_view view = view_of(&lab.nodes[0]);
 	assert_true(view.loaded && !view.connected);
 	assert_int_equal(view.agreed_wall_ns, 0);
+}
+
+/* The disk is full, say: nothing changes any more, and still it is kept as soon as that can be. */
+static void test_what_could_not_be_kept_is_kept_later(void **state)
+{
+	struct node *n = &lab.nodes[0];
+	assert_int_equal(mkdirat(n->dir_fd, "state.new", 0700), 0);
+	start_nodes(2);
+	pass_s(60);
+	assert_int_equal(faccessat(n->dir_fd, "state", F_OK, 0), -1);
+	assert_non_null(strstr(view_of(n).why, "cannot be kept for the next start: state.new"));
+	assert_in_range(view_of(n).refused_total, 2, 8);
+	assert_int_equal(unlinkat(n->dir_fd, "state.new", AT_REMOVEDIR), 0);
+	pass_s(300);
+	assert_int_equal(faccessat(n->dir_fd, "state", F_OK, 0), 0);
+	assert_string_equal(view_of(n).why, "");
 }
 
 static void spoil(struct node *n, const char *name)
@@ -822,6 +889,69 @@ static void test_pictures_are_few_however_much_changes(void **state)
 	assert_all_see(6, "vm-f", true);
 }
 
+/* More than 64 MiB. */
+static void test_a_picture_that_is_too_large_is_told_of_and_the_one_before_stays(void **state)
+{
+	enum { COUNT = 1100, LINE = 60 };
+	static char text[RECORD_BYTES_MAX];
+	start_nodes(2);
+	pass_s(10);
+	uint64_t before = view_of(&lab.nodes[0]).refused_total;
+	for (int i = 0; i < COUNT; i++) {
+		char key[64];
+		int len = snprintf(
+			text, sizeof(text), "ringmain 1\nnode g%d\nstart 1\nnumber 1\n", i);
+		while ((size_t)len + LINE + 1 < sizeof(text))
+			len += snprintf(
+				text + len, sizeof(text) - (size_t)len, "%*s\n", -LINE, "later");
+		snprintf(key, sizeof(key), KEY("node:g%d"), i);
+		server_set(key, (struct str){text, (size_t)len}, 0);
+		snprintf(key, sizeof(key), KEY("lease:g%d"), i);
+		server_set(key, STR("1 1 0"), 0);
+	}
+	pass_s(400);
+	assert_int_equal(view_of(&lab.nodes[0]).node_count, COUNT + 2);
+	assert_non_null(strstr(view_of(&lab.nodes[0]).why, "the picture of the mesh"));
+	assert_in_range(view_of(&lab.nodes[0]).refused_total - before, 1, 150);
+	assert_all_see(2, "vm-b", true);
+}
+
+static int configure(struct node *n)
+{
+	struct bundle b;
+	struct err err;
+	bundle_init(&b);
+	int r = bundle_add(&b, STR("operator"), STR("alice.pub"), STR(KNOWN_PUBLIC), &err);
+	if (r == 0)
+		r = sync_configure(n->sync, &n->conf, &b, &err);
+	bundle_done(&b);
+	return r;
+}
+
+static void test_a_record_that_is_too_long_is_told_of(void **state)
+{
+	enum { COUNT = RECORD_ENDPOINTS_MAX + 1 };
+	static struct conf_workload workloads[COUNT];
+	struct node *n = &lab.nodes[0];
+	start_nodes(2);
+	for (int i = 0; i < COUNT; i++)
+		workloads[i] = (struct conf_workload){.service = STR("orders"),
+			.version = STR("v1"),
+			.port = (uint16_t)(8080 + i),
+			.weight = 100};
+	n->conf.workloads = workloads;
+	n->conf.workload_count = COUNT;
+	assert_int_equal(configure(n), 0);
+	pass_s(LEASE_S);
+	assert_non_null(strstr(view_of(n).why, "not told of this node's 257 endpoints"));
+	assert_true(sees_up(&lab.nodes[1], "vm-a"));
+	n->conf.workload_count = 2;
+	assert_int_equal(configure(n), 0);
+	pass_s(LEASE_S);
+	assert_string_equal(view_of(n).why, "");
+	assert_non_null(strstr(seen(&lab.nodes[1], "node", "vm-a"), "10.77.0.1:8081"));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -837,6 +967,8 @@ int main(void)
 		TEST(test_very_many_in_a_row_are_held),
 		TEST(test_a_broken_record_is_refused_and_the_others_stay),
 		TEST(test_one_who_cries_wolf_costs_a_look_at_a_time),
+		TEST(test_a_huge_record_is_refused_and_never_read_whole),
+		TEST(test_a_list_of_nodes_that_does_not_end_is_given_up),
 		TEST(test_names_that_are_none_are_passed_over),
 		TEST(test_what_is_published_is_in_force),
 		TEST(test_a_trimmed_stream_means_all_objects),
@@ -849,8 +981,10 @@ int main(void)
 		TEST(test_after_an_outage_not_all_look_at_all),
 		TEST(test_a_store_that_takes_nothing_makes_nobody_gone),
 		TEST(test_a_store_that_does_not_tell_of_nodes_is_told_of),
+		TEST(test_a_store_that_does_not_tell_leases_is_told_of),
 		TEST(test_a_stalled_store_makes_nobody_gone),
 		TEST(test_a_start_without_the_store_begins_with_what_was_known),
+		TEST(test_what_could_not_be_kept_is_kept_later),
 		TEST(test_a_damaged_file_is_refused_for_the_one_before),
 		TEST(test_two_damaged_files_are_a_start_with_nothing),
 		TEST(test_kept_objects_of_another_operator_are_refused),
@@ -860,6 +994,8 @@ int main(void)
 		TEST(test_two_machines_of_one_name_are_told_of),
 		TEST(test_a_new_configuration_is_told),
 		TEST(test_pictures_are_few_however_much_changes),
+		TEST(test_a_picture_that_is_too_large_is_told_of_and_the_one_before_stays),
+		TEST(test_a_record_that_is_too_long_is_told_of),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

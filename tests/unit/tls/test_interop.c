@@ -342,15 +342,48 @@ static void test_resumes_with_our_ticket(void **state)
 	peer.side = interop_side(PAIR_WEB);
 	SSL_CTX_set_session_cache_mode(peer.side, SSL_SESS_CACHE_CLIENT);
 	SSL_CTX_sess_set_new_cb(peer.side, interop_on_session);
+	SSL_CTX_set_early_data_enabled(peer.side, 1);
 	pair_init(&pair, &mesh, 20 << 10);
 	interop_connect(NULL);
 	interop_they_write(10);
 	assert_null(interop_session);
 	interop_we_write(10);
 	assert_non_null(interop_session);
+	assert_false(SSL_SESSION_early_data_capable(interop_session));
 	interop_end();
 	SSL_SESSION_free(interop_session);
 	interop_session = NULL;
+}
+
+/* Bytes before the handshake (0-RTT) could be played again: with a ticket that would allow them we
+ * say none. */
+static bool interop_early_said;
+
+static enum ssl_select_cert_result_t interop_on_hello(const SSL_CLIENT_HELLO *hello)
+{
+	const uint8_t *bytes;
+	size_t len;
+	interop_early_said |= SSL_early_callback_ctx_extension_get(
+				      hello, TLSEXT_TYPE_early_data, &bytes, &len) == 1;
+	return ssl_select_cert_success;
+}
+
+static void test_nothing_early(void **state)
+{
+	struct tls_sessions *sessions = tls_sessions_new(10);
+	peer = (struct interop){.ours = PAIR_CLIENT};
+	peer.side = interop_side(PAIR_ORDERS);
+	SSL_CTX_set_early_data_enabled(peer.side, 1);
+	SSL_CTX_set_select_certificate_cb(peer.side, interop_on_hello);
+	pair_init(&pair, &mesh, 20 << 10);
+	for (int i = 0; i < 2; i++) {
+		interop_connect(sessions);
+		assert_int_equal(tls_resumed(pair.ends[PAIR_CLIENT].tls), i);
+		interop_they_write(10);
+		assert_false(interop_early_said);
+	}
+	interop_end();
+	tls_sessions_free(sessions);
 }
 
 int main(int argc, char **argv)
@@ -363,6 +396,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_their_damage),
 		cmocka_unit_test(test_resumes_with_their_ticket),
 		cmocka_unit_test(test_resumes_with_our_ticket),
+		cmocka_unit_test(test_nothing_early),
 	};
 	if (argc > 1)
 		expected_suite = strtoul(argv[1], NULL, 16);

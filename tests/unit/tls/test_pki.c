@@ -228,7 +228,7 @@ static const struct {
 		BY_STRANGER, TLS_FAILURE_CHAIN, NULL},
 	{"expired", PKI_HOST, {.names = {PKI_DNS(PKI_HOST)}, .until_s = CERTS_NOW - 10}, BY_ROOT,
 		TLS_FAILURE_EXPIRED, NULL},
-	{"not yet valid", PKI_HOST, {.names = {PKI_DNS(PKI_HOST)}, .from_s = CERTS_NOW + 10},
+	{"not yet valid", PKI_HOST, {.names = {PKI_DNS(PKI_HOST)}, .from_s = CERTS_NOW + 11},
 		BY_ROOT, TLS_FAILURE_NOT_YET_VALID, NULL},
 	{"for clients only", PKI_HOST, {.names = {PKI_DNS(PKI_HOST)}, .extended = "c"}, BY_ROOT,
 		TLS_FAILURE_EXTENDED_KEY_USAGE, NULL},
@@ -437,14 +437,14 @@ static void test_broken_bundles(void **state)
 	char *weak_pem = certs_pem((X509 *[]){weak.certificate, NULL});
 	char *rsa_pem = certs_pem((X509 *[]){rsa.certificate, NULL});
 	char *own_pem = certs_pem((X509 *[]){own.certificate, NULL});
-	pki_refused(NULL, NULL, NULL, "authorities of the store: missing");
-	pki_refused("", NULL, NULL, "authorities of the store: no certificate");
+	pki_refused(NULL, NULL, NULL, "authorities: missing");
+	pki_refused("", NULL, NULL, "authorities: no certificate");
 	pki_refused("nonsense", NULL, NULL, "broken PEM");
 	pki_refused(weak_pem, NULL, NULL, "certificate 1: weak");
 	pki_refused(good, "", "1", "0 certificates");
 	pki_refused(good, rsa_pem, "1", "not of type P-256");
-	pki_refused(good, own_pem, NULL, "key of the store: missing");
-	pki_refused(good, own_pem, "x", "key of the store: missing or not a number");
+	pki_refused(good, own_pem, NULL, "key of our own certificate: missing");
+	pki_refused(good, own_pem, "x", "key of our own certificate: missing or not a number");
 	free(good);
 	free(weak_pem);
 	free(rsa_pem);

@@ -690,7 +690,8 @@ static void record_wrong_messages(void)
 		int alert;
 	} rows[] = {
 		{"", 0, SSL_AD_UNEXPECTED_MESSAGE},
-		{"\x01\x00\x00\x00", 4, SSL_AD_UNEXPECTED_MESSAGE},
+		{"\x00\x00\x00\x00", 4, SSL_AD_UNEXPECTED_MESSAGE},	/* HelloRequest */
+		{"\x01\x00\x00\x00", 4, SSL_AD_UNEXPECTED_MESSAGE},	/* ClientHello */
 		{"\x0d\x00\x00\x01\x00", 5, SSL_AD_UNEXPECTED_MESSAGE}, /* CertificateRequest */
 		{"\x14\x00\x00\x01\x00", 5, SSL_AD_UNEXPECTED_MESSAGE}, /* Finished */
 		{"\x18\x00\x00\x00", 4, SSL_AD_DECODE_ERROR},

@@ -97,12 +97,27 @@ static void test_lengths(void **state)
 	assert_false(test_length(10, TLS_ID_MAX - 19));
 }
 
+/* Of machines and authorities, whole segments only. */
+static void test_reserved(void **state)
+{
+	static const struct {
+		const char *path;
+		bool reserved;
+	} rows[] = {{"ca", true}, {"ca/x", true}, {"node", true}, {"node/vm-a", true},
+		{"node/vm-a/x", true}, {"service/web", false}, {"service/ca", false},
+		{"service/node", false}, {"nodes/vm-a", false}, {"ca.x", false}, {"c", false},
+		{"CA", false}, {"Node/vm-a", false}, {"", false}};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		assert_int_equal(spiffe_path_reserved(str_of(rows[i].path)), rows[i].reserved);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_accepts),
 		cmocka_unit_test(test_refuses),
 		cmocka_unit_test(test_lengths),
+		cmocka_unit_test(test_reserved),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

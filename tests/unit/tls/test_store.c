@@ -2,6 +2,7 @@
 #include "pair.h"
 
 #include "tls/store.h"
+#include "tls/trust_view.h"
 #include <openssl/nid.h>
 #include <openssl/x509v3.h>
 #include <setjmp.h>
@@ -121,6 +122,41 @@ static void test_no_roots(void **state)
 	store_refused("roots of prod.example", "no certificate");
 	store_add("roots", "prod.example", " \n");
 	store_refused("roots of prod.example", "no certificate");
+}
+
+/* Neither anchors nor certificates: it runs, and lets nobody in. */
+static void test_not_joined(void **state)
+{
+	struct bundle empty;
+	struct tls_store *s;
+	struct err err;
+	bundle_init(&empty);
+	assert_int_equal(tls_store_new(&empty, STR("prod.example"), 1, &s, &err), 0);
+	assert_false(tls_store_has_identity(s, STR("service/web")));
+	assert_null(store_anchors(s, STR("prod.example")));
+	tls_store_unref(s);
+	bundle_done(&empty);
+}
+
+static void test_trust_view(void **state)
+{
+	struct tls_trust_view view;
+	struct certs_list list = {.issuer = &mesh.middle,
+		.revoked = {mesh.leaf[PAIR_WEB].certificate, mesh.leaf[PAIR_ORDERS].certificate}};
+	char *pem = certs_list_pem(&list);
+	assert_true(tls_trust_view(&bundle, 0, &view));
+	assert_true(str_eq(view.trust_domain, STR("prod.example")));
+	assert_int_equal(view.anchor_count, 1);
+	assert_true(view.anchor_not_after_s > CERTS_NOW);
+	assert_int_equal(view.crl_count, 0);
+	assert_int_equal(view.crl_this_update_s, 0);
+	store_add("crl", "prod.example", pem);
+	assert_true(tls_trust_view(&bundle, 0, &view));
+	assert_int_equal(view.crl_count, 1);
+	assert_int_equal(view.revoked_count, 2);
+	assert_true(view.crl_this_update_s != 0);
+	assert_false(tls_trust_view(&bundle, 1, &view));
+	free(pem);
 }
 
 static void test_broken_roots(void **state)
@@ -258,6 +294,17 @@ static void test_root_twice_is_fine(void **state)
 	tls_store_unref(s);
 }
 
+/* A machine's certificate is not for workloads' sessions, whoever has put it there. */
+static void test_machine(void **state)
+{
+	struct certs_pair leaf = certs_make(&(struct certs_spec){
+		.issuer = &mesh.middle, .names = {{0x86, STR("spiffe://prod.example/node/vm-a")}}});
+	store_add_certificates("chain", "node/vm-a", (X509 *[]){leaf.certificate, NULL});
+	store_add("key", "node/vm-a", "9");
+	store_refused("chain of node/vm-a", "a machine's");
+	certs_done(&leaf);
+}
+
 /* Of the same items it would be the same; of any other it would not. */
 static void test_made_of(void **state)
 {
@@ -303,6 +350,8 @@ int main(void)
 		STORE_TEST(test_view),
 		STORE_TEST(test_apart),
 		STORE_TEST(test_no_roots),
+		STORE_TEST(test_not_joined),
+		STORE_TEST(test_trust_view),
 		STORE_TEST(test_broken_roots),
 		STORE_TEST(test_broken_pem),
 		STORE_TEST(test_private_key),
@@ -311,6 +360,7 @@ int main(void)
 		STORE_TEST(test_chains),
 		STORE_TEST(test_chain_twice),
 		STORE_TEST(test_root_twice_is_fine),
+		STORE_TEST(test_machine),
 		STORE_TEST(test_made_of),
 		STORE_TEST(test_failure_texts),
 	};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "notify.h"
+#include "base/notify.h"
 
 #include "base/clock.h"
 #include "base/str.h"

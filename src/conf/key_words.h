@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Words that the tables of keys are written in. */
+/* The words that tables of keys are written in. */
 #pragma once
 
 #include "keys.h"
@@ -15,9 +15,10 @@
 	.type = CONF_ROWS, .offset = offsetof(owner, field), \
 	.count_offset = offsetof(owner, number), .group = (rows)
 
-#define KIB		UINT64_C(1024)
-#define MIB		(1024 * KIB)
-#define GIB		(1024 * MIB)
-#define SECOND		UINT64_C(1000)
-#define HOUR		(3600 * SECOND)
 #define GROUP_OF(array) .keys = (array), .key_count = ARRAY_LEN(array)
+
+#define KIB    UINT64_C(1024)
+#define MIB    (1024 * KIB)
+#define GIB    (1024 * MIB)
+#define SECOND UINT64_C(1000)
+#define HOUR   (3600 * SECOND)

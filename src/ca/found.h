@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What founding an authority and taking an issuer for it have in common. */
+#pragma once
+
+#include "base/error.h"
+#include <openssl/base.h>
+
+/* SHA-256 of a certificate, hexadecimal; `text` NULL: not asked. */
+int found_fingerprint(X509 *cert, char *text, struct err *err) MUST_CHECK;
+/* As ca_install(), for the issuer that comes next: next-issuer.csr becomes next-issuer.crt. */
+int install_next(const char *dir, const char *chain, const char *root, struct err *err) MUST_CHECK;

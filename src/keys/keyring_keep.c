@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From the directory that only the keeper writes. A file that cannot be used there is a disk's
+ * mistake or somebody's, and no reason for a machine not to start: what is missing will be asked
+ * for again. */
+#include "keyring_private.h"
+
+#include "base/log.h"
+#include "keys/cert.h"
+#include "keys/chain.h"
+#include "keys/file.h"
+#include "tls/spiffe.h"
+#include "tls/tls.h"
+#include <errno.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* --- pairs --- */
+
+static int keyring_check_id(const struct keyring_load *l, const char *file, X509 *leaf,
+	struct str identity, struct err *err)
+{
+	char id[TLS_ID_MAX + 1];
+	struct str trust_domain, path;
+	if (cert_uri(leaf, id, sizeof(id)) == 0 && spiffe_parse(str_of(id), &trust_domain, &path) &&
+		!X509_check_ca(leaf) && str_eq(trust_domain, l->trust_domain) &&
+		str_eq(path, identity))
+		return 0;
+	return err_set(err, EINVAL, "%s: not a certificate of spiffe://" STR_FMT "/" STR_FMT, file,
+		STR_ARG(l->trust_domain), STR_ARG(identity));
+}
+
+/* Key and chain of one file; the key in its place, not counted yet. *ret_chain is for
+ * file_text_free(). */
+static int keyring_read_pair(struct keyring_load *l, const char *file, struct str identity,
+	struct str *ret_chain, struct err *err)
+{
+	struct str text;
+	struct err why;
+	X509 *leaf = NULL;
+	int r = file_read(file, FILE_SECRET, &text, err);
+	if (r < 0)
+		return r;
+	r = chain_pem(text, CHAIN_CERTIFICATES_MAX, ret_chain, &leaf, &why);
+	if (r < 0) {
+		file_text_free(text);
+		return err_set(err, -r, "%s: %s", file, why.text);
+	}
+	r = keyring_check_id(l, file, leaf, identity, err);
+	if (r == 0)
+		r = keyring_keep_key(l->k, file, leaf, text, err);
+	if (r < 0)
+		file_text_free(*ret_chain);
+	X509_free(leaf);
+	file_text_free(text);
+	return r;
+}
+
+static int keyring_stage_pair(struct keyring_load *l, const char *chain_kind, struct str chain_name,
+	struct str chain, const char *key_kind, struct str key_name, struct err *err)
+{
+	char number[16];
+	snprintf(number, sizeof(number), "%u", l->k->first_number + l->k->count);
+	int r = bundle_add(&l->staged, str_of(chain_kind), chain_name, chain, err);
+	if (r == 0)
+		r = bundle_add(&l->staged, str_of(key_kind), key_name, str_of(number), err);
+	if (r == 0)
+		l->k->count++;
+	return r;
+}
+
+static int keyring_keep_service(struct keyring_load *l, struct str identity, struct err *err)
+{
+	char file[PATH_MAX];
+	struct str chain;
+	struct err why;
+	int r = keyring_path(file, l->dir, identity, ".pem", err);
+	if (r < 0)
+		return r;
+	r = keyring_read_pair(l, file, identity, &chain, &why);
+	if (r < 0) {
+		if (r != -ENOENT)
+			log_error("keys", "not used, a new one will be asked for: %s", why.text);
+		return 0;
+	}
+	r = keyring_stage_pair(l, "chain", identity, chain, "key", identity, err);
+	file_text_free(chain);
+	return r;
+}
+
+/* --- trust --- */
+
+enum keyring_trust { KEYRING_ROOTS, KEYRING_CRLS };
+
+/* *ret_pem is empty when there is none that can be used. */
+static void keyring_read_trust(enum keyring_trust kind, const char *file, struct str *ret_pem)
+{
+	struct str text = STR_NONE;
+	struct err why;
+	*ret_pem = STR_NONE;
+	int r = file_read(file, FILE_PUBLIC, &text, &why);
+	if (r == 0)
+		r = kind == KEYRING_ROOTS ? chain_roots(text, ret_pem, &why)
+					  : chain_crls(text, ret_pem, &why);
+	if (r < 0 && r != -ENOENT)
+		log_error("keys", "%s: not used, it will be asked for again: %s", file, why.text);
+	file_text_free(text);
+}
+
+static int keyring_keep_trust(struct keyring_load *l, enum keyring_trust kind, const char *name,
+	struct str trust_domain, struct err *err)
+{
+	char file[PATH_MAX];
+	struct str pem;
+	int r = keyring_path(file, l->dir, str_of(name), ".pem", err);
+	if (r < 0)
+		return r;
+	keyring_read_trust(kind, file, &pem);
+	if (pem.len > 0)
+		r = bundle_add(&l->staged, kind == KEYRING_ROOTS ? STR("roots") : STR("crl"),
+			trust_domain, pem, err);
+	file_text_free(pem);
+	return r;
+}
+
+/* Only those that the configuration names: what has been taken out there is trusted no longer. */
+static int keyring_keep_all_trust(
+	struct keyring_load *l, const struct keyring_keep *from, struct err *err)
+{
+	char name[300];
+	int r = keyring_keep_trust(l, KEYRING_ROOTS, "roots", from->trust_domain, err);
+	if (r == 0)
+		r = keyring_keep_trust(l, KEYRING_CRLS, "crls", from->trust_domain, err);
+	for (uint32_t i = 0; i < from->federate_count && r == 0; i++) {
+		struct str trust_domain = from->federates[i];
+		if (!spiffe_trust_domain_valid(trust_domain) || trust_domain.len > 255)
+			continue;
+		snprintf(name, sizeof(name), "roots/" STR_FMT, STR_ARG(trust_domain));
+		r = keyring_keep_trust(l, KEYRING_ROOTS, name, trust_domain, err);
+		snprintf(name, sizeof(name), "crls/" STR_FMT, STR_ARG(trust_domain));
+		if (r == 0)
+			r = keyring_keep_trust(l, KEYRING_CRLS, name, trust_domain, err);
+	}
+	return r;
+}
+
+/* --- loading --- */
+
+static bool keyring_is_ours(const struct keyring_keep *from, struct str name)
+{
+	char identity[sizeof("service/") + NAME_MAX];
+	snprintf(identity, sizeof(identity), "service/" STR_FMT, STR_ARG(name));
+	for (uint32_t i = 0; i < from->identity_count; i++) {
+		if (str_eq(from->identities[i], str_of(identity)))
+			return true;
+	}
+	return false;
+}
+
+/* Of services that this machine has no longer, or not yet. */
+static void keyring_tell_others(const struct keyring_keep *from)
+{
+	char dir[PATH_MAX];
+	struct dirent **entries;
+	struct err err;
+	unsigned others = 0;
+	if (keyring_path(dir, from->dir, STR("service"), "", &err) < 0)
+		return;
+	int count = scandir(dir, &entries, keyring_is_pem, alphasort);
+	for (int i = 0; i < count; i++)
+		others += !keyring_is_ours(from, keyring_stem(entries[i]));
+	if (count >= 0)
+		keyring_entries_free(entries, count);
+	if (others > 0)
+		log_info("keys", "%s: %u of no workload of this machine, left alone", dir, others);
+}
+
+static int keyring_keep_services(
+	struct keyring_load *l, const struct keyring_keep *from, struct err *err)
+{
+	int r = keyring_keep_all_trust(l, from, err);
+	/* Who trusts nobody has nobody to show a certificate to. */
+	bool has_roots = bundle_find(&l->staged, "roots", from->trust_domain) != NULL;
+	for (uint32_t i = 0; has_roots && i < from->identity_count && r == 0; i++)
+		r = keyring_keep_service(l, from->identities[i], err);
+	if (r == 0)
+		keyring_tell_others(from);
+	return r;
+}
+
+/* Hands everything on, or nothing. */
+static int keyring_keep_end(struct keyring_load *l, int r, uint32_t *next_key_number,
+	struct keyring **ret_keyring, struct bundle *b, struct err *err)
+{
+	if (r == 0)
+		r = keyring_hand_on(&l->staged, b, err);
+	bundle_done(&l->staged);
+	if (r < 0) {
+		keyring_free(l->k);
+		return r;
+	}
+	*next_key_number += l->k->count;
+	*ret_keyring = l->k;
+	return 0;
+}
+
+int keyring_load_keep(const struct keyring_keep *from, uint32_t *next_key_number,
+	struct keyring **ret_keyring, struct bundle *b, struct err *err)
+{
+	struct keyring_load l = {.dir = from->dir, .trust_domain = from->trust_domain};
+	int r = keyring_new(from->identity_count, &l.k, err);
+	if (r < 0)
+		return r;
+	l.k->first_number = *next_key_number;
+	bundle_init(&l.staged);
+	r = keyring_keep_services(&l, from, err);
+	return keyring_keep_end(&l, r, next_key_number, ret_keyring, b, err);
+}
+
+static int keyring_keep_node(struct keyring_load *l, struct str identity, struct err *err)
+{
+	char file[PATH_MAX];
+	struct str chain;
+	struct err why;
+	int r = keyring_path(file, l->dir, STR("node"), ".pem", err);
+	if (r < 0)
+		return r;
+	r = keyring_read_pair(l, file, identity, &chain, &why);
+	if (r == -ENOENT)
+		return err_set(err, ENOENT,
+			"this machine has not joined: there is no %s; run `ringmain join` as root",
+			file);
+	if (r < 0)
+		return err_set(err, ENOENT,
+			"this machine's own certificate cannot be used, run `ringmain join` as "
+			"root: %s",
+			why.text);
+	r = keyring_stage_pair(l, "est", STR("chain"), chain, "est-key", STR("node"), err);
+	file_text_free(chain);
+	return r;
+}
+
+int keyring_load_node(const struct keyring_keep *from, struct str identity,
+	uint32_t *next_key_number, struct keyring **ret_keyring, struct bundle *b, struct err *err)
+{
+	struct keyring_load l = {.dir = from->dir, .trust_domain = from->trust_domain};
+	int r = keyring_new(1, &l.k, err);
+	if (r < 0)
+		return r;
+	l.k->first_number = *next_key_number;
+	bundle_init(&l.staged);
+	r = keyring_keep_node(&l, identity, err);
+	return keyring_keep_end(&l, r, next_key_number, ret_keyring, b, err);
+}

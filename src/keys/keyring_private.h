@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of the keyring, shared by its files:
+ *
+ *   keyring.c        memory, single keys, signatures
+ *   keyring_load.c   a directory that somebody else writes, into a keyring and a bundle
+ *   keyring_keep.c   the keeper's own directory */
+#pragma once
+
+#include "base/bundle.h"
+#include "base/error.h"
+#include "directory.h"
+#include "keys/keyring.h"
+#include <dirent.h>
+#include <limits.h>
+#include <openssl/base.h>
+
+#define KEYRING_SCALAR_BYTES 32
+
+struct keyring {
+	uint32_t first_number; /* key i has the number first_number + i */
+	uint32_t count, size;
+	size_t scalars_size; /* of the mapping */
+	uint8_t (*scalars)[KEYRING_SCALAR_BYTES];
+	char **sources; /* the directory entry of key i; NULL: none */
+};
+
+/* One load under way. */
+struct keyring_load {
+	const char *dir;
+	struct str trust_domain;
+	struct keyring *k;
+	struct bundle staged;
+	/* of a directory that somebody else writes */
+	struct directory entries;
+	/* what is in force; NULL at a start */
+	const struct keyring *before;
+	const struct bundle *in_force;
+	struct keyring_faults *faults;
+};
+
+/* Room for `size` keys. */
+int keyring_new(uint32_t size, struct keyring **ret_keyring, struct err *err) MUST_CHECK;
+int keyring_path(char path[PATH_MAX], const char *dir, struct str name, const char *ending,
+	struct err *err) MUST_CHECK;
+int keyring_is_pem(const struct dirent *entry);
+/* The name without its four-letter ending. */
+struct str keyring_stem(const struct dirent *entry);
+void keyring_entries_free(struct dirent **entries, int count);
+/* Checks that the key is what a TLS 1.3 peer will accept from this leaf, and keeps its scalar in
+ * the next place; `count` is the caller's to raise. */
+int keyring_keep_key(struct keyring *k, const char *file, X509 *leaf, struct str text,
+	struct err *err) MUST_CHECK;
+/* From the staged bundle to the caller's. */
+int keyring_hand_on(const struct bundle *staged, struct bundle *b, struct err *err) MUST_CHECK;
