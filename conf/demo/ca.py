@@ -52,7 +52,8 @@ class Authority:
         self.lifetimes = lifetimes if lifetimes is not None else self.lifetimes
         self.limits = limits if limits is not None else self.limits
         listen = json.dumps([self.addresses[0], f"[{self.machine.v6}]:{PORT}"])
-        groups = [f'authority: {{ trust_domain = "{self.trust_domain}"; listen = {listen}; names = {json.dumps(self.names)}; }};']
+        names = f"names = {json.dumps(self.names)};" if self.names else ""
+        groups = [f'authority: {{ trust_domain = "{self.trust_domain}"; listen = {listen}; {names} }};']
         for name, group in (("lifetimes", self.lifetimes), ("limits", self.limits)):
             groups.append(f"{name}: {{ " + " ".join(f"{k} = {json.dumps(v)};" for k, v in group.items()) + " };")
         (self.dir / "ca.conf").write_text("\n".join(groups) + "\n")
