@@ -138,7 +138,7 @@ static void what_cannot_be_used_is_left_out(void **state)
 	pair(&s, "service/web", "service/web");
 	pair(&s, "service/web", "service/orders");
 	place_write(&s.p, "keep/service/none.pem", STR("-----BEGIN PRIV"), 0600);
-	char *root = place_read(&s.p, "ca/ca.crt");
+	char *root = place_read(&s.p, "ca/root.crt");
 	place_write(&s.p, "keep/roots.pem", str_of(root), 0644);
 	free(root);
 	load(&s);
