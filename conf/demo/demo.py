@@ -13,7 +13,7 @@ have, and certificates were made by hand.
 
 Shows who called whom, as which identity, encrypted or on the machine, how fast; what is refused;
 what somebody on the wire would see; that certificates renew themselves while calls go on; and that
-the mesh does without its Redis and its authority for a while. Shares its machines and workloads with
+the mesh does without both for a while. Shares its machines and workloads with
 the tests.
 """
 import argparse
@@ -130,6 +130,119 @@ class Demo:
     def access_after(self, before):
         """The last line that the callee's machine wrote about the call, or else the caller's."""
         end = time.monotonic() + 1
+        while time.monotonic() < end:
+            lines = {node.name: node.access()[before[node.name]:] for node in self.mesh}
+            for name in ("vm-b", "vm-a"):
+                if lines[name] and (name == "vm-b" or time.monotonic() > end - 0.5):
+                    return lines[name][-1]
+            time.sleep(0.02)
+        return {}
+
+    @staticmethod
+    def identity(line):
+        return (line.get("source_identity") or "none").removeprefix(f"spiffe://{TRUST_DOMAIN}/")
+
+    @staticmethod
+    def way(line):
+        refused = line.get("response_code_details") or "NONE"
+        if refused != "NONE" and refused.isupper():
+            return refused
+        return {"mutual_tls": "mutual TLS", "local": "on the machine"}.get(line.get("security"), "plain text")
+
+    def table(self, title, heads):
+        """What has no heading stands at the end of a row and is seldom there."""
+        rows = [heads, *([cell or "-" for cell in row[:len(heads)]] for row in self.rows)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(heads))]
+        rows.insert(1, ["-" * width for width in widths])
+        say(f"\n{title}\n")
+        for row, notes in zip(rows, ["", "", *(row[-1] for row in self.rows)]):
+            cells = [cell.ljust(width) for cell, width in zip(row, widths)]
+            say(("  " + "  ".join([*cells, notes])).rstrip())
+        self.rows = []
+
+    def allowed(self):
+        for family, name in ((V4, "IPv4"), (V6, "IPv6")):
+            self.row("web", "orders", f"curl, {name}", "200", lambda: self.curl("orders", family))
+            self.row("web", "orders", f"curl, its own {name}", "200", lambda: self.curl("orders", family, own=True))
+            self.row("web", "stock", f"curl, {name}", "200", lambda: self.curl("stock", family))
+            self.row("web", "cache", f"redis-cli, {name}", "OK", lambda: self.redis(family))
+            self.row("web", "mail", f"socket, {name}", "250", lambda: self.mail(family))
+        self.row("orders", "stock", "curl, same machine", "200",
+                 lambda: self.curl("stock", V4, uid=ORDERS.uid, machine="vm-b"))
+        self.table("What the policies allow:",
+                   ("caller", "called", "by", "answer", "identity", "carried by", "took"))
+
+    def refused(self):
+        b = self.mesh.lab["vm-b"]
+        self.row("batch", "orders", "curl", "403", lambda: self.curl("orders", V4, uid=BATCH.uid))
+        self.row("web", "orders", "curl -X DELETE", "403", lambda: self.curl("orders", V4, method="DELETE"))
+        self.row("batch", "cache", "redis-cli", "no connection", lambda: self.redis(V4, BATCH.uid))
+        self.row("a stranger", "orders", "on its machine", "no connection",
+                 lambda: self.plain(STRANGER_UID, "vm-b", b.v4, ORDERS.port))
+        self.row("a stranger", "orders", "plain, from vm-a", "no connection",
+                 lambda: self.plain(STRANGER_UID, "vm-a", b.v4, ORDERS.port))
+        self.row("a stranger", "the mesh port", "without a certificate", "no connection",
+                 lambda: self.plain(STRANGER_UID, "vm-a", b.v6, MESH_PORT))
+        self.table("What is refused:", ("caller", "called", "by", "answer", "identity", "why"))
+
+    # --- the wire ------------------------------------------------------------------------------
+
+    def wire(self, path):
+        streams = {key: stream for key, stream in scenario.capture_streams(path).items() if stream}
+        connections = {frozenset([key[:2], key[2:]]) for key in streams}
+        versions, foreign = set(), 0
+        for (_, source_port, _, port), stream in streams.items():
+            if MESH_PORT not in (source_port, port):
+                foreign += 1
+                continue
+            with contextlib.suppress(ValueError):
+                records = scenario.tls_records(stream)
+                if source_port == MESH_PORT and records and records[0][0] == 22:
+                    versions.add(scenario.server_hello_version(records[0][1]))
+        raw = path.read_bytes()
+        seen = SECRET.encode() in raw
+        say(f"\nWhat the wire between the machines carried: {len(connections)} connections, "
+            f"{'NOT all' if foreign else 'all'} to port {MESH_PORT},")
+        say(f"{'all' if versions == {0x0304} else 'NOT all'} TLS 1.3. The text \"{SECRET}\", which was in "
+            f"every call, {'CAN BE READ' if seen else 'cannot be read'} there.")
+        if foreign or seen or versions != {0x0304}:
+            self.failures.append("the wire carried something other than TLS 1.3")
+
+    # --- the store -----------------------------------------------------------------------------
+
+    def together(self):
+        """All machines have what was published, and know each other's endpoints."""
+        views = [self.state(name) for name in ("vm-a", "vm-b")]
+        return (all(v["connected"] and v["revision"] == v["store_revision"] > 0 and not v["why"] for v in views)
+                and len({v["endpoints"] for v in views}) == 1 and views[0]["endpoints"] > 0
+                and self.mesh["vm-a"].ringmain("status", "--mesh", check=False).returncode == 0)
+
+    def published(self):
+        wait_for(self.together, "the machines to have what was published", 20)
+        say("\nWhat alice, an operator, has published, and what the machines tell of themselves:\n")
+        for words in (["history"], ["get"]):
+            done = self.mesh.operate(*words)
+            say("".join(f"  {line}\n" for line in done.stdout.splitlines()))
+        done = self.mesh["vm-a"].ringmain("status", "--mesh", check=False)
+        say("".join(f"  {line}\n" for line in done.stdout.splitlines()).rstrip())
+        if done.returncode != 0:
+            self.failures.append(f"ringmain status --mesh: exit status {done.returncode}: {done.stderr.strip()}")
+
+    def state(self, node="vm-a"):
+        return json.loads(self.mesh[node].admin_get("/status")[1])["state"]
+
+    # --- certificates --------------------------------------------------------------------------
+
+    def certificates(self, node="vm-b"):
+        rows = json.loads(self.mesh[node].admin_get("/certs")[1])["certificates"]
+        return {row["identity"]: row for row in rows}
+
+    def calls_until(self, test):
+        """Web calls others until test(): how many calls, and which of them failed."""
+        failed, count = [], 0
+        calls = [lambda: self.curl("orders", V4, own=True)[0] == "200", lambda: self.curl("stock", V6)[0] == "200",
+                 lambda: self.redis(V4)[0] == "OK", lambda: self.mail(V4)[0] == "250",
+                 lambda: self.curl("orders", V4, uid=BATCH.uid)[0] == "403"]
         while not test():
             try:
                 if not calls[count % len(calls)]():
@@ -162,22 +275,24 @@ class Demo:
                                  f"exit status {done.returncode}")
 
     def without_redis(self):
-        """Redis dies while web calls on and on."""
+        """Redis and the authority die while web calls on and on."""
         mesh = self.mesh
         mesh.redis.save("now")
         mesh.redis.kill()
+        mesh.authority.kill()
         end = time.monotonic() + WITHOUT_REDIS_SECONDS
         count, failed = self.calls_until(lambda: time.monotonic() > end)
         state = self.state()
-        say(f"\nThen Redis was killed. For {WITHOUT_REDIS_SECONDS} s, longer than a lease, web went on calling: {count} calls, "
+        say(f"\nThen Redis and the authority were killed. For {WITHOUT_REDIS_SECONDS} s, longer than a lease, web went on calling: {count} calls, "
             f"{len(failed) or 'none'} failed.\nWhat vm-a knew was {state['age_s']} s old by then.", )
         if failed or state["connected"]:
-            self.failures.append(f"{len(failed)} of {count} calls failed without Redis")
+            self.failures.append(f"{len(failed)} of {count} calls failed without Redis and authority")
+        mesh.authority.start()
         mesh.redis.start()
         start = time.monotonic()
         wait_for(lambda: all(self.state(name)["connected"] and not self.state(name)["why"] for name in ("vm-a", "vm-b")),
                  "the machines to find Redis again", 30)
-        say(f"Redis came back, and within {time.monotonic() - start:.1f} s the machines were there again.")
+        say(f"Both came back, and within {time.monotonic() - start:.1f} s the machines were there again.")
 
     def show(self):
         if self.mesh.redis:
