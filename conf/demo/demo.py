@@ -13,7 +13,7 @@ have, and certificates were made by hand.
 
 Shows who called whom, as which identity, encrypted or on the machine, how fast; what is refused;
 what somebody on the wire would see; that certificates renew themselves while calls go on; and that
-the mesh does without both for a while. Shares its machines and workloads with
+the mesh does without Redis and authority for a while. Shares its machines and workloads with
 the tests.
 """
 import argparse
