@@ -27,6 +27,7 @@ enum tls_alpn {
 	TLS_ALPN_TCP,	   /* ringmain-tcp/1 */
 	TLS_ALPN_HTTP1,	   /* http/1.1 */
 	TLS_ALPN_CHANNELS, /* ringmain-channels/1 */
+	TLS_ALPN_CHECK,	   /* ringmain-check/1: nothing is carried, see tls_client_new_check() */
 };
 
 /* Why a handshake failed; the first reason found. One list: name, text. Identity rules are numbered
@@ -152,6 +153,12 @@ struct tls *tls_server_new(struct tls_store *s, struct buf *wire_out);
  * is proved otherwise (a fingerprint). `host` is the SNI when it is a DNS name. No certificate of
  * ours. */
 struct tls *tls_client_new_provisional(struct str host, struct buf *wire_out);
+/* Looks which certificate a server of the mesh shows for a name (SNI), whichever it is: any will
+ * do, and tls_peer_serial() tells it. Offers TLS_ALPN_CHECK alone, so nothing can be carried. It
+ * shows no certificate, and a server that wants one ends such a session with the client's last
+ * message (TLS_FAILURE_NO_CERTIFICATE there); when the handshake is done here, the server has
+ * proved that it has the key. NULL: out of memory, or too long a name. */
+struct tls *tls_client_new_check(struct str server_name, struct buf *wire_out);
 /* An authority's server: asks the client for a certificate and does without. One that is shown has
  * to be a good X509-SVID of the store's trust domain, whatever its path; it may have expired, its
  * issuer with it: that is for tls_peer_shown() to say and the caller to judge. A revoked one ends
@@ -230,7 +237,7 @@ size_t tls_key_sign(const struct tls_key *k, const struct tls_sign_request *requ
 /* After the handshake. Valid until tls_free(). */
 struct str tls_peer_id(const struct tls *t);	 /* SPIFFE id */
 struct str tls_server_name(const struct tls *t); /* SNI, either side */
-enum tls_alpn tls_alpn(const struct tls *t);
+enum tls_alpn tls_alpn(const struct tls *t);	 /* a server's, also of a handshake that failed */
 /* The earliest end of validity in the peer's verified path. */
 int64_t tls_peer_not_after_s(const struct tls *t);
 /* Whether the peer's chain leads to an anchor of the generation `now`, too, and nothing of it has
