@@ -64,9 +64,11 @@ static int keyring_read_crls(const char *file, struct str *ret_pem, struct err *
 	struct str text;
 	struct err why;
 	*ret_pem = STR_NONE;
-	int r = file_read(file, FILE_PUBLIC, &text, err);
+	int r = file_read(file, FILE_PUBLIC, &text, &why);
+	if (r == -ENOENT)
+		return 0;
 	if (r < 0)
-		return r == -ENOENT ? 0 : r;
+		return err_set(err, -r, "%s", why.text);
 	r = chain_crls(text, ret_pem, &why);
 	file_text_free(text);
 	return r < 0 ? err_set(err, -r, "%s: %s", file, why.text) : 0;
