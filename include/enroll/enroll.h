@@ -4,8 +4,10 @@
  * loop. It has no key: requests come from the keeper, and answers go there, checked.
  *
  * One connection to one authority at a time, one request after the other on it: what is due first
- * goes first. When each certificate is due, and how long to wait after a failure, is
- * enroll/schedule.h. */
+ * goes first. Beside that it looks again and again which certificates the mesh port of this machine
+ * really serves (a handshake over loopback, tls_client_new_check()), a while after each renewal and
+ * then every conf->authority.refresh_ms. When each certificate is due, and how long to wait after a
+ * failure, is enroll/schedule.h. */
 #pragma once
 
 #include "base/bundle.h"
@@ -78,9 +80,10 @@ struct enroll_row {
 	int64_t next_s;			      /* when it is tried next, wall time */
 	uint32_t renewed_count, failed_count; /* since this process began; failures in a row */
 	char serial[64];		      /* hexadecimal, of the one in force */
-	/* of the one that the mesh port really serves, when that is another; "" else */
+	/* Of the one that the mesh port really serves, when that has been another for half a minute
+	 * (a quarter of its life when that is shorter), as somebody's that serves; "" else. */
 	char served_serial[64];
-	char why[160]; /* the last failure; "" */
+	char why[160]; /* the last failure, or why it is not known what is served; "" */
 };
 /* False at the end. */
 bool enroll_row(const struct enroll *e, uint32_t index, struct enroll_row *ret_row);

@@ -177,6 +177,9 @@ struct destination snapshot_destination(const struct snapshot *s, const struct a
 #define SERVER_NAME_MAX 256
 size_t server_name_write(const struct snapshot *s, const struct service *service, uint16_t port,
 	char ret_text[SERVER_NAME_MAX]);
+/* The same without a snapshot. */
+size_t server_name_of(
+	struct str trust_domain, struct str service, uint16_t port, char ret_text[SERVER_NAME_MAX]);
 /* The local workload that a server name means, or NULL. Only the name that server_name_write()
  * gives for a workload with a port, letter case aside: no wildcard, no trailing dot. */
 const struct workload *snapshot_workload_by_server_name(const struct snapshot *s, struct str name);

@@ -29,6 +29,8 @@
 		"Finished TLS handshakes that resumed a session")                                  \
 	X(handshake_failures_total, "ringmain_tls_handshake_failures_total", "counter",            \
 		"Failed TLS handshakes")                                                           \
+	X(handshake_checks_total, "ringmain_tls_checks_total", "counter",                          \
+		"Handshakes by which this machine looked at its own certificates")                 \
 	X(pool_reused_total, "ringmain_upstream_reused_total", "counter",                          \
 		"Requests sent on a pooled upstream connection")                                   \
 	X(pool_opened_total, "ringmain_upstream_opened_total", "counter",                          \

@@ -27,6 +27,7 @@ enum tls_alpn {
 	TLS_ALPN_TCP,	   /* ringmain-tcp/1 */
 	TLS_ALPN_HTTP1,	   /* http/1.1 */
 	TLS_ALPN_CHANNELS, /* ringmain-channels/1 */
+	TLS_ALPN_CHECK,	   /* ringmain-check/1: nothing is carried, see tls_client_new_check() */
 };
 
 /* Why a handshake failed; the first reason found. One list: name, text. Identity rules are numbered
@@ -78,6 +79,11 @@ const char *tls_failure_name(enum tls_failure failure); /* "SAN_COUNT" */
  * number, and no number is less than any. */
 int tls_store_new(const struct bundle *b, struct str trust_domain, uint64_t generation,
 	struct tls_store **ret_store, struct err *err) MUST_CHECK;
+/* The same, after `before` (NULL: none): what has not changed since then goes on. Trust domains
+ * whose anchors and lists are the same texts keep what was verified against them, identities with
+ * the same chain and the same anchors their sessions. */
+int tls_store_renew(const struct tls_store *before, const struct bundle *b, struct str trust_domain,
+	uint64_t generation, struct tls_store **ret_store, struct err *err) MUST_CHECK;
 /* Builds one for servers outside of the mesh, which have DNS names or addresses in place of SPIFFE
  * ids, from a bundle's items of kind `pki`: the authorities that their certificates may be of, and
  * a chain of our own for a server that asks for one, signed for by key `pki-key` (P-256). For
@@ -98,6 +104,9 @@ void tls_store_refuse_stale_crls(struct tls_store *s, bool refuse);
 void tls_store_resume_nothing(struct tls_store *s);
 /* Whether it would be the same again if it were built from this. */
 bool tls_store_made_of(const struct tls_store *s, const struct bundle *b, struct str trust_domain);
+/* Whether a connection that `id` (a whole SPIFFE id) opened under one would be what it is under the
+ * other, too: the same chain of ours, the same anchors and lists for the peer's. */
+bool tls_store_same_for(const struct tls_store *a, const struct tls_store *b, struct str id);
 /* Thread-safe counting; sessions hold a reference of their own. */
 struct tls_store *tls_store_ref(struct tls_store *s);
 void tls_store_unref(struct tls_store *s);
@@ -127,9 +136,10 @@ struct tls_client_want {
 	size_t server_id_count;
 };
 
-/* Client sessions for resumption, keyed by (our identity, server name, server ids, generation). One
- * per worker, and it outlives the worker's clients; bounded, oldest out first; a newer generation
- * empties it. NULL when memory is exhausted. */
+/* Client sessions for resumption, keyed by (our identity with its chain and the anchors, server
+ * name, server ids). One per worker, and it outlives the worker's clients; bounded, oldest out
+ * first; a newer generation that was not made after the one before (tls_store_renew) empties it.
+ * NULL when memory is exhausted. */
 struct tls_sessions;
 struct tls_sessions *tls_sessions_new(uint32_t session_count_max);
 void tls_sessions_free(struct tls_sessions *s);
@@ -152,6 +162,12 @@ struct tls *tls_server_new(struct tls_store *s, struct buf *wire_out);
  * is proved otherwise (a fingerprint). `host` is the SNI when it is a DNS name. No certificate of
  * ours. */
 struct tls *tls_client_new_provisional(struct str host, struct buf *wire_out);
+/* Looks which certificate a server of the mesh shows for a name (SNI), whichever it is: any will
+ * do, and tls_peer_serial() tells it. Offers TLS_ALPN_CHECK alone, so nothing can be carried. It
+ * shows no certificate, and a server that wants one ends such a session with the client's last
+ * message (TLS_FAILURE_NO_CERTIFICATE there); when the handshake is done here, the server has
+ * proved that it has the key. NULL: out of memory, or too long a name. */
+struct tls *tls_client_new_check(struct str server_name, struct buf *wire_out);
 /* An authority's server: asks the client for a certificate and does without. One that is shown has
  * to be a good X509-SVID of the store's trust domain, whatever its path; it may have expired, its
  * issuer with it: that is for tls_peer_shown() to say and the caller to judge. A revoked one ends
@@ -230,7 +246,7 @@ size_t tls_key_sign(const struct tls_key *k, const struct tls_sign_request *requ
 /* After the handshake. Valid until tls_free(). */
 struct str tls_peer_id(const struct tls *t);	 /* SPIFFE id */
 struct str tls_server_name(const struct tls *t); /* SNI, either side */
-enum tls_alpn tls_alpn(const struct tls *t);
+enum tls_alpn tls_alpn(const struct tls *t);	 /* a server's, also of a handshake that failed */
 /* The earliest end of validity in the peer's verified path. */
 int64_t tls_peer_not_after_s(const struct tls *t);
 /* Whether the peer's chain leads to an anchor of the generation `now`, too, and nothing of it has

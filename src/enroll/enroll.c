@@ -17,7 +17,7 @@
 
 #define ENROLL_MAGIC 0xe42011edu
 
-enum { ENROLL_TASK_OWN, ENROLL_TASK_LINK };
+enum { ENROLL_TASK_OWN, ENROLL_TASK_LINK, ENROLL_TASK_PROBE };
 
 struct schedule_now enroll_now(const struct enroll *e)
 {
@@ -175,6 +175,7 @@ static int intake_identity(
 	i->is_node = strcmp(prefix, "node/") == 0;
 	i->wanted = true;
 	schedule_init(&i->schedule);
+	probe_target_init(&i->target, i->path);
 	list_add_last(&in->identities, &i->node);
 	return 0;
 }
@@ -371,8 +372,10 @@ static void enroll_forget_unwanted(struct enroll *e)
 		next = n->next;
 		if (!i->wanted && e->errand.identity == i)
 			errand_drop(e);
-		if (!i->wanted)
-			identity_free(i);
+		if (i->wanted)
+			continue;
+		probe_forget(e->probe, &i->target);
+		identity_free(i);
 	}
 	for (struct list *n = e->trusts.next, *next; n != &e->trusts; n = next) {
 		struct trust *t = CONTAINER_OF(n, struct trust, node);
@@ -398,6 +401,7 @@ static void enroll_take(
 	for (struct list *n = e->identities.next; n != &e->identities; n = n->next)
 		identity_configure(e, CONTAINER_OF(n, struct identity, node), b);
 	enroll_take_domain(e, b);
+	enroll_watch_served(e, conf);
 	loop_ready(e->loop, &e->task);
 	loop_ready(e->loop, e->owner);
 }
@@ -433,9 +437,12 @@ int enroll_new(struct loop *loop, uint16_t kind_first, struct task *owner, const
 	timer_init(&e->timer, &e->task);
 	list_init(&e->identities);
 	list_init(&e->trusts);
-	int r = enroll_configure(e, conf, b, err);
+	e->probe = probe_new(loop, (uint16_t)(kind_first + ENROLL_TASK_PROBE), owner);
+	int r = e->probe ? enroll_configure(e, conf, b, err)
+			 : err_set(err, ENOMEM, "out of memory");
 	if (r < 0) { /* a link is the last thing that is made, and makes nothing fail */
 		ASSERT(!e->link);
+		probe_free(e->probe);
 		free(e);
 		return r;
 	}
@@ -447,6 +454,10 @@ void enroll_step(struct task *t)
 {
 	if (t->kind % ENROLL_KINDS == ENROLL_TASK_LINK) {
 		link_step(t);
+		return;
+	}
+	if (t->kind % ENROLL_KINDS == ENROLL_TASK_PROBE) {
+		probe_step(t);
 		return;
 	}
 	struct enroll *e = CONTAINER_OF(t, struct enroll, task);
@@ -465,6 +476,7 @@ void enroll_close(struct enroll *e)
 	errand_drop(e);
 	e->closing = true;
 	timer_clear(e->loop, &e->timer);
+	probe_close(e->probe);
 	if (e->link)
 		link_close(e->link);
 	loop_ready(e->loop, &e->task);
@@ -472,7 +484,7 @@ void enroll_close(struct enroll *e)
 
 bool enroll_idle(const struct enroll *e)
 {
-	return e->closing && (!e->link || link_closed(e->link));
+	return e->closing && probe_closed(e->probe) && (!e->link || link_closed(e->link));
 }
 
 void enroll_free(struct enroll *e)
@@ -480,10 +492,14 @@ void enroll_free(struct enroll *e)
 	if (!e)
 		return;
 	ASSERT(e->magic == ENROLL_MAGIC && enroll_idle(e));
-	while (!list_empty(&e->identities))
-		identity_free(CONTAINER_OF(e->identities.next, struct identity, node));
+	while (!list_empty(&e->identities)) {
+		struct identity *i = CONTAINER_OF(e->identities.next, struct identity, node);
+		probe_forget(e->probe, &i->target);
+		identity_free(i);
+	}
 	while (!list_empty(&e->trusts))
 		trust_free(CONTAINER_OF(e->trusts.next, struct trust, node));
+	probe_free(e->probe);
 	link_free(e->link);
 	enroll_drop_text(&e->own_chain);
 	enroll_drop_text(&e->est_roots);

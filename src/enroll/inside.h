@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The inside of the machine: enroll.c has what is in force and the door, errand.c what is under
- * way, errand_trust.c that for anchors and CRLs, row.c how it is told. */
+ * way, errand_trust.c that for anchors and CRLs, served.c what the mesh port should show, row.c how
+ * it is told. */
 #pragma once
 
 #include "base/clock.h"
@@ -8,6 +9,7 @@
 #include "judge.h"
 #include "keys/keep.h"
 #include "link.h"
+#include "probe.h"
 #include "schedule.h"
 
 #define ENROLL_WHY_MAX	      160
@@ -31,7 +33,7 @@ struct identity {
 	size_t request_len;
 	uint32_t renewed_count;
 	char why[ENROLL_WHY_MAX];
-	char served_serial[64];
+	struct probe_target target; /* what the mesh port serves */
 };
 
 /* A published text: what is in force, and what an ETag of the authority's stands for. */
@@ -86,6 +88,7 @@ struct enroll {
 	struct task *owner;
 	struct task task;
 	struct timer timer;
+	struct probe *probe;
 	struct link *link;     /* NULL: this machine has not joined */
 	struct tls_store *tls; /* of these, which are ours */
 	struct str est_roots, est_key;
@@ -130,3 +133,8 @@ void errand_trust_begin(struct enroll *e, struct trust *t);
 void errand_take_anchors(struct enroll *e, const struct link_answer *a);
 void errand_take_crls(struct enroll *e, const struct link_answer *a);
 void errand_trust_kept(struct enroll *e, const char *why);
+
+/* --- served.c --- */
+
+/* After what is in force, or where it is served, has changed. */
+void enroll_watch_served(struct enroll *e, const struct conf *conf);

@@ -4,6 +4,15 @@
 
 #include <stdio.h>
 
+/* What was asked for in vain matters more. */
+static void row_served(const struct probe_target *t, struct enroll_row *row)
+{
+	if (t->finding == PROBE_OTHER)
+		memcpy(row->served_serial, t->found, sizeof(row->served_serial));
+	else if (t->finding == PROBE_UNREACHED && row->why[0] == '\0')
+		snprintf(row->why, sizeof(row->why), "the certificate that is served %.120s", t->why);
+}
+
 static void row_identity(const struct enroll *e, const struct identity *i, struct enroll_row *row)
 {
 	struct schedule_now now = enroll_now(e);
@@ -17,8 +26,8 @@ static void row_identity(const struct enroll *e, const struct identity *i, struc
 		.failed_count = i->schedule.failed_count,
 	};
 	memcpy(row->serial, i->view.serial, sizeof(row->serial));
-	memcpy(row->served_serial, i->served_serial, sizeof(row->served_serial));
 	memcpy(row->why, i->why, sizeof(row->why));
+	row_served(&i->target, row);
 }
 
 static enum enroll_state row_trust_state(

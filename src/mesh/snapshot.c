@@ -218,8 +218,14 @@ struct destination snapshot_destination(const struct snapshot *s, const struct a
 size_t server_name_write(const struct snapshot *s, const struct service *service, uint16_t port,
 	char ret_text[SERVER_NAME_MAX])
 {
+	return server_name_of(s->trust_domain, service->name, port, ret_text);
+}
+
+size_t server_name_of(
+	struct str trust_domain, struct str service, uint16_t port, char ret_text[SERVER_NAME_MAX])
+{
 	int len = snprintf(ret_text, SERVER_NAME_MAX, "%u." STR_FMT "." STR_FMT, port,
-		STR_ARG(service->name), STR_ARG(s->trust_domain));
+		STR_ARG(service), STR_ARG(trust_domain));
 	if (len > 0 && len < SERVER_NAME_MAX)
 		return (size_t)len;
 	ret_text[0] = '\0';

@@ -83,6 +83,8 @@ enum reason outbound_admit(struct worker *w, int fd, uint8_t family, struct call
 enum reason inbound_admit_plain(struct worker *w, int fd, uint8_t family, struct call *ret_call);
 /* Mutual TLS, first half: which identity to answer a name with. NULL refuses. */
 const struct workload *inbound_choose(struct worker *w, struct str server_name);
+/* The far end is on this machine: nobody else has a loopback address. */
+bool inbound_is_own(const struct line *line);
 /* Second half, after the handshake. */
 enum reason inbound_admit_mesh(struct worker *w, struct line *line, struct call *ret_call);
 

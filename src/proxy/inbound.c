@@ -40,6 +40,12 @@ const struct workload *inbound_choose(struct worker *w, struct str server_name)
 	return snapshot_workload_by_server_name(w->current->plan->snapshot, server_name);
 }
 
+bool inbound_is_own(const struct line *line)
+{
+	struct address peer;
+	return socket_peer(line_fd(line), &peer) == 0 && address_is_loopback(&peer);
+}
+
 /* The service whose identity this is, for labels: "spiffe://<td>/service/<name>" of our own trust
  * domain. */
 static const struct service *inbound_service_of(const struct snapshot *s, struct str id)
@@ -57,7 +63,7 @@ static bool inbound_protocol_fits(enum protocol declared, enum tls_alpn alpn)
 {
 	switch (declared) {
 	case PROTOCOL_DETECT:
-		return alpn != TLS_ALPN_NONE;
+		return alpn != TLS_ALPN_NONE && alpn != TLS_ALPN_CHECK;
 	case PROTOCOL_HTTP:
 		return alpn == TLS_ALPN_HTTP1 || alpn == TLS_ALPN_CHANNELS;
 	case PROTOCOL_TCP:

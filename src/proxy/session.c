@@ -207,6 +207,24 @@ static void session_preamble(struct session *s)
 	}
 }
 
+/* This machine has looked at the certificate that is served, and nothing more comes of it, whoever
+ * it was: no call, no failure. A client's end by itself is what such a handshake comes to; any
+ * other fault is one. */
+static bool session_was_check(const struct session *s)
+{
+	const struct conn *c = &s->line->conn;
+	enum tls_failure failure = tls_failure(c->tls);
+	return tls_alpn(c->tls) == TLS_ALPN_CHECK && c->failure != CONN_FAILURE_MEMORY &&
+	       (failure == TLS_FAILURE_NONE || failure == TLS_FAILURE_CLOSED ||
+		       failure == TLS_FAILURE_NO_CERTIFICATE);
+}
+
+static void session_checked(struct session *s)
+{
+	metric_add(&s->being.worker->values->handshake_checks_total, 1);
+	session_close(s);
+}
+
 static void session_handshake_done(struct session *s)
 {
 	struct worker *w = s->being.worker;
@@ -240,8 +258,21 @@ static void session_choose(struct session *s)
 		mask = http;
 	if (target && target->protocol == PROTOCOL_TCP)
 		mask = 1u << TLS_ALPN_TCP;
+	if (inbound_is_own(s->line))
+		mask |= 1u << TLS_ALPN_CHECK;
 	tls_server_choose(c->tls, target ? target->service->identity : STR_NONE, mask);
 	conn_resume(c);
+}
+
+static void session_handshake_failed(struct session *s)
+{
+	if (session_was_check(s)) {
+		session_checked(s);
+		return;
+	}
+	metric_add(&s->being.worker->values->handshake_failures_total, 1);
+	session_refuse(
+		s, REASON_HANDSHAKE_FAILED, tls_failure_name(tls_failure(s->line->conn.tls)));
 }
 
 static void session_handshake(struct session *s)
@@ -250,8 +281,9 @@ static void session_handshake(struct session *s)
 	struct conn *c = &s->line->conn;
 	if (c->failure != CONN_FAILURE_NONE ||
 		(c->transport_eof && c->state == CONN_HANDSHAKE && c->need == CONN_NEED_NOTHING)) {
-		metric_add(&w->values->handshake_failures_total, 1);
-		session_refuse(s, REASON_HANDSHAKE_FAILED, tls_failure_name(tls_failure(c->tls)));
+		session_handshake_failed(s);
+	} else if (c->state == CONN_OPEN && session_was_check(s)) {
+		session_checked(s);
 	} else if (c->state == CONN_OPEN) {
 		session_handshake_done(s);
 	} else if (s->timer.fired) {

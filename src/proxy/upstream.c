@@ -58,9 +58,15 @@ static bool upstream_same_ids(
 	return same;
 }
 
+static bool upstream_same_tls(const struct upstream_place *place, const struct tls_store *tls)
+{
+	return place->tls == tls ||
+	       (place->tls && tls && tls_store_same_for(place->tls, tls, place->source_id));
+}
+
 static bool upstream_same_place(const struct upstream_place *a, const struct upstream_place *b)
 {
-	return a->way == b->way && a->port == b->port && a->tls == b->tls &&
+	return a->way == b->way && a->port == b->port && upstream_same_tls(a, b->tls) &&
 	       address_equal(&a->address, &b->address) && str_eq(a->source_id, b->source_id) &&
 	       str_eq(a->service, b->service) &&
 	       upstream_same_ids(a->ids, a->id_count, b->ids, b->id_count);
@@ -389,7 +395,7 @@ static const struct endpoint *upstream_endpoint(
 static bool upstream_leads_to_mesh(const struct upstream_place *place, const struct plan *plan)
 {
 	const struct endpoint *e = upstream_endpoint(place, plan->snapshot, place->port);
-	return e && e->service->mtls != MTLS_DISABLED && place->tls == plan->tls &&
+	return e && e->service->mtls != MTLS_DISABLED && upstream_same_tls(place, plan->tls) &&
 	       place->address.port == plan->conf->mesh_port &&
 	       upstream_same_ids(
 		       place->ids, place->id_count, e->service->ids, e->service->id_count) &&

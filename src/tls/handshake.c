@@ -26,6 +26,7 @@ static const struct handshake_protocol handshake_protocols[] = {
 	{TLS_ALPN_TCP, {"ringmain-tcp/1", 14}},
 	{TLS_ALPN_HTTP1, {"http/1.1", 8}},
 	{TLS_ALPN_CHANNELS, {"ringmain-channels/1", 19}},
+	{TLS_ALPN_CHECK, {"ringmain-check/1", 16}},
 };
 
 /* --- state --- */
@@ -211,6 +212,7 @@ static int handshake_on_alpn(SSL *ssl, const uint8_t **out, uint8_t *out_len, co
 			continue;
 		*out = in + at + 1;
 		*out_len = in[at];
+		t->alpn = alpn;
 		return SSL_TLSEXT_ERR_OK;
 	}
 	tls_fail(t, TLS_FAILURE_ALPN);

@@ -97,15 +97,31 @@ struct tls *tls_client_new_pki(struct tls_store *s, struct str host, struct buf 
 	return t;
 }
 
-struct tls *tls_client_new_provisional(struct str host, struct buf *wire_out)
+/* A client that takes any certificate. */
+static struct tls *life_provisional(struct buf *wire_out)
 {
-	struct tls_store *s = store_alloc(STORE_PROVISIONAL, STR(""), 0);
+	struct tls_store *s = store_alloc(STORE_PROVISIONAL, STR(""), 0, NULL);
 	struct tls *t = s ? handshake_new(s, s->client, wire_out) : NULL;
 	tls_store_unref(s); /* the session's from here on */
-	if (!t)
-		return NULL;
-	SSL_set_connect_state(t->ssl);
-	if (life_call(t, host))
+	if (t)
+		SSL_set_connect_state(t->ssl);
+	return t;
+}
+
+struct tls *tls_client_new_provisional(struct str host, struct buf *wire_out)
+{
+	struct tls *t = life_provisional(wire_out);
+	if (!t || life_call(t, host))
+		return t;
+	tls_free(t);
+	return NULL;
+}
+
+struct tls *tls_client_new_check(struct str server_name, struct buf *wire_out)
+{
+	const struct tls_client_want want = {.server_name = server_name, .alpn = TLS_ALPN_CHECK};
+	struct tls *t = life_provisional(wire_out);
+	if (!t || handshake_offer(t, &want))
 		return t;
 	tls_free(t);
 	return NULL;
