@@ -395,15 +395,16 @@ int authority_enroll(struct authority *a, const struct authority_client *client,
 {
 	struct authority_asked q = {
 		.a = a, .client = client, .client_request = request, .now_s = now_s};
-	int r = authority_refresh(a, err);
+	/* From the look at what is revoked until the certificate is written down: a revocation that
+	 * came in between would not have seen it. */
+	int r = folder_lock(&a->folder, err);
 	if (r < 0)
 		return r;
-	if (!a->registration)
-		return err_set(err, EINVAL, "%s", a->registration_why.text);
-	r = folder_lock(&a->folder, err);
-	if (r < 0)
-		return r;
-	r = authority_answer(&q, ret_retry_s, err);
+	r = authority_refresh(a, err);
+	if (r == 0 && !a->registration)
+		r = err_set(err, EINVAL, "%s", a->registration_why.text);
+	if (r == 0)
+		r = authority_answer(&q, ret_retry_s, err);
 	if (r > 0)
 		authority_audit_refusal(&q, r, err);
 	folder_unlock(&a->folder);
@@ -424,15 +425,12 @@ int authority_seen(struct authority *a, struct str node, bool is_crls, struct st
 	/* The name, or the whole SPIFFE id. */
 	if (spiffe_parse(node, &trust_domain, &identity))
 		node = issue_node(identity);
-	int r = authority_refresh(a, err);
+	int r = folder_lock(&a->folder, err);
 	if (r < 0)
 		return r;
-	if (!a->registration || !conf_registered_find(a->registration, node))
-		return 0;
-	r = folder_lock(&a->folder, err);
-	if (r < 0)
-		return r;
-	r = nodes_show(&a->folder, node, is_crls, etag, now_s, err);
+	r = authority_refresh(a, err);
+	if (r == 0 && a->registration && conf_registered_find(a->registration, node))
+		r = nodes_show(&a->folder, node, is_crls, etag, now_s, err);
 	folder_unlock(&a->folder);
 	return r;
 }
