@@ -5,6 +5,7 @@
 #include "ca/ca.h"
 
 #include "base/clock.h"
+#include "book.h"
 #include "found.h"
 #include "issuer.h"
 #include "keys/cert.h"
@@ -104,20 +105,44 @@ static void found_settings_print(FILE *out, const struct ca_setup *s)
 		out);
 }
 
-static int found_settings(const struct ca_setup *s, struct err *err)
+static int found_settings_text(const struct ca_setup *s, struct str *ret_text, struct err *err)
 {
 	char *text = NULL;
 	size_t size = 0;
 	FILE *out = open_memstream(&text, &size);
 	if (out)
 		found_settings_print(out, s);
-	int r = out && fclose(out) == 0 ? 0 : err_set(err, ENOMEM, "out of memory");
-	if (r == 0)
-		r = found_write(s->dir, "ca.conf", FILE_PUBLIC, (struct str){text, size}, err);
+	if (!out || fclose(out) != 0) {
+		free(text);
+		return err_set(err, ENOMEM, "out of memory");
+	}
+	*ret_text = (struct str){text, size};
+	return 0;
+}
+
+/* What the command line names goes into a file, and must be readable there. */
+static int found_check_settings(const struct ca_setup *s, struct err *err)
+{
+	struct str text;
+	int r = found_settings_text(s, &text, err);
+	if (r < 0)
+		return r;
+	r = book_check_settings(text, "nothing was made: ca.conf", err);
+	file_text_free(text);
+	return r;
+}
+
+static int found_settings(const struct ca_setup *s, struct err *err)
+{
+	struct str text;
+	int r = found_settings_text(s, &text, err);
+	if (r < 0)
+		return r;
+	r = found_write(s->dir, "ca.conf", FILE_PUBLIC, text, err);
 	if (r == 0)
 		r = found_write(s->dir, "registration.conf", FILE_PUBLIC,
 			(struct str){found_registration, sizeof(found_registration) - 1}, err);
-	free(text);
+	file_text_free(text);
 	return r;
 }
 
@@ -214,7 +239,9 @@ static int found_directories(const struct ca_setup *s, struct err *err)
 			"\": lower-case letters, digits, dots, dashes and "
 			"underscores only",
 			STR_ARG(s->trust_domain));
-	int r = folder_make(s->dir, err);
+	int r = found_check_settings(s, err);
+	if (r == 0)
+		r = folder_make(s->dir, err);
 	if (r == 0)
 		r = found_refuse_overwrite(s->dir, names, ARRAY_LEN(names), err);
 	if (r == 0 && s->root_dir)
