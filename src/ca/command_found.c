@@ -4,6 +4,7 @@
 #include "base/usage.h"
 #include "book.h"
 #include "commands.h"
+#include "found.h"
 #include "mesh/identity.h"
 #include <errno.h>
 #include <stdio.h>
@@ -116,12 +117,24 @@ static void command_init_tell(const struct options *o, const char *fingerprint)
 	command_init_next(o, fingerprint);
 }
 
+/* What the command line names goes into a file, and must be readable there. */
+static int command_init_check(const struct ca_setup *setup, struct err *err)
+{
+	struct str text;
+	int r = found_settings_text(setup, &text, err);
+	if (r < 0)
+		return r;
+	r = book_check_settings(text, "nothing was made: ca.conf", err);
+	file_text_free(text);
+	return r;
+}
+
 static int command_init_request(const struct options *o, const struct ca_setup *setup)
 {
 	struct err err;
 	if (options_value(o, OPTIONS_ROOT_DIR) || options_value(o, OPTIONS_DAYS))
 		return usage_wrong(o->command, "--root-dir and --days are for a root of its own");
-	if (ca_request(setup, &err) < 0)
+	if (command_init_check(setup, &err) < 0 || ca_request(setup, &err) < 0)
 		return options_failed(o, &err);
 	printf("made %s/issuer.csr; have it signed as an authority, and then:\n"
 	       "  ringmain ca init --dir %s --install CHAIN.pem --root ROOT.pem\n",
@@ -173,7 +186,7 @@ static int command_init_run(const struct options *o)
 		return usage_wrong(o->command, "--days: a number of days");
 	if (options_value(o, OPTIONS_REQUEST))
 		return command_init_request(o, &setup);
-	if (ca_found(&setup, fingerprint, &err) < 0)
+	if (command_init_check(&setup, &err) < 0 || ca_found(&setup, fingerprint, &err) < 0)
 		return options_failed(o, &err);
 	command_init_tell(o, fingerprint);
 	return 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "folder.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
@@ -212,6 +213,35 @@ int folder_remove(const struct folder *p, const char *name, struct err *err)
 		return errno == ENOENT ? 0 : err_set(err, errno, "%s: %m", path);
 	int r = file_sync_directory(path);
 	return r < 0 ? err_set(err, -r, "%s: %s", path, strerror(-r)) : 0;
+}
+
+/* "issuer.key.new-a1b2c3", as file_write() calls what it will rename. */
+static bool folder_is_unfinished(const char *name)
+{
+	struct str text = str_of(name), middle = STR(".new-");
+	size_t end = middle.len + 6;
+	return text.len > end && memcmp(text.at + text.len - end, middle.at, middle.len) == 0;
+}
+
+static void folder_sweep_one(const struct folder *p, const char *name)
+{
+	char path[PATH_MAX];
+	folder_path(p, path, "%s", name);
+	DIR *directory = opendir(path);
+	struct dirent *entry;
+	while (directory && (entry = readdir(directory))) {
+		if (folder_is_unfinished(entry->d_name))
+			(void)unlinkat(dirfd(directory), entry->d_name, 0);
+	}
+	if (directory)
+		closedir(directory);
+}
+
+void folder_sweep(const struct folder *p)
+{
+	static const char *const names[] = {".", "tokens", "nodes", "crls", "old", "federation"};
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		folder_sweep_one(p, names[i]);
 }
 
 int folder_subdirectory(const struct folder *p, const char *name, struct err *err)

@@ -46,6 +46,9 @@ int folder_append(const struct folder *p, const char *name, struct str text, boo
 	struct err *err) MUST_CHECK;
 /* 0 also when there is none. Gone from the disk when it returns. */
 int folder_remove(const struct folder *p, const char *name, struct err *err) MUST_CHECK;
+/* Removes what writers that were cut off have left, keys among it. The caller has the lock: nobody
+ * is writing. */
+void folder_sweep(const struct folder *p);
 /* A directory inside, 0700. */
 int folder_subdirectory(const struct folder *p, const char *name, struct err *err) MUST_CHECK;
 

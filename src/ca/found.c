@@ -5,7 +5,6 @@
 #include "ca/ca.h"
 
 #include "base/clock.h"
-#include "book.h"
 #include "found.h"
 #include "issuer.h"
 #include "keys/cert.h"
@@ -105,7 +104,7 @@ static void found_settings_print(FILE *out, const struct ca_setup *s)
 		out);
 }
 
-static int found_settings_text(const struct ca_setup *s, struct str *ret_text, struct err *err)
+int found_settings_text(const struct ca_setup *s, struct str *ret_text, struct err *err)
 {
 	char *text = NULL;
 	size_t size = 0;
@@ -118,18 +117,6 @@ static int found_settings_text(const struct ca_setup *s, struct str *ret_text, s
 	}
 	*ret_text = (struct str){text, size};
 	return 0;
-}
-
-/* What the command line names goes into a file, and must be readable there. */
-static int found_check_settings(const struct ca_setup *s, struct err *err)
-{
-	struct str text;
-	int r = found_settings_text(s, &text, err);
-	if (r < 0)
-		return r;
-	r = book_check_settings(text, "nothing was made: ca.conf", err);
-	file_text_free(text);
-	return r;
 }
 
 static int found_settings(const struct ca_setup *s, struct err *err)
@@ -239,9 +226,7 @@ static int found_directories(const struct ca_setup *s, struct err *err)
 			"\": lower-case letters, digits, dots, dashes and "
 			"underscores only",
 			STR_ARG(s->trust_domain));
-	int r = found_check_settings(s, err);
-	if (r == 0)
-		r = folder_make(s->dir, err);
+	int r = folder_make(s->dir, err);
 	if (r == 0)
 		r = found_refuse_overwrite(s->dir, names, ARRAY_LEN(names), err);
 	if (r == 0 && s->root_dir)

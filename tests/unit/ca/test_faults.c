@@ -196,6 +196,13 @@ static void a_revocation_holds_whatever_happens(void **state)
 	}
 }
 
+static bool has_leftovers(struct realm *r)
+{
+	char line[300];
+	snprintf(line, sizeof(line), "find '%.200s' -name '*.new-*' | grep -q .", r->dir);
+	return system(line) == 0;
+}
+
 /* Every command, cut off or on a full disk, is done again and leaves an authority that issues. */
 static bool a_rotation_at(
 	enum fault fault, unsigned step, const char *const *before, const char *line)
@@ -213,6 +220,7 @@ static bool a_rotation_at(
 	struct err err;
 	assert_int_equal(authority_open(r.dir, &fresh, &err), 0);
 	authority_close(fresh);
+	assert_false(has_leftovers(&r));
 	struct authority_client client = realm_client(node, r.now_s);
 	EVP_PKEY *key = realm_key();
 	assert_int_equal(enroll(&r, &client, key, ORDERS), 0);
