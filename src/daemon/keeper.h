@@ -370,9 +370,10 @@ uint64_t keeper_mark_directory(uint64_t mark, int parent_fd, const char *path, i
  * written: that part stays as it is in force. */
 int keeper_keys_load(struct keeper *k, enum keeper_scope scope, const struct keeper_plan *before,
 	struct keeper_plan *plan, struct err *err) MUST_CHECK;
-/* With an authority: what the keeper keeps of this machine's workloads. */
-int keeper_keys_load_kept(struct conf *conf, struct keyring_numbers *numbers,
-	struct keyring **ret_keyring, struct bundle *b, struct err *err) MUST_CHECK;
+/* With an authority: what the keeper keeps of this machine's workloads. `in_force`: may be NULL. */
+int keeper_keys_load_kept(struct conf *conf, const struct bundle *in_force,
+	struct keyring_numbers *numbers, struct keyring **ret_keyring, struct bundle *b,
+	struct err *err) MUST_CHECK;
 /* What the state process needs for the authority into `b`, when there is one and this machine has
  * joined; else the log says what to do. */
 int keeper_keys_load_node(struct keeper *k, const struct keeper_plan *before,
