@@ -72,7 +72,6 @@ void keeper_mesh_done(struct keeper *k)
 {
 	keeper_child_done(&k->mesh.child);
 	keeper_mesh_forget(&k->mesh);
-	keeper_identity_forget(k, KEEPER_ROWS_GO);
 }
 
 static bool keeper_mesh_wanted(const struct keeper *k)
@@ -343,7 +342,7 @@ static void keeper_mesh_hear(struct keeper *k, const union channel_message *m, s
 		keeper_hear_picture(k, m->state.number, passed_fd, now_ns);
 		return; /* the descriptor is its */
 	}
-	if (keeper_identity_hear(k, m, len, passed_fd, now_ns))
+	if (keeper_identity_hear(k, m, len, passed_fd))
 		return;
 	if (passed_fd >= 0)
 		close(passed_fd);
@@ -356,7 +355,8 @@ static void keeper_mesh_hear(struct keeper *k, const union channel_message *m, s
 			m->ready.generation);
 	} else if (m->head.kind == WIRE_REFUSED && len == sizeof(m->note)) {
 		keeper_mesh_refused(k, &m->note);
-	} else {
+	} else if (!k->mesh.heard_unknown) {
+		k->mesh.heard_unknown = true;
 		log_warning("keeper", "the state process said something unknown (%u, %zu bytes)",
 			m->head.kind, len);
 	}
