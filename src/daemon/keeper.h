@@ -140,6 +140,7 @@ struct keeper_mesh {
 	uint64_t deadline_ns;	       /* of WAITING and LEAVING */
 	bool has_store, has_authority; /* as this process was told */
 	uint64_t said_generation;      /* the plan that this process was told of */
+	uint64_t taken_generation;     /* the last that it took */
 	uint64_t refused_generation;   /* the last that it did not take: told once */
 	int picture_fd;		       /* sealed by its maker; -1: none */
 	uint64_t picture_number;
@@ -188,8 +189,9 @@ struct keeper_identity {
 	struct keeper_errand errands[KEEPER_ANSWERS];
 	struct keeper_work work;
 	uint32_t asked_count, refused_count; /* since the last tick */
-	uint64_t plan_ns;    /* when to make a plan of what was kept; 0: nothing new */
-	uint64_t planned_ns; /* when that was done last */
+	uint64_t plan_ns;     /* when to make a plan of what was kept; 0: nothing new */
+	uint64_t plan_max_ns; /* and at the latest, whatever comes */
+	uint64_t planned_ns;  /* when that was done last */
 	struct wire_identities rows;
 	int rows_fd; /* sealed by its maker; -1: none */
 	bool rows_unsaid;

@@ -145,6 +145,16 @@ static int keeper_check_asked(struct keeper *k, uint32_t kind, struct str identi
 
 /* --- plans of it --- */
 
+/* As long as more comes, but not for ever. */
+static void keeper_identity_postpone(struct keeper *k, uint64_t now_ns)
+{
+	struct keeper_identity *i = &k->identity;
+	if (i->plan_ns != 0)
+		i->plan_ns = now_ns + KEEPER_TOGETHER_NS < i->plan_max_ns
+				     ? now_ns + KEEPER_TOGETHER_NS
+				     : i->plan_max_ns;
+}
+
 static void keeper_identity_kept(struct keeper *k, const char *what, struct str of, uint64_t now_ns)
 {
 	struct keeper_identity *i = &k->identity;
@@ -154,6 +164,7 @@ static void keeper_identity_kept(struct keeper *k, const char *what, struct str 
 	i->plan_ns = now_ns + KEEPER_TOGETHER_NS;
 	if (i->planned_ns != 0 && i->plan_ns < i->planned_ns + KEEPER_APART_NS)
 		i->plan_ns = i->planned_ns + KEEPER_APART_NS;
+	i->plan_max_ns = now_ns + KEEPER_APART_NS;
 }
 
 /* Two lines a second at most of each kind. */
@@ -168,6 +179,7 @@ void keeper_identity_worked(struct keeper *k, uint64_t now_ns)
 	struct keeper_work *w = &k->identity.work;
 	struct str identity = str_of(w->m.identity);
 	int r = keeper_work_end(w);
+	keeper_identity_postpone(k, now_ns);
 	bool is_request = w->m.head.kind == WIRE_REQUEST, failed = r < 0 && r != -EALREADY;
 	if (w->wanted)
 		keeper_answer(k, &w->m, is_request && r >= 0 ? r : -1, failed ? w->err.text : "");
