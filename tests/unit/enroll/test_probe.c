@@ -94,7 +94,7 @@ static void test_what_is_in_force_is_served(void **state)
 	lab_run_ms(&lab, 3000, 100); /* and soon after a renewal */
 	assert_true(lab.looked > looked);
 	expect_well();
-	lab_run_ms(&lab, 4 * 3600 * 1000, 10000);
+	lab_run_ms(&lab, 3600 * 1000, 10000);
 	expect_well();
 	assert_int_equal(said("the mesh port"), 0);
 	lab_done(&lab);
@@ -133,7 +133,7 @@ static void test_who_does_not_serve_is_not_looked_at(void **state)
 
 static void test_an_old_certificate(void **state)
 {
-	start(1, 3600);
+	start(1, 1800);
 	lab_run_ms(&lab, 3000, 100);
 	struct enroll_row old = lab_row(&lab, ORDERS);
 	lab_port_keeps_old(&lab, 1);
@@ -160,7 +160,7 @@ static void test_an_old_certificate(void **state)
 /* A plan takes a moment everywhere. */
 static void test_a_moment_is_no_fault(void **state)
 {
-	start(1, 3600);
+	start(1, 600);
 	for (int i = 0; i < 3; i++) {
 		lab_port_keeps_old(&lab, 1);
 		renew();
@@ -196,13 +196,13 @@ static void test_a_short_life_has_less_patience(void **state)
 /* The other three are well, and are met three times as often. */
 static void test_one_worker_of_four(void **state)
 {
-	start(4, 3600);
+	start(4, 900);
 	lab_run_ms(&lab, 3000, 100);
 	lab_port_keeps_old(&lab, 4);
 	renew();
 	lab_run_ms(&lab, 45 * 1000, 100);
 	assert_string_not_equal(served(), "");
-	lab_run_ms(&lab, 300 * 1000, 1000);
+	lab_run_ms(&lab, 200 * 1000, 1000);
 	assert_string_not_equal(served(), "");
 	assert_int_equal(said("error: "), 1);
 	assert_int_equal(said("again"), 0);
@@ -258,7 +258,7 @@ static void test_a_port_that_cannot_be_looked_at(void **state)
 static void test_nobody_listens(void **state)
 {
 	struct address port;
-	start(1, 86400);
+	start(1, 1200);
 	assert_true(address_port_parse(STR("127.0.0.1:15008"), &port));
 	fake_connect_rule(&port, -111);
 	expect_unreached("Connection refused");
