@@ -17,6 +17,10 @@
 static int folder_check(const char *dir, struct err *err)
 {
 	struct stat st;
+	if (stat(dir, &st) < 0 && errno == ENOENT)
+		return err_set(err, ENOENT,
+			"%s: there is no such directory; make an authority in it: ringmain ca init",
+			dir);
 	if (stat(dir, &st) < 0)
 		return err_set(err, errno, "%s: %m", dir);
 	if (!S_ISDIR(st.st_mode))
