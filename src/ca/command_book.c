@@ -206,9 +206,10 @@ static int command_revoke_run(const struct options *o)
 		return 1;
 	}
 	printf("revoked %d certificate%s\n", r, r == 1 ? "" : "s");
+	char more[OPTIONS_MORE_TEXT];
 	if (wanted.node.len > 0)
-		printf("so that it cannot join again either: ringmain ca forbid %s\n",
-			wanted.node.at);
+		printf("so that it cannot join again either: ringmain ca forbid%s %s\n",
+			options_more(o, more), wanted.node.at);
 	return 0;
 }
 
@@ -281,6 +282,7 @@ static int command_forbid_run(const struct options *o)
 	struct folder f;
 	struct err err;
 	int revoked = 0;
+	char more[OPTIONS_MORE_TEXT];
 	bool is_revoking = options_value(o, OPTIONS_REVOKE) != NULL;
 	if (options_value(o, OPTIONS_WHY) && !is_revoking)
 		return usage_wrong(o->command, "--why belongs to --revoke");
@@ -299,9 +301,9 @@ static int command_forbid_run(const struct options *o)
 	if (is_revoking)
 		printf("revoked %d certificate%s\n", revoked, revoked == 1 ? "" : "s");
 	else if (r > 0)
-		printf("what was issued holds until it ends; to end it now: ringmain ca forbid %s "
-		       "--revoke, or ca revoke\n",
-			o->words[0]);
+		printf("what was issued holds until it ends; to end it now: ringmain ca revoke%s "
+		       "--node %s\n",
+			options_more(o, more), o->words[0]);
 	return 0;
 }
 

@@ -211,6 +211,7 @@ static int rotate_run_foreign(struct rotate_command *c, struct err *err)
 {
 	const struct options *o = c->o;
 	const char *chain = options_value(o, OPTIONS_INSTALL);
+	char more[OPTIONS_MORE_TEXT];
 	if (options_value(o, OPTIONS_ROOT) || options_value(o, OPTIONS_ROOT_DIR) ||
 		options_value(o, OPTIONS_DAYS) || (chain && options_value(o, OPTIONS_REQUEST)))
 		return usage_wrong(o->command, "--request and --install stand alone");
@@ -222,7 +223,8 @@ static int rotate_run_foreign(struct rotate_command *c, struct err *err)
 		return r;
 	if (chain)
 		printf("the next issuer is ready, under the same root: nothing has to wait\n"
-		       "next: ringmain ca rotate activate\n");
+		       "next: ringmain ca rotate%s activate\n",
+			options_more(o, more));
 	else
 		printf("made %s/next-issuer.csr; have it signed by the same root, and then:\n"
 		       "  ringmain ca rotate --dir %s publish --install CHAIN.pem\n",
@@ -234,6 +236,7 @@ static int rotate_run_publish(struct rotate_command *c, struct err *err)
 {
 	const struct options *o = c->o;
 	bool is_root = options_value(o, OPTIONS_ROOT) != NULL;
+	char more[OPTIONS_MORE_TEXT];
 	if (options_value(o, OPTIONS_REQUEST) || options_value(o, OPTIONS_INSTALL))
 		return rotate_run_foreign(c, err);
 	const char *root_dir = options_value(o, OPTIONS_ROOT_DIR);
@@ -256,17 +259,19 @@ static int rotate_run_publish(struct rotate_command *c, struct err *err)
 	if (is_root)
 		printf("the next root is published beside the one in force; its key is in %s\n"
 		       "when `ringmain ca rotate status` shows that all machines have it: ringmain "
-		       "ca rotate activate\n",
-			order.root_dir);
+		       "ca rotate%s activate\n",
+			order.root_dir, options_more(o, more));
 	else
 		printf("the next issuer is ready, under the same root: nothing has to wait\n"
-		       "next: ringmain ca rotate activate\n");
+		       "next: ringmain ca rotate%s activate\n",
+			options_more(o, more));
 	return 0;
 }
 
 static int rotate_run_activate(struct rotate_command *c, struct err *err)
 {
 	int refused = 0;
+	char more[OPTIONS_MORE_TEXT];
 	if (c->rotation.phase == ROTATE_PUBLISHED && c->rotation.kind == ROTATE_ROOT)
 		refused = rotate_refuse_anchors(c,
 			"those machines refuse whoever shows a certificate of the new issuer, "
@@ -279,7 +284,9 @@ static int rotate_run_activate(struct rotate_command *c, struct err *err)
 	if (r < 0)
 		return r;
 	printf("the new issuer signs; certificates of the old one hold until they end\n"
-	       "when `ringmain ca rotate status` shows none any more: ringmain ca rotate retire\n");
+	       "when `ringmain ca rotate status` shows none any more: ringmain ca rotate%s "
+	       "retire\n",
+		options_more(c->o, more));
 	return 0;
 }
 

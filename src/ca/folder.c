@@ -17,6 +17,10 @@
 static int folder_check(const char *dir, struct err *err)
 {
 	struct stat st;
+	if (stat(dir, &st) < 0 && errno == ENOENT)
+		return err_set(err, ENOENT,
+			"%s: there is no such directory; make an authority in it: ringmain ca init",
+			dir);
 	if (stat(dir, &st) < 0)
 		return err_set(err, errno, "%s: %m", dir);
 	if (!S_ISDIR(st.st_mode))
@@ -239,7 +243,8 @@ static void folder_sweep_one(const struct folder *p, const char *name)
 
 void folder_sweep(const struct folder *p)
 {
-	static const char *const names[] = {".", "tokens", "nodes", "crls", "old", "federation"};
+	/* Not in nodes/: a machine may be called so. */
+	static const char *const names[] = {".", "tokens", "crls", "old", "federation"};
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		folder_sweep_one(p, names[i]);
 }

@@ -104,6 +104,15 @@ const char *options_dir(const struct options *o)
 	return o->values[OPTIONS_DIR] ? o->values[OPTIONS_DIR] : OPTIONS_DIR_DEFAULT;
 }
 
+const char *options_more(const struct options *o, char text[OPTIONS_MORE_TEXT])
+{
+	const char *dir = o->values[OPTIONS_DIR];
+	if (!dir)
+		return "";
+	snprintf(text, OPTIONS_MORE_TEXT, " --dir %s", dir);
+	return text;
+}
+
 bool options_lifetime(const char *given, uint64_t unit_s, int64_t *ret_s)
 {
 	static const struct {

@@ -28,7 +28,7 @@ struct serve_listener {
 
 void serve_init(struct serve *s, struct loop *loop)
 {
-	*s = (struct serve){.loop = loop};
+	*s = (struct serve){.loop = loop, .conn_max = SERVE_CONN_MAX};
 	buf_pool_init(&s->pool, SERVE_BLOCK_BYTES, SERVE_BLOCKS_PER_CONN * SERVE_CONN_MAX);
 	list_init(&s->listeners);
 	for (size_t i = 0; i < ARRAY_LEN(s->conns); i++)
@@ -146,14 +146,14 @@ static bool serve_make_room(struct serve *s)
 {
 	static const enum serve_conn_state idle[] = {SERVE_LINGER, SERVE_IDLE};
 	static const enum serve_conn_state slow[] = {SERVE_SHAKE, SERVE_READ, SERVE_WRITE};
-	if (s->open_count < SERVE_CONN_MAX)
+	if (s->open_count < s->conn_max)
 		return true;
 	struct serve_conn *c = serve_oldest(s, idle, ARRAY_LEN(idle));
 	if (!c)
 		c = serve_oldest(s, slow, ARRAY_LEN(slow));
 	if (c)
 		serve_conn_close(c);
-	return s->open_count < SERVE_CONN_MAX;
+	return s->open_count < s->conn_max;
 }
 
 static void serve_listener_take(struct serve_listener *l, int fd)

@@ -65,6 +65,7 @@ struct serve {
 	struct timer queue_timer;
 	struct address served_last;
 	uint32_t listener_count, conn_count, open_count; /* open: not CLOSING */
+	uint32_t conn_max;				 /* the owner's; SERVE_CONN_MAX or fewer */
 	bool closing;
 	uint64_t log_second; /* lines about clients are limited */
 	uint32_t log_count;

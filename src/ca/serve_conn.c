@@ -89,8 +89,7 @@ static void serve_conn_move(struct serve_conn *c, enum serve_conn_state to)
 
 static void serve_conn_timer(struct serve_conn *c, uint64_t after_ns)
 {
-	struct loop *l = c->serve->loop;
-	timer_set(l, &c->timer, l->now_ns + after_ns);
+	timer_set(c->serve->loop, &c->timer, c->serve->loop->now_ns + after_ns);
 }
 
 struct serve_conn *serve_conn_of_task(struct task *t)
