@@ -26,6 +26,7 @@ class Authority:
         self.lifetimes, self.limits = lifetimes or {}, limits or {}
         self.dir = machine.dir / "authority"
         self.binary = machine.program(binary)  # its user may not look into every directory
+        self.names = []  # under which it is asked, too
         self.process = None
         self.fingerprint = ""
 
@@ -41,18 +42,18 @@ class Authority:
     def make(self):
         self.dir.mkdir(mode=0o700)
         os.chown(self.dir, USER, USER)
-        self.ca("init", "--trust-domain", self.trust_domain, "--listen", self.addresses[0],
-                "--listen", f"[{self.machine.v6}]:{PORT}")
+        made = self.ca("init", "--trust-domain", self.trust_domain, "--listen", self.addresses[0],
+                       "--listen", f"[{self.machine.v6}]:{PORT}")
+        self.fingerprint = re.search(r"SHA-256\s+(\S+)", made.stdout).group(1)
         self.settings()
-        text = self.machine.run(["openssl", "x509", "-in", self.dir / "root.crt", "-noout", "-fingerprint", "-sha256"]).stdout
-        self.fingerprint = text.strip().split("=")[1]
 
     def settings(self, lifetimes=None, limits=None):
         """Writes ca.conf anew."""
         self.lifetimes = lifetimes if lifetimes is not None else self.lifetimes
         self.limits = limits if limits is not None else self.limits
         listen = json.dumps([self.addresses[0], f"[{self.machine.v6}]:{PORT}"])
-        groups = [f'authority: {{ trust_domain = "{self.trust_domain}"; listen = {listen}; }};']
+        names = f"names = {json.dumps(self.names)};" if self.names else ""
+        groups = [f'authority: {{ trust_domain = "{self.trust_domain}"; listen = {listen}; {names} }};']
         for name, group in (("lifetimes", self.lifetimes), ("limits", self.limits)):
             groups.append(f"{name}: {{ " + " ".join(f"{k} = {json.dumps(v)};" for k, v in group.items()) + " };")
         (self.dir / "ca.conf").write_text("\n".join(groups) + "\n")

@@ -4,12 +4,17 @@
     vm-a: web and batch call others             vm-b: orders (Python), stock (Go), cache (Redis),
                                                        mail (speaks first); orders calls stock too
     vm-r: the Redis of the mesh's state: an operator publishes services and policies there, the
-          machines tell of their workloads and find each other's. With --standalone there is none,
-          and services, endpoints and policies are in a file that both machines have.
+          machines tell of their workloads and find each other's
+    vm-ca: the mesh's authority, where vm-a and vm-b have joined with a token each; it gives them
+          the certificates of their workloads, which last some seconds here, and renews them
+
+With --standalone there is neither: services, endpoints and policies are in a file that both machines
+have, and certificates were made by hand.
 
 Shows who called whom, as which identity, encrypted or on the machine, how fast; what is refused;
-what somebody on the wire would see; and that the mesh does without its Redis. Shares its machines
-and workloads with the tests.
+what somebody on the wire would see; that certificates renew themselves while calls go on; and that
+the mesh does without Redis and authority for a while. Shares its machines and workloads with
+the tests.
 """
 import argparse
 import contextlib
@@ -26,6 +31,7 @@ RELEASE = ROOT / "build" / "release"
 os.environ.setdefault("RINGMAIN_BUILD", str(RELEASE))
 sys.path.insert(0, str(ROOT / "tests" / "scenario"))
 import mesh as scenario  # noqa: E402
+from ca import USER as CA_USER  # noqa: E402
 from machines import LabError, sweep, wait_for  # noqa: E402
 from mesh import CACHE, GUEST, MAIL, MESH_PORT, ORDERS, STOCK, STRANGER_UID, WEB, at, request_text  # noqa: E402
 
@@ -37,6 +43,7 @@ POLICIES = [
     {"name": "to-cache-and-mail", "service": ["cache", "mail"], "action": "allow", "from": ["web"]},
 ]
 WITHOUT_REDIS_SECONDS = 4  # longer than a lease
+LIFETIMES = {"leaf": "20s", "node": "60s"}  # so short that renewing can be watched
 SECRET = "order-4711-for-alice"  # travels in every kind of call; must not be seen on the wire
 TRUST_DOMAIN = "demo.ringmain"
 V4, V6 = scenario.FAMILIES
@@ -224,32 +231,68 @@ class Demo:
     def state(self, node="vm-a"):
         return json.loads(self.mesh[node].admin_get("/status")[1])["state"]
 
-    def without_redis(self):
-        """Redis dies while web calls on and on."""
-        mesh, failed, count = self.mesh, [], 0
-        mesh.redis.save("now")
-        mesh.redis.kill()
-        end = time.monotonic() + WITHOUT_REDIS_SECONDS
+    # --- certificates --------------------------------------------------------------------------
+
+    def certificates(self, node="vm-b"):
+        rows = json.loads(self.mesh[node].admin_get("/certs")[1])["certificates"]
+        return {row["identity"]: row for row in rows}
+
+    def calls_until(self, test):
+        """Web calls others until test(): how many calls, and which of them failed."""
+        failed, count = [], 0
         calls = [lambda: self.curl("orders", V4, own=True)[0] == "200", lambda: self.curl("stock", V6)[0] == "200",
                  lambda: self.redis(V4)[0] == "OK", lambda: self.mail(V4)[0] == "250",
                  lambda: self.curl("orders", V4, uid=BATCH.uid)[0] == "403"]
-        while time.monotonic() < end:
+        while not test():
             try:
                 if not calls[count % len(calls)]():
                     failed.append(count)
             except (LabError, OSError, EOFError):
                 failed.append(count)
             count += 1
+        return count, failed
+
+    def rotation(self):
+        """Every certificate of vm-b is replaced while web calls on."""
+        before, end = self.certificates(), time.monotonic() + 60
+
+        def replaced():
+            now = self.certificates()
+            return time.monotonic() > end or all(now[name]["serial"] != row["serial"] for name, row in before.items()
+                                                 if name.startswith("service/"))
+        count, failed = self.calls_until(replaced)
+        done = self.mesh["vm-b"].ringmain("certs", check=False)
+        say(f"\nvm-a and vm-b joined the authority of vm-ca with a token each. Certificates last {LIFETIMES['leaf']} here (1h\n"
+            f"unless said otherwise) and are renewed at half of it, with a new key each time. While web made {count} calls,\n"
+            f"{len(failed) or 'none'} of which failed, all of vm-b's were replaced:\n")
+        after = self.certificates()
+        for name in sorted(before):
+            if name.startswith("service/"):
+                say(f"  {name:16} {before[name]['serial'][:12]}...  ->  {after[name]['serial'][:12]}...")
+        say("\nvm-b, ringmain certs:\n\n" + "".join(f"  {line}\n" for line in done.stdout.splitlines()).rstrip())
+        if failed or not replaced() or time.monotonic() > end or done.returncode != 0:
+            self.failures.append(f"{len(failed)} of {count} calls failed while certificates were renewed; ringmain certs: "
+                                 f"exit status {done.returncode}")
+
+    def without_redis(self):
+        """Redis and the authority die while web calls on and on."""
+        mesh = self.mesh
+        mesh.redis.save("now")
+        mesh.redis.kill()
+        mesh.authority.kill()
+        end = time.monotonic() + WITHOUT_REDIS_SECONDS
+        count, failed = self.calls_until(lambda: time.monotonic() > end)
         state = self.state()
-        say(f"\nThen Redis was killed. For {WITHOUT_REDIS_SECONDS} s, longer than a lease, web went on calling: {count} calls, "
+        say(f"\nThen Redis and the authority were killed. For {WITHOUT_REDIS_SECONDS} s, longer than a lease, web went on calling: {count} calls, "
             f"{len(failed) or 'none'} failed.\nWhat vm-a knew was {state['age_s']} s old by then.", )
         if failed or state["connected"]:
-            self.failures.append(f"{len(failed)} of {count} calls failed without Redis")
+            self.failures.append(f"{len(failed)} of {count} calls failed without Redis and authority")
+        mesh.authority.start()
         mesh.redis.start()
         start = time.monotonic()
         wait_for(lambda: all(self.state(name)["connected"] and not self.state(name)["why"] for name in ("vm-a", "vm-b")),
                  "the machines to find Redis again", 30)
-        say(f"Redis came back, and within {time.monotonic() - start:.1f} s the machines were there again.")
+        say(f"Both came back, and within {time.monotonic() - start:.1f} s the machines were there again.")
 
     def show(self):
         if self.mesh.redis:
@@ -258,6 +301,8 @@ class Demo:
             self.allowed()
         self.wire(path)
         self.refused()
+        if self.mesh.authority:
+            self.rotation()
         if self.mesh.redis:
             self.without_redis()
         b = self.mesh["vm-b"]
@@ -279,6 +324,14 @@ def look_around(mesh):
     say(f"  curl -s --unix-socket {b.admin_socket} http://localhost/metrics | grep istio_requests_total")
     say(f"  tail -f {b.access_path}")
     say(f"  cat {a.config} {mesh.mesh_file}")
+    if mesh.authority:
+        authority = mesh.authority
+        run_ca = (f"ip netns exec {authority.machine.namespace} setpriv --reuid {CA_USER} --regid {CA_USER} --clear-groups "
+                  f"{authority.binary} ca")
+        say(f"  ip netns exec {b.machine.namespace} {mesh.binary} certs -c {b.config}")
+        say(f"  {run_ca} list --dir {authority.dir}")
+        say(f"  {run_ca} rotate --dir {authority.dir} publish --root      # then: activate, retire")
+        say(f"  {run_ca} revoke --dir {authority.dir} --identity web")
     if mesh.redis:
         operator = f"ip netns exec {mesh.redis.machine.namespace} {mesh.binary}"
         say(f"  {operator} history -c {mesh.operator_config()}")
@@ -303,9 +356,10 @@ def main():
         say(f"removed what an earlier run ({lab}) left behind")
     try:
         binary = build()
-        say(f"starting two machines, their workloads, the authority{'' if options.standalone else ', Redis'}, ringmain ...")
+        say(f"starting two machines, their workloads, {'certificates' if options.standalone else 'Redis, the authority'}, ringmain ...")
         with scenario.ScenarioMesh(SERVICES, binary=binary, policies=POLICIES, default_policy="deny",
-                                   trust_domain=TRUST_DOMAIN, stores=() if options.standalone else ("vm-r",)) as mesh:
+                                   trust_domain=TRUST_DOMAIN, stores=() if options.standalone else ("vm-r",),
+                                   ca=None if options.standalone else "vm-ca", lifetimes=LIFETIMES) as mesh:
             mesh.start()
             demo = Demo(mesh)
             demo.show()

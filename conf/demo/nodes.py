@@ -199,6 +199,12 @@ class Node:
         except LabError as error:
             raise LabError(f"{error}\n{self.process.log}") from None
 
+    def wait_certified(self, timeout=20):
+        """Until all its workloads have a certificate."""
+        def missing():
+            return json.loads(self.admin_get("/certs")[1])["identities_missing"]
+        wait_for(lambda: not missing(), f"{self.name} to have its certificates", timeout)
+
     def ready(self):
         try:
             return self.admin_get("/readyz")[0] == 200
@@ -429,6 +435,8 @@ class Mesh:
             node.start(wait=False)
         for node in self:
             node.wait_ready()
+        for node in self if self.authority else []:
+            node.wait_certified()
 
     def stop(self):
         self.lab.stop()

@@ -19,3 +19,6 @@ void split_init(struct split *s, uint64_t random);
 /* Index of a leg whose weight is not 0; leg_count when there is none. With other weights than
  * before it goes on with these. */
 uint32_t split_next(struct split *s, const struct route_leg *legs, uint32_t leg_count);
+/* The leg of a value: the same in every worker and on every machine. When weights move from one leg
+ * to its neighbour, only as many values move as must. */
+uint32_t split_sticky(struct str value, const struct route_leg *legs, uint32_t leg_count);

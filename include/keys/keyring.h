@@ -18,12 +18,19 @@
 
 struct keyring;
 
+/* What keys are called: the keyring's caller and whoever asks for signatures know them by number. A
+ * key that is the same as before keeps its number, so what was made with it stays as good as it
+ * was; no number is ever given to another key. */
+struct keyring_numbers {
+	uint32_t next;		      /* the first that nobody has had yet */
+	const struct keyring *before; /* may be NULL: all keys are new ones */
+};
+
 /* Reads the directory; adds `chain`, `key`, `roots` and `crl` items to the bundle. A key that does
  * not fit its certificate, a second certificate for an identity, a key file others can read: an
  * error that names the file and the cure, and nothing changes (but out of memory or room in the
- * bundle, it may hold a part: throw it away). Key numbers are new with each load (counted up in
- * *next_key_number). Blocks on disk. */
-int keyring_load(const char *dir, struct str trust_domain, uint32_t *next_key_number,
+ * bundle, it may hold a part: throw it away), `numbers` included. Blocks on disk. */
+int keyring_load(const char *dir, struct str trust_domain, struct keyring_numbers *numbers,
 	struct keyring **ret_keyring, struct bundle *b, struct err *err) MUST_CHECK;
 /* What is in force while the directory is read again. */
 struct keyring_in_force {
@@ -40,7 +47,7 @@ struct keyring_faults {
  * stay as they are in force, or out; the others are as on the disk. An error only when there is
  * nothing to go by at all. */
 int keyring_renew(const char *dir, struct str trust_domain, const struct keyring_in_force *in_force,
-	uint32_t *next_key_number, struct keyring **ret_keyring, struct bundle *b,
+	struct keyring_numbers *numbers, struct keyring **ret_keyring, struct bundle *b,
 	struct keyring_faults *faults, struct err *err) MUST_CHECK;
 /* The keeper's own directory, and what of it is to be loaded. */
 struct keyring_keep {
@@ -53,16 +60,16 @@ struct keyring_keep {
 };
 /* The same from there, where not all of it need exist yet. What cannot be used is not: the log says
  * so, and a new one will be asked for. */
-int keyring_load_keep(const struct keyring_keep *from, uint32_t *next_key_number,
+int keyring_load_keep(const struct keyring_keep *from, struct keyring_numbers *numbers,
 	struct keyring **ret_keyring, struct bundle *b, struct err *err) MUST_CHECK;
 /* The machine's own pair ("node/<name>") from there: `est` "chain" and `est-key` "node". -ENOENT:
  * there is none that can be used, and `err` says why and what to do. */
 int keyring_load_node(const struct keyring_keep *from, struct str identity,
-	uint32_t *next_key_number, struct keyring **ret_keyring, struct bundle *b,
+	struct keyring_numbers *numbers, struct keyring **ret_keyring, struct bundle *b,
 	struct err *err) MUST_CHECK;
 /* One pair that is nobody's SPIFFE identity: our own at the store of the mesh's state. Adds `pki`
  * "chain" and `pki-key` "store" items. Otherwise as above. */
-int keyring_load_pki(const char *cert_file, const char *key_file, uint32_t *next_key_number,
+int keyring_load_pki(const char *cert_file, const char *key_file, struct keyring_numbers *numbers,
 	struct keyring **ret_keyring, struct bundle *b, struct err *err) MUST_CHECK;
 void keyring_free(struct keyring *k);
 uint32_t keyring_key_count(const struct keyring *k);

@@ -102,6 +102,18 @@ struct route_retry {
 	bool any_method; /* also where it might do harm twice */
 };
 
+/* By what a caller stays with the leg that it has got. */
+enum route_sticky_kind {
+	ROUTE_STICKY_NONE,
+	ROUTE_STICKY_SOURCE,
+	ROUTE_STICKY_HEADER,
+	ROUTE_STICKY_COOKIE,
+};
+struct route_sticky {
+	enum route_sticky_kind kind;
+	struct str name; /* HEADER, COOKIE */
+};
+
 struct route_rule {
 	struct str name; /* "orders/canary", or "orders/rules[2]" */
 	uint32_t index;	 /* in its route */
@@ -109,6 +121,7 @@ struct route_rule {
 	enum route_action action;
 	struct route_leg *legs; /* none: the service itself */
 	uint32_t leg_count;
+	struct route_sticky sticky;
 	uint32_t timeout_ms;	   /* 0: the node's */
 	struct route_retry retry;  /* FORWARD */
 	struct route_edit request; /* FORWARD */
@@ -140,6 +153,10 @@ struct route_request {
 /* The rule that decides, or NULL. `ret_prefix_len`: how much of the path its prefix has matched. */
 const struct route_rule *route_match(const struct snapshot *s, const struct route *route,
 	const struct route_request *request, size_t *ret_prefix_len);
+
+/* The value by which the request sticks to a leg; empty: it has none. */
+struct str route_sticky_value(
+	const struct route_sticky *sticky, const struct route_request *request);
 
 /* What becomes of a path with its query: bytes into `text`, which has room for route_path_bytes().
  * Returns how many. In normal form if `path` is. */

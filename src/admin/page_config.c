@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The configuration as the proxy sees it. Nothing secret is in it: keys never enter this process.
  */
+#include "mesh/route.h"
 #include "page.h"
 
 #include <stdio.h>
@@ -68,6 +69,43 @@ static void page_put_policy(struct json *j, const struct policy *p)
 	json_close(j, '}');
 }
 
+static void page_put_leg(struct json *j, const struct route_leg *leg)
+{
+	json_open(j, '{');
+	page_put_str(j, "service", leg->service ? leg->service->name : STR_NONE);
+	page_put_str(j, "version", leg->version.len ? leg->version : STR_NONE);
+	page_put_u64(j, "weight", leg->weight);
+	json_close(j, '}');
+}
+
+static void page_put_rule(struct json *j, const struct route_rule *rule)
+{
+	static const char *const actions[] = {[ROUTE_FORWARD] = "forward",
+		[ROUTE_REDIRECT] = "redirect",
+		[ROUTE_RESPOND] = "respond"};
+	json_open(j, '{');
+	page_put_str(j, "name", rule->name);
+	page_put_str(j, "action", str_of(actions[rule->action]));
+	json_key(j, "split");
+	json_open(j, '[');
+	for (uint32_t i = 0; i < rule->leg_count; i++)
+		page_put_leg(j, &rule->legs[i]);
+	json_close(j, ']');
+	json_close(j, '}');
+}
+
+static void page_put_route(struct json *j, const struct route *route)
+{
+	json_open(j, '{');
+	page_put_str(j, "service", route->service->name);
+	json_key(j, "rules");
+	json_open(j, '[');
+	for (uint32_t i = 0; i < route->rule_count; i++)
+		page_put_rule(j, &route->rules[i]);
+	json_close(j, ']');
+	json_close(j, '}');
+}
+
 static void page_put_range(struct json *j, const struct address_range *range)
 {
 	char ip[ADDRESS_TEXT_MAX], text[ADDRESS_TEXT_MAX + 8];
@@ -89,6 +127,11 @@ static void page_put_snapshot(struct json *j, const struct snapshot *s)
 	json_open(j, '[');
 	for (uint32_t i = 0; i < s->policy_count; i++)
 		page_put_policy(j, &s->policies[i]);
+	json_close(j, ']');
+	json_key(j, "routes");
+	json_open(j, '[');
+	for (uint32_t i = 0; i < s->route_count; i++)
+		page_put_route(j, &s->routes[i]);
 	json_close(j, ']');
 	json_key(j, "local_addresses");
 	json_open(j, '[');

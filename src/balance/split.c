@@ -4,6 +4,11 @@
  * circle, each place comes once per round, and neighbours are far from each other. */
 #include "balance/split.h"
 
+#include "base/map.h"
+
+/* Part of what a mesh agrees upon: with another one all values would move. */
+#define SPLIT_SEED UINT64_C(0x73746963)
+
 static uint32_t split_gcd(uint32_t a, uint32_t b)
 {
 	while (b != 0) {
@@ -41,6 +46,21 @@ uint32_t split_next(struct split *s, const struct route_leg *legs, uint32_t leg_
 		s->stride = split_stride(s->sum);
 	}
 	uint64_t place = s->count++ % s->sum * s->stride % s->sum * common;
+	uint32_t leg = 0;
+	while (place >= legs[leg].weight)
+		place -= legs[leg++].weight;
+	return leg;
+}
+
+uint32_t split_sticky(struct str value, const struct route_leg *legs, uint32_t leg_count)
+{
+	uint64_t sum = 0;
+	for (uint32_t i = 0; i < leg_count; i++)
+		sum += legs[i].weight;
+	if (sum == 0)
+		return leg_count;
+	uint64_t hash = hash_bytes(SPLIT_SEED, value.at, value.len);
+	uint64_t place = (uint64_t)((unsigned __int128)hash * sum >> 64);
 	uint32_t leg = 0;
 	while (place >= legs[leg].weight)
 		place -= legs[leg++].weight;

@@ -190,7 +190,7 @@ static int crl_write(const struct folder *f, const char *name, X509_CRL *crl, st
 static int crl_renew(const struct folder *f, const struct crl_order *o, const struct issuer *issuer,
 	const char *name, struct err *err)
 {
-	uint64_t number;
+	uint64_t number = 0;
 	int r = folder_subdirectory(f, "crls", err);
 	if (r == 0)
 		r = crl_next_number(f, o->now_s, &number, err);

@@ -144,7 +144,7 @@ int serve_place_listen(struct serve_place *p, struct serve *s, struct err *err)
 {
 	struct serve_wanted wanted = serve_place_wanted(p);
 	struct serve_fresh fresh[SERVE_LISTENERS_MAX];
-	uint32_t count;
+	uint32_t count = 0;
 	int r = serve_open_fresh(wanted, s, fresh, &count, err);
 	for (uint32_t i = 0; i < count; i++) {
 		if (r == 0)

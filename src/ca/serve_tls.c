@@ -74,7 +74,7 @@ static int serve_material_make(const struct bundle *b, struct str trust_domain, 
 static int serve_material_replace(const struct bundle *b, struct str trust_domain, struct str key,
 	struct serve_material **m, struct err *err)
 {
-	struct serve_material *fresh;
+	struct serve_material *fresh = NULL;
 	if (*m && tls_store_made_of((*m)->store, b, trust_domain))
 		return 0;
 	int r = serve_material_make(b, trust_domain, key, &fresh, err);

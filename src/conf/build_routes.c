@@ -152,6 +152,7 @@ static void conf_rule_build(struct conf_parser *p, const struct route *route,
 	conf_rule_when(p, row, &rule->when);
 	conf_rule_legs(p, route, row, rule);
 	rule->timeout_ms = row->timeout_ms;
+	conf_rule_sticky(p, row, &rule->sticky);
 	conf_rule_retries(p, row, &rule->retry);
 	conf_rule_edit(p, row, "request_headers", &row->request, &rule->request);
 	conf_rule_edit(p, row, "response_headers", &row->response, &rule->response);
@@ -168,6 +169,20 @@ static void conf_route_again(
 	char place[512];
 	conf_error(p, row->setting, "service", "\"%.*s\" has a route already, at %s",
 		STR_ARG(row->service), conf_place_text(p, first->setting, place, sizeof(place)));
+}
+
+/* For whoever writes routes; the nodes of a mesh need not say it again with every picture. */
+static void conf_route_warn(
+	struct conf_parser *p, const struct route *route, const struct conf_route_row *row)
+{
+	if (p->with_store && !p->published)
+		return;
+	if (route->service->address_count == 0)
+		conf_warning(p, row->setting, "service",
+			"\"%.*s\" has no address of its own: who dials an endpoint gets that one, "
+			"whatever the route says",
+			STR_ARG(route->service->name));
+	conf_route_cover(p, route, row);
 }
 
 static void conf_route_build(struct conf_parser *p, const struct conf_route_row *row,
@@ -189,12 +204,7 @@ static void conf_route_build(struct conf_parser *p, const struct conf_route_row 
 	}
 	if (row->rule_count == 0)
 		conf_error(p, row->setting, "rules", "none; leave the route out");
-	if (service->address_count == 0)
-		conf_warning(p, row->setting, "service",
-			"\"%.*s\" has no address of its own: who dials an endpoint gets that one, "
-			"whatever the route says",
-			STR_ARG(service->name));
-	conf_route_cover(p, route, row);
+	conf_route_warn(p, route, row);
 }
 
 static void conf_route_row(

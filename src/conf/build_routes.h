@@ -12,6 +12,8 @@ void conf_rule_when(
 	struct conf_parser *p, const struct conf_rule_row *row, struct route_when *when);
 void conf_rule_edit(struct conf_parser *p, const struct conf_rule_row *row, const char *key,
 	const struct conf_edit_rows *from, struct route_edit *edit);
+void conf_rule_sticky(
+	struct conf_parser *p, const struct conf_rule_row *row, struct route_sticky *sticky);
 void conf_rule_retries(
 	struct conf_parser *p, const struct conf_rule_row *row, struct route_retry *retry);
 /* Redirect, answer, or what is forwarded instead. */

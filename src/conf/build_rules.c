@@ -382,8 +382,8 @@ static void conf_rule_respond(struct conf_parser *p, const struct conf_rule_row 
 static void conf_check_action(
 	struct conf_parser *p, const struct conf_rule_row *row, const char *action)
 {
-	static const char *const others[] = {
-		"split", "timeout", "retries", "request_headers", "rewrite", "redirect", "respond"};
+	static const char *const others[] = {"split", "sticky", "timeout", "retries",
+		"request_headers", "rewrite", "redirect", "respond"};
 	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
 		if (strcmp(others[i], action) != 0 && conf_member(row->setting, others[i]))
 			conf_error(p, row->setting, others[i],
@@ -440,6 +440,24 @@ void conf_rule_retries(
 	}
 	if (!conf_member(setting, "on"))
 		conf_error(p, setting, "on", "missing");
+}
+
+void conf_rule_sticky(
+	struct conf_parser *p, const struct conf_rule_row *row, struct route_sticky *sticky)
+{
+	const config_setting_t *setting = conf_member(row->setting, "sticky");
+	struct str header = row->sticky.header, cookie = row->sticky.cookie;
+	if (!setting)
+		return;
+	if (row->sticky.source + (header.len > 0) + (cookie.len > 0) != 1)
+		conf_error(p, setting, NULL, "one of source, header and cookie is wanted");
+	if (row->leg_count < 2)
+		conf_error(p, setting, NULL, "a split of two or more is wanted, to stay with one");
+	if (header.len > 0)
+		conf_check_header_name(p, setting, "header", header);
+	*sticky = header.len > 0   ? (struct route_sticky){ROUTE_STICKY_HEADER, header}
+		  : cookie.len > 0 ? (struct route_sticky){ROUTE_STICKY_COOKIE, cookie}
+				   : (struct route_sticky){.kind = ROUTE_STICKY_SOURCE};
 }
 
 void conf_rule_action(

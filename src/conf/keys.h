@@ -137,6 +137,10 @@ struct conf_rule_row {
 	} when;
 	struct conf_leg_row *legs;
 	uint32_t leg_count;
+	struct {
+		bool source;
+		struct str header, cookie;
+	} sticky;
 	uint32_t timeout_ms;
 	struct {
 		uint32_t attempts;

@@ -118,6 +118,14 @@ static const struct conf_key conf_respond_keys[] = {
 };
 static const struct conf_group conf_respond_group = {GROUP_OF(conf_respond_keys)};
 
+static const struct conf_key conf_sticky_keys[] = {
+	KEY("source", .type = CONF_BOOL, RULE(sticky.source), .fallback = "false",
+		.help = "By the caller's identity: the only one for TCP."),
+	KEY("header", RULE(sticky.header), .help = "By the first value of this header."),
+	KEY("cookie", RULE(sticky.cookie), .help = "By the value of this cookie."),
+};
+static const struct conf_group conf_sticky_group = {GROUP_OF(conf_sticky_keys)};
+
 static const struct conf_key conf_retries_keys[] = {
 	KEY("attempts", .type = CONF_NUMBER, RULE(retries.attempts), .fallback = "2", .min = 1,
 		.max = 10, .help = "How often at most, besides the first time."),
@@ -151,6 +159,10 @@ static const struct conf_key conf_rule_keys[] = {
 	KEY("split", ROWS(struct conf_rule_row, legs, leg_count, &conf_leg_group),
 		.help = "Where the requests go, by weight. Unless given, to the service itself, "
 			"in any version."),
+	KEY("sticky", .type = CONF_GROUP, .group = &conf_sticky_group,
+		.help = "Whoever brings the same value gets the same leg of the split, whatever "
+			"machine he calls from; shares are then those of values. Requests without "
+			"one take turns."),
 	KEY("timeout", .type = CONF_DURATION, RULE(timeout_ms), .fallback = "0s", .max = 24 * HOUR,
 		.help = "A whole request until its response begins; answered 504 then. 0s: that of "
 			"the caller's node."),

@@ -46,11 +46,11 @@ static void check_warn_identities(
 static int check_load_keys(
 	struct conf *conf, struct keyring **ret_keyring, struct bundle *b, struct err *err)
 {
-	uint32_t next_key_number = 1;
+	struct keyring_numbers numbers = {.next = 1};
 	if (conf->authority.server_count > 0)
-		return keeper_keys_load_kept(conf, &next_key_number, ret_keyring, b, err);
-	return keyring_load(conf->certificate_dir.at, conf->trust_domain, &next_key_number,
-		ret_keyring, b, err);
+		return keeper_keys_load_kept(conf, &numbers, ret_keyring, b, err);
+	return keyring_load(
+		conf->certificate_dir.at, conf->trust_domain, &numbers, ret_keyring, b, err);
 }
 
 /* As the keeper loads them, then as the proxy process does. They can only be looked at by who may
@@ -83,7 +83,7 @@ static int check_store_files(const struct conf *conf, struct bundle *b)
 	struct str *const secrets[] = {&s.password_file, &s.sentinel_password_file};
 	struct keyring *keyring = NULL;
 	struct err err;
-	uint32_t next_key_number = 1;
+	struct keyring_numbers numbers = {.next = 1};
 	for (size_t i = 0; i < ARRAY_LEN(secrets); i++) {
 		bool is_path = secrets[i]->len > 0 && memchr(secrets[i]->at, '/', secrets[i]->len);
 		if (!is_path && !getenv("CREDENTIALS_DIRECTORY"))
@@ -92,7 +92,7 @@ static int check_store_files(const struct conf *conf, struct bundle *b)
 	int r = keeper_files_add(&s, b, &err);
 	if (r == 0 && s.tls_certificate.len > 0)
 		r = keyring_load_pki(
-			s.tls_certificate.at, s.tls_key.at, &next_key_number, &keyring, b, &err);
+			s.tls_certificate.at, s.tls_key.at, &numbers, &keyring, b, &err);
 	keyring_free(keyring);
 	if (r < 0)
 		fprintf(stderr, "%s\n", err.text);

@@ -196,7 +196,7 @@ struct keeper {
 	struct keeper_plan *next;    /* told to the running one, which has not answered yet */
 	struct list retired;	     /* of struct keeper_plan, oldest first */
 	uint64_t generation;	     /* of the newest plan */
-	uint32_t next_key_number;
+	uint32_t next_key_number;    /* see keyring.h */
 	struct keeper_watch watch;
 	/* What the proxy processes make their ticket keys of: theirs to know, ours to keep beyond
 	 * their death and a reload. */
@@ -371,12 +371,12 @@ uint64_t keeper_mark_directory(uint64_t mark, int parent_fd, const char *path, i
 int keeper_keys_load(struct keeper *k, enum keeper_scope scope, const struct keeper_plan *before,
 	struct keeper_plan *plan, struct err *err) MUST_CHECK;
 /* With an authority: what the keeper keeps of this machine's workloads. */
-int keeper_keys_load_kept(struct conf *conf, uint32_t *next_key_number,
+int keeper_keys_load_kept(struct conf *conf, struct keyring_numbers *numbers,
 	struct keyring **ret_keyring, struct bundle *b, struct err *err) MUST_CHECK;
 /* What the state process needs for the authority into `b`, when there is one and this machine has
  * joined; else the log says what to do. */
-int keeper_keys_load_node(
-	struct keeper *k, struct keeper_plan *plan, struct bundle *b, struct err *err) MUST_CHECK;
+int keeper_keys_load_node(struct keeper *k, const struct keeper_plan *before,
+	struct keeper_plan *plan, struct bundle *b, struct err *err) MUST_CHECK;
 /* Adds what was or will be loaded to a fingerprint. */
 uint64_t keeper_keys_mark(const struct conf *conf, uint64_t mark);
 

@@ -44,29 +44,37 @@ static struct keyring_keep keeper_keys_from(const struct conf *conf)
 		.federate_count = conf->authority.federate_count};
 }
 
-int keeper_keys_load_kept(struct conf *conf, uint32_t *next_key_number,
+int keeper_keys_load_kept(struct conf *conf, struct keyring_numbers *numbers,
 	struct keyring **ret_keyring, struct bundle *b, struct err *err)
 {
 	struct keyring_keep from = keeper_keys_from(conf);
 	int r = keeper_keys_identities(conf, &from, err);
-	return r < 0 ? r : keyring_load_keep(&from, next_key_number, ret_keyring, b, err);
+	return r < 0 ? r : keyring_load_keep(&from, numbers, ret_keyring, b, err);
+}
+
+static int keeper_keys_load_from(enum keeper_scope scope, const struct keeper_plan *before,
+	struct keeper_plan *plan, struct keyring_numbers *numbers, struct err *err)
+{
+	struct conf *conf = plan->conf;
+	if (keeper_keys_kept(conf))
+		return keeper_keys_load_kept(conf, numbers, &plan->keyring, &plan->bundle, err);
+	if (conf->certificate_dir.len == 0)
+		return 0;
+	if (scope == KEEPER_SCOPE_WATCHED)
+		return keyring_renew(conf->certificate_dir.at, conf->trust_domain,
+			&(struct keyring_in_force){before->keyring, &before->bundle}, numbers,
+			&plan->keyring, &plan->bundle, &plan->faults, err);
+	return keyring_load(conf->certificate_dir.at, conf->trust_domain, numbers, &plan->keyring,
+		&plan->bundle, err);
 }
 
 int keeper_keys_load(struct keeper *k, enum keeper_scope scope, const struct keeper_plan *before,
 	struct keeper_plan *plan, struct err *err)
 {
-	struct conf *conf = plan->conf;
-	if (keeper_keys_kept(conf))
-		return keeper_keys_load_kept(
-			conf, &k->next_key_number, &plan->keyring, &plan->bundle, err);
-	if (conf->certificate_dir.len == 0)
-		return 0;
-	if (scope == KEEPER_SCOPE_WATCHED)
-		return keyring_renew(conf->certificate_dir.at, conf->trust_domain,
-			&(struct keyring_in_force){before->keyring, &before->bundle},
-			&k->next_key_number, &plan->keyring, &plan->bundle, &plan->faults, err);
-	return keyring_load(conf->certificate_dir.at, conf->trust_domain, &k->next_key_number,
-		&plan->keyring, &plan->bundle, err);
+	struct keyring_numbers numbers = {k->next_key_number, before ? before->keyring : NULL};
+	int r = keeper_keys_load_from(scope, before, plan, &numbers, err);
+	k->next_key_number = numbers.next;
+	return r;
 }
 
 /* --- for the state process --- */
@@ -98,21 +106,22 @@ static int keeper_keys_add_roots(const struct keeper_plan *plan, struct bundle *
 		STR_ARG(conf->authority.keep_dir));
 }
 
-static int keeper_keys_add_node(
-	struct keeper *k, struct keeper_plan *plan, struct bundle *b, struct err *err)
+static int keeper_keys_add_node(struct keeper *k, const struct keeper_plan *before,
+	struct keeper_plan *plan, struct bundle *b, struct err *err)
 {
 	struct keyring_keep from = keeper_keys_from(plan->conf);
 	struct str identity =
 		arena_printf(&plan->conf->arena, "node/" STR_FMT, STR_ARG(plan->conf->node_name));
 	int r = plan->conf->authority.roots.len > 0 ? 0 : keeper_keys_add_roots(plan, b, err);
+	struct keyring_numbers numbers = {k->next_key_number, before ? before->node_keyring : NULL};
 	if (r == 0)
-		r = keyring_load_node(
-			&from, identity, &k->next_key_number, &plan->node_keyring, b, err);
+		r = keyring_load_node(&from, identity, &numbers, &plan->node_keyring, b, err);
+	k->next_key_number = numbers.next;
 	return r < 0 ? r : keeper_keys_copy(&plan->bundle, b, err);
 }
 
-int keeper_keys_load_node(
-	struct keeper *k, struct keeper_plan *plan, struct bundle *b, struct err *err)
+int keeper_keys_load_node(struct keeper *k, const struct keeper_plan *before,
+	struct keeper_plan *plan, struct bundle *b, struct err *err)
 {
 	struct str roots = plan->conf->authority.roots;
 	int r = 0;
@@ -122,7 +131,7 @@ int keeper_keys_load_node(
 		r = keeper_files_add_public(b, "est", STR("roots"), roots, err);
 	if (r < 0)
 		return r;
-	r = keeper_keys_add_node(k, plan, b, err);
+	r = keeper_keys_add_node(k, before, plan, b, err);
 	if (r != -ENOENT)
 		return r;
 	log_error("keeper",

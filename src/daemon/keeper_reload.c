@@ -149,10 +149,11 @@ static bool keeper_is_for_both(const struct bundle_item *item)
 }
 
 /* The state process's bundle: the configuration and what only it may see. */
-static int keeper_mesh_gather(
-	struct keeper *k, struct keeper_plan *plan, struct bundle *b, struct err *err)
+static int keeper_mesh_gather(struct keeper *k, const struct keeper_plan *before,
+	struct keeper_plan *plan, struct bundle *b, struct err *err)
 {
 	const struct conf_state *s = &plan->conf->state;
+	struct keyring_numbers numbers = {k->next_key_number, before ? before->mesh_keyring : NULL};
 	int r = 0;
 	LIST_EACH (&plan->bundle.items, it) {
 		const struct bundle_item *item = CONTAINER_OF(it, struct bundle_item, node);
@@ -164,21 +165,23 @@ static int keeper_mesh_gather(
 	if (r == 0 && s->tls_certificate.len > 0 && s->tls_key.len == 0)
 		r = err_set(err, EINVAL, "state.tls_certificate without state.tls_key");
 	else if (r == 0 && s->tls_certificate.len > 0)
-		r = keyring_load_pki(s->tls_certificate.at, s->tls_key.at, &k->next_key_number,
+		r = keyring_load_pki(s->tls_certificate.at, s->tls_key.at, &numbers,
 			&plan->mesh_keyring, b, err);
+	k->next_key_number = numbers.next;
 	return r;
 }
 
-static int keeper_mesh_fill(struct keeper *k, struct keeper_plan *plan, struct err *err)
+static int keeper_mesh_fill(struct keeper *k, const struct keeper_plan *before,
+	struct keeper_plan *plan, struct err *err)
 {
 	struct bundle b;
 	const struct conf *conf = plan->conf;
 	if (conf->state.redis_count == 0 && conf->authority.server_count == 0)
 		return 0;
 	bundle_init(&b);
-	int r = keeper_mesh_gather(k, plan, &b, err);
+	int r = keeper_mesh_gather(k, before, plan, &b, err);
 	if (r == 0)
-		r = keeper_keys_load_node(k, plan, &b, err);
+		r = keeper_keys_load_node(k, before, plan, &b, err);
 	if (r == 0)
 		r = plan->mesh_memfd = bundle_to_memfd(&b, err);
 	bundle_done(&b);
@@ -207,7 +210,7 @@ static int keeper_plan_fill(struct keeper *k, enum keeper_scope scope,
 		r = keeper_add_ticket_secret(k, &plan->bundle, err);
 	if (r == 0)
 		r = plan->memfd = bundle_to_memfd(&plan->bundle, err);
-	return r < 0 ? r : keeper_mesh_fill(k, plan, err);
+	return r < 0 ? r : keeper_mesh_fill(k, before, plan, err);
 }
 
 static void keeper_plan_explain(
@@ -233,6 +236,8 @@ int keeper_plan_new(struct keeper *k, enum keeper_scope scope, const struct keep
 	bundle_init(&plan->bundle);
 	conf_report_init(&report);
 	int r = keeper_plan_fill(k, scope, before, plan, &report, &err);
+	if (r == 0)
+		err.text[0] = '\0'; /* of something that may be missing */
 	keeper_plan_explain(text, size, &report, &err);
 	conf_report_done(&report);
 	if (r < 0) {

@@ -308,6 +308,13 @@ static void identity_settle(struct enroll *e, struct identity *i, const struct j
 			i->path);
 }
 
+/* Nobody lets it in any more, so there is no use in waiting for its end. */
+static bool identity_is_revoked(const struct enroll *e, struct str chain, const struct bundle *b)
+{
+	const struct bundle_item *crls = bundle_find(b, "crl", str_of(e->domain));
+	return crls && judge_revoked(chain, crls->text);
+}
+
 static void identity_configure(struct enroll *e, struct identity *i, const struct bundle *b)
 {
 	const struct bundle_item *chain = i->is_node ? bundle_find(b, "est", STR("chain"))
@@ -316,6 +323,8 @@ static void identity_configure(struct enroll *e, struct identity *i, const struc
 	if (chain && judge_view(chain->text, &view)) {
 		if (strcmp(view.serial, i->view.serial) != 0 || view.until_s != i->view.until_s)
 			identity_settle(e, i, &view);
+		if (identity_is_revoked(e, chain->text, b))
+			i->schedule.due_ms = 0;
 	} else if (i->view.serial[0] != '\0') {
 		i->view = (struct judge_view){0};
 		schedule_missing(&i->schedule);

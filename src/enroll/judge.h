@@ -61,6 +61,9 @@ int judge_fingerprint(
 
 /* --- CRLs --- */
 
+/* Whether the first certificate of a chain stands in a list that bears its issuer's name. */
+bool judge_revoked(struct str chain, struct str crls);
+
 struct judge_lists {
 	bool is_older;	 /* one that came is older than what is in force, which stays */
 	bool is_stale;	 /* the time of one of the result is over */

@@ -425,3 +425,25 @@ int judge_crls(struct str pem, struct str in_force, struct str authorities, int6
 	*ret_lists = m.lists;
 	return 0;
 }
+
+/* --- revoked --- */
+
+bool judge_revoked(struct str chain, struct str crls)
+{
+	STACK_OF(X509) *certificates = judge_read(chain);
+	STACK_OF(X509_CRL) *lists = judge_read_crls(crls);
+	bool is_revoked = false;
+	for (size_t i = 0; certificates && lists && i < sk_X509_CRL_num(lists); i++) {
+		X509_CRL *list = sk_X509_CRL_value(lists, i);
+		X509 *leaf = sk_X509_value(certificates, 0);
+		X509_REVOKED *row = NULL;
+		is_revoked = is_revoked || (X509_NAME_cmp(X509_CRL_get_issuer(list),
+						    X509_get_issuer_name(leaf)) == 0 &&
+						   X509_CRL_get0_by_serial(list, &row,
+							   X509_get_serialNumber(leaf)) == 1);
+	}
+	sk_X509_pop_free(certificates, X509_free);
+	sk_X509_CRL_pop_free(lists, X509_CRL_free);
+	ERR_clear_error();
+	return is_revoked;
+}

@@ -15,6 +15,7 @@
 #include <openssl/ecdsa.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/mem.h>
 #include <openssl/nid.h>
 #include <openssl/sha.h>
 #include <openssl/x509.h>
@@ -35,12 +36,14 @@ int keyring_new(uint32_t size, struct keyring **ret_keyring, struct err *err)
 	k->size = size;
 	k->scalars_size = (size_t)(size ? size : 1) * KEYRING_SCALAR_BYTES;
 	k->sources = calloc((size_t)size + 1, sizeof(*k->sources));
+	k->numbers = calloc((size_t)size + 1, sizeof(*k->numbers));
 	k->scalars = mmap(
 		NULL, k->scalars_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (k->scalars == MAP_FAILED || !k->sources) {
+	if (k->scalars == MAP_FAILED || !k->sources || !k->numbers) {
 		if (k->scalars != MAP_FAILED)
 			munmap(k->scalars, k->scalars_size);
 		free(k->sources);
+		free(k->numbers);
 		free(k);
 		return err_set(err, ENOMEM, "out of memory");
 	}
@@ -62,6 +65,7 @@ void keyring_free(struct keyring *k)
 	for (uint32_t i = 0; i < k->size; i++)
 		free(k->sources[i]);
 	free(k->sources);
+	free(k->numbers);
 	free(k);
 }
 
@@ -122,7 +126,45 @@ int keyring_keep_key(
 	return r;
 }
 
-int keyring_hand_on(const struct bundle *staged, struct bundle *b, struct err *err)
+static bool keyring_has_number(const struct keyring *k, uint32_t number, uint32_t *ret_i)
+{
+	for (*ret_i = 0; *ret_i < k->count; (*ret_i)++) {
+		if (k->numbers[*ret_i] == number)
+			return true;
+	}
+	return false;
+}
+
+/* The number that the key in the next place had; false: it is a new one. By the key itself and
+ * nothing else: whose it is, the certificate says. Who has given two identities one key gets two
+ * numbers for it. */
+static bool keyring_number_before(
+	const struct keyring *k, const struct keyring *before, uint32_t *ret_number)
+{
+	uint32_t at;
+	for (uint32_t i = 0; before && i < before->count; i++) {
+		*ret_number = before->numbers[i];
+		if (CRYPTO_memcmp(before->scalars[i], k->scalars[k->count], KEYRING_SCALAR_BYTES) ==
+				0 &&
+			!keyring_has_number(k, *ret_number, &at))
+			return true;
+	}
+	return false;
+}
+
+struct str keyring_number(
+	struct keyring *k, struct keyring_numbers *numbers, char text[KEYRING_NUMBER_TEXT])
+{
+	uint32_t number;
+	ASSERT(k->count < k->size);
+	if (!keyring_number_before(k, numbers->before, &number))
+		number = numbers->next++;
+	k->numbers[k->count] = number;
+	snprintf(text, KEYRING_NUMBER_TEXT, "%u", number);
+	return str_of(text);
+}
+
+static int keyring_hand_on(const struct bundle *staged, struct bundle *b, struct err *err)
 {
 	LIST_EACH (&staged->items, it) {
 		const struct bundle_item *item = CONTAINER_OF(it, struct bundle_item, node);
@@ -133,23 +175,38 @@ int keyring_hand_on(const struct bundle *staged, struct bundle *b, struct err *e
 	return 0;
 }
 
+int keyring_end(struct keyring_load *l, int r, struct keyring_numbers *numbers,
+	struct keyring **ret_keyring, struct bundle *b, struct err *err)
+{
+	if (r == 0)
+		r = keyring_hand_on(&l->staged, b, err);
+	bundle_done(&l->staged);
+	if (r < 0) {
+		keyring_free(l->k);
+		return r;
+	}
+	numbers->next = l->numbers.next;
+	*ret_keyring = l->k;
+	return 0;
+}
+
 /* --- a pair outside the directory --- */
 
-static int keyring_pki_stage(
-	struct keyring *k, struct bundle *staged, struct str chain, struct err *err)
+static int keyring_pki_stage(struct keyring_load *l, struct str chain, struct err *err)
 {
-	char number[16];
-	snprintf(number, sizeof(number), "%u", k->first_number);
+	char text[KEYRING_NUMBER_TEXT];
+	struct str number = keyring_number(l->k, &l->numbers, text);
+	struct bundle *staged = &l->staged;
 	int r = bundle_add(staged, STR("pki"), STR("chain"), chain, err);
 	if (r == 0)
-		r = bundle_add(staged, STR("pki-key"), STR("store"), str_of(number), err);
+		r = bundle_add(staged, STR("pki-key"), STR("store"), number, err);
 	if (r == 0)
-		k->count = 1;
+		l->k->count = 1;
 	return r;
 }
 
-static int keyring_pki_pair(struct keyring *k, struct bundle *staged, const char *cert_file,
-	const char *key_file, struct err *err)
+static int keyring_pki_pair(
+	struct keyring_load *l, const char *cert_file, const char *key_file, struct err *err)
 {
 	struct str chain = STR_NONE, key_text = STR_NONE;
 	unsigned count = 0;
@@ -162,36 +219,25 @@ static int keyring_pki_pair(struct keyring *k, struct bundle *staged, const char
 	if (r == 0)
 		r = file_read(key_file, FILE_SECRET, &key_text, err);
 	if (r == 0)
-		r = keyring_keep_key(k, key_file, leaf, key_text, err);
+		r = keyring_keep_key(l->k, key_file, leaf, key_text, err);
 	if (r == 0)
-		r = keyring_pki_stage(k, staged, chain, err);
+		r = keyring_pki_stage(l, chain, err);
 	X509_free(leaf);
 	file_text_free(key_text);
 	file_text_free(chain);
 	return r;
 }
 
-int keyring_load_pki(const char *cert_file, const char *key_file, uint32_t *next_key_number,
+int keyring_load_pki(const char *cert_file, const char *key_file, struct keyring_numbers *numbers,
 	struct keyring **ret_keyring, struct bundle *b, struct err *err)
 {
-	struct keyring *k;
-	struct bundle staged;
-	int r = keyring_new(1, &k, err);
+	struct keyring_load l = {.numbers = *numbers};
+	int r = keyring_new(1, &l.k, err);
 	if (r < 0)
 		return r;
-	k->first_number = *next_key_number;
-	bundle_init(&staged);
-	r = keyring_pki_pair(k, &staged, cert_file, key_file, err);
-	if (r == 0)
-		r = keyring_hand_on(&staged, b, err);
-	bundle_done(&staged);
-	if (r < 0) {
-		keyring_free(k);
-		return r;
-	}
-	*next_key_number += k->count;
-	*ret_keyring = k;
-	return 0;
+	bundle_init(&l.staged);
+	r = keyring_pki_pair(&l, cert_file, key_file, err);
+	return keyring_end(&l, r, numbers, ret_keyring, b, err);
 }
 
 /* --- signing --- */
@@ -244,8 +290,8 @@ int keyring_sign(const struct keyring *k, uint32_t key_number, uint16_t algorith
 		return -EPERM;
 	if (algorithm != KEYRING_ECDSA_P256_SHA256)
 		return -ENOTSUP;
-	if (key_number < k->first_number || key_number - k->first_number >= k->count)
+	uint32_t i;
+	if (!keyring_has_number(k, key_number, &i))
 		return -ENOENT;
-	return keyring_ecdsa(
-		k->scalars[key_number - k->first_number], bytes, len, ret_signature, ret_len);
+	return keyring_ecdsa(k->scalars[i], bytes, len, ret_signature, ret_len);
 }

@@ -60,11 +60,11 @@ static int keyring_read_pair(struct keyring_load *l, const char *file, struct st
 static int keyring_stage_pair(struct keyring_load *l, const char *chain_kind, struct str chain_name,
 	struct str chain, const char *key_kind, struct str key_name, struct err *err)
 {
-	char number[16];
-	snprintf(number, sizeof(number), "%u", l->k->first_number + l->k->count);
+	char text[KEYRING_NUMBER_TEXT];
+	struct str number = keyring_number(l->k, &l->numbers, text);
 	int r = bundle_add(&l->staged, str_of(chain_kind), chain_name, chain, err);
 	if (r == 0)
-		r = bundle_add(&l->staged, str_of(key_kind), key_name, str_of(number), err);
+		r = bundle_add(&l->staged, str_of(key_kind), key_name, number, err);
 	if (r == 0)
 		l->k->count++;
 	return r;
@@ -189,33 +189,17 @@ static int keyring_keep_services(
 	return r;
 }
 
-/* Hands everything on, or nothing. */
-static int keyring_keep_end(struct keyring_load *l, int r, uint32_t *next_key_number,
+int keyring_load_keep(const struct keyring_keep *from, struct keyring_numbers *numbers,
 	struct keyring **ret_keyring, struct bundle *b, struct err *err)
 {
-	if (r == 0)
-		r = keyring_hand_on(&l->staged, b, err);
-	bundle_done(&l->staged);
-	if (r < 0) {
-		keyring_free(l->k);
-		return r;
-	}
-	*next_key_number += l->k->count;
-	*ret_keyring = l->k;
-	return 0;
-}
-
-int keyring_load_keep(const struct keyring_keep *from, uint32_t *next_key_number,
-	struct keyring **ret_keyring, struct bundle *b, struct err *err)
-{
-	struct keyring_load l = {.dir = from->dir, .trust_domain = from->trust_domain};
+	struct keyring_load l = {
+		.dir = from->dir, .trust_domain = from->trust_domain, .numbers = *numbers};
 	int r = keyring_new(from->identity_count, &l.k, err);
 	if (r < 0)
 		return r;
-	l.k->first_number = *next_key_number;
 	bundle_init(&l.staged);
 	r = keyring_keep_services(&l, from, err);
-	return keyring_keep_end(&l, r, next_key_number, ret_keyring, b, err);
+	return keyring_end(&l, r, numbers, ret_keyring, b, err);
 }
 
 static int keyring_keep_node(struct keyring_load *l, struct str identity, struct err *err)
@@ -242,14 +226,15 @@ static int keyring_keep_node(struct keyring_load *l, struct str identity, struct
 }
 
 int keyring_load_node(const struct keyring_keep *from, struct str identity,
-	uint32_t *next_key_number, struct keyring **ret_keyring, struct bundle *b, struct err *err)
+	struct keyring_numbers *numbers, struct keyring **ret_keyring, struct bundle *b,
+	struct err *err)
 {
-	struct keyring_load l = {.dir = from->dir, .trust_domain = from->trust_domain};
+	struct keyring_load l = {
+		.dir = from->dir, .trust_domain = from->trust_domain, .numbers = *numbers};
 	int r = keyring_new(1, &l.k, err);
 	if (r < 0)
 		return r;
-	l.k->first_number = *next_key_number;
 	bundle_init(&l.staged);
 	r = keyring_keep_node(&l, identity, err);
-	return keyring_keep_end(&l, r, next_key_number, ret_keyring, b, err);
+	return keyring_end(&l, r, numbers, ret_keyring, b, err);
 }

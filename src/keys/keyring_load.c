@@ -64,9 +64,11 @@ static int keyring_read_crls(const char *file, struct str *ret_pem, struct err *
 	struct str text;
 	struct err why;
 	*ret_pem = STR_NONE;
-	int r = file_read(file, FILE_PUBLIC, &text, err);
+	int r = file_read(file, FILE_PUBLIC, &text, &why);
+	if (r == -ENOENT)
+		return 0;
 	if (r < 0)
-		return r == -ENOENT ? 0 : r;
+		return err_set(err, -r, "%s", why.text);
 	r = chain_crls(text, ret_pem, &why);
 	file_text_free(text);
 	return r < 0 ? err_set(err, -r, "%s: %s", file, why.text) : 0;
@@ -309,14 +311,14 @@ static int keyring_stage(struct keyring_load *l, const struct directory_entry *e
 	struct str chain, struct err *err)
 {
 	struct keyring *k = l->k;
-	char number[16];
-	snprintf(number, sizeof(number), "%u", k->first_number + k->count);
+	char text[KEYRING_NUMBER_TEXT];
+	struct str number = keyring_number(k, &l->numbers, text);
 	k->sources[k->count] = strdup(e->name);
 	if (!k->sources[k->count])
 		return err_set(err, ENOMEM, "out of memory");
 	k->count++;
 	int r = bundle_add(&l->staged, STR("chain"), path, chain, err);
-	return r < 0 ? r : bundle_add(&l->staged, STR("key"), path, str_of(number), err);
+	return r < 0 ? r : bundle_add(&l->staged, STR("key"), path, number, err);
 }
 
 static int keyring_load_pair(
@@ -354,7 +356,7 @@ static const struct bundle_item *keyring_key_before(
 		const char *source = l->before->sources[i];
 		if (!source || strcmp(source, e->name) != 0)
 			continue;
-		snprintf(number, sizeof(number), "%u", l->before->first_number + i);
+		snprintf(number, sizeof(number), "%u", l->before->numbers[i]);
 		*ret_i = i;
 	}
 	while (number[0] && (item = bundle_next(l->in_force, "key", item))) {
@@ -406,7 +408,7 @@ static int keyring_load_all(struct keyring_load *l, struct err *err)
 	return r;
 }
 
-static int keyring_load_directory(struct keyring_load *l, uint32_t *next_key_number,
+static int keyring_load_directory(struct keyring_load *l, struct keyring_numbers *numbers,
 	struct keyring **ret_keyring, struct bundle *b, struct err *err)
 {
 	int r = directory_list(l->dir, KEYRING_PAIRS_MAX, &l->entries, err);
@@ -414,39 +416,29 @@ static int keyring_load_directory(struct keyring_load *l, uint32_t *next_key_num
 		return r;
 	r = keyring_new(l->entries.count, &l->k, err);
 	bundle_init(&l->staged);
-	if (r == 0) {
-		l->k->first_number = *next_key_number;
-		r = keyring_load_all(l, err);
-	}
 	if (r == 0)
-		r = keyring_hand_on(&l->staged, b, err);
-	bundle_done(&l->staged);
+		r = keyring_load_all(l, err);
 	directory_free(&l->entries);
-	if (r < 0) {
-		keyring_free(l->k);
-		return r;
-	}
-	*next_key_number += l->k->count;
-	*ret_keyring = l->k;
-	return 0;
+	return keyring_end(l, r, numbers, ret_keyring, b, err);
 }
 
-int keyring_load(const char *dir, struct str trust_domain, uint32_t *next_key_number,
+int keyring_load(const char *dir, struct str trust_domain, struct keyring_numbers *numbers,
 	struct keyring **ret_keyring, struct bundle *b, struct err *err)
 {
-	struct keyring_load l = {.dir = dir, .trust_domain = trust_domain};
-	return keyring_load_directory(&l, next_key_number, ret_keyring, b, err);
+	struct keyring_load l = {.dir = dir, .trust_domain = trust_domain, .numbers = *numbers};
+	return keyring_load_directory(&l, numbers, ret_keyring, b, err);
 }
 
 int keyring_renew(const char *dir, struct str trust_domain, const struct keyring_in_force *in_force,
-	uint32_t *next_key_number, struct keyring **ret_keyring, struct bundle *b,
+	struct keyring_numbers *numbers, struct keyring **ret_keyring, struct bundle *b,
 	struct keyring_faults *faults, struct err *err)
 {
 	struct keyring_load l = {.dir = dir,
 		.trust_domain = trust_domain,
 		.before = in_force->keyring,
 		.in_force = in_force->bundle,
-		.faults = faults};
+		.faults = faults,
+		.numbers = {numbers->next, in_force->keyring}};
 	*faults = (struct keyring_faults){0};
-	return keyring_load_directory(&l, next_key_number, ret_keyring, b, err);
+	return keyring_load_directory(&l, numbers, ret_keyring, b, err);
 }

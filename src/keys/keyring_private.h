@@ -17,8 +17,8 @@
 #define KEYRING_SCALAR_BYTES 32
 
 struct keyring {
-	uint32_t first_number; /* key i has the number first_number + i */
 	uint32_t count, size;
+	uint32_t *numbers;
 	size_t scalars_size; /* of the mapping */
 	uint8_t (*scalars)[KEYRING_SCALAR_BYTES];
 	char **sources; /* the directory entry of key i; NULL: none */
@@ -29,6 +29,7 @@ struct keyring_load {
 	const char *dir;
 	struct str trust_domain;
 	struct keyring *k;
+	struct keyring_numbers numbers; /* the caller's get this when all went well */
 	struct bundle staged;
 	/* of a directory that somebody else writes */
 	struct directory entries;
@@ -50,5 +51,10 @@ void keyring_entries_free(struct dirent **entries, int count);
  * the next place; `count` is the caller's to raise. */
 int keyring_keep_key(struct keyring *k, const char *file, X509 *leaf, struct str text,
 	struct err *err) MUST_CHECK;
-/* From the staged bundle to the caller's. */
-int keyring_hand_on(const struct bundle *staged, struct bundle *b, struct err *err) MUST_CHECK;
+/* The number of the key in the next place, as text: the one that it has had, or a new one. */
+#define KEYRING_NUMBER_TEXT 16
+struct str keyring_number(
+	struct keyring *k, struct keyring_numbers *numbers, char text[KEYRING_NUMBER_TEXT]);
+/* Hands everything on, or (r: of the load) nothing. */
+int keyring_end(struct keyring_load *l, int r, struct keyring_numbers *numbers,
+	struct keyring **ret_keyring, struct bundle *b, struct err *err) MUST_CHECK;

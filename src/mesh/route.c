@@ -291,6 +291,51 @@ const struct route_rule *route_match(const struct snapshot *s, const struct rout
 	return NULL;
 }
 
+/* --- staying with a leg --- */
+
+/* The first of that name; a cookie's value as it stands. */
+static struct str route_cookie_value(struct str name, const struct route_request *r)
+{
+	for (uint32_t i = 0; i < r->header_count; i++) {
+		const struct route_header *h = route_header_at(r, i);
+		struct str cookies = h->value;
+		if (!str_eq_nocase(h->name, STR("cookie")))
+			continue;
+		while (cookies.len > 0) {
+			struct str value = str_trim(route_cut(&cookies, ';'));
+			if (str_eq(str_trim(route_cut(&value, '=')), name))
+				return str_trim(value);
+		}
+	}
+	return STR("");
+}
+
+static struct str route_header_value(struct str name, const struct route_request *r)
+{
+	for (uint32_t i = 0; i < r->header_count; i++) {
+		const struct route_header *h = route_header_at(r, i);
+		if (str_eq_nocase(h->name, name))
+			return h->value;
+	}
+	return STR("");
+}
+
+struct str route_sticky_value(
+	const struct route_sticky *sticky, const struct route_request *request)
+{
+	switch (sticky->kind) {
+	case ROUTE_STICKY_NONE:
+		break;
+	case ROUTE_STICKY_SOURCE:
+		return request->source_id;
+	case ROUTE_STICKY_HEADER:
+		return route_header_value(sticky->name, request);
+	case ROUTE_STICKY_COOKIE:
+		return route_cookie_value(sticky->name, request);
+	}
+	return STR("");
+}
+
 /* --- what a path becomes --- */
 
 size_t route_path_bytes(const struct route_target *target, struct str path)

@@ -354,17 +354,29 @@ static void carrier_watch(struct carrier *c)
 		timer_set(&c->being.worker->loop, &c->timer, carrier_deadline_ns(c));
 }
 
+/* Revoked, or trusted by nobody any more. */
+static bool carrier_peer_is_gone(const struct carrier *c)
+{
+	struct worker *w = c->being.worker;
+	const struct tls *tls = line_tls(c->line);
+	return tls && tls_peer_again(tls, w->current->plan->tls, worker_wall_s(w));
+}
+
 /* So that the plan under which the call came may go; whether the next request is taken is asked
- * when it comes. Not while a request is on its way to somewhere. */
+ * when it comes. Not while a request is on its way to somewhere. Idle ones of a peer whose requests
+ * would not be taken are closed at once. */
 static void carrier_follow(struct carrier *c)
 {
 	struct worker *w = c->being.worker;
 	const struct exchange *x = carrier_first(c);
-	if (c->side == UP || c->state != CARRIER_OPEN ||
-		c->plan_number == w->current->plan->number || (x && !exchange_runs(x)))
+	if (c->state != CARRIER_OPEN || c->plan_number == w->current->plan->number ||
+		(x && (c->side == UP || !exchange_runs(x))))
 		return;
 	c->plan_number = w->current->plan->number;
-	call_follow(w, c->line, &c->call, x != NULL);
+	if (!x && carrier_peer_is_gone(c))
+		carrier_close(c, false);
+	else if (c->side == DOWN)
+		call_follow(w, c->line, &c->call, x != NULL);
 }
 
 enum reason carrier_renew(struct carrier *c)

@@ -36,7 +36,7 @@ struct carrier {
 	bool lingered;		/* LINGER: the timer has expired once since our FIN */
 	uint64_t linger_bytes;	/* LINGER: sent so far, and when that last changed */
 	uint64_t linger_ns;
-	uint64_t plan_number; /* DOWN: of the plan under which the call was last looked at */
+	uint64_t plan_number; /* of the plan under which peer and call were last looked at */
 	/* UP: */
 	struct upstream_pool *pool; /* what it may be reused for: see upstream.h */
 	struct list pooled;	    /* in pool->idle while idle */

@@ -121,11 +121,11 @@ static bool exchange_rewrite(
 }
 
 static enum reason exchange_forward_by(struct exchange *x, const struct route *route,
-	const struct route_rule *rule, size_t prefix_len)
+	const struct route_rule *rule, const struct route_request *request, size_t prefix_len)
 {
 	struct exchange_route *r = x->route;
 	struct worker *w = x->being.worker;
-	r->lead = routing_lead(&x->carrier[DOWN]->call, routing_leg(w, route, rule));
+	r->lead = routing_lead(&x->carrier[DOWN]->call, routing_leg(w, route, rule, request));
 	r->timeout_ms = rule->timeout_ms;
 	r->retry = rule->retry;
 	if (!exchange_copy_text(&x->arena, &r->lead.service) ||
@@ -160,7 +160,7 @@ enum reason exchange_choose(struct exchange *x, const struct route_rule **ret_an
 	if (!exchange_copy_text(&x->arena, &x->route->name))
 		return REASON_OVERLOAD;
 	if (rule->action == ROUTE_FORWARD)
-		return exchange_forward_by(x, route, rule, prefix_len);
+		return exchange_forward_by(x, route, rule, &request, prefix_len);
 	x->route->prefix_len = prefix_len;
 	*ret_answer = rule;
 	return REASON_NONE;

@@ -73,16 +73,24 @@ static struct routing_turn *routing_turn(struct worker *w, struct str service, u
 	return routing_new(w, service, rule_index);
 }
 
-const struct route_leg *routing_leg(
+static uint32_t routing_next(
 	struct worker *w, const struct route *route, const struct route_rule *rule)
 {
 	struct split by_chance;
-	if (rule->leg_count <= 1)
-		return rule->leg_count ? &rule->legs[0] : NULL;
 	struct routing_turn *turn = routing_turn(w, route->service->name, rule->index);
 	if (!turn) /* out of memory */
 		split_init(&by_chance, loop_random(&w->loop));
-	uint32_t leg = split_next(turn ? &turn->split : &by_chance, rule->legs, rule->leg_count);
+	return split_next(turn ? &turn->split : &by_chance, rule->legs, rule->leg_count);
+}
+
+const struct route_leg *routing_leg(struct worker *w, const struct route *route,
+	const struct route_rule *rule, const struct route_request *request)
+{
+	if (rule->leg_count <= 1)
+		return rule->leg_count ? &rule->legs[0] : NULL;
+	struct str value = route_sticky_value(&rule->sticky, request);
+	uint32_t leg = value.len > 0 ? split_sticky(value, rule->legs, rule->leg_count)
+				     : routing_next(w, route, rule);
 	ASSERT(leg < rule->leg_count); /* the configuration's checks: some weight is not 0 */
 	return &rule->legs[leg];
 }

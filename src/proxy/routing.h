@@ -10,9 +10,10 @@ static inline const struct route *routing_of(const struct call *c)
 {
 	return c->picks ? c->dialled->route : NULL;
 }
-/* The leg whose turn it is, in this worker; NULL: the rule has none. */
-const struct route_leg *routing_leg(
-	struct worker *w, const struct route *route, const struct route_rule *rule);
+/* The leg that the request sticks to, or else whose turn it is in this worker; NULL: the rule has
+ * none. */
+const struct route_leg *routing_leg(struct worker *w, const struct route *route,
+	const struct route_rule *rule, const struct route_request *request);
 /* Where the leg leads; its texts are the plan's. */
 struct call_lead routing_lead(const struct call *c, const struct route_leg *leg);
 /* With a rule that has retries: the service has one more request, or wants to send one more again.

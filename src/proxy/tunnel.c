@@ -94,7 +94,7 @@ static enum reason tunnel_choose(struct tunnel *t)
 		route_match(t->call.hold->plan->snapshot, route, &request, &prefix_len);
 	if (!rule)
 		return REASON_NONE;
-	t->lead = routing_lead(&t->call, routing_leg(t->being.worker, route, rule));
+	t->lead = routing_lead(&t->call, routing_leg(t->being.worker, route, rule, &request));
 	t->route = strndup(rule->name.at, rule->name.len);
 	return t->route ? REASON_NONE : REASON_OVERLOAD;
 }

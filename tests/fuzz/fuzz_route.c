@@ -59,6 +59,11 @@ static void fuzz_paths(const struct route_request *r)
 	for (size_t i = 0; i < ARRAY_LEN(paths); i++)
 		fuzz_match((struct route_when){.paths = &paths[i], .path_count = 1}, r);
 	fuzz_match((struct route_when){.hosts = &host, .host_count = 1}, r);
+	for (int kind = ROUTE_STICKY_NONE; kind <= ROUTE_STICKY_COOKIE; kind++) {
+		struct route_sticky sticky = {(enum route_sticky_kind)kind, STR("a")};
+		struct str value = route_sticky_value(&sticky, r);
+		ASSERT(value.len == 0 || value.at[value.len - 1] != ';');
+	}
 }
 
 static void fuzz_rewrite(struct str whole, size_t prefix_len)

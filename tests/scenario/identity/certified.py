@@ -6,7 +6,7 @@ import re
 import ssl
 
 from machines import wait_for
-from mesh import MESH_PORT, STRANGER_UID, ScenarioMesh
+from mesh import MESH_PORT, STRANGER_UID, ScenarioMesh, Wire, request_text
 
 LIMITS = {"node_per_minute": 100000, "node_burst": 10000}
 
@@ -49,28 +49,31 @@ class Certified(ScenarioMesh):
         """The file of key and chain that the keeper has for a service."""
         return node.keep / "service" / f"{service}.pem"
 
-    def show(self, service, node, certificate, machine="vm-a"):
-        """A handshake with `node` as a client with that file of key and chain: (the certificate that
-        is shown, None), or (None, the error)."""
+    def secured(self, service, node, certificate, machine="vm-a"):
+        """A TLS connection straight to a machine's mesh port, as somebody with that file of key and
+        chain makes it: a thief of it, say."""
         options = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         options.check_hostname, options.verify_mode = False, ssl.CERT_NONE
         options.set_alpn_protocols(["http/1.1" if self.service(service).protocol == "http" else "ringmain-tcp/1"])
         options.load_cert_chain(certificate)
         plain = self.lab[machine].connect(STRANGER_UID, node.machine.v4, MESH_PORT)
-        name = f"{self.service(service).port}.{service}.{self.trust_domain}"
+        return options.wrap_socket(plain, server_hostname=f"{self.service(service).port}.{service}.{self.trust_domain}")
+
+    def show(self, service, node, certificate):
+        """A handshake with a machine: (the certificate that it shows, None), or (None, the error)."""
         try:
-            with options.wrap_socket(plain, server_hostname=name) as secured:
+            with self.secured(service, node, certificate) as secured:
                 shown = secured.getpeercert(binary_form=True)
                 secured.settimeout(3)
-                secured.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" if "http" in options_alpn(secured) else b"x")
+                secured.send(request_text("GET /echo", service))
                 secured.recv(1)  # TLS 1.3: a client learns of its refusal with the first bytes
                 return shown, None
         except (ssl.SSLError, OSError) as error:
             return None, error
 
-
-def options_alpn(secured):
-    return secured.selected_alpn_protocol() or ""
+    def keep_open(self, service, node, certificate):
+        """Such a connection, to be used as any other."""
+        return Wire(self.secured(service, node, certificate))
 
 
 def leaf(pem):

@@ -133,6 +133,18 @@ def test_to_another_service(fleet):
     assert fleet.call_own("guest", line="GET /echo/stock").status == 403
 
 
+def test_a_caller_stays_with_its_version(fleet):
+    route(fleet, {"split": [{"version": "v1"}, {"version": "v2"}], "sticky": {"cookie": "user"}})
+    found = {user: set(versions(fleet, 4, headers=[f"Cookie: a=b; user={user}"])) for user in range(12)}
+    assert all(len(got) == 1 for got in found.values()) and set().union(*found.values()) == {"v1", "v2"}
+    assert versions(fleet, 10) == {"v1": 5, "v2": 5}
+    # more for v2 takes nobody away from it
+    route(fleet, {"split": [{"version": "v1", "weight": 1}, {"version": "v2", "weight": 3}], "sticky": {"cookie": "user"}})
+    for user, got in found.items():
+        if got == {"v2"}:
+            assert versions(fleet, 2, headers=[f"Cookie: user={user}"]) == {"v2": 2}
+
+
 def test_tcp_by_weight_and_by_who_calls(fleet):
     def opened():
         return [fleet[name].metric("istio_tcp_connections_opened_total", reporter="destination",

@@ -69,6 +69,16 @@ static void sample_init_services(struct sample *s)
 		.index = 1, .service = &s->services[1], .user = STR("web"), .uid = 1002};
 }
 
+static void sample_init_route(struct sample *s)
+{
+	s->legs[0] =
+		(struct route_leg){.service = &s->services[0], .version = STR("v1"), .weight = 90};
+	s->legs[1] = (struct route_leg){.version = STR(""), .weight = 10};
+	s->rule =
+		(struct route_rule){.name = STR("orders/canary"), .legs = s->legs, .leg_count = 2};
+	s->route = (struct route){.service = &s->services[0], .rules = &s->rule, .rule_count = 1};
+}
+
 static void sample_init_listeners(struct sample *s)
 {
 	static const struct {
@@ -93,6 +103,7 @@ void sample_init(struct sample *s)
 	memset(s, 0, sizeof(*s));
 	sample_shown = s;
 	sample_init_services(s);
+	sample_init_route(s);
 	sample_init_listeners(s);
 	s->conf.node_name = STR("vm-a");
 	s->conf.admin_socket = STR("/run/ringmain/admin.sock");
@@ -107,6 +118,8 @@ void sample_init(struct sample *s)
 		.workload_count = 2,
 		.policies = &s->policy,
 		.policy_count = 1,
+		.routes = &s->route,
+		.route_count = 1,
 		.local_addresses = s->local_addresses,
 		.local_address_count = 1,
 		.passthrough = s->passthrough,

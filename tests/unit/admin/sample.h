@@ -4,6 +4,7 @@
 #pragma once
 
 #include "conf/conf.h"
+#include "mesh/route.h"
 #include "proxy/proxy.h"
 #include "tls/tls.h"
 
@@ -20,6 +21,9 @@ struct sample {
 	struct workload workloads[2];
 	struct endpoint endpoints[2];
 	struct policy policy, *orders_policies[1];
+	struct route route;
+	struct route_rule rule;
+	struct route_leg legs[2];
 	struct str from[1], ids[2];
 	struct address local_addresses[1];
 	struct address_range passthrough[1];

@@ -336,6 +336,10 @@ static void config_page(void **state)
 		       "\"local\":false}],\"policies\":[\"policies[0]\"]}");
 	assert_has(&r, "\"policies\":[{\"name\":\"policies[0]\",\"action\":\"allow\","
 		       "\"from\":[\"web\"],\"methods\":null,\"paths\":null}]");
+	assert_has(&r,
+		"\"routes\":[{\"service\":\"orders\",\"rules\":[{\"name\":\"orders/canary\","
+		"\"action\":\"forward\",\"split\":[{\"service\":\"orders\",\"version\":\"v1\","
+		"\"weight\":90},{\"service\":null,\"version\":null,\"weight\":10}]}]}]");
 	assert_has(&r, "\"local_addresses\":[\"10.77.0.1\"],\"passthrough\":[\"10.99.0.0/16\"]}");
 	page_response_done(&r);
 	sample.proxy.plan = NULL;

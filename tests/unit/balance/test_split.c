@@ -118,6 +118,30 @@ static void test_other_weights(void **state)
 	}
 }
 
+/* Each value has its leg; shares are as the weights; as the second leg grows, nobody leaves it. */
+static void test_sticky(void **state)
+{
+	enum { VALUES = 20000 };
+	static uint8_t before[VALUES];
+	for (uint32_t step = 0; step <= 20; step++) {
+		struct route_leg legs[2] = {{.weight = 100 - 5 * step}, {.weight = 5 * step}};
+		uint32_t got = 0;
+		for (uint32_t i = 0; i < VALUES; i++) {
+			struct str value = {(const char *)&i, sizeof(i)};
+			uint32_t leg = split_sticky(value, legs, 2);
+			assert_int_equal(split_sticky(value, legs, 2), leg);
+			assert_true(leg >= before[i]);
+			before[i] = (uint8_t)leg;
+			got += leg;
+		}
+		uint32_t share = VALUES * step / 20;
+		assert_in_range(got + 300, share, share + 600);
+	}
+	struct route_leg none[1] = {{.weight = 0}};
+	assert_int_equal(split_sticky(STR("x"), none, 1), 1);
+	assert_int_equal(split_sticky(STR(""), &(struct route_leg){.weight = 1}, 1), 0);
+}
+
 static void test_nothing_to_choose(void **state)
 {
 	struct split s;
@@ -137,6 +161,7 @@ int main(void)
 		cmocka_unit_test(test_exact_over_any_thousand),
 		cmocka_unit_test(test_spread_evenly),
 		cmocka_unit_test(test_other_weights),
+		cmocka_unit_test(test_sticky),
 		cmocka_unit_test(test_nothing_to_choose),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

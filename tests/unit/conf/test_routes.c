@@ -186,6 +186,14 @@ static const struct {
 		"retries.on: \"often\" is no reason; there are \"connect-failure\", "},
 	{"{ retries = { attempts = 2; }; }", "retries.on: missing"},
 	{"{ retries = { on = \"5xx\"; attempts = 0; }; }", "retries.attempts: 0 is out of range"},
+	{"{ sticky = { header = \"x\"; }; }", "sticky: a split of two or more is wanted"},
+	{"{ split = ( { version = \"v1\"; }, { version = \"v2\"; } ); sticky = { header = \"x\"; "
+	 "source = true; "
+	 "}; }",
+		"sticky: one of source, header and cookie is wanted"},
+	{"{ split = ( { version = \"v1\"; }, { version = \"v2\"; } ); sticky = { header = "
+	 "\"host\"; }; }",
+		"sticky.header: \"host\" is the proxies' own"},
 	{"{ redirect = { }; }", "redirect: where to?"},
 	{"{ redirect = { path = \"/\"; status = 304; }; }", "redirect.status: 304 is none of"},
 	{"{ redirect = { scheme = \"ftp\"; }; }", "redirect.scheme: \"ftp\" is neither"},

@@ -287,7 +287,22 @@ static bool far_carry(struct lab *lab, uint32_t index)
 	return moved;
 }
 
-char *lab_crl(const struct certs_pair *issuer, int64_t number, int64_t from_s, int64_t until_s)
+static void lab_revoke(X509_CRL *crl, const char *serial)
+{
+	BIGNUM *number = NULL;
+	X509_REVOKED *row = X509_REVOKED_new();
+	ASN1_TIME *when = ASN1_TIME_set(NULL, (time_t)CERTS_NOW);
+	assert_true(row && when && BN_hex2bn(&number, serial) > 0);
+	ASN1_INTEGER *in_row = BN_to_ASN1_INTEGER(number, NULL);
+	assert_true(X509_REVOKED_set_serialNumber(row, in_row) &&
+		    X509_REVOKED_set_revocationDate(row, when) && X509_CRL_add0_revoked(crl, row));
+	ASN1_INTEGER_free(in_row);
+	ASN1_TIME_free(when);
+	BN_free(number);
+}
+
+char *lab_crl(const struct certs_pair *issuer, int64_t number, int64_t from_s, int64_t until_s,
+	const char *revoked)
 {
 	X509_CRL *crl = X509_CRL_new();
 	ASN1_TIME *from = ASN1_TIME_set(NULL, from_s), *until = ASN1_TIME_set(NULL, until_s);
@@ -300,6 +315,8 @@ char *lab_crl(const struct certs_pair *issuer, int64_t number, int64_t from_s, i
 		    X509_CRL_set1_lastUpdate(crl, from) && X509_CRL_set1_nextUpdate(crl, until));
 	assert_true(ASN1_INTEGER_set(n, number) &&
 		    X509_CRL_add1_ext_i2d(crl, NID_crl_number, n, 0, X509V3_ADD_DEFAULT));
+	if (revoked)
+		lab_revoke(crl, revoked);
 	assert_true(X509_CRL_sign(crl, issuer->key, EVP_sha256()));
 	assert_true(PEM_write_bio_X509_CRL(text, crl) && BIO_mem_contents(text, &bytes, &len));
 	char *copy = strndup((const char *)bytes, len);

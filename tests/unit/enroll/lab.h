@@ -120,5 +120,6 @@ struct enroll_row lab_row(const struct lab *lab, const char *identity);
 int64_t lab_wall_s(const struct lab *lab);
 /* PEM; to be freed. */
 char *lab_pem(X509 *certificate);
-/* A CRL of that number. */
-char *lab_crl(const struct certs_pair *issuer, int64_t number, int64_t from_s, int64_t until_s);
+/* A CRL of that number, with a serial number (hexadecimal) in it, or NULL. */
+char *lab_crl(const struct certs_pair *issuer, int64_t number, int64_t from_s, int64_t until_s,
+	const char *revoked);

@@ -56,7 +56,7 @@ static void a_directory_becomes_items_and_keys(void **state)
 	struct bundle b;
 	struct keyring *k;
 	struct err err;
-	uint32_t next = 7;
+	struct keyring_numbers next = {.next = 7};
 	set_up(&p);
 	mkdir(place_path(&p, "certs/roots"), 0755);
 	char *root = place_read(&p, "certs/roots.pem"), *chain = place_read(&p, "certs/web.crt");
@@ -64,7 +64,7 @@ static void a_directory_becomes_items_and_keys(void **state)
 	place_write(&p, "certs/.hidden.crt", STR("not looked at"), 0644);
 	bundle_init(&b);
 	assert_int_equal(keyring_load(place_path(&p, "certs"), TD, &next, &k, &b, &err), 0);
-	assert_int_equal(next, 9);
+	assert_int_equal(next.next, 9);
 	assert_int_equal(keyring_key_count(k), 2);
 	item_is(&b, "roots", "prod.example", root);
 	item_is(&b, "roots", "far.example", root);
@@ -75,10 +75,10 @@ static void a_directory_becomes_items_and_keys(void **state)
 		assert_null(strstr(CONTAINER_OF(it, struct bundle_item, node)->text.at, "PRIVATE"));
 	keyring_free(k);
 
-	/* The next load's numbers are new. */
+	/* Without one before it, a load's numbers are new. */
 	bundle_done(&b);
 	assert_int_equal(keyring_load(place_path(&p, "certs"), TD, &next, &k, &b, &err), 0);
-	assert_int_equal(next, 11);
+	assert_int_equal(next.next, 11);
 	item_is(&b, "key", "service/orders", "9");
 	keyring_free(k);
 	bundle_done(&b);
@@ -93,7 +93,7 @@ static void a_machine_may_have_no_identity_yet(void **state)
 	struct bundle b;
 	struct keyring *k;
 	struct err err;
-	uint32_t next = 1;
+	struct keyring_numbers next = {.next = 1};
 	set_up(&p);
 	char *root = place_read(&p, "certs/roots.pem");
 	mkdir(place_path(&p, "bare"), 0755);
@@ -141,7 +141,7 @@ static void lists_of_revoked_certificates_become_items(void **state)
 	struct bundle b;
 	struct keyring *k;
 	struct err err;
-	uint32_t next = 1;
+	struct keyring_numbers next = {.next = 1};
 	set_up(&p);
 	struct str crl = crl_text(&p);
 	mkdir(place_path(&p, "certs/crls"), 0755);
@@ -368,7 +368,7 @@ static void refusals_name_the_file_and_change_nothing(void **state)
 		struct bundle b;
 		struct keyring *k = NULL;
 		struct err err = {.text = ""};
-		uint32_t next = 3;
+		struct keyring_numbers next = {.next = 3};
 		set_up(&p);
 		refusals[i].spoil(&p);
 		bundle_init(&b);
@@ -377,7 +377,7 @@ static void refusals_name_the_file_and_change_nothing(void **state)
 			fail_msg("%s: %d \"%s\"", refusals[i].name, r, err.text);
 		assert_null(k);
 		assert_true(list_empty(&b.items));
-		assert_int_equal(next, 3);
+		assert_int_equal(next.next, 3);
 		place_done(&p);
 	}
 }
@@ -387,7 +387,7 @@ static void a_missing_directory_is_named(void **state)
 	struct bundle b;
 	struct keyring *k = NULL;
 	struct err err;
-	uint32_t next = 1;
+	struct keyring_numbers next = {.next = 1};
 	bundle_init(&b);
 	assert_int_equal(keyring_load("/nonexistent/certs", TD, &next, &k, &b, &err), -ENOENT);
 	assert_non_null(strstr(err.text, "/nonexistent/certs"));
@@ -405,7 +405,7 @@ static void signing_begin(struct signing *s)
 {
 	struct bundle b;
 	struct err err;
-	uint32_t next = 1;
+	struct keyring_numbers next = {.next = 1};
 	unsigned count;
 	set_up(&s->p);
 	bundle_init(&b);
@@ -453,6 +453,59 @@ static void certificate_verify_is_signed(void **state)
 		assert_true(ECDSA_verify(0, digest, sizeof(digest), signature, signature_len,
 			EVP_PKEY_get0_EC_KEY(s.public_key)));
 	}
+	signing_end(&s);
+}
+
+/* Whether key `number` is that of service/orders in `s`. */
+static bool signs_as_orders(const struct signing *s, const struct keyring *k, uint32_t number)
+{
+	uint8_t input[256], signature[KEYRING_SIGNATURE_MAX], digest[SHA256_DIGEST_LENGTH];
+	size_t n = 0, len = input_make(input, SERVER_CONTEXT, 32);
+	SHA256(input, len, digest);
+	return keyring_sign(k, number, P256_SHA256, input, len, signature, &n) == 0 &&
+	       ECDSA_verify(0, digest, sizeof(digest), signature, n,
+		       EVP_PKEY_get0_EC_KEY(s->public_key));
+}
+
+static void load_after(struct signing *s, const struct keyring *before, uint32_t next,
+	const char *orders, const char *web, struct keyring **ret_keyring)
+{
+	struct keyring_numbers numbers = {.next = next, .before = before};
+	struct bundle b;
+	struct err err;
+	bundle_init(&b);
+	assert_int_equal(
+		keyring_load(place_path(&s->p, "certs"), TD, &numbers, ret_keyring, &b, &err), 0);
+	item_is(&b, "key", "service/orders", orders);
+	item_is(&b, "key", "service/web", web);
+	bundle_done(&b);
+}
+
+/* A renewal of one must leave the others as they are: their sessions live as long as their keys.
+ * And whoever knows an old number gets the old key's signatures, or none. */
+static void only_new_keys_get_new_numbers(void **state)
+{
+	struct signing s;
+	struct keyring *second, *third;
+	struct err err;
+	char ca[100], out[100];
+	signing_begin(&s);
+	snprintf(ca, sizeof(ca), "%s/ca", s.p.dir);
+	snprintf(out, sizeof(out), "%s/certs", s.p.dir);
+	assert_int_equal(ca_issue(ca, STR("service/web"), 3600, out, &err), 0);
+	load_after(&s, s.k, 3, "1", "3", &second);
+	assert_true(signs_as_orders(&s, s.k, 1));
+	assert_true(signs_as_orders(&s, second, 1));
+	assert_false(signs_as_orders(&s, second, 2));
+	assert_false(signs_as_orders(&s, second, 3));
+
+	assert_int_equal(ca_issue(ca, STR("service/orders"), 3600, out, &err), 0);
+	load_after(&s, second, 4, "4", "3", &third);
+	assert_false(signs_as_orders(&s, third, 1));
+	assert_false(signs_as_orders(&s, third, 4));
+
+	keyring_free(second);
+	keyring_free(third);
 	signing_end(&s);
 }
 
@@ -537,14 +590,14 @@ static void a_pair_outside_the_directory_is_loaded_alone(void **state)
 	struct bundle b;
 	struct keyring *k = NULL;
 	struct err err;
-	uint32_t next = 7;
+	struct keyring_numbers next = {.next = 7};
 	char cert[200], key[200];
 	set_up(&p);
 	snprintf(cert, sizeof(cert), "%s/ca/root.crt", p.dir); /* an authority's: no matter here */
 	snprintf(key, sizeof(key), "%s/ca/root.key", p.dir);
 	bundle_init(&b);
 	assert_int_equal(keyring_load_pki(cert, key, &next, &k, &b, &err), 0);
-	assert_int_equal(next, 8);
+	assert_int_equal(next.next, 8);
 	char *chain = place_read(&p, "ca/root.crt");
 	item_is(&b, "pki", "chain", chain);
 	item_is(&b, "pki-key", "store", "7");
@@ -562,7 +615,7 @@ static void a_pair_outside_the_directory_is_loaded_alone(void **state)
 	assert_int_equal(keyring_load_pki("/nonexistent", key, &next, &k, &b, &err), -ENOENT);
 	assert_int_equal(keyring_load_pki(key, key, &next, &k, &b, &err), -EINVAL);
 	assert_null(k);
-	assert_int_equal(next, 8);
+	assert_int_equal(next.next, 8);
 	assert_int_equal(b.bytes, 0);
 	place_done(&p);
 }
@@ -577,6 +630,7 @@ int main(void)
 		cmocka_unit_test(a_missing_directory_is_named),
 		cmocka_unit_test(a_pair_outside_the_directory_is_loaded_alone),
 		cmocka_unit_test(certificate_verify_is_signed),
+		cmocka_unit_test(only_new_keys_get_new_numbers),
 		cmocka_unit_test(nothing_else_is_signed),
 		cmocka_unit_test(unknown_keys_and_algorithms_are_refused),
 		cmocka_unit_test(a_forked_child_has_no_keys),

@@ -25,7 +25,7 @@ struct scene {
 	struct keyring_keep from;
 	struct bundle b;
 	struct keyring *k;
-	uint32_t next;
+	struct keyring_numbers next;
 };
 
 /* `name`.pem of the keep with key and chain of an identity. */
@@ -55,7 +55,7 @@ static void set_up(struct scene *s)
 	static const struct str federates[] = {{"far.example", 11}};
 	struct err err;
 	char ca[100];
-	*s = (struct scene){.next = 7};
+	*s = (struct scene){.next = {.next = 7}};
 	place_init(&s->p);
 	snprintf(ca, sizeof(ca), "%s/ca", s->p.dir);
 	snprintf(s->dir, sizeof(s->dir), "%s/keep", s->p.dir);
@@ -105,7 +105,7 @@ static void pairs_and_trust_become_items(void **state)
 	place_write(&s.p, "keep/roots/left.example.pem", str_of(root), 0644);
 	load(&s);
 	assert_int_equal(keyring_key_count(s.k), 2);
-	assert_int_equal(s.next, 9);
+	assert_int_equal(s.next.next, 9);
 	assert_true(has(&s, "chain", "service/web") && has(&s, "key", "service/web"));
 	assert_true(has(&s, "chain", "service/orders") && has(&s, "key", "service/orders"));
 	assert_true(has(&s, "roots", "prod.example") && has(&s, "roots", "far.example"));
@@ -138,7 +138,7 @@ static void what_cannot_be_used_is_left_out(void **state)
 	pair(&s, "service/web", "service/web");
 	pair(&s, "service/web", "service/orders");
 	place_write(&s.p, "keep/service/none.pem", STR("-----BEGIN PRIV"), 0600);
-	char *root = place_read(&s.p, "ca/ca.crt");
+	char *root = place_read(&s.p, "ca/root.crt");
 	place_write(&s.p, "keep/roots.pem", str_of(root), 0644);
 	free(root);
 	load(&s);
@@ -177,7 +177,7 @@ static void the_machines_own_pair_is_loaded_apart(void **state)
 	assert_non_null(strstr(err.text, "ringmain join"));
 	assert_int_equal(
 		keyring_load_node(&s.from, STR("node/vm-a"), &s.next, &s.k, &s.b, &err), 0);
-	assert_int_equal(s.next, 8);
+	assert_int_equal(s.next.next, 8);
 	assert_string_equal(bundle_find(&s.b, "est-key", STR("node"))->text.at, "7");
 	const char *chain = bundle_find(&s.b, "est", STR("chain"))->text.at;
 	assert_non_null(strstr(chain, "BEGIN CERTIFICATE"));

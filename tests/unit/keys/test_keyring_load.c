@@ -37,7 +37,7 @@ struct scene {
 	struct bundle b;
 	struct keyring_faults faults;
 	struct err err;
-	uint32_t next;
+	struct keyring_numbers next;
 };
 
 static void issue(struct scene *s, const char *ca_name, const char *out_name)
@@ -54,7 +54,7 @@ static void issue(struct scene *s, const char *ca_name, const char *out_name)
 
 static void scene_init(struct scene *s)
 {
-	*s = (struct scene){.next = 1};
+	*s = (struct scene){.next = {.next = 1}};
 	place_init(&s->p);
 	bundle_init(&s->b);
 	issue(s, "ca", "out");

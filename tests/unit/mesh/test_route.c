@@ -219,6 +219,33 @@ static void test_sources(void **state)
 	}
 }
 
+static void test_sticky_values(void **state)
+{
+	static const struct route_header headers[] = {
+		{{"X-User", 6}, {"ann", 3}},
+		{{"x-user", 6}, {"bob", 3}},
+		{{"cookie", 6}, {"a=; session = s1 ; session=s2", 29}},
+	};
+	static const struct {
+		struct route_sticky sticky;
+		const char *value;
+	} rows[] = {
+		{{ROUTE_STICKY_NONE, {"", 0}}, ""},
+		{{ROUTE_STICKY_SOURCE, {"", 0}}, ID "web"},
+		{{ROUTE_STICKY_HEADER, {"x-user", 6}}, "ann"},
+		{{ROUTE_STICKY_HEADER, {"x-use", 5}}, ""},
+		{{ROUTE_STICKY_COOKIE, {"session", 7}}, "s1"},
+		{{ROUTE_STICKY_COOKIE, {"a", 1}}, ""},
+		{{ROUTE_STICKY_COOKIE, {"b", 1}}, ""},
+	};
+	struct route_request r = request_of("GET", "/", "h", headers, ARRAY_LEN(headers));
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct str value = route_sticky_value(&rows[i].sticky, &r);
+		if (!str_eq(value, str_of(rows[i].value)))
+			fail_msg("row %zu: %.*s", i, STR_ARG(value));
+	}
+}
+
 /* Bytes have no path, and nothing can be answered to them. */
 static void test_opaque_bytes(void **state)
 {
@@ -519,6 +546,7 @@ int main(void)
 		cmocka_unit_test(test_hosts),
 		cmocka_unit_test(test_fields),
 		cmocka_unit_test(test_sources),
+		cmocka_unit_test(test_sticky_values),
 		cmocka_unit_test(test_opaque_bytes),
 		cmocka_unit_test(test_first_match_wins),
 		cmocka_unit_test(test_what_a_path_becomes),

@@ -197,6 +197,35 @@ static void test_every_kind_of_match(void **state)
 	lab_finish(&lab);
 }
 
+/* The same value, the same version: on any connection, under any plan. Others take turns. */
+static void test_sticky(void **state)
+{
+#define STICKY(by) \
+	"{ split = ( { version = \"v1\"; }, { version = \"v2\"; } ); sticky = { " by " }; }"
+	char first[16][8], request[128];
+	start(ROUTES(STICKY("header = \"x-user\";")), LAB_HTTP);
+	uint32_t v2 = 0;
+	for (int round = 0; round < 3; round++) {
+		int client = dial(ORDERS, 8080);
+		for (int i = 0; i < 16; i++) {
+			snprintf(request, sizeof(request),
+				"GET / HTTP/1.1\r\nHost: h\r\nX-User: %d\r\n\r\n", i);
+			const char *version = version_of(client, request);
+			if (round == 0)
+				snprintf(first[i], sizeof(first[i]), "%s", version);
+			assert_string_equal(version, first[i]);
+			v2 += round == 0 && strcmp(version, "v2") == 0;
+		}
+		assert_int_equal(count_v2(client, 10), 5);
+		replan(lab.objects);
+	}
+	assert_in_range(v2, 3, 13);
+	replan(ROUTES(STICKY("source = true;")));
+	v2 = count_v2(dial(ORDERS, 8080), 10);
+	assert_true(v2 == 0 || v2 == 10);
+	lab_finish(&lab);
+}
+
 static void test_by_who_calls(void **state)
 {
 	start(TO_V2("from = \"billing\";"), LAB_HTTP);
@@ -752,6 +781,7 @@ int main(void)
 		cmocka_unit_test(test_other_weights),
 		cmocka_unit_test(test_plans_do_not_disturb_a_split),
 		cmocka_unit_test(test_every_kind_of_match),
+		cmocka_unit_test(test_sticky),
 		cmocka_unit_test(test_by_who_calls),
 		cmocka_unit_test(test_what_no_rule_matches),
 		cmocka_unit_test(test_an_endpoint_by_its_own_address),
