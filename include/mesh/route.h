@@ -150,7 +150,28 @@ struct route_request {
 	uint32_t header_count;
 };
 
-/* The rule that decides, or NULL. `ret_prefix_len`: how much of the path its prefix has matched. */
+/* What a rule asks for, in the order in which it is looked at. */
+enum route_miss {
+	ROUTE_MISS_NONE, /* it matches */
+	ROUTE_MISS_FROM,
+	ROUTE_MISS_OPAQUE, /* these are bytes, and it asks for more or answers by itself */
+	ROUTE_MISS_PATH,
+	ROUTE_MISS_METHOD,
+	ROUTE_MISS_HOST,
+	ROUTE_MISS_HEADER,
+	ROUTE_MISS_QUERY,
+	ROUTE_MISS_COOKIE,
+};
+struct route_verdict {
+	enum route_miss miss; /* the first that is not so */
+	uint32_t index;	      /* HEADER, QUERY, COOKIE: of which */
+	size_t prefix_len;    /* NONE: how much of the path its prefix has matched */
+};
+/* One rule by itself, wherever it stands. */
+struct route_verdict route_ask(const struct snapshot *s, const struct route_rule *rule,
+	const struct route_request *request);
+
+/* The first rule that matches, or NULL. `ret_prefix_len`: as in its verdict. */
 const struct route_rule *route_match(const struct snapshot *s, const struct route *route,
 	const struct route_request *request, size_t *ret_prefix_len);
 

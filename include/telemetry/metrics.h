@@ -43,6 +43,10 @@
 	X(retries_total, "ringmain_retries_total", "counter", "Requests sent again")               \
 	X(retries_refused_total, "ringmain_retries_refused_total", "counter",                      \
 		"Requests that were not sent again: their service's budget was used up")           \
+	X(ejections_total, "ringmain_ejections_total", "counter",                                  \
+		"Times that an endpoint was ejected, because calls to it failed, by a worker")     \
+	X(endpoints_ejected, "ringmain_endpoints_ejected", "gauge",                                \
+		"Endpoints that are ejected now, in each worker")                                  \
 	X(signatures_total, "ringmain_signatures_total", "counter",                                \
 		"Signatures brought back by the keeper")                                           \
 	X(buffers_held, "ringmain_buffers_held", "gauge", "Buffers in use")                        \

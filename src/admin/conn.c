@@ -26,7 +26,7 @@
 #define ADMIN_RELOAD_LOOK_NS	 (20 * CLOCK_MS)
 #define ADMIN_RELOAD_TIMEOUT_NS	 (15 * CLOCK_S)
 #define ADMIN_BODY_MAX		 65536 /* of a request: read and thrown away */
-#define ADMIN_TEXT_MAX		 1024  /* of each value that is kept of a request's head */
+#define ADMIN_TEXT_MAX		 4096  /* of each value that is kept of a request's head */
 
 enum admin_state {
 	ADMIN_STATE_READ,
@@ -209,6 +209,12 @@ static void admin_conn_begin_answer(struct admin_conn *c)
 	admin_conn_move(c, ADMIN_STATE_WRITE);
 }
 
+/* Its path is whole: half a question must not be answered. */
+static bool admin_conn_has_path(const struct admin_conn *c)
+{
+	return c->path.len < sizeof(c->path.bytes);
+}
+
 static void admin_conn_answer(struct admin_conn *c)
 {
 	const struct page_source source = admin_conn_source(c);
@@ -219,7 +225,10 @@ static void admin_conn_answer(struct admin_conn *c)
 		.accept = admin_text_str(&c->accept),
 		.is_unix = c->is_unix,
 	};
-	page_answer(&source, &request, &c->response);
+	if (admin_conn_has_path(c))
+		page_answer(&source, &request, &c->response);
+	else
+		page_text(&c->response, 414, "a path has %d bytes at most\n", ADMIN_TEXT_MAX - 1);
 	if (!c->response.await_reload) {
 		admin_conn_begin_answer(c);
 		return;

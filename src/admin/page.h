@@ -59,6 +59,10 @@ void page_certs(const struct page_source *source, const struct page_request *req
 	struct page_response *response);
 void page_listeners(const struct page_source *source, const struct page_request *request,
 	struct page_response *response);
+void page_routes(const struct page_source *source, const struct page_request *request,
+	struct page_response *response);
+void page_explain(const struct page_source *source, const struct page_request *request,
+	struct page_response *response);
 void page_metrics(const struct page_source *source, const struct page_request *request,
 	struct page_response *response);
 

@@ -167,7 +167,11 @@ bool options_enter(const struct options *o, struct folder *f)
 	struct err err;
 	int r = folder_open(options_dir(o), f, &err);
 	if (r == 0 && !folder_has(f, "issuer.crt"))
-		r = err_set(&err, ENOENT, "%s: no authority; make one with: ringmain ca init",
+		r = err_set(&err, ENOENT,
+			folder_has(f, "issuer.csr")
+				? "%s: the issuer's certificate is still to come: ringmain ca init "
+				  "--install"
+				: "%s: no authority; make one with: ringmain ca init",
 			options_dir(o));
 	if (r == 0)
 		r = folder_lock(f, &err);

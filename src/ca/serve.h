@@ -108,6 +108,8 @@ void serve_conn_answer(struct serve_conn *c);
 struct serve_conn *serve_conn_of_task(struct task *t);
 struct serve_conn *serve_conn_of_node(struct list *node);
 const struct address *serve_conn_address(const struct serve_conn *c);
+/* When it came to the state it is in. */
+uint64_t serve_conn_since(const struct serve_conn *c);
 
 /* --- serve_answer.c --- */
 

@@ -44,6 +44,7 @@ struct serve_conn {
 	struct serve *serve;
 	struct serve_material *material; /* that of its handshake */
 	enum serve_conn_state state;
+	uint64_t since_ns; /* when it came to that state */
 	struct conn conn;
 	struct http *http;
 	struct timer timer;
@@ -81,6 +82,7 @@ static void serve_conn_move(struct serve_conn *c, enum serve_conn_state to)
 {
 	ASSERT(serve_move_allowed(c->state, to));
 	c->state = to;
+	c->since_ns = c->serve->loop->now_ns;
 	list_remove(&c->node);
 	list_add_last(&c->serve->conns[to], &c->node);
 }
@@ -106,6 +108,11 @@ const struct address *serve_conn_address(const struct serve_conn *c)
 	return &c->address;
 }
 
+uint64_t serve_conn_since(const struct serve_conn *c)
+{
+	return c->since_ns;
+}
+
 /* --- its beginning --- */
 
 static bool serve_conn_too_many(const struct serve *s, const struct address *address)
@@ -125,6 +132,7 @@ static void serve_conn_start(struct serve_conn *c, int fd)
 	timer_init(&c->timer, &c->task);
 	conn_init(&c->conn, s->loop, &s->pool, &c->task);
 	conn_adopt(&c->conn, fd);
+	c->since_ns = s->loop->now_ns;
 	list_add_last(&s->conns[SERVE_SHAKE], &c->node);
 	s->conn_count++;
 	s->open_count++;

@@ -131,7 +131,7 @@ static bool ask_split(struct answer *answer, size_t len)
 static int ask_on(int fd, const char *socket_path, const char *method, const char *path,
 	struct answer *ret_answer, struct err *err)
 {
-	char request[512];
+	char request[ASK_PATH_MAX + 256];
 	int len = snprintf(request, sizeof(request),
 		"%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s\r\n", method, path,
 		strcmp(method, "GET") == 0 ? "" : "Content-Length: 0\r\n");

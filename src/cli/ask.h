@@ -12,6 +12,9 @@ struct answer {
 	struct str body; /* into bytes */
 };
 
+/* Longest path, with its query. */
+#define ASK_PATH_MAX 4095
+
 /* GET. -errno with the cause and the cure in err; otherwise
  * answer_done() is due. */
 int ask(const char *socket_path, const char *path, struct answer *ret_answer,

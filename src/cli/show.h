@@ -21,5 +21,11 @@ int show_problems(const struct show_source *source);
 int show_certs(FILE *out, const struct show_source *source);
 int show_certs_problems(const struct show_source *source);
 
+/* The pages of `ringmain routes`, of the answers to /routes and /routes/explain */
+void show_routes(FILE *out, const struct json_tree *routes);
+void show_explain(FILE *out, const struct json_tree *explained);
+/* Legs that lead nowhere, or whose service refuses the caller. */
+int show_explain_problems(const struct json_tree *explained);
+
 /* "3d 4h", "2h 5m", "10s". */
 const char *show_duration(int64_t seconds, char text[32]);

@@ -248,12 +248,16 @@ static bool route_query_matches(const struct route_field *f, const struct route_
 
 /* --- rules --- */
 
+/* False: `ret_index` is the first that is not so. */
 static bool route_fields_match(const struct route_fields *fields, const struct route_request *r,
-	bool (*matches)(const struct route_field *f, const struct route_request *r))
+	bool (*matches)(const struct route_field *f, const struct route_request *r),
+	uint32_t *ret_index)
 {
 	for (uint32_t i = 0; i < fields->count; i++) {
-		if (matches(&fields->at[i], r) == fields->at[i].invert)
-			return false;
+		if (matches(&fields->at[i], r) != fields->at[i].invert)
+			continue;
+		*ret_index = i;
+		return false;
 	}
 	return true;
 }
@@ -264,20 +268,36 @@ static bool route_asks_http(const struct route_when *when)
 	       when->headers.count > 0 || when->query.count > 0 || when->cookies.count > 0;
 }
 
-static bool route_rule_matches(const struct snapshot *s, const struct route_rule *rule,
-	const struct route_request *r, size_t *ret_prefix_len)
+static enum route_miss route_ask_http(
+	const struct route_when *when, const struct route_request *r, struct route_verdict *verdict)
+{
+	if (!route_paths_match(when, r->path, &verdict->prefix_len))
+		return ROUTE_MISS_PATH;
+	if (!route_has(when->methods, when->method_count, r->method))
+		return ROUTE_MISS_METHOD;
+	if (!route_hosts_match(when, r->authority))
+		return ROUTE_MISS_HOST;
+	if (!route_fields_match(&when->headers, r, route_header_matches, &verdict->index))
+		return ROUTE_MISS_HEADER;
+	if (!route_fields_match(&when->query, r, route_query_matches, &verdict->index))
+		return ROUTE_MISS_QUERY;
+	if (!route_fields_match(&when->cookies, r, route_cookie_matches, &verdict->index))
+		return ROUTE_MISS_COOKIE;
+	return ROUTE_MISS_NONE;
+}
+
+struct route_verdict route_ask(const struct snapshot *s, const struct route_rule *rule,
+	const struct route_request *request)
 {
 	const struct route_when *when = &rule->when;
-	if (!route_sources_match(s, when, r->source_id))
-		return false;
-	if (!r->is_http)
-		return rule->action == ROUTE_FORWARD && !route_asks_http(when);
-	return route_paths_match(when, r->path, ret_prefix_len) &&
-	       route_has(when->methods, when->method_count, r->method) &&
-	       route_hosts_match(when, r->authority) &&
-	       route_fields_match(&when->headers, r, route_header_matches) &&
-	       route_fields_match(&when->query, r, route_query_matches) &&
-	       route_fields_match(&when->cookies, r, route_cookie_matches);
+	struct route_verdict verdict = {.miss = ROUTE_MISS_NONE};
+	if (!route_sources_match(s, when, request->source_id))
+		verdict.miss = ROUTE_MISS_FROM;
+	else if (request->is_http)
+		verdict.miss = route_ask_http(when, request, &verdict);
+	else if (rule->action != ROUTE_FORWARD || route_asks_http(when))
+		verdict.miss = ROUTE_MISS_OPAQUE;
+	return verdict;
 }
 
 const struct route_rule *route_match(const struct snapshot *s, const struct route *route,
@@ -285,8 +305,11 @@ const struct route_rule *route_match(const struct snapshot *s, const struct rout
 {
 	*ret_prefix_len = 0;
 	for (uint32_t i = 0; i < route->rule_count; i++) {
-		if (route_rule_matches(s, &route->rules[i], request, ret_prefix_len))
-			return &route->rules[i];
+		struct route_verdict verdict = route_ask(s, &route->rules[i], request);
+		if (verdict.miss != ROUTE_MISS_NONE)
+			continue;
+		*ret_prefix_len = verdict.prefix_len;
+		return &route->rules[i];
 	}
 	return NULL;
 }

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Routes that operators publish: which rule a call goes by, where it leads, what is changed on the way."""
 import collections
+import json
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -110,6 +112,27 @@ def test_a_rule_matches_by(matching, what):
     named = f"orders/{what.replace(' ', '-')}"
     wait_for(lambda: len(matching.access_lines("vm-a", route_name=named)) == 3, f"lines of {named}")
     assert versions(matching, 3, **other) == {"v1": 3}
+
+
+def explain(fleet, *words, check=True, **request):
+    """What vm-a says of a request such as ask() sends."""
+    method, path = request.get("line", "GET /echo").split(" ")
+    words = [*words, *(word for line in request.get("headers", ()) for word in ("-H", line))]
+    return fleet["vm-a"].ringmain("routes", "explain", "--from", "web", "--to", "orders", "--method", method, "--path", path,
+                                  "--host", request.get("host", "orders"), *words, check=check)
+
+
+@pytest.mark.parametrize("what", MATCHES)
+def test_explain_names_the_rule_that_a_request_goes_by(matching, what):
+    _, request, other = MATCHES[what]
+    name = f"orders/{what.replace(' ', '-')}"
+    found = json.loads(explain(matching, "-o", "json", **request).stdout)
+    assert found["rule"] == name and found["rules"][-1] == {"name": name, "matches": True}
+    assert [leg["version"] for leg in found["split"]] == ["v2"]
+    found = json.loads(explain(matching, "-o", "json", **other).stdout)
+    assert found["rule"] == "orders/rules[10]"
+    missed = {r["name"]: (r.get("missed"), r.get("wanted")) for r in found["rules"]}
+    assert missed[name][0] == what.replace("no ", "").split("_")[0], missed
 
 
 def test_a_rule_matches_by_who_calls(matching):
@@ -292,6 +315,97 @@ def test_a_version_that_goes_away(fleet):
     # and nothing keeps others from publishing meanwhile
     done = fleet.publish({"services": [{"name": "later"}]})
     assert "older problem" in done.stderr
+
+
+# --- explaining -----------------------------------------------------------------------------------------------
+
+
+def test_explain_tells_the_whole_way(fleet):
+    route(fleet, by("v1", path_prefix="/echo/old"),
+          {"name": "canary", "split": [{"version": "v1", "weight": 9}, {"version": "v2", "weight": 1}], "sticky": {"cookie": "u"},
+           "rewrite": {"host": "inside"}, "timeout": "2s", "retries": {"attempts": 2, "on": ["reset", "5xx"]}})
+    told = explain(fleet, "-H", "Cookie: u=7", line="GET /echo/x?a=b").stdout
+    for part in ("GET /echo/x?a=b of orders (host orders)\nfrom spiffe://", "/service/web\n",
+                 "  orders/rules[0]  no       wants path_prefix /echo/old; it is /echo/x\n  orders/canary    yes      -\n",
+                 "orders/canary decides\n  the host becomes inside\n  at most 2s until a response begins\n"
+                 "  after a failure 2 more tries on reset or 5xx\n  stays with a leg by cookie u\n  its value \"7\" has leg ",
+                 "\n1    orders   v1       9       90 %   1 up of 1  allowed by web-uses-orders\n"
+                 "2    orders   v2       1       10 %   1 up of 1  allowed by web-uses-orders\n"):
+        assert part in told, (part, told)
+    leg = int(told.split("has leg ")[1].split()[0])
+    assert versions(fleet, 3, headers=["Cookie: u=7"]) == {f"v{leg}": 3}
+    rows = [line.replace(" (also)", "").split() for line in told.split("\n") if ":8080" in line]
+    assert {(row[0], row[2], row[3], row[5]) for row in rows} == {("1", "up", "v1", "vm-b"), ("2", "up", "v2", "vm-c")}, told
+
+
+def test_explain_shows_what_would_be_refused(fleet):
+    route(fleet, to("v1", match={"path": "/echo/x"}, rewrite={"path": "/echo/admin/y"}))
+    done = explain(fleet, line="GET /echo/x", check=False)
+    assert done.returncode == 1 and "× denied by no-admin" in done.stdout, done
+    assert ask(fleet.dial_own("web", "orders"), "GET /echo/x").status == 403
+    done = explain(fleet, line="GET /echo/z")
+    assert "no rule matches" in done.stdout and "allowed by web-uses-orders" in done.stdout
+    done = fleet["vm-a"].ringmain("routes", "explain", "--from", "guest", "--to", "stock", check=False)
+    assert done.returncode == 1 and "there is no route" in done.stdout and "× denied by" in done.stdout
+    listed = fleet["vm-b"].ringmain("routes", "list", "orders").stdout
+    assert "orders/rules[0]  path /echo/x  v1 100 %" in listed
+    assert fleet["vm-b"].ringmain("routes", "list", "echo").stdout == "no routes\n"
+    done = fleet["vm-a"].ringmain("routes", "explain", "--from", "web", "--to", "nobody", check=False)
+    assert done.returncode == 1 and 'no service "nobody" is known here' in done.stderr
+    for words, told in ((("routes",), "list or explain?"), (("routes", "explain", "--to", "orders"), "--from is missing"),
+                        (("routes", "list", "--from", "web"), "--from is for explain"),
+                        (("routes", "explain", "--from", "web", "--to", "echo", "--tcp", "--path", "/"), "opaque bytes have no")):
+        done = fleet["vm-a"].ringmain(*words, check=False)
+        assert done.returncode == 2 and told in done.stderr, done
+
+
+# --- under change ---------------------------------------------------------------------------------------------
+
+
+def legs_in_force(fleet, node):
+    routes = json.loads(fleet[node].admin_get("/routes?service=orders")[1])["routes"]
+    return [(leg["version"], leg["weight"]) for leg in routes[0]["rules"][0]["split"]]
+
+
+def shift(fleet, weight):
+    fleet.publish({"routes": [{"service": "orders", "rules": [
+        {"split": [{"version": "v1", "weight": 1000 - weight}, {"version": "v2", "weight": weight}]}]}]})
+    return [("v1", 1000 - weight), ("v2", weight)]
+
+
+def test_a_hundred_changes_a_second_do_not_hurt(fleet, capsys):
+    """Nodes tell of themselves a hundred times a second, and an operator shifts weights as fast as he can:
+    no request fails, connections stay, and what was published last is in force everywhere."""
+    changes = 400
+
+    def tell():
+        start = time.monotonic()
+        for number in range(changes):
+            fleet.ghost("vm-x", [f"stock v9 up {1 + number} 10.77.0.99:{9000 + number % 7}"])
+            time.sleep(max(0.0, start + (number + 1) / 100 - time.monotonic()))
+        rates.append(changes / (time.monotonic() - start))
+    rates, shifts = [], 0
+    shift(fleet, 1)
+    fleet.wait_settled()
+    with Load(fleet) as load, fleet.dial_own("web", "orders") as wire, fleet.dial_own("web", "echo") as opaque:
+        assert ask(wire).status == 200 and opaque.send(b"abc").exactly(3) == b"abc"
+        teller = threading.Thread(target=tell)
+        teller.start()
+        while teller.is_alive():
+            shifts += 1
+            shift(fleet, shifts % 999 + 1)
+            assert ask(wire).status == 200 and opaque.send(b"def").exactly(3) == b"def"
+        teller.join()
+        wanted = shift(fleet, 1000)
+        published = time.monotonic()
+        wait_for(lambda: all(legs_in_force(fleet, node) == wanted for node in VERSIONS), "the last weights on all nodes")
+        took = time.monotonic() - published
+        assert ask(wire).json["server"] == "orders@vm-c" and opaque.send(b"ghi").exactly(3) == b"ghi"
+        load.more()
+    fleet.ghosts_remove("vm-x")
+    with capsys.disabled():
+        print(f"\n    {changes} changes of nodes at {rates[0]:.0f} a second and {shifts} of routes, "
+              f"{load.count} calls, none failed; the last in force on all nodes {took:.2f} s after it was published", end="")
 
 
 # --- publishing -----------------------------------------------------------------------------------------------

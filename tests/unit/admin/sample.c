@@ -128,7 +128,9 @@ void sample_init(struct sample *s)
 		.conf = &s->conf,
 		.snapshot = &s->snapshot,
 		.tls = (struct tls_store *)(void *)s}; /* never looked into */
+	map_init(&s->snapshot.services_by_name);
 	for (size_t i = 0; i < 2; i++) {
+		ASSERT(snapshot_add_service(&s->snapshot, &s->services[i]));
 		s->metrics[i] = metrics_new(16);
 		s->identities[i] = (struct tls_identity_view){.path = s->services[i].identity,
 			.id = s->ids[i],
@@ -215,6 +217,7 @@ void sample_enroll(struct sample *s)
 
 void sample_done(struct sample *s)
 {
+	map_done(&s->snapshot.services_by_name);
 	for (size_t i = 0; i < 2; i++)
 		metrics_free(s->metrics[i]);
 }

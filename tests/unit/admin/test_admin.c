@@ -237,6 +237,19 @@ static void bad_requests_are_refused(void **state)
 	close(fd);
 }
 
+/* A question that was cut would be another one. */
+static void long_paths_are_refused(void **state)
+{
+	char request[6000], path[4097];
+	for (size_t len = 4095; len <= 4096; len++) {
+		memset(path, 'a', len);
+		memcpy(path, "/routes?service=", 16);
+		path[len] = 0;
+		snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: x\r\n" CLOSE, path);
+		assert_says(true, request, len == 4095 ? "HTTP/1.1 200 " : "HTTP/1.1 414 ", "");
+	}
+}
+
 /* Megabytes, to a client that reads slowly through a small window: whole, and in pieces. */
 static void large_answers_are_sent_in_pieces(void **state)
 {
@@ -306,6 +319,7 @@ int main(void)
 		TEST(client_leaves_while_a_reload_is_awaited),
 		TEST(requests_share_a_connection),
 		TEST(bad_requests_are_refused),
+		TEST(long_paths_are_refused),
 		TEST(large_answers_are_sent_in_pieces),
 		TEST(connections_are_bounded),
 		TEST(close_ends_whatever_is_going_on),

@@ -264,6 +264,12 @@ static void test_opaque_bytes(void **state)
 	assert_ptr_equal(route_match(&snapshot, &route, &opaque, &prefix_len), &rules[4]);
 	route.rule_count = 4;
 	assert_null(route_match(&snapshot, &route, &opaque, &prefix_len));
+	for (uint32_t i = 0; i < 4; i++)
+		assert_int_equal(route_ask(&snapshot, &rules[i], &opaque).miss, ROUTE_MISS_OPAQUE);
+	struct str from = STR("guest");
+	rules[0].when.from = &from;
+	rules[0].when.from_count = 1;
+	assert_int_equal(route_ask(&snapshot, &rules[0], &opaque).miss, ROUTE_MISS_FROM);
 }
 
 static void test_first_match_wins(void **state)
@@ -507,6 +513,45 @@ static struct route_when made_when(struct made *m)
 	return w;
 }
 
+/* What comes before `miss` in the order in which conditions are looked at. */
+static struct route_when when_before(struct route_when w, enum route_miss miss)
+{
+	if (miss <= ROUTE_MISS_PATH)
+		w.path_count = 0;
+	if (miss <= ROUTE_MISS_METHOD)
+		w.method_count = 0;
+	if (miss <= ROUTE_MISS_HOST)
+		w.host_count = 0;
+	if (miss <= ROUTE_MISS_HEADER)
+		w.headers.count = 0;
+	if (miss <= ROUTE_MISS_QUERY)
+		w.query.count = 0;
+	if (miss <= ROUTE_MISS_COOKIE)
+		w.cookies.count = 0;
+	return w;
+}
+
+/* The condition that a verdict names is the first that is not so. */
+static bool verdict_is_true(const struct route_rule *rule, const struct route_request *r)
+{
+	struct route_verdict verdict = route_ask(&snapshot, rule, r);
+	struct route_when before = when_before(rule->when, verdict.miss);
+	struct route_when up_to = when_before(rule->when, verdict.miss + 1);
+	if (verdict.miss == ROUTE_MISS_NONE)
+		return naive_when(&rule->when, r);
+	struct route_fields *fields = verdict.miss == ROUTE_MISS_HEADER	  ? &up_to.headers
+				      : verdict.miss == ROUTE_MISS_QUERY  ? &up_to.query
+				      : verdict.miss == ROUTE_MISS_COOKIE ? &up_to.cookies
+									  : NULL;
+	if (fields) {
+		fields->count = verdict.index;
+		if (!naive_when(&up_to, r))
+			return false;
+		fields->count++;
+	}
+	return naive_when(&before, r) && !naive_when(&up_to, r);
+}
+
 static void test_at_random(void **state)
 {
 	uint32_t matched = 0, missed = 0;
@@ -530,6 +575,10 @@ static void test_at_random(void **state)
 		const struct route_rule *expected = NULL;
 		for (uint32_t i = 0; i < route.rule_count && !expected; i++)
 			expected = naive_when(&rules[i].when, &r) ? &rules[i] : NULL;
+		for (uint32_t i = 0; i < route.rule_count; i++) {
+			if (!verdict_is_true(&rules[i], &r))
+				fail_msg("round %d: why rule %u does not match", round, i);
+		}
 		size_t prefix_len;
 		if (route_match(&snapshot, &route, &r, &prefix_len) != expected)
 			fail_msg("round %d", round);

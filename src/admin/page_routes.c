@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The routes in force, and where one request would go by them: by the same matcher that the data
+ * path uses, of the plan that it uses. */
+#include "balance/split.h"
+#include "base/error.h"
+#include "mesh/policy.h"
+#include "page.h"
+#include "page_question.h"
+#include "page_words.h"
+
+#define PAGE_ROUTES_MAX (64u << 20)
+
+static const char *const page_actions[] = {
+	[ROUTE_FORWARD] = "forward", [ROUTE_REDIRECT] = "redirect", [ROUTE_RESPOND] = "respond"};
+
+static const char *page_query_of(struct str path, struct str *ret_query)
+{
+	const char *mark = path.len ? memchr(path.at, '?', path.len) : NULL;
+	*ret_query =
+		mark ? (struct str){mark + 1, path.len - (size_t)(mark + 1 - path.at)} : STR("");
+	return mark;
+}
+
+static void page_put_text(struct json *j, const char *key, struct str value)
+{
+	page_put_str(j, key, value.len ? value : STR_NONE);
+}
+
+/* --- rules --- */
+
+static void page_put_conditions(struct json *j, const struct route_when *when)
+{
+	struct page_words w;
+	json_key(j, "match");
+	json_open(j, '[');
+	for (int what = ROUTE_MISS_FROM; what <= ROUTE_MISS_COOKIE; what++) {
+		uint32_t count = page_condition_count(when, (enum route_miss)what);
+		for (uint32_t i = 0; what != ROUTE_MISS_OPAQUE && i < count; i++) {
+			page_say_condition(&w, when, (enum route_miss)what, i);
+			if (w.len > 0)
+				json_str(j, page_words_str(&w));
+		}
+	}
+	json_close(j, ']');
+}
+
+/* What a rule does besides choosing a leg. */
+static void page_put_action(struct json *j, const struct route_rule *rule)
+{
+	struct page_words w;
+	page_put_str(j, "action", str_of(page_actions[rule->action]));
+	if (rule->action != ROUTE_FORWARD)
+		page_put_u64(j, "status", rule->status);
+	if (rule->timeout_ms > 0)
+		page_put_u64(j, "timeout_ms", rule->timeout_ms);
+	page_say_retry(&w, &rule->retry);
+	page_put_text(j, "retries", page_words_str(&w));
+	page_say_sticky(&w, &rule->sticky);
+	page_put_text(j, "sticky", page_words_str(&w));
+}
+
+static void page_put_leg_name(
+	struct json *j, const struct service *service, struct str version, uint32_t weight)
+{
+	page_put_str(j, "service", service ? service->name : STR_NONE);
+	page_put_text(j, "version", version);
+	page_put_u64(j, "weight", weight);
+}
+
+static void page_put_rule(struct json *j, const struct route_rule *rule)
+{
+	json_open(j, '{');
+	page_put_str(j, "name", rule->name);
+	page_put_conditions(j, &rule->when);
+	page_put_action(j, rule);
+	json_key(j, "split");
+	json_open(j, '[');
+	for (uint32_t i = 0; i < rule->leg_count; i++) {
+		const struct route_leg *leg = &rule->legs[i];
+		json_open(j, '{');
+		page_put_leg_name(j, leg->service, leg->version, leg->weight);
+		json_close(j, '}');
+	}
+	json_close(j, ']');
+	json_close(j, '}');
+}
+
+static bool page_is_wanted(const struct route *route, struct str name)
+{
+	return name.len == 0 || str_eq(route->service->name, name);
+}
+
+void page_routes(const struct page_source *source, const struct page_request *request,
+	struct page_response *response)
+{
+	const struct plan *plan = source->proxy->plan;
+	struct str query, key = STR("service="), name = STR("");
+	if (!plan) {
+		page_text(response, 503, "no configuration in force\n");
+		return;
+	}
+	if (page_query_of(request->path, &query)) {
+		if (!str_starts(query, key) || query.len == key.len) {
+			page_text(response, 400, "?service=NAME, or no query for all\n");
+			return;
+		}
+		name = (struct str){query.at + key.len, query.len - key.len};
+	}
+	struct json j;
+	json_init(&j, PAGE_ROUTES_MAX);
+	json_open(&j, '{');
+	page_put_u64(&j, "generation", plan->snapshot->generation);
+	json_key(&j, "routes");
+	json_open(&j, '[');
+	for (uint32_t i = 0; i < plan->snapshot->route_count; i++) {
+		const struct route *route = &plan->snapshot->routes[i];
+		if (!page_is_wanted(route, name))
+			continue;
+		json_open(&j, '{');
+		page_put_str(&j, "service", route->service->name);
+		json_key(&j, "rules");
+		json_open(&j, '[');
+		for (uint32_t k = 0; k < route->rule_count; k++)
+			page_put_rule(&j, &route->rules[k]);
+		json_close(&j, ']');
+		json_close(&j, '}');
+	}
+	json_close(&j, ']');
+	json_close(&j, '}');
+	page_json(response, &j);
+}
+
+/* --- explaining: which rule --- */
+
+static void page_put_verdict(struct json *j, const struct route_rule *rule,
+	const struct route_request *request, const struct route_verdict *verdict)
+{
+	struct page_words w;
+	json_open(j, '{');
+	page_put_str(j, "name", rule->name);
+	page_put_bool(j, "matches", verdict->miss == ROUTE_MISS_NONE);
+	if (verdict->miss != ROUTE_MISS_NONE) {
+		page_put_str(j, "missed", str_of(page_miss_name(verdict->miss)));
+		page_say_condition(&w, &rule->when, verdict->miss, verdict->index);
+		page_put_str(j, "wanted", page_words_str(&w));
+		page_say_fact(&w, request, &rule->when, verdict->miss, verdict->index);
+		page_put_text(j, "has", page_words_str(&w));
+	}
+	json_close(j, '}');
+}
+
+/* The rules up to the one that decides, which it returns; NULL: none does. */
+static const struct route_rule *page_put_rules(struct json *j, const struct snapshot *s,
+	const struct route *route, const struct route_request *request, size_t *ret_prefix_len)
+{
+	const struct route_rule *found =
+		route ? route_match(s, route, request, ret_prefix_len) : NULL;
+	json_key(j, "rules");
+	json_open(j, '[');
+	for (uint32_t i = 0; route && i < route->rule_count; i++) {
+		struct route_verdict verdict = route_ask(s, &route->rules[i], request);
+		page_put_verdict(j, &route->rules[i], request, &verdict);
+		if (&route->rules[i] == found)
+			break;
+	}
+	json_close(j, ']');
+	return found;
+}
+
+/* --- explaining: where to --- */
+
+static void page_put_candidate(struct json *j, const struct endpoint *e)
+{
+	json_open(j, '{');
+	page_put_address(j, "address", &e->address);
+	page_put_str(j, "health", str_of(endpoint_health_name(e->health)));
+	page_put_text(j, "version", e->version);
+	page_put_u64(j, "weight", e->weight);
+	page_put_text(j, "node", e->node_name);
+	page_put_text(j, "zone", e->zone);
+	page_put_bool(j, "local", e->local != NULL);
+	page_put_bool(j, "alternate", e->alternate);
+	json_close(j, '}');
+}
+
+static void page_put_candidates(struct json *j, const struct service *service, struct str version)
+{
+	const struct subset *subset = version.len ? service_subset(service, version) : NULL;
+	uint32_t count = subset ? subset->endpoint_count : service->endpoint_count;
+	json_key(j, "endpoints");
+	json_open(j, '[');
+	for (uint32_t i = 0; i < count; i++)
+		page_put_candidate(j, subset ? subset->endpoints[i] : &service->endpoints[i]);
+	json_close(j, ']');
+}
+
+/* By the rules of the mesh, which the service's own machines ask. In the plain it sees nobody. */
+static void page_put_policies(struct json *j, const struct snapshot *s,
+	const struct service *service, const struct route_request *request)
+{
+	struct policy_request asked = {.source_id = request->source_id};
+	if (service->mtls == MTLS_DISABLED)
+		asked.source_id = STR("");
+	if (request->is_http) {
+		asked.method = request->method;
+		asked.path = request->path;
+	}
+	struct policy_verdict verdict = policy_check(s, service, &asked);
+	page_put_bool(j, "allowed", verdict.allowed);
+	page_put_str(j, "policy", verdict.policy ? verdict.policy->name : STR("default"));
+	page_put_bool(j, "identity", asked.source_id.len > 0);
+	json_key(j, "policies");
+	json_open(j, '[');
+	for (uint32_t i = 0; i < service->policy_count; i++)
+		json_str(j, service->policies[i]->name);
+	json_close(j, ']');
+}
+
+static void page_put_way(struct json *j, const struct snapshot *s, const struct route_leg *leg,
+	const struct route_request *request)
+{
+	json_open(j, '{');
+	page_put_leg_name(j, leg->service, leg->version, leg->weight);
+	if (leg->service) {
+		page_put_policies(j, s, leg->service, request);
+		page_put_candidates(j, leg->service, leg->version);
+	}
+	json_close(j, '}');
+}
+
+static void page_put_legs(struct json *j, const struct snapshot *s, const struct service *service,
+	const struct route_rule *rule, const struct route_request *becomes)
+{
+	const struct route_leg whole = {.service = service, .version = STR(""), .weight = 1};
+	bool has_legs = rule && rule->leg_count > 0;
+	json_key(j, "split");
+	json_open(j, '[');
+	for (uint32_t i = 0; i < (has_legs ? rule->leg_count : 1); i++)
+		page_put_way(j, s, has_legs ? &rule->legs[i] : &whole, becomes);
+	json_close(j, ']');
+}
+
+/* The leg that the request sticks to, from 1 on. */
+static void page_put_stuck(
+	struct json *j, const struct route_rule *rule, const struct route_request *request)
+{
+	struct str value = route_sticky_value(&rule->sticky, request);
+	if (value.len == 0 || rule->leg_count < 2)
+		return;
+	page_put_str(j, "sticks_by", value);
+	page_put_u64(j, "sticks_to", split_sticky(value, rule->legs, rule->leg_count) + 1);
+}
+
+static void page_put_forward(struct json *j, const struct snapshot *s, struct page_question *q,
+	const struct route_rule *rule, const struct route_request *request, size_t prefix_len)
+{
+	const struct service *service = snapshot_service(s, q->to);
+	struct route_request becomes = *request;
+	char *path = arena_take(&q->arena, route_path_bytes(&rule->target, request->path));
+	if (rule->target.host.len > 0)
+		becomes.authority = rule->target.host;
+	if (path)
+		becomes.path = (struct str){
+			path, route_path_write(&rule->target, request->path, prefix_len, path)};
+	if (!str_eq(becomes.path, request->path))
+		page_put_str(j, "becomes_path", becomes.path);
+	if (!str_eq(becomes.authority, request->authority))
+		page_put_str(j, "becomes_host", becomes.authority);
+	page_put_stuck(j, rule, request);
+	page_put_legs(j, s, service, rule, &becomes);
+}
+
+/* "web", or the id itself, or "anonymous". */
+static struct str page_source_id(struct page_question *q, const struct snapshot *s)
+{
+	const struct service *service = snapshot_service(s, q->from);
+	if (q->from.len == 0 || str_eq(q->from, STR("anonymous")))
+		return STR("");
+	if (service)
+		return service->ids[0];
+	if (str_starts(q->from, STR("spiffe://")))
+		return q->from;
+	const struct str parts[] = {STR("spiffe://"), s->trust_domain, STR("/service/"), q->from};
+	return arena_join(&q->arena, parts, ARRAY_LEN(parts));
+}
+
+static void page_put_asked(
+	struct json *j, const struct page_question *q, const struct route_request *request)
+{
+	page_put_text(j, "from", request->source_id);
+	page_put_str(j, "to", q->to);
+	page_put_bool(j, "http", request->is_http);
+	if (!request->is_http)
+		return;
+	page_put_str(j, "method", request->method);
+	page_put_str(j, "path", q->path);
+	page_put_str(j, "host", request->authority);
+}
+
+static void page_explain_to(const struct snapshot *s, struct page_question *q,
+	const struct service *service, struct json *j)
+{
+	struct route_request request = page_question_request(q, s, page_source_id(q, s));
+	size_t prefix_len;
+	page_put_u64(j, "generation", s->generation);
+	page_put_asked(j, q, &request);
+	page_put_u64(j, "addresses", service->address_count);
+	page_put_bool(j, "has_route", service->route != NULL);
+	const struct route_rule *rule = page_put_rules(j, s, service->route, &request, &prefix_len);
+	page_put_str(j, "rule", rule ? rule->name : STR_NONE);
+	if (!rule) {
+		page_put_legs(j, s, service, NULL, &request);
+		return;
+	}
+	page_put_action(j, rule);
+	if (rule->action == ROUTE_FORWARD)
+		page_put_forward(j, s, q, rule, &request, prefix_len);
+}
+
+void page_explain(const struct page_source *source, const struct page_request *request,
+	struct page_response *response)
+{
+	const struct plan *plan = source->proxy->plan;
+	struct page_question q;
+	struct str query;
+	struct err err;
+	page_query_of(request->path, &query);
+	if (!plan) {
+		page_text(response, 503, "no configuration in force\n");
+		return;
+	}
+	bool is_good = page_question_read(&q, query, &err);
+	const struct service *service = is_good ? snapshot_service(plan->snapshot, q.to) : NULL;
+	if (!is_good) {
+		page_text(response, 400, "%s\n", err.text);
+	} else if (!service) {
+		page_text(
+			response, 404, "no service \"" STR_FMT "\" is known here\n", STR_ARG(q.to));
+	} else {
+		struct json j;
+		json_init(&j, PAGE_ROUTES_MAX);
+		json_open(&j, '{');
+		page_explain_to(plan->snapshot, &q, service, &j);
+		json_close(&j, '}');
+		page_json(response, &j);
+	}
+	page_question_done(&q);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Routes in words, as `ringmain routes` shows them: with the names of the configuration's keys. */
+#pragma once
+
+#include "mesh/route.h"
+
+/* What does not fit is cut. */
+struct page_words {
+	char text[2048];
+	size_t len;
+};
+
+static inline struct str page_words_str(const struct page_words *w)
+{
+	return (struct str){w->text, w->len};
+}
+
+/* One condition of a rule, "method PUT or DELETE"; HEADER, QUERY and COOKIE have several. Empty: it
+ * asks nothing of the kind. */
+void page_say_condition(
+	struct page_words *w, const struct route_when *when, enum route_miss what, uint32_t index);
+/* What the request has in that place. Empty: nothing. */
+void page_say_fact(struct page_words *w, const struct route_request *request,
+	const struct route_when *when, enum route_miss what, uint32_t index);
+/* How many conditions of this kind it has. */
+uint32_t page_condition_count(const struct route_when *when, enum route_miss what);
+const char *page_miss_name(enum route_miss what); /* "header" */
+/* "2 more tries on connect-failure or reset"; empty: none. */
+void page_say_retry(struct page_words *w, const struct route_retry *retry);
+/* "header x-user"; empty: none. */
+void page_say_sticky(struct page_words *w, const struct route_sticky *sticky);

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* /routes and /routes/explain. The sample's route gets more rules here. */
+#include "admin/page.h"
+
+#include "json_check.h"
+#include "sample.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static struct sample sample;
+static struct process_watch process;
+static const struct page_source source = {&sample.proxy, &process, SAMPLE_NOW_NS};
+
+static struct route_path paths[] = {{ROUTE_PATH_PREFIX, {"/v2", 3}}, {ROUTE_PATH_EXACT, {"/x", 2}}};
+static struct str methods[] = {{"PUT", 3}, {"DELETE", 6}}, froms[] = {{"guest", 5}};
+static struct str hosts[] = {{"*.example.com", 13}};
+static struct route_field header = {{"x-team", 6}, ROUTE_TEXT_EXACT, {"blue", 4}, false};
+static struct route_field query = {{"v", 1}, ROUTE_TEXT_PRESENT, {"", 0}, false};
+static struct route_field cookie = {{"beta", 4}, ROUTE_TEXT_PREFIX, {"b", 1}, true};
+static struct endpoint *versioned[1];
+static struct subset subset = {.version = {"v1", 2}, .endpoints = versioned, .endpoint_count = 1};
+static struct route_rule rules[9];
+static struct str denied_paths[] = {{"/secret", 7}};
+static struct policy denial;
+static struct policy *policies[2];
+
+static void fill_rules(void)
+{
+	const struct route_rule all[] = {
+		{.name = STR("orders/from"), .when = {.from = froms, .from_count = 1}},
+		{.name = STR("orders/path"), .when = {.paths = paths, .path_count = 2}},
+		{.name = STR("orders/method"), .when = {.methods = methods, .method_count = 2}},
+		{.name = STR("orders/host"), .when = {.hosts = hosts, .host_count = 1}},
+		{.name = STR("orders/header"), .when = {.headers = {&header, 1}}},
+		{.name = STR("orders/query"), .when = {.query = {&query, 1}}},
+		{.name = STR("orders/cookie"), .when = {.cookies = {&cookie, 1}}},
+		sample.rule,
+		{.name = STR("orders/never")},
+	};
+	memcpy(rules, all, sizeof(all));
+	rules[1].action = ROUTE_RESPOND;
+	rules[1].status = 418;
+	rules[6].target = (struct route_target){.path = STR("/secret"), .host = STR("other")};
+	rules[7].sticky = (struct route_sticky){ROUTE_STICKY_HEADER, STR("x-user")};
+	rules[7].timeout_ms = 1500;
+	rules[7].retry =
+		(struct route_retry){.attempts = 2, .on = ROUTE_RETRY_CONNECT | ROUTE_RETRY_5XX};
+}
+
+static int setup(void **state)
+{
+	sample_init(&sample);
+	process_watch_init(&process, sample.proxy.start_wall_ns);
+	fill_rules();
+	sample.route.rules = rules;
+	sample.route.rule_count = ARRAY_LEN(rules);
+	sample.services[0].route = &sample.route;
+	versioned[0] = &sample.endpoints[0];
+	sample.services[0].subsets = &subset;
+	sample.services[0].subset_count = 1;
+	sample.endpoints[1].health = ENDPOINT_DRAINED;
+	denial = (struct policy){.name = STR("no-secrets"),
+		.action = POLICY_DENY,
+		.paths = denied_paths,
+		.path_count = 1};
+	policies[0] = &sample.policy;
+	policies[1] = &denial;
+	sample.services[0].policies = policies;
+	sample.services[0].policy_count = 2;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	sample_done(&sample);
+	process_watch_done(&process);
+	return 0;
+}
+
+static struct page_response ask(const char *path)
+{
+	struct page_response r;
+	const struct page_request request = {.method = STR("GET"),
+		.path = str_of(path),
+		.host = STR("localhost"),
+		.accept = STR("*/*"),
+		.is_unix = true};
+	page_answer(&source, &request, &r);
+	return r;
+}
+
+static void assert_part(const char *path, uint16_t status, const char *part)
+{
+	struct page_response r = ask(path);
+	bool has = memmem(r.body, r.body_len, part, strlen(part));
+	if (r.status != status || !has)
+		fail_msg("%s: %u, missing %s in:\n%.*s", path, r.status, part, (int)r.body_len,
+			r.body);
+	if (status == 200)
+		assert_true(json_valid(r.body, r.body_len));
+	page_response_done(&r);
+}
+
+#define TO "/routes/explain?from=web&to=orders"
+
+static void each_condition_is_told(void **state)
+{
+	assert_part(TO, 200,
+		"\"name\":\"orders/from\",\"matches\":false,\"missed\":\"from\",\"wanted\":"
+		"\"from guest\",\"has\":\"spiffe://prod.example/service/web\"");
+	assert_part(TO, 200,
+		"\"missed\":\"path\",\"wanted\":\"path_prefix /v2 or path /x\",\"has\":\"/\"");
+	assert_part(TO, 200,
+		"\"missed\":\"method\",\"wanted\":\"method PUT or DELETE\",\"has\":\"GET\"");
+	assert_part(TO, 200,
+		"\"missed\":\"host\",\"wanted\":\"host *.example.com\",\"has\":\"orders\"");
+	assert_part(TO "&header=X-Team:%20red", 200,
+		"\"missed\":\"header\",\"wanted\":\"header x-team exact \\\"blue\\\"\",\"has\":"
+		"\"red\"");
+	assert_part(TO, 200, "\"missed\":\"query\",\"wanted\":\"query v\",\"has\":null");
+	assert_part(TO "&header=cookie:beta%3Db2", 200,
+		"\"missed\":\"cookie\",\"wanted\":\"no cookie beta prefix \\\"b\\\"\",\"has\":\"b2"
+		"\"},{\"name\":\"orders/canary\",\"matches\":true}],\"rule\":\"orders/canary\"");
+	assert_part(TO "&tcp=1", 200, "\"missed\":\"tcp\",\"wanted\":\"an HTTP request\"");
+}
+
+static void the_first_that_matches_decides(void **state)
+{
+	static const struct {
+		const char *more, *rule;
+	} rows[] = {
+		{"&path=/v2/x", "path"},
+		{"&path=/%2e/v2%3fa", "path"}, /* as the proxy reads it, without the query */
+		{"&method=PUT", "method"},
+		{"&host=A.Example.COM:80", "host"},
+		{"&header=x-team:blue", "header"},
+		{"&path=/a%3fv", "query"},
+		{"", "cookie"},
+		{"&header=cookie:beta%3Db", "canary"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char path[256], part[64];
+		snprintf(path, sizeof(path), TO "%s", rows[i].more);
+		snprintf(part, sizeof(part), "\"rule\":\"orders/%s\"", rows[i].rule);
+		assert_part(path, 200, part);
+	}
+	assert_part("/routes/explain?from=guest&to=orders", 200, "\"rule\":\"orders/from\"");
+	assert_part("/routes/explain?from=anonymous&to=orders&tcp=1", 200, "\"from\":null");
+	assert_part(TO "&path=/v2", 200, "\"action\":\"respond\",\"status\":418");
+}
+
+#define LAST TO "&header=cookie:beta%3Db"
+
+static void the_way_is_told(void **state)
+{
+	assert_part(LAST, 200,
+		"\"action\":\"forward\",\"timeout_ms\":1500,\"retries\":\"2 more tries on "
+		"connect-failure or 5xx\",\"sticky\":\"header x-user\",\"split\":[{\"service\":"
+		"\"orders\",\"version\":\"v1\",\"weight\":90,\"allowed\":true,\"policy\":\"policies"
+		"[0]\",\"identity\":true,\"policies\":[\"policies[0]\",\"no-secrets\"],"
+		"\"endpoints\":[{\"address\":\"10.77.0.1:8080\",\"health\":\"up\",\"version\":"
+		"\"v1\"");
+	assert_part(LAST, 200,
+		"\"local\":true,\"alternate\":false}]},{\"service\":null,\"version\":null,"
+		"\"weight\":"
+		"10}]}");
+	assert_part(LAST "&header=x-user:ann", 200, "\"sticks_by\":\"ann\",\"sticks_to\":");
+	/* the rule gives the request another path, and policies see that one */
+	assert_part(TO, 200, "\"becomes_path\":\"/secret\",\"becomes_host\":\"other\"");
+	assert_part(TO, 200, "\"allowed\":false,\"policy\":\"no-secrets\"");
+	assert_part(TO, 200, "\"address\":\"10.77.0.2:8080\",\"health\":\"drained\"");
+	assert_part("/routes/explain?from=other&to=orders&path=/a&header=cookie:beta%3Db", 200,
+		"\"allowed\":false,\"policy\":\"default\"");
+	assert_part("/routes/explain?from=orders&to=web", 200,
+		"\"has_route\":false,\"rules\":[],\"rule\":null,\"split\":[{\"service\":\"web\"");
+	/* in the plain nobody knows who calls */
+	sample.services[0].mtls = MTLS_DISABLED;
+	assert_part(LAST, 200, "\"allowed\":false,\"policy\":\"default\",\"identity\":false");
+}
+
+static void what_is_no_request_is_refused(void **state)
+{
+	assert_part("/routes/explain?from=web", 400, "to which service?");
+	assert_part("/routes/explain?from=web&to=none", 404, "no service \"none\"");
+	assert_part(TO "&path=x", 400, "\"x\" is no path");
+	assert_part(TO "&path=/%252e%252e/a%252fb", 400, "is no path");
+	assert_part(TO "&path=%0a", 400, "path: no text");
+	assert_part(TO "&path=%2", 400, "path: no text");
+	assert_part(TO "&header=x-user", 400, "\"x-user\" is no header");
+	assert_part(TO "&header=:a", 400, "is no header");
+	assert_part(TO "&pth=/", 400, "\"pth\" is none of");
+	sample.proxy.plan = NULL;
+	assert_part(TO, 503, "no configuration");
+	assert_part("/routes", 503, "no configuration");
+}
+
+static void too_many_headers_are_refused(void **state)
+{
+	char path[2048] = TO;
+	for (int i = 0; i < 65; i++)
+		snprintf(path + strlen(path), sizeof(path) - strlen(path), "&header=a:b");
+	assert_part(path, 400, "more than 64 headers");
+}
+
+static void routes_are_listed(void **state)
+{
+	assert_part("/routes", 200,
+		"\"service\":\"orders\",\"rules\":[{\"name\":\"orders/from\",\"match\":[\"from "
+		"guest\"],\"action\":\"forward\"");
+	assert_part("/routes?service=orders", 200,
+		"\"split\":[{\"service\":\"orders\",\"version\":\"v1\",\"weight\":90},");
+	assert_part("/routes?service=web", 200, "\"routes\":[]");
+	assert_part("/routes?servcie=web", 400, "?service=NAME");
+	assert_part("/routes?service=", 400, "?service=NAME");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(each_condition_is_told),
+		TEST(the_first_that_matches_decides),
+		TEST(the_way_is_told),
+		TEST(what_is_no_request_is_refused),
+		TEST(too_many_headers_are_refused),
+		TEST(routes_are_listed),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/show.h"
+
+#include "base/assert.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static char *text;
+static size_t text_len;
+static struct arena arena;
+
+static const struct json_tree *tree_of(const char *answer)
+{
+	arena_init(&arena, 1 << 20);
+	const struct json_tree *tree = json_tree_read(&arena, str_of(answer));
+	assert_non_null(tree);
+	return tree;
+}
+
+static int explained(const char *answer)
+{
+	FILE *out = open_memstream(&text, &text_len);
+	const struct json_tree *tree = tree_of(answer);
+	show_explain(out, tree);
+	fclose(out);
+	return show_explain_problems(tree);
+}
+
+static int teardown(void **state)
+{
+	free(text);
+	text = NULL;
+	arena_done(&arena);
+	return 0;
+}
+
+#define UP(address)                                                                         \
+	"{\"address\":\"" address "\",\"health\":\"up\",\"version\":\"v1\",\"weight\":100," \
+	"\"node\":\"vm-b\",\"zone\":\"eu-1a\",\"local\":false,\"alternate\":false}"
+#define ALSO                                                                                 \
+	"{\"address\":\"[fd00::b]:80\",\"health\":\"up\",\"version\":\"v1\",\"weight\":100," \
+	"\"node\":\"vm-b\",\"zone\":\"eu-1a\",\"local\":false,\"alternate\":true}"
+#define DOWN                                                                                \
+	"{\"address\":\"10.0.0.3:80\",\"health\":\"down\",\"version\":\"v2\",\"weight\":1," \
+	"\"node\":\"vm-c\",\"zone\":null,\"local\":true,\"alternate\":false}"
+#define LEG(version, weight, allowed, policy, endpoints)                     \
+	"{\"service\":\"orders\",\"version\":" version ",\"weight\":" weight \
+	",\"allowed\":" allowed ",\"policy\":\"" policy "\",\"endpoints\":[" endpoints "]}"
+#define ASKED                                               \
+	"\"from\":\"spiffe://prod.example/service/"         \
+	"web\",\"to\":\"orders\",\"http\":true,\"method\":" \
+	"\"GET\",\"path\":\"/x?y\",\"host\":\"orders\",\"addresses\":1,"
+
+static void a_rule_with_a_split(void **state)
+{
+	assert_int_equal(
+		explained(
+			"{" ASKED
+			"\"has_route\":true,\"rules\":[{\"name\":\"orders/testers\",\"matches\":"
+			"false,\"missed\":\"header\",\"wanted\":\"header x-a exact \\\"1\\\"\","
+			"\"has\":null},{\"name\":\"orders/guests\",\"matches\":false,\"missed\":"
+			"\"path\",\"wanted\":\"path /g\",\"has\":\"/x\"},{\"name\":"
+			"\"orders/canary\",\"matches\":true}],\"rule\":\"orders/canary\","
+			"\"action\":\"forward\",\"timeout_ms\":2000,\"retries\":\"1 more try on "
+			"reset\",\"sticky\":\"cookie user\",\"becomes_path\":\"/z\",\"sticks_by\":"
+			"\"7\",\"sticks_to\":2,\"split\":[" LEG("\"v1\"", "2", "true", "web",
+				UP("10.0.0.2:80") "," ALSO) "," LEG("\"v2\"", "1", "true", "web",
+				DOWN) "]}"),
+		0);
+	assert_string_equal(text,
+		"GET /x?y of orders (host orders)\n"
+		"from spiffe://prod.example/service/web\n"
+		"\n"
+		"  RULE            MATCHES  WHY\n"
+		"  orders/testers  no       wants header x-a exact \"1\"; there is none\n"
+		"  orders/guests   no       wants path /g; it is /x\n"
+		"  orders/canary   yes      -\n"
+		"\n"
+		"orders/canary decides\n"
+		"  the path becomes /z\n"
+		"  at most 2s until a response begins\n"
+		"  after a failure 1 more try on reset\n"
+		"  stays with a leg by cookie user\n"
+		"  its value \"7\" has leg 2\n"
+		"\n"
+		"LEG  SERVICE  VERSION  WEIGHT  SHARE    ENDPOINTS    POLICY\n"
+		"1    orders   v1       2       66.66 %  1 up of 1    allowed by web\n"
+		"2    orders   v2       1       33.33 %  ‼ 0 up of 1  allowed by web\n"
+		"\n"
+		"LEG  ENDPOINT             HEALTH  VERSION  WEIGHT  NODE          ZONE\n"
+		"1    10.0.0.2:80          up      v1       100     vm-b          eu-1a\n"
+		"1    [fd00::b]:80 (also)  up      v1       100     vm-b          eu-1a\n"
+		"2    10.0.0.3:80          ‼ down  v2       1       this machine  -\n");
+}
+
+static void assert_has(const char *part)
+{
+	if (!strstr(text, part))
+		fail_msg("missing: %s\nin:\n%s\n", part, text);
+}
+
+static void what_does_not_arrive_is_a_problem(void **state)
+{
+	assert_int_equal(
+		explained("{" ASKED "\"has_route\":true,\"rules\":[],\"rule\":null,\"split\":[" LEG(
+			"null", "1", "false", "no-web", UP("10.0.0.2:80")) "]}"),
+		1);
+	assert_has("no rule matches");
+	assert_has("× denied by no-web");
+	teardown(NULL);
+	assert_int_equal(
+		explained("{\"to\":\"orders\",\"http\":false,\"addresses\":0,\"has_route\":true,"
+			  "\"rule\":\"orders/a\",\"action\":\"forward\",\"split\":[{\"service\":"
+			  "null,\"version\":null,\"weight\":1}," LEG("\"v3\"", "1", "true", "w",
+				  "") "," LEG("\"v4\"", "0", "true", "w", "") "]}"),
+		2);
+	assert_has("opaque bytes to orders\nfrom somebody without an identity\n");
+	assert_has("× not known here");
+	assert_has("× none");
+	assert_has("‼ the service has no address of its own");
+}
+
+static void answers_of_the_proxy_s_own(void **state)
+{
+	assert_int_equal(explained("{" ASKED "\"has_route\":true,\"rule\":\"orders/gone\","
+				   "\"action\":\"respond\",\"status\":410}"),
+		0);
+	assert_has("orders/gone decides: answered 410 by the caller's proxy (respond)\n");
+	teardown(NULL);
+	assert_int_equal(explained("{" ASKED "\"has_route\":false,\"split\":[" LEG(
+				 "null", "1", "true", "w", UP("10.0.0.2:80")) "]}"),
+		0);
+	assert_has("there is no route: it goes to the service\n");
+}
+
+static void an_answer_with_gaps_is_shown(void **state)
+{
+	assert_int_equal(explained("{}"), 0);
+}
+
+static void a_list(void **state)
+{
+	FILE *out = open_memstream(&text, &text_len);
+	show_routes(
+		out, tree_of("{\"routes\":[{\"service\":\"orders\",\"rules\":["
+			     "{\"name\":\"orders/gone\",\"match\":[\"path /g\",\"method GET\"],"
+			     "\"action\":\"respond\",\"status\":410,\"split\":[]},"
+			     "{\"name\":\"orders/canary\",\"match\":[],\"action\":\"forward\","
+			     "\"sticky\":\"source\",\"retries\":\"1 more try on reset\",\"split\":["
+			     "{\"service\":\"orders\",\"version\":\"v1\",\"weight\":9},"
+			     "{\"service\":\"stock\",\"version\":\"v2\",\"weight\":1}]},"
+			     "{\"name\":\"orders/rules[2]\",\"match\":[],\"action\":\"forward\","
+			     "\"split\":[]}]}]}"));
+	fclose(out);
+	assert_string_equal(text,
+		"RULE             MATCHES              LEADS TO                STICKY  RETRIES\n"
+		"orders/gone      path /g, method GET  respond 410             -       -\n"
+		"orders/canary    -                    v1 90 %, stock v2 10 %  source  1 more try "
+		"on "
+		"reset\n"
+		"orders/rules[2]  -                    the service             -       -\n");
+}
+
+#define TEST(name) cmocka_unit_test_teardown(name, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_rule_with_a_split),
+		TEST(what_does_not_arrive_is_a_problem),
+		TEST(answers_of_the_proxy_s_own),
+		TEST(an_answer_with_gaps_is_shown),
+		TEST(a_list),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
