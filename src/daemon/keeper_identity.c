@@ -73,7 +73,7 @@ static void keeper_answer(struct keeper *k, const struct wire_identity *m, int f
 	a->unsaid = true;
 	a->m = *m;
 	a->fd = fd;
-	snprintf(a->m.why, sizeof(a->m.why), "%s", why);
+	snprintf(a->m.why, sizeof(a->m.why), "%.*s", (int)sizeof(a->m.why) - 1, why);
 }
 
 bool keeper_identity_wants_write(const struct keeper *k)
