@@ -4,6 +4,7 @@
 #include "est/est.h"
 #include "keys/cert.h"
 #include "keys/request.h"
+#include <openssl/bn.h>
 #include <openssl/bytestring.h>
 #include <openssl/err.h>
 #include <openssl/mem.h>
@@ -274,6 +275,25 @@ static bool far_carry(struct lab *lab, uint32_t index)
 	return moved;
 }
 
+const char *lab_revoked_serial;
+
+static void lab_add_revoked(X509_CRL *crl, int64_t when_s)
+{
+	BIGNUM *number = NULL;
+	if (!lab_revoked_serial)
+		return;
+	X509_REVOKED *entry = X509_REVOKED_new();
+	ASN1_TIME *when = ASN1_TIME_set(NULL, when_s);
+	assert_true(BN_hex2bn(&number, lab_revoked_serial));
+	ASN1_INTEGER *serial = BN_to_ASN1_INTEGER(number, NULL);
+	assert_true(X509_REVOKED_set_serialNumber(entry, serial) &&
+		    X509_REVOKED_set_revocationDate(entry, when) &&
+		    X509_CRL_add0_revoked(crl, entry));
+	ASN1_INTEGER_free(serial);
+	ASN1_TIME_free(when);
+	BN_free(number);
+}
+
 char *lab_crl(const struct certs_pair *issuer, int64_t number, int64_t from_s, int64_t until_s)
 {
 	X509_CRL *crl = X509_CRL_new();
@@ -287,6 +307,7 @@ char *lab_crl(const struct certs_pair *issuer, int64_t number, int64_t from_s, i
 		    X509_CRL_set1_lastUpdate(crl, from) && X509_CRL_set1_nextUpdate(crl, until));
 	assert_true(ASN1_INTEGER_set(n, number) &&
 		    X509_CRL_add1_ext_i2d(crl, NID_crl_number, n, 0, X509V3_ADD_DEFAULT));
+	lab_add_revoked(crl, from_s);
 	assert_true(X509_CRL_sign(crl, issuer->key, EVP_sha256()));
 	assert_true(PEM_write_bio_X509_CRL(text, crl) && BIO_mem_contents(text, &bytes, &len));
 	char *copy = strndup((const char *)bytes, len);

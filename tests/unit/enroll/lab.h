@@ -99,4 +99,6 @@ int64_t lab_wall_s(const struct lab *lab);
 /* PEM; to be freed. */
 char *lab_pem(X509 *certificate);
 /* A CRL of that number. */
+/* What lab_crl() names, hexadecimal; NULL: nothing. */
+extern const char *lab_revoked_serial;
 char *lab_crl(const struct certs_pair *issuer, int64_t number, int64_t from_s, int64_t until_s);

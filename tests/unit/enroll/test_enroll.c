@@ -521,6 +521,34 @@ static void test_revoked_certificates(void **state)
 	lab_done(&lab);
 }
 
+/* It finds itself in the list: that is said, and a new one is had at once. */
+static void test_own_certificate_is_revoked(void **state)
+{
+	lab_init(&lab);
+	lab_join(&lab, 86400);
+	lab_start(&lab);
+	expect_state("service/orders", ENROLL_FRESH);
+	char serial[64];
+	snprintf(serial, sizeof(serial), "%s", lab_row(&lab, "service/orders").serial);
+	uint32_t renewed = lab_row(&lab, "service/orders").renewed_count;
+	lab_revoked_serial = serial;
+	lab.keeper_silent = false;
+	int64_t now_s = lab_wall_s(&lab);
+	free(lab.crls);
+	lab.crls = lab_crl(&lab.issuer, 5, now_s - 60, now_s + 600);
+	lab_revoked_serial = NULL;
+	lab_configure(&lab);
+	assert_int_equal(lab_row(&lab, "service/orders").state, ENROLL_REVOKED);
+	expect_why("service/orders", "revoked by the authority");
+	assert_int_equal(lab_row(&lab, "node/vm-a").state, ENROLL_FRESH);
+	lab_run_ms(&lab, 5 * 1000, 1000);
+	expect_state("service/orders", ENROLL_FRESH);
+	assert_int_equal(lab_row(&lab, "service/orders").renewed_count, renewed + 1);
+	assert_string_not_equal(lab_row(&lab, "service/orders").serial, serial);
+	assert_string_equal(lab_row(&lab, "service/orders").why, "");
+	lab_done(&lab);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -546,6 +574,7 @@ int main(void)
 		cmocka_unit_test(test_bad_anchors_change_nothing),
 		cmocka_unit_test(test_federated_anchors),
 		cmocka_unit_test(test_revoked_certificates),
+		cmocka_unit_test(test_own_certificate_is_revoked),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
