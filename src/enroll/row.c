@@ -26,6 +26,9 @@ static void row_identity(const struct enroll *e, const struct identity *i, struc
 	memcpy(row->serial, i->view.serial, sizeof(row->serial));
 	memcpy(row->served_serial, i->served_serial, sizeof(row->served_serial));
 	memcpy(row->why, i->why, sizeof(row->why));
+	/* Its turn has not come, or its try has not ended: another one's takes that long. */
+	if (row->why[0] == '\0' && (row->state == ENROLL_ENDING || row->state == ENROLL_EXPIRED))
+		snprintf(row->why, sizeof(row->why), "the authority has not answered yet");
 }
 
 static enum enroll_state row_trust_state(

@@ -212,6 +212,25 @@ static void test_the_other_server(void **state)
 	lab_done(&lab);
 }
 
+/* Others' tries take all the time: that is a reason, too. */
+static void test_nothing_ends_without_a_reason(void **state)
+{
+	lab_init(&lab);
+	lab_join(&lab, 120);
+	lab.conf.workload_count = 2;
+	lab_start(&lab);
+	expect_state("service/web", ENROLL_FRESH);
+	lab.mode = LAB_SILENT;
+	for (int i = 0; i < 900; i++) {
+		struct enroll_row row;
+		lab_run_ms(&lab, 1000, 1000);
+		for (uint32_t j = 0; enroll_row(lab.enroll, j, &row); j++)
+			assert_true((row.state != ENROLL_ENDING && row.state != ENROLL_EXPIRED) ||
+				    row.why[0]);
+	}
+	lab_done(&lab);
+}
+
 static void test_server_that_says_nothing(void **state)
 {
 	lab_init(&lab);
@@ -561,6 +580,7 @@ int main(void)
 		cmocka_unit_test(test_hours_without_the_authority),
 		cmocka_unit_test(test_expired_node_tries_with_what_it_has),
 		cmocka_unit_test(test_the_other_server),
+		cmocka_unit_test(test_nothing_ends_without_a_reason),
 		cmocka_unit_test(test_server_that_says_nothing),
 		cmocka_unit_test(test_server_that_closes),
 		cmocka_unit_test(test_what_it_says_instead),
