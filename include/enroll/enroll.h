@@ -70,6 +70,7 @@ enum enroll_state {
 	ENROLL_FAILING, /* in force, and the last try to get the next failed */
 	ENROLL_ENDING,	/* the same, and little time is left: see schedule.h */
 	ENROLL_EXPIRED, /* over */
+	ENROLL_REVOKED, /* in force, and its authority has withdrawn it: peers refuse it */
 	ENROLL_STATES
 };
 struct enroll_row {

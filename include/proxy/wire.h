@@ -165,6 +165,7 @@ enum wire_certificate_state {
 	WIRE_CERTIFICATE_FAILING, /* the last try to get the next failed */
 	WIRE_CERTIFICATE_ENDING,  /* the same, and little time is left */
 	WIRE_CERTIFICATE_EXPIRED,
+	WIRE_CERTIFICATE_REVOKED, /* peers refuse it */
 	WIRE_CERTIFICATE_STATES
 };
 struct wire_certificate {

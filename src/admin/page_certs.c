@@ -83,6 +83,7 @@ static const char *page_state_name(uint32_t state)
 		[WIRE_CERTIFICATE_FAILING] = "failing",
 		[WIRE_CERTIFICATE_ENDING] = "ending",
 		[WIRE_CERTIFICATE_EXPIRED] = "expired",
+		[WIRE_CERTIFICATE_REVOKED] = "revoked",
 	};
 	return state < ARRAY_LEN(names) ? names[state] : "missing";
 }
@@ -282,7 +283,12 @@ void page_not_renewable(const struct page_source *source, char *text, size_t siz
 		bool is_own = strncmp(row.identity, "node/", 5) == 0;
 		bool is_over = row.state == WIRE_CERTIFICATE_EXPIRED ||
 			       row.state == WIRE_CERTIFICATE_MISSING;
-		if (!row.is_trust && (row.state == WIRE_CERTIFICATE_ENDING || (is_own && is_over)))
+		if (!row.is_trust && row.state == WIRE_CERTIFICATE_REVOKED)
+			len = page_line(text, len, size,
+				"degraded: the certificate of %s has been revoked: %s\n",
+				row.identity, row.why[0] ? row.why : "others refuse it");
+		else if (!row.is_trust &&
+			 (row.state == WIRE_CERTIFICATE_ENDING || (is_own && is_over)))
 			len = page_line(text, len, size,
 				"degraded: the certificate of %s is not renewed: %s\n",
 				row.identity, row.why[0] ? row.why : page_state_name(row.state));
@@ -295,20 +301,6 @@ void page_not_renewable(const struct page_source *source, char *text, size_t siz
 }
 
 /* --- metrics --- */
-
-static void page_write_expiry(const struct page_source *source, struct metric_text *out)
-{
-	static const char name[] = "ringmain_cert_not_after_timestamp_seconds";
-	const struct plan *plan = source->proxy->plan;
-	struct tls_identity_view view;
-	metric_text_family(out, name, "gauge", "When the certificate of an identity expires");
-	for (size_t i = 0; plan && plan->tls && tls_store_identity(plan->tls, i, &view); i++) {
-		char labels[2 * TLS_ID_MAX + 64] = "";
-		if (metric_label_add(labels, sizeof(labels), "identity", view.path))
-			metric_text_u64(out, name, labels,
-				view.not_after_s > 0 ? (uint64_t)view.not_after_s : 0);
-	}
-}
 
 enum page_count { PAGE_RENEWED, PAGE_FAILED, PAGE_NOT_AFTER, PAGE_SERVED_OTHER };
 
@@ -377,7 +369,6 @@ static void page_write_trust(const struct page_source *source, struct metric_tex
 
 void page_write_certificates(const struct page_source *source, struct metric_text *out)
 {
-	page_write_expiry(source, out);
 	page_write_rows(source, out, PAGE_NOT_AFTER,
 		"ringmain_certificate_expiry_timestamp_seconds", "gauge",
 		"When a certificate of this machine expires, its own included; 0: there is none");

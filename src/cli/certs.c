@@ -27,7 +27,7 @@ static const char certs_usage[] =
 	"\n"
 	"States: fresh; due, the next is being asked for; failing, which could not be had; ending, "
 	"the "
-	"same\nwith little time left; expired; missing.\n"
+	"same\nwith little time left; expired; revoked, which others refuse; missing.\n"
 	"\n"
 	"Exit status: 0 all is well, 1 a problem was found (marked ×), 2 wrong usage.\n";
 

@@ -15,8 +15,9 @@ static bool show_cert_is(const struct json_tree *cert, const char *state)
 /* Somebody has to act: it is over, there is none, or the next one cannot be had. */
 static bool show_cert_is_bad(const struct json_tree *cert)
 {
-	return show_cert_is(cert, "expired") || show_cert_is(cert, "missing") ||
-	       show_cert_is(cert, "failing") || show_cert_is(cert, "ending");
+	return show_cert_is(cert, "expired") || show_cert_is(cert, "revoked") ||
+	       show_cert_is(cert, "missing") || show_cert_is(cert, "failing") ||
+	       show_cert_is(cert, "ending");
 }
 
 static bool show_has(const struct json_tree *object, const char *key)
@@ -123,6 +124,11 @@ static void show_check_cert(struct show_list *l, const struct json_tree *cert)
 			STR_ARG(path), STR_ARG(why));
 	else if (show_cert_is(cert, "expired"))
 		show_point(l, true, "the certificate of " STR_FMT " has expired: " STR_FMT,
+			STR_ARG(path), STR_ARG(why));
+	else if (show_cert_is(cert, "revoked"))
+		show_point(l, true,
+			"the certificate of " STR_FMT
+			" has been revoked, and others refuse it: " STR_FMT,
 			STR_ARG(path), STR_ARG(why));
 	else if (show_cert_is(cert, "failing") || show_cert_is(cert, "ending"))
 		show_point(l, true,

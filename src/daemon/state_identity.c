@@ -169,6 +169,7 @@ void state_identity_signed(
 /* --- how it stands --- */
 
 _Static_assert((int)ENROLL_STATES == (int)WIRE_CERTIFICATE_STATES &&
+		       (int)ENROLL_REVOKED == (int)WIRE_CERTIFICATE_REVOKED &&
 		       (int)ENROLL_EXPIRED == (int)WIRE_CERTIFICATE_EXPIRED &&
 		       (int)ENROLL_ENDING == (int)WIRE_CERTIFICATE_ENDING &&
 		       (int)ENROLL_FAILING == (int)WIRE_CERTIFICATE_FAILING &&

@@ -315,6 +315,21 @@ static bool identity_is_revoked(const struct enroll *e, struct str chain, const 
 	return crls && judge_revoked(chain, crls->text);
 }
 
+static void identity_look_for_it(struct identity *i, bool is_revoked)
+{
+	if (is_revoked && !i->is_revoked) {
+		log_error("identity",
+			"%s: the certificate in force, serial %s, has been revoked: others refuse "
+			"it; a new one is asked for",
+			i->path, i->view.serial);
+		snprintf(
+			i->why, sizeof(i->why), "revoked by the authority; a new one is asked for");
+	}
+	if (is_revoked)
+		i->schedule.due_ms = 0;
+	i->is_revoked = is_revoked;
+}
+
 static void identity_configure(struct enroll *e, struct identity *i, const struct bundle *b)
 {
 	const struct bundle_item *chain = i->is_node ? bundle_find(b, "est", STR("chain"))
@@ -323,10 +338,10 @@ static void identity_configure(struct enroll *e, struct identity *i, const struc
 	if (chain && judge_view(chain->text, &view)) {
 		if (strcmp(view.serial, i->view.serial) != 0 || view.until_s != i->view.until_s)
 			identity_settle(e, i, &view);
-		if (identity_is_revoked(e, chain->text, b))
-			i->schedule.due_ms = 0;
+		identity_look_for_it(i, identity_is_revoked(e, chain->text, b));
 	} else if (i->view.serial[0] != '\0') {
 		i->view = (struct judge_view){0};
+		i->is_revoked = false;
 		schedule_missing(&i->schedule);
 	}
 	if (!e->link)

@@ -26,6 +26,7 @@ struct identity {
 	bool wanted; /* by the configuration that is being taken */
 	struct schedule schedule;
 	struct judge_view view; /* of the one in force; serial "": none */
+	bool is_revoked;	/* that one */
 	/* Given to the keeper, and to be in force by then; 0: nothing. */
 	uint64_t settle_ns;
 	/* The request that waits for approval, to be sent again as it was; NULL: none. */

@@ -14,12 +14,19 @@ static void row_served(const struct probe_target *t, struct enroll_row *row)
 			t->why);
 }
 
+/* What is over anyway need not be revoked, too. */
+static enum enroll_state row_state(const struct identity *i, const struct schedule_now *now)
+{
+	enum enroll_state state = schedule_state(&i->schedule, now);
+	return i->is_revoked && state != ENROLL_EXPIRED ? ENROLL_REVOKED : state;
+}
+
 static void row_identity(const struct enroll *e, const struct identity *i, struct enroll_row *row)
 {
 	struct schedule_now now = enroll_now(e);
 	*row = (struct enroll_row){
 		.identity = str_of(i->path),
-		.state = schedule_state(&i->schedule, &now),
+		.state = row_state(i, &now),
 		.not_before_s = i->view.from_s,
 		.not_after_s = i->view.until_s,
 		.next_s = e->link ? schedule_next_s(&i->schedule, &now) : 0,
@@ -28,6 +35,9 @@ static void row_identity(const struct enroll *e, const struct identity *i, struc
 	};
 	memcpy(row->serial, i->view.serial, sizeof(row->serial));
 	memcpy(row->why, i->why, sizeof(row->why));
+	/* Its turn has not come, or its try has not ended: another one's takes that long. */
+	if (row->why[0] == '\0' && (row->state == ENROLL_ENDING || row->state == ENROLL_EXPIRED))
+		snprintf(row->why, sizeof(row->why), "the authority has not answered yet");
 	row_served(&i->target, row);
 }
 

@@ -69,6 +69,12 @@ static uint64_t schedule_obeyed_ms(
 
 /* --- what happens --- */
 
+/* By the wall clock. */
+static uint64_t schedule_due_in_ns(const struct schedule *s, const struct schedule_now *now)
+{
+	return s->due_ms > now->wall_ms ? (uint64_t)(s->due_ms - now->wall_ms) * CLOCK_MS : 0;
+}
+
 enum schedule_gain schedule_certificate(struct schedule *s, const struct schedule_now *now,
 	int64_t from_s, int64_t until_s, bool is_new, uint64_t random)
 {
@@ -82,6 +88,7 @@ enum schedule_gain schedule_certificate(struct schedule *s, const struct schedul
 	int64_t half_ms = (s->until_ms - s->from_ms) / 2;
 	int64_t jitter_ms = half_ms / 5 > 0 ? (int64_t)(random % (uint64_t)(half_ms / 5)) : 0;
 	s->due_ms = s->from_ms + half_ms - half_ms / 10 + jitter_ms;
+	s->due_ns = now->ns + schedule_due_in_ns(s, now);
 	s->asking = false;
 	s->failed_count = s->spoken = 0;
 	s->hold_ns = 0;
@@ -96,11 +103,20 @@ enum schedule_gain schedule_certificate(struct schedule *s, const struct schedul
 void schedule_missing(struct schedule *s)
 {
 	s->from_ms = s->until_ms = s->due_ms = 0;
+	s->due_ns = 0;
+}
+
+/* Until it is due by either clock. */
+static uint64_t schedule_wait_due_ns(const struct schedule *s, const struct schedule_now *now)
+{
+	uint64_t by_wall_ns = schedule_due_in_ns(s, now);
+	uint64_t by_time_ns = s->due_ns > now->ns ? s->due_ns - now->ns : 0;
+	return by_time_ns < by_wall_ns ? by_time_ns : by_wall_ns;
 }
 
 bool schedule_due(const struct schedule *s, const struct schedule_now *now)
 {
-	return !s->asking && now->ns >= s->hold_ns && now->wall_ms >= s->due_ms;
+	return !s->asking && now->ns >= s->hold_ns && schedule_wait_due_ns(s, now) == 0;
 }
 
 void schedule_asked(struct schedule *s)
@@ -139,8 +155,7 @@ void schedule_hurry(struct schedule *s, const struct schedule_now *now)
 static uint64_t schedule_wait_ns(const struct schedule *s, const struct schedule_now *now)
 {
 	uint64_t hold_ns = s->hold_ns > now->ns ? s->hold_ns - now->ns : 0;
-	uint64_t due_ns =
-		s->due_ms > now->wall_ms ? (uint64_t)(s->due_ms - now->wall_ms) * CLOCK_MS : 0;
+	uint64_t due_ns = schedule_wait_due_ns(s, now);
 	return hold_ns > due_ns ? hold_ns : due_ns;
 }
 
@@ -165,7 +180,7 @@ enum enroll_state schedule_state(const struct schedule *s, const struct schedule
 	int64_t left_ms = schedule_left_ms(s, now);
 	if (left_ms == 0)
 		return ENROLL_EXPIRED;
-	if (now->wall_ms < s->due_ms && s->failed_count == 0)
+	if (schedule_wait_due_ns(s, now) > 0 && s->failed_count == 0)
 		return ENROLL_FRESH;
 	if (left_ms < (s->until_ms - s->from_ms) / 4)
 		return ENROLL_ENDING;

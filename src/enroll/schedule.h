@@ -7,6 +7,11 @@
  * wait nor makes a new one. Whoever sleeps looks again after SCHEDULE_LOOK_NS at the latest, and
  * finds a wall clock that was set.
  *
+ * A wall clock that is set back would make a renewal late by as much, while the clocks of those who
+ * judge the certificate go on: so it is due, too, when as much time has passed as was left at
+ * first. (A machine that sleeps has a monotonic clock that stands still, and a wall clock that does
+ * not.)
+ *
  * Due: at half of its life, give or take a tenth of that half, which is drawn once for each
  * certificate. Life begins when it came, if that was seen, and not at its notBefore, which an
  * authority sets back for the sake of clocks that differ.
@@ -36,7 +41,8 @@ struct schedule_now {
 struct schedule {
 	int64_t from_ms, until_ms; /* wall: life of the one in force; 0, 0: none */
 	int64_t due_ms;		   /* wall */
-	uint64_t hold_ns;	   /* no try before */
+	uint64_t due_ns;  /* the same, as it was when the certificate came; 0: as due_ms says */
+	uint64_t hold_ns; /* no try before */
 	bool asking;
 	uint32_t failed_count; /* in a row */
 	uint32_t vain_count;   /* new ones in a row that gained nothing */

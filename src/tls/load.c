@@ -135,7 +135,7 @@ static void load_digest(SHA256_CTX *digest, struct str text)
  * chain or other anchors: a session stands for verifications against these very ones. */
 static int load_scope(const struct tls_store *s, struct tls_identity *identity, struct err *err)
 {
-	uint8_t what[32], bytes[LOAD_TICKET_KEY_BYTES + sizeof(identity->scope)];
+	uint8_t bytes[LOAD_TICKET_KEY_BYTES + sizeof(identity->scope)];
 	SHA256_CTX digest;
 	SHA256_Init(&digest);
 	SHA256_Update(&digest, s->anchors_digest, sizeof(s->anchors_digest));
@@ -144,9 +144,9 @@ static int load_scope(const struct tls_store *s, struct tls_identity *identity, 
 		load_digest(
 			&digest, (struct str){(const char *)CRYPTO_BUFFER_data(identity->chain[i]),
 					 CRYPTO_BUFFER_len(identity->chain[i])});
-	SHA256_Final(what, &digest);
+	SHA256_Final(identity->made_of, &digest);
 	if (HKDF_expand(bytes, sizeof(bytes), EVP_sha256(), s->ticket_secret,
-		    sizeof(s->ticket_secret), what, sizeof(what)))
+		    sizeof(s->ticket_secret), identity->made_of, sizeof(identity->made_of)))
 		identity->ticket_key = EVP_AEAD_CTX_new(EVP_aead_aes_128_gcm(), bytes,
 			LOAD_TICKET_KEY_BYTES, EVP_AEAD_DEFAULT_TAG_LENGTH);
 	memcpy(identity->scope, bytes + LOAD_TICKET_KEY_BYTES, sizeof(identity->scope));

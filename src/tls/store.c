@@ -243,7 +243,7 @@ bool tls_store_same_for(const struct tls_store *a, const struct tls_store *b, st
 		return false;
 	const struct tls_identity *one = store_identity_of(a, id),
 				  *other = store_identity_of(b, id);
-	return one && other && memcmp(one->scope, other->scope, sizeof(one->scope)) == 0;
+	return one && other && memcmp(one->made_of, other->made_of, sizeof(one->made_of)) == 0;
 }
 
 bool tls_store_has_identity(const struct tls_store *s, struct str path)

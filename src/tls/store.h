@@ -26,7 +26,8 @@ struct tls_identity {
 	uint32_t key_number;
 	int64_t not_before_s, not_after_s;
 	char serial[STORE_SERIAL_BYTES];
-	uint8_t scope[32];	  /* session id context, made with the ticket key */
+	uint8_t made_of[32];	  /* of id, chain and all anchors */
+	uint8_t scope[32];	  /* session id context, made of that with the ticket key */
 	EVP_AEAD_CTX *ticket_key; /* of this identity with this chain and these anchors */
 };
 

@@ -198,8 +198,9 @@ static void metrics_page(void **state)
 {
 	struct page_response r = ask("GET", "/metrics", false);
 	assert_string_equal(r.type, "text/plain; version=0.0.4; charset=utf-8");
-	assert_has(&r, "\nringmain_cert_not_after_timestamp_seconds{identity=\"service/orders\"} "
-		       "1795467000\n");
+	assert_has(&r,
+		"\nringmain_certificate_expiry_timestamp_seconds{identity=\"service/orders\"} "
+		"1795467000\n");
 	assert_has(&r, "\nringmain_generation 3\n");
 	assert_has(&r, "\nringmain_build_info{version=\"" RINGMAIN_VERSION "\"} 1\n");
 	page_response_done(&r);
@@ -257,6 +258,26 @@ static void what_is_not_renewed_is_told_before_it_ends(void **state)
 				    "degraded: the mesh port serves another certificate of "
 				    "service/orders than the one in force\n");
 	page_response_done(&r);
+}
+
+static void a_revoked_certificate_is_told(void **state)
+{
+	sample_enroll(&sample);
+	struct wire_certificate *row = NULL;
+	for (uint32_t i = 0; i < sample.proxy.identities.row_count && !row; i++) {
+		if (strcmp(sample.proxy.identities.rows[i].identity, "service/orders") == 0)
+			row = &sample.proxy.identities.rows[i];
+	}
+	assert_non_null(row);
+	uint32_t before = row->state;
+	row->state = WIRE_CERTIFICATE_REVOKED;
+	struct page_response r = ask("GET", "/readyz", false);
+	assert_has(&r, "degraded: the certificate of service/orders has been revoked: ");
+	page_response_done(&r);
+	r = ask("GET", "/certs", true);
+	assert_has(&r, "\"identity\":\"service/orders\",\"state\":\"revoked\",");
+	page_response_done(&r);
+	row->state = before;
 }
 
 static void metrics_tell_of_certificates(void **state)
@@ -531,6 +552,7 @@ int main(void)
 		TEST(certificates_of_files_are_told_as_far_as_they_can_be),
 		TEST(certificates_of_an_authority_are_told_with_what_comes_next),
 		TEST(what_is_not_renewed_is_told_before_it_ends),
+		TEST(a_revoked_certificate_is_told),
 		TEST(metrics_tell_of_certificates),
 		TEST(json_pages_are_valid),
 		TEST(status_page),

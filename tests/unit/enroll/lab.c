@@ -4,6 +4,7 @@
 #include "est/est.h"
 #include "keys/cert.h"
 #include "keys/request.h"
+#include <openssl/bn.h>
 #include <openssl/bytestring.h>
 #include <openssl/err.h>
 #include <openssl/mem.h>

@@ -212,6 +212,25 @@ static void test_the_other_server(void **state)
 	lab_done(&lab);
 }
 
+/* Others' tries take all the time: that is a reason, too. */
+static void test_nothing_ends_without_a_reason(void **state)
+{
+	lab_init(&lab);
+	lab_join(&lab, 120);
+	lab.conf.workload_count = 2;
+	lab_start(&lab);
+	expect_state("service/web", ENROLL_FRESH);
+	lab.mode = LAB_SILENT;
+	for (int i = 0; i < 900; i++) {
+		struct enroll_row row;
+		lab_run_ms(&lab, 1000, 1000);
+		for (uint32_t j = 0; enroll_row(lab.enroll, j, &row); j++)
+			assert_true((row.state != ENROLL_ENDING && row.state != ENROLL_EXPIRED) ||
+				    row.why[0]);
+	}
+	lab_done(&lab);
+}
+
 static void test_server_that_says_nothing(void **state)
 {
 	lab_init(&lab);
@@ -544,6 +563,32 @@ static void test_revoked_certificate_is_replaced_at_once(void **state)
 	lab_done(&lab);
 }
 
+/* It finds itself in the list: that is said, and a new one is had at once. */
+static void test_own_certificate_is_revoked(void **state)
+{
+	lab_init(&lab);
+	lab_join(&lab, 86400);
+	lab_start(&lab);
+	expect_state("service/orders", ENROLL_FRESH);
+	char serial[64];
+	snprintf(serial, sizeof(serial), "%s", lab_row(&lab, "service/orders").serial);
+	uint32_t renewed = lab_row(&lab, "service/orders").renewed_count;
+	lab.keeper_silent = false;
+	int64_t now_s = lab_wall_s(&lab);
+	free(lab.crls);
+	lab.crls = lab_crl(&lab.issuer, 5, now_s - 60, now_s + 600, serial);
+	lab_configure(&lab);
+	assert_int_equal(lab_row(&lab, "service/orders").state, ENROLL_REVOKED);
+	expect_why("service/orders", "revoked by the authority");
+	assert_int_equal(lab_row(&lab, "node/vm-a").state, ENROLL_FRESH);
+	lab_run_ms(&lab, 5 * 1000, 1000);
+	expect_state("service/orders", ENROLL_FRESH);
+	assert_int_equal(lab_row(&lab, "service/orders").renewed_count, renewed + 1);
+	assert_string_not_equal(lab_row(&lab, "service/orders").serial, serial);
+	assert_string_equal(lab_row(&lab, "service/orders").why, "");
+	lab_done(&lab);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -556,6 +601,7 @@ int main(void)
 		cmocka_unit_test(test_hours_without_the_authority),
 		cmocka_unit_test(test_expired_node_tries_with_what_it_has),
 		cmocka_unit_test(test_the_other_server),
+		cmocka_unit_test(test_nothing_ends_without_a_reason),
 		cmocka_unit_test(test_server_that_says_nothing),
 		cmocka_unit_test(test_server_that_closes),
 		cmocka_unit_test(test_what_it_says_instead),
@@ -570,6 +616,7 @@ int main(void)
 		cmocka_unit_test(test_federated_anchors),
 		cmocka_unit_test(test_revoked_certificates),
 		cmocka_unit_test(test_revoked_certificate_is_replaced_at_once),
+		cmocka_unit_test(test_own_certificate_is_revoked),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

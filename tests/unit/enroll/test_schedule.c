@@ -205,6 +205,11 @@ static void test_clock_set_back(void **state)
 	now.wall_ms -= 86400 * 1000;
 	assert_false(schedule_due(&s, &now));
 	assert_int_equal(schedule_wake_ns(&s, &now), now.ns + SCHEDULE_LOOK_NS);
+	assert_int_equal(schedule_state(&s, &now), ENROLL_FRESH);
+	/* Peers' clocks have gone on: with time it is due, whatever this one says. */
+	struct schedule_now later = {now.wall_ms + 1700 * 1000, now.ns + 1700 * CLOCK_S};
+	assert_true(schedule_due(&s, &later));
+	assert_int_equal(schedule_state(&s, &later), ENROLL_DUE);
 	/* And right again: found at the next look. */
 	now = at(2000 * 1000);
 	assert_true(schedule_due(&s, &now));

@@ -210,6 +210,8 @@ static void lab_certificates(const struct lab *l, struct bundle *b)
 	struct bundle all;
 	if (l->root)
 		mesh.root = *l->root;
+	if (l->web)
+		mesh.leaf[PAIR_WEB] = *l->web;
 	pair_mesh_bundle(&mesh, &all);
 	bundle_init(b);
 	LIST_EACH (&all.items, it) {

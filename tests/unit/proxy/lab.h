@@ -106,6 +106,7 @@ struct lab {
 	struct lab_edit edits[LAB_EDITS_MAX];
 	const char *list;	       /* of revoked certificates, PEM */
 	const struct certs_pair *root; /* instead of the mesh's own */
+	const struct certs_pair *web;  /* NULL: the certificate of web that it has at first */
 	enum lab_identities identities;
 	unsigned marks[LAB_WORKLOAD_COUNT]; /* as the keeper tells them */
 	enum lab_serving serving;

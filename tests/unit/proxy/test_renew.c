@@ -343,9 +343,28 @@ static void test_a_renewed_certificate_cuts_nothing(void **state)
 		lab_expect_received(served(LAB_LEDGER, 0), "12");
 		say(http, GET("/2"));
 		lab_expect_holds(served(LAB_ORDERS, 0), "GET /2 ");
+		/* on the connection of before: the certificate is the same */
+		assert_int_equal(lab_values(&lab, 0)->pool_reused_total, 1);
 		lab.identities = LAB_IDENTITIES;
 		lab_finish(&lab);
 	}
+}
+
+/* What was opened with the certificate of before is not for who shows another one now. */
+static void test_a_renewed_certificate_has_a_pool_of_its_own(void **state)
+{
+	struct certs_pair web = certs_make(&(struct certs_spec){.issuer = &lab_mesh_certs()->middle,
+		.names = {{0x86, str_of(pair_ids[PAIR_WEB])}}});
+	start(2, NULL);
+	int http = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
+	say(served(LAB_ORDERS, 0), OK);
+	lab.web = &web;
+	replan(0, NULL, NULL);
+	say(http, GET("/2"));
+	assert_int_equal(lab_values(&lab, 0)->pool_reused_total, 0);
+	lab.web = NULL;
+	lab_finish(&lab);
+	certs_done(&web);
 }
 
 /* Who calls, and who is called. */
@@ -533,6 +552,7 @@ int main(void)
 		cmocka_unit_test(test_a_root_that_is_gone_ends_what_it_vouched_for),
 		cmocka_unit_test(test_an_identity_that_is_gone_ends_what_was_its),
 		cmocka_unit_test(test_a_renewed_certificate_cuts_nothing),
+		cmocka_unit_test(test_a_renewed_certificate_has_a_pool_of_its_own),
 		cmocka_unit_test(test_a_revoked_certificate_ends_what_it_stood_for),
 		cmocka_unit_test(test_a_root_that_goes_during_the_handshake),
 		cmocka_unit_test(test_an_idle_connection_ends_with_the_certificate),

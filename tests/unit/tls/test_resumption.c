@@ -215,9 +215,10 @@ static void test_renewed_server(void **state)
 	certs_done(&leaf);
 }
 
-/* A store of the keeper's secret: `secret` is one byte of it, the rest is the same. */
-static struct tls_store *resumption_store(
-	const struct pair_mesh *m, uint64_t generation, char secret)
+/* A store of the keeper's secret (`secret` is one byte of it, the rest is the same), after another.
+ */
+static struct tls_store *resumption_renewed(
+	const struct tls_store *before, const struct pair_mesh *m, uint64_t generation, char secret)
 {
 	struct bundle b;
 	struct err err;
@@ -227,9 +228,15 @@ static struct tls_store *resumption_store(
 	assert_int_equal(bundle_add(&b, STR("tickets"), STR("secret"),
 				 (struct str){text, sizeof(text)}, &err),
 		0);
-	assert_int_equal(tls_store_new(&b, STR("prod.example"), generation, &s, &err), 0);
+	assert_int_equal(tls_store_renew(before, &b, STR("prod.example"), generation, &s, &err), 0);
 	bundle_done(&b);
 	return s;
+}
+
+static struct tls_store *resumption_store(
+	const struct pair_mesh *m, uint64_t generation, char secret)
+{
+	return resumption_renewed(NULL, m, generation, secret);
 }
 
 /* After a reload or a restart of the server's proxy the tickets are still good, as long as chain,
@@ -270,22 +277,6 @@ static void test_ticket_outlives_a_generation(void **state)
 	}
 	certs_done(&renewed.leaf[PAIR_ORDERS]);
 	certs_done(&distrusted.root);
-}
-
-static struct tls_store *resumption_renewed(
-	const struct tls_store *before, const struct pair_mesh *m, uint64_t generation, char secret)
-{
-	struct bundle b;
-	struct err err;
-	struct tls_store *s = NULL;
-	char text[32] = {secret};
-	pair_mesh_bundle(m, &b);
-	assert_int_equal(bundle_add(&b, STR("tickets"), STR("secret"),
-				 (struct str){text, sizeof(text)}, &err),
-		0);
-	assert_int_equal(tls_store_renew(before, &b, STR("prod.example"), generation, &s, &err), 0);
-	bundle_done(&b);
-	return s;
 }
 
 /* A client whose other identity has been renewed goes on with the sessions that it has; one that
