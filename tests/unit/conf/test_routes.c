@@ -97,8 +97,10 @@ static void test_a_whole_rule(void **state)
 static void test_faults(void **state)
 {
 	struct fixture f;
-	parse_good(&f, ROUTE("{ fault = { delay = \"200ms\"; delay_percent = 10; abort_status = "
-			     "500; }; },\n{ fault = { delay = \"1s\"; }; }, { }"));
+	parse_good(&f, ROUTE("{ match = { path = \"/a\"; }; fault = { delay = \"200ms\"; "
+			     "delay_percent = 10; abort_status = "
+			     "500; }; },\n{ match = { path = \"/b\"; }; fault = { delay = \"1s\"; "
+			     "}; }, { }"));
 	const struct route_rule *rules = route_of(&f, "orders")->rules;
 	assert_int_equal(rules[0].fault.delay_ms, 200);
 	assert_int_equal(rules[0].fault.delay_percent, 10);
