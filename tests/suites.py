@@ -32,12 +32,15 @@ PATIENCE = 2           # tests' limits of time are so many times as long: other 
 # What runs on its own in the scenarios, an area or a file of one: about how many seconds it takes on a quiet
 # computer, and how much of a processor meanwhile. Of an area that has a file here each file is on its own.
 COSTS = {
-    "balance": (11, 0.4), "ca": (30, 0.5), "commands": (2, 1), "detect": (9, 0.3), "direct": (15, 1), "harness": (45, 0.4),
-    "http": (10, 1), "identity": (85, 0.4), "limits": (45, 0.4), "load": (25, 1), "local": (2, 0.8), "mtls": (35, 0.5),
+    "balance": (11, 0.4), "ca": (45, 0.5), "commands": (2, 1), "detect": (9, 0.3), "direct": (15, 1), "harness": (45, 0.4),
+    "http": (10, 1), "limits": (45, 0.4), "load": (25, 1), "local": (2, 0.8), "mtls": (35, 0.5),
     "observability": (30, 0.3), "process": (60, 0.5), "publish": (30, 0.5), "reload": (45, 0.6), "routes": (22, 0.3),
     "store": (13, 0.3), "systemd": (1, 1), "tcp": (3, 0.8),
     "bench/test_bench_load": (20, 0.6), "bench/test_bench_null": (9, 1), "bench/test_bench_origin": (1, 1),
     "bench/test_fleet": (40, 0.3), "bench/test_peers": (22, 0.7), "bench/test_run": (25, 0.8), "bench/test_statistics": (1, 1),
+    "identity/test_files": (50, 0.4), "identity/test_join": (5, 0.5), "identity/test_keys": (20, 0.6), "identity/test_kill": (55, 0.4),
+    "identity/test_other_authority": (50, 0.4), "identity/test_outage": (50, 0.3), "identity/test_revocation": (18, 0.5),
+    "identity/test_rotation": (40, 0.8), "identity/test_served": (20, 0.4),
     "redirect/test_capture": (13, 0.4), "redirect/test_down": (35, 0.5), "redirect/test_guard": (18, 0.5),
     "redirect/test_install": (28, 0.7), "redirect/test_watch": (30, 0.4),
     "state/test_access": (2, 0.8), "state/test_connection": (75, 0.3), "state/test_discovery": (43, 0.3),

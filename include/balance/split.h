@@ -16,6 +16,9 @@ struct split {
 };
 
 void split_init(struct split *s, uint64_t random);
+/* The next place on a circle of so many, at least one: among `sum` in a row each comes once, and
+ * neighbours are far from each other. */
+uint32_t split_place(struct split *s, uint32_t sum);
 /* Index of a leg whose weight is not 0; leg_count when there is none. With other weights than
  * before it goes on with these. */
 uint32_t split_next(struct split *s, const struct route_leg *legs, uint32_t leg_count);

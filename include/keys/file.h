@@ -15,5 +15,8 @@ int file_read(const char *path, enum file_secrecy secrecy, struct str *ret_text,
 	struct err *err) MUST_CHECK;
 /* Overwrites before freeing. */
 void file_text_free(struct str text);
+/* On the disk when it returns, its name too. */
 int file_write(const char *path, enum file_secrecy secrecy, enum file_presence presence,
 	struct str text, struct err *err) MUST_CHECK;
+/* Writes out the directory that `path` is in: what was made, renamed or removed there. -errno. */
+int file_sync_directory(const char *path) MUST_CHECK;

@@ -35,13 +35,15 @@ int keep_request(
 	struct keep *k, struct str identity, struct str *ret_der, struct err *err) MUST_CHECK;
 /* Takes a chain (PEM, leaf first) for the pending key: it becomes <identity>.pem, and the pending
  * key is no longer pending. -EKEYREJECTED: the leaf is not for that key, that identity, or is not
- * an end-entity certificate that is valid at `now_s`. What was there before stays then. Giving the
- * same chain again is no error, so that a lost answer costs nothing. Only the certificates of the
- * text are kept. */
+ * an end-entity certificate that is valid at `now_s`, or our own TLS would not load it. What was
+ * there before stays then. Giving the same chain again is no error, so that a lost answer costs
+ * nothing. Only the certificates of the text are kept. */
 int keep_certificate(struct keep *k, struct str identity, struct str chain, int64_t now_s,
 	struct err *err) MUST_CHECK;
 /* Takes anchors and CRLs of a trust domain (PEM; empty CRLs: none). No anchor at all is -EINVAL:
- * nothing comes from nothing. -EALREADY (no error): it is what was there. */
+ * nothing comes from nothing. -EBADMSG: one that our own TLS would not load (a delta list, a weak
+ * signature, an anchor that is none), and nothing of it is kept: what a handshake refuses must not
+ * come to stand in the way of all others. -EALREADY (no error): it is what was there. */
 int keep_trust(struct keep *k, struct str trust_domain, struct str roots, struct str crls,
 	struct err *err) MUST_CHECK;
 /* Forgets an identity's key and chain, overwriting the key's bytes. 0 also when there is none. */

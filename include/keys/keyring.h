@@ -57,9 +57,12 @@ struct keyring_keep {
 	uint32_t identity_count;
 	const struct str *federates; /* other trust domains */
 	uint32_t federate_count;
+	const struct bundle *in_force; /* what of it is; may be NULL. Need not be judged again */
+	struct str roots;	       /* for the machine's own pair: anchors; may be empty */
 };
-/* The same from there, where not all of it need exist yet. What cannot be used is not: the log says
- * so, and a new one will be asked for. */
+/* The same from there, where not all of it need exist yet. What cannot be used, or would
+ * not be by our own TLS, is not: the log says so, and a new one will be asked for. Anchors and
+ * lists that are in force stay then. */
 int keyring_load_keep(const struct keyring_keep *from, struct keyring_numbers *numbers,
 	struct keyring **ret_keyring, struct bundle *b, struct err *err) MUST_CHECK;
 /* The machine's own pair ("node/<name>") from there: `est` "chain" and `est-key` "node". -ENOENT:

@@ -20,6 +20,22 @@ const char *protocol_name(enum protocol p);
 enum mtls_mode { MTLS_STRICT, MTLS_PERMISSIVE, MTLS_DISABLED };
 const char *mtls_mode_name(enum mtls_mode m);
 
+/* Which of the endpoints that are well gets the next call. */
+enum balance {
+	BALANCE_LEAST_REQUEST, /* of two drawn by weight: the one with less under way */
+	BALANCE_PEAK_EWMA,     /* of two drawn by weight: the one that should answer sooner */
+	BALANCE_ROUND_ROBIN,   /* in turn, by weight */
+	BALANCE_RANDOM,	       /* drawn by weight */
+};
+
+/* When an endpoint gets no calls for a while because calls to it fail. */
+struct outlier_rules {
+	uint32_t errors, connect_errors;	 /* in a row; 0: however many */
+	uint32_t success_percent, success_calls; /* in ten seconds; 0: whatever the share */
+	uint32_t ejection_ms, ejection_max_ms;
+	uint32_t ejected_percent; /* of the endpoints, at most */
+};
+
 struct service {
 	struct map_node node; /* in snapshot.services_by_name */
 	uint32_t index;	      /* 0..service_count-1, dense: for tables beside the snapshot */
@@ -30,7 +46,9 @@ struct service {
 	enum protocol protocol;
 	bool server_first; /* the server speaks first: never wait for the client's bytes */
 	enum mtls_mode mtls;
-	struct address *addresses; /* its own, with port; none but those of its endpoints if 0 */
+	enum balance balance;
+	struct outlier_rules outlier; /* all 0: no endpoint is an outlier */
+	struct address *addresses;    /* its own, with port; none but those of its endpoints if 0 */
 	uint32_t address_count;
 	struct endpoint *endpoints;
 	uint32_t endpoint_count;

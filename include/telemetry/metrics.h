@@ -47,6 +47,10 @@
 		"Requests that a rule's fault held back")                                          \
 	X(faults_aborted_total, "ringmain_faults_aborted_total", "counter",                        \
 		"Requests that a rule's fault answered")                                           \
+	X(ejections_total, "ringmain_ejections_total", "counter",                                  \
+		"Times that an endpoint was ejected, because calls to it failed, by a worker")     \
+	X(endpoints_ejected, "ringmain_endpoints_ejected", "gauge",                                \
+		"Endpoints that are ejected now, in each worker")                                  \
 	X(signatures_total, "ringmain_signatures_total", "counter",                                \
 		"Signatures brought back by the keeper")                                           \
 	X(buffers_held, "ringmain_buffers_held", "gauge", "Buffers in use")                        \

@@ -79,6 +79,11 @@ const char *tls_failure_name(enum tls_failure failure); /* "SAN_COUNT" */
  * number, and no number is less than any. */
 int tls_store_new(const struct bundle *b, struct str trust_domain, uint64_t generation,
 	struct tls_store **ret_store, struct err *err) MUST_CHECK;
+/* The same, after `before` (NULL: none): what has not changed since then goes on. Trust domains
+ * whose anchors and lists are the same texts keep what was verified against them, identities with
+ * the same chain and the same anchors their sessions. */
+int tls_store_renew(const struct tls_store *before, const struct bundle *b, struct str trust_domain,
+	uint64_t generation, struct tls_store **ret_store, struct err *err) MUST_CHECK;
 /* Builds one for servers outside of the mesh, which have DNS names or addresses in place of SPIFFE
  * ids, from a bundle's items of kind `pki`: the authorities that their certificates may be of, and
  * a chain of our own for a server that asks for one, signed for by key `pki-key` (P-256). For
@@ -99,6 +104,9 @@ void tls_store_refuse_stale_crls(struct tls_store *s, bool refuse);
 void tls_store_resume_nothing(struct tls_store *s);
 /* Whether it would be the same again if it were built from this. */
 bool tls_store_made_of(const struct tls_store *s, const struct bundle *b, struct str trust_domain);
+/* Whether a connection that `id` (a whole SPIFFE id) opened under one would be what it is under the
+ * other, too: the same chain of ours, the same anchors and lists for the peer's. */
+bool tls_store_same_for(const struct tls_store *a, const struct tls_store *b, struct str id);
 /* Thread-safe counting; sessions hold a reference of their own. */
 struct tls_store *tls_store_ref(struct tls_store *s);
 void tls_store_unref(struct tls_store *s);
@@ -128,9 +136,10 @@ struct tls_client_want {
 	size_t server_id_count;
 };
 
-/* Client sessions for resumption, keyed by (our identity, server name, server ids, generation). One
- * per worker, and it outlives the worker's clients; bounded, oldest out first; a newer generation
- * empties it. NULL when memory is exhausted. */
+/* Client sessions for resumption, keyed by (our identity with its chain and the anchors, server
+ * name, server ids). One per worker, and it outlives the worker's clients; bounded, oldest out
+ * first; a newer generation that was not made after the one before (tls_store_renew) empties it.
+ * NULL when memory is exhausted. */
 struct tls_sessions;
 struct tls_sessions *tls_sessions_new(uint32_t session_count_max);
 void tls_sessions_free(struct tls_sessions *s);

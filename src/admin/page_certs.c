@@ -286,6 +286,11 @@ void page_not_renewable(const struct page_source *source, char *text, size_t siz
 			len = page_line(text, len, size,
 				"degraded: the certificate of %s is not renewed: %s\n",
 				row.identity, row.why[0] ? row.why : page_state_name(row.state));
+		if (row.served_serial[0])
+			len = page_line(text, len, size,
+				"degraded: the mesh port serves another certificate of %s than "
+				"the one in force\n",
+				row.identity);
 	}
 }
 
@@ -305,7 +310,7 @@ static void page_write_expiry(const struct page_source *source, struct metric_te
 	}
 }
 
-enum page_count { PAGE_RENEWED, PAGE_FAILED, PAGE_NOT_AFTER };
+enum page_count { PAGE_RENEWED, PAGE_FAILED, PAGE_NOT_AFTER, PAGE_SERVED_OTHER };
 
 static uint64_t page_count_of(const struct wire_certificate *row, enum page_count which)
 {
@@ -316,6 +321,8 @@ static uint64_t page_count_of(const struct wire_certificate *row, enum page_coun
 		return row->failed_count;
 	case PAGE_NOT_AFTER:
 		return row->not_after_s > 0 ? (uint64_t)row->not_after_s : 0;
+	case PAGE_SERVED_OTHER:
+		return row->served_serial[0] != '\0';
 	}
 	return 0;
 }
@@ -387,6 +394,8 @@ void page_write_certificates(const struct page_source *source, struct metric_tex
 		"New certificates since the state process began");
 	page_write_rows(source, out, PAGE_FAILED, "ringmain_certificate_failures", "gauge",
 		"Failures in a row to get the next certificate");
+	page_write_rows(source, out, PAGE_SERVED_OTHER, "ringmain_certificate_served_other",
+		"gauge", "1: the mesh port serves another certificate than the one in force");
 	metric_text_family(out, "ringmain_clock_skew_seconds", "gauge",
 		"This machine's clock minus the authority's");
 	metric_text_real(

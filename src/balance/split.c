@@ -32,6 +32,15 @@ void split_init(struct split *s, uint64_t random)
 	*s = (struct split){.count = random};
 }
 
+uint32_t split_place(struct split *s, uint32_t sum)
+{
+	if (s->sum != sum) {
+		s->sum = sum;
+		s->stride = split_stride(sum);
+	}
+	return (uint32_t)(s->count++ % sum * s->stride % sum);
+}
+
 uint32_t split_next(struct split *s, const struct route_leg *legs, uint32_t leg_count)
 {
 	uint32_t sum = 0, common = 0;
@@ -41,11 +50,7 @@ uint32_t split_next(struct split *s, const struct route_leg *legs, uint32_t leg_
 	}
 	if (sum == 0)
 		return leg_count;
-	if (s->sum != sum / common) {
-		s->sum = sum / common;
-		s->stride = split_stride(s->sum);
-	}
-	uint64_t place = s->count++ % s->sum * s->stride % s->sum * common;
+	uint64_t place = (uint64_t)split_place(s, sum / common) * common;
 	uint32_t leg = 0;
 	while (place >= legs[leg].weight)
 		place -= legs[leg++].weight;

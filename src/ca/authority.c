@@ -27,6 +27,16 @@ struct authority_node {
 	char name[64];
 };
 
+static int authority_sweep(struct authority *a, struct err *err)
+{
+	int r = folder_lock(&a->folder, err);
+	if (r < 0)
+		return r;
+	folder_sweep(&a->folder);
+	folder_unlock(&a->folder);
+	return 0;
+}
+
 int authority_open(const char *dir, struct authority **ret_authority, struct err *err)
 {
 	struct authority *a = calloc(1, sizeof(*a));
@@ -36,6 +46,8 @@ int authority_open(const char *dir, struct authority **ret_authority, struct err
 	int r = folder_open(dir, &a->folder, err);
 	if (r == 0)
 		r = authority_refresh(a, err);
+	if (r == 0)
+		r = authority_sweep(a, err);
 	if (r < 0)
 		authority_close(a);
 	else
@@ -165,8 +177,15 @@ int authority_refresh(struct authority *a, struct err *err)
 
 /* --- who asks --- */
 
+/* How far it came. */
+enum authority_stage {
+	AUTHORITY_ASKING,   /* it may cost us nothing yet */
+	AUTHORITY_ADMITTED, /* counted against its node's rate */
+};
+
 struct authority_asked {
 	struct authority *a;
+	enum authority_stage stage;
 	const struct authority_client *client;
 	struct str client_request; /* DER */
 	struct issue_client proved;
@@ -359,6 +378,8 @@ static int authority_answer(struct authority_asked *q, uint32_t *ret_retry_s, st
 	if (r == 0)
 		r = authority_limit(q, ret_retry_s, err);
 	if (r == 0)
+		q->stage = AUTHORITY_ADMITTED;
+	if (r == 0)
 		r = request_read(q->client_request, &q->request, err);
 	if (r == 0)
 		r = issue_judge(a->registration, trust_domain, &q->proved, q->request.trust_domain,
@@ -368,17 +389,16 @@ static int authority_answer(struct authority_asked *q, uint32_t *ret_retry_s, st
 	return r ? r : authority_make(q, err);
 }
 
-/* Who has proved nothing must not fill the disk. */
+/* Who is not counted yet must not fill the disk: neither who has proved nothing, nor a certificate
+ * that is revoked or of a workload. */
 static void authority_audit_refusal(struct authority_asked *q, int refusal, const struct err *why)
 {
 	struct rate rate = {AUTHORITY_REFUSALS_PER_MINUTE, AUTHORITY_REFUSALS_PER_MINUTE};
 	uint32_t wait_s;
 	struct err ignored;
-	bool is_proved = q->proved.proof == ISSUE_TOKEN || q->proved.proof == ISSUE_CERTIFICATE;
-	if (refusal == AUTHORITY_TOO_MANY || refusal == AUTHORITY_BUSY || !is_proved) {
-		if (!rate_take(&q->a->refusals, rate, q->now_s * 1000, &wait_s))
-			return;
-	}
+	if (q->stage == AUTHORITY_ASKING &&
+		!rate_take(&q->a->refusals, rate, q->now_s * 1000, &wait_s))
+		return;
 	struct ledger_event event = {.event = "refused",
 		.node = authority_node_name(q),
 		.identity = q->request.identity,
@@ -395,15 +415,16 @@ int authority_enroll(struct authority *a, const struct authority_client *client,
 {
 	struct authority_asked q = {
 		.a = a, .client = client, .client_request = request, .now_s = now_s};
-	int r = authority_refresh(a, err);
+	/* From the look at what is revoked until the certificate is written down: a revocation that
+	 * came in between would not have seen it. */
+	int r = folder_lock(&a->folder, err);
 	if (r < 0)
 		return r;
-	if (!a->registration)
-		return err_set(err, EINVAL, "%s", a->registration_why.text);
-	r = folder_lock(&a->folder, err);
-	if (r < 0)
-		return r;
-	r = authority_answer(&q, ret_retry_s, err);
+	r = authority_refresh(a, err);
+	if (r == 0 && !a->registration)
+		r = err_set(err, EINVAL, "%s", a->registration_why.text);
+	if (r == 0)
+		r = authority_answer(&q, ret_retry_s, err);
 	if (r > 0)
 		authority_audit_refusal(&q, r, err);
 	folder_unlock(&a->folder);
@@ -424,15 +445,12 @@ int authority_seen(struct authority *a, struct str node, bool is_crls, struct st
 	/* The name, or the whole SPIFFE id. */
 	if (spiffe_parse(node, &trust_domain, &identity))
 		node = issue_node(identity);
-	int r = authority_refresh(a, err);
+	int r = folder_lock(&a->folder, err);
 	if (r < 0)
 		return r;
-	if (!a->registration || !conf_registered_find(a->registration, node))
-		return 0;
-	r = folder_lock(&a->folder, err);
-	if (r < 0)
-		return r;
-	r = nodes_show(&a->folder, node, is_crls, etag, now_s, err);
+	r = authority_refresh(a, err);
+	if (r == 0 && a->registration && conf_registered_find(a->registration, node))
+		r = nodes_show(&a->folder, node, is_crls, etag, now_s, err);
 	folder_unlock(&a->folder);
 	return r;
 }

@@ -25,7 +25,7 @@ struct authority {
 	int64_t compacted_s; /* when the ledger was last rid of what is over */
 	/* the server's own certificate, in memory only */
 	struct str server_chain, server_key;
-	int64_t server_renew_s;
+	int64_t server_from_s, server_renew_s;
 	char server_issuer[LEDGER_ISSUER_TEXT];
 };
 

@@ -30,6 +30,25 @@ static int book_report(const struct conf_report *report, int result, struct err 
 	return has_line ? r : result;
 }
 
+int book_check_settings(struct str text, const char *place, struct err *err)
+{
+	struct bundle b;
+	struct conf_report report;
+	struct conf_ca *settings = NULL;
+	conf_report_init(&report);
+	bundle_init(&b);
+	int r = bundle_add(&b, STR("conf"), str_of(place), text, err);
+	if (r == 0) {
+		r = conf_ca_parse(&b, &settings, &report);
+		if (r < 0)
+			r = book_report(&report, r, err);
+	}
+	conf_ca_free(settings);
+	conf_report_done(&report);
+	bundle_done(&b);
+	return r;
+}
+
 int book_settings(const struct folder *f, struct conf_ca **ret_ca, struct err *err)
 {
 	struct bundle b;

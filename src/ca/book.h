@@ -8,6 +8,8 @@
 
 /* -EINVAL: the first error of the file, "DIR/ca.conf:3: ...". */
 int book_settings(const struct folder *f, struct conf_ca **ret_ca, struct err *err) MUST_CHECK;
+/* Settings that are not on disk yet; errors say "<place>:3: ...". */
+int book_check_settings(struct str text, const char *place, struct err *err) MUST_CHECK;
 int book_registration(const struct folder *f, struct conf_registration **ret_registration,
 	struct err *err) MUST_CHECK;
 

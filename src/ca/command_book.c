@@ -3,6 +3,7 @@
 #include "base/usage.h"
 #include "book.h"
 #include "commands.h"
+#include "issue.h"
 #include "ledger.h"
 #include "nodes.h"
 #include "token.h"
@@ -118,11 +119,22 @@ static int command_revoke_rows(const struct folder *f, const struct ledger *inde
 	return count;
 }
 
+/* A token would bring the machine back, with the key that has used it or with any. They go first:
+ * that works on a full disk, too. */
+static int command_revoke_tokens(const struct folder *f, const struct command_revoked *wanted,
+	int64_t now_s, struct err *err)
+{
+	struct str node = wanted->identity.len == 0 ? wanted->node : issue_node(wanted->identity);
+	return node.len > 0 ? token_sweep(f, now_s, node, err) : 0;
+}
+
 int command_revoke_all(const struct folder *f, const struct command_revoked *wanted, int64_t now_s,
 	struct err *err)
 {
 	struct ledger index, revoked;
-	int r = ledger_read_index(f, &index, err);
+	int r = command_revoke_tokens(f, wanted, now_s, err);
+	if (r == 0)
+		r = ledger_read_index(f, &index, err);
 	if (r < 0)
 		return r;
 	r = ledger_read_revoked(f, &revoked, err);
@@ -131,11 +143,6 @@ int command_revoke_all(const struct folder *f, const struct command_revoked *wan
 		ledger_done(&revoked);
 	}
 	ledger_done(&index);
-	/* A token that it has not used would bring it back as well. */
-	if (r >= 0 && wanted->node.len > 0 && wanted->identity.len == 0) {
-		int swept = token_sweep(f, now_s, wanted->node, err);
-		r = swept < 0 ? swept : r;
-	}
 	return r;
 }
 
@@ -148,7 +155,7 @@ static const char command_revoke_usage[] =
 	"SERIAL\n"
 	"                          [--why TEXT]\n"
 	"\n"
-	"  --node NODE          all that the machine holds, its own certificate and unused tokens "
+	"  --node NODE          all that the machine holds, its own certificate and its tokens "
 	"too: it\n"
 	"                       cannot renew any more. While it is registered, a new token lets "
 	"it join\n"
@@ -199,9 +206,10 @@ static int command_revoke_run(const struct options *o)
 		return 1;
 	}
 	printf("revoked %d certificate%s\n", r, r == 1 ? "" : "s");
+	char more[OPTIONS_MORE_TEXT];
 	if (wanted.node.len > 0)
-		printf("so that it cannot join again either: ringmain ca forbid %s\n",
-			wanted.node.at);
+		printf("so that it cannot join again either: ringmain ca forbid%s %s\n",
+			options_more(o, more), wanted.node.at);
 	return 0;
 }
 
@@ -274,6 +282,7 @@ static int command_forbid_run(const struct options *o)
 	struct folder f;
 	struct err err;
 	int revoked = 0;
+	char more[OPTIONS_MORE_TEXT];
 	bool is_revoking = options_value(o, OPTIONS_REVOKE) != NULL;
 	if (options_value(o, OPTIONS_WHY) && !is_revoking)
 		return usage_wrong(o->command, "--why belongs to --revoke");
@@ -292,9 +301,9 @@ static int command_forbid_run(const struct options *o)
 	if (is_revoking)
 		printf("revoked %d certificate%s\n", revoked, revoked == 1 ? "" : "s");
 	else if (r > 0)
-		printf("what was issued holds until it ends; to end it now: ringmain ca forbid %s "
-		       "--revoke, or ca revoke\n",
-			o->words[0]);
+		printf("what was issued holds until it ends; to end it now: ringmain ca revoke%s "
+		       "--node %s\n",
+			options_more(o, more), o->words[0]);
 	return 0;
 }
 
@@ -321,7 +330,7 @@ static const char command_token_usage[] =
 	"  --identities A,B  registers the machine with these, as `ringmain ca allow`\n"
 	"\n"
 	"example:\n"
-	"  ringmain ca token vm-a --identities web,orders > vm-a.token\n"
+	"  (umask 077; ringmain ca token vm-a --identities web,orders > vm-a.token)\n"
 	"  # brought to vm-a by a safe way:\n"
 	"  ringmain join --ca ADDRESS:PORT --ca-fingerprint SHA256 --token-file vm-a.token\n";
 

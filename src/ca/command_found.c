@@ -2,7 +2,9 @@
 #include "ca/ca.h"
 
 #include "base/usage.h"
+#include "book.h"
 #include "commands.h"
+#include "found.h"
 #include "mesh/identity.h"
 #include <errno.h>
 #include <stdio.h>
@@ -45,19 +47,53 @@ static const char command_init_usage[] =
 	"  ringmain ca init --dir /var/lib/ringmain-ca --trust-domain prod.example \\\n"
 	"      --root-dir /media/offline --listen 10.77.0.5:8443\n";
 
+/* How a machine calls the server: by a name where it has one, as it may listen at every address. */
+static void command_init_at(const struct conf_ca *settings, char *text, size_t size)
+{
+	char address[ADDRESS_TEXT_MAX];
+	if (!settings || settings->listen_count == 0) {
+		snprintf(text, size, "ADDRESS:PORT");
+	} else if (settings->name_count == 0) {
+		snprintf(text, size, "%s", address_text(&settings->listen[0], address));
+	} else {
+		struct str name = settings->names[0];
+		bool is_ipv6 = memchr(name.at, ':', name.len) != NULL;
+		snprintf(text, size, is_ipv6 ? "[" STR_FMT "]:%u" : STR_FMT ":%u", STR_ARG(name),
+			settings->listen[0].port);
+	}
+}
+
+/* NULL: unreadable, which the next command will say. */
+static struct conf_ca *command_init_settings(const char *dir)
+{
+	struct conf_ca *settings = NULL;
+	struct folder f;
+	struct err ignored;
+	if (folder_open(dir, &f, &ignored) < 0)
+		return NULL;
+	if (book_settings(&f, &settings, &ignored) < 0)
+		settings = NULL;
+	folder_close(&f);
+	return settings;
+}
+
+/* In an order in which the lines may be pasted: `serve` does not return. */
 static void command_init_next(const struct options *o, const char *fingerprint)
 {
 	const char *dir = options_dir(o);
-	const char *at = o->listen_count ? o->listen[0] : "ADDRESS:PORT";
+	char at[300];
+	struct conf_ca *settings = command_init_settings(dir);
+	command_init_at(settings, at, sizeof(at));
 	printf("\nnext, for a machine vm-a with the services web and orders:\n");
-	if (o->listen_count == 0)
-		printf("  set authority.listen in %s/ca.conf\n", dir);
-	printf("  ringmain ca serve --dir %s\n"
-	       "  ringmain ca allow --dir %s vm-a web orders\n"
-	       "  ringmain ca token --dir %s vm-a > vm-a.token\n"
-	       "and on vm-a, with that file:\n"
+	if (!settings || settings->listen_count == 0)
+		printf("  set authority.listen in %s/ca.conf, and then\n", dir);
+	printf("  ringmain ca allow --dir %s vm-a web orders\n"
+	       "  (umask 077; ringmain ca token --dir %s vm-a > vm-a.token)\n"
+	       "  ringmain ca serve --dir %s    # or: systemctl enable --now ringmain-ca\n"
+	       "and on vm-a, with that file, within ten minutes:\n"
 	       "  ringmain join --ca %s --ca-fingerprint %s --token-file vm-a.token\n",
 		dir, dir, dir, at, fingerprint);
+	conf_ca_free(settings);
 }
 
 static void command_init_tell(const struct options *o, const char *fingerprint)
@@ -81,12 +117,24 @@ static void command_init_tell(const struct options *o, const char *fingerprint)
 	command_init_next(o, fingerprint);
 }
 
+/* What the command line names goes into a file, and must be readable there. */
+static int command_init_check(const struct ca_setup *setup, struct err *err)
+{
+	struct str text;
+	int r = found_settings_text(setup, &text, err);
+	if (r < 0)
+		return r;
+	r = book_check_settings(text, "nothing was made: ca.conf", err);
+	file_text_free(text);
+	return r;
+}
+
 static int command_init_request(const struct options *o, const struct ca_setup *setup)
 {
 	struct err err;
 	if (options_value(o, OPTIONS_ROOT_DIR) || options_value(o, OPTIONS_DAYS))
 		return usage_wrong(o->command, "--root-dir and --days are for a root of its own");
-	if (ca_request(setup, &err) < 0)
+	if (command_init_check(setup, &err) < 0 || ca_request(setup, &err) < 0)
 		return options_failed(o, &err);
 	printf("made %s/issuer.csr; have it signed as an authority, and then:\n"
 	       "  ringmain ca init --dir %s --install CHAIN.pem --root ROOT.pem\n",
@@ -138,7 +186,7 @@ static int command_init_run(const struct options *o)
 		return usage_wrong(o->command, "--days: a number of days");
 	if (options_value(o, OPTIONS_REQUEST))
 		return command_init_request(o, &setup);
-	if (ca_found(&setup, fingerprint, &err) < 0)
+	if (command_init_check(&setup, &err) < 0 || ca_found(&setup, fingerprint, &err) < 0)
 		return options_failed(o, &err);
 	command_init_tell(o, fingerprint);
 	return 0;

@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `ringmain ca list`: for people as tables, for programs as JSON. */
+#include "ca/ca.h"
+
+#include "anchors.h"
 #include "base/json.h"
 #include "base/table.h"
 #include "base/usage.h"
 #include "book.h"
 #include "commands.h"
 #include "fleet.h"
+#include "found.h"
 #include "issuer.h"
 #include "rotate.h"
 #include "token.h"
 #include <errno.h>
+#include <openssl/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -72,6 +77,8 @@ static int list_json_print(struct json *j)
 	if (!j->cut)
 		fwrite(j->text, 1, j->len, stdout);
 	int status = j->cut ? 1 : 0;
+	if (j->cut)
+		fprintf(stderr, "ringmain ca list: out of memory\n");
 	json_done(j);
 	return status;
 }
@@ -138,6 +145,17 @@ static void list_node_row(const struct listing *l, struct table *t, const struct
 		table_cell(t, "%s ago", options_age(l->now_s - list_seen(&shown), age));
 }
 
+/* What a machine that joins is told to look for. */
+static void list_head_root(const struct listing *l)
+{
+	char fingerprint[CA_FINGERPRINT_TEXT];
+	struct err ignored;
+	X509 *root = anchors_first(l->folder, "root.crt");
+	if (root && found_fingerprint(root, fingerprint, &ignored) == 0)
+		printf("root          SHA-256 %s\n", fingerprint);
+	X509_free(root);
+}
+
 /* What the authority itself is like, above its machines. */
 static void list_head(const struct listing *l)
 {
@@ -147,6 +165,7 @@ static void list_head(const struct listing *l)
 	const struct issuer *i = &l->issuer;
 	bool nears_end = (i->not_after_s - l->now_s) * 3 < i->not_after_s - i->not_before_s;
 	printf("trust domain  %s\n", i->trust_domain);
+	list_head_root(l);
 	printf("issuer        %.8s, %s%s%s\n", i->key_id,
 		i->not_after_s > l->now_s ? "holds for " : "",
 		list_end(i->not_after_s, l->now_s, end),
@@ -352,10 +371,12 @@ static int command_list_run(const struct options *o)
 		return 1;
 	struct listing l = {.o = o, .folder = &f, .now_s = options_now()};
 	int r = list_load(&l, &err);
+	/* Whoever reads our output may take his time; the server must not wait for him. */
+	folder_unlock(&f);
 	if (r == 0)
 		r = list_print(&l, what, &err);
 	list_done(&l);
-	options_leave(&f);
+	folder_close(&f);
 	return r < 0 ? options_failed(o, &err) : r;
 }
 

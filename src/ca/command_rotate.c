@@ -2,6 +2,7 @@
 /* `ringmain ca rotate`: the steps, each of which asks first whether machines are ready for it. */
 #include "base/table.h"
 #include "base/usage.h"
+#include "book.h"
 #include "commands.h"
 #include "fleet.h"
 #include "ledger.h"
@@ -165,6 +166,32 @@ static int rotate_refuse_certificates(const struct rotate_command *c, const char
 	return 1;
 }
 
+/* Machines that are registered and hold nothing: off for so long that no step waits for them. What
+ * they trust is what was published when they were on. */
+static int rotate_tell_absent(const struct rotate_command *c, struct err *err)
+{
+	struct conf_registration *registration;
+	int r = book_registration(c->folder, &registration, err);
+	if (r < 0)
+		return r;
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < registration->node_count; i++) {
+		struct str name = registration->nodes[i].name;
+		if (fleet_find(&c->fleet, name))
+			continue;
+		if (count++ == 0)
+			printf("registered machines that hold nothing now, and may not know the "
+			       "new root:");
+		printf(" " STR_FMT, STR_ARG(name));
+	}
+	if (count > 0)
+		printf("\nif one does not come back by itself: ringmain ca token NODE, and on it "
+		       "`ringmain join --again`\nwith the new root's SHA-256, which `ringmain ca "
+		       "list` shows\n");
+	conf_registration_free(registration);
+	return 0;
+}
+
 /* --- steps --- */
 
 static int rotate_audit(const struct rotate_command *c, const char *event, struct err *err)
@@ -184,6 +211,7 @@ static int rotate_run_foreign(struct rotate_command *c, struct err *err)
 {
 	const struct options *o = c->o;
 	const char *chain = options_value(o, OPTIONS_INSTALL);
+	char more[OPTIONS_MORE_TEXT];
 	if (options_value(o, OPTIONS_ROOT) || options_value(o, OPTIONS_ROOT_DIR) ||
 		options_value(o, OPTIONS_DAYS) || (chain && options_value(o, OPTIONS_REQUEST)))
 		return usage_wrong(o->command, "--request and --install stand alone");
@@ -195,7 +223,8 @@ static int rotate_run_foreign(struct rotate_command *c, struct err *err)
 		return r;
 	if (chain)
 		printf("the next issuer is ready, under the same root: nothing has to wait\n"
-		       "next: ringmain ca rotate activate\n");
+		       "next: ringmain ca rotate%s activate\n",
+			options_more(o, more));
 	else
 		printf("made %s/next-issuer.csr; have it signed by the same root, and then:\n"
 		       "  ringmain ca rotate --dir %s publish --install CHAIN.pem\n",
@@ -207,6 +236,7 @@ static int rotate_run_publish(struct rotate_command *c, struct err *err)
 {
 	const struct options *o = c->o;
 	bool is_root = options_value(o, OPTIONS_ROOT) != NULL;
+	char more[OPTIONS_MORE_TEXT];
 	if (options_value(o, OPTIONS_REQUEST) || options_value(o, OPTIONS_INSTALL))
 		return rotate_run_foreign(c, err);
 	const char *root_dir = options_value(o, OPTIONS_ROOT_DIR);
@@ -229,17 +259,19 @@ static int rotate_run_publish(struct rotate_command *c, struct err *err)
 	if (is_root)
 		printf("the next root is published beside the one in force; its key is in %s\n"
 		       "when `ringmain ca rotate status` shows that all machines have it: ringmain "
-		       "ca rotate activate\n",
-			order.root_dir);
+		       "ca rotate%s activate\n",
+			order.root_dir, options_more(o, more));
 	else
 		printf("the next issuer is ready, under the same root: nothing has to wait\n"
-		       "next: ringmain ca rotate activate\n");
+		       "next: ringmain ca rotate%s activate\n",
+			options_more(o, more));
 	return 0;
 }
 
 static int rotate_run_activate(struct rotate_command *c, struct err *err)
 {
 	int refused = 0;
+	char more[OPTIONS_MORE_TEXT];
 	if (c->rotation.phase == ROTATE_PUBLISHED && c->rotation.kind == ROTATE_ROOT)
 		refused = rotate_refuse_anchors(c,
 			"those machines refuse whoever shows a certificate of the new issuer, "
@@ -252,7 +284,9 @@ static int rotate_run_activate(struct rotate_command *c, struct err *err)
 	if (r < 0)
 		return r;
 	printf("the new issuer signs; certificates of the old one hold until they end\n"
-	       "when `ringmain ca rotate status` shows none any more: ringmain ca rotate retire\n");
+	       "when `ringmain ca rotate status` shows none any more: ringmain ca rotate%s "
+	       "retire\n",
+		options_more(c->o, more));
 	return 0;
 }
 
@@ -280,7 +314,7 @@ static int rotate_run_retire(struct rotate_command *c, struct err *err)
 	printf(is_root ? "the old root is published no longer, the old issuer's key is gone: the "
 			 "rotation is over;\nthe old root's key may be destroyed\n"
 		       : "the old issuer's key is gone: the rotation is over\n");
-	return 0;
+	return is_root ? rotate_tell_absent(c, err) : 0;
 }
 
 static int rotate_run_abort(struct rotate_command *c, struct err *err)
@@ -370,10 +404,16 @@ static int command_rotate_run(const struct options *o)
 		r = rotate_read(&f, &c.rotation, &err);
 	if (r == 0)
 		r = fleet_read(&f, c.now_s, &c.fleet, &err);
+	/* Whoever reads the table may take his time; the server must not wait for him. */
+	bool is_reading = verb->run == rotate_run_status;
+	if (is_reading)
+		folder_unlock(&f);
 	if (r == 0)
 		r = verb->run(&c, &err);
 	fleet_done(&c.fleet);
-	options_leave(&f);
+	if (!is_reading)
+		folder_unlock(&f);
+	folder_close(&f);
 	return r < 0 ? options_failed(o, &err) : r;
 }
 

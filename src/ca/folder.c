@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "folder.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
@@ -16,6 +17,10 @@
 static int folder_check(const char *dir, struct err *err)
 {
 	struct stat st;
+	if (stat(dir, &st) < 0 && errno == ENOENT)
+		return err_set(err, ENOENT,
+			"%s: there is no such directory; make an authority in it: ringmain ca init",
+			dir);
 	if (stat(dir, &st) < 0)
 		return err_set(err, errno, "%s: %m", dir);
 	if (!S_ISDIR(st.st_mode))
@@ -161,27 +166,34 @@ int folder_write(const struct folder *p, const char *name, enum file_secrecy sec
 	return file_write(path, secrecy, FILE_REPLACE, text, err);
 }
 
-/* Whether the file ends in the middle of a line: something was cut off while it wrote. */
-static bool folder_is_torn(int fd)
+/* Whether a file of that size ends in the middle of a line: something was cut off while it wrote.
+ */
+static bool folder_is_torn(int fd, off_t size)
 {
-	struct stat st;
 	char last = '\n';
-	return fstat(fd, &st) == 0 && st.st_size > 0 && pread(fd, &last, 1, st.st_size - 1) == 1 &&
-	       last != '\n';
+	return size > 0 && pread(fd, &last, 1, size - 1) == 1 && last != '\n';
 }
 
-static int folder_append_all(int fd, struct str text, bool is_durable)
+static int folder_append_all(const char *path, int fd, struct str text, bool is_durable)
 {
+	struct stat st;
+	if (fstat(fd, &st) < 0)
+		return -errno;
 	/* One write: lines of several processes do not mix. A line that was cut off gets its end
 	 * first, so that it spoils no other. */
-	struct iovec parts[2] = {{(char *)(uintptr_t) "\n", folder_is_torn(fd) ? 1 : 0},
+	struct iovec parts[2] = {{(char *)(uintptr_t) "\n", folder_is_torn(fd, st.st_size) ? 1 : 0},
 		{(char *)(uintptr_t)text.at, text.len}};
 	ssize_t n = writev(fd, parts, 2);
 	if (n < 0)
 		return -errno;
 	if ((size_t)n < parts[0].iov_len + text.len)
 		return -ENOSPC;
-	return is_durable && fdatasync(fd) < 0 ? -errno : 0;
+	if (!is_durable)
+		return 0;
+	if (fdatasync(fd) < 0)
+		return -errno;
+	/* The first line: the file's name has to be on the disk, too. */
+	return st.st_size == 0 ? file_sync_directory(path) : 0;
 }
 
 int folder_append(
@@ -192,7 +204,7 @@ int folder_append(
 	int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return err_set(err, errno, "%s: %m", path);
-	int r = folder_append_all(fd, text, is_durable);
+	int r = folder_append_all(path, fd, text, is_durable);
 	close(fd);
 	return r < 0 ? err_set(err, -r, "%s: %s", path, strerror(-r)) : 0;
 }
@@ -201,9 +213,40 @@ int folder_remove(const struct folder *p, const char *name, struct err *err)
 {
 	char path[PATH_MAX];
 	folder_path(p, path, "%s", name);
-	if (unlink(path) < 0 && errno != ENOENT)
-		return err_set(err, errno, "%s: %m", path);
-	return 0;
+	if (unlink(path) < 0)
+		return errno == ENOENT ? 0 : err_set(err, errno, "%s: %m", path);
+	int r = file_sync_directory(path);
+	return r < 0 ? err_set(err, -r, "%s: %s", path, strerror(-r)) : 0;
+}
+
+/* "issuer.key.new-a1b2c3", as file_write() calls what it will rename. */
+static bool folder_is_unfinished(const char *name)
+{
+	struct str text = str_of(name), middle = STR(".new-");
+	size_t end = middle.len + 6;
+	return text.len > end && memcmp(text.at + text.len - end, middle.at, middle.len) == 0;
+}
+
+static void folder_sweep_one(const struct folder *p, const char *name)
+{
+	char path[PATH_MAX];
+	folder_path(p, path, "%s", name);
+	DIR *directory = opendir(path);
+	struct dirent *entry;
+	while (directory && (entry = readdir(directory))) {
+		if (folder_is_unfinished(entry->d_name))
+			(void)unlinkat(dirfd(directory), entry->d_name, 0);
+	}
+	if (directory)
+		closedir(directory);
+}
+
+void folder_sweep(const struct folder *p)
+{
+	/* Not in nodes/: a machine may be called so. */
+	static const char *const names[] = {".", "tokens", "crls", "old", "federation"};
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		folder_sweep_one(p, names[i]);
 }
 
 int folder_subdirectory(const struct folder *p, const char *name, struct err *err)
@@ -222,7 +265,7 @@ bool folder_changed(const struct folder *p, const char *name, struct folder_stam
 	struct folder_stamp now = {0};
 	folder_path(p, path, "%s", name);
 	if (stat(path, &st) == 0)
-		now = (struct folder_stamp){st.st_ino, st.st_size, st.st_mtim};
+		now = (struct folder_stamp){st.st_ino, st.st_size, st.st_ctim};
 	bool is_changed = now.inode != stamp->inode || now.size != stamp->size ||
 			  now.changed.tv_sec != stamp->changed.tv_sec ||
 			  now.changed.tv_nsec != stamp->changed.tv_nsec;

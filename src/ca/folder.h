@@ -44,8 +44,11 @@ int folder_write(const struct folder *p, const char *name, enum file_secrecy sec
 /* One write at the end; `is_durable`: on the disk when it returns. */
 int folder_append(const struct folder *p, const char *name, struct str text, bool is_durable,
 	struct err *err) MUST_CHECK;
-/* 0 also when there is none. */
+/* 0 also when there is none. Gone from the disk when it returns. */
 int folder_remove(const struct folder *p, const char *name, struct err *err) MUST_CHECK;
+/* Removes what writers that were cut off have left, keys among it. The caller has the lock: nobody
+ * is writing. */
+void folder_sweep(const struct folder *p);
 /* A directory inside, 0700. */
 int folder_subdirectory(const struct folder *p, const char *name, struct err *err) MUST_CHECK;
 

@@ -104,20 +104,32 @@ static void found_settings_print(FILE *out, const struct ca_setup *s)
 		out);
 }
 
-static int found_settings(const struct ca_setup *s, struct err *err)
+int found_settings_text(const struct ca_setup *s, struct str *ret_text, struct err *err)
 {
 	char *text = NULL;
 	size_t size = 0;
 	FILE *out = open_memstream(&text, &size);
 	if (out)
 		found_settings_print(out, s);
-	int r = out && fclose(out) == 0 ? 0 : err_set(err, ENOMEM, "out of memory");
-	if (r == 0)
-		r = found_write(s->dir, "ca.conf", FILE_PUBLIC, (struct str){text, size}, err);
+	if (!out || fclose(out) != 0) {
+		free(text);
+		return err_set(err, ENOMEM, "out of memory");
+	}
+	*ret_text = (struct str){text, size};
+	return 0;
+}
+
+static int found_settings(const struct ca_setup *s, struct err *err)
+{
+	struct str text;
+	int r = found_settings_text(s, &text, err);
+	if (r < 0)
+		return r;
+	r = found_write(s->dir, "ca.conf", FILE_PUBLIC, text, err);
 	if (r == 0)
 		r = found_write(s->dir, "registration.conf", FILE_PUBLIC,
 			(struct str){found_registration, sizeof(found_registration) - 1}, err);
-	free(text);
+	file_text_free(text);
 	return r;
 }
 

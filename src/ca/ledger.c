@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #define LEDGER_LINE_MAX 4096
+#define LEDGER_WHY_MAX	500
 
 void ledger_issuer_text(const X509 *cert, char text[LEDGER_ISSUER_TEXT])
 {
@@ -92,15 +93,20 @@ const struct ledger_row *ledger_find(const struct ledger *l, struct str serial)
 	return NULL;
 }
 
+/* A reason is somebody's text, of any length. */
+static struct str ledger_why(struct str why)
+{
+	return why.len < LEDGER_WHY_MAX ? why : (struct str){why.at, LEDGER_WHY_MAX};
+}
+
 static int ledger_line(const struct ledger_row *row, bool is_revoked, char text[LEDGER_LINE_MAX])
 {
 	int len = snprintf(text, LEDGER_LINE_MAX, STR_FMT " %lld " STR_FMT " " STR_FMT " " STR_FMT,
 		STR_ARG(row->serial), (long long)row->end_s, STR_ARG(row->issuer),
 		STR_ARG(row->node), STR_ARG(row->identity));
 	if (is_revoked)
-		len += snprintf(text + len, (size_t)(LEDGER_LINE_MAX - len), " %lld %.*s",
-			(long long)row->when_s, row->why.len < 500 ? (int)row->why.len : 500,
-			row->why.at ? row->why.at : "");
+		len += snprintf(text + len, (size_t)(LEDGER_LINE_MAX - len), " %lld " STR_FMT,
+			(long long)row->when_s, STR_ARG(ledger_why(row->why)));
 	for (int i = 0; i < len; i++) {
 		if ((unsigned char)text[i] < ' ')
 			text[i] = '?'; /* somebody's reason for revoking stays on its line */
@@ -129,12 +135,18 @@ int ledger_add_revoked(const struct folder *f, const struct ledger_row *row, str
 
 /* --- what is over --- */
 
-static bool ledger_is_over(const struct ledger_row *row, int64_t now_s, int64_t comeback_s)
+/* How long what is over stays, for clocks that are wrong. A revocation stays for longer: forgotten
+ * by a clock that was ahead, it would not come back when the clock is set right. */
+#define LEDGER_INDEX_MORE_S   3600
+#define LEDGER_REVOKED_MORE_S (30 * 86400)
+
+static bool ledger_is_over(
+	const struct ledger_row *row, bool is_revoked, int64_t now_s, int64_t comeback_s)
 {
-	/* A machine's certificate counts for as long as it could renew itself; one hour more for
-	 * clocks that are behind. */
+	/* A machine's certificate counts for as long as it could renew itself. */
 	int64_t more_s = str_starts(row->identity, STR("node/")) ? comeback_s : 0;
-	return row->end_s + more_s + 3600 < now_s;
+	more_s += is_revoked ? LEDGER_REVOKED_MORE_S : LEDGER_INDEX_MORE_S;
+	return row->end_s + more_s < now_s;
 }
 
 static int ledger_rewrite(const struct folder *f, const char *name, bool is_revoked,
@@ -142,7 +154,7 @@ static int ledger_rewrite(const struct folder *f, const char *name, bool is_revo
 {
 	uint32_t over_count = 0;
 	for (uint32_t i = 0; i < l->count; i++)
-		over_count += ledger_is_over(&l->rows[i], now_s, comeback_s);
+		over_count += ledger_is_over(&l->rows[i], is_revoked, now_s, comeback_s);
 	if (over_count == 0)
 		return 0;
 	char *text = NULL, line[LEDGER_LINE_MAX];
@@ -151,7 +163,7 @@ static int ledger_rewrite(const struct folder *f, const char *name, bool is_revo
 	if (!out)
 		return err_set(err, ENOMEM, "out of memory");
 	for (uint32_t i = 0; i < l->count; i++) {
-		if (!ledger_is_over(&l->rows[i], now_s, comeback_s))
+		if (!ledger_is_over(&l->rows[i], is_revoked, now_s, comeback_s))
 			fwrite(line, 1, (size_t)ledger_line(&l->rows[i], is_revoked, line), out);
 	}
 	int r = fclose(out) == 0 ? 0 : err_set(err, ENOMEM, "out of memory");
@@ -215,10 +227,11 @@ int ledger_audit(
 		json_key(&j, "status");
 		json_i64(&j, e->status);
 	}
-	ledger_member(&j, "why", e->why);
+	ledger_member(&j, "why", ledger_why(e->why));
 	json_close(&j, '}');
 	json_newline(&j);
-	int r = j.cut ? 0 : folder_append(f, "issued.log", (struct str){j.text, j.len}, false, err);
+	int r = j.cut ? err_set(err, ENOMEM, "out of memory")
+		      : folder_append(f, "issued.log", (struct str){j.text, j.len}, false, err);
 	json_done(&j);
 	return r;
 }

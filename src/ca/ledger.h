@@ -43,7 +43,7 @@ int ledger_add_issued(
 int ledger_add_revoked(
 	const struct folder *f, const struct ledger_row *row, struct err *err) MUST_CHECK;
 /* Rewrites both files without what is over: leaves that have ended, machines' own certificates
- * whose time to come back has ended. The caller has the lock. */
+ * whose time to come back has ended; revocations a month after that. The caller has the lock. */
 int ledger_compact(
 	const struct folder *f, int64_t now_s, int64_t comeback_s, struct err *err) MUST_CHECK;
 

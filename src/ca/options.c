@@ -104,6 +104,15 @@ const char *options_dir(const struct options *o)
 	return o->values[OPTIONS_DIR] ? o->values[OPTIONS_DIR] : OPTIONS_DIR_DEFAULT;
 }
 
+const char *options_more(const struct options *o, char text[OPTIONS_MORE_TEXT])
+{
+	const char *dir = o->values[OPTIONS_DIR];
+	if (!dir)
+		return "";
+	snprintf(text, OPTIONS_MORE_TEXT, " --dir %s", dir);
+	return text;
+}
+
 bool options_lifetime(const char *given, uint64_t unit_s, int64_t *ret_s)
 {
 	static const struct {
@@ -167,7 +176,11 @@ bool options_enter(const struct options *o, struct folder *f)
 	struct err err;
 	int r = folder_open(options_dir(o), f, &err);
 	if (r == 0 && !folder_has(f, "issuer.crt"))
-		r = err_set(&err, ENOENT, "%s: no authority; make one with: ringmain ca init",
+		r = err_set(&err, ENOENT,
+			folder_has(f, "issuer.csr")
+				? "%s: the issuer's certificate is still to come: ringmain ca init "
+				  "--install"
+				: "%s: no authority; make one with: ringmain ca init",
 			options_dir(o));
 	if (r == 0)
 		r = folder_lock(f, &err);

@@ -72,6 +72,9 @@ static inline const char *options_value(const struct options *o, enum options_na
 }
 /* The authority's directory, the default unless given. */
 const char *options_dir(const struct options *o);
+#define OPTIONS_MORE_TEXT (PATH_MAX + 8)
+/* " --dir DIR" behind a command that is named as the next; "" where it is the default. */
+const char *options_more(const struct options *o, char text[OPTIONS_MORE_TEXT]);
 /* "90m", "24h", "30d", "3600s"; a mere number counts `unit_s`s (0: must have a letter). False: not
  * that, or nothing, or centuries. */
 bool options_lifetime(const char *text, uint64_t unit_s, int64_t *ret_s);

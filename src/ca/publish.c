@@ -69,11 +69,14 @@ int authority_anchors(struct authority *a, struct str label, struct str *ret_pem
 int authority_crls(
 	struct authority *a, int64_t now_s, struct str *ret_pem, char ret_etag[72], struct err *err)
 {
-	int r = authority_refresh(a, err);
-	if (r == 0)
-		r = folder_lock(&a->folder, err);
+	int r = folder_lock(&a->folder, err);
 	if (r < 0)
 		return r;
+	r = authority_refresh(a, err);
+	if (r < 0) {
+		folder_unlock(&a->folder);
+		return r;
+	}
 	const struct conf_ca *c = a->settings;
 	struct crl_order order = {.now_s = now_s,
 		.lifetime_s = (int64_t)(c->crl_ms / 1000),
@@ -135,8 +138,10 @@ static int authority_server_make(struct authority *a, int64_t now_s, struct err 
 	int r = cert_server_new(key, &names, &a->issuer.signer, life, &leaf, err);
 	if (r == 0)
 		r = authority_server_keep(a, key, leaf, err);
-	if (r == 0)
+	if (r == 0) {
+		a->server_from_s = cert_not_before(leaf);
 		a->server_renew_s = now_s + (cert_not_after(leaf) - now_s) / 2;
+	}
 	X509_free(leaf);
 	EVP_PKEY_free(key);
 	return r;
@@ -148,8 +153,9 @@ int authority_server(struct authority *a, int64_t now_s, struct str *ret_chain, 
 	int r = authority_refresh(a, err);
 	if (r < 0)
 		return r;
+	/* Made by a clock that was ahead, it would not hold yet. */
 	bool is_due = a->server_chain.len == 0 || now_s >= a->server_renew_s ||
-		      strcmp(a->server_issuer, a->issuer.key_id) != 0;
+		      now_s < a->server_from_s || strcmp(a->server_issuer, a->issuer.key_id) != 0;
 	if (is_due)
 		r = authority_server_make(a, now_s, err);
 	if (r < 0)

@@ -11,8 +11,7 @@ bool rate_take(struct rate_bucket *b, struct rate rate, int64_t now_ms, uint32_t
 	if (is_fresh || __builtin_mul_overflow(passed_ms, rate.per_minute, &gained) ||
 		__builtin_add_overflow(gained, b->parts, &gained) || gained > full)
 		gained = full;
-	if (is_fresh || passed_ms > 0)
-		b->at_ms = now_ms;
+	b->at_ms = now_ms;
 	b->parts = gained;
 	if (b->parts >= RATE_PARTS) {
 		b->parts -= RATE_PARTS;

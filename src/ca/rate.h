@@ -14,6 +14,6 @@ struct rate_bucket {
 	int64_t at_ms;	/* when that was so; 0: never used, which is full */
 };
 
-/* Takes one. False: there is none; *ret_wait_s until there is, at least 1. Time that goes backward
- * counts as none. */
+/* Takes one. False: there is none; *ret_wait_s until there is, at least 1. Time that went
+ * backward gives nothing, and goes on from there: a clock that was set right locks nobody out. */
 bool rate_take(struct rate_bucket *b, struct rate rate, int64_t now_ms, uint32_t *ret_wait_s);

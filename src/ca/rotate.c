@@ -231,7 +231,7 @@ static const char *rotate_next(enum rotate_phase phase)
 {
 	switch (phase) {
 	case ROTATE_NONE:
-		return "there is none under way; begin with: ringmain ca rotate publish";
+		return "nothing";
 	case ROTATE_PUBLISHED:
 		return "next comes activate, or abort";
 	case ROTATE_ACTIVATED:
@@ -253,6 +253,10 @@ int rotate_step(const struct folder *f, enum rotate_phase from, enum rotate_phas
 		r = rotate_read(f, &x, err);
 	if (r < 0)
 		return r;
+	if (x.phase == ROTATE_NONE)
+		return err_set(err, EBUSY,
+			"no rotation is under way; begin with: ringmain ca "
+			"rotate publish");
 	if (x.phase != from)
 		return err_set(err, EBUSY, "the rotation is %s: %s", rotate_phase_text(x.phase),
 			rotate_next(x.phase));

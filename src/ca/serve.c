@@ -28,7 +28,7 @@ struct serve_listener {
 
 void serve_init(struct serve *s, struct loop *loop)
 {
-	*s = (struct serve){.loop = loop};
+	*s = (struct serve){.loop = loop, .conn_max = SERVE_CONN_MAX};
 	buf_pool_init(&s->pool, SERVE_BLOCK_BYTES, SERVE_BLOCKS_PER_CONN * SERVE_CONN_MAX);
 	list_init(&s->listeners);
 	for (size_t i = 0; i < ARRAY_LEN(s->conns); i++)
@@ -124,15 +124,36 @@ void serve_deafen(struct serve *s, const struct address *address)
 	}
 }
 
-/* Room for one more: the one that has been idle for longest makes it. */
+/* The one that has been in its state for longest, of several states; NULL: none is in them. */
+static struct serve_conn *serve_oldest(
+	struct serve *s, const enum serve_conn_state *states, size_t count)
+{
+	struct serve_conn *oldest = NULL;
+	for (size_t i = 0; i < count; i++) {
+		struct list *list = &s->conns[states[i]];
+		if (list_empty(list))
+			continue;
+		struct serve_conn *first = serve_conn_of_node(list->next);
+		if (!oldest || serve_conn_since(first) < serve_conn_since(oldest))
+			oldest = first;
+	}
+	return oldest;
+}
+
+/* Room for one more. Who is idle makes it; then who is slow: an honest client shakes hands, asks
+ * and takes its answer within milliseconds, so the oldest is one that fills the place up. */
 static bool serve_make_room(struct serve *s)
 {
-	static const enum serve_conn_state spare[] = {SERVE_LINGER, SERVE_IDLE};
-	for (size_t i = 0; s->open_count >= SERVE_CONN_MAX && i < ARRAY_LEN(spare); i++) {
-		if (!list_empty(&s->conns[spare[i]]))
-			serve_conn_close(serve_conn_of_node(s->conns[spare[i]].next));
-	}
-	return s->open_count < SERVE_CONN_MAX;
+	static const enum serve_conn_state idle[] = {SERVE_LINGER, SERVE_IDLE};
+	static const enum serve_conn_state slow[] = {SERVE_SHAKE, SERVE_READ, SERVE_WRITE};
+	if (s->open_count < s->conn_max)
+		return true;
+	struct serve_conn *c = serve_oldest(s, idle, ARRAY_LEN(idle));
+	if (!c)
+		c = serve_oldest(s, slow, ARRAY_LEN(slow));
+	if (c)
+		serve_conn_close(c);
+	return s->open_count < s->conn_max;
 }
 
 static void serve_listener_take(struct serve_listener *l, int fd)

@@ -65,6 +65,7 @@ struct serve {
 	struct timer queue_timer;
 	struct address served_last;
 	uint32_t listener_count, conn_count, open_count; /* open: not CLOSING */
+	uint32_t conn_max;				 /* the owner's; SERVE_CONN_MAX or fewer */
 	bool closing;
 	uint64_t log_second; /* lines about clients are limited */
 	uint32_t log_count;
@@ -108,6 +109,8 @@ void serve_conn_answer(struct serve_conn *c);
 struct serve_conn *serve_conn_of_task(struct task *t);
 struct serve_conn *serve_conn_of_node(struct list *node);
 const struct address *serve_conn_address(const struct serve_conn *c);
+/* When it came to the state it is in. */
+uint64_t serve_conn_since(const struct serve_conn *c);
 
 /* --- serve_answer.c --- */
 

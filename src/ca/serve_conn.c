@@ -44,6 +44,7 @@ struct serve_conn {
 	struct serve *serve;
 	struct serve_material *material; /* that of its handshake */
 	enum serve_conn_state state;
+	uint64_t since_ns; /* when it came to that state */
 	struct conn conn;
 	struct http *http;
 	struct timer timer;
@@ -81,14 +82,14 @@ static void serve_conn_move(struct serve_conn *c, enum serve_conn_state to)
 {
 	ASSERT(serve_move_allowed(c->state, to));
 	c->state = to;
+	c->since_ns = c->serve->loop->now_ns;
 	list_remove(&c->node);
 	list_add_last(&c->serve->conns[to], &c->node);
 }
 
 static void serve_conn_timer(struct serve_conn *c, uint64_t after_ns)
 {
-	struct loop *l = c->serve->loop;
-	timer_set(l, &c->timer, l->now_ns + after_ns);
+	timer_set(c->serve->loop, &c->timer, c->serve->loop->now_ns + after_ns);
 }
 
 struct serve_conn *serve_conn_of_task(struct task *t)
@@ -104,6 +105,11 @@ struct serve_conn *serve_conn_of_node(struct list *node)
 const struct address *serve_conn_address(const struct serve_conn *c)
 {
 	return &c->address;
+}
+
+uint64_t serve_conn_since(const struct serve_conn *c)
+{
+	return c->since_ns;
 }
 
 /* --- its beginning --- */
@@ -125,6 +131,7 @@ static void serve_conn_start(struct serve_conn *c, int fd)
 	timer_init(&c->timer, &c->task);
 	conn_init(&c->conn, s->loop, &s->pool, &c->task);
 	conn_adopt(&c->conn, fd);
+	c->since_ns = s->loop->now_ns;
 	list_add_last(&s->conns[SERVE_SHAKE], &c->node);
 	s->conn_count++;
 	s->open_count++;

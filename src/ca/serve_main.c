@@ -27,6 +27,7 @@
 #define SERVE_TICK_NS (1 * CLOCK_S)
 #define SERVE_STOP_NS (10 * CLOCK_S)
 #define SERVE_FILES   4096 /* connections, listeners, files of the authority */
+#define SERVE_SPARE   (SERVE_LISTENERS_MAX + 32) /* of them, for all but connections */
 
 static const char serve_usage[] =
 	"The authority as a server: gives certificates to the machines of its registration, by "
@@ -195,6 +196,20 @@ static void serve_confine(void)
 	umask(077);
 }
 
+/* So few connections that the authority can always open its files: what it cannot open, it cannot
+ * issue from. */
+static uint32_t serve_run_conn_max(void)
+{
+	struct rlimit files;
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur >= SERVE_CONN_MAX + SERVE_SPARE)
+		return SERVE_CONN_MAX;
+	uint32_t count =
+		files.rlim_cur > SERVE_SPARE ? (uint32_t)(files.rlim_cur - SERVE_SPARE) : 1;
+	log_warning("ca", "only %llu files may be open (ulimit -Hn): at most %u connections",
+		(unsigned long long)files.rlim_cur, count);
+	return count;
+}
+
 static int serve_run_signals(struct serve_run *run, struct err *err)
 {
 	sigset_t set;
@@ -227,6 +242,7 @@ static int serve_run_loop(struct serve_run *run, struct err *err)
 static int serve_run_start(struct serve_run *run, struct err *err)
 {
 	serve_init(&run->serve, &run->loop);
+	run->serve.conn_max = serve_run_conn_max();
 	task_init(&run->signal_task, SERVE_RUN_SIGNALS);
 	task_init(&run->tick_task, SERVE_RUN_TICK);
 	op_init(&run->signal_poll, &run->signal_task);

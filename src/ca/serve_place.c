@@ -85,8 +85,9 @@ static int serve_socket(const struct address *a, struct err *err)
 		return fd;
 	if (fd >= 0)
 		close(fd);
-	return err_set(
-		err, -r, "ca.conf: authority.listen: %s: %s", address_text(a, text), strerror(-r));
+	return err_set(err, -r,
+		"%s: %s; where to listen is said by authority.listen of ca.conf, or --listen",
+		address_text(a, text), strerror(-r));
 }
 
 /* Where to listen. */

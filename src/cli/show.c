@@ -346,6 +346,8 @@ static void show_counters(FILE *out, const struct show_source *s)
 		{"pool_opened_total", "upstream connections", true},
 		{"pool_reused_total", "  requests that reused one", true},
 		{"retries_total", "requests sent again", false},
+		{"ejections_total", "ejections of endpoints", false},
+		{"endpoints_ejected", "  endpoints ejected now", false},
 		{"handshake_failures_total", "failed TLS handshakes", false},
 		{"unattributed_total", "unattributed connections", false},
 		{"direct_refused_total", "direct dials refused", false},

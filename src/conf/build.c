@@ -96,6 +96,11 @@ static void conf_build_service(
 	service->protocol = row->protocol;
 	service->server_first = row->server_first;
 	service->mtls = row->mtls;
+	service->balance = row->balance;
+	service->outlier = row->outlier;
+	if (row->outlier.ejection_max_ms < row->outlier.ejection_ms)
+		conf_error(p, conf_member(row->setting, "outlier"), "ejection_max",
+			"less than the first ejection (`ejection`) takes");
 	if (row->server_first && row->protocol != PROTOCOL_TCP)
 		conf_error(p, row->setting, "server_first", "only with protocol \"tcp\"");
 	conf_build_ids(p, service, row);
@@ -130,6 +135,7 @@ static void conf_build_implicit(struct conf_parser *p, uint32_t index)
 	struct service *service = conf_build_add_service(p, NULL, conf_build_name(p, w->service));
 	service->protocol = w->protocol;
 	service->mtls = MTLS_STRICT;
+	service->outlier = CONF_OUTLIER_DEFAULT;
 	conf_build_ids(p, service, NULL);
 }
 

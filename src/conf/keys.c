@@ -7,6 +7,8 @@ static const char *const conf_default_policy_names[] = {"deny", "authenticated",
 static const char *const conf_drift_names[] = {"mend", "report", NULL};
 static const char *const conf_protocol_names[] = {"detect", "http", "tcp", NULL};
 static const char *const conf_mtls_names[] = {"strict", "permissive", "disabled", NULL};
+static const char *const conf_balance_names[] = {
+	"least_request", "peak_ewma", "round_robin", "random", NULL};
 static const char *const conf_action_names[] = {"allow", "deny", NULL};
 
 static const struct conf_key conf_node_keys[] = {
@@ -321,6 +323,40 @@ static const struct conf_group conf_workload_group = {
 static const struct conf_group conf_endpoint_group = {GROUP_OF(conf_endpoint_keys),
 	.row_size = sizeof(struct conf_endpoint_row), .keeps_setting = true};
 
+static const struct conf_key conf_outlier_keys[] = {
+	KEY("errors", .type = CONF_NUMBER, FIELD(struct conf_service_row, outlier.errors),
+		.fallback = "5", .max = 10000,
+		.help = "Gateway errors in a row: responses 502, 503 or 504, none in time, or a "
+			"connection that broke before one. 0: however many."),
+	KEY("connect_errors", .type = CONF_NUMBER,
+		FIELD(struct conf_service_row, outlier.connect_errors), .fallback = "5",
+		.max = 10000,
+		.help = "Calls in a row for which it could not be connected, or did not prove to "
+			"be the service. 0: however many."),
+	KEY("success_percent", .type = CONF_NUMBER,
+		FIELD(struct conf_service_row, outlier.success_percent), .fallback = "0",
+		.max = 100,
+		.help = "Ejected, too, when less than this share of its calls of the last ten "
+			"seconds went without one of these errors. 0: whatever the share."),
+	KEY("success_calls", .type = CONF_NUMBER,
+		FIELD(struct conf_service_row, outlier.success_calls), .fallback = "100", .min = 1,
+		.max = 1000000, .help = "So many calls there must be for that."),
+	KEY("ejection", .type = CONF_DURATION, FIELD(struct conf_service_row, outlier.ejection_ms),
+		.fallback = "30s", .min = 100, .max = 24 * HOUR,
+		.help = "How long, the first time; the second time twice as long, and so on. Then "
+			"one call is the probe that takes it back, or ejects it again."),
+	KEY("ejection_max", .type = CONF_DURATION,
+		FIELD(struct conf_service_row, outlier.ejection_max_ms), .fallback = "5m",
+		.min = 100, .max = 24 * HOUR, .help = "No longer than this."),
+	KEY("ejected_percent", .type = CONF_NUMBER,
+		FIELD(struct conf_service_row, outlier.ejected_percent), .fallback = "50",
+		.max = 100,
+		.help = "The share of the endpoints that are up which may be ejected at once; one "
+			"may in any case, and the last one never. 0: none is ever ejected."),
+};
+
+static const struct conf_group conf_outlier_group = {GROUP_OF(conf_outlier_keys)};
+
 static const struct conf_key conf_service_keys[] = {
 	KEY("name", FIELD(struct conf_service_row, name), .required = true,
 		.help = "Lower-case letters, digits and '-', at most 63."),
@@ -346,6 +382,14 @@ static const struct conf_key conf_service_keys[] = {
 		.help = "An address of the service's own, which no machine has: who dials it, at "
 			"`port`, gets one of the endpoints that are well. Dialled at its own "
 			"address, an endpoint is dialled, whatever its state."),
+	KEY("balance", .type = CONF_ENUM, FIELD(struct conf_service_row, balance),
+		.fallback = "least_request", .names = conf_balance_names,
+		.help = "Which endpoint a call to the service's address gets, of those that are "
+			"well: of two drawn by weight the one with less to do (least_request) or "
+			"the one that should answer sooner (peak_ewma), the next in turn "
+			"(round_robin), or any (random)."),
+	KEY("outlier", .type = CONF_GROUP, .group = &conf_outlier_group,
+		.help = "When an endpoint gets no calls for a while, because calls to it fail."),
 	KEY("endpoints",
 		ROWS(struct conf_service_row, endpoints, endpoint_count, &conf_endpoint_group),
 		.help = "Where its instances listen, on any machine. With a store, nodes tell of "

@@ -57,6 +57,15 @@ struct conf_endpoint_row {
 	uint32_t weight;
 };
 
+/* Of a service that nobody has declared; the table says the same of the others. */
+#define CONF_OUTLIER_DEFAULT                 \
+	((struct outlier_rules){.errors = 5, \
+		.connect_errors = 5,         \
+		.success_calls = 100,        \
+		.ejection_ms = 30000,        \
+		.ejection_max_ms = 300000,   \
+		.ejected_percent = 50})
+
 struct conf_service_row {
 	const config_setting_t *setting;
 	struct str name;
@@ -64,6 +73,8 @@ struct conf_service_row {
 	enum protocol protocol;
 	bool server_first;
 	enum mtls_mode mtls;
+	enum balance balance;
+	struct outlier_rules outlier;
 	struct str *identities;
 	uint32_t identity_count;
 	struct address *addresses; /* its own, besides those of its instances */

@@ -48,7 +48,7 @@ static int check_load_keys(
 {
 	struct keyring_numbers numbers = {.next = 1};
 	if (conf->authority.server_count > 0)
-		return keeper_keys_load_kept(conf, &numbers, ret_keyring, b, err);
+		return keeper_keys_load_kept(conf, NULL, &numbers, ret_keyring, b, err);
 	return keyring_load(
 		conf->certificate_dir.at, conf->trust_domain, &numbers, ret_keyring, b, err);
 }

@@ -152,6 +152,11 @@ static void keeper_stop(struct keeper *k, uint64_t now_ns)
 
 /* --- time --- */
 
+static bool keeper_may_reload(const struct keeper *k)
+{
+	return !k->next && k->identity.work.state == KEEPER_WORK_IDLE;
+}
+
 static void keeper_tick(struct keeper *k, uint64_t now_ns)
 {
 	k->tick_ns = now_ns + KEEPER_TICK_NS;
@@ -162,9 +167,10 @@ static void keeper_tick(struct keeper *k, uint64_t now_ns)
 	if (k->refused_count > 1)
 		log_warning("keeper", "%u signatures refused", k->refused_count);
 	k->refused_count = 0;
-	k->identity.asked_count = 0;
+	k->identity.asked_count = k->identity.refused_count = 0;
+	k->mesh.heard_unknown = false;
 	bool idle = k->state == KEEPER_STATE_RUNNING || k->state == KEEPER_STATE_WAITING;
-	if (idle && !k->next && keeper_watch_look(k)) {
+	if (idle && keeper_may_reload(k) && keeper_watch_look(k)) {
 		log_info("keeper", "certificates, marks or secrets have changed");
 		keeper_reload(k, KEEPER_SCOPE_WATCHED, now_ns);
 	}
@@ -214,7 +220,7 @@ static void keeper_step(struct keeper *k, uint64_t now_ns)
 	if (k->stop_asked)
 		keeper_stop(k, now_ns);
 	bool idle = k->state == KEEPER_STATE_RUNNING || k->state == KEEPER_STATE_WAITING;
-	if (k->reload_asked && idle && !k->next) {
+	if (k->reload_asked && idle && keeper_may_reload(k)) {
 		k->reload_asked = false;
 		keeper_reload(k, KEEPER_SCOPE_ALL, now_ns);
 	}
@@ -283,18 +289,19 @@ static void keeper_sign_polled(struct keeper *k, struct keeper_child *c, const s
 
 static uint32_t keeper_poll_count(const struct keeper *k)
 {
-	return 3 + k->mesh.child.signer_count + k->proxy.signer_count;
+	return 4 + k->mesh.child.signer_count + k->proxy.signer_count;
 }
 
-/* polls[0]: signals, [1]: the proxy process, [2]: the state process, then the signature sockets of
- * the one and the other; poll() skips what is -1. */
+/* polls[0]: signals, [1]: the proxy process, [2]: the state process, [3]: the disk's errand, then
+ * the signature sockets of the one and the other; poll() skips what is -1. */
 static void keeper_poll(struct keeper *k, struct pollfd *polls)
 {
-	struct pollfd *signers = polls + 3, *mesh_signers = signers + k->proxy.signer_count;
+	struct pollfd *signers = polls + 4, *mesh_signers = signers + k->proxy.signer_count;
 	uint64_t now_ns = clock_monotonic_ns();
 	polls[0] = (struct pollfd){.fd = k->signal_fd, .events = POLLIN};
 	polls[1] = keeper_poll_channel(&k->proxy, keeper_channel_wants_write(k));
 	polls[2] = keeper_poll_channel(&k->mesh.child, keeper_mesh_wants_write(k));
+	polls[3] = (struct pollfd){.fd = k->identity.work.done_fd, .events = POLLIN};
 	keeper_poll_signers(&k->proxy, signers);
 	keeper_poll_signers(&k->mesh.child, mesh_signers);
 	if (poll(polls, keeper_poll_count(k), keeper_wait_ms(k, now_ns)) <= 0)
@@ -306,6 +313,8 @@ static void keeper_poll(struct keeper *k, struct pollfd *polls)
 		keeper_channel_read(k, now_ns);
 	if (polls[2].revents & (POLLIN | POLLHUP | POLLERR))
 		keeper_mesh_read(k, now_ns);
+	if (polls[3].revents)
+		keeper_identity_worked(k, now_ns);
 	keeper_sign_polled(k, &k->proxy, signers);
 	keeper_sign_polled(k, &k->mesh.child, mesh_signers);
 }
@@ -387,6 +396,7 @@ static void keeper_done(struct keeper *k)
 {
 	keeper_child_done(&k->proxy);
 	keeper_mesh_done(k);
+	keeper_identity_done(k);
 	keeper_listen_done(k);
 	keeper_plan_free(k->next);
 	keeper_plan_free(k->current);
@@ -407,9 +417,11 @@ static int keeper_start(const char *conf_path)
 		.notify = {.fd = -1}};
 	struct err err;
 	list_init(&k.retired);
-	keeper_identity_init(&k);
+	int r = keeper_identity_init(&k, &err);
 	sandbox_hide();
-	if (keeper_init(&k, &err) < 0) {
+	if (r == 0)
+		r = keeper_init(&k, &err);
+	if (r < 0) {
 		log_error("keeper", "%s", err.text);
 		notify_send(&k.notify, "STATUS=%s", err.text);
 		k.exit_status = 1;

@@ -6,6 +6,7 @@
  *   keeper_channel.c  what is said to the proxy process and heard from it
  *   keeper_mesh.c     the state process: its life, and the picture of the mesh that it makes
  *   keeper_identity.c what the state process asks of the keys, and says of certificates
+ *   keeper_work.c     that of it which waits for the disk, in a thread of its own
  *   keeper_sign.c     signatures
  *   keeper_listen.c   the sockets
  *   keeper_spawn.c    a child: start and privileges
@@ -13,7 +14,8 @@
  *   keeper_keys.c     keys and certificates of a plan, and what the state process gets of them
  *   keeper_files.c    what the state process gets of the disk: secrets, its directory
  *
- * One thread, one owner: struct keeper stands in keeper_main(). */
+ * One thread, one owner: struct keeper stands in keeper_main(). Besides it there is one errand at
+ * the disk at most. */
 #pragma once
 
 #include "base/bundle.h"
@@ -25,6 +27,8 @@
 #include "conf/conf.h"
 #include "keys/keyring.h"
 #include "proxy/wire.h"
+#include <limits.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -136,9 +140,11 @@ struct keeper_mesh {
 	uint64_t deadline_ns;	       /* of WAITING and LEAVING */
 	bool has_store, has_authority; /* as this process was told */
 	uint64_t said_generation;      /* the plan that this process was told of */
+	uint64_t taken_generation;     /* the last that it took */
 	uint64_t refused_generation;   /* the last that it did not take: told once */
 	int picture_fd;		       /* sealed by its maker; -1: none */
 	uint64_t picture_number;
+	bool heard_unknown; /* since the last tick: told */
 	bool nonsense_told; /* that it passed on what is no picture */
 	bool picture_unsaid;
 	bool picture_away; /* with the proxy process, which has not answered */
@@ -154,11 +160,37 @@ struct keeper_answer {
 };
 #define KEEPER_ANSWERS 3
 
+/* What was asked for and waits for the one before. */
+struct keeper_errand {
+	bool waits;
+	struct wire_identity m;
+	int fd; /* that came with it; -1: none */
+};
+
+/*   IDLE ── start ──▶ THREAD, or HERE when there is no other thread ── done_fd, end ──▶ IDLE */
+enum keeper_work_state { KEEPER_WORK_IDLE, KEEPER_WORK_THREAD, KEEPER_WORK_HERE };
+
+/* One errand that waits for the disk. All but done_fd and `wanted` is the thread's until then. */
+struct keeper_work {
+	enum keeper_work_state state;
+	pthread_t thread;
+	int done_fd; /* becomes readable */
+	bool wanted; /* who asked is still there */
+	struct wire_identity m;
+	int fd;
+	char dir[PATH_MAX], trust_domain[256];
+	int result;
+	struct err err;
+};
+
 /* What the state process asks of the kept keys, and the newest of what it says of certificates. */
 struct keeper_identity {
 	struct keeper_answer answers[KEEPER_ANSWERS];
-	uint32_t asked_count; /* since the last tick */
+	struct keeper_errand errands[KEEPER_ANSWERS];
+	struct keeper_work work;
+	uint32_t asked_count, refused_count; /* since the last tick */
 	uint64_t plan_ns;     /* when to make a plan of what was kept; 0: nothing new */
+	uint64_t plan_max_ns; /* and at the latest, whatever comes */
 	uint64_t planned_ns;  /* when that was done last */
 	struct wire_identities rows;
 	int rows_fd; /* sealed by its maker; -1: none */
@@ -293,15 +325,17 @@ bool keeper_sealed(int fd, size_t bytes_max);
 
 /* --- keeper_identity.c --- */
 
-void keeper_identity_init(struct keeper *k);
+int keeper_identity_init(struct keeper *k, struct err *err) MUST_CHECK;
+void keeper_identity_done(struct keeper *k);
 /* Forgets what was not answered yet, and with `rows` what it said of certificates: before another
  * state process, and after the last. */
 enum keeper_rows { KEEPER_ROWS_STAY, KEEPER_ROWS_GO };
 void keeper_identity_forget(struct keeper *k, enum keeper_rows rows);
 /* True: the message was for here, and the descriptor is taken over. */
-bool keeper_identity_hear(
-	struct keeper *k, const union channel_message *m, size_t len, int fd, uint64_t now_ns);
-/* Makes a plan of new certificates and anchors when it is time. */
+bool keeper_identity_hear(struct keeper *k, const union channel_message *m, size_t len, int fd);
+/* An errand is done: work.done_fd says so. */
+void keeper_identity_worked(struct keeper *k, uint64_t now_ns);
+/* Makes a plan of new certificates and anchors when it is time, and begins the next errand. */
 void keeper_identity_step(struct keeper *k, uint64_t now_ns);
 uint64_t keeper_identity_until_ns(const struct keeper *k);
 /* Answers, to the state process. */
@@ -309,6 +343,17 @@ bool keeper_identity_wants_write(const struct keeper *k);
 int keeper_identity_say(struct keeper *k) MUST_CHECK;
 /* How it stands with certificates, to the proxy process. */
 int keeper_identity_tell(struct keeper *k) MUST_CHECK;
+
+/* --- keeper_work.c --- */
+
+int keeper_work_init(struct keeper_work *w, struct err *err) MUST_CHECK;
+/* Waits for the one under way. */
+void keeper_work_done(struct keeper_work *w);
+/* What was asked for and may be; takes the descriptor over. */
+void keeper_work_start(
+	struct keeper_work *w, const struct conf *conf, const struct wire_identity *m, int fd);
+/* After done_fd. The request's descriptor, 0, or -errno with w->err. */
+int keeper_work_end(struct keeper_work *w);
 
 /* --- keeper_sign.c --- */
 
@@ -370,9 +415,10 @@ uint64_t keeper_mark_directory(uint64_t mark, int parent_fd, const char *path, i
  * written: that part stays as it is in force. */
 int keeper_keys_load(struct keeper *k, enum keeper_scope scope, const struct keeper_plan *before,
 	struct keeper_plan *plan, struct err *err) MUST_CHECK;
-/* With an authority: what the keeper keeps of this machine's workloads. */
-int keeper_keys_load_kept(struct conf *conf, struct keyring_numbers *numbers,
-	struct keyring **ret_keyring, struct bundle *b, struct err *err) MUST_CHECK;
+/* With an authority: what the keeper keeps of this machine's workloads. `in_force`: may be NULL. */
+int keeper_keys_load_kept(struct conf *conf, const struct bundle *in_force,
+	struct keyring_numbers *numbers, struct keyring **ret_keyring, struct bundle *b,
+	struct err *err) MUST_CHECK;
 /* What the state process needs for the authority into `b`, when there is one and this machine has
  * joined; else the log says what to do. */
 int keeper_keys_load_node(struct keeper *k, const struct keeper_plan *before,

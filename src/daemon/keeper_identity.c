@@ -9,28 +9,29 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "keys/keep.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define KEEPER_CHAIN_BYTES_MAX (64u << 10)
-#define KEEPER_TRUST_BYTES_MAX (1u << 20)
-#define KEEPER_TOGETHER_NS     (50 * CLOCK_MS)	/* what comes within is one plan */
-#define KEEPER_APART_NS	       (500 * CLOCK_MS) /* between two of these plans */
-#define KEEPER_ASKED_MAX       200		/* a second: each waits for the disk */
+#define KEEPER_TOGETHER_NS (50 * CLOCK_MS)  /* what comes within is one plan */
+#define KEEPER_APART_NS	   (500 * CLOCK_MS) /* between two of these plans */
+#define KEEPER_ASKED_MAX   200		    /* a second: each waits for the disk */
 
 /* --- answers --- */
 
-void keeper_identity_init(struct keeper *k)
+int keeper_identity_init(struct keeper *k, struct err *err)
 {
 	k->identity = (struct keeper_identity){.rows_fd = -1};
 	for (size_t i = 0; i < KEEPER_ANSWERS; i++)
 		k->identity.answers[i].fd = -1;
+	return keeper_work_init(&k->identity.work, err);
+}
+
+void keeper_identity_done(struct keeper *k)
+{
+	keeper_identity_forget(k, KEEPER_ROWS_GO);
+	keeper_work_done(&k->identity.work);
 }
 
 static void keeper_answer_clear(struct keeper_answer *a)
@@ -43,8 +44,13 @@ static void keeper_answer_clear(struct keeper_answer *a)
 void keeper_identity_forget(struct keeper *k, enum keeper_rows rows)
 {
 	struct keeper_identity *i = &k->identity;
-	for (size_t j = 0; j < KEEPER_ANSWERS; j++)
+	for (size_t j = 0; j < KEEPER_ANSWERS; j++) {
 		keeper_answer_clear(&i->answers[j]);
+		if (i->errands[j].waits && i->errands[j].fd >= 0)
+			close(i->errands[j].fd);
+		i->errands[j].waits = false;
+	}
+	i->work.wanted = false; /* it is done all the same */
 	if (rows == KEEPER_ROWS_STAY)
 		return;
 	if (i->rows_fd >= 0)
@@ -67,7 +73,7 @@ static void keeper_answer(struct keeper *k, const struct wire_identity *m, int f
 	a->unsaid = true;
 	a->m = *m;
 	a->fd = fd;
-	snprintf(a->m.why, sizeof(a->m.why), "%s", why);
+	snprintf(a->m.why, sizeof(a->m.why), "%.*s", (int)sizeof(a->m.why) - 1, why);
 }
 
 bool keeper_identity_wants_write(const struct keeper *k)
@@ -137,100 +143,17 @@ static int keeper_check_asked(struct keeper *k, uint32_t kind, struct str identi
 			     kind == WIRE_TRUST ? "trust domain" : "identity", STR_ARG(identity));
 }
 
-/* --- doing it --- */
-
-/* Opened for each call: so it is what the configuration says now, with permissions as they are. */
-static int keeper_keep_open(const struct keeper *k, struct keep **ret_keep, struct err *err)
-{
-	const struct conf *conf = k->current->conf;
-	return keep_open(conf->authority.keep_dir.at, conf->trust_domain, ret_keep, err);
-}
-
-static int keeper_memfd_of(struct str bytes, struct err *err)
-{
-	int fd = memfd_create("request", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	bool ok = fd >= 0 && write(fd, bytes.at, bytes.len) == (ssize_t)bytes.len &&
-		  fcntl(fd, F_ADD_SEALS,
-			  F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) == 0;
-	if (ok)
-		return fd;
-	int r = err_set(err, errno, "memfd: %m");
-	if (fd >= 0)
-		close(fd);
-	return r;
-}
-
-/* The request's descriptor, or -errno. */
-static int keeper_make_request(struct keeper *k, struct str identity, struct err *err)
-{
-	struct keep *keep;
-	struct str der;
-	int r = keeper_keep_open(k, &keep, err);
-	if (r < 0)
-		return r;
-	r = keep_request(keep, identity, &der, err);
-	keep_close(keep);
-	if (r < 0)
-		return r;
-	r = keeper_memfd_of(der, err);
-	free((char *)(uintptr_t)der.at);
-	return r;
-}
-
-static int keeper_read_memfd(int fd, size_t bytes_max, struct str *ret_text, struct err *err)
-{
-	struct stat st;
-	if (fd < 0 || !keeper_sealed(fd, bytes_max) || fstat(fd, &st) < 0)
-		return err_set(
-			err, EINVAL, "not a sealed text of at most %zu KiB", bytes_max >> 10);
-	char *text = malloc((size_t)st.st_size + 1);
-	if (!text)
-		return err_set(err, ENOMEM, "out of memory");
-	ssize_t n = pread(fd, text, (size_t)st.st_size, 0);
-	*ret_text = (struct str){text, n < 0 ? 0 : (size_t)n};
-	return 0;
-}
-
-static int keeper_keep_certificate(struct keeper *k, struct str identity, int fd, struct err *err)
-{
-	struct keep *keep;
-	struct str chain;
-	int r = keeper_read_memfd(fd, KEEPER_CHAIN_BYTES_MAX, &chain, err);
-	if (r < 0)
-		return r;
-	r = keeper_keep_open(k, &keep, err);
-	if (r == 0) {
-		r = keep_certificate(
-			keep, identity, chain, (int64_t)(clock_wall_ns() / CLOCK_S), err);
-		keep_close(keep);
-	}
-	free((char *)(uintptr_t)chain.at);
-	return r;
-}
-
-static int keeper_keep_trust(struct keeper *k, struct str trust_domain, int fd, struct err *err)
-{
-	struct keep *keep;
-	struct bundle b;
-	if (fd < 0 || !keeper_sealed(fd, KEEPER_TRUST_BYTES_MAX))
-		return err_set(err, EINVAL, "not a sealed bundle of at most %u KiB",
-			KEEPER_TRUST_BYTES_MAX >> 10);
-	bundle_init(&b);
-	int r = bundle_from_memfd(&b, fd, err);
-	if (r == 0)
-		r = keeper_keep_open(k, &keep, err);
-	if (r == 0) {
-		const struct bundle_item *roots = bundle_find(&b, "roots", trust_domain);
-		const struct bundle_item *crl = bundle_find(&b, "crl", trust_domain);
-		r = keep_trust(keep, trust_domain, roots ? roots->text : STR_NONE,
-			crl ? crl->text : STR_NONE, err);
-		keep_close(keep);
-	}
-	bundle_done(&b);
-	return r;
-}
-
 /* --- plans of it --- */
+
+/* As long as more comes, but not for ever. */
+static void keeper_identity_postpone(struct keeper *k, uint64_t now_ns)
+{
+	struct keeper_identity *i = &k->identity;
+	if (i->plan_ns != 0)
+		i->plan_ns = now_ns + KEEPER_TOGETHER_NS < i->plan_max_ns
+				     ? now_ns + KEEPER_TOGETHER_NS
+				     : i->plan_max_ns;
+}
 
 static void keeper_identity_kept(struct keeper *k, const char *what, struct str of, uint64_t now_ns)
 {
@@ -241,19 +164,62 @@ static void keeper_identity_kept(struct keeper *k, const char *what, struct str 
 	i->plan_ns = now_ns + KEEPER_TOGETHER_NS;
 	if (i->planned_ns != 0 && i->plan_ns < i->planned_ns + KEEPER_APART_NS)
 		i->plan_ns = i->planned_ns + KEEPER_APART_NS;
+	i->plan_max_ns = now_ns + KEEPER_APART_NS;
+}
+
+/* Two lines a second at most of each kind. */
+static void keeper_identity_failed(struct keeper *k, const struct keeper_work *w)
+{
+	if (k->identity.refused_count++ == 0)
+		log_warning("keeper", "not kept: %s", w->err.text);
+}
+
+void keeper_identity_worked(struct keeper *k, uint64_t now_ns)
+{
+	struct keeper_work *w = &k->identity.work;
+	struct str identity = str_of(w->m.identity);
+	int r = keeper_work_end(w);
+	keeper_identity_postpone(k, now_ns);
+	bool is_request = w->m.head.kind == WIRE_REQUEST, failed = r < 0 && r != -EALREADY;
+	if (w->wanted)
+		keeper_answer(k, &w->m, is_request && r >= 0 ? r : -1, failed ? w->err.text : "");
+	else if (is_request && r >= 0)
+		close(r); /* who asked is gone */
+	if (failed)
+		keeper_identity_failed(k, w);
+	else if (!is_request && r == 0)
+		keeper_identity_kept(k,
+			w->m.head.kind == WIRE_TRUST ? "anchors or revocations" : "certificate",
+			identity, now_ns);
+}
+
+static void keeper_identity_work(struct keeper *k)
+{
+	struct keeper_identity *i = &k->identity;
+	for (size_t j = 0; j < KEEPER_ANSWERS && i->work.state == KEEPER_WORK_IDLE; j++) {
+		struct keeper_errand *e = &i->errands[j];
+		/* Its last answer has to be on its way before there is another. */
+		if (!e->waits || i->answers[j].unsaid)
+			continue;
+		e->waits = false;
+		keeper_work_start(&i->work, k->current->conf, &e->m, e->fd);
+	}
 }
 
 static bool keeper_identity_may_plan(const struct keeper *k)
 {
 	bool idle = k->state == KEEPER_STATE_RUNNING || k->state == KEEPER_STATE_WAITING;
-	return k->identity.plan_ns != 0 && idle && !k->next;
+	return k->identity.plan_ns != 0 && idle && !k->next &&
+	       k->identity.work.state == KEEPER_WORK_IDLE;
 }
 
 void keeper_identity_step(struct keeper *k, uint64_t now_ns)
 {
 	struct keeper_identity *i = &k->identity;
-	if (!keeper_identity_may_plan(k) || now_ns < i->plan_ns)
+	if (!keeper_identity_may_plan(k) || now_ns < i->plan_ns) {
+		keeper_identity_work(k);
 		return;
+	}
 	i->plan_ns = 0;
 	i->planned_ns = now_ns;
 	keeper_reload(k, KEEPER_SCOPE_WATCHED, now_ns);
@@ -266,31 +232,25 @@ uint64_t keeper_identity_until_ns(const struct keeper *k)
 
 /* --- hearing --- */
 
-static void keeper_hear_asked(
-	struct keeper *k, const struct wire_identity *heard, int fd, uint64_t now_ns)
+/* One of each kind waits at most: the state process asks for the next when it has its answer. Takes
+ * the descriptor over. */
+static void keeper_hear_asked(struct keeper *k, const struct wire_identity *heard, int fd)
 {
 	struct err err = {.text = ""};
 	struct wire_identity m = *heard;
 	m.identity[sizeof(m.identity) - 1] = '\0';
-	struct str identity = str_of(m.identity);
-	int r = keeper_check_asked(k, m.head.kind, identity, &err);
-	if (r == 0 && m.head.kind == WIRE_REQUEST) {
-		r = keeper_make_request(k, identity, &err);
-		keeper_answer(k, &m, r < 0 ? -1 : r, r < 0 ? err.text : "");
-	} else if (r == 0 && m.head.kind == WIRE_CERTIFICATE) {
-		r = keeper_keep_certificate(k, identity, fd, &err);
-		keeper_answer(k, &m, -1, r < 0 ? err.text : "");
-		if (r == 0)
-			keeper_identity_kept(k, "certificate", identity, now_ns);
-	} else if (r == 0) {
-		r = keeper_keep_trust(k, identity, fd, &err);
-		keeper_answer(k, &m, -1, r < 0 && r != -EALREADY ? err.text : "");
-		if (r == 0)
-			keeper_identity_kept(k, "anchors or revocations", identity, now_ns);
-	} else {
-		keeper_answer(k, &m, -1, err.text);
+	struct keeper_errand *e = &k->identity.errands[m.head.kind - WIRE_REQUEST];
+	int r = keeper_check_asked(k, m.head.kind, str_of(m.identity), &err);
+	if (r == 0 && e->waits)
+		r = err_set(&err, EBUSY, "another one is under way");
+	if (r == 0) {
+		*e = (struct keeper_errand){.waits = true, .m = m, .fd = fd};
+		return;
 	}
-	if (r < 0 && r != -EALREADY && r != -EBUSY)
+	if (fd >= 0)
+		close(fd);
+	keeper_answer(k, &m, -1, err.text);
+	if (r != -EBUSY && k->identity.refused_count++ == 0)
 		log_warning("keeper", "not kept: %s", err.text);
 }
 
@@ -323,8 +283,7 @@ static void keeper_hear_rows(struct keeper *k, const struct wire_identities *m, 
 	i->rows_unsaid = true;
 }
 
-bool keeper_identity_hear(
-	struct keeper *k, const union channel_message *m, size_t len, int fd, uint64_t now_ns)
+bool keeper_identity_hear(struct keeper *k, const union channel_message *m, size_t len, int fd)
 {
 	bool is_asked = m->head.kind == WIRE_REQUEST || m->head.kind == WIRE_CERTIFICATE ||
 			m->head.kind == WIRE_TRUST;
@@ -336,8 +295,8 @@ bool keeper_identity_hear(
 		return true;
 	}
 	if (is_asked && k->mesh.state == KEEPER_MESH_RUNNING)
-		keeper_hear_asked(k, &m->identity, fd, now_ns);
-	if (fd >= 0)
+		keeper_hear_asked(k, &m->identity, fd);
+	else if (fd >= 0)
 		close(fd);
 	return true;
 }

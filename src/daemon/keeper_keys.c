@@ -44,10 +44,12 @@ static struct keyring_keep keeper_keys_from(const struct conf *conf)
 		.federate_count = conf->authority.federate_count};
 }
 
-int keeper_keys_load_kept(struct conf *conf, struct keyring_numbers *numbers,
-	struct keyring **ret_keyring, struct bundle *b, struct err *err)
+int keeper_keys_load_kept(struct conf *conf, const struct bundle *in_force,
+	struct keyring_numbers *numbers, struct keyring **ret_keyring, struct bundle *b,
+	struct err *err)
 {
 	struct keyring_keep from = keeper_keys_from(conf);
+	from.in_force = in_force;
 	int r = keeper_keys_identities(conf, &from, err);
 	return r < 0 ? r : keyring_load_keep(&from, numbers, ret_keyring, b, err);
 }
@@ -57,7 +59,8 @@ static int keeper_keys_load_from(enum keeper_scope scope, const struct keeper_pl
 {
 	struct conf *conf = plan->conf;
 	if (keeper_keys_kept(conf))
-		return keeper_keys_load_kept(conf, numbers, &plan->keyring, &plan->bundle, err);
+		return keeper_keys_load_kept(conf, before ? &before->bundle : NULL, numbers,
+			&plan->keyring, &plan->bundle, err);
 	if (conf->certificate_dir.len == 0)
 		return 0;
 	if (scope == KEEPER_SCOPE_WATCHED)
@@ -112,6 +115,9 @@ static int keeper_keys_add_node(struct keeper *k, const struct keeper_plan *befo
 	struct keyring_keep from = keeper_keys_from(plan->conf);
 	struct str identity =
 		arena_printf(&plan->conf->arena, "node/" STR_FMT, STR_ARG(plan->conf->node_name));
+	const struct bundle_item *roots =
+		bundle_find(&plan->bundle, "roots", plan->conf->trust_domain);
+	from.roots = roots ? roots->text : STR_NONE;
 	int r = plan->conf->authority.roots.len > 0 ? 0 : keeper_keys_add_roots(plan, b, err);
 	struct keyring_numbers numbers = {k->next_key_number, before ? before->node_keyring : NULL};
 	if (r == 0)

@@ -72,7 +72,6 @@ void keeper_mesh_done(struct keeper *k)
 {
 	keeper_child_done(&k->mesh.child);
 	keeper_mesh_forget(&k->mesh);
-	keeper_identity_forget(k, KEEPER_ROWS_GO);
 }
 
 static bool keeper_mesh_wanted(const struct keeper *k)
@@ -101,7 +100,7 @@ static void keeper_mesh_start(struct keeper *k, uint64_t now_ns)
 	k->mesh.has_store = keeper_mesh_has_store(k);
 	k->mesh.has_authority = false;
 	keeper_identity_forget(k, KEEPER_ROWS_STAY);
-	k->mesh.said_generation = 0;
+	k->mesh.said_generation = k->mesh.taken_generation = 0;
 	k->mesh.nonsense_told = false;
 	if (keeper_child_start(k, &k->mesh.child, now_ns, &err) < 0)
 		keeper_mesh_move(&k->mesh, KEEPER_MESH_WAITING, now_ns + CLOCK_S);
@@ -323,14 +322,24 @@ static void keeper_mesh_refused(struct keeper *k, const struct wire_note *note)
 	char text[sizeof(note->text)];
 	memcpy(text, note->text, sizeof(text));
 	text[sizeof(text) - 1] = '\0';
-	/* One that is started again and again refuses it again and again. */
-	if (k->mesh.refused_generation == note->generation)
+	/* One that is started again and again refuses it again and again; and one that was taken
+	 * over what it was never told of. */
+	if (k->mesh.refused_generation == note->generation ||
+		k->mesh.said_generation != note->generation)
 		return;
 	k->mesh.refused_generation = note->generation;
 	log_error("keeper", "the state process does not take generation %" PRIu64 ":",
 		note->generation);
 	keeper_log_text(LOG_LEVEL_ERROR, text);
 	keeper_note(k, note->generation, text);
+}
+
+static void keeper_mesh_ready(struct keeper *k, uint64_t generation)
+{
+	if (generation != k->mesh.said_generation || generation == k->mesh.taken_generation)
+		return;
+	k->mesh.taken_generation = generation;
+	log_info("keeper", "the state process has taken generation %" PRIu64, generation);
 }
 
 static void keeper_mesh_hear(struct keeper *k, const union channel_message *m, size_t len,
@@ -343,7 +352,7 @@ static void keeper_mesh_hear(struct keeper *k, const union channel_message *m, s
 		keeper_hear_picture(k, m->state.number, passed_fd, now_ns);
 		return; /* the descriptor is its */
 	}
-	if (keeper_identity_hear(k, m, len, passed_fd, now_ns))
+	if (keeper_identity_hear(k, m, len, passed_fd))
 		return;
 	if (passed_fd >= 0)
 		close(passed_fd);
@@ -352,11 +361,11 @@ static void keeper_mesh_hear(struct keeper *k, const union channel_message *m, s
 	} else if (m->head.kind == WIRE_PONG && len == sizeof(m->ping)) {
 		return;
 	} else if (m->head.kind == WIRE_READY && len == sizeof(m->ready)) {
-		log_info("keeper", "the state process has taken generation %" PRIu64,
-			m->ready.generation);
+		keeper_mesh_ready(k, m->ready.generation);
 	} else if (m->head.kind == WIRE_REFUSED && len == sizeof(m->note)) {
 		keeper_mesh_refused(k, &m->note);
-	} else {
+	} else if (!k->mesh.heard_unknown) {
+		k->mesh.heard_unknown = true;
 		log_warning("keeper", "the state process said something unknown (%u, %zu bytes)",
 			m->head.kind, len);
 	}

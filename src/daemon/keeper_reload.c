@@ -236,6 +236,8 @@ int keeper_plan_new(struct keeper *k, enum keeper_scope scope, const struct keep
 	bundle_init(&plan->bundle);
 	conf_report_init(&report);
 	int r = keeper_plan_fill(k, scope, before, plan, &report, &err);
+	if (r == 0)
+		err.text[0] = '\0'; /* of something that may be missing */
 	keeper_plan_explain(text, size, &report, &err);
 	conf_report_done(&report);
 	if (r < 0) {

@@ -23,13 +23,13 @@
 
 /* --- anchors --- */
 
-/* What every process would refuse at its next plan. */
-static int judge_try_anchors(struct str anchors, struct str trust_domain, struct err *err)
+/* What every process would refuse at its next plan. `kind`: "roots" or "crl". */
+static int judge_try(const char *kind, struct str text, struct str trust_domain, struct err *err)
 {
 	struct bundle b;
 	struct tls_store *store = NULL;
 	bundle_init(&b);
-	int r = bundle_add(&b, STR("roots"), trust_domain, anchors, err);
+	int r = bundle_add(&b, str_of(kind), trust_domain, text, err);
 	if (r == 0)
 		r = tls_store_new(&b, trust_domain, 1, &store, err);
 	tls_store_unref(store);
@@ -65,7 +65,7 @@ int judge_anchors(struct str pem, struct str trust_domain, struct str *ret_ancho
 	if (r == 0 && (judge_text(anchors, &first) < 0 || judge_text(others, &second) < 0))
 		r = err_set(err, ENOMEM, "out of memory");
 	if (r == 0)
-		r = judge_try_anchors(first, trust_domain, err);
+		r = judge_try("roots", first, trust_domain, err);
 	sk_X509_pop_free(all, X509_free);
 	BIO_free(anchors);
 	BIO_free(others);
@@ -414,6 +414,10 @@ int judge_crls(struct str pem, struct str in_force, struct str authorities, int6
 		r = judge_merge_held(&m, err);
 	if (r == 0 && judge_text(m.out, &text) < 0)
 		r = err_set(err, ENOMEM, "out of memory");
+	if (r == 0)
+		r = judge_try("crl", text, STR("lists"), err);
+	if (r < 0)
+		free((char *)text.at);
 	sk_X509_CRL_pop_free(m.came, X509_CRL_free);
 	sk_X509_CRL_pop_free(m.held, X509_CRL_free);
 	sk_X509_pop_free(m.authorities, X509_free);

@@ -10,7 +10,8 @@ static void row_served(const struct probe_target *t, struct enroll_row *row)
 	if (t->finding == PROBE_OTHER)
 		memcpy(row->served_serial, t->found, sizeof(row->served_serial));
 	else if (t->finding == PROBE_UNREACHED && row->why[0] == '\0')
-		snprintf(row->why, sizeof(row->why), "the certificate that is served %.120s", t->why);
+		snprintf(row->why, sizeof(row->why), "the certificate that is served %.120s",
+			t->why);
 }
 
 static void row_identity(const struct enroll *e, const struct identity *i, struct enroll_row *row)

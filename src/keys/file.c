@@ -89,6 +89,24 @@ static int file_fill(int fd, struct str text)
 	return fsync(fd) < 0 ? -errno : 0;
 }
 
+int file_sync_directory(const char *path)
+{
+	char directory[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	size_t len = slash ? (size_t)(slash - path) : 0;
+	if (len >= sizeof(directory))
+		return -ENAMETOOLONG;
+	memcpy(directory, path, len);
+	directory[len] = '\0';
+	int fd = open(len ? directory : slash ? "/" : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	/* EINVAL: a file system on which a directory cannot be written out by itself. */
+	int r = fsync(fd) < 0 && errno != EINVAL ? -errno : 0;
+	close(fd);
+	return r;
+}
+
 int file_write(const char *path, enum file_secrecy secrecy, enum file_presence presence,
 	struct str text, struct err *err)
 {
@@ -106,9 +124,9 @@ int file_write(const char *path, enum file_secrecy secrecy, enum file_presence p
 	unsigned flags = presence == FILE_NEW ? RENAME_NOREPLACE : 0;
 	if (r == 0 && renameat2(AT_FDCWD, temporary, AT_FDCWD, path, flags) < 0)
 		r = -errno;
-	if (r < 0) {
+	if (r < 0)
 		unlink(temporary);
-		return err_set(err, -r, "%s: %s", path, strerror(-r));
-	}
-	return 0;
+	else
+		r = file_sync_directory(path);
+	return r < 0 ? err_set(err, -r, "%s: %s", path, strerror(-r)) : 0;
 }

@@ -5,6 +5,7 @@
  *   <identity>.pem.next        a key without a certificate; the next request is made for it
  *   .next and .pem of one key  the certificate was taken, the pending key not yet removed; the next
  *                              request replaces it by a new one */
+#include "accept.h"
 #include "keep_private.h"
 
 #include "keys/cert.h"
@@ -211,6 +212,24 @@ static int keep_take(struct keep *k, struct str identity, X509 *leaf, struct str
 	return r;
 }
 
+/* What our own TLS would not load must not become the certificate that all the others are loaded
+ * with. Without anchors nothing is loaded at all. */
+static int keep_check_use(
+	const struct keep *k, struct str identity, struct str chain, struct err *err)
+{
+	char path[PATH_MAX];
+	struct str roots;
+	struct err why;
+	int r = keep_join(path, k->dir, "roots", ".pem", err);
+	if (r < 0 || file_read(path, FILE_PUBLIC, &roots, &why) < 0)
+		return r;
+	if (accept_trust(ACCEPT_ROOTS, str_of(k->trust_domain), roots, &why) == 0 &&
+		accept_chain(str_of(k->trust_domain), identity, chain, roots, &why) < 0)
+		r = err_set(err, EKEYREJECTED, "the certificate cannot be used: %s", why.text);
+	file_text_free(roots);
+	return r;
+}
+
 int keep_certificate(
 	struct keep *k, struct str identity, struct str chain, int64_t now_s, struct err *err)
 {
@@ -223,7 +242,9 @@ int keep_certificate(
 		return r;
 	if (chain_pem(chain, CHAIN_CERTIFICATES_MAX, &pem, &leaf, &why) < 0)
 		return err_set(err, EKEYREJECTED, "the chain: %s", why.text);
-	r = keep_take(k, identity, leaf, pem, now_s, err);
+	r = keep_check_use(k, identity, pem, err);
+	if (r == 0)
+		r = keep_take(k, identity, leaf, pem, now_s, err);
 	X509_free(leaf);
 	file_text_free(pem);
 	return r;
@@ -295,10 +316,17 @@ int keep_trust(
 	if (r < 0)
 		return err_set(
 			err, -r, "anchors of " STR_FMT ": %s", STR_ARG(trust_domain), why.text);
-	r = chain_crls(crls, &crls_pem, &why);
-	r = r < 0 ? err_set(err, -r, "revocation lists of " STR_FMT ": %s", STR_ARG(trust_domain),
-			    why.text)
-		  : keep_put_trust(k, trust_domain, roots_pem, crls_pem, err);
+	r = accept_trust(ACCEPT_ROOTS, trust_domain, roots_pem, err);
+	if (r == 0) {
+		r = chain_crls(crls, &crls_pem, &why);
+		if (r < 0)
+			err_set(err, -r, "revocation lists of " STR_FMT ": %s",
+				STR_ARG(trust_domain), why.text);
+	}
+	if (r == 0 && crls_pem.len > 0)
+		r = accept_trust(ACCEPT_CRLS, trust_domain, crls_pem, err);
+	if (r == 0)
+		r = keep_put_trust(k, trust_domain, roots_pem, crls_pem, err);
 	file_text_free(roots_pem);
 	file_text_free(crls_pem);
 	return r;

@@ -2,6 +2,7 @@
 /* From the directory that only the keeper writes. A file that cannot be used there is a disk's
  * mistake or somebody's, and no reason for a machine not to start: what is missing will be asked
  * for again. */
+#include "accept.h"
 #include "keyring_private.h"
 
 #include "base/log.h"
@@ -31,6 +32,24 @@ static int keyring_check_id(const struct keyring_load *l, const char *file, X509
 		STR_ARG(l->trust_domain), STR_ARG(identity));
 }
 
+/* What is in force has been judged already. */
+static bool keyring_is_in_force(
+	const struct keyring_load *l, const char *kind, struct str name, struct str text)
+{
+	const struct bundle_item *item = l->in_force ? bundle_find(l->in_force, kind, name) : NULL;
+	return item && str_eq(item->text, text);
+}
+
+static int keyring_check_use(const struct keyring_load *l, const char *file, struct str identity,
+	struct str chain, struct err *err)
+{
+	struct err why;
+	if (keyring_is_in_force(l, "chain", identity, chain) || l->own_roots.len == 0 ||
+		accept_chain(l->trust_domain, identity, chain, l->own_roots, &why) == 0)
+		return 0;
+	return err_set(err, EINVAL, "%s: %s", file, why.text);
+}
+
 /* Key and chain of one file; the key in its place, not counted yet. *ret_chain is for
  * file_text_free(). */
 static int keyring_read_pair(struct keyring_load *l, const char *file, struct str identity,
@@ -48,6 +67,8 @@ static int keyring_read_pair(struct keyring_load *l, const char *file, struct st
 		return err_set(err, -r, "%s: %s", file, why.text);
 	}
 	r = keyring_check_id(l, file, leaf, identity, err);
+	if (r == 0)
+		r = keyring_check_use(l, file, identity, *ret_chain, err);
 	if (r == 0)
 		r = keyring_keep_key(l->k, file, leaf, text, err);
 	if (r < 0)
@@ -91,35 +112,63 @@ static int keyring_keep_service(struct keyring_load *l, struct str identity, str
 
 /* --- trust --- */
 
-enum keyring_trust { KEYRING_ROOTS, KEYRING_CRLS };
+static const struct {
+	const char *kind, *instead; /* what happens when there is none in force either */
+} keyring_kept_trusts[] = {
+	[ACCEPT_ROOTS] = {"roots", "nobody of that trust domain is let in"},
+	[ACCEPT_CRLS] = {"crl", "nobody of that trust domain is taken for revoked"},
+};
 
-/* *ret_pem is empty when there is none that can be used. */
-static void keyring_read_trust(enum keyring_trust kind, const char *file, struct str *ret_pem)
+/* -ENOENT: no file. */
+static int keyring_read_trust(const struct keyring_load *l, enum accept_kind kind, const char *file,
+	struct str trust_domain, struct str *ret_pem, struct err *err)
 {
 	struct str text = STR_NONE;
-	struct err why;
+	struct err why = {.text = ""};
 	*ret_pem = STR_NONE;
-	int r = file_read(file, FILE_PUBLIC, &text, &why);
-	if (r == 0)
-		r = kind == KEYRING_ROOTS ? chain_roots(text, ret_pem, &why)
-					  : chain_crls(text, ret_pem, &why);
-	if (r < 0 && r != -ENOENT)
-		log_error("keys", "%s: not used, it will be asked for again: %s", file, why.text);
+	int r = file_read(file, FILE_PUBLIC, &text, err);
+	if (r < 0)
+		return r;
+	r = kind == ACCEPT_ROOTS ? chain_roots(text, ret_pem, &why)
+				 : chain_crls(text, ret_pem, &why);
+	if (r == 0 && ret_pem->len > 0 &&
+		!keyring_is_in_force(l, keyring_kept_trusts[kind].kind, trust_domain, *ret_pem))
+		r = accept_trust(kind, trust_domain, *ret_pem, &why);
 	file_text_free(text);
+	if (r == 0)
+		return 0;
+	file_text_free(*ret_pem);
+	*ret_pem = STR_NONE;
+	return err_set(err, -r, "%s: %s", file, why.text);
 }
 
-static int keyring_keep_trust(struct keyring_load *l, enum keyring_trust kind, const char *name,
+/* What was good before is better than nothing. */
+static int keyring_keep_old_trust(struct keyring_load *l, enum accept_kind kind,
+	struct str trust_domain, const struct err *why, struct err *err)
+{
+	const char *word = keyring_kept_trusts[kind].kind;
+	const struct bundle_item *old =
+		l->in_force ? bundle_find(l->in_force, word, trust_domain) : NULL;
+	log_error("keys", "not used, it will be asked for again; until then %s: %s",
+		old ? "what is in force stays" : keyring_kept_trusts[kind].instead, why->text);
+	return old ? bundle_add(&l->staged, old->kind, trust_domain, old->text, err) : 0;
+}
+
+static int keyring_keep_trust(struct keyring_load *l, enum accept_kind kind, const char *name,
 	struct str trust_domain, struct err *err)
 {
 	char file[PATH_MAX];
 	struct str pem;
+	struct err why;
 	int r = keyring_path(file, l->dir, str_of(name), ".pem", err);
 	if (r < 0)
 		return r;
-	keyring_read_trust(kind, file, &pem);
+	r = keyring_read_trust(l, kind, file, trust_domain, &pem, &why);
+	if (r < 0)
+		return r == -ENOENT ? 0 : keyring_keep_old_trust(l, kind, trust_domain, &why, err);
 	if (pem.len > 0)
-		r = bundle_add(&l->staged, kind == KEYRING_ROOTS ? STR("roots") : STR("crl"),
-			trust_domain, pem, err);
+		r = bundle_add(
+			&l->staged, str_of(keyring_kept_trusts[kind].kind), trust_domain, pem, err);
 	file_text_free(pem);
 	return r;
 }
@@ -129,18 +178,18 @@ static int keyring_keep_all_trust(
 	struct keyring_load *l, const struct keyring_keep *from, struct err *err)
 {
 	char name[300];
-	int r = keyring_keep_trust(l, KEYRING_ROOTS, "roots", from->trust_domain, err);
+	int r = keyring_keep_trust(l, ACCEPT_ROOTS, "roots", from->trust_domain, err);
 	if (r == 0)
-		r = keyring_keep_trust(l, KEYRING_CRLS, "crls", from->trust_domain, err);
+		r = keyring_keep_trust(l, ACCEPT_CRLS, "crls", from->trust_domain, err);
 	for (uint32_t i = 0; i < from->federate_count && r == 0; i++) {
 		struct str trust_domain = from->federates[i];
 		if (!spiffe_trust_domain_valid(trust_domain) || trust_domain.len > 255)
 			continue;
 		snprintf(name, sizeof(name), "roots/" STR_FMT, STR_ARG(trust_domain));
-		r = keyring_keep_trust(l, KEYRING_ROOTS, name, trust_domain, err);
+		r = keyring_keep_trust(l, ACCEPT_ROOTS, name, trust_domain, err);
 		snprintf(name, sizeof(name), "crls/" STR_FMT, STR_ARG(trust_domain));
 		if (r == 0)
-			r = keyring_keep_trust(l, KEYRING_CRLS, name, trust_domain, err);
+			r = keyring_keep_trust(l, ACCEPT_CRLS, name, trust_domain, err);
 	}
 	return r;
 }
@@ -181,8 +230,9 @@ static int keyring_keep_services(
 {
 	int r = keyring_keep_all_trust(l, from, err);
 	/* Who trusts nobody has nobody to show a certificate to. */
-	bool has_roots = bundle_find(&l->staged, "roots", from->trust_domain) != NULL;
-	for (uint32_t i = 0; has_roots && i < from->identity_count && r == 0; i++)
+	const struct bundle_item *roots = bundle_find(&l->staged, "roots", from->trust_domain);
+	l->own_roots = roots ? roots->text : STR_NONE;
+	for (uint32_t i = 0; roots && i < from->identity_count && r == 0; i++)
 		r = keyring_keep_service(l, from->identities[i], err);
 	if (r == 0)
 		keyring_tell_others(from);
@@ -192,8 +242,10 @@ static int keyring_keep_services(
 int keyring_load_keep(const struct keyring_keep *from, struct keyring_numbers *numbers,
 	struct keyring **ret_keyring, struct bundle *b, struct err *err)
 {
-	struct keyring_load l = {
-		.dir = from->dir, .trust_domain = from->trust_domain, .numbers = *numbers};
+	struct keyring_load l = {.dir = from->dir,
+		.trust_domain = from->trust_domain,
+		.in_force = from->in_force,
+		.numbers = *numbers};
 	int r = keyring_new(from->identity_count, &l.k, err);
 	if (r < 0)
 		return r;
@@ -229,8 +281,10 @@ int keyring_load_node(const struct keyring_keep *from, struct str identity,
 	struct keyring_numbers *numbers, struct keyring **ret_keyring, struct bundle *b,
 	struct err *err)
 {
-	struct keyring_load l = {
-		.dir = from->dir, .trust_domain = from->trust_domain, .numbers = *numbers};
+	struct keyring_load l = {.dir = from->dir,
+		.trust_domain = from->trust_domain,
+		.own_roots = from->roots,
+		.numbers = *numbers};
 	int r = keyring_new(1, &l.k, err);
 	if (r < 0)
 		return r;

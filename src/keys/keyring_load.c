@@ -6,6 +6,7 @@
  * moment not there. On a running machine (keyring_renew) what cannot be used is therefore no reason
  * to let go of what is in force: that goes on, for this identity or these anchors alone, and all
  * others are renewed. At a start there is nothing to go on with, so any fault is an error then. */
+#include "accept.h"
 #include "certs.h"
 #include "keyring_private.h"
 
@@ -64,9 +65,11 @@ static int keyring_read_crls(const char *file, struct str *ret_pem, struct err *
 	struct str text;
 	struct err why;
 	*ret_pem = STR_NONE;
-	int r = file_read(file, FILE_PUBLIC, &text, err);
+	int r = file_read(file, FILE_PUBLIC, &text, &why);
+	if (r == -ENOENT)
+		return 0;
 	if (r < 0)
-		return r == -ENOENT ? 0 : r;
+		return err_set(err, -r, "%s", why.text);
 	r = chain_crls(text, ret_pem, &why);
 	file_text_free(text);
 	return r < 0 ? err_set(err, -r, "%s: %s", file, why.text) : 0;
@@ -129,21 +132,24 @@ static int keyring_read_own_roots(
 	return r == 0 && ret_pem->len == 0 ? -ENOENT : r;
 }
 
-enum keyring_trust { KEYRING_ROOTS, KEYRING_CRLS };
-
 /* The bundle's kind, the files' names, and what to say when there is nothing to go on with. */
 static const struct {
 	const char *kind, *own, *foreign_dir, *nothing;
 } keyring_trusts[] = {
-	[KEYRING_ROOTS] = {"roots", "roots.pem", "roots", "no anchors of that trust domain"},
-	[KEYRING_CRLS] = {"crl", "crl.pem", "crls", "nobody of that trust domain is revoked"},
+	[ACCEPT_ROOTS] = {"roots", "roots.pem", "roots", "no anchors of that trust domain"},
+	[ACCEPT_CRLS] = {"crl", "crl.pem", "crls", "nobody of that trust domain is revoked"},
 };
 
 /* What was read, or what is in force if that went wrong. Takes `pem` over. */
-static int keyring_stage_trust(struct keyring_load *l, enum keyring_trust trust,
+static int keyring_stage_trust(struct keyring_load *l, enum accept_kind trust,
 	struct str trust_domain, int r, struct str pem, struct err *err)
 {
 	struct str kind = str_of(keyring_trusts[trust].kind);
+	struct err why;
+	if (r == 0 && pem.len > 0 && accept_trust(trust, trust_domain, pem, &why) < 0) {
+		file_text_free(pem);
+		r = err_set(err, EBADMSG, "%s: %s", l->dir, why.text);
+	}
 	if (r == 0) {
 		if (pem.len > 0)
 			r = bundle_add(&l->staged, kind, trust_domain, pem, err);
@@ -157,19 +163,19 @@ static int keyring_stage_trust(struct keyring_load *l, enum keyring_trust trust,
 	return r < 0 || !old ? r : bundle_add(&l->staged, kind, trust_domain, old->text, err);
 }
 
-static int keyring_load_own(struct keyring_load *l, enum keyring_trust trust, struct err *err)
+static int keyring_load_own(struct keyring_load *l, enum accept_kind trust, struct err *err)
 {
 	char file[PATH_MAX];
 	struct str pem = STR_NONE;
 	int r = keyring_path(file, l->dir, str_of(keyring_trusts[trust].own), "", err);
 	if (r < 0)
 		return r;
-	r = trust == KEYRING_ROOTS ? keyring_read_own_roots(l, &pem, err)
-				   : keyring_read_crls(file, &pem, err);
+	r = trust == ACCEPT_ROOTS ? keyring_read_own_roots(l, &pem, err)
+				  : keyring_read_crls(file, &pem, err);
 	return keyring_stage_trust(l, trust, l->trust_domain, r, pem, err);
 }
 
-static int keyring_load_foreign(struct keyring_load *l, enum keyring_trust trust, const char *dir,
+static int keyring_load_foreign(struct keyring_load *l, enum accept_kind trust, const char *dir,
 	struct str trust_domain, struct err *err)
 {
 	char file[PATH_MAX];
@@ -183,13 +189,13 @@ static int keyring_load_foreign(struct keyring_load *l, enum keyring_trust trust
 			keyring_trusts[trust].own);
 		return keyring_fault(l, r, "not used", err);
 	}
-	r = trust == KEYRING_ROOTS ? keyring_read_roots(file, &pem, err)
-				   : keyring_read_crls(file, &pem, err);
+	r = trust == ACCEPT_ROOTS ? keyring_read_roots(file, &pem, err)
+				  : keyring_read_crls(file, &pem, err);
 	return keyring_stage_trust(l, trust, trust_domain, r, pem, err);
 }
 
 /* <trust domain>.pem in a directory; no such directory, none. */
-static int keyring_load_foreigns(struct keyring_load *l, enum keyring_trust trust, struct err *err)
+static int keyring_load_foreigns(struct keyring_load *l, enum accept_kind trust, struct err *err)
 {
 	char dir[PATH_MAX];
 	struct dirent **entries;
@@ -305,6 +311,17 @@ static int keyring_check_whole(const struct keyring_load *l, const struct direct
 		e->chain);
 }
 
+static int keyring_check_use(const struct keyring_load *l, const struct directory_entry *e,
+	const struct keyring_pair *p, struct err *err)
+{
+	struct err why;
+	const struct bundle_item *roots = bundle_find(&l->staged, "roots", l->trust_domain);
+	/* Without anchors there is nothing to be used, and that has been said. */
+	if (!roots || accept_workload(l->trust_domain, p->path, p->chain, roots->text, &why) == 0)
+		return 0;
+	return err_set(err, EINVAL, "%s: %s", e->chain, why.text);
+}
+
 static int keyring_stage(struct keyring_load *l, const struct directory_entry *e, struct str path,
 	struct str chain, struct err *err)
 {
@@ -334,6 +351,8 @@ static int keyring_load_pair(
 		r = keyring_keep_key(l->k, e->key, p.leaf, p.key_text, err);
 	if (r == 0)
 		r = keyring_check_whole(l, e, &p, err);
+	if (r == 0)
+		r = keyring_check_use(l, e, &p, err);
 	if (r == 0)
 		r = keyring_stage(l, e, p.path, p.chain, err);
 	file_text_free(p.key_text);
@@ -396,7 +415,7 @@ static int keyring_load_entry(
 static int keyring_load_all(struct keyring_load *l, struct err *err)
 {
 	int r = 0;
-	for (enum keyring_trust trust = KEYRING_ROOTS; trust <= KEYRING_CRLS && r == 0; trust++) {
+	for (enum accept_kind trust = ACCEPT_ROOTS; trust <= ACCEPT_CRLS && r == 0; trust++) {
 		r = keyring_load_own(l, trust, err);
 		if (r == 0)
 			r = keyring_load_foreigns(l, trust, err);

@@ -37,6 +37,7 @@ struct keyring_load {
 	const struct keyring *before;
 	const struct bundle *in_force;
 	struct keyring_faults *faults;
+	struct str own_roots; /* anchors of our own trust domain, as staged; may be empty */
 };
 
 /* Room for `size` keys. */

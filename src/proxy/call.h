@@ -3,6 +3,7 @@
  * plan settles them again: before the next request, and at once for opaque bytes. */
 #pragma once
 
+#include "balance/load.h"
 #include "line.h"
 
 struct workload_use { /* of one workload (by uid), all workers and generations together */
@@ -66,6 +67,7 @@ struct call {
 struct call_tries {
 	struct address at[CALL_TRIES_MAX];
 	uint32_t count;
+	struct load_call last; /* that at the last of them */
 };
 
 void call_init(struct call *c);
@@ -109,6 +111,12 @@ struct call_lead {
  * is one. Other calls stay as they are. */
 enum reason outbound_pick(
 	struct worker *w, struct call *c, struct call_tries *tries, const struct call_lead *lead);
+/* What became of the last try: not NONE, it failed; the first word counts. And its end, in any
+ * case, before `tries` goes. */
+void outbound_tried(struct worker *w, struct call_tries *tries, enum reason reason);
+void outbound_answered(struct worker *w, struct call_tries *tries, uint16_t status);
+void outbound_connected(struct worker *w, struct call_tries *tries);
+void outbound_leave_try(struct call_tries *tries);
 /* It leads to none of them any more: somebody else has answered. */
 void outbound_unpick(struct worker *w, struct call *c);
 /* Whether another endpoint may be tried after a failure, nothing having been sent to the last. */

@@ -95,6 +95,8 @@ static void exchange_finish(struct exchange *x, enum reason reason)
 		return;
 	struct worker *w = x->being.worker;
 	x->reason = reason;
+	outbound_tried(w, &x->tries, reason);
+	outbound_leave_try(&x->tries);
 	exchange_move(x, EXCHANGE_ENDED);
 	timer_clear(&w->loop, &x->timer);
 	struct carrier *down = x->carrier[DOWN];
@@ -233,6 +235,7 @@ static bool exchange_may_pick_again(const struct exchange *x, enum reason reason
 static void exchange_again(struct exchange *x)
 {
 	metric_add(&x->being.worker->values->retries_total, 1);
+	outbound_leave_try(&x->tries);
 	x->stream[UP] = 0;
 	x->flow[DOWN] = FLOW_HEAD;
 	x->details = NULL;
@@ -266,6 +269,8 @@ static void exchange_take_upstream(struct exchange *x)
 	if (up && x->attempt_count > 0)
 		up->reused = false;
 	x->attempt_count++;
+	if (!up)
+		outbound_tried(w, &x->tries, reason);
 	if (!up && exchange_try_again(x, reason))
 		return;
 	if (!up) {
@@ -519,6 +524,7 @@ static bool exchange_may_respond_later(
 void exchange_response(struct exchange *x, struct http_head *head)
 {
 	enum exchange_told told = exchange_told_by(x, head);
+	outbound_answered(x->being.worker, &x->tries, head->status);
 	if ((told != EXCHANGE_TOLD_NOTHING || x->route) &&
 		exchange_may_respond_later(x, head, told)) {
 		carrier_close(exchange_detach(x, UP), true);
@@ -666,6 +672,7 @@ static void exchange_lost_up(struct exchange *x, struct carrier *up, enum reason
 		exchange_again(x);
 		return;
 	}
+	outbound_tried(x->being.worker, &x->tries, reason);
 	if (exchange_try_again(x, reason))
 		return;
 	if (x->response_started && reason == REASON_UPSTREAM_CLOSED)

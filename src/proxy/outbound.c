@@ -4,6 +4,7 @@
 #include "call.h"
 
 #include "balance/pick.h"
+#include "balancer.h"
 #include "net/socket.h"
 #include "upstream.h"
 
@@ -141,7 +142,7 @@ static enum reason outbound_follow_lead(const struct call *c, const struct call_
 }
 
 static const struct endpoint *outbound_draw(struct worker *w, const struct call *c,
-	const struct service *service, const struct subset *subset, const struct call_tries *tries)
+	const struct service *service, const struct subset *subset, struct call_tries *tries)
 {
 	const struct endpoint *tried[CALL_TRIES_MAX];
 	uint32_t tried_count = 0;
@@ -151,7 +152,39 @@ static const struct endpoint *outbound_draw(struct worker *w, const struct call 
 		if (e)
 			tried[tried_count++] = e;
 	}
-	return pick_endpoint(service, subset, tried, tried_count, loop_random(&w->loop));
+	struct pick pick = {.service = service,
+		.subset = subset,
+		.tried = tried,
+		.tried_count = tried_count,
+		.crowd = balancer_crowd(w, c, service),
+		.now_ns = w->loop.now_ns,
+		.random = loop_random(&w->loop)};
+	const struct endpoint *e = pick_endpoint(&pick);
+	if (e && pick.crowd)
+		balancer_begin(w, &tries->last, pick.crowd, service, e);
+	return e;
+}
+
+void outbound_tried(struct worker *w, struct call_tries *tries, enum reason reason)
+{
+	balancer_judge_reason(w, &tries->last, reason);
+}
+
+/* What a gateway answers when it gets nothing from behind it, or what is overloaded. */
+void outbound_answered(struct worker *w, struct call_tries *tries, uint16_t status)
+{
+	bool is_error = status >= 502 && status <= 504;
+	balancer_judge(w, &tries->last, is_error ? OUTLIER_ERROR : OUTLIER_SERVED);
+}
+
+void outbound_connected(struct worker *w, struct call_tries *tries)
+{
+	balancer_judge(w, &tries->last, OUTLIER_CONNECTED);
+}
+
+void outbound_leave_try(struct call_tries *tries)
+{
+	load_end(&tries->last);
 }
 
 static enum reason outbound_settle_pick(struct worker *w, struct call *c, const struct endpoint *e)
@@ -176,6 +209,7 @@ enum reason outbound_pick(
 	const struct subset *subset;
 	if (!c->picks)
 		return REASON_NONE;
+	outbound_leave_try(tries);
 	enum reason reason = outbound_follow_lead(c, lead, &service, &subset);
 	const struct endpoint *e = NULL;
 	if (reason == REASON_NONE)

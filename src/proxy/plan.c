@@ -54,9 +54,9 @@ static int plan_parse(struct plan *plan, const struct bundle *b, const struct bu
 	return r;
 }
 
-/* The store before as long as nothing of it has changed, as with a new picture of the mesh: then
- * sessions may be resumed and pooled connections used again. What the keeper has read anew has
- * other key numbers, and makes a new one. */
+/* The store before as long as nothing of it has changed, as with a new picture of the mesh; else
+ * one that goes on with what has not: of other identities and trust domains than those that have
+ * become new, sessions may be resumed and pooled connections used again. */
 static int plan_take_certificates(struct plan *plan, const struct bundle *b,
 	const struct plan *before, char *text, size_t size)
 {
@@ -68,7 +68,8 @@ static int plan_take_certificates(struct plan *plan, const struct bundle *b,
 		plan->tls = tls_store_ref(before->tls);
 		return 0;
 	}
-	int r = tls_store_new(b, conf->trust_domain, plan->generation, &plan->tls, &err);
+	int r = tls_store_renew(before ? before->tls : NULL, b, conf->trust_domain,
+		plan->generation, &plan->tls, &err);
 	if (r < 0) {
 		snprintf(text, size, "%s", err.text);
 		return r;

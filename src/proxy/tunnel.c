@@ -66,6 +66,7 @@ static void tunnel_tell(struct tunnel *t)
 static void tunnel_again(struct tunnel *t)
 {
 	tunnel_move(t, TUNNEL_AGAIN);
+	outbound_leave_try(&t->tries);
 	metric_add(&t->being.worker->values->retries_total, 1);
 	t->details = NULL;
 	timer_clear(&t->being.worker->loop, &t->timer);
@@ -75,6 +76,7 @@ static void tunnel_again(struct tunnel *t)
 
 static void tunnel_dial_failed(struct tunnel *t, enum reason reason)
 {
+	outbound_tried(t->being.worker, &t->tries, reason);
 	if (t->line[UP] && call_may_pick_again(&t->call, &t->tries, reason))
 		tunnel_again(t);
 	else
@@ -203,6 +205,7 @@ static void tunnel_connect(struct tunnel *t)
 		}
 		t->call.tls_resumed = t->call.tls_resumed || (up->tls && tls_resumed(up->tls));
 		tunnel_move(t, TUNNEL_OPEN);
+		outbound_connected(w, &t->tries);
 		t->opened = true;
 		tunnel_record(t, true);
 		tunnel_watch(t, w->loop.now_ns + worker_conf(w)->idle_timeout_ms * CLOCK_MS);
@@ -307,6 +310,7 @@ static void tunnel_join(struct tunnel *t)
 	if (!down || !up)
 		return; /* waits for: armed operations */
 	call_served(t->serving);
+	outbound_leave_try(&t->tries);
 	call_done(&t->call);
 	w->connection_count--;
 	being_end(&t->being);

@@ -15,6 +15,7 @@ struct upstream_place {
 	struct tls_store *tls;
 	const struct str *ids;
 	uint32_t id_count;
+	bool channels; /* MESH: requests may share it; switched off, none does any more */
 };
 
 /* Connections to one place for one caller. Lives as long as it has users. */
@@ -45,6 +46,7 @@ static struct upstream_place upstream_place_of(const struct call *call)
 		place.tls = call->hold->plan->tls;
 		place.ids = call->service->ids;
 		place.id_count = call->service->id_count;
+		place.channels = call->hold->plan->conf->channels;
 	}
 	return place;
 }
@@ -58,11 +60,17 @@ static bool upstream_same_ids(
 	return same;
 }
 
+static bool upstream_same_tls(const struct upstream_place *place, const struct tls_store *tls)
+{
+	return place->tls == tls ||
+	       (place->tls && tls && tls_store_same_for(place->tls, tls, place->source_id));
+}
+
 static bool upstream_same_place(const struct upstream_place *a, const struct upstream_place *b)
 {
-	return a->way == b->way && a->port == b->port && a->tls == b->tls &&
-	       address_equal(&a->address, &b->address) && str_eq(a->source_id, b->source_id) &&
-	       str_eq(a->service, b->service) &&
+	return a->way == b->way && a->port == b->port && a->channels == b->channels &&
+	       upstream_same_tls(a, b->tls) && address_equal(&a->address, &b->address) &&
+	       str_eq(a->source_id, b->source_id) && str_eq(a->service, b->service) &&
 	       upstream_same_ids(a->ids, a->id_count, b->ids, b->id_count);
 }
 
@@ -200,10 +208,9 @@ static struct trunk *upstream_trunk(
 	return t;
 }
 
-static bool upstream_shares(const struct upstream_pool *pool, const struct call *call)
+static bool upstream_shares(const struct upstream_pool *pool)
 {
-	return call->way == CALL_WAY_MESH && call->hold->plan->conf->channels &&
-	       pool->worker->loop.now_ns >= pool->plain_until_ns;
+	return pool->place.channels && pool->worker->loop.now_ns >= pool->plain_until_ns;
 }
 
 /* Its line is fresh. */
@@ -211,7 +218,7 @@ static enum reason upstream_begin(struct carrier *c, const struct call *call)
 {
 	struct worker *w = c->being.worker;
 	enum reason reason = REASON_NONE;
-	if (!upstream_shares(c->pool, call)) {
+	if (!upstream_shares(c->pool)) {
 		metric_add(&w->values->pool_opened_total, 1);
 		return call_dial(w, call, CALL_HTTP, c->line);
 	}
@@ -389,8 +396,9 @@ static const struct endpoint *upstream_endpoint(
 static bool upstream_leads_to_mesh(const struct upstream_place *place, const struct plan *plan)
 {
 	const struct endpoint *e = upstream_endpoint(place, plan->snapshot, place->port);
-	return e && e->service->mtls != MTLS_DISABLED && place->tls == plan->tls &&
+	return e && e->service->mtls != MTLS_DISABLED && upstream_same_tls(place, plan->tls) &&
 	       place->address.port == plan->conf->mesh_port &&
+	       place->channels == plan->conf->channels &&
 	       upstream_same_ids(
 		       place->ids, place->id_count, e->service->ids, e->service->id_count) &&
 	       upstream_has_source(plan->snapshot, place->source_id);

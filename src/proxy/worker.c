@@ -3,6 +3,7 @@
  * happens in here, on this thread, one object's step at a time. */
 #include "proxy/worker.h"
 
+#include "balancer.h"
 #include "base/log.h"
 #include "carrier.h"
 #include "exchange.h"
@@ -91,7 +92,9 @@ static void worker_turn_over(struct worker *w)
 {
 	worker_look_again(w, WORKER_SWAP_STEPS);
 	upstream_look_again(w, WORKER_SWAP_STEPS);
-	w->turning_over = !list_empty(&w->stale) || !list_empty(&w->stale_pools);
+	balancer_look_again(w, WORKER_SWAP_STEPS);
+	w->turning_over = !list_empty(&w->stale) || !list_empty(&w->stale_pools) ||
+			  !list_empty(&w->stale_crowds);
 	if (w->turning_over)
 		loop_ready(&w->loop, &w->wake);
 }
@@ -114,6 +117,7 @@ static void worker_take_plan(struct worker *w)
 	w->current = hold;
 	list_move_all(&w->live, &w->stale);
 	list_move_all(&w->pools, &w->stale_pools);
+	list_move_all(&w->live_crowds, &w->stale_crowds);
 	w->turning_over = true;
 	atomic_store_explicit(&w->generation, plan->generation, memory_order_release);
 }
@@ -389,6 +393,9 @@ static int worker_init(struct worker *w, const struct worker_setup *setup, struc
 	list_init(&w->stale_pools);
 	map_init(&w->upstreams);
 	map_init(&w->turns);
+	map_init(&w->crowds);
+	list_init(&w->live_crowds);
+	list_init(&w->stale_crowds);
 	list_init(&w->queued);
 	w->index = setup->index;
 	w->worker_count = setup->worker_count;
@@ -457,6 +464,7 @@ void worker_free(struct worker *w)
 		close(w->wake_fd);
 	map_done(&w->upstreams);
 	routing_done(w);
+	balancer_done(w);
 	loop_done(&w->loop);
 	free(w);
 }

@@ -64,10 +64,13 @@ struct worker {
 	struct list queued;	  /* of struct session, by session.queue: handshakes to come */
 	uint64_t last_number;
 	struct plan_hold *current;
-	struct map upstreams;	 /* of struct upstream_pool, see upstream.h */
-	struct map turns;	 /* of splits, see routing.c */
-	struct list pools;	 /* the same */
-	struct list stale_pools; /* those not yet looked at under the current plan */
+	struct map upstreams;	  /* of struct upstream_pool, see upstream.h */
+	struct map turns;	  /* of splits, see routing.c */
+	struct map crowds;	  /* of struct crowd, see balancer.h */
+	struct list live_crowds;  /* the same */
+	struct list stale_crowds; /* those that have not followed the current plan yet */
+	struct list pools;	  /* the same */
+	struct list stale_pools;  /* those not yet looked at under the current plan */
 	struct signer signer;
 	struct tls_sessions *tls_sessions;
 	struct metrics *metrics;

@@ -100,7 +100,7 @@ struct tls *tls_client_new_pki(struct tls_store *s, struct str host, struct buf 
 /* A client that takes any certificate. */
 static struct tls *life_provisional(struct buf *wire_out)
 {
-	struct tls_store *s = store_alloc(STORE_PROVISIONAL, STR(""), 0);
+	struct tls_store *s = store_alloc(STORE_PROVISIONAL, STR(""), 0, NULL);
 	struct tls *t = s ? handshake_new(s, s->client, wire_out) : NULL;
 	tls_store_unref(s); /* the session's from here on */
 	if (t)

@@ -98,7 +98,8 @@ int store_load_chain(struct tls_store *s, const struct bundle_item *item,
 		uint8_t *der = NULL;
 		int len = i2d_X509(sk_X509_value(certificates, i), &der);
 		if (len > 0)
-			identity->chain[i] = CRYPTO_BUFFER_new(der, (size_t)len, s->certificates);
+			identity->chain[i] =
+				CRYPTO_BUFFER_new(der, (size_t)len, s->pool->certificates);
 		OPENSSL_free(der);
 		if (!identity->chain[i])
 			return err_set(err, ENOMEM, "out of memory");
@@ -187,14 +188,36 @@ static int load_compare(const void *a, const void *b)
 
 /* --- trust anchors --- */
 
-static int load_anchors(struct tls_store *s, const struct bundle_item *item,
+static void load_anchors_unref(struct tls_anchors *a)
+{
+	if (!a || atomic_fetch_sub_explicit(&a->ref_count, 1, memory_order_acq_rel) != 1)
+		return;
+	trust_done(&a->trust);
+	revoked_free(a->revoked);
+	proven_free(a->proven);
+	free(a->trust_domain);
+	free(a);
+}
+
+static struct tls_anchors *load_anchors_new(struct str trust_domain, const uint8_t digest[32])
+{
+	struct tls_anchors *a = calloc(1, sizeof(*a));
+	if (!a)
+		return NULL;
+	atomic_init(&a->ref_count, 1);
+	memcpy(a->digest, digest, sizeof(a->digest));
+	a->trust_domain = strndup(trust_domain.at, trust_domain.len);
+	a->proven = proven_new();
+	if (a->trust_domain && a->proven)
+		return a;
+	load_anchors_unref(a);
+	return NULL;
+}
+
+static int load_anchors(struct tls_anchors *anchors, const struct bundle_item *item,
 	STACK_OF(X509) * certificates, struct err *err)
 {
-	struct tls_anchors *anchors = &s->anchors[s->anchors_count++];
 	size_t count = sk_X509_num(certificates);
-	anchors->trust_domain = strndup(item->name.at, item->name.len);
-	if (!anchors->trust_domain)
-		return err_set(err, ENOMEM, "out of memory");
 	if (count > LOAD_ANCHOR_COUNT_MAX)
 		return err_set(err, E2BIG, "roots of " STR_FMT ": more than %d certificates",
 			STR_ARG(item->name), LOAD_ANCHOR_COUNT_MAX);
@@ -211,36 +234,81 @@ static int load_anchors(struct tls_store *s, const struct bundle_item *item,
 	return 0;
 }
 
-static int load_roots(struct tls_store *s, const struct bundle_item *item, struct err *err)
+static int load_new_anchors(
+	struct tls_anchors *anchors, const struct bundle_item *item, struct err *err)
 {
+	STACK_OF(X509) *certificates = sk_X509_new_null();
+	if (!certificates)
+		return err_set(err, ENOMEM, "out of memory");
+	int r = store_load_pem(item, certificates, err);
+	if (r == 0)
+		r = load_anchors(anchors, item, certificates, err);
+	sk_X509_pop_free(certificates, X509_free);
+	return r;
+}
+
+/* The same as those of the generation before: they go on, and so does what was verified against
+ * them; unless there is so much of it that little more would find room. */
+static struct tls_anchors *load_anchors_before(
+	const struct tls_store *before, struct str trust_domain, const uint8_t digest[32])
+{
+	struct tls_anchors *a =
+		before ? (struct tls_anchors *)store_anchors(before, trust_domain) : NULL;
+	if (!a || memcmp(a->digest, digest, sizeof(a->digest)) != 0 || proven_is_full(a->proven))
+		return NULL;
+	atomic_fetch_add_explicit(&a->ref_count, 1, memory_order_relaxed);
+	return a;
+}
+
+/* Anchors and lists of one trust domain. */
+static void load_trust_digest(
+	const struct bundle *b, const struct bundle_item *roots, uint8_t ret_digest[32])
+{
+	SHA256_CTX digest;
+	SHA256_Init(&digest);
+	load_digest(&digest, roots->text);
+	const struct bundle_item *lists = bundle_find(b, "crl", roots->name);
+	if (lists)
+		load_digest(&digest, lists->text);
+	SHA256_Final(ret_digest, &digest);
+}
+
+static int load_roots(struct tls_store *s, const struct bundle *b, const struct bundle_item *item,
+	const struct tls_store *before, struct err *err)
+{
+	uint8_t digest[32];
 	if (!spiffe_trust_domain_valid(item->name))
 		return err_set(err, EINVAL, "roots of \"" STR_FMT "\": not a trust domain",
 			STR_ARG(item->name));
 	if (store_anchors(s, item->name))
 		return err_set(
 			err, EINVAL, "roots of " STR_FMT ": given twice", STR_ARG(item->name));
-	STACK_OF(X509) *certificates = sk_X509_new_null();
-	if (!certificates)
+	load_trust_digest(b, item, digest);
+	struct tls_anchors *a = load_anchors_before(before, item->name, digest);
+	bool is_new = !a;
+	if (is_new)
+		a = load_anchors_new(item->name, digest);
+	if (!a)
 		return err_set(err, ENOMEM, "out of memory");
-	int r = store_load_pem(item, certificates, err);
-	if (r == 0)
-		r = load_anchors(s, item, certificates, err);
-	sk_X509_pop_free(certificates, X509_free);
-	return r;
+	s->anchors[s->anchors_count++] = a;
+	return is_new ? load_new_anchors(a, item, err) : 0;
 }
 
 /* --- what is revoked --- */
 
 /* Lists of a trust domain that has no anchors say nothing: nobody of it gets in. */
-static int load_lists(struct tls_store *s, const struct bundle_item *item, struct err *err)
+static int load_lists(struct tls_store *s, const struct bundle *b, const struct bundle_item *item,
+	const struct tls_store *before, struct err *err)
 {
 	struct tls_anchors *anchors = (struct tls_anchors *)store_anchors(s, item->name);
 	struct revoked *revoked = NULL;
 	if (!spiffe_trust_domain_valid(item->name))
 		return err_set(err, EINVAL, "crl of \"" STR_FMT "\": not a trust domain",
 			STR_ARG(item->name));
-	if (anchors && anchors->revoked)
+	if (bundle_find(b, "crl", item->name) != item)
 		return err_set(err, EINVAL, "crl of " STR_FMT ": given twice", STR_ARG(item->name));
+	if (anchors && before && store_anchors(before, item->name) == anchors)
+		return 0; /* they came with the anchors */
 	int r = revoked_new(item, &revoked, err);
 	if (r < 0)
 		return r;
@@ -251,12 +319,13 @@ static int load_lists(struct tls_store *s, const struct bundle_item *item, struc
 	return 0;
 }
 
-static int load_all_lists(struct tls_store *s, const struct bundle *b, struct err *err)
+static int load_all_lists(struct tls_store *s, const struct bundle *b,
+	const struct tls_store *before, struct err *err)
 {
 	SHA256_CTX digest;
 	SHA256_Init(&digest);
 	for (const struct bundle_item *it = NULL; (it = bundle_next(b, "crl", it));) {
-		int r = load_lists(s, it, err);
+		int r = load_lists(s, b, it, before, err);
 		if (r < 0)
 			return r;
 		load_digest(&digest, it->name);
@@ -276,7 +345,8 @@ static size_t load_count(const struct bundle *b, const char *kind)
 	return count;
 }
 
-static int load_all_roots(struct tls_store *s, const struct bundle *b, struct err *err)
+static int load_all_roots(struct tls_store *s, const struct bundle *b,
+	const struct tls_store *before, struct err *err)
 {
 	SHA256_CTX digest;
 	SHA256_Init(&digest);
@@ -284,7 +354,7 @@ static int load_all_roots(struct tls_store *s, const struct bundle *b, struct er
 	if (!s->anchors)
 		return err_set(err, ENOMEM, "out of memory");
 	for (const struct bundle_item *it = NULL; (it = bundle_next(b, "roots", it));) {
-		int r = load_roots(s, it, err);
+		int r = load_roots(s, b, it, before, err);
 		if (r < 0)
 			return r;
 		load_digest(&digest, it->name);
@@ -348,19 +418,26 @@ void store_source_digest(const struct bundle *b, uint8_t ret_digest[32])
 	SHA256_Final(ret_digest, &digest);
 }
 
-int store_load_trust(struct tls_store *s, const struct bundle *b, struct err *err)
+static int load_trust(struct tls_store *s, const struct bundle *b, const struct tls_store *before,
+	struct err *err)
 {
 	if (!spiffe_trust_domain_valid(str_of(s->trust_domain)))
 		return err_set(err, EINVAL, "\"%s\" is not a trust domain", s->trust_domain);
-	int r = load_all_roots(s, b, err);
-	return r < 0 ? r : load_all_lists(s, b, err);
+	int r = load_all_roots(s, b, before, err);
+	return r < 0 ? r : load_all_lists(s, b, before, err);
 }
 
-int store_load(struct tls_store *s, const struct bundle *b, struct err *err)
+int store_load_trust(struct tls_store *s, const struct bundle *b, struct err *err)
+{
+	return load_trust(s, b, NULL, err);
+}
+
+int store_load(struct tls_store *s, const struct bundle *b, const struct tls_store *before,
+	struct err *err)
 {
 	int r = load_ticket_secret(s, b, err);
 	if (r == 0)
-		r = store_load_trust(s, b, err);
+		r = load_trust(s, b, before, err);
 	return r < 0 ? r : load_all_identities(s, b, err);
 }
 
@@ -375,11 +452,8 @@ void store_unload(struct tls_store *s)
 		free(identity->path);
 		free(identity->id);
 	}
-	for (size_t i = 0; i < s->anchors_count; i++) {
-		trust_done(&s->anchors[i].trust);
-		revoked_free(s->anchors[i].revoked);
-		free(s->anchors[i].trust_domain);
-	}
+	for (size_t i = 0; i < s->anchors_count; i++)
+		load_anchors_unref(s->anchors[i]);
 	trust_done(&s->authorities);
 	free(s->identities);
 	free(s->anchors);

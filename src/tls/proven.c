@@ -10,6 +10,7 @@
 #define PROVEN_PROBE_MAX  8
 
 struct proven {
+	_Atomic uint32_t count;
 	_Atomic(struct proven_chain *) slots[PROVEN_SLOT_COUNT];
 };
 
@@ -23,6 +24,11 @@ void proven_free(struct proven *p)
 	for (size_t i = 0; p && i < PROVEN_SLOT_COUNT; i++)
 		free(atomic_load_explicit(&p->slots[i], memory_order_relaxed));
 	free(p);
+}
+
+bool proven_is_full(const struct proven *p)
+{
+	return atomic_load_explicit(&p->count, memory_order_relaxed) > PROVEN_SLOT_COUNT / 2;
 }
 
 void proven_digest(const STACK_OF(CRYPTO_BUFFER) * chain, uint8_t ret_digest[static 32])
@@ -71,8 +77,10 @@ void proven_add(struct proven *p, const struct proven_chain *chain)
 		struct proven_chain *there = NULL;
 		if (atomic_compare_exchange_strong_explicit(
 			    &p->slots[proven_slot(chain->digest, probe)], &there, copy,
-			    memory_order_acq_rel, memory_order_acquire))
+			    memory_order_acq_rel, memory_order_acquire)) {
+			atomic_fetch_add_explicit(&p->count, 1, memory_order_relaxed);
 			return;
+		}
 		if (memcmp(there->digest, chain->digest, sizeof(chain->digest)) == 0)
 			break; /* another thread was first */
 	}

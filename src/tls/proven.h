@@ -2,8 +2,8 @@
 /* Chains whose path to an anchor this generation has verified already. A peer's certificate lives
  * for an hour and is seen thousands of times; signatures and leaf rules need to be checked once,
  * its dates every time. Found by a digest over every byte of the chain, so that "the same chain"
- * means just that; gone with the generation, and with it the anchors that it was verified against
- * and the lists that it was on none of.
+ * means just that; gone with the anchors that it was verified against and the lists that it was
+ * on none of, which several generations in a row may share.
  *
  * Shared by all threads without a lock: entries are never changed or removed, and when the slots of
  * a digest are taken, the chain is simply verified in full each time. */
@@ -15,6 +15,9 @@
 #include <stdint.h>
 
 struct proven;
+
+/* So many slots are taken that the next chains may find none. */
+bool proven_is_full(const struct proven *p);
 
 struct proven_chain {
 	uint8_t digest[32];

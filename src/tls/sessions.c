@@ -26,7 +26,9 @@ struct tls_sessions {
 	struct list ages;
 	uint32_t count, count_max, per_key_max;
 	uint64_t last_number;
-	struct tls_store *store; /* the generation of all entries; NULL while there is none */
+	/* The newest that was seen, whose pool all entries' certificates live in; NULL: none yet.
+	 */
+	struct tls_store *store;
 };
 
 struct tls_sessions *tls_sessions_new(uint32_t session_count_max)
@@ -61,7 +63,7 @@ static void sessions_clear(struct tls_sessions *s)
 {
 	while (s->count > 0)
 		sessions_drop_oldest(s);
-	/* After the entries: their certificates live in this store's pool. */
+	/* After the entries. */
 	tls_store_unref(s->store);
 	s->store = NULL;
 }
@@ -88,7 +90,9 @@ struct sessions_key sessions_key_of(const struct tls_store *s, const struct tls_
 	struct sessions_key key;
 	SHA256_CTX digest;
 	SHA256_Init(&digest);
-	SHA256_Update(&digest, &s->generation, sizeof(s->generation));
+	const struct tls_identity *identity = store_identity(s, want->identity);
+	if (identity)
+		SHA256_Update(&digest, identity->scope, sizeof(identity->scope));
 	sessions_hash(&digest, want->identity);
 	sessions_hash(&digest, want->server_name);
 	for (size_t i = 0; i < want->server_id_count; i++)
@@ -124,14 +128,17 @@ static uint32_t sessions_find(const struct tls_sessions *s, const struct session
 	return count;
 }
 
-/* Makes the cache one of this generation. False: the generation is over. */
+/* Makes the cache one of this generation, or of a later one that was made after it. False: it is
+ * over. */
 static bool sessions_turn(struct tls_sessions *s, struct tls_store *store)
 {
-	if (s->store == store)
-		return true;
-	if (s->store && s->store->generation >= store->generation)
-		return false;
-	sessions_clear(s);
+	bool is_later = !s->store || s->store->generation < store->generation;
+	bool goes_on = s->store && s->store->pool == store->pool;
+	if (!is_later)
+		return goes_on;
+	if (!goes_on)
+		sessions_clear(s);
+	tls_store_unref(s->store);
 	s->store = tls_store_ref(store);
 	return true;
 }
@@ -171,7 +178,8 @@ struct sessions_entry sessions_take(struct tls_sessions *s, const struct tls_sto
 {
 	struct sessions_node *oldest, *newest;
 	struct sessions_entry entry = {0};
-	if (s->store != store || sessions_find(s, key, &oldest, &newest) == 0)
+	if (!s->store || s->store->pool != store->pool ||
+		sessions_find(s, key, &oldest, &newest) == 0)
 		return entry;
 	entry = newest->entry;
 	newest->entry.session = NULL;

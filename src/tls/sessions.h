@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A worker's client sessions. The key is a digest of everything that a session depends on, and all
- * entries belong to one generation: the newest that was seen. */
+/* A worker's client sessions. The key is a digest of everything that a session depends on, our
+ * chain and the anchors included; all entries belong to generations that were made one after the
+ * other. */
 #pragma once
 
 #include "store.h"

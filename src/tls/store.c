@@ -26,7 +26,7 @@ static const int store_groups[] = {NID_X25519, NID_X9_62_prime256v1};
 
 static bool store_settings(struct tls_store *s, SSL_CTX *side)
 {
-	SSL_CTX_set0_buffer_pool(side, s->certificates);
+	SSL_CTX_set0_buffer_pool(side, s->pool->certificates);
 	SSL_CTX_set_mode(side, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	SSL_CTX_set_session_psk_dhe_timeout(side, STORE_TICKET_LIFE_S);
 	SSL_CTX_set_early_data_enabled(side, 0);
@@ -41,14 +41,40 @@ static bool store_settings(struct tls_store *s, SSL_CTX *side)
 	       SSL_CTX_set_num_tickets(side, 1);
 }
 
-static bool store_sides(struct tls_store *s)
+static struct store_pool *store_pool_new(void)
 {
-	s->proven = proven_new();
-	s->certificates = CRYPTO_BUFFER_POOL_new();
+	struct store_pool *pool = calloc(1, sizeof(*pool));
+	if (!pool)
+		return NULL;
+	atomic_init(&pool->ref_count, 1);
+	pool->certificates = CRYPTO_BUFFER_POOL_new();
+	if (pool->certificates)
+		return pool;
+	free(pool);
+	return NULL;
+}
+
+static struct store_pool *store_pool_ref(struct store_pool *pool)
+{
+	atomic_fetch_add_explicit(&pool->ref_count, 1, memory_order_relaxed);
+	return pool;
+}
+
+static void store_pool_unref(struct store_pool *pool)
+{
+	if (!pool || atomic_fetch_sub_explicit(&pool->ref_count, 1, memory_order_acq_rel) != 1)
+		return;
+	CRYPTO_BUFFER_POOL_free(pool->certificates);
+	free(pool);
+}
+
+static bool store_sides(struct tls_store *s, const struct tls_store *before)
+{
+	s->pool = before ? store_pool_ref(before->pool) : store_pool_new();
 	s->wire = bio_method_new();
 	s->client = SSL_CTX_new(TLS_with_buffers_method());
 	s->server = SSL_CTX_new(TLS_with_buffers_method());
-	if (!s->proven || !s->certificates || !s->wire || !s->client || !s->server)
+	if (!s->pool || !s->wire || !s->client || !s->server)
 		return false;
 	handshake_install_client(s->client);
 	handshake_install_server(s->server);
@@ -56,7 +82,8 @@ static bool store_sides(struct tls_store *s)
 	return store_settings(s, s->client) && store_settings(s, s->server);
 }
 
-struct tls_store *store_alloc(enum store_kind kind, struct str trust_domain, uint64_t generation)
+struct tls_store *store_alloc(enum store_kind kind, struct str trust_domain, uint64_t generation,
+	const struct tls_store *before)
 {
 	struct tls_store *s = calloc(1, sizeof(*s));
 	if (!s)
@@ -65,7 +92,7 @@ struct tls_store *store_alloc(enum store_kind kind, struct str trust_domain, uin
 	s->kind = kind;
 	s->generation = generation;
 	s->trust_domain = strndup(trust_domain.at, trust_domain.len);
-	if (s->trust_domain && store_sides(s))
+	if (s->trust_domain && store_sides(s, before))
 		return s;
 	tls_store_unref(s);
 	return NULL;
@@ -80,19 +107,27 @@ static int store_loaded(struct tls_store *s, int r, struct tls_store **ret_store
 	return r;
 }
 
-int tls_store_new(const struct bundle *b, struct str trust_domain, uint64_t generation,
-	struct tls_store **ret_store, struct err *err)
+int tls_store_renew(const struct tls_store *before, const struct bundle *b, struct str trust_domain,
+	uint64_t generation, struct tls_store **ret_store, struct err *err)
 {
-	struct tls_store *s = store_alloc(STORE_MESH, trust_domain, generation);
+	if (before && !str_eq(str_of(before->trust_domain), trust_domain))
+		before = NULL;
+	struct tls_store *s = store_alloc(STORE_MESH, trust_domain, generation, before);
 	if (!s)
 		return err_set(err, ENOMEM, "out of memory");
 	store_source_digest(b, s->source_digest);
-	return store_loaded(s, store_load(s, b, err), ret_store);
+	return store_loaded(s, store_load(s, b, before, err), ret_store);
+}
+
+int tls_store_new(const struct bundle *b, struct str trust_domain, uint64_t generation,
+	struct tls_store **ret_store, struct err *err)
+{
+	return tls_store_renew(NULL, b, trust_domain, generation, ret_store, err);
 }
 
 int tls_store_new_pki(const struct bundle *b, struct tls_store **ret_store, struct err *err)
 {
-	struct tls_store *s = store_alloc(STORE_PKI, STR(""), 0);
+	struct tls_store *s = store_alloc(STORE_PKI, STR(""), 0, NULL);
 	if (!s)
 		return err_set(err, ENOMEM, "out of memory");
 	s->resume_nothing = true;
@@ -102,7 +137,7 @@ int tls_store_new_pki(const struct bundle *b, struct tls_store **ret_store, stru
 int tls_store_new_est(const struct bundle *b, struct str trust_domain, struct tls_store **ret_store,
 	struct err *err)
 {
-	struct tls_store *s = store_alloc(STORE_EST, trust_domain, 0);
+	struct tls_store *s = store_alloc(STORE_EST, trust_domain, 0, NULL);
 	if (!s)
 		return err_set(err, ENOMEM, "out of memory");
 	tls_store_resume_nothing(s);
@@ -142,9 +177,8 @@ void tls_store_unref(struct tls_store *s)
 	SSL_CTX_free(s->client);
 	SSL_CTX_free(s->server);
 	bio_method_free(s->wire);
-	proven_free(s->proven);
 	/* Last: every certificate buffer points at the pool it came from. */
-	CRYPTO_BUFFER_POOL_free(s->certificates);
+	store_pool_unref(s->pool);
 	free(s->trust_domain);
 	free(s);
 }
@@ -170,8 +204,8 @@ const struct tls_identity *store_identity(const struct tls_store *s, struct str 
 const struct tls_anchors *store_anchors(const struct tls_store *s, struct str trust_domain)
 {
 	for (size_t i = 0; i < s->anchors_count; i++) {
-		if (str_eq(str_of(s->anchors[i].trust_domain), trust_domain))
-			return &s->anchors[i];
+		if (str_eq(str_of(s->anchors[i]->trust_domain), trust_domain))
+			return s->anchors[i];
 	}
 	return NULL;
 }
@@ -179,7 +213,7 @@ const struct tls_anchors *store_anchors(const struct tls_store *s, struct str tr
 bool store_has_lists(const struct tls_store *s)
 {
 	for (size_t i = 0; i < s->anchors_count; i++) {
-		if (s->anchors[i].revoked)
+		if (s->anchors[i]->revoked)
 			return true;
 	}
 	return false;
@@ -189,6 +223,27 @@ bool store_same_trust(const struct tls_store *a, const struct tls_store *b)
 {
 	return memcmp(a->anchors_digest, b->anchors_digest, sizeof(a->anchors_digest)) == 0 &&
 	       memcmp(a->revoked_digest, b->revoked_digest, sizeof(a->revoked_digest)) == 0;
+}
+
+static const struct tls_identity *store_identity_of(const struct tls_store *s, struct str id)
+{
+	for (size_t i = 0; i < s->identity_count; i++) {
+		if (str_eq(str_of(s->identities[i].id), id))
+			return &s->identities[i];
+	}
+	return NULL;
+}
+
+bool tls_store_same_for(const struct tls_store *a, const struct tls_store *b, struct str id)
+{
+	if (a == b)
+		return true;
+	if (a->refuse_stale_crls != b->refuse_stale_crls ||
+		a->resume_nothing != b->resume_nothing || !store_same_trust(a, b))
+		return false;
+	const struct tls_identity *one = store_identity_of(a, id),
+				  *other = store_identity_of(b, id);
+	return one && other && memcmp(one->scope, other->scope, sizeof(one->scope)) == 0;
 }
 
 bool tls_store_has_identity(const struct tls_store *s, struct str path)

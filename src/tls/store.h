@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The inside of a generation: what sessions, tickets and verification read of it. All but the
- * proven chains is constant once built, and threads share it without a lock. */
+ * proven chains (of each trust domain) is constant once built, and threads share it without a lock.
+ */
 #pragma once
 
 #include "proven.h"
@@ -29,11 +30,22 @@ struct tls_identity {
 	EVP_AEAD_CTX *ticket_key; /* of this identity with this chain and these anchors */
 };
 
-/* Trust anchors of one trust domain. An empty set is valid and means: trust nobody there. */
+/* Trust anchors of one trust domain. An empty set is valid and means: trust nobody there. Of all
+ * generations that have the same texts. */
 struct tls_anchors {
+	_Atomic uint32_t ref_count;
+	uint8_t digest[32]; /* of the texts of anchors and lists */
 	char *trust_domain;
+	struct proven *proven; /* the one part that grows; see there */
 	struct trust trust;
 	struct revoked *revoked; /* NULL: there are no lists */
+};
+
+/* One copy of each certificate, ours and peers'; of all generations that were made one after the
+ * other, because sessions are kept from one to the next. */
+struct store_pool {
+	_Atomic uint32_t ref_count;
+	CRYPTO_BUFFER_POOL *certificates;
 };
 
 /* Whose sessions a store is for. */
@@ -51,24 +63,27 @@ struct tls_store {
 	char *trust_domain;
 	struct tls_identity *identities; /* sorted by path */
 	size_t identity_count;
-	struct tls_anchors *anchors;
+	struct tls_anchors **anchors;
 	size_t anchors_count;
 	uint8_t anchors_digest[32], revoked_digest[32]; /* of the texts */
 	uint8_t source_digest[32];			/* of all items that it was made of */
 	uint8_t ticket_secret[32]; /* the keeper's, for all generations of an hour; or our own */
-	struct proven *proven;	   /* the one part that grows; see there */
-	CRYPTO_BUFFER_POOL *certificates; /* one copy of each certificate, ours and peers' */
+	struct store_pool *pool;
 	BIO_METHOD *wire;
 	SSL_CTX *client, *server;
 	bool resume_nothing, refuse_stale_crls;
 	struct trust authorities; /* of a store for servers outside of the mesh */
 };
 
-/* NULL when memory is exhausted. Without identities and anchors yet. */
-struct tls_store *store_alloc(enum store_kind kind, struct str trust_domain, uint64_t generation);
+/* NULL when memory is exhausted. Without identities and anchors yet. With the pool of `before`,
+ * unless that is NULL. */
+struct tls_store *store_alloc(enum store_kind kind, struct str trust_domain, uint64_t generation,
+	const struct tls_store *before);
 
-/* Fills identities and anchors from the bundle (load.c). */
-int store_load(struct tls_store *s, const struct bundle *b, struct err *err) MUST_CHECK;
+/* Fills identities and anchors from the bundle (load.c); anchors that are those of `before` (may be
+ * NULL) are shared with it. */
+int store_load(struct tls_store *s, const struct bundle *b, const struct tls_store *before,
+	struct err *err) MUST_CHECK;
 /* Only the anchors, with the lists of what is revoked. */
 int store_load_trust(struct tls_store *s, const struct bundle *b, struct err *err) MUST_CHECK;
 void store_unload(struct tls_store *s);

@@ -214,6 +214,26 @@ static enum tls_failure verify_count(const STACK_OF(CRYPTO_BUFFER) * chain)
 	return count > STORE_CHAIN_COUNT_MAX ? TLS_FAILURE_CHAIN_LENGTH : TLS_FAILURE_NONE;
 }
 
+/* What is known of these bytes; of whatever trust domain, which only their leaf would say. */
+static const struct proven_chain *verify_find(const struct tls_store *s, const uint8_t digest[32])
+{
+	const struct proven_chain *known = NULL;
+	for (size_t i = 0; i < s->anchors_count && !known; i++)
+		known = proven_find(s->anchors[i]->proven, digest);
+	return known;
+}
+
+/* With the anchors that it was verified against. */
+static void verify_remember(const struct tls_store *s, const struct proven_chain *chain)
+{
+	struct str trust_domain, path;
+	const struct tls_anchors *anchors = spiffe_parse(chain->id, &trust_domain, &path)
+						    ? store_anchors(s, trust_domain)
+						    : NULL;
+	if (anchors)
+		proven_add(anchors->proven, chain);
+}
+
 enum tls_failure verify_chain(const struct tls_store *s, const STACK_OF(CRYPTO_BUFFER) * chain,
 	int64_t wall_s, struct verify_peer *ret_peer)
 {
@@ -222,7 +242,7 @@ enum tls_failure verify_chain(const struct tls_store *s, const STACK_OF(CRYPTO_B
 	if (failure)
 		return failure;
 	proven_digest(chain, proven.digest);
-	const struct proven_chain *known = proven_find(s->proven, proven.digest);
+	const struct proven_chain *known = verify_find(s, proven.digest);
 	if (known)
 		return verify_known(s, known, wall_s, ret_peer);
 	failure = verify_whole(s, chain, wall_s, ret_peer);
@@ -232,7 +252,7 @@ enum tls_failure verify_chain(const struct tls_store *s, const STACK_OF(CRYPTO_B
 	proven.valid_until_s = ret_peer->valid_until_s;
 	proven.listed_until_s = ret_peer->listed_until_s;
 	proven.id = str_of(ret_peer->id);
-	proven_add(s->proven, &proven);
+	verify_remember(s, &proven);
 	return verify_now(s, ret_peer, wall_s);
 }
 
@@ -293,7 +313,7 @@ enum tls_failure verify_again(const struct tls_store *s, const STACK_OF(CRYPTO_B
 		return verify_chain(s, chain, wall_s, peer);
 	uint8_t digest[32];
 	proven_digest(chain, digest);
-	const struct proven_chain *known = proven_find(s->proven, digest);
+	const struct proven_chain *known = verify_find(s, digest);
 	return known ? verify_keep_id(peer, known->id)
 		     : verify_leaf_again(s, sk_CRYPTO_BUFFER_value(chain, 0), peer);
 }

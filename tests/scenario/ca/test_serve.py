@@ -4,6 +4,7 @@ import base64
 import email.utils
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -437,6 +438,23 @@ def test_one_address_has_so_many_handshakes_and_no_more(client, directory):
         except ConnectionError:
             assert time.monotonic() < end
             time.sleep(0.1)
+
+
+def test_few_files_are_enough_for_the_authority(own):
+    """Connections that ask for nothing take neither the place of others nor the files that issuing needs."""
+    directory = own()
+    server = Server(directory, "few", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (160, 160)))
+    held = []
+    try:
+        for _ in range(200):
+            held.append(connect(directory))
+            held[-1].sendall(b"G")
+        assert Client(directory).join("vm-a").uris() == [identity("node/vm-a")]
+        server.wait_log("at most 64 connections")
+    finally:
+        for connection in held:
+            connection.close()
+        server.stop()
 
 
 def test_two_hundred_connections(directory, server, vm_a):

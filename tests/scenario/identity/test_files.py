@@ -138,15 +138,14 @@ def test_each_writer_is_understood_and_renewed(mesh, company, write):
         wait_good(mesh)
 
 
-@pytest.mark.parametrize("write", [csi_driver, spiffe_helper], ids=["csi_driver", "spiffe_helper"])
-def test_anchors_may_come_with_the_identities(write):
+def test_anchors_may_come_with_the_identities():
     """No roots.pem at all: every identity brings the same anchors."""
     with ScenarioMesh([WEB, ORDERS, ECHO]) as mesh:
         mesh.write_configs()
         company = Authority(mesh.lab.dir / "company")
         for node in mesh:
             for service in node.workloads():
-                write(node.certs, service.name, *company.issue(service.name), company.root)
+                csi_driver(node.certs, service.name, *company.issue(service.name), company.root)
         mesh.serve()
         for node in mesh:
             node.redirect_up()
@@ -156,10 +155,10 @@ def test_anchors_may_come_with_the_identities(write):
         # one brings others: what is in force stays, and both files are named
         node, other = mesh["vm-b"], Authority(mesh.lab.dir / "other")
         with Calls(mesh):
-            write(node.certs, "echo", *company.issue("echo"), company.root + other.root)
+            csi_driver(node.certs, "echo", *company.issue("echo"), company.root + other.root)
             wait_for(lambda: "other trust anchors" in last_reload(mesh)["text"], "the status to tell of it")
             assert "what is in force stays" in node.process.log
-            write(node.certs, "orders", *company.issue("orders"), other.root + company.root)
+            csi_driver(node.certs, "orders", *company.issue("orders"), other.root + company.root)
             wait_good(mesh)
 
 

@@ -132,11 +132,11 @@ def test_the_authority_killed_while_it_is_joined(joining):
 
 @pytest.fixture(scope="module")
 def mesh():
-    with Certified([WEB, ORDERS, ECHO], {"leaf": "4s", "node": "8s"}) as mesh:
+    with Certified([WEB, ORDERS, ECHO], {"leaf": "10s", "node": "20s"}) as mesh:
         yield mesh.start()
 
 
-def renewed_again(mesh, node, count=2, timeout=40):
+def renewed_again(mesh, node, count=1, timeout=40):
     """Until each identity of a machine has a new certificate, so many times."""
     for _ in range(count):
         before = {path: leaf(path.read_text()) for path in node.keep.glob("**/*.pem") if "service" in str(path)}
@@ -147,15 +147,16 @@ def renewed_again(mesh, node, count=2, timeout=40):
 def moments(seed, count):
     """Waits that fall into every part of a renewal, the same in each run."""
     spread = random.Random(seed)
-    return [spread.uniform(0, 2.2) for _ in range(count)]
+    return [spread.uniform(0, 5) for _ in range(count)]
 
 
 @pytest.mark.parametrize("role", ["state", "authority"])
 def test_killed_while_it_renews(mesh, role):
-    """Nobody's traffic depends on these two for as long as a certificate holds."""
+    """Nobody's traffic depends on these two for as long as a certificate holds. Who dies again soon after
+    its start is started again later and later, so not too often."""
     node = mesh["vm-b"]
     with Calls(mesh):
-        for wait in moments(role, 5):
+        for wait in moments(role, 3):
             time.sleep(wait)
             if role == "authority":
                 mesh.authority.kill()
@@ -183,7 +184,7 @@ def test_the_proxy_killed_while_it_renews(mesh):
 def test_the_keeper_killed_while_it_renews(mesh):
     """All of ringmain is gone with it, at whatever it was writing; its next start goes on."""
     node = mesh["vm-b"]
-    for wait in moments("keeper", 4):
+    for wait in moments("keeper", 3):
         time.sleep(wait)
         node.process.stop(signal.SIGKILL)
         wait_for(lambda: not node.machine.listening(15008), "its children to end")

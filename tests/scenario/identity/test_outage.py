@@ -19,7 +19,7 @@ def level_of(log, word):
 def test_an_authority_that_is_away():
     """Beyond several renewals: failing, then ending, in the table, the metrics and ever louder in the
     log; calls go on; it comes back, and all is fresh without a hand."""
-    with Certified([WEB, ORDERS, ECHO], {"leaf": "24s", "node": "60s"}) as mesh:
+    with Certified([WEB, ORDERS, ECHO], {"leaf": "16s", "node": "60s"}) as mesh:
         mesh.start()
         node = mesh["vm-b"]
         with Calls(mesh) as calls:

@@ -18,10 +18,10 @@ def standing():
     """Over TLS, as it should be where the wire is not one's own."""
     fleet = Fleet()
     with fleet:
-        fleet.authority = Certificates(fleet.lab.dir / "store-authority")
+        fleet.store_authority = Certificates(fleet.lab.dir / "store-authority")
         machine = fleet.lab["vm-r"]
-        certificate = fleet.authority.issue("redis", "DNS:redis.test", f"IP:{machine.v4}")
-        fleet.redis = Redis(machine, fleet.users, certificate=certificate, authority=fleet.authority)
+        certificate = fleet.store_authority.issue("redis", "DNS:redis.test", f"IP:{machine.v4}")
+        fleet.redis = Redis(machine, fleet.users, certificate=certificate, authority=fleet.store_authority)
         yield fleet.start()
 
 
@@ -99,7 +99,7 @@ def test_a_certificate_of_another_authority(fleet):
 
 def test_a_certificate_of_the_mesh_itself_is_no_stores(fleet):
     """A workload of the mesh, with a good certificate, at the store's address."""
-    with_state(fleet, tls_ca=str(next(fleet["vm-b"].certs.glob("*.pem"), fleet.authority.ca)), tls_name="other.test")
+    with_state(fleet, tls_ca=str(next(fleet["vm-b"].certs.glob("*.pem"), fleet.store_authority.ca)), tls_name="other.test")
     fleet.wait_view("vm-b", "why", lambda v: not v["connected"] and v["why"])
 
 
@@ -118,7 +118,7 @@ def test_a_server_without_tls(fleet):
 
 def test_a_server_that_asks_for_a_certificate(fleet):
     """It is shown one, signed for by the keeper: the key is in no process that speaks to the server."""
-    mine = fleet.authority.issue("vm-b", "DNS:vm-b.test")
+    mine = fleet.store_authority.issue("vm-b", "DNS:vm-b.test")
     mine.with_suffix(".key").chmod(0o600)
     with_state(fleet, tls_certificate=str(mine), tls_key=str(mine.with_suffix(".key")))
     with fleet.redis.connect() as lab:

@@ -253,7 +253,9 @@ static void what_is_not_renewed_is_told_before_it_ends(void **state)
 	struct page_response r = ask("GET", "/readyz", false);
 	assert_int_equal(r.status, 200);
 	assert_string_equal(r.body, "ready\ndegraded: the certificate of service/orders is not "
-				    "renewed: connection refused\n");
+				    "renewed: connection refused\n"
+				    "degraded: the mesh port serves another certificate of "
+				    "service/orders than the one in force\n");
 	page_response_done(&r);
 }
 
@@ -265,6 +267,8 @@ static void metrics_tell_of_certificates(void **state)
 		       "1795467000\n");
 	assert_has(&r, "\nringmain_certificate_renewals_total{identity=\"node/vm-a\"} 4\n");
 	assert_has(&r, "\nringmain_certificate_failures{identity=\"service/orders\"} 9\n");
+	assert_has(&r, "\nringmain_certificate_served_other{identity=\"service/orders\"} 1\n");
+	assert_has(&r, "\nringmain_certificate_served_other{identity=\"node/vm-a\"} 0\n");
 	assert_has(&r, "\nringmain_clock_skew_seconds -7\n");
 	assert_has(&r, "\nringmain_crl_age_seconds{trust_domain=\"prod.example\"} 50\n");
 	assert_has(&r, "\nringmain_crl_entries{trust_domain=\"prod.example\"} 3\n");

@@ -51,7 +51,11 @@ static const struct endpoint *picks_draw(struct picks *p, uint32_t tried_mask, u
 		if (tried_mask & 1u << i)
 			tried[tried_count++] = &p->endpoints[i];
 	}
-	const struct endpoint *e = pick_endpoint(&p->service, NULL, tried, tried_count, random);
+	struct pick pick = {.service = &p->service,
+		.tried = tried,
+		.tried_count = tried_count,
+		.random = random};
+	const struct endpoint *e = pick_endpoint(&pick);
 	/* by way of a subset that has all of them it is the same */
 	struct endpoint *some[ENDPOINTS];
 	for (uint32_t i = 0; i < ENDPOINTS; i++)
@@ -59,7 +63,8 @@ static const struct endpoint *picks_draw(struct picks *p, uint32_t tried_mask, u
 	struct subset subset = {.endpoints = some,
 		.endpoint_count = p->service.endpoint_count,
 		.up_sums = p->with_sums ? p->sums : NULL};
-	assert_ptr_equal(pick_endpoint(&p->service, &subset, tried, tried_count, random), e);
+	pick.subset = &subset;
+	assert_ptr_equal(pick_endpoint(&pick), e);
 	return e;
 }
 
@@ -174,8 +179,10 @@ static void test_pick_of_a_subset(void **state)
 				some[subset.endpoint_count++] = &p.endpoints[i];
 		}
 		for (uint64_t i = 0; i < 1000; i++) {
-			const struct endpoint *e = pick_endpoint(
-				&p.service, &subset, NULL, 0, i * (UINT64_MAX / 1000));
+			struct pick pick = {.service = &p.service,
+				.subset = &subset,
+				.random = i * (UINT64_MAX / 1000)};
+			const struct endpoint *e = pick_endpoint(&pick);
 			assert_true(e ? mask & 1u << (e - p.endpoints) : mask == 0);
 			assert_false(e && (mask & 3) && e->health != ENDPOINT_UP);
 		}

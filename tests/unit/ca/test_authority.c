@@ -234,6 +234,31 @@ static void a_node_asks_for_so_much(void **state)
 	realm_done(&r);
 }
 
+/* A certificate that gets nothing, asking again and again. */
+static void a_refusal_that_is_not_counted_fills_no_disk(void **state)
+{
+	struct realm r;
+	realm_init(&r, "");
+	X509 *node = realm_join(&r, "vm-a");
+	EVP_PKEY *key = realm_key();
+	struct authority_client client = realm_client(node, r.now_s);
+	struct realm_answer a = realm_enroll(&r, &client, key, ORDERS);
+	assert_int_equal(a.result, 0);
+	client = realm_client(sk_X509_value(a.chain, 0), r.now_s);
+	realm_answer_done(&a);
+	for (int i = 0; i < 150; i++)
+		assert_answer(realm_enroll(&r, &client, key, ORDERS), 403, "asks for nothing");
+	char *audit = realm_read(&r, "issued.log");
+	int lines = 0;
+	for (const char *at = audit; (at = strstr(at, "\"refused\"")); at++)
+		lines++;
+	assert_int_equal(lines, 60);
+	free(audit);
+	EVP_PKEY_free(key);
+	X509_free(node);
+	realm_done(&r);
+}
+
 static void everything_is_written_down(void **state)
 {
 	struct realm r;
@@ -312,6 +337,13 @@ static void the_server_has_a_certificate_for_its_names(void **state)
 	assert_string_not_equal(chain.at, again.at);
 	free((char *)(uintptr_t)again.at);
 	free((char *)(uintptr_t)again_key.at);
+	/* Made by a clock that was ahead, it would not hold yet when that is set right. */
+	assert_int_equal(authority_server(r.authority, r.now_s, &again, &again_key, &err), 0);
+	X509_free(x);
+	x = cert_from_pem(again, &count);
+	assert_true(cert_not_before(x) <= r.now_s);
+	free((char *)(uintptr_t)again.at);
+	free((char *)(uintptr_t)again_key.at);
 	free((char *)(uintptr_t)chain.at);
 	free((char *)(uintptr_t)key.at);
 	X509_free(x);
@@ -329,6 +361,7 @@ int main(void)
 		cmocka_unit_test(an_issuer_that_nears_its_end_is_told_of),
 		cmocka_unit_test(a_node_comes_back),
 		cmocka_unit_test(a_node_asks_for_so_much),
+		cmocka_unit_test(a_refusal_that_is_not_counted_fills_no_disk),
 		cmocka_unit_test(everything_is_written_down),
 		cmocka_unit_test(a_directory_for_others_is_refused),
 		cmocka_unit_test(the_server_has_a_certificate_for_its_names),

@@ -325,6 +325,94 @@ static void the_roots_key_is_kept_apart(void **state)
 	place_done(&r.place);
 }
 
+/* Nothing is made of what the server could not read afterwards. */
+static void what_cannot_be_read_is_not_founded(void **state)
+{
+	static const char *const lines[] = {"--listen foo", "--listen 10.0.0.5",
+		"--listen 0.0.0.0:8443", "--name a\"b", "--name *.example"};
+	struct realm r = {0};
+	struct stat st;
+	char line[200];
+	place_init(&r.place);
+	snprintf(r.dir, sizeof(r.dir), "%s/ca", r.place.dir);
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+		snprintf(line, sizeof(line), "init --dir DIR --trust-domain prod.example %s",
+			lines[i]);
+		assert_int_equal(realm_run(&r, line), 1);
+		assert_int_equal(stat(r.dir, &st), -1);
+	}
+	place_done(&r.place);
+}
+
+/* Pasted line by line, they work: the command that does not return comes last, the token's file is
+ * its owner's, the address is one to call. */
+static void the_next_steps_can_be_pasted(void **state)
+{
+	static const struct {
+		const char *words, *at;
+	} rows[] = {
+		{"--listen 10.0.0.5:8443", "--ca 10.0.0.5:8443 "},
+		{"--listen 0.0.0.0:8443 --name ca.example", "--ca ca.example:8443 "},
+		{"--listen [::]:8443 --name fd00::5", "--ca [fd00::5]:8443 "},
+		{"", "--ca ADDRESS:PORT "},
+	};
+	char line[200], text[4000];
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct realm r = {0};
+		place_init(&r.place);
+		snprintf(r.dir, sizeof(r.dir), "%s/ca", r.place.dir);
+		snprintf(line, sizeof(line), "init --dir DIR --trust-domain prod.example %s",
+			rows[i].words);
+		assert_int_equal(realm_run_text(&r, line, text, sizeof(text)), 0);
+		assert_non_null(strstr(text, rows[i].at));
+		const char *allow = strstr(text, "ca allow "), *serve = strstr(text, "ca serve ");
+		assert_true(allow && serve && allow < serve);
+		assert_non_null(strstr(text, "(umask 077; ringmain ca token "));
+		bool is_told = strstr(text, "set authority.listen") != NULL;
+		assert_int_equal(is_told, rows[i].words[0] == '\0');
+		place_done(&r.place);
+	}
+}
+
+/* Revoked by its own identity, a machine does not come back by the token that it joined with. */
+static void a_machines_tokens_go_with_its_own_certificate(void **state)
+{
+	struct realm r;
+	char token[100];
+	realm_init(&r, "");
+	assert_int_equal(realm_run_text(&r, "token --dir DIR vm-a", token, sizeof(token)), 0);
+	token[43] = '\0';
+	struct authority_client client = {.user = STR("vm-a"), .password = str_of(token)};
+	EVP_PKEY *key = realm_key();
+	struct realm_answer a = realm_enroll(&r, &client, key, "spiffe://" REALM_TD "/node/vm-a");
+	assert_int_equal(a.result, 0);
+	realm_answer_done(&a);
+	assert_int_equal(realm_run(&r, "revoke --dir DIR --identity node/vm-a"), 0);
+	a = realm_enroll(&r, &client, key, "spiffe://" REALM_TD "/node/vm-a");
+	assert_int_equal(a.result, 401);
+	EVP_PKEY_free(key);
+	realm_done(&r);
+}
+
+/* However long the reason is, it is in the audit. */
+static void a_long_reason_is_written_down(void **state)
+{
+	struct realm r;
+	char why[900], line[1000];
+	realm_init(&r, "");
+	X509 *node = realm_join(&r, "vm-a");
+	memset(why, 'x', sizeof(why));
+	why[sizeof(why) - 1] = '\0';
+	snprintf(line, sizeof(line), "revoke --dir DIR --node vm-a --why %s", why);
+	assert_int_equal(realm_run(&r, line), 0);
+	char *audit = realm_read(&r, "issued.log");
+	assert_non_null(strstr(audit, "\"event\":\"revoked\""));
+	assert_non_null(strstr(audit, "\"why\":\"xxxx"));
+	free(audit);
+	X509_free(node);
+	realm_done(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -335,6 +423,10 @@ int main(void)
 		cmocka_unit_test(other_roots_are_published_apart),
 		cmocka_unit_test(an_issuer_below_a_root_of_somebody_else),
 		cmocka_unit_test(the_roots_key_is_kept_apart),
+		cmocka_unit_test(what_cannot_be_read_is_not_founded),
+		cmocka_unit_test(the_next_steps_can_be_pasted),
+		cmocka_unit_test(a_machines_tokens_go_with_its_own_certificate),
+		cmocka_unit_test(a_long_reason_is_written_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -295,9 +295,11 @@ static void a_bucket_fills_with_time(void **state)
 	assert_false(rate_take(&b, rate, now_ms + 999, &wait_s));
 	assert_true(rate_take(&b, rate, now_ms + 1000, &wait_s));
 	assert_false(rate_take(&b, rate, now_ms + 1000, &wait_s));
-	/* A clock that goes back gives nothing, and takes nothing. */
+	/* A clock that goes back gives nothing, and locks nobody out until the time it came from.
+	 */
 	assert_false(rate_take(&b, rate, now_ms - 500000, &wait_s));
-	assert_true(rate_take(&b, rate, now_ms + 2000, &wait_s));
+	assert_false(rate_take(&b, rate, now_ms - 499001, &wait_s));
+	assert_true(rate_take(&b, rate, now_ms - 499000, &wait_s));
 	/* A long time fills it, and no more than that. */
 	for (int i = 0; i < 3; i++)
 		assert_true(rate_take(&b, rate, INT64_MAX / 2, &wait_s));

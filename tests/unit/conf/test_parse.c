@@ -197,6 +197,40 @@ static void test_parse_values(void **state)
 	fixture_done(&f);
 }
 
+static void assert_outlier(const struct service *service, const struct outlier_rules *want)
+{
+	assert_non_null(service);
+	assert_memory_equal(&service->outlier, want, sizeof(*want));
+}
+
+/* How calls are shared out: what is given, and the defaults. */
+static void test_parse_balance(void **state)
+{
+	static const struct outlier_rules given = {7, 0, 95, 20, 1500, 60000, 30};
+	static const struct outlier_rules usual = {5, 5, 0, 100, 30000, 300000, 50};
+	struct fixture f;
+	fixture_init(&f);
+	fixture_parse_good(&f, FIXTURE_NODE,
+		"services: ( { name = \"a\"; balance = \"peak_ewma\"; outlier = { errors = 7; "
+		"connect_errors = 0; success_percent = 95; success_calls = 20; ejection = "
+		"\"1500ms\"; ejection_max = \"1m\"; ejected_percent = 30; }; }, { name = \"b\"; "
+		"} );\n");
+	const struct service *a = snapshot_service(f.snapshot, STR("a"));
+	const struct service *b = snapshot_service(f.snapshot, STR("b"));
+	assert_outlier(a, &given);
+	assert_outlier(b, &usual);
+	assert_int_equal(a->balance, BALANCE_PEAK_EWMA);
+	assert_int_equal(b->balance, BALANCE_LEAST_REQUEST);
+	fixture_done(&f);
+	fixture_init(&f);
+	fixture_parse(&f, FIXTURE_NODE,
+		"services: ( { name = \"a\"; outlier = { ejection_max = \"20s\"; }; } );\n");
+	assert_int_equal(f.result, -EINVAL);
+	assert_non_null(strstr(f.report.text,
+		"mesh.conf:1: services[0].outlier.ejection_max: less than the first ejection"));
+	fixture_done(&f);
+}
+
 static void test_parse_no_node(void **state)
 {
 	struct fixture f;
@@ -214,6 +248,7 @@ int main(void)
 		cmocka_unit_test(test_parse_marks),
 		cmocka_unit_test(test_parse_local_addresses),
 		cmocka_unit_test(test_parse_values),
+		cmocka_unit_test(test_parse_balance),
 		cmocka_unit_test(test_parse_no_node),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include "fake_proxy.h"
 #include "keys/cert.h"
 #include "keys/file.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <openssl/x509.h>
@@ -148,6 +149,112 @@ static void fake_give_nonsense(const struct fake *f)
 	fake_write(f, "state: gave nonsense\n");
 }
 
+/* --- whatever a state process that was taken over may say --- */
+
+static uint32_t fake_random(uint32_t below)
+{
+	static uint64_t seed = 88172645463325252ull;
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return (uint32_t)(seed >> 11) % below;
+}
+
+static void fake_random_bytes(void *to, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		((uint8_t *)to)[i] = (uint8_t)fake_random(256);
+}
+
+/* None, not a memfd, not sealed, empty, a hole of 4 GiB, random, a PEM that is none, a bundle with
+ * lengths that lead nowhere. */
+static int fake_wild_fd(void)
+{
+	static char bytes[3000];
+	fake_random_bytes(bytes, sizeof(bytes));
+	int fd;
+	switch (fake_random(8)) {
+	case 0:
+		return open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	case 1:
+		return fake_memfd(bytes, fake_random(sizeof(bytes)), false);
+	case 2:
+		return fake_memfd("", 0, true);
+	case 3:
+		fd = memfd_create("hole", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+		ASSERT(ftruncate(fd, 1ll << 32) == 0 &&
+			fcntl(fd, F_ADD_SEALS,
+				F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) == 0);
+		return fd;
+	case 4:
+		return fake_memfd(bytes, fake_random(sizeof(bytes)), true);
+	case 5:
+		memcpy(bytes, "-----BEGIN CERTIFICATE-----\nMIIB", 32);
+		return fake_memfd(bytes, sizeof(bytes), true);
+	case 6:
+		memcpy(bytes, (const uint32_t[]){0x72696e67u, 0x7fffffffu}, 8);
+		memset(bytes + 8, fake_random(2) ? 0xff : 0, 32);
+		return fake_memfd(bytes, sizeof(bytes), true);
+	}
+	return -1;
+}
+
+static void fake_wild_name(char name[256])
+{
+	static const char *const names[] = {"service/orders", "service/../../etc/passwd",
+		"node/vm-a", "node/../x", "prod.example", "far.example", "../far.example",
+		"service/orders/", "service/%s%n%s", "\n\nerror: forged", ""};
+	memset(name, fake_random(2) ? 0 : 'x', 256);
+	if (fake_random(8) == 0)
+		fake_random_bytes(name, 256);
+	else
+		strcpy(name, names[fake_random(ARRAY_LEN(names))]);
+}
+
+static void fake_wild_message(void)
+{
+	static const enum wire_kind kinds[] = {WIRE_REQUEST, WIRE_CERTIFICATE, WIRE_TRUST,
+		WIRE_IDENTITIES, WIRE_STATE, WIRE_READY, WIRE_REFUSED, WIRE_SIGN, 4711};
+	union channel_message m;
+	static const size_t sizes[] = {sizeof(m.identity), sizeof(m.identity), sizeof(m.identity),
+		sizeof(m.identities), sizeof(m.state), sizeof(m.ready), sizeof(m.note),
+		sizeof(m.sign[0]), sizeof(m.head)};
+	fake_random_bytes(&m, sizeof(m));
+	size_t i = fake_random(ARRAY_LEN(kinds)), len = sizes[i];
+	m.head = (struct wire_head){WIRE_MAGIC, (uint32_t)kinds[i]};
+	if (i < 3)
+		fake_wild_name(m.identity.identity);
+	if (i == 3 && fake_random(2))
+		m.identities.count = fake_random(3);
+	int fd = fake_wild_fd();
+	/* A sealed picture is the proxy process's to judge. */
+	if (i == 4 && fd >= 0) {
+		close(fd);
+		fd = fake_memfd("x", 1, false);
+	}
+	if (fake_random(10) == 0)
+		len = sizeof(m.head) + fake_random(sizeof(m) - sizeof(m.head));
+	while (channel_send(WIRE_CHANNEL_FD, &m, len, fd) == -EAGAIN)
+		usleep(1000);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void fake_be_wild(const struct fake *f)
+{
+	for (int i = 0; i < 10000; i++) {
+		union channel_message m;
+		size_t len;
+		int fd;
+		fake_wild_message();
+		while (channel_receive(WIRE_CHANNEL_FD, CHANNEL_NO_WAIT, &m, &len, &fd) == 0) {
+			if (fd >= 0)
+				close(fd);
+		}
+	}
+	fake_write(f, "state: was wild\n");
+}
+
 /* Once a life; what comes of it is another plan. */
 void fake_enroll(const struct fake *f, const char *word, const struct bundle *b)
 {
@@ -158,6 +265,10 @@ void fake_enroll(const struct fake *f, const char *word, const struct bundle *b)
 	if (strcmp(word, "caother") == 0) {
 		fake_ask_for_others(f);
 		fake_give_nonsense(f);
+		return;
+	}
+	if (strcmp(word, "cawild") == 0) {
+		fake_be_wild(f);
 		return;
 	}
 	fake_renew(f, "service/orders");

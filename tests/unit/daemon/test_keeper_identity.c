@@ -111,6 +111,32 @@ static void only_what_is_this_machines_is_given_or_taken(void **state)
 	stage_end(&s);
 }
 
+/* It goes on signing and reloading, keeps what it has, and its log stays readable. */
+static void nothing_that_is_said_makes_the_keeper_stumble(void **state)
+{
+	struct stage s;
+	begin(&s, "cawild");
+	char *node = place_read(&s.p, "keep/node.pem"), *roots = place_read(&s.p, "keep/roots.pem");
+	expect(&s, "journal", "state: was wild", 1);
+	assert_false(has_line(&s, "journal", "state: start", 2));
+	char *node_after = place_read(&s.p, "keep/node.pem"),
+	     *roots_after = place_read(&s.p, "keep/roots.pem");
+	assert_string_equal(node, node_after);
+	assert_string_equal(roots, roots_after);
+	assert_int_equal(access(place_path(&s.p, "keep/service/orders.pem"), F_OK), -1);
+	assert_false(has_line(&s, "log", "\nerror: forged", 1));
+	assert_false(has_line(&s, "log", "something unknown", 30));
+	assert_false(has_line(&s, "log", "not kept", 60));
+	say(&s, "canew");
+	kill(s.keeper, SIGHUP);
+	expect(&s, "journal", "\nplan 2 canew", 1);
+	free(node);
+	free(roots);
+	free(node_after);
+	free(roots_after);
+	stage_end(&s);
+}
+
 static void a_machine_that_has_not_joined_says_so_and_takes_it_up(void **state)
 {
 	struct stage s;
@@ -189,6 +215,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_next_proxy_process_hears_how_it_stands),
 		cmocka_unit_test(certificates_that_come_together_are_one_plan),
 		cmocka_unit_test(only_what_is_this_machines_is_given_or_taken),
+		cmocka_unit_test(nothing_that_is_said_makes_the_keeper_stumble),
 		cmocka_unit_test(a_machine_that_has_not_joined_says_so_and_takes_it_up),
 		cmocka_unit_test(with_a_store_joining_starts_nothing_anew),
 		cmocka_unit_test(a_store_that_comes_or_goes_is_another_state_process),

@@ -46,10 +46,16 @@ static enum ssl_verify_result_t far_verify(SSL *ssl, uint8_t *ret_alert)
 	return ssl_verify_ok;
 }
 
-static struct far *far_new(struct lab *lab)
+static bool far_is_port(uint32_t index)
+{
+	return fake_connected_to(fake_opened(index)).port == LAB_MESH_PORT;
+}
+
+static struct far *far_new(struct lab *lab, uint32_t index)
 {
 	struct far *f = calloc(1, sizeof(*f));
-	f->ssl = SSL_new(lab->side);
+	lab->looked += far_is_port(index);
+	f->ssl = SSL_new(far_is_port(index) ? lab->port_side : lab->side);
 	f->in = BIO_new(BIO_s_mem());
 	f->out = BIO_new(BIO_s_mem());
 	BIO_set_mem_eof_return(f->in, -1);
@@ -250,14 +256,21 @@ static bool far_carry(struct lab *lab, uint32_t index)
 		return false;
 	}
 	if (!f)
-		f = lab->fars[index] = far_new(lab);
+		f = lab->fars[index] = far_new(lab, index);
 	bool moved = got.len > f->taken;
 	if (moved)
 		BIO_write(f->in, got.at + f->taken, (int)(got.len - f->taken));
 	f->taken = got.len;
 	int n = SSL_read(f->ssl, f->got + f->got_len, (int)(sizeof(f->got) - 1 - f->got_len));
 	ERR_clear_error();
+	if (far_is_port(index) && lab->port == LAB_PORT_SILENT)
+		(void)BIO_reset(f->out);
+	if (far_is_port(index) && lab->port == LAB_PORT_CLOSES) {
+		(void)BIO_reset(f->out);
+		f->over = true;
+	}
 	if (n > 0) {
+		assert_false(far_is_port(index)); /* nothing is said there */
 		f->got_len += (size_t)n;
 		far_look(lab, f);
 	}
@@ -274,7 +287,22 @@ static bool far_carry(struct lab *lab, uint32_t index)
 	return moved;
 }
 
-char *lab_crl(const struct certs_pair *issuer, int64_t number, int64_t from_s, int64_t until_s)
+static void lab_revoke(X509_CRL *crl, const char *serial)
+{
+	BIGNUM *number = NULL;
+	X509_REVOKED *row = X509_REVOKED_new();
+	ASN1_TIME *when = ASN1_TIME_set(NULL, (time_t)CERTS_NOW);
+	assert_true(row && when && BN_hex2bn(&number, serial) > 0);
+	ASN1_INTEGER *in_row = BN_to_ASN1_INTEGER(number, NULL);
+	assert_true(X509_REVOKED_set_serialNumber(row, in_row) &&
+		    X509_REVOKED_set_revocationDate(row, when) && X509_CRL_add0_revoked(crl, row));
+	ASN1_INTEGER_free(in_row);
+	ASN1_TIME_free(when);
+	BN_free(number);
+}
+
+char *lab_crl(const struct certs_pair *issuer, int64_t number, int64_t from_s, int64_t until_s,
+	const char *revoked)
 {
 	X509_CRL *crl = X509_CRL_new();
 	ASN1_TIME *from = ASN1_TIME_set(NULL, from_s), *until = ASN1_TIME_set(NULL, until_s);
@@ -287,6 +315,8 @@ char *lab_crl(const struct certs_pair *issuer, int64_t number, int64_t from_s, i
 		    X509_CRL_set1_lastUpdate(crl, from) && X509_CRL_set1_nextUpdate(crl, until));
 	assert_true(ASN1_INTEGER_set(n, number) &&
 		    X509_CRL_add1_ext_i2d(crl, NID_crl_number, n, 0, X509V3_ADD_DEFAULT));
+	if (revoked)
+		lab_revoke(crl, revoked);
 	assert_true(X509_CRL_sign(crl, issuer->key, EVP_sha256()));
 	assert_true(PEM_write_bio_X509_CRL(text, crl) && BIO_mem_contents(text, &bytes, &len));
 	char *copy = strndup((const char *)bytes, len);
@@ -433,6 +463,65 @@ void lab_configure(struct lab *lab)
 	bundle_done(&b);
 }
 
+/* --- the mesh port --- */
+
+static int port_certificate(SSL *ssl, void *arg)
+{
+	struct lab *lab = arg;
+	char identity[64];
+	const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+	unsigned port, count;
+	snprintf(lab->port_name, sizeof(lab->port_name), "%s", name);
+	if (lab->port == LAB_PORT_REFUSES)
+		return 0;
+	memcpy(identity, "service/", 9);
+	assert_int_equal(sscanf(name, "%u.%50[^.]", &port, identity + 8), 2);
+	const struct lab_key *k = lab_key(lab, str_of(identity));
+	bool old = lab->port == LAB_PORT_OLD && lab->looked % lab->old_of == 0;
+	X509 *leaf = cert_from_pem(str_of(old ? k->old_chain : k->chain), &count);
+	assert_true(SSL_use_certificate(ssl, leaf));
+	assert_true(SSL_use_PrivateKey(ssl, old ? k->old_key : k->key));
+	X509_free(leaf);
+	return 1;
+}
+
+/* The one protocol, in which nothing is carried. */
+static int port_protocol(SSL *ssl, const uint8_t **out, uint8_t *out_len, const uint8_t *in,
+	unsigned in_len, void *unused)
+{
+	static const char only[] = "\x10ringmain-check/1";
+	assert_int_equal(in_len, sizeof(only) - 1);
+	assert_memory_equal(in, only, in_len);
+	*out = in + 1;
+	*out_len = in[0];
+	return SSL_TLSEXT_ERR_OK;
+}
+
+static void port_init(struct lab *lab)
+{
+	lab->port_side = SSL_CTX_new(TLS_method());
+	SSL_CTX_set_custom_verify(
+		lab->port_side, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, far_verify);
+	SSL_CTX_set_cert_cb(lab->port_side, port_certificate, lab);
+	SSL_CTX_set_alpn_select_cb(lab->port_side, port_protocol, NULL);
+}
+
+void lab_port_keeps_old(struct lab *lab, uint32_t old_of)
+{
+	lab->port = LAB_PORT_OLD;
+	lab->old_of = old_of;
+	for (int i = 0; i < LAB_KEYS_MAX; i++) {
+		struct lab_key *k = &lab->keys[i];
+		if (!k->chain)
+			continue;
+		free(k->old_chain);
+		EVP_PKEY_free(k->old_key);
+		k->old_chain = strdup(k->chain);
+		k->old_key = k->key;
+		EVP_PKEY_up_ref(k->key);
+	}
+}
+
 /* --- all of it --- */
 
 void lab_serve_with(struct lab *lab, const struct certs_pair *pair)
@@ -491,6 +580,7 @@ void lab_init(struct lab *lab)
 	assert_int_equal(loop_init(&lab->loop, &limits, 1, &err), 0);
 	task_init(&lab->owner, LAB_TASK_OWNER);
 	lab_make_authority(lab);
+	port_init(lab);
 	lab->servers[0] = STR("10.0.0.1:8443");
 	lab->servers[1] = STR("10.0.0.2:8443");
 	lab->federates[0] = STR("other.example");
@@ -499,6 +589,8 @@ void lab_init(struct lab *lab)
 	lab->workloads[2] = (struct conf_workload){.service = STR("orders")};
 	lab->conf = (struct conf){.node_name = STR("vm-a"),
 		.trust_domain = STR(LAB_DOMAIN),
+		.mesh_port = LAB_MESH_PORT,
+		.worker_count = 1,
 		.workloads = lab->workloads,
 		.workload_count = 3,
 		.authority = {.servers = lab->servers,
@@ -578,6 +670,8 @@ static void lab_free_all(struct lab *lab)
 		EVP_PKEY_free(lab->keys[i].pending);
 		EVP_PKEY_free(lab->keys[i].key);
 		free(lab->keys[i].chain);
+		EVP_PKEY_free(lab->keys[i].old_key);
+		free(lab->keys[i].old_chain);
 	}
 	for (uint32_t i = 0; i < LAB_SOCKETS_MAX; i++) {
 		if (lab->fars[i])
@@ -590,6 +684,7 @@ static void lab_free_all(struct lab *lab)
 	free(lab->anchors);
 	free(lab->lists);
 	SSL_CTX_free(lab->side);
+	SSL_CTX_free(lab->port_side);
 	certs_done(&lab->root);
 	certs_done(&lab->issuer);
 	certs_done(&lab->next_root);

@@ -13,6 +13,7 @@
 
 #define LAB_DOMAIN	"prod.example"
 #define LAB_NODE	"node/vm-a"
+#define LAB_MESH_PORT	15008
 #define LAB_SOCKETS_MAX 4096
 #define LAB_KEYS_MAX	8
 
@@ -40,6 +41,18 @@ struct lab_key {
 	char identity[64];
 	EVP_PKEY *pending, *key;
 	char *chain;
+	/* what a worker with an old plan shows */
+	EVP_PKEY *old_key;
+	char *old_chain;
+};
+
+/* What the machine's own mesh port does with those who look at it. */
+enum lab_port {
+	LAB_PORT_NEWEST, /* shows the certificate in force */
+	LAB_PORT_OLD,	 /* one in `old_of` connections shows that of lab_port_keeps_old() */
+	LAB_PORT_SILENT,
+	LAB_PORT_CLOSES,
+	LAB_PORT_REFUSES, /* knows no such name */
 };
 
 struct lab {
@@ -74,7 +87,13 @@ struct lab {
 	const char *token;    /* base64 of name:token that a first certificate takes; NULL: any */
 	uint8_t seen_key[32]; /* digest of the key in the last request */
 	uint32_t key_count;   /* how often that was another one */
-	fake_step *step;      /* of what is tried */
+	/* the mesh port */
+	SSL_CTX *port_side;
+	enum lab_port port;
+	uint32_t old_of;
+	uint32_t looked; /* connections there */
+	char port_name[256];
+	fake_step *step; /* of what is tried */
 };
 
 void lab_init(struct lab *lab);
@@ -89,6 +108,9 @@ void lab_turn(struct lab *lab);
 bool lab_turn_once(struct lab *lab);
 void lab_run_ms(struct lab *lab, uint64_t ms, uint64_t step_ms);
 
+/* The mesh port goes on with the certificates of now. */
+void lab_port_keeps_old(struct lab *lab, uint32_t old_of);
+
 /* The server shows this from the next connection on. */
 void lab_serve_with(struct lab *lab, const struct certs_pair *pair);
 
@@ -98,5 +120,6 @@ struct enroll_row lab_row(const struct lab *lab, const char *identity);
 int64_t lab_wall_s(const struct lab *lab);
 /* PEM; to be freed. */
 char *lab_pem(X509 *certificate);
-/* A CRL of that number. */
-char *lab_crl(const struct certs_pair *issuer, int64_t number, int64_t from_s, int64_t until_s);
+/* A CRL of that number, with a serial number (hexadecimal) in it, or NULL. */
+char *lab_crl(const struct certs_pair *issuer, int64_t number, int64_t from_s, int64_t until_s,
+	const char *revoked);

@@ -479,13 +479,19 @@ static void test_federated_anchors(void **state)
 	lab_done(&lab);
 }
 
-static void publish_crl(const struct certs_pair *issuer, int64_t number, const char *etag)
+static void publish_crl_of(
+	const struct certs_pair *issuer, int64_t number, const char *etag, const char *revoked)
 {
 	int64_t now_s = lab_wall_s(&lab);
 	free(lab.lists);
-	lab.lists = lab_crl(issuer, number, now_s - 60, now_s + 600);
+	lab.lists = lab_crl(issuer, number, now_s - 60, now_s + 600, revoked);
 	snprintf(lab.lists_etag, sizeof(lab.lists_etag), "%s", etag);
 	lab_run_ms(&lab, 90 * 1000, 1000);
+}
+
+static void publish_crl(const struct certs_pair *issuer, int64_t number, const char *etag)
+{
+	publish_crl_of(issuer, number, etag, NULL);
 }
 
 static void test_revoked_certificates(void **state)
@@ -521,6 +527,23 @@ static void test_revoked_certificates(void **state)
 	lab_done(&lab);
 }
 
+/* Nobody lets it in any more: the next is not waited for until half of its life is over. */
+static void test_revoked_certificate_is_replaced_at_once(void **state)
+{
+	lab_init(&lab);
+	lab_join(&lab, 86400);
+	lab_start(&lab);
+	struct enroll_row before = lab_row(&lab, "service/orders"),
+			  other = lab_row(&lab, "service/web");
+	lab_run_ms(&lab, 60 * 1000, 1000);
+	assert_string_equal(lab_row(&lab, "service/orders").serial, before.serial);
+	publish_crl_of(&lab.issuer, 7, "\"seven\"", before.serial);
+	assert_string_not_equal(lab_row(&lab, "service/orders").serial, before.serial);
+	assert_string_equal(lab_row(&lab, "service/web").serial, other.serial);
+	assert_int_equal(lab_row(&lab, "service/orders").renewed_count, 2); /* once is enough */
+	lab_done(&lab);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -546,6 +569,7 @@ int main(void)
 		cmocka_unit_test(test_bad_anchors_change_nothing),
 		cmocka_unit_test(test_federated_anchors),
 		cmocka_unit_test(test_revoked_certificates),
+		cmocka_unit_test(test_revoked_certificate_is_replaced_at_once),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

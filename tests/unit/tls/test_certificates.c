@@ -288,6 +288,27 @@ static enum tls_failure certificates_at(
 	return failure;
 }
 
+/* For ever would be too long: peers are renewed, and the place is for those of now. */
+static void test_proven_chains_end_when_there_are_many(void **state)
+{
+	struct bundle b;
+	struct err err;
+	struct tls_store *first = pair_mesh_store(&mesh, 5), *next;
+	pair_mesh_bundle(&mesh, &b);
+	for (uint32_t i = 0; i < 2000; i++) {
+		struct proven_chain chain = {.digest = {(uint8_t)i, (uint8_t)(i >> 8)}};
+		proven_add(first->anchors[0]->proven, &chain);
+		if (i % 100 != 0)
+			continue;
+		assert_int_equal(
+			tls_store_renew(first, &b, STR("prod.example"), 6, &next, &err), 0);
+		assert_int_equal(next->anchors[0] == first->anchors[0], i < 512);
+		tls_store_unref(next);
+	}
+	bundle_done(&b);
+	tls_store_unref(first);
+}
+
 static void test_proven_chain(void **state)
 {
 	struct tls_store *s = pair_mesh_store(&mesh, 5);
@@ -296,18 +317,19 @@ static void test_proven_chain(void **state)
 	sk_CRYPTO_BUFFER_push(chain, certs_buffer(mesh.leaf[PAIR_WEB].certificate));
 	proven_digest(chain, digest);
 	assert_int_equal(certificates_at(s, chain, CERTS_NOW), TLS_FAILURE_CHAIN);
-	assert_null(proven_find(s->proven, digest)); /* a refused chain is not remembered */
+	assert_null(
+		proven_find(s->anchors[0]->proven, digest)); /* a refused chain is not remembered */
 	sk_CRYPTO_BUFFER_push(chain, certs_buffer(mesh.middle.certificate));
 	proven_digest(chain, digest);
-	assert_null(proven_find(s->proven, digest));
+	assert_null(proven_find(s->anchors[0]->proven, digest));
 	assert_int_equal(certificates_at(s, chain, CERTS_NOW), TLS_FAILURE_NONE);
-	assert_non_null(proven_find(s->proven, digest));
+	assert_non_null(proven_find(s->anchors[0]->proven, digest));
 	assert_int_equal(certificates_at(s, chain, CERTS_NOW + 1), TLS_FAILURE_NONE);
 	/* What passed once does not pass for ever. */
 	assert_int_equal(certificates_at(s, chain, CERTS_NOW + 3600), TLS_FAILURE_EXPIRED);
 	assert_int_equal(certificates_at(s, chain, CERTS_NOW - 2000), TLS_FAILURE_NOT_YET_VALID);
 	/* Nor in another generation unseen, nor with one certificate less. */
-	assert_null(proven_find(store->proven, digest));
+	assert_null(proven_find(store->anchors[0]->proven, digest));
 	CRYPTO_BUFFER_free(sk_CRYPTO_BUFFER_pop(chain));
 	assert_int_equal(certificates_at(s, chain, CERTS_NOW), TLS_FAILURE_CHAIN);
 	sk_CRYPTO_BUFFER_pop_free(chain, CRYPTO_BUFFER_free);
@@ -383,6 +405,7 @@ int main(void)
 		cmocka_unit_test(test_anchor_not_self_signed),
 		cmocka_unit_test(test_validity),
 		cmocka_unit_test(test_proven_chain),
+		cmocka_unit_test(test_proven_chains_end_when_there_are_many),
 		cmocka_unit_test(test_proven_is_bounded),
 		cmocka_unit_test(test_damaged),
 	};

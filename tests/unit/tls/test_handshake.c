@@ -188,6 +188,49 @@ static void test_server_without_alpn(void **state)
 	tls_store_unref(silent);
 }
 
+/* The server's certificate is seen, its key proved, and the session ends there. */
+static void test_check(void **state)
+{
+	struct pair_end *c = &pair.ends[PAIR_CLIENT], *s = &pair.ends[PAIR_SERVER];
+	struct tls_identity_view view = {.serial = ""};
+	for (size_t i = 0; tls_store_identity(store, i, &view); i++) {
+		if (str_eq(view.path, str_of(pair_paths[PAIR_ORDERS])))
+			break;
+	}
+	pair.alpn_mask = 1u << TLS_ALPN_TCP | 1u << TLS_ALPN_CHECK;
+	handshake_start();
+	tls_free(c->tls);
+	c->tls = tls_client_new_check(STR("orders"), &c->wire);
+	assert_false(pair_handshake(&pair));
+	/* The client's part was well, and then it heard the end. */
+	assert_int_equal(handshake_failure(PAIR_CLIENT), TLS_FAILURE_ALERT);
+	assert_int_equal(tls_peer_alert(c->tls), 116); /* certificate_required */
+	assert_int_equal(tls_alpn(c->tls), TLS_ALPN_CHECK);
+	assert_true(view.serial[0] && str_eq(tls_peer_serial(c->tls), str_of(view.serial)));
+	assert_int_equal(handshake_failure(PAIR_SERVER), TLS_FAILURE_NO_CERTIFICATE);
+	assert_int_equal(tls_alpn(s->tls), TLS_ALPN_CHECK);
+	assert_true(str_eq(tls_server_name(s->tls), STR("orders")));
+	pair_stop(&pair);
+
+	pair.alpn_mask = 1u << TLS_ALPN_TCP; /* a server that has no part in it */
+	handshake_start();
+	tls_free(c->tls);
+	c->tls = tls_client_new_check(STR("orders"), &c->wire);
+	assert_false(pair_handshake(&pair));
+	assert_int_equal(handshake_failure(PAIR_SERVER), TLS_FAILURE_ALPN);
+	assert_int_equal(tls_peer_serial(c->tls).len, 0);
+	pair_stop(&pair);
+
+	pair.alpn_mask = 1u << TLS_ALPN_CHECK; /* one that has the certificate, and not its key */
+	pair.server_key = mesh.leaf[PAIR_WEB].key;
+	handshake_start();
+	tls_free(c->tls);
+	c->tls = tls_client_new_check(STR("orders"), &c->wire);
+	assert_false(pair_handshake(&pair));
+	assert_int_equal(c->result, TLS_FAILED);
+	assert_int_equal(handshake_failure(PAIR_CLIENT), TLS_FAILURE_PROTOCOL);
+}
+
 static void test_no_server_name(void **state)
 {
 	struct tls_client_want want = pair_want();
@@ -432,6 +475,7 @@ int main(void)
 		HANDSHAKE_TEST(test_client_has_no_such_identity),
 		HANDSHAKE_TEST(test_alpn),
 		HANDSHAKE_TEST(test_server_without_alpn),
+		HANDSHAKE_TEST(test_check),
 		HANDSHAKE_TEST(test_no_server_name),
 		HANDSHAKE_TEST(test_wrong_server),
 		HANDSHAKE_TEST(test_one_of_several_servers),

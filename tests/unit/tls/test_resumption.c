@@ -272,6 +272,97 @@ static void test_ticket_outlives_a_generation(void **state)
 	certs_done(&distrusted.root);
 }
 
+static struct tls_store *resumption_renewed(
+	const struct tls_store *before, const struct pair_mesh *m, uint64_t generation, char secret)
+{
+	struct bundle b;
+	struct err err;
+	struct tls_store *s = NULL;
+	char text[32] = {secret};
+	pair_mesh_bundle(m, &b);
+	assert_int_equal(bundle_add(&b, STR("tickets"), STR("secret"),
+				 (struct str){text, sizeof(text)}, &err),
+		0);
+	assert_int_equal(tls_store_renew(before, &b, STR("prod.example"), generation, &s, &err), 0);
+	bundle_done(&b);
+	return s;
+}
+
+/* A client whose other identity has been renewed goes on with the sessions that it has; one that
+ * has another certificate itself, or other anchors, does not, and shows what it has now. */
+static void test_session_outlives_a_renewal_of_others(void **state)
+{
+	struct pair_mesh rows[4];
+	const bool resumes[] = {true, false, true, false};
+	struct certs_spec root = {.subject = "root", .ca = true, .until_s = CERTS_NOW + 100000};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		rows[i] = mesh;
+	for (int i = 0; i < 2; i++) { /* another one of ours; ourselves */
+		enum pair_identity who = i == 0 ? PAIR_BILLING : PAIR_WEB;
+		rows[i].leaf[who] = certs_make(&(struct certs_spec){
+			.issuer = &mesh.middle, .names = {{0x86, str_of(pair_ids[who])}}});
+	}
+	rows[3].root = certs_make(&root);
+	struct tls_client_want want = pair_want();
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct tls_store *first = resumption_renewed(NULL, &mesh, 1, 1),
+				 *next = resumption_renewed(first, &rows[i], 2, 1);
+		struct str web = str_of(pair_ids[PAIR_WEB]);
+		assert_int_equal(tls_store_same_for(first, next, web), resumes[i]);
+		assert_false(tls_store_same_for(first, next, STR("spiffe://prod.example/x")));
+		assert_false(resumption_run(first, store, &want));
+		resumption_ticket();
+		pair_stop(&pair);
+		tls_store_unref(first); /* what sessions hold on to is shared */
+		pair.client_key = rows[i].leaf[PAIR_WEB].key;
+		pair_start(&pair, next, store, sessions, &want);
+		assert_int_equal(pair_handshake(&pair), i != 3);
+		if (i != 3)
+			assert_int_equal(tls_resumed(pair.ends[PAIR_SERVER].tls), resumes[i]);
+		if (resumes[i])
+			assert_int_equal(pair.ends[PAIR_CLIENT].sign_count, 0);
+		pair_stop(&pair);
+		pair.client_key = NULL;
+		tls_store_unref(next);
+		tls_sessions_free(sessions);
+		sessions = tls_sessions_new(100);
+	}
+	certs_done(&rows[0].leaf[PAIR_BILLING]);
+	certs_done(&rows[1].leaf[PAIR_WEB]);
+	certs_done(&rows[3].root);
+}
+
+/* A connection under way when its generation ended may still bring a ticket; it is one of its own
+ * certificate. */
+static void test_tickets_of_two_generations_side_by_side(void **state)
+{
+	struct pair_mesh renewed = mesh;
+	struct tls_client_want want = pair_want();
+	renewed.leaf[PAIR_WEB] = certs_make(&(struct certs_spec){
+		.issuer = &mesh.middle, .names = {{0x86, str_of(pair_ids[PAIR_WEB])}}});
+	struct tls_store *first = resumption_renewed(NULL, &mesh, 1, 1),
+			 *next = resumption_renewed(first, &renewed, 2, 1);
+	pair.client_key = renewed.leaf[PAIR_WEB].key;
+	assert_false(resumption_run(next, store, &want));
+	pair_stop(&pair); /* without a ticket */
+	pair.client_key = NULL;
+	assert_false(resumption_run(first, store, &want));
+	resumption_ticket();
+	pair_stop(&pair);
+	pair.client_key = renewed.leaf[PAIR_WEB].key;
+	assert_false(resumption_run(next, store, &want));
+	resumption_ticket();
+	pair_stop(&pair);
+	pair.client_key = NULL;
+	assert_true(resumption_run(first, store, &want));
+	pair_stop(&pair);
+	assert_true(resumption_run(next, store, &want));
+	pair_stop(&pair);
+	tls_store_unref(first);
+	tls_store_unref(next);
+	certs_done(&renewed.leaf[PAIR_WEB]);
+}
+
 static void test_wrong_secret(void **state)
 {
 	struct bundle b;
@@ -451,6 +542,8 @@ int main(void)
 		RESUMPTION_TEST(test_client_drops_expired_session),
 		RESUMPTION_TEST(test_renewed_server),
 		RESUMPTION_TEST(test_ticket_outlives_a_generation),
+		RESUMPTION_TEST(test_session_outlives_a_renewal_of_others),
+		RESUMPTION_TEST(test_tickets_of_two_generations_side_by_side),
 		RESUMPTION_TEST(test_wrong_secret),
 		RESUMPTION_TEST(test_resume_nothing),
 		RESUMPTION_TEST(test_key_has_generation),

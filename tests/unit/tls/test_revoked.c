@@ -29,6 +29,9 @@ static int revoked_teardown(void **state)
 
 /* --- stores --- */
 
+/* What the next ones are made after. */
+static const struct tls_store *revoked_before;
+
 static int revoked_build(
 	const char *lists, uint64_t generation, struct tls_store **ret_store, struct err *err)
 {
@@ -42,7 +45,8 @@ static int revoked_build(
 	if (lists)
 		assert_int_equal(
 			bundle_add(&b, STR("crl"), STR("prod.example"), str_of(lists), &unused), 0);
-	int r = tls_store_new(&b, STR("prod.example"), generation, ret_store, err);
+	int r = tls_store_renew(
+		revoked_before, &b, STR("prod.example"), generation, ret_store, err);
 	bundle_done(&b);
 	return r;
 }
@@ -411,6 +415,71 @@ static void test_resumption(void **state)
 	}
 }
 
+/* A client keeps its sessions when only lists have come; what was verified under the old ones
+ * counts no longer, and what is under the same ones still does. */
+static void test_resumption_after_lists_came(void **state)
+{
+	struct certs_list orders = {
+		.issuer = &mesh.middle, .revoked = {mesh.leaf[PAIR_ORDERS].certificate}};
+	struct certs_list web = revoked_web();
+	const struct {
+		const struct certs_list *first, *next;
+		bool shared, good;
+	} rows[] = {{NULL, NULL, true, true}, {&web, &web, false, true} /* signed anew */,
+		{&web, NULL, false, true}, {NULL, &orders, false, false},
+		{&web, &orders, false, false}};
+	struct tls_client_want want = pair_want();
+	struct tls_store *server = revoked_store(1, NULL, NULL);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct tls_sessions *sessions = tls_sessions_new(16);
+		struct tls_store *before = revoked_store(1, rows[i].first, NULL);
+		revoked_before = before;
+		struct tls_store *after = revoked_store(2, rows[i].next, NULL);
+		revoked_before = NULL;
+		assert_int_equal(before->anchors[0] == after->anchors[0], rows[i].shared);
+		pair_start(&pair, before, server, sessions, &want);
+		assert_true(pair_handshake(&pair));
+		size_t used;
+		assert_int_equal(
+			tls_write(pair.ends[PAIR_SERVER].tls, (const uint8_t *)"x", 1, &used),
+			TLS_DONE);
+		assert_int_equal(pair_drain(&pair, PAIR_CLIENT), TLS_MORE);
+		pair_stop(&pair);
+		tls_store_unref(before);
+		pair_start(&pair, after, server, sessions, &want);
+		assert_int_equal(pair_handshake(&pair), rows[i].good);
+		assert_int_equal(pair.ends[PAIR_CLIENT].sign_count, 0); /* by the session */
+		assert_int_equal(tls_failure(pair.ends[PAIR_CLIENT].tls),
+			rows[i].good ? TLS_FAILURE_NONE : TLS_FAILURE_REVOKED);
+		pair_stop(&pair);
+		tls_sessions_free(sessions);
+		tls_store_unref(after);
+	}
+	tls_store_unref(server);
+}
+
+/* A long list is read once, not with each renewal. */
+static void test_lists_are_shared(void **state)
+{
+	struct certs_list web = revoked_web();
+	struct err err;
+	struct tls_store *before, *after;
+	char *pem = certs_list_pem(&web), *twice;
+	assert_int_equal(revoked_build(pem, 1, &before, &err), 0);
+	revoked_before = before;
+	assert_int_equal(revoked_build(pem, 2, &after, &err), 0);
+	assert_ptr_equal(before->anchors[0]->revoked, after->anchors[0]->revoked);
+	assert_true(store_has_lists(after));
+	assert_true(asprintf(&twice, "%s%s", pem, "-----BEGIN X509 CRL-----\n") > 0);
+	struct tls_store *broken;
+	assert_true(revoked_build(twice, 3, &broken, &err) < 0);
+	revoked_before = NULL;
+	tls_store_unref(before);
+	tls_store_unref(after);
+	free(pem);
+	free(twice);
+}
+
 /* A client forgets its sessions with the generation, and so meets the server in full. */
 static void test_resumption_of_a_revoked_server(void **state)
 {
@@ -449,6 +518,8 @@ int main(void)
 		REVOKED_TEST(test_made_of),
 		REVOKED_TEST(test_live_peer),
 		REVOKED_TEST(test_resumption),
+		REVOKED_TEST(test_resumption_after_lists_came),
+		REVOKED_TEST(test_lists_are_shared),
 		REVOKED_TEST(test_resumption_of_a_revoked_server),
 	};
 	pair_mesh_init(&mesh);

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a worker knows of the endpoints of a service from its own calls to them: how many are under
+ * way, how soon they answer, whether they fail. Each worker by itself. Pure but for memory, which
+ * is taken when a plan comes, never for a call.
+ *
+ * A crowd is all endpoints of one service. It follows the plans: an endpoint's figures are kept by
+ * its address as long as it is one of the service's, and until the last call to it has ended. */
+#pragma once
+
+#include "balance/outlier.h"
+#include "balance/split.h"
+#include "base/list.h"
+
+struct load {
+	struct map_node node; /* in crowd.by_address */
+	struct crowd *crowd;  /* NULL: no endpoint of it any more; gone with its last call */
+	struct address address;
+	uint64_t follow_count; /* of the crowd, when it was last seen in a plan */
+	bool is_counted;       /* as one of crowd.instances */
+	uint32_t under_way;
+	uint64_t latency_ns, latency_at_ns; /* peak EWMA of the time to the first byte */
+	struct outlier outlier;
+};
+
+/* Whose turn it is among all endpoints, or those of a subset. */
+struct load_turn {
+	struct split split;
+	uint32_t sum, unit; /* of the weights of those that are up, and what these have in common */
+};
+
+struct crowd {
+	struct map_node node;  /* the owner's: by the service's name */
+	struct list listed;    /* the owner's */
+	struct str name;       /* the crowd's own copy */
+	uint64_t plan_number;  /* of the plan that it last followed */
+	uint64_t follow_count; /* how often it has followed one */
+	struct outlier_rules rules;
+	struct load **loads; /* by the index of the service's endpoints in that plan */
+	uint32_t load_count;
+	struct load_turn *turns; /* the service's, and then its subsets' */
+	uint32_t turn_count;
+	struct map by_address;
+	struct outlier_crowd instances;
+	char text[];
+};
+
+/* NULL: out of memory. */
+struct crowd *crowd_new(struct str name);
+void crowd_free(struct crowd *c);
+/* The endpoints are these now. False: out of memory, and it is as it was. */
+bool crowd_follow(struct crowd *c, const struct service *service, uint64_t plan_number,
+	uint64_t random, uint64_t now_ns) MUST_CHECK;
+
+/* One call to an endpoint, from its choice to its end. */
+struct load_call {
+	struct load *load; /* NULL: none is counted */
+	bool is_probe;
+	bool is_judged; /* it has told what there is to tell */
+	uint64_t begin_ns;
+};
+
+void load_begin(struct load_call *call, struct load *load, uint64_t now_ns);
+/* What became of it; only the first verdict counts. */
+enum outlier_change load_judge(
+	struct load_call *call, enum outlier_verdict verdict, uint64_t now_ns);
+/* It may have been judged or not, begun or not. */
+void load_end(struct load_call *call);
+
+/* It has answered, or failed to. */
+static inline bool load_is_known(const struct load *l)
+{
+	return l->latency_at_ns != 0;
+}
+/* How soon it answers, as far as known; what is long ago counts less. */
+uint64_t load_latency_ns(const struct load *l, uint64_t now_ns);
