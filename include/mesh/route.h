@@ -102,6 +102,14 @@ struct route_retry {
 	bool any_method; /* also where it might do harm twice */
 };
 
+/* What is done to some of the requests, to see how their callers bear it: so many of a hundred. */
+struct route_fault {
+	uint32_t delay_ms, delay_percent; /* 0: none */
+	uint32_t abort_percent;		  /* 0: none */
+	uint16_t abort_status;
+};
+#define ROUTE_DELAY_MS_MAX 60000
+
 /* By what a caller stays with the leg that it has got. */
 enum route_sticky_kind {
 	ROUTE_STICKY_NONE,
@@ -124,6 +132,7 @@ struct route_rule {
 	struct route_sticky sticky;
 	uint32_t timeout_ms;	   /* 0: the node's */
 	struct route_retry retry;  /* FORWARD */
+	struct route_fault fault;  /* FORWARD */
 	struct route_edit request; /* FORWARD */
 	struct route_edit response;
 	struct route_target target; /* FORWARD: what the request becomes */

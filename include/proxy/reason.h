@@ -45,6 +45,8 @@
 	X(UPSTREAM_ABORTED, 0, "UC", false, "the upstream ended in the middle of its response")    \
 	X(UPSTREAM_RESET, 0, "UR", false, "the upstream reset the connection")                     \
 	X(DOWNSTREAM_CLOSED, 0, "DC", false, "the caller went away")                               \
+	X(DELAY_INJECTED, 0, "DI", false, "no failure: delayed by its route")                      \
+	X(FAULT_INJECTED, 503, "FI", false, "refused by its route, to see how that is borne")      \
 	X(DRAINING, 0, "-", false, "closed because the proxy is draining")
 
 enum reason {

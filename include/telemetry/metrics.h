@@ -43,6 +43,10 @@
 	X(retries_total, "ringmain_retries_total", "counter", "Requests sent again")               \
 	X(retries_refused_total, "ringmain_retries_refused_total", "counter",                      \
 		"Requests that were not sent again: their service's budget was used up")           \
+	X(faults_delayed_total, "ringmain_faults_delayed_total", "counter",                        \
+		"Requests that a rule's fault held back")                                          \
+	X(faults_aborted_total, "ringmain_faults_aborted_total", "counter",                        \
+		"Requests that a rule's fault answered")                                           \
 	X(ejections_total, "ringmain_ejections_total", "counter",                                  \
 		"Times that an endpoint was ejected, because calls to it failed, by a worker")     \
 	X(endpoints_ejected, "ringmain_endpoints_ejected", "gauge",                                \

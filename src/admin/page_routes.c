@@ -55,6 +55,8 @@ static void page_put_action(struct json *j, const struct route_rule *rule)
 		page_put_u64(j, "timeout_ms", rule->timeout_ms);
 	page_say_retry(&w, &rule->retry);
 	page_put_text(j, "retries", page_words_str(&w));
+	page_say_fault(&w, &rule->fault);
+	page_put_text(j, "fault", page_words_str(&w));
 	page_say_sticky(&w, &rule->sticky);
 	page_put_text(j, "sticky", page_words_str(&w));
 }

@@ -134,6 +134,16 @@ void page_say_retry(struct page_words *w, const struct route_retry *retry)
 	}
 }
 
+void page_say_fault(struct page_words *w, const struct route_fault *fault)
+{
+	*w = (struct page_words){.len = 0};
+	if (fault->delay_percent > 0)
+		page_say(w, "delay %ums for %u %%", fault->delay_ms, fault->delay_percent);
+	if (fault->abort_percent > 0)
+		page_say(w, "%sabort with %u for %u %%", w->len ? ", " : "", fault->abort_status,
+			fault->abort_percent);
+}
+
 void page_say_sticky(struct page_words *w, const struct route_sticky *sticky)
 {
 	*w = (struct page_words){.len = 0};

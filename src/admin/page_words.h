@@ -27,5 +27,7 @@ uint32_t page_condition_count(const struct route_when *when, enum route_miss wha
 const char *page_miss_name(enum route_miss what); /* "header" */
 /* "2 more tries on connect-failure or reset"; empty: none. */
 void page_say_retry(struct page_words *w, const struct route_retry *retry);
+/* "delay 200ms for 10 %, abort with 503 for 5 %"; empty: none. */
+void page_say_fault(struct page_words *w, const struct route_fault *fault);
 /* "header x-user"; empty: none. */
 void page_say_sticky(struct page_words *w, const struct route_sticky *sticky);

@@ -131,7 +131,7 @@ static void conf_rule_name(struct conf_parser *p, const struct route *route,
 /* Of a tcp service there is nothing to see but who calls. */
 static void conf_rule_warn_tcp(struct conf_parser *p, const struct conf_rule_row *row)
 {
-	static const char *const done[] = {"timeout", "retries", "request_headers",
+	static const char *const done[] = {"timeout", "retries", "fault", "request_headers",
 		"response_headers", "rewrite", "redirect", "respond"};
 	const config_setting_t *match = conf_member(row->setting, "match");
 	int asked = match ? config_setting_length(match) : 0;
@@ -154,6 +154,7 @@ static void conf_rule_build(struct conf_parser *p, const struct route *route,
 	rule->timeout_ms = row->timeout_ms;
 	conf_rule_sticky(p, row, &rule->sticky);
 	conf_rule_retries(p, row, &rule->retry);
+	conf_rule_fault(p, row, &rule->fault);
 	conf_rule_edit(p, row, "request_headers", &row->request, &rule->request);
 	conf_rule_edit(p, row, "response_headers", &row->response, &rule->response);
 	conf_rule_action(p, row, rule);

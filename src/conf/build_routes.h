@@ -16,6 +16,8 @@ void conf_rule_sticky(
 	struct conf_parser *p, const struct conf_rule_row *row, struct route_sticky *sticky);
 void conf_rule_retries(
 	struct conf_parser *p, const struct conf_rule_row *row, struct route_retry *retry);
+void conf_rule_fault(
+	struct conf_parser *p, const struct conf_rule_row *row, struct route_fault *fault);
 /* Redirect, answer, or what is forwarded instead. */
 void conf_rule_action(
 	struct conf_parser *p, const struct conf_rule_row *row, struct route_rule *rule);

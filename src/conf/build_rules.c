@@ -382,7 +382,7 @@ static void conf_rule_respond(struct conf_parser *p, const struct conf_rule_row 
 static void conf_check_action(
 	struct conf_parser *p, const struct conf_rule_row *row, const char *action)
 {
-	static const char *const others[] = {"split", "sticky", "timeout", "retries",
+	static const char *const others[] = {"split", "sticky", "timeout", "retries", "fault",
 		"request_headers", "rewrite", "redirect", "respond"};
 	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
 		if (strcmp(others[i], action) != 0 && conf_member(row->setting, others[i]))
@@ -440,6 +440,28 @@ void conf_rule_retries(
 	}
 	if (!conf_member(setting, "on"))
 		conf_error(p, setting, "on", "missing");
+}
+
+void conf_rule_fault(
+	struct conf_parser *p, const struct conf_rule_row *row, struct route_fault *fault)
+{
+	const config_setting_t *setting = conf_member(row->setting, "fault");
+	bool has_delay = row->fault.delay_ms > 0, has_abort = row->fault.abort_status > 0;
+	if (!setting)
+		return;
+	*fault = (struct route_fault){.delay_ms = row->fault.delay_ms,
+		.delay_percent = has_delay ? row->fault.delay_percent : 0,
+		.abort_status = (uint16_t)row->fault.abort_status,
+		.abort_percent = has_abort ? row->fault.abort_percent : 0};
+	if (!has_delay && !has_abort)
+		conf_error(p, setting, NULL, "which one? Give delay or abort_status");
+	if (!has_delay && conf_member(setting, "delay_percent"))
+		conf_error(p, setting, "delay_percent", "without delay");
+	if (!has_abort && conf_member(setting, "abort_percent"))
+		conf_error(p, setting, "abort_percent", "without abort_status");
+	if (has_abort && fault->abort_status < 200)
+		conf_error(p, setting, "abort_status", "%u is no status of an answer: 200 to 599",
+			fault->abort_status);
 }
 
 void conf_rule_sticky(

@@ -160,6 +160,9 @@ struct conf_rule_row {
 		uint32_t per_try_ms, backoff_ms;
 		bool any_method;
 	} retries;
+	struct {
+		uint32_t delay_ms, delay_percent, abort_status, abort_percent;
+	} fault;
 	struct conf_edit_rows request, response;
 	struct {
 		struct str host, path, prefix;

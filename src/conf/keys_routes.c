@@ -149,6 +149,19 @@ static const struct conf_key conf_retries_keys[] = {
 };
 static const struct conf_group conf_retries_group = {GROUP_OF(conf_retries_keys)};
 
+static const struct conf_key conf_fault_keys[] = {
+	KEY("delay", .type = CONF_DURATION, RULE(fault.delay_ms), .fallback = "0s",
+		.max = ROUTE_DELAY_MS_MAX,
+		.help = "Held back for so long before anything is sent. 0s: not."),
+	KEY("delay_percent", .type = CONF_NUMBER, RULE(fault.delay_percent), .fallback = "100",
+		.max = 100, .help = "So many of a hundred requests."),
+	KEY("abort_status", .type = CONF_NUMBER, RULE(fault.abort_status), .fallback = "0",
+		.max = 599, .help = "Answered with this, and not sent. 0: not."),
+	KEY("abort_percent", .type = CONF_NUMBER, RULE(fault.abort_percent), .fallback = "100",
+		.max = 100, .help = "So many of a hundred requests."),
+};
+static const struct conf_group conf_fault_group = {GROUP_OF(conf_fault_keys)};
+
 static const struct conf_key conf_rule_keys[] = {
 	KEY("name", RULE(name),
 		.help = "For the access log, as \"service/name\"; \"service/rules[3]\" unless "
@@ -170,6 +183,9 @@ static const struct conf_key conf_rule_keys[] = {
 		.help = "When a request is sent again, elsewhere if there is an elsewhere. Never "
 			"one "
 			"that has a body and has begun to be sent."),
+	KEY("fault", .type = CONF_GROUP, .group = &conf_fault_group,
+		.help = "Trouble made on purpose, by the caller's proxy, to see how callers bear "
+			"it."),
 	KEY("request_headers", .type = CONF_GROUP, .group = &conf_request_edit_group,
 		.help = "What is changed in the headers of requests."),
 	KEY("response_headers", .type = CONF_GROUP, .group = &conf_response_edit_group,

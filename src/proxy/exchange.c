@@ -66,6 +66,8 @@ static struct buf *exchange_out(struct exchange *x, enum side side)
 
 static void exchange_record(struct exchange *x, struct call *call)
 {
+	bool is_delayed =
+		x->reason == REASON_NONE && x->route && x->route->delay == EXCHANGE_DELAY_TAKEN;
 	struct record_http r = {
 		.start_ns = x->being.born_ns,
 		.start_wall_ns = x->start_wall_ns,
@@ -77,7 +79,7 @@ static void exchange_record(struct exchange *x, struct call *call)
 		.policy = x->policy,
 		.route = x->route ? x->route->name : STR(""),
 		.status = x->status,
-		.reason = x->reason,
+		.reason = is_delayed ? REASON_DELAY_INJECTED : x->reason,
 		.details = x->details,
 		.request_bytes = x->body_bytes[DOWN],
 		.response_bytes = x->body_bytes[UP],
@@ -347,6 +349,28 @@ static enum reason exchange_place(struct exchange *x)
 	return reason;
 }
 
+/* A fault that its rule wants: it is held back, or answered in place of the service. Whoever is
+ * held back waits as for a retry, with no connection upstream; its timeouts go on. */
+static bool exchange_take_fault(struct exchange *x)
+{
+	struct worker *w = x->being.worker;
+	struct exchange_route *r = x->route;
+	if (r->delay == EXCHANGE_DELAY_DUE) {
+		r->delay = EXCHANGE_DELAY_TAKEN;
+		metric_add(&w->values->faults_delayed_total, 1);
+		x->again_ns = w->loop.now_ns + r->fault.delay_ms * CLOCK_MS;
+		exchange_watch(x, x->again_ns);
+		return true;
+	}
+	if (r->fault.abort_status == 0)
+		return false;
+	metric_add(&w->values->faults_aborted_total, 1);
+	outbound_unpick(w, &x->carrier[DOWN]->call);
+	exchange_fail(x, REASON_FAULT_INJECTED, r->fault.abort_status,
+		reason_row(REASON_FAULT_INJECTED)->text);
+	return true;
+}
+
 static void exchange_route(struct exchange *x)
 {
 	struct carrier *down = x->carrier[DOWN];
@@ -361,14 +385,17 @@ static void exchange_route(struct exchange *x)
 		exchange_fail(x, REASON_BAD_REQUEST, 405, "CONNECT is not taken here");
 		return;
 	}
-	if (x->attempt_count == 0)
+	if (!exchange_is_chosen(x)) {
 		reason = exchange_normalise(x);
-	if (x->attempt_count == 0 && reason == REASON_NONE && routing_of(&down->call))
-		reason = exchange_choose(x, &answer);
+		if (reason == REASON_NONE && routing_of(&down->call))
+			reason = exchange_choose(x, &answer);
+	}
 	if (answer) {
 		exchange_answer(x, answer);
 		return;
 	}
+	if (reason == REASON_NONE && x->route && exchange_take_fault(x))
+		return;
 	if (reason == REASON_NONE)
 		reason = exchange_place(x);
 	if (reason != REASON_NONE)

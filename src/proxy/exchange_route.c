@@ -2,7 +2,6 @@
 #include "exchange_route.h"
 
 #include "exchange_head.h"
-#include "routing.h"
 
 /* What an answer has besides its body, its Location and its edits. */
 #define EXCHANGE_ANSWER_BYTES 512
@@ -128,6 +127,8 @@ static enum reason exchange_forward_by(struct exchange *x, const struct route *r
 	r->lead = routing_lead(&x->carrier[DOWN]->call, routing_leg(w, route, rule, request));
 	r->timeout_ms = rule->timeout_ms;
 	r->retry = rule->retry;
+	r->fault = routing_fault(w, route, rule);
+	r->delay = r->fault.delay_ms > 0 ? EXCHANGE_DELAY_DUE : EXCHANGE_DELAY_NONE;
 	if (!exchange_copy_text(&x->arena, &r->lead.service) ||
 		!exchange_copy_text(&x->arena, &r->lead.version) ||
 		!exchange_copy_edit(&x->arena, &rule->response, &r->response) ||
@@ -139,6 +140,11 @@ static enum reason exchange_forward_by(struct exchange *x, const struct route *r
 	r->service = route->service->name;
 	routing_count_request(w, r->service);
 	return exchange_copy_text(&x->arena, &r->service) ? REASON_NONE : REASON_OVERLOAD;
+}
+
+bool exchange_is_chosen(const struct exchange *x)
+{
+	return x->attempt_count > 0 || (x->route && x->route->delay == EXCHANGE_DELAY_TAKEN);
 }
 
 enum reason exchange_choose(struct exchange *x, const struct route_rule **ret_answer)

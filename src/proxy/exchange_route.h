@@ -5,6 +5,13 @@
 
 #include "exchange.h"
 #include "mesh/route.h"
+#include "routing.h"
+
+enum exchange_delay {
+	EXCHANGE_DELAY_NONE,
+	EXCHANGE_DELAY_DUE,
+	EXCHANGE_DELAY_TAKEN, /* it has begun; x->again_ns is its end */
+};
 
 struct exchange_route {
 	struct str name; /* of the rule */
@@ -16,12 +23,16 @@ struct exchange_route {
 	struct route_edit response; /* what is changed in its headers */
 	struct str path, authority; /* as they were asked for */
 	size_t prefix_len;	    /* of the path, that the rule's prefix has matched */
+	enum exchange_delay delay;  /* by the rule's fault */
+	struct routing_fault fault;
 };
 
 /* Of a call that has a route: whether the caller's own proxy answers, and if not, what becomes of
  * the request. The path is in normal form. `ret_answer`: the rule that answers, good while the call
  * holds its plan. */
 enum reason exchange_choose(struct exchange *x, const struct route_rule **ret_answer);
+/* The rule was chosen, and is not asked again. */
+bool exchange_is_chosen(const struct exchange *x);
 /* Writes the answer of a rule that does. False, with no harm done: there is no room now. */
 bool exchange_write_answer(struct exchange *x, const struct route_rule *rule) MUST_CHECK;
 /* Changes a response's headers, as the rule wants it. False: there is no room for more. */

@@ -16,7 +16,8 @@
 
 struct routing_turn {
 	struct map_node node; /* in worker.turns */
-	struct split split;   /* of a rule */
+	struct split split;   /* of a rule, and of its fault: */
+	struct split delays, aborts;
 	struct budget budget; /* of a service */
 	uint32_t rule_index;
 	uint8_t service_len;
@@ -55,6 +56,8 @@ static struct routing_turn *routing_new(struct worker *w, struct str service, ui
 	t->service_len = (uint8_t)service.len;
 	t->rule_index = rule_index;
 	split_init(&t->split, loop_random(&w->loop));
+	split_init(&t->delays, loop_random(&w->loop));
+	split_init(&t->aborts, loop_random(&w->loop));
 	if (map_add(&w->turns, &t->node, routing_hash(service, rule_index)))
 		return t;
 	free(t);
@@ -93,6 +96,30 @@ const struct route_leg *routing_leg(struct worker *w, const struct route *route,
 				     : routing_next(w, route, rule);
 	ASSERT(leg < rule->leg_count); /* the configuration's checks: some weight is not 0 */
 	return &rule->legs[leg];
+}
+
+/* Whether it is one of so many of a hundred. */
+static bool routing_is_one_of(struct split *s, uint32_t percent)
+{
+	const struct route_leg legs[] = {{.weight = percent}, {.weight = 100 - percent}};
+	return percent > 0 && split_next(s, legs, ARRAY_LEN(legs)) == 0;
+}
+
+struct routing_fault routing_fault(
+	struct worker *w, const struct route *route, const struct route_rule *rule)
+{
+	struct routing_fault fault = {0};
+	const struct route_fault *f = &rule->fault;
+	if (f->delay_percent + f->abort_percent == 0)
+		return fault;
+	struct routing_turn *turn = routing_turn(w, route->service->name, rule->index);
+	if (!turn) /* out of memory: no fault is the better one */
+		return fault;
+	if (routing_is_one_of(&turn->delays, f->delay_percent))
+		fault.delay_ms = f->delay_ms;
+	if (routing_is_one_of(&turn->aborts, f->abort_percent))
+		fault.abort_status = f->abort_status;
+	return fault;
 }
 
 void routing_count_request(struct worker *w, struct str service)

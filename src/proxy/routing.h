@@ -14,6 +14,14 @@ static inline const struct route *routing_of(const struct call *c)
  * none. */
 const struct route_leg *routing_leg(struct worker *w, const struct route *route,
 	const struct route_rule *rule, const struct route_request *request);
+/* What the rule's fault does to the request whose turn it is in this worker: exact as a split is.
+ */
+struct routing_fault {
+	uint32_t delay_ms;     /* 0: none */
+	uint16_t abort_status; /* 0: none */
+};
+struct routing_fault routing_fault(
+	struct worker *w, const struct route *route, const struct route_rule *rule);
 /* Where the leg leads; its texts are the plan's. */
 struct call_lead routing_lead(const struct call *c, const struct route_leg *leg);
 /* With a rule that has retries: the service has one more request, or wants to send one more again.

@@ -317,6 +317,31 @@ def test_a_version_that_goes_away(fleet):
     assert "older problem" in done.stderr
 
 
+# --- faults ---------------------------------------------------------------------------------------------------
+
+
+def test_faults_are_exact_and_told(fleet):
+    route(fleet, {"name": "broken", "match": {"path": "/echo/fault"}, "fault": {"delay": "300ms", "delay_percent": 25,
+                                                                             "abort_status": 429, "abort_percent": 10}})
+    before = {name: fleet["vm-a"].metric(f"ringmain_faults_{name}_total") for name in ("delayed", "aborted")}
+    statuses = collections.Counter()
+    with fleet.dial_own("web", "orders") as wire:
+        for _ in range(40):
+            statuses[ask(wire, "GET /echo/fault").status] += 1
+        assert ask(wire).status == 200
+    assert statuses == {200: 36, 429: 4}
+    assert {name: fleet["vm-a"].metric(f"ringmain_faults_{name}_total") - before[name] for name in before} == \
+        {"delayed": 10, "aborted": 4}
+    wait_for(lambda: len(fleet.access_lines("vm-a", path="/echo/fault")) == 40, "their lines")
+    lines = fleet.access_lines("vm-a", path="/echo/fault")
+    flags = collections.Counter((line["response_code"], line["response_flags"], line["response_code_details"]) for line in lines)
+    assert flags[429, "FI", "FAULT_INJECTED"] == 4
+    assert 6 <= flags[200, "DI", "DELAY_INJECTED"] <= 10 and all(line["route_name"] == "orders/broken" for line in lines)
+    assert all(line["duration"] >= 300 for line in lines if line["response_flags"] == "DI")
+    told = explain(fleet, line="GET /echo/fault").stdout
+    assert "trouble made on purpose: delay 300ms for 25 %, abort with 429 for 10 %" in told
+
+
 # --- explaining -----------------------------------------------------------------------------------------------
 
 

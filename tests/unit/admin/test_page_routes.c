@@ -47,6 +47,8 @@ static void fill_rules(void)
 	rules[6].target = (struct route_target){.path = STR("/secret"), .host = STR("other")};
 	rules[7].sticky = (struct route_sticky){ROUTE_STICKY_HEADER, STR("x-user")};
 	rules[7].timeout_ms = 1500;
+	rules[7].fault = (struct route_fault){
+		.delay_ms = 200, .delay_percent = 10, .abort_percent = 5, .abort_status = 503};
 	rules[7].retry =
 		(struct route_retry){.attempts = 2, .on = ROUTE_RETRY_CONNECT | ROUTE_RETRY_5XX};
 }
@@ -159,7 +161,8 @@ static void the_way_is_told(void **state)
 {
 	assert_part(LAST, 200,
 		"\"action\":\"forward\",\"timeout_ms\":1500,\"retries\":\"2 more tries on "
-		"connect-failure or 5xx\",\"sticky\":\"header x-user\",\"split\":[{\"service\":"
+		"connect-failure or 5xx\",\"fault\":\"delay 200ms for 10 %, abort with 503 for 5 "
+		"%\",\"sticky\":\"header x-user\",\"split\":[{\"service\":"
 		"\"orders\",\"version\":\"v1\",\"weight\":90,\"allowed\":true,\"policy\":\"policies"
 		"[0]\",\"identity\":true,\"policies\":[\"policies[0]\",\"no-secrets\"],"
 		"\"endpoints\":[{\"address\":\"10.77.0.1:8080\",\"health\":\"up\",\"version\":"

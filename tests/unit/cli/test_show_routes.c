@@ -155,15 +155,20 @@ static void a_list(void **state)
 			     "{\"service\":\"orders\",\"version\":\"v1\",\"weight\":9},"
 			     "{\"service\":\"stock\",\"version\":\"v2\",\"weight\":1}]},"
 			     "{\"name\":\"orders/rules[2]\",\"match\":[],\"action\":\"forward\","
-			     "\"split\":[]}]}]}"));
+			     "\"fault\":\"delay 1000ms for 5 %\",\"split\":[]}]}]}"));
 	fclose(out);
-	assert_string_equal(text,
-		"RULE             MATCHES              LEADS TO                STICKY  RETRIES\n"
-		"orders/gone      path /g, method GET  respond 410             -       -\n"
-		"orders/canary    -                    v1 90 %, stock v2 10 %  source  1 more try "
-		"on "
-		"reset\n"
-		"orders/rules[2]  -                    the service             -       -\n");
+	assert_string_equal(text, "RULE             MATCHES              LEADS TO                "
+				  "STICKY  RETRIES       "
+				  "       FAULT\n"
+				  "orders/gone      path /g, method GET  respond 410             - "
+				  "      -             "
+				  "       -\n"
+				  "orders/canary    -                    v1 90 %, stock v2 10 %  "
+				  "source  1 more try on "
+				  "reset  -\n"
+				  "orders/rules[2]  -                    the service             - "
+				  "      -             "
+				  "       delay 1000ms for 5 %\n");
 }
 
 #define TEST(name) cmocka_unit_test_teardown(name, teardown)

@@ -94,6 +94,24 @@ static void test_a_whole_rule(void **state)
 	fixture_done(&f);
 }
 
+static void test_faults(void **state)
+{
+	struct fixture f;
+	parse_good(&f, ROUTE("{ match = { path = \"/a\"; }; fault = { delay = \"200ms\"; "
+			     "delay_percent = 10; abort_status = "
+			     "500; }; },\n{ match = { path = \"/b\"; }; fault = { delay = \"1s\"; "
+			     "}; }, { }"));
+	const struct route_rule *rules = route_of(&f, "orders")->rules;
+	assert_int_equal(rules[0].fault.delay_ms, 200);
+	assert_int_equal(rules[0].fault.delay_percent, 10);
+	assert_int_equal(rules[0].fault.abort_status, 500);
+	assert_int_equal(rules[0].fault.abort_percent, 100);
+	assert_int_equal(rules[1].fault.delay_percent, 100);
+	assert_int_equal(rules[1].fault.abort_percent, 0);
+	assert_int_equal(rules[2].fault.delay_percent, 0);
+	fixture_done(&f);
+}
+
 static void test_answers(void **state)
 {
 	struct fixture f;
@@ -194,6 +212,16 @@ static const struct {
 	{"{ split = ( { version = \"v1\"; }, { version = \"v2\"; } ); sticky = { header = "
 	 "\"host\"; }; }",
 		"sticky.header: \"host\" is the proxies' own"},
+	{"{ fault = { }; }", "fault: which one? Give delay or abort_status"},
+	{"{ fault = { delay = \"1s\"; abort_percent = 5; }; }", "fault.abort_percent: without"},
+	{"{ fault = { abort_status = 500; delay_percent = 5; }; }",
+		"fault.delay_percent: without delay"},
+	{"{ fault = { abort_status = 100; }; }", "fault.abort_status: 100 is no status"},
+	{"{ fault = { abort_status = 503; abort_percent = 101; }; }",
+		"fault.abort_percent: 101 is out of range"},
+	{"{ fault = { delay = \"2m\"; }; }", "fault.delay: "},
+	{"{ respond = { status = 404; }; fault = { delay = \"1s\"; }; }",
+		"fault: not together with respond"},
 	{"{ redirect = { }; }", "redirect: where to?"},
 	{"{ redirect = { path = \"/\"; status = 304; }; }", "redirect.status: 304 is none of"},
 	{"{ redirect = { scheme = \"ftp\"; }; }", "redirect.scheme: \"ftp\" is neither"},
@@ -413,6 +441,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_whole_rule),
+		cmocka_unit_test(test_faults),
 		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_wrong_rows),
 		cmocka_unit_test(test_wrong_routes),

@@ -715,6 +715,118 @@ static void test_a_caller_that_goes_meanwhile(void **state)
 	lab_finish(&lab);
 }
 
+/* --- faults --- */
+
+#define FAULT(...) ROUTES("{ fault = { " __VA_ARGS__ " }; }")
+
+static void test_aborts_are_exact(void **state)
+{
+	start(FAULT("abort_status = 418; abort_percent = 5;"), LAB_HTTP);
+	int client = dial(ORDERS, 8080), other = dial(ORDERS, 8080);
+	for (int round = 0; round < 3; round++) {
+		uint32_t aborted = 0;
+		for (int i = 0; i < 20; i++) {
+			say(i % 3 ? client : other, GET("/1"));
+			bool is_aborted = lab_last(&lab, 0)->code == 418;
+			lab_expect_reason(&lab, 0, is_aborted ? "FAULT_INJECTED" : "NONE");
+			aborted += is_aborted;
+		}
+		assert_int_equal(aborted, 1);
+	}
+	assert_int_equal(lab_values(&lab, 0)->faults_aborted_total, 3);
+	assert_string_equal(lab_last(&lab, 0)->route, "orders/rules[0]");
+	lab_finish(&lab);
+}
+
+/* No endpoint has had it, and the connection is as good as before. */
+static void test_an_abort_reaches_nobody(void **state)
+{
+	start(ROUTES("{ match = { path = \"/a\"; }; fault = { abort_status = 503; }; " RETRIES(
+		      "on = \"5xx\";") " }, { }"),
+		LAB_HTTP);
+	int client = dial(ORDERS, 8080);
+	say(client, GET("/a"));
+	lab_expect_holds(client, "HTTP/1.1 503 ");
+	lab_expect_reason(&lab, 0, "FAULT_INJECTED");
+	assert_int_equal(lab_values(&lab, 0)->pool_opened_total, 0);
+	assert_int_equal(lab_values(&lab, 0)->retries_total, 0);
+	assert_string_equal(lab_last(&lab, 0)->service, "orders");
+	say(client, GET("/b"));
+	lab_expect_reason(&lab, 0, "NONE");
+	lab_finish(&lab);
+}
+
+static void test_delays(void **state)
+{
+	start(FAULT("delay = \"1s\"; delay_percent = 50;"), LAB_HTTP);
+	int client = dial(ORDERS, 8080);
+	for (int round = 0; round < 3; round++) {
+		uint32_t delayed = 0;
+		for (int i = 0; i < 2; i++) {
+			say(client, GET("/1"));
+			bool is_held = fake_peer_received(client).len == 0;
+			lab_run(&lab, 900 * CLOCK_MS);
+			assert_int_equal(fake_peer_received(client).len == 0, is_held);
+			lab_run(&lab, 200 * CLOCK_MS);
+			lab_expect_holds(client, "HTTP/1.1 200 ");
+			lab_expect_reason(&lab, 0, is_held ? "DELAY_INJECTED" : "NONE");
+			assert_int_equal(lab_last(&lab, 0)->attempts, 1);
+			delayed += is_held;
+		}
+		assert_int_equal(delayed, 1);
+	}
+	assert_int_equal(lab_values(&lab, 0)->faults_delayed_total, 3);
+	lab_finish(&lab);
+}
+
+/* The rule is asked once, its rewrite done once, its body waits; the plan goes meanwhile. */
+static void test_a_delayed_request_is_whole(void **state)
+{
+	start(ROUTES("{ match = { path_prefix = \"/a\"; }; rewrite = { prefix = \"/a/b\"; }; " TO(
+		      "v2") "fault = { delay = \"1s\"; }; }"),
+		LAB_HTTP);
+	int client = dial(ORDERS, 8080);
+	say(client, "POST /a/x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nxyz");
+	lab_run(&lab, 500 * CLOCK_MS);
+	replan(ROUTES(SPLIT("1", "0")));
+	lab_expect_received(client, "");
+	lab_run(&lab, 600 * CLOCK_MS);
+	lab_expect_holds(client, "orders:/a/b/x");
+	assert_string_equal(lab_last(&lab, 0)->version, "v2");
+	assert_string_equal(lab_last(&lab, 0)->path, "/a/x");
+	lab_finish(&lab);
+}
+
+static void test_a_delay_then_an_abort(void **state)
+{
+	start(FAULT("delay = \"1s\"; abort_status = 500;"), LAB_HTTP);
+	int client = dial(ORDERS, 8080);
+	say(client, GET("/1"));
+	lab_run(&lab, 900 * CLOCK_MS);
+	lab_expect_received(client, "");
+	lab_run(&lab, 200 * CLOCK_MS);
+	lab_expect_holds(client, "HTTP/1.1 500 ");
+	lab_expect_reason(&lab, 0, "FAULT_INJECTED");
+	lab_finish(&lab);
+}
+
+/* Timeouts go on, and a caller that goes leaves nothing behind. */
+static void test_a_delay_that_is_cut(void **state)
+{
+	start(ROUTES("{ timeout = \"500ms\"; fault = { delay = \"1s\"; }; }"), LAB_HTTP);
+	int client = dial(ORDERS, 8080), other = dial(ORDERS, 8080);
+	say(client, GET("/1"));
+	say(other, GET("/1"));
+	fake_peer_reset(other);
+	lab_pump(&lab);
+	lab_expect_reason(&lab, 0, "DOWNSTREAM_CLOSED");
+	lab_run(&lab, 600 * CLOCK_MS);
+	lab_expect_holds(client, "HTTP/1.1 504 ");
+	lab_expect_reason(&lab, 0, "UPSTREAM_TIMEOUT");
+	assert_int_equal(lab_values(&lab, 0)->pool_opened_total, 0);
+	lab_finish(&lab);
+}
+
 /* --- opaque bytes --- */
 
 static void test_connections_split(void **state)
@@ -803,6 +915,12 @@ int main(void)
 		cmocka_unit_test(test_connects_again),
 		cmocka_unit_test(test_a_budget),
 		cmocka_unit_test(test_a_caller_that_goes_meanwhile),
+		cmocka_unit_test(test_aborts_are_exact),
+		cmocka_unit_test(test_an_abort_reaches_nobody),
+		cmocka_unit_test(test_delays),
+		cmocka_unit_test(test_a_delayed_request_is_whole),
+		cmocka_unit_test(test_a_delay_then_an_abort),
+		cmocka_unit_test(test_a_delay_that_is_cut),
 		cmocka_unit_test(test_connections_split),
 		cmocka_unit_test(test_connections_by_who_calls),
 		cmocka_unit_test(test_a_connection_to_another_service),

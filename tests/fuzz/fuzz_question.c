@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The query of /routes/explain. What is taken is a request as a proxy could see it. */
+#include "admin/page_question.h"
+#include "base/assert.h"
+#include "mesh/policy.h"
+
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
+
+static void fuzz_is_text(struct str text)
+{
+	for (size_t i = 0; i < text.len; i++)
+		ASSERT((unsigned char)text.at[i] >= ' ' && text.at[i] != 0x7f);
+}
+
+static bool fuzz_is_normal(struct str path)
+{
+	char *again = malloc(path.len + 1);
+	size_t len;
+	ASSERT(again);
+	bool is_same = path_normalise(path, again, &len) && str_eq(path, (struct str){again, len});
+	free(again);
+	return is_same;
+}
+
+static void fuzz_request(const struct page_question *q)
+{
+	struct snapshot snapshot = {.trust_domain = STR("prod.example")};
+	map_init(&snapshot.services_by_name);
+	struct route_request r = page_question_request(q, &snapshot, STR(""));
+	ASSERT(q->to.len > 0 && r.authority.len > 0 && !r.is_http);
+	ASSERT(fuzz_is_normal(r.path));
+	ASSERT(r.path.len + r.query.len <= q->path.len);
+	fuzz_is_text(r.method);
+	fuzz_is_text(r.authority);
+	for (uint32_t i = 0; i < r.header_count; i++) {
+		ASSERT(q->headers[i].name.len > 0);
+		fuzz_is_text(q->headers[i].name);
+		fuzz_is_text(q->headers[i].value);
+	}
+	map_done(&snapshot.services_by_name);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
+{
+	struct page_question q;
+	struct err err;
+	char *copy = malloc(len ? len : 1); /* so that a byte too far is seen */
+	ASSERT(copy);
+	if (len)
+		memcpy(copy, bytes, len);
+	if (page_question_read(&q, (struct str){copy, len}, &err))
+		fuzz_request(&q);
+	else
+		ASSERT(err.text[0] != '\0');
+	page_question_done(&q);
+	free(copy);
+	return 0;
+}
