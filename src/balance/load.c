@@ -46,6 +46,28 @@ static void load_observe_failure(struct load *l, uint64_t took_ns, uint64_t now_
 	load_observe(l, took_ns < LOAD_FAILURE_NS ? LOAD_FAILURE_NS : took_ns, now_ns);
 }
 
+/* --- slow start --- */
+
+uint32_t load_grown_percent(const struct load *l, uint64_t now_ns)
+{
+	uint64_t whole_ns = l->crowd->slow_start_ns, age_ns = now_ns - l->up_ns;
+	if (l->up_ns == 0 || age_ns >= whole_ns)
+		return 100;
+	return LOAD_YOUNG_PERCENT +
+	       (uint32_t)(age_ns / 1000 * (100 - LOAD_YOUNG_PERCENT) / (whole_ns / 1000));
+}
+
+/* One that is new among the others, or that the checks have found well again. */
+static void load_count(struct load *l, bool is_counted, uint64_t now_ns)
+{
+	struct crowd *c = l->crowd;
+	if (is_counted && !l->is_counted && c->follow_count > 1)
+		l->up_ns = now_ns;
+	l->is_counted = is_counted;
+	if (is_counted && l->up_ns > 0 && l->up_ns + c->slow_start_ns > c->young_until_ns)
+		c->young_until_ns = l->up_ns + c->slow_start_ns;
+}
+
 /* --- a call --- */
 
 void load_begin(struct load_call *call, struct load *load, uint64_t now_ns)
@@ -165,11 +187,12 @@ static struct load *crowd_load(struct crowd *c, const struct address *a)
 static void crowd_count(struct crowd *c, const struct service *service, uint64_t now_ns)
 {
 	c->instances = (struct outlier_crowd){0};
+	c->young_until_ns = 0;
 	for (uint32_t i = 0; i < c->load_count; i++) {
 		const struct endpoint *e = &service->endpoints[i];
 		struct load *l = c->loads[i];
 		l->follow_count = c->follow_count;
-		l->is_counted = e->health == ENDPOINT_UP && !e->alternate;
+		load_count(l, e->health == ENDPOINT_UP && !e->alternate, now_ns);
 		c->instances.count += l->is_counted;
 		c->instances.out += l->outlier.state != OUTLIER_IN;
 		if (!l->is_counted)
@@ -253,6 +276,7 @@ bool crowd_follow(struct crowd *c, const struct service *service, uint64_t plan_
 	c->plan_number = plan_number;
 	c->follow_count++;
 	c->rules = service->outlier;
+	c->slow_start_ns = service->slow_start_ms * CLOCK_MS;
 	crowd_take_turns(c, turns, turn_count, random);
 	crowd_turns(c, service);
 	crowd_count(c, service, now_ns);
