@@ -17,6 +17,7 @@ struct load {
 	struct address address;
 	uint64_t follow_count; /* of the crowd, when it was last seen in a plan */
 	bool is_counted;       /* as one of crowd.instances */
+	uint64_t up_ns;	       /* when it joined these; 0: from the first on */
 	uint32_t under_way;
 	uint64_t latency_ns, latency_at_ns; /* peak EWMA of the time to the first byte */
 	struct outlier outlier;
@@ -35,12 +36,14 @@ struct crowd {
 	uint64_t plan_number;  /* of the plan that it last followed */
 	uint64_t follow_count; /* how often it has followed one */
 	struct outlier_rules rules;
+	uint64_t slow_start_ns, young_until_ns; /* until then some of them grow */
 	struct load **loads; /* by the index of the service's endpoints in that plan */
 	uint32_t load_count;
 	struct load_turn *turns; /* the service's, and then its subsets' */
 	uint32_t turn_count;
 	struct map by_address;
 	struct outlier_crowd instances;
+	uint32_t under_way; /* calls to all of them */
 	char text[];
 };
 
@@ -50,6 +53,9 @@ void crowd_free(struct crowd *c);
 /* The endpoints are these now. False: out of memory, and it is as it was. */
 bool crowd_follow(struct crowd *c, const struct service *service, uint64_t plan_number,
 	uint64_t random, uint64_t now_ns) MUST_CHECK;
+
+/* One more call may be under way: the worker has its share of `max` (0: any number). */
+bool crowd_has_room(const struct crowd *c, uint32_t max, uint32_t worker_count);
 
 /* One call to an endpoint, from its choice to its end. */
 struct load_call {
@@ -66,6 +72,9 @@ enum outlier_change load_judge(
 /* It may have been judged or not, begun or not. */
 void load_end(struct load_call *call);
 
+/* Its share of its weight, in percent: from 10 on it grows as long as the slow start takes. */
+#define LOAD_YOUNG_PERCENT 10
+uint32_t load_grown_percent(const struct load *l, uint64_t now_ns);
 /* It has answered, or failed to. */
 static inline bool load_is_known(const struct load *l)
 {

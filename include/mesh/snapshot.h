@@ -47,6 +47,8 @@ struct service {
 	bool server_first; /* the server speaks first: never wait for the client's bytes */
 	enum mtls_mode mtls;
 	enum balance balance;
+	uint32_t calls_max;	      /* under way at once, of this machine; 0: any number */
+	uint32_t slow_start_ms;	      /* for an endpoint that is new, or up again; 0: none */
 	struct outlier_rules outlier; /* all 0: no endpoint is an outlier */
 	struct address *addresses;    /* its own, with port; none but those of its endpoints if 0 */
 	uint32_t address_count;

@@ -20,6 +20,7 @@
 	X(PATH_INVALID, 400, "DPE", false, "the path cannot be normalised")                        \
 	X(NO_IDENTITY, 503, "UF", false, "the workload has no certificate")                        \
 	X(CONNECTIONS_MAX, 503, "UO", false, "the connection limit is reached")                    \
+	X(CALLS_MAX, 503, "UO", false, "the service has as many calls under way as it may have")   \
 	X(OVERLOAD, 503, "OM", false, "the buffer limit is reached")                               \
 	X(BAD_REQUEST, 400, "DPE", false, "the request is not valid HTTP")                         \
 	X(BAD_RESPONSE, 502, "UPE", false, "the upstream's response is not valid HTTP")            \

@@ -19,7 +19,7 @@
 	X(direct_refused_total, "ringmain_direct_dials_refused_total", "counter",                  \
 		"Connections made to a proxy port directly, refused")                              \
 	X(limit_refused_total, "ringmain_limit_refused_total", "counter",                          \
-		"Connections refused because a limit was reached")                                 \
+		"Connections and calls refused because a limit was reached")                       \
 	X(detect_http_total, "ringmain_detect_http_total", "counter", "Detected as HTTP")          \
 	X(detect_tcp_total, "ringmain_detect_tcp_total", "counter", "Detected as opaque TCP")      \
 	X(detect_timeout_total, "ringmain_detect_timeout_total", "counter",                        \

@@ -46,12 +46,35 @@ static void load_observe_failure(struct load *l, uint64_t took_ns, uint64_t now_
 	load_observe(l, took_ns < LOAD_FAILURE_NS ? LOAD_FAILURE_NS : took_ns, now_ns);
 }
 
+/* --- slow start --- */
+
+uint32_t load_grown_percent(const struct load *l, uint64_t now_ns)
+{
+	uint64_t whole_ns = l->crowd->slow_start_ns, age_ns = now_ns - l->up_ns;
+	if (l->up_ns == 0 || age_ns >= whole_ns)
+		return 100;
+	return LOAD_YOUNG_PERCENT +
+	       (uint32_t)(age_ns / 1000 * (100 - LOAD_YOUNG_PERCENT) / (whole_ns / 1000));
+}
+
+/* One that is new among the others, or that the checks have found well again. */
+static void load_count(struct load *l, bool is_counted, uint64_t now_ns)
+{
+	struct crowd *c = l->crowd;
+	if (is_counted && !l->is_counted && c->follow_count > 1)
+		l->up_ns = now_ns;
+	l->is_counted = is_counted;
+	if (is_counted && l->up_ns > 0 && l->up_ns + c->slow_start_ns > c->young_until_ns)
+		c->young_until_ns = l->up_ns + c->slow_start_ns;
+}
+
 /* --- a call --- */
 
 void load_begin(struct load_call *call, struct load *load, uint64_t now_ns)
 {
 	*call = (struct load_call){.load = load, .begin_ns = now_ns};
 	load->under_way++;
+	load->crowd->under_way++;
 	call->is_probe = outlier_begin(&load->outlier, now_ns);
 }
 
@@ -83,6 +106,8 @@ void load_end(struct load_call *call)
 	if (call->is_probe && !call->is_judged)
 		outlier_abandon(&l->outlier);
 	ASSERT(l->under_way > 0);
+	if (l->crowd)
+		l->crowd->under_way--;
 	if (--l->under_way == 0 && !l->crowd)
 		free(l);
 	*call = (struct load_call){0};
@@ -102,9 +127,15 @@ struct crowd *crowd_new(struct str name)
 	return c;
 }
 
+bool crowd_has_room(const struct crowd *c, uint32_t max, uint32_t worker_count)
+{
+	return max == 0 || c->under_way < max / worker_count + (max % worker_count > 0);
+}
+
 static void crowd_drop(struct crowd *c, struct load *l)
 {
 	map_remove(&c->by_address, &l->node);
+	c->under_way -= l->under_way;
 	l->crowd = NULL;
 	l->is_counted = false;
 	if (l->under_way == 0)
@@ -165,11 +196,12 @@ static struct load *crowd_load(struct crowd *c, const struct address *a)
 static void crowd_count(struct crowd *c, const struct service *service, uint64_t now_ns)
 {
 	c->instances = (struct outlier_crowd){0};
+	c->young_until_ns = 0;
 	for (uint32_t i = 0; i < c->load_count; i++) {
 		const struct endpoint *e = &service->endpoints[i];
 		struct load *l = c->loads[i];
 		l->follow_count = c->follow_count;
-		l->is_counted = e->health == ENDPOINT_UP && !e->alternate;
+		load_count(l, e->health == ENDPOINT_UP && !e->alternate, now_ns);
 		c->instances.count += l->is_counted;
 		c->instances.out += l->outlier.state != OUTLIER_IN;
 		if (!l->is_counted)
@@ -253,6 +285,7 @@ bool crowd_follow(struct crowd *c, const struct service *service, uint64_t plan_
 	c->plan_number = plan_number;
 	c->follow_count++;
 	c->rules = service->outlier;
+	c->slow_start_ns = service->slow_start_ms * CLOCK_MS;
 	crowd_take_turns(c, turns, turn_count, random);
 	crowd_turns(c, service);
 	crowd_count(c, service, now_ns);

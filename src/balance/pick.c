@@ -134,6 +134,14 @@ static const struct endpoint *pick_by_class(const struct pick *p, const struct p
 
 /* --- those that are well --- */
 
+/* It is new, and lets so many of its calls go to others. */
+static bool pick_holds_back(const struct pick *p, const struct endpoint *e, uint64_t random)
+{
+	return p->now_ns < p->crowd->young_until_ns &&
+	       pick_draw(pick_random_next(random), 100) >=
+		       load_grown_percent(pick_load(p, e), p->now_ns);
+}
+
 /* One that gets calls now; NULL: it did not come up. */
 static const struct endpoint *pick_well(
 	const struct pick *p, const struct pick_set *set, uint64_t *random)
@@ -141,7 +149,7 @@ static const struct endpoint *pick_well(
 	for (int i = 0; i < PICK_DRAWS_MAX; i++) {
 		const struct endpoint *e = pick_by_sums(set, *random);
 		*random = pick_random_next(*random);
-		if (!pick_is_ejected(p, e))
+		if (!pick_is_ejected(p, e) && !pick_holds_back(p, e, ~*random))
 			return e;
 	}
 	return NULL;
@@ -154,7 +162,7 @@ static const struct endpoint *pick_in_turn(const struct pick *p, const struct pi
 	for (int i = 0; i < PICK_DRAWS_MAX; i++) {
 		uint64_t place = split_place(&turn->split, turn->sum / turn->unit);
 		const struct endpoint *e = pick_by_place(set, place * turn->unit);
-		if (!pick_is_ejected(p, e))
+		if (!pick_is_ejected(p, e) && !pick_holds_back(p, e, p->random + (unsigned)i))
 			return e;
 	}
 	return NULL;

@@ -97,6 +97,8 @@ static void conf_build_service(
 	service->server_first = row->server_first;
 	service->mtls = row->mtls;
 	service->balance = row->balance;
+	service->calls_max = row->calls_max;
+	service->slow_start_ms = row->slow_start_ms;
 	service->outlier = row->outlier;
 	if (row->outlier.ejection_max_ms < row->outlier.ejection_ms)
 		conf_error(p, conf_member(row->setting, "outlier"), "ejection_max",

@@ -388,6 +388,16 @@ static const struct conf_key conf_service_keys[] = {
 			"well: of two drawn by weight the one with less to do (least_request) or "
 			"the one that should answer sooner (peak_ewma), the next in turn "
 			"(round_robin), or any (random)."),
+	KEY("calls_max", .type = CONF_NUMBER, FIELD(struct conf_service_row, calls_max),
+		.fallback = "0", .max = 1048576,
+		.help = "Calls to its address that one machine may have under way: requests, and "
+			"connections of opaque bytes. Each worker has an equal share, rounded up. "
+			"0: any number."),
+	KEY("slow_start", .type = CONF_DURATION, FIELD(struct conf_service_row, slow_start_ms),
+		.fallback = "0s", .max = HOUR,
+		.help = "For so long the weight of an endpoint that is new, or up again, grows "
+			"from "
+			"a tenth to the whole. 0s: it is there at once."),
 	KEY("outlier", .type = CONF_GROUP, .group = &conf_outlier_group,
 		.help = "When an endpoint gets no calls for a while, because calls to it fail."),
 	KEY("endpoints",

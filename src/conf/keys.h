@@ -74,6 +74,7 @@ struct conf_service_row {
 	bool server_first;
 	enum mtls_mode mtls;
 	enum balance balance;
+	uint32_t calls_max, slow_start_ms;
 	struct outlier_rules outlier;
 	struct str *identities;
 	uint32_t identity_count;

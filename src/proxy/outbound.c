@@ -141,8 +141,9 @@ static enum reason outbound_follow_lead(const struct call *c, const struct call_
 								 : REASON_NONE;
 }
 
-static const struct endpoint *outbound_draw(struct worker *w, const struct call *c,
-	const struct service *service, const struct subset *subset, struct call_tries *tries)
+static enum reason outbound_draw(struct worker *w, const struct call *c,
+	const struct service *service, const struct subset *subset, struct call_tries *tries,
+	const struct endpoint **ret)
 {
 	const struct endpoint *tried[CALL_TRIES_MAX];
 	uint32_t tried_count = 0;
@@ -159,10 +160,14 @@ static const struct endpoint *outbound_draw(struct worker *w, const struct call 
 		.crowd = balancer_crowd(w, c, service),
 		.now_ns = w->loop.now_ns,
 		.random = loop_random(&w->loop)};
-	const struct endpoint *e = pick_endpoint(&pick);
-	if (e && pick.crowd)
-		balancer_begin(w, &tries->last, pick.crowd, service, e);
-	return e;
+	if (pick.crowd && !crowd_has_room(pick.crowd, service->calls_max, w->worker_count)) {
+		metric_add(&w->values->limit_refused_total, 1);
+		return REASON_CALLS_MAX;
+	}
+	*ret = pick_endpoint(&pick);
+	if (*ret && pick.crowd)
+		balancer_begin(w, &tries->last, pick.crowd, service, *ret);
+	return *ret ? REASON_NONE : REASON_NO_ENDPOINT;
 }
 
 void outbound_tried(struct worker *w, struct call_tries *tries, enum reason reason)
@@ -213,10 +218,10 @@ enum reason outbound_pick(
 	enum reason reason = outbound_follow_lead(c, lead, &service, &subset);
 	const struct endpoint *e = NULL;
 	if (reason == REASON_NONE)
-		e = outbound_draw(w, c, service, subset, tries);
-	if (!e) {
+		reason = outbound_draw(w, c, service, subset, tries, &e);
+	if (reason != REASON_NONE) {
 		outbound_unpick(w, c);
-		return reason != REASON_NONE ? reason : REASON_NO_ENDPOINT;
+		return reason;
 	}
 	if (tries->count == CALL_TRIES_MAX) { /* a route's rule may want more: the oldest goes */
 		memmove(tries->at, tries->at + 1, (CALL_TRIES_MAX - 1) * sizeof(*tries->at));

@@ -249,6 +249,67 @@ static void test_latency_peaks_and_ages(void **state)
 	crowd_free(p.crowd);
 }
 
+/* --- slow start --- */
+
+/* Of so many calls at this moment. */
+static uint32_t share_of(struct place *p, uint16_t number, int calls)
+{
+	uint32_t before = p->counts[number];
+	for (int i = 0; i < calls; i++)
+		place_pick(p);
+	return p->counts[number] - before;
+}
+
+static void test_a_new_one_starts_slowly(void **state)
+{
+	static const uint32_t weights[] = {100, 100, 100, 100};
+	static const enum balance ways[] = {BALANCE_ROUND_ROBIN, BALANCE_RANDOM};
+	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+		struct place p;
+		place_init(&p, ways[i], weights, ARRAY_LEN(weights));
+		p.service.slow_start_ms = 100000;
+		place_follow(&p);
+		assert_near(share_of(&p, 0, 8000), 2000, 150);
+		place_add(&p, 4, 100);
+		p.now_ns += CLOCK_S;
+		place_follow(&p);
+		assert_near(share_of(&p, 4, 8000), 8000 * 0.1 / 4.1, 60);
+		p.now_ns += 50 * CLOCK_S;
+		place_follow(&p); /* which does not begin it anew */
+		assert_near(share_of(&p, 4, 8000), 8000 * 0.55 / 4.55, 120);
+		p.now_ns += 50 * CLOCK_S;
+		assert_near(share_of(&p, 4, 8000), 8000 / 5.0, 150);
+		/* down, and up again */
+		p.endpoints[0].health = ENDPOINT_DOWN;
+		place_follow(&p);
+		p.endpoints[0].health = ENDPOINT_UP;
+		place_follow(&p);
+		assert_near(share_of(&p, 0, 8000), 8000 * 0.1 / 4.1, 60);
+		assert_near(share_of(&p, 4, 8000), 8000 / 4.1, 200);
+		crowd_free(p.crowd);
+	}
+}
+
+/* It may be drawn twice as often as others then, being the less busy one of each pair. */
+static void test_a_new_one_starts_slowly_with_the_least(void **state)
+{
+	static const uint32_t weights[] = {100, 100, 100, 100};
+	struct load_call calls[800];
+	struct place p;
+	place_init(&p, BALANCE_LEAST_REQUEST, weights, ARRAY_LEN(weights));
+	for (size_t i = 0; i < ARRAY_LEN(calls) / 2; i++)
+		load_begin(&calls[i], place_load(&p, place_pick(&p)), p.now_ns);
+	p.service.slow_start_ms = 100000;
+	place_add(&p, 4, 100);
+	place_follow(&p);
+	for (size_t i = ARRAY_LEN(calls) / 2; i < ARRAY_LEN(calls); i++)
+		load_begin(&calls[i], place_load(&p, place_pick(&p)), p.now_ns);
+	assert_in_range(p.counts[4], 1, 40);
+	for (size_t i = 0; i < ARRAY_LEN(calls); i++)
+		load_end(&calls[i]);
+	crowd_free(p.crowd);
+}
+
 /* --- ejection --- */
 
 static void test_an_outlier_gets_nothing_but_its_probe(void **state)
@@ -294,6 +355,18 @@ static void test_an_outlier_gets_nothing_but_its_probe(void **state)
 	}
 }
 
+static void test_room_is_a_worker_s_share(void **state)
+{
+	struct crowd c = {.under_way = 2};
+	assert_true(crowd_has_room(&c, 0, 4));
+	assert_true(crowd_has_room(&c, 3, 1));
+	assert_false(crowd_has_room(&c, 2, 1));
+	assert_true(crowd_has_room(&c, 9, 4));
+	assert_false(crowd_has_room(&c, 8, 4));
+	c.under_way = 0;
+	assert_true(crowd_has_room(&c, 1, 4)); /* a share is at least one */
+}
+
 /* --- plans come and go under calls in progress --- */
 
 #define CALLS 64
@@ -317,6 +390,7 @@ static void history_change(struct history *h)
 		e->alternate = rnd(p) % 6 == 0;
 	}
 	p->service.balance = rnd(p) % 4;
+	p->service.slow_start_ms = (uint32_t)(rnd(p) % 3 * 20000);
 	p->service.outlier.ejected_percent = (uint32_t)(rnd(p) % 101);
 	place_follow(p);
 	assert_int_equal(p->crowd->by_address.count, count);
@@ -362,6 +436,7 @@ static void history_check(const struct history *h)
 	}
 	assert_int_equal(out, c->instances.out);
 	assert_int_equal(known, under_way);
+	assert_int_equal(known, c->under_way);
 	assert_true(out <= outlier_out_max(&c->rules, c->instances.count));
 }
 
@@ -404,7 +479,10 @@ int main(void)
 		cmocka_unit_test(test_peak_ewma_prefers_the_fast),
 		cmocka_unit_test(test_peak_ewma_failures_are_slow),
 		cmocka_unit_test(test_latency_peaks_and_ages),
+		cmocka_unit_test(test_a_new_one_starts_slowly),
+		cmocka_unit_test(test_a_new_one_starts_slowly_with_the_least),
 		cmocka_unit_test(test_an_outlier_gets_nothing_but_its_probe),
+		cmocka_unit_test(test_room_is_a_worker_s_share),
 		cmocka_unit_test(test_histories),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

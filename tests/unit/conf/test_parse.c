@@ -211,7 +211,9 @@ static void test_parse_balance(void **state)
 	struct fixture f;
 	fixture_init(&f);
 	fixture_parse_good(&f, FIXTURE_NODE,
-		"services: ( { name = \"a\"; balance = \"peak_ewma\"; outlier = { errors = 7; "
+		"services: ( { name = \"a\"; balance = \"peak_ewma\"; slow_start = \"30s\"; "
+		"calls_max = 7; "
+		"outlier = { errors = 7; "
 		"connect_errors = 0; success_percent = 95; success_calls = 20; ejection = "
 		"\"1500ms\"; ejection_max = \"1m\"; ejected_percent = 30; }; }, { name = \"b\"; "
 		"} );\n");
@@ -221,6 +223,10 @@ static void test_parse_balance(void **state)
 	assert_outlier(b, &usual);
 	assert_int_equal(a->balance, BALANCE_PEAK_EWMA);
 	assert_int_equal(b->balance, BALANCE_LEAST_REQUEST);
+	assert_int_equal(a->slow_start_ms, 30000);
+	assert_int_equal(b->slow_start_ms, 0);
+	assert_int_equal(a->calls_max, 7);
+	assert_int_equal(b->calls_max, 0);
 	fixture_done(&f);
 	fixture_init(&f);
 	fixture_parse(&f, FIXTURE_NODE,
