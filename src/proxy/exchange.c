@@ -647,13 +647,6 @@ void exchange_bad(struct exchange *x, enum side side, enum http_bad bad)
 		exchange_fail(x, REASON_BAD_REQUEST, http_bad_status(bad), http_bad_text(bad));
 }
 
-bool exchange_idempotent(const struct exchange *x)
-{
-	struct str m = x->request->method;
-	return str_eq(m, STR("GET")) || str_eq(m, STR("HEAD")) || str_eq(m, STR("OPTIONS")) ||
-	       str_eq(m, STR("PUT")) || str_eq(m, STR("DELETE"));
-}
-
 /* Safe to send again: nothing came back, the request is all in our hands, and it was either never
  * sent or does no harm twice (RFC 9110 9.2.2). */
 static bool exchange_may_retry(

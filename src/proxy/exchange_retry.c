@@ -30,6 +30,13 @@ uint32_t exchange_retry_response(uint16_t status, enum exchange_told told)
 	return on;
 }
 
+bool exchange_idempotent(const struct exchange *x)
+{
+	struct str m = x->request->method;
+	return str_eq(m, STR("GET")) || str_eq(m, STR("HEAD")) || str_eq(m, STR("OPTIONS")) ||
+	       str_eq(m, STR("PUT")) || str_eq(m, STR("DELETE"));
+}
+
 static bool exchange_is_harmless(const struct exchange *x, uint32_t on)
 {
 	bool is_unseen = on & (ROUTE_RETRY_CONNECT | ROUTE_RETRY_REFUSED);
