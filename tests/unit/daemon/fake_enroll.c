@@ -255,6 +255,27 @@ static void fake_be_wild(const struct fake *f)
 	fake_write(f, "state: was wild\n");
 }
 
+static uint32_t fake_lives;
+
+void fake_enroll_begin(uint32_t restart_count)
+{
+	fake_lives = restart_count;
+}
+
+/* Ends where it hurts: before the answer to the request, and to the certificate. */
+static void fake_die_early(const struct fake *f)
+{
+	if (fake_lives > 1)
+		return;
+	fake_say(WIRE_REQUEST, "service/orders", -1);
+	if (fake_lives == 1) {
+		struct str pem = fake_issue(fake_answer(f, WIRE_REQUEST), "service/orders");
+		fake_say(WIRE_CERTIFICATE, "service/orders", fake_memfd(pem.at, pem.len, true));
+	}
+	fake_write(f, "state: died early\n");
+	_exit(3);
+}
+
 /* Once a life; what comes of it is another plan. */
 void fake_enroll(const struct fake *f, const char *word, const struct bundle *b)
 {
@@ -271,6 +292,8 @@ void fake_enroll(const struct fake *f, const char *word, const struct bundle *b)
 		fake_be_wild(f);
 		return;
 	}
+	if (strcmp(word, "cadie") == 0)
+		fake_die_early(f);
 	fake_renew(f, "service/orders");
 	if (strcmp(word, "camany") == 0) {
 		fake_renew(f, "service/web");

@@ -48,4 +48,5 @@ int fake_state_main(void);
 /* --- fake_enroll.c: what the state process asks of the kept keys --- */
 
 struct bundle;
+void fake_enroll_begin(uint32_t restart_count);
 void fake_enroll(const struct fake *f, const char *word, const struct bundle *b);

@@ -148,6 +148,7 @@ static void fake_hear(struct fake_state *f, const union channel_message *m, int 
 	switch (m->head.kind) {
 	case WIRE_START:
 		fake_write(&f->fake, "state: start restarts=%u\n", m->start.restart_count);
+		fake_enroll_begin(m->start.restart_count);
 		break;
 	case WIRE_DIRECTORY:
 		fake_directory(f, fd);

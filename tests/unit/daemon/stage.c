@@ -46,7 +46,12 @@ void say(struct stage *s, const char *word)
 	char text[600];
 	snprintf(text, sizeof(text), "%s %s %u %u", word, s->p.dir, s->port,
 		geteuid() == 0 ? 65534 : geteuid());
-	place_write(&s->p, "conf", str_of(text), 0644);
+	/* As a whole: a plan of new certificates may be made at this very moment. */
+	char next[100], conf[100];
+	snprintf(next, sizeof(next), "%s/conf.next", s->p.dir);
+	snprintf(conf, sizeof(conf), "%s/conf", s->p.dir);
+	place_write(&s->p, "conf.next", str_of(text), 0644);
+	assert_int_equal(rename(next, conf), 0);
 }
 
 static void stage_files(struct stage *s)

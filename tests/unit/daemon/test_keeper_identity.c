@@ -137,6 +137,20 @@ static void nothing_that_is_said_makes_the_keeper_stumble(void **state)
 	stage_end(&s);
 }
 
+static void errands_of_a_state_process_that_died_do_no_harm(void **state)
+{
+	struct stage s;
+	begin(&s, "cadie");
+	expect(&s, "journal", "state: died early", 2);
+	expect(&s, "journal", "state: answer 1 service/orders fd=0 why=\n", 1);
+	expect(&s, "journal", "signed service/orders", 1);
+	/* No answer goes to one that has not asked. */
+	assert_false(has_line(&s, "journal", "state: answer 0 service/orders", 3));
+	assert_false(has_line(&s, "journal", "start workers", 2));
+	assert_int_equal(access(place_path(&s.p, "keep/service/orders.pem.next"), F_OK), -1);
+	stage_end(&s);
+}
+
 static void a_machine_that_has_not_joined_says_so_and_takes_it_up(void **state)
 {
 	struct stage s;
@@ -216,6 +230,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(certificates_that_come_together_are_one_plan),
 		cmocka_unit_test(only_what_is_this_machines_is_given_or_taken),
 		cmocka_unit_test(nothing_that_is_said_makes_the_keeper_stumble),
+		cmocka_unit_test(errands_of_a_state_process_that_died_do_no_harm),
 		cmocka_unit_test(a_machine_that_has_not_joined_says_so_and_takes_it_up),
 		cmocka_unit_test(with_a_store_joining_starts_nothing_anew),
 		cmocka_unit_test(a_store_that_comes_or_goes_is_another_state_process),
