@@ -40,12 +40,19 @@ struct keyring_in_force {
 /* What could not be used, a line each: which file, why, and what happens instead. */
 struct keyring_faults {
 	unsigned count;
+	int64_t again_s; /* wall time when one of them is mended by itself; 0: never */
 	size_t len;
 	char text[1800]; /* cut off at the end */
 };
-/* The same on a running machine: an identity or anchors whose files cannot be used, or cannot yet,
- * stay as they are in force, or out; the others are as on the disk. An error only when there is
- * nothing to go by at all. */
+/* The same when somebody asks for it on a running machine: a certificate that is not valid now does
+ * not take the place of one that is; `faults` says so, and that one stays. */
+int keyring_reload(const char *dir, struct str trust_domain,
+	const struct keyring_in_force *in_force, struct keyring_numbers *numbers,
+	struct keyring **ret_keyring, struct bundle *b, struct keyring_faults *faults,
+	struct err *err) MUST_CHECK;
+/* And when its files have changed: an identity or anchors whose files cannot be used, or cannot
+ * yet, stay as they are in force, or out; the others are as on the disk. An error only when there
+ * is nothing to go by at all. */
 int keyring_renew(const char *dir, struct str trust_domain, const struct keyring_in_force *in_force,
 	struct keyring_numbers *numbers, struct keyring **ret_keyring, struct bundle *b,
 	struct keyring_faults *faults, struct err *err) MUST_CHECK;

@@ -63,8 +63,9 @@ static int keeper_keys_load_from(enum keeper_scope scope, const struct keeper_pl
 			&plan->keyring, &plan->bundle, err);
 	if (conf->certificate_dir.len == 0)
 		return 0;
-	if (scope == KEEPER_SCOPE_WATCHED)
-		return keyring_renew(conf->certificate_dir.at, conf->trust_domain,
+	if (before)
+		return (scope == KEEPER_SCOPE_WATCHED ? keyring_renew : keyring_reload)(
+			conf->certificate_dir.at, conf->trust_domain,
 			&(struct keyring_in_force){before->keyring, &before->bundle}, numbers,
 			&plan->keyring, &plan->bundle, &plan->faults, err);
 	return keyring_load(conf->certificate_dir.at, conf->trust_domain, numbers, &plan->keyring,

@@ -346,8 +346,20 @@ void keeper_reload(struct keeper *k, enum keeper_scope scope, uint64_t now_ns)
 
 /* --- watching --- */
 
+/* A certificate that was not valid yet is now. Like a change it is tried once. */
+static bool keeper_watch_is_due(struct keeper *k)
+{
+	int64_t *again_s = &k->current->faults.again_s;
+	if (*again_s == 0 || (int64_t)(clock_wall_ns() / CLOCK_S) < *again_s)
+		return false;
+	*again_s = 0;
+	return true;
+}
+
 bool keeper_watch_look(struct keeper *k)
 {
+	if (keeper_watch_is_due(k))
+		return true;
 	uint64_t now = keeper_fingerprint(k->current->conf);
 	bool at_rest = now == k->watch.seen;
 	k->watch.seen = now;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "certs.h"
 
+#include "keys/cert.h"
 #include <limits.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
@@ -117,4 +118,11 @@ bool certs_lead_to(struct str chain, struct str anchors)
 	certs_free(ends);
 	ERR_clear_error();
 	return leads;
+}
+
+enum certs_dates certs_dates(const X509 *certificate, int64_t wall_s)
+{
+	if (wall_s + CERTS_SKEW_S < cert_not_before(certificate))
+		return CERTS_EARLY;
+	return wall_s < cert_not_after(certificate) ? CERTS_VALID : CERTS_OVER;
 }

@@ -23,7 +23,6 @@
 #include <stdlib.h>
 
 #define KEYRING_PAIRS_MAX 4096
-#define KEYRING_ID_MAX	  2049 /* SPIFFE-ID 2.3: 2048 bytes; and the NUL */
 
 /* Not an error yet: an entry that is no pair, or not yet one. */
 #define KEYRING_NO_PAIR (-ENODATA)
@@ -34,7 +33,8 @@
 static int keyring_fault(struct keyring_load *l, int r, const char *instead, const struct err *err)
 {
 	struct keyring_faults *f = l->faults;
-	if (!f || r == -ENOMEM || r == -EFBIG)
+	bool is_asked = l->kind == KEYRING_RELOAD && r != KEYRING_NOT_NOW;
+	if (!f || is_asked || r == -ENOMEM || r == -EFBIG)
 		return r;
 	size_t room = sizeof(f->text) - f->len;
 	int n = snprintf(f->text + f->len, room, "%s; %s\n", err->text, instead);
@@ -300,7 +300,7 @@ static int keyring_check_whole(const struct keyring_load *l, const struct direct
 	const struct keyring_pair *p, struct err *err)
 {
 	const struct bundle_item *old =
-		l->in_force ? bundle_find(l->in_force, "chain", p->path) : NULL;
+		l->kind == KEYRING_RENEWAL ? bundle_find(l->in_force, "chain", p->path) : NULL;
 	const struct bundle_item *roots = bundle_find(&l->staged, "roots", l->trust_domain);
 	if (!old || !roots || certs_lead_to(p->chain, roots->text) ||
 		!certs_lead_to(old->text, roots->text))
@@ -354,6 +354,8 @@ static int keyring_load_pair(
 	if (r == 0)
 		r = keyring_check_use(l, e, &p, err);
 	if (r == 0)
+		r = keyring_check_now(l, e, &(struct keyring_new_leaf){p.leaf, p.id, p.path}, err);
+	if (r == 0)
 		r = keyring_stage(l, e, p.path, p.chain, err);
 	file_text_free(p.key_text);
 	file_text_free(p.chain);
@@ -362,26 +364,6 @@ static int keyring_load_pair(
 }
 
 /* --- what is in force --- */
-
-/* The key that an entry gave; NULL: none. *ret_i is its place. */
-static const struct bundle_item *keyring_key_before(
-	const struct keyring_load *l, const struct directory_entry *e, uint32_t *ret_i)
-{
-	const struct bundle_item *item = NULL;
-	char number[16] = "";
-	for (uint32_t i = 0; l->before && i < l->before->count; i++) {
-		const char *source = l->before->sources[i];
-		if (!source || strcmp(source, e->name) != 0)
-			continue;
-		snprintf(number, sizeof(number), "%u", l->before->numbers[i]);
-		*ret_i = i;
-	}
-	while (number[0] && (item = bundle_next(l->in_force, "key", item))) {
-		if (str_eq(item->text, str_of(number)))
-			return item;
-	}
-	return NULL;
-}
 
 static int keyring_keep_pair(struct keyring_load *l, const struct directory_entry *e,
 	const struct bundle_item *key, uint32_t i, struct err *err)
@@ -403,7 +385,7 @@ static int keyring_load_entry(
 	if (r == 0)
 		return 0;
 	const struct bundle_item *key = keyring_key_before(l, e, &i);
-	if (r == KEYRING_NO_PAIR && !key)
+	if (r == KEYRING_NO_PAIR && (!key || l->kind == KEYRING_RELOAD))
 		return 0;
 	r = keyring_fault(
 		l, r, key ? "the certificate in force stays" : "this identity is left out", err);
@@ -446,11 +428,13 @@ int keyring_load(const char *dir, struct str trust_domain, struct keyring_number
 	return keyring_load_directory(&l, numbers, ret_keyring, b, err);
 }
 
-int keyring_renew(const char *dir, struct str trust_domain, const struct keyring_in_force *in_force,
-	struct keyring_numbers *numbers, struct keyring **ret_keyring, struct bundle *b,
-	struct keyring_faults *faults, struct err *err)
+static int keyring_load_again(enum keyring_load_kind kind, const char *dir, struct str trust_domain,
+	const struct keyring_in_force *in_force, struct keyring_numbers *numbers,
+	struct keyring **ret_keyring, struct bundle *b, struct keyring_faults *faults,
+	struct err *err)
 {
-	struct keyring_load l = {.dir = dir,
+	struct keyring_load l = {.kind = kind,
+		.dir = dir,
 		.trust_domain = trust_domain,
 		.before = in_force->keyring,
 		.in_force = in_force->bundle,
@@ -458,4 +442,21 @@ int keyring_renew(const char *dir, struct str trust_domain, const struct keyring
 		.numbers = {numbers->next, in_force->keyring}};
 	*faults = (struct keyring_faults){0};
 	return keyring_load_directory(&l, numbers, ret_keyring, b, err);
+}
+
+int keyring_reload(const char *dir, struct str trust_domain,
+	const struct keyring_in_force *in_force, struct keyring_numbers *numbers,
+	struct keyring **ret_keyring, struct bundle *b, struct keyring_faults *faults,
+	struct err *err)
+{
+	return keyring_load_again(
+		KEYRING_RELOAD, dir, trust_domain, in_force, numbers, ret_keyring, b, faults, err);
+}
+
+int keyring_renew(const char *dir, struct str trust_domain, const struct keyring_in_force *in_force,
+	struct keyring_numbers *numbers, struct keyring **ret_keyring, struct bundle *b,
+	struct keyring_faults *faults, struct err *err)
+{
+	return keyring_load_again(
+		KEYRING_RENEWAL, dir, trust_domain, in_force, numbers, ret_keyring, b, faults, err);
 }

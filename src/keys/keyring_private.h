@@ -3,6 +3,7 @@
  *
  *   keyring.c        memory, single keys, signatures
  *   keyring_load.c   a directory that somebody else writes, into a keyring and a bundle
+ *   keyring_now.c    what of it is in force, while what follows is not valid yet
  *   keyring_keep.c   the keeper's own directory */
 #pragma once
 
@@ -24,8 +25,15 @@ struct keyring {
 	char **sources; /* the directory entry of key i; NULL: none */
 };
 
+enum keyring_load_kind {
+	KEYRING_START,	/* nothing is in force: any fault is an error */
+	KEYRING_RELOAD, /* somebody asked and gets the error, but for dates */
+	KEYRING_RENEWAL,
+};
+
 /* One load under way. */
 struct keyring_load {
+	enum keyring_load_kind kind;
 	const char *dir;
 	struct str trust_domain;
 	struct keyring *k;
@@ -59,3 +67,22 @@ struct str keyring_number(
 /* Hands everything on, or (r: of the load) nothing. */
 int keyring_end(struct keyring_load *l, int r, struct keyring_numbers *numbers,
 	struct keyring **ret_keyring, struct bundle *b, struct err *err) MUST_CHECK;
+
+/* --- what is in force --- */
+
+#define KEYRING_ID_MAX 2049 /* SPIFFE-ID 2.3: 2048 bytes; and the NUL */
+
+/* The key that an entry gave; NULL: none. *ret_i is its place. */
+const struct bundle_item *keyring_key_before(
+	const struct keyring_load *l, const struct directory_entry *e, uint32_t *ret_i);
+struct keyring_new_leaf {
+	const X509 *certificate;
+	const char *id;
+	struct str path; /* of the id */
+};
+/* Not valid yet, or no longer, while the one in force is. */
+#define KEYRING_NOT_NOW (-ETIME)
+/* What is good now, and came from the same files, goes on until the new one is good, too: then
+ * KEYRING_NOT_NOW, and the faults know when to look again. */
+int keyring_check_now(struct keyring_load *l, const struct directory_entry *e,
+	const struct keyring_new_leaf *leaf, struct err *err) MUST_CHECK;

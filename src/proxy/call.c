@@ -217,18 +217,36 @@ enum reason call_peer_failure(enum tls_failure failure)
 	return failure == TLS_FAILURE_REVOKED ? REASON_PEER_REVOKED : REASON_PEER_UNTRUSTED;
 }
 
+static enum reason call_check_certificates(
+	struct worker *w, const struct line *line, const struct workload *own)
+{
+	const struct tls *tls = line_tls(line);
+	const struct tls_store *now = w->current->plan->tls;
+	if (!tls)
+		return REASON_NONE;
+	if (own && !tls_store_has_identity(now, own->service->identity))
+		return REASON_NO_IDENTITY;
+	return call_peer_failure(tls_peer_again(tls, now, worker_wall_s(w)));
+}
+
+enum reason call_check_down(struct worker *w, const struct line *down, const struct call *c)
+{
+	return call_check_certificates(w, down, c->target);
+}
+
+enum reason call_check_up(struct worker *w, const struct line *up, const struct call *c)
+{
+	return call_check_certificates(w, up, c->source);
+}
+
 /* A server that was let go of, or that may not be this service any more. */
 static enum reason call_check_upstream(
 	struct worker *w, const struct line *up, const struct call *c)
 {
 	const struct tls *tls = line_tls(up);
-	if (!tls)
-		return REASON_NONE;
-	if (c->source && !tls_store_has_identity(c->hold->plan->tls, c->source->service->identity))
-		return REASON_NO_IDENTITY;
-	enum tls_failure failure = tls_peer_again(tls, c->hold->plan->tls, worker_wall_s(w));
-	if (failure)
-		return call_peer_failure(failure);
+	enum reason reason = call_check_up(w, up, c);
+	if (!tls || reason != REASON_NONE)
+		return reason;
 	for (uint32_t i = 0; c->way == CALL_WAY_MESH && i < c->service->id_count; i++) {
 		if (str_eq(c->service->ids[i], tls_peer_id(tls)))
 			return REASON_NONE;

@@ -364,15 +364,21 @@ static bool carrier_peer_is_gone(const struct carrier *c)
 
 /* So that the plan under which the call came may go; whether the next request is taken is asked
  * when it comes. Not while a request is on its way to somewhere. Idle ones of a peer whose requests
- * would not be taken are closed at once. */
+ * would not be taken are closed at once, and a request that runs without a good certificate ends.
+ */
 static void carrier_follow(struct carrier *c)
 {
 	struct worker *w = c->being.worker;
-	const struct exchange *x = carrier_first(c);
+	struct exchange *x = carrier_first(c);
 	if (c->state != CARRIER_OPEN || c->plan_number == w->current->plan->number ||
 		(x && (c->side == UP || !exchange_runs(x))))
 		return;
 	c->plan_number = w->current->plan->number;
+	if (x)
+		exchange_follow(x);
+	if (c->state != CARRIER_OPEN)
+		return;
+	x = carrier_first(c);
 	if (!x && carrier_peer_is_gone(c))
 		carrier_close(c, false);
 	else if (c->side == DOWN)

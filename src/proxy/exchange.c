@@ -300,7 +300,7 @@ static enum reason exchange_authorise(struct exchange *x)
 	const struct call *call = &x->carrier[DOWN]->call;
 	enum reason reason =
 		call_authorise(call, x->request->method, exchange_plain_path(x), &policy);
-	x->plan_number = call->hold->plan->number;
+	x->plan_number = x->trust_number = call->hold->plan->number;
 	/* A copy: the plan that it comes from may be gone before this is logged. */
 	x->policy = arena_str(&x->arena, policy);
 	return reason;
@@ -488,9 +488,31 @@ static void exchange_write_response(struct exchange *x)
 	exchange_write_end(x, UP);
 }
 
+void exchange_follow(struct exchange *x)
+{
+	struct worker *w = x->being.worker;
+	struct carrier *down = x->carrier[DOWN];
+	if (x->state != EXCHANGE_FORWARD || exchange_answered(x) ||
+		x->trust_number == w->current->plan->number)
+		return;
+	x->trust_number = w->current->plan->number;
+	enum reason reason = call_check_down(w, down->line, &down->call);
+	if (reason != REASON_NONE) {
+		http_close_after(down->http);
+		exchange_fail_reason(x, reason);
+		return;
+	}
+	reason = call_check_up(w, x->carrier[UP]->line, &down->call);
+	/* it is not the caller who is turned away */
+	if (reason != REASON_NONE)
+		exchange_fail(x, reason, 503, reason_row(reason)->text);
+}
+
 static void exchange_forward(struct exchange *x)
 {
-	exchange_write_request(x);
+	exchange_follow(x);
+	if (x->state == EXCHANGE_FORWARD)
+		exchange_write_request(x);
 	if (x->state == EXCHANGE_FORWARD)
 		exchange_write_response(x);
 	if (x->state == EXCHANGE_FORWARD && x->flow[UP] == FLOW_DONE)

@@ -59,7 +59,8 @@ struct exchange {
 	struct str request_id;
 	struct workload_use *serving; /* counted there as in progress; or NULL */
 	uint64_t start_wall_ns;
-	uint64_t plan_number; /* of the plan under which it was last let go on */
+	uint64_t plan_number;  /* of the plan under which it was last let go on */
+	uint64_t trust_number; /* the same, of both sides' certificates alone */
 	struct call_tries tries;
 	uint64_t try_ns, again_ns;    /* with a rule's retries: began, not before */
 	struct exchange_route *route; /* in the arena; NULL: no rule */
@@ -79,6 +80,9 @@ void exchange_interim(struct exchange *x, struct http_head *head);
 bool exchange_idempotent(const struct exchange *x);
 /* It is past the choice of its upstream connection. */
 bool exchange_runs(const struct exchange *x);
+/* Of a new plan it is asked whether the certificates on both sides are still good: a request that
+ * runs and has lost one ends. */
+void exchange_follow(struct exchange *x);
 /* The message from this side is still being read. */
 bool exchange_reading(const struct exchange *x, enum side side);
 /* A head from this side waits to be written. It is the codec's: whatever is fed next may end it. */

@@ -181,10 +181,26 @@ static void session_detect(struct session *s)
 
 /* --- mutual TLS --- */
 
+/* Let in under a plan that is over: whether it would be now, before its first byte. */
+static enum reason session_follow(struct session *s)
+{
+	struct worker *w = s->being.worker;
+	if (s->call.hold == w->current)
+		return REASON_NONE;
+	call_done(&s->call);
+	s->call.number = s->being.number;
+	return inbound_admit_mesh(w, s->line, &s->call);
+}
+
 static void session_preamble(struct session *s)
 {
 	struct preamble p;
 	const uint8_t *bytes;
+	enum reason reason = session_follow(s);
+	if (reason != REASON_NONE) {
+		session_refuse(s, reason, NULL);
+		return;
+	}
 	size_t used, len = conn_input(&s->line->conn, &bytes);
 	switch (len > 0 ? preamble_read(bytes, len, &p, &used) : PREAMBLE_MORE) {
 	case PREAMBLE_MORE:

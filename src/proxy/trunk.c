@@ -274,9 +274,20 @@ static bool trunk_wanted(const struct trunk *t)
 {
 	const struct worker *w = t->being.worker;
 	if (t->side == DOWN)
-		return true;
+		return true; /* whether the next channel is taken is asked when it comes */
 	return !w->draining && upstream_wanted(t->pool) && !t->channels.refusing &&
 	       !line_expired(t->line, w);
+}
+
+/* Revoked, or trusted by nobody any more: by a plan that is new to it. */
+static bool trunk_peer_is_gone(struct trunk *t)
+{
+	const struct worker *w = t->being.worker;
+	const struct plan *plan = w->current->plan;
+	if (t->side == UP || t->plan_number == plan->number)
+		return false;
+	t->plan_number = plan->number;
+	return tls_peer_again(t->line->conn.tls, plan->tls, worker_wall_s(w)) != TLS_FAILURE_NONE;
 }
 
 static void trunk_watch(struct trunk *t)
@@ -289,7 +300,7 @@ static void trunk_watch(struct trunk *t)
 	if (t->side == DOWN && w->draining)
 		idle_ms = TRUNK_DRAIN_IDLE_MS;
 	uint64_t deadline_ns = t->idle_ns + idle_ms * CLOCK_MS;
-	if (!trunk_wanted(t) || w->loop.now_ns >= deadline_ns)
+	if (!trunk_wanted(t) || trunk_peer_is_gone(t) || w->loop.now_ns >= deadline_ns)
 		trunk_close(t, false);
 	else
 		timer_set(&w->loop, &t->timer, deadline_ns);

@@ -31,10 +31,11 @@ struct trunk {
 	struct line *line;
 	struct channels channels;
 	struct timer timer;
-	uint32_t user_count; /* lines that are its channels, or wait to be */
-	uint64_t idle_ns;    /* since when there is none */
-	struct list waiting; /* of struct line: told when DIAL is over */
-	enum reason reason;  /* CLOSING: why it is of no use to who waited */
+	uint32_t user_count;  /* lines that are its channels, or wait to be */
+	uint64_t idle_ns;     /* since when there is none */
+	uint64_t plan_number; /* DOWN: of the plan under which the peer was last looked at */
+	struct list waiting;  /* of struct line: told when DIAL is over */
+	enum reason reason;   /* CLOSING: why it is of no use to who waited */
 	const char *details;
 	/* UP: */
 	struct upstream_pool *pool;

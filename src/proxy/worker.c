@@ -82,7 +82,7 @@ static void worker_look_again(struct worker *w, uint32_t max)
 		struct being *b = CONTAINER_OF(node, struct being, live);
 		list_add_last(&w->live, &b->live);
 		if (b->task.kind == TASK_TUNNEL || b->task.kind == TASK_CARRIER ||
-			b->task.kind == TASK_TRUNK)
+			b->task.kind == TASK_TRUNK || b->task.kind == TASK_SESSION)
 			loop_ready(&w->loop, &b->task);
 	}
 }

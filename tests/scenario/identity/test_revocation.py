@@ -37,18 +37,37 @@ def refusals(node):
     return node.metric("ringmain_tls_handshake_failures_total")
 
 
+def begin_stream(wire, service="orders"):
+    """A response that goes on for half a minute."""
+    status, _ = wire.send(request_text("GET /stream/600/50", service)).head()
+    assert status == 200
+    return wire
+
+
+def cut_off(wire):
+    """Reads on. Whether the response ends before its end."""
+    text = b""
+    try:
+        while part := wire.sock.recv(1 << 16):
+            text += part
+    except ConnectionError:
+        pass
+    return not text.endswith(b"0\r\n\r\n")
+
+
 def test_a_revoked_certificate(mesh):
-    """New handshakes end with the alert that says so; a kept connection over HTTP/1 and one over TCP end;
-    the service itself has a new certificate soon and goes on."""
+    """New handshakes end with the alert that says so; a kept connection over HTTP/1 and one over TCP end,
+    and so does one that has said nothing yet; the service itself has a new certificate soon and goes on."""
     b, a = mesh["vm-b"], mesh["vm-a"]
     copy, old = stolen(mesh, a, "web"), serial(mesh, a, "web")
     assert mesh.show("orders", b, copy)[0]
-    with mesh.keep_open("orders", b, copy) as http, mesh.dial("web", "echo") as tcp:
+    with mesh.keep_open("orders", b, copy) as http, mesh.dial("web", "echo") as tcp, \
+            mesh.keep_open("echo", b, copy) as silent:
         assert http.send(request_text("GET /echo", "orders")).reply().status == 200
         assert tcp.send("a").exactly(1) == b"a"
         before = refusals(b)
         mesh.authority.revoke("--serial", old, "--why", "stolen")
-        for wire in (http, tcp):
+        for wire in (http, tcp, silent):
             assert wire.ended(timeout=15) in ("fin", "reset")
         shown, error = mesh.show("orders", b, copy)
         assert shown is None and "REVOKED" in str(error).upper()
@@ -58,6 +77,34 @@ def test_a_revoked_certificate(mesh):
     wait_for(lambda: mesh.call("web", "orders").status == 200, "web to go on")
     for node in mesh:
         assert mesh.trust(node)["revoked"] >= 1
+
+
+def test_a_request_that_runs_ends_with_its_caller(mesh):
+    """On a connection of its own, and on one that others share."""
+    b, a = mesh["vm-b"], mesh["vm-a"]
+    copy, old = stolen(mesh, a, "web"), serial(mesh, a, "web")
+    with mesh.keep_open("orders", b, copy) as alone, mesh.dial("web", "orders") as shared:
+        begin_stream(alone)
+        begin_stream(shared)
+        mesh.authority.revoke("--serial", old, "--why", "stolen")
+        assert cut_off(alone) and cut_off(shared)
+        wait_for(lambda: len(mesh.access_lines("vm-b", response_code_details="PEER_REVOKED", path="/stream/600/50")) == 2,
+                 "both to be logged")
+    wait_for(lambda: serial(mesh, a, "web") not in (None, old), "a new certificate of web", 20)
+    wait_for(lambda: mesh.call("web", "orders").status == 200, "web to go on")
+
+
+def test_a_request_that_runs_ends_with_its_server(mesh):
+    """The caller's machine sees to it."""
+    b = mesh["vm-b"]
+    old = serial(mesh, b, "orders")
+    with mesh.dial("web", "orders") as wire:
+        begin_stream(wire)
+        mesh.authority.revoke("--serial", old, "--why", "stolen")
+        assert cut_off(wire)
+        wait_for(lambda: mesh.access_lines("vm-a", response_code_details="PEER_REVOKED"), "it to be logged")
+    wait_for(lambda: serial(mesh, b, "orders") not in (None, old), "a new certificate of orders", 20)
+    wait_for(lambda: mesh.call("web", "orders").status == 200, "orders to be back")
 
 
 def test_a_stolen_machine_is_only_that_machine(mesh):

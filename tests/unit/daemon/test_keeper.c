@@ -10,14 +10,21 @@
 #include <cmocka.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "ca/ca.h"
 #include "daemon/keeper.h"
 #include "fake_conf.h"
 #include "fake_proxy.h"
+#include "keys/cert.h"
+#include "keys/file.h"
 #include "stage.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/bio.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -258,6 +265,54 @@ static void renewed_certificates_are_taken_up_without_the_configuration(void **s
 	stage_end(&s);
 }
 
+/* web's certificate for the same key, valid from then on. */
+static void put_dated(struct stage *s, int64_t from_s)
+{
+	unsigned count;
+	struct err err;
+	struct str leaf_text;
+	char text[8192];
+	char *signer_text = place_read(&s->p, "ca/issuer.crt");
+	char *signer_key = place_read(&s->p, "ca/issuer.key");
+	char *key_text = place_read(&s->p, "certs/web.key");
+	BIO *bio = BIO_new_mem_buf(signer_key, -1), *key_bio = BIO_new_mem_buf(key_text, -1);
+	struct cert_issuer signer = {cert_from_pem(str_of(signer_text), &count),
+		PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL)};
+	EVP_PKEY *key = PEM_read_bio_PrivateKey(key_bio, NULL, NULL, NULL);
+	X509 *leaf;
+	assert_int_equal(cert_leaf_new(key, STR("spiffe://prod.example/service/web"), &signer,
+				 (struct cert_life){from_s, 3600, 0}, &leaf, &err),
+		0);
+	assert_int_equal(cert_pem(leaf, &leaf_text), 0);
+	snprintf(text, sizeof(text), STR_FMT "%s", STR_ARG(leaf_text), signer_text);
+	place_write(&s->p, "certs/web.crt", str_of(text), 0644);
+	file_text_free(leaf_text);
+	X509_free(leaf);
+	X509_free(signer.cert);
+	EVP_PKEY_free(signer.key);
+	EVP_PKEY_free(key);
+	BIO_free(bio);
+	BIO_free(key_bio);
+	free(signer_text);
+	free(signer_key);
+	free(key_text);
+}
+
+/* Nothing changes on the disk when the time has come. */
+static void a_certificate_is_taken_up_when_it_is_valid(void **state)
+{
+	struct stage s;
+	stage_begin(&s, "good");
+	expect(&s, "journal", "plan 1 good", 1);
+	/* ten seconds are granted, for clocks that differ */
+	put_dated(&s, (int64_t)(clock_wall_ns() / CLOCK_S) + 18);
+	expect(&s, "log", "web.crt: not valid before", 1);
+	expect(&s, "journal", "plan 2 good", 1);
+	expect(&s, "journal", "plan 3 good", 1);
+	assert_false(has_line(&s, "log", "web.crt: not valid before", 2));
+	stage_end(&s);
+}
+
 static void changed_marks_are_taken_up(void **state)
 {
 	struct stage s;
@@ -364,6 +419,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_first_plan_that_is_refused_ends_the_keeper),
 		cmocka_unit_test(a_first_configuration_that_is_broken_ends_the_keeper),
 		cmocka_unit_test(renewed_certificates_are_taken_up_without_the_configuration),
+		cmocka_unit_test(a_certificate_is_taken_up_when_it_is_valid),
 		cmocka_unit_test(changed_marks_are_taken_up),
 		cmocka_unit_test(a_rotated_access_log_is_passed_down),
 		cmocka_unit_test(the_proxy_process_can_ask_for_reload_and_stop),

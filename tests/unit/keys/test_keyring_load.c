@@ -100,15 +100,20 @@ static int load(struct scene *s)
 	return keyring_load(place_path(&s->p, "certs"), TD, &s->next, &s->k, &s->b, &s->err);
 }
 
+typedef int (*read_how)(const char *dir, struct str trust_domain,
+	const struct keyring_in_force *in_force, struct keyring_numbers *numbers,
+	struct keyring **ret_keyring, struct bundle *b, struct keyring_faults *faults,
+	struct err *err);
+
 /* Reads the directory again, on what is in force. */
-static int renew(struct scene *s)
+static int read_again(struct scene *s, read_how read)
 {
 	struct keyring *old = s->k;
 	struct bundle fresh;
 	bundle_init(&fresh);
 	struct keyring *k = NULL;
-	int r = keyring_renew(place_path(&s->p, "certs"), TD,
-		&(struct keyring_in_force){old, &s->b}, &s->next, &k, &fresh, &s->faults, &s->err);
+	int r = read(place_path(&s->p, "certs"), TD, &(struct keyring_in_force){old, &s->b},
+		&s->next, &k, &fresh, &s->faults, &s->err);
 	if (r < 0) {
 		bundle_done(&fresh);
 		return r;
@@ -123,6 +128,11 @@ static int renew(struct scene *s)
 	}
 	bundle_done(&fresh);
 	return 0;
+}
+
+static int renew(struct scene *s)
+{
+	return read_again(s, keyring_renew);
 }
 
 static bool has(const struct scene *s, const char *identity)
@@ -620,6 +630,118 @@ static void anchors_that_cannot_be_used_stay(void **state)
 	}
 }
 
+static int64_t now_s(void)
+{
+	return (int64_t)(clock_wall_ns() / CLOCK_S);
+}
+
+/* web's pair anew, with dates so many seconds from now, in the place of the one before. */
+static void put_dated(struct scene *s, int64_t from_s, int64_t until_s)
+{
+	unsigned count;
+	struct str key_text, chain;
+	char *signer_key = place_read(&s->p, "ca/issuer.key");
+	char *signer = place_read(&s->p, "ca/issuer.crt");
+	BIO *bio = BIO_new_mem_buf(signer_key, -1);
+	EVP_PKEY *key = cert_key_new();
+	X509 *leaf;
+	struct cert_issuer by = {cert_from_pem(str_of(signer), &count),
+		PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL)};
+	struct cert_life life = {now_s(), until_s, -from_s};
+	assert_int_equal(cert_leaf_new(key, STR("spiffe://prod.example/service/web"), &by, life,
+				 &leaf, &s->err),
+		0);
+	assert_int_equal(cert_pem(leaf, &chain), 0);
+	assert_int_equal(cert_key_pem(key, &key_text), 0);
+	place_write(&s->p, "signer.crt", str_of(signer), 0644);
+	place_write(&s->p, "leaf.crt", chain, 0644);
+	join(s, "leaf.crt", "signer.crt", "out/web.crt");
+	copy(s, "out/web.crt", "certs/web.crt", 0644);
+	place_write(&s->p, "certs/web.key", key_text, 0600);
+	file_text_free(chain);
+	file_text_free(key_text);
+	X509_free(leaf);
+	X509_free(by.cert);
+	EVP_PKEY_free(by.key);
+	EVP_PKEY_free(key);
+	BIO_free(bio);
+	free(signer);
+	free(signer_key);
+}
+
+static const read_how how_again[] = {keyring_renew, keyring_reload};
+
+/* The one that is good stays; another identity is renewed meanwhile. */
+static void a_certificate_that_is_not_valid_yet_waits(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(how_again); i++) {
+		struct scene s;
+		in_force(&s);
+		int64_t before_s = now_s();
+		put_dated(&s, 100, 3600);
+		assert_int_equal(read_again(&s, how_again[i]), 0);
+		assert_int_equal(s.faults.count, 1);
+		fault_says(&s, "web.crt: not valid before ");
+		fault_says(&s, "UTC; the certificate in force stays");
+		assert_in_range(s.faults.again_s, before_s + 90, now_s() + 90);
+		in_force_is(&s, "service/web", "old-web.crt");
+		in_force_is(&s, "service/orders", "out/orders.crt");
+		/* and again, as it is still the same; then it is valid, for clocks differ a little
+		 */
+		assert_int_equal(read_again(&s, how_again[i]), 0);
+		in_force_is(&s, "service/web", "old-web.crt");
+		put_dated(&s, 9, 3600);
+		assert_int_equal(read_again(&s, how_again[i]), 0);
+		assert_int_equal(s.faults.count, 0);
+		assert_int_equal(s.faults.again_s, 0);
+		in_force_is(&s, "service/web", "out/web.crt");
+		scene_done(&s);
+	}
+}
+
+static void an_expired_certificate_takes_no_place(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(how_again); i++) {
+		struct scene s;
+		in_force(&s);
+		put_dated(&s, -100, -1);
+		assert_int_equal(read_again(&s, how_again[i]), 0);
+		assert_int_equal(s.faults.count, 1);
+		fault_says(&s, "web.crt: has expired on ");
+		assert_int_equal(s.faults.again_s, 0); /* never by itself */
+		in_force_is(&s, "service/web", "old-web.crt");
+		scene_done(&s);
+	}
+}
+
+/* Then it is as good as the other, and what was put there counts. */
+static void a_bad_date_takes_the_place_of_a_bad_date(void **state)
+{
+	struct scene s;
+	scene_init(&s);
+	copy(&s, "out/roots.pem", "certs/roots.pem", 0644);
+	put_dated(&s, -100, -1);
+	assert_int_equal(load(&s), 0);
+	put_dated(&s, 100, 3600);
+	assert_int_equal(renew(&s), 0);
+	assert_int_equal(s.faults.count, 0);
+	in_force_is(&s, "service/web", "out/web.crt");
+	scene_done(&s);
+}
+
+/* Whoever asks for it is told of every other fault, and nothing changes. */
+static void a_reload_wants_all_else_whole(void **state)
+{
+	struct scene s;
+	in_force(&s);
+	put_dated(&s, 100, 3600);
+	put(&s, "certs/orders.crt", "half", 0644);
+	assert_true(read_again(&s, keyring_reload) < 0);
+	assert_non_null(strstr(s.err.text, "orders.crt"));
+	in_force_is(&s, "service/web", "old-web.crt");
+	scene_done(&s);
+}
+
 static void many_faults_fit_somehow(void **state)
 {
 	struct scene s;
@@ -652,6 +774,10 @@ int main(void)
 		cmocka_unit_test(a_new_identity_that_cannot_be_used_is_left_out),
 		cmocka_unit_test(an_identity_that_moved_is_not_doubled),
 		cmocka_unit_test(anchors_that_cannot_be_used_stay),
+		cmocka_unit_test(a_certificate_that_is_not_valid_yet_waits),
+		cmocka_unit_test(an_expired_certificate_takes_no_place),
+		cmocka_unit_test(a_bad_date_takes_the_place_of_a_bad_date),
+		cmocka_unit_test(a_reload_wants_all_else_whole),
 		cmocka_unit_test(many_faults_fit_somehow),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,6 +15,7 @@
 	"GET " path " HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
 #define SWITCHED \
 	"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+#define STREAM "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"
 #define LEAF_S 3600 /* what is left of a leaf's life when a lab starts */
 
 #define DENY_ALL "policies: ( { name = \"nobody\"; service = \"*\"; action = \"deny\"; },\n"
@@ -389,6 +390,136 @@ static void test_a_revoked_certificate_ends_what_it_stood_for(void **state)
 	}
 }
 
+/* --- requests that run --- */
+
+enum loss { LOSS_REVOKED, LOSS_ROOT, LOSS_IDENTITY, LOSS_NONE };
+
+/* Seen from one machine: its peer is revoked or trusted no more, it has lost its identity, or it
+ * has a renewed one. */
+static void lose(uint32_t machine, enum loss loss)
+{
+	static const enum pair_identity peers[] = {PAIR_ORDERS, PAIR_WEB};
+	struct certs_list list = {.issuer = &lab_mesh_certs()->middle,
+		.revoked = {lab_mesh_certs()->leaf[peers[machine]].certificate}};
+	char *pem = certs_list_pem(&list);
+	if (loss == LOSS_REVOKED)
+		lab.list = pem;
+	if (loss == LOSS_ROOT)
+		lab.root = &other_root;
+	if (loss == LOSS_IDENTITY)
+		lab.identities = LAB_IDENTITIES_GONE;
+	if (loss == LOSS_NONE)
+		lab.identities = LAB_IDENTITIES_RENEWED;
+	replan(machine, NULL, NULL);
+	lab.identities = LAB_IDENTITIES;
+	free(pem);
+}
+
+static const struct {
+	enum loss loss;
+	const char *reason;
+} losses[] = {
+	{LOSS_REVOKED, "PEER_REVOKED"},
+	{LOSS_ROOT, "PEER_UNTRUSTED"},
+	{LOSS_IDENTITY, "NO_IDENTITY"},
+};
+
+/* On shared connections, and without. */
+static void start_sharing(bool share)
+{
+	const struct lab_edit edits[LAB_EDITS_MAX] = {
+		[1] = {"trust_domain = \"prod.example\";", "trust_domain = \"prod.example\"; "
+							   "channels = false;"}};
+	lab_start(&lab, &(struct lab_options){.machine_count = 2, .edits = share ? NULL : edits});
+}
+
+static void test_a_running_response_ends_with_trust(void **state)
+{
+	for (uint32_t i = 0; i < 4 * ARRAY_LEN(losses); i++) {
+		uint32_t machine = i & 1;
+		start_sharing(i & 2);
+		int client = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
+		say(served(LAB_ORDERS, 0), STREAM);
+		lab_expect_holds(client, "1\r\na\r\n");
+		lose(machine, losses[i / 4].loss);
+		assert_true(fake_peer_saw_reset(client));
+		lab_expect_reason(&lab, machine, losses[i / 4].reason);
+		assert_int_equal(lab_alive(&lab, 0, TASK_EXCHANGE), 0);
+		assert_int_equal(lab_alive(&lab, 1, TASK_EXCHANGE), 0);
+		lab_finish(&lab);
+	}
+}
+
+/* And one that has no response yet is told. */
+static void test_a_request_that_waits_ends_with_trust(void **state)
+{
+	for (uint32_t i = 0; i < 4; i++) {
+		uint32_t machine = i & 1;
+		start_sharing(i & 2);
+		int client = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
+		served(LAB_ORDERS, 0);
+		lose(machine, LOSS_REVOKED);
+		lab_expect_holds(client, machine == 0 ? "HTTP/1.1 503 " : "HTTP/1.1 403 ");
+		lab_expect_holds(client, "revoked");
+		expect_logged(machine, "PEER_REVOKED");
+		assert_int_equal(lab_alive(&lab, 1, TASK_EXCHANGE), 0);
+		lab_finish(&lab);
+	}
+}
+
+static void test_a_running_response_outlives_a_renewal(void **state)
+{
+	for (uint32_t i = 0; i < 4; i++) {
+		start_sharing(i & 2);
+		int client = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
+		say(served(LAB_ORDERS, 0), STREAM);
+		lose(i & 1, LOSS_NONE);
+		say(served(LAB_ORDERS, 0), "1\r\nb\r\n0\r\n\r\n");
+		lab_expect_holds(client, "1\r\na\r\n1\r\nb\r\n0\r\n\r\n");
+		lab_expect_reason(&lab, i & 1, "NONE");
+		lab_finish(&lab);
+	}
+}
+
+/* Its idle channels, those with a request, and the connection itself. */
+static void test_a_shared_connection_ends_with_its_peer(void **state)
+{
+	start(2, NULL);
+	int idle = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
+	int first = ask(LAB_WEB, LAB_ORDERS, GET("/2"));
+	int second = ask(LAB_WEB, LAB_ORDERS, GET("/3"));
+	say(served(LAB_ORDERS, 0), OK);
+	say(served(LAB_ORDERS, 1), STREAM);
+	say(served(LAB_ORDERS, 2), STREAM);
+	lab_expect_holds(idle, "\r\n\r\nx");
+	assert_int_equal(lab_alive(&lab, 1, TASK_TRUNK), 1);
+	lose(1, LOSS_REVOKED);
+	assert_true(fake_peer_saw_reset(first));
+	assert_true(fake_peer_saw_reset(second));
+	assert_int_equal(lab_alive(&lab, 1, TASK_TRUNK), 0);
+	lab_finish(&lab);
+}
+
+/* The handshake is done, and nothing has come since. */
+static void test_a_silent_connection_ends_with_its_peer(void **state)
+{
+	for (uint32_t i = 0; i < ARRAY_LEN(losses); i++) {
+		struct far far;
+		start(2, NULL);
+		far_dial(&far, &lab, 1, "7000.billing.prod.example", TLS_ALPN_TCP,
+			"spiffe://prod.example/service/billing");
+		assert_true(far_handshake(&far));
+		lab_pump(&lab);
+		lose(1, LOSS_NONE);
+		assert_int_equal(lab_alive(&lab, 1, TASK_SESSION), 1);
+		lose(1, losses[i].loss);
+		assert_int_equal(lab_alive(&lab, 1, TASK_SESSION), 0);
+		lab_expect_reason(&lab, 1, losses[i].reason);
+		far_done(&far);
+		lab_finish(&lab);
+	}
+}
+
 static void test_a_root_that_goes_during_the_handshake(void **state)
 {
 	struct far far;
@@ -554,6 +685,11 @@ int main(void)
 		cmocka_unit_test(test_a_renewed_certificate_cuts_nothing),
 		cmocka_unit_test(test_a_renewed_certificate_has_a_pool_of_its_own),
 		cmocka_unit_test(test_a_revoked_certificate_ends_what_it_stood_for),
+		cmocka_unit_test(test_a_running_response_ends_with_trust),
+		cmocka_unit_test(test_a_request_that_waits_ends_with_trust),
+		cmocka_unit_test(test_a_running_response_outlives_a_renewal),
+		cmocka_unit_test(test_a_shared_connection_ends_with_its_peer),
+		cmocka_unit_test(test_a_silent_connection_ends_with_its_peer),
 		cmocka_unit_test(test_a_root_that_goes_during_the_handshake),
 		cmocka_unit_test(test_an_idle_connection_ends_with_the_certificate),
 		cmocka_unit_test(test_no_request_after_the_certificate),
