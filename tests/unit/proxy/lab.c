@@ -216,7 +216,7 @@ static void lab_certificates(const struct lab *l, struct bundle *b)
 	bundle_init(b);
 	LIST_EACH (&all.items, it) {
 		const struct bundle_item *item = CONTAINER_OF(it, struct bundle_item, node);
-		char number[16];
+		char number[24];
 		bool is_key = str_eq(item->kind, STR("key"));
 		snprintf(number, sizeof(number), "%ld",
 			strtol(item->text.at, NULL, 10) + LAB_RENEWED);

@@ -202,7 +202,7 @@ static void test_sticky(void **state)
 {
 #define STICKY(by) \
 	"{ split = ( { version = \"v1\"; }, { version = \"v2\"; } ); sticky = { " by " }; }"
-	char first[16][8], request[128];
+	char first[16][16], request[128];
 	start(ROUTES(STICKY("header = \"x-user\";")), LAB_HTTP);
 	uint32_t v2 = 0;
 	for (int round = 0; round < 3; round++) {

@@ -86,7 +86,8 @@ void lab_expect(struct lab *lab, const char *bytes)
 {
 	struct str got = fake_peer_received(lab_fd(lab));
 	if (!str_eq(got, str_of(bytes)))
-		fprintf(stderr, "got:\n" STR_FMT "\nexpected:\n%s\n", STR_ARG(got), bytes);
+		fprintf(stderr, "got:\n%.*s\nexpected:\n%s\n", (int)got.len, got.at ? got.at : "",
+			bytes);
 	assert_true(str_eq(got, str_of(bytes)));
 	fake_peer_forget(lab_fd(lab));
 }
