@@ -86,9 +86,8 @@ void lab_expect(struct lab *lab, const char *bytes)
 {
 	struct str got = fake_peer_received(lab_fd(lab));
 	if (!str_eq(got, str_of(bytes)))
-		fprintf(stderr, "got:\n%.*s\nexpected:\n%s\n", (int)got.len, got.at ? got.at : "",
-			bytes);
-	assert_true(str_eq(got, str_of(bytes)));
+		fail_msg("got:\n%.*s\nexpected:\n%.200s\n", (int)got.len, got.at ? got.at : "",
+			bytes ? bytes : "nothing");
 	fake_peer_forget(lab_fd(lab));
 }
 
