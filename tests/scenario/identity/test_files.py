@@ -210,7 +210,8 @@ def test_a_slow_writer(mesh, company):
                 chain_file.flush()
                 if number < len(pieces) - 1:
                     wait_for(lambda: mesh["vm-b"].status()["generation"] > before, "the piece to be looked at")
-                    assert not last_reload(mesh)["ok"] and "orders.crt" in last_reload(mesh)["text"]
+                    wait_for(lambda: "orders.crt" in last_reload(mesh)["text"], "the status, told a moment later")
+                    assert not last_reload(mesh)["ok"]
                     assert shown(mesh) == first_der(chain)
         wait_shown(mesh, new_chain)
         wait_good(mesh)
