@@ -186,6 +186,14 @@ static bool h1_tell_bad(struct h1 *h, struct http_event *event, enum http_bad ba
 	return true;
 }
 
+static void h1_skip(struct h1_input *in, size_t len)
+{
+	if (len == 0)
+		return; /* of nothing, which may be nowhere */
+	in->at += len;
+	in->len -= len;
+}
+
 /* Takes up to `max` bytes as body. */
 static uint64_t h1_tell_body(
 	const struct h1 *h, struct h1_input *in, uint64_t max, struct http_event *event)
@@ -193,15 +201,8 @@ static uint64_t h1_tell_body(
 	size_t n = in->len < max ? in->len : (size_t)max;
 	h1_tell(h, event, HTTP_EVENT_BODY);
 	event->body = (struct str){(const char *)in->at, n};
-	in->at += n;
-	in->len -= n;
+	h1_skip(in, n);
 	return n;
-}
-
-static void h1_skip(struct h1_input *in, size_t len)
-{
-	in->at += len;
-	in->len -= len;
 }
 
 /* --- steps: true when there is an event --- */

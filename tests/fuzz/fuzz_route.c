@@ -62,7 +62,8 @@ static void fuzz_paths(const struct route_request *r)
 	for (int kind = ROUTE_STICKY_NONE; kind <= ROUTE_STICKY_COOKIE; kind++) {
 		struct route_sticky sticky = {(enum route_sticky_kind)kind, STR("a")};
 		struct str value = route_sticky_value(&sticky, r);
-		ASSERT(value.len == 0 || value.at[value.len - 1] != ';');
+		if (sticky.kind == ROUTE_STICKY_COOKIE)
+			ASSERT(!memchr(value.len ? value.at : "", ';', value.len));
 	}
 }
 

@@ -410,7 +410,7 @@ char *certs_pem(X509 *const *certificates)
 	const uint8_t *bytes;
 	size_t len;
 	ASSERT(BIO_mem_contents(text, &bytes, &len));
-	char *copy = strndup((const char *)bytes, len);
+	char *copy = len ? strndup((const char *)bytes, len) : strdup("");
 	BIO_free(text);
 	return copy;
 }
