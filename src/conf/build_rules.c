@@ -459,8 +459,10 @@ void conf_rule_fault(
 		conf_error(p, setting, "delay_percent", "without delay");
 	if (!has_abort && conf_member(setting, "abort_percent"))
 		conf_error(p, setting, "abort_percent", "without abort_status");
-	if (has_abort && fault->abort_status < 200)
-		conf_error(p, setting, "abort_status", "%u is no status of an answer: 200 to 599",
+	if (has_abort && (fault->abort_status < 200 || fault->abort_status == 204 ||
+				 fault->abort_status == 205 || fault->abort_status == 304))
+		conf_error(p, setting, "abort_status",
+			"%u is no status of an answer with a text: 200 to 599 but 204, 205, 304",
 			fault->abort_status);
 }
 

@@ -126,10 +126,8 @@ static bool exchange_tell(struct exchange *x, enum reason reason, uint16_t statu
 	enum exchange_told told = EXCHANGE_TOLD_NOTHING;
 	if (down->call.direction != CALL_INBOUND_MESH || !x->input_ended[DOWN])
 		return false;
-	if (x->flow[DOWN] == FLOW_HEAD && reason_row(reason)->retry)
-		told = EXCHANGE_TOLD_UNSENT;
-	else if (reason == REASON_UPSTREAM_CLOSED)
-		told = EXCHANGE_TOLD_RESET;
+	if (reason_row(reason)->retry)
+		told = x->request_started ? EXCHANGE_TOLD_RESET : EXCHANGE_TOLD_UNSENT;
 	return told != EXCHANGE_TOLD_NOTHING && exchange_write_told(x, told, status, text);
 }
 
@@ -432,6 +430,7 @@ static void exchange_write_request(struct exchange *x)
 			exchange_no_room(x, UP);
 			return;
 		}
+		x->request_started = true;
 		x->flow[DOWN] = x->input_ended[DOWN] ? FLOW_ENDING : FLOW_BODY;
 		/* in this order, so that the head leaves together with what is there of the body */
 		if (x->flow[DOWN] == FLOW_BODY)
@@ -742,7 +741,10 @@ static void exchange_expire(struct exchange *x)
 	}
 	if (x->route && w->loop.now_ns >= exchange_try_deadline_ns(x) &&
 		w->loop.now_ns < exchange_deadline_ns(x)) {
-		exchange_lost(x, UP, REASON_UPSTREAM_TIMEOUT);
+		/* an upload that the client is slow with is not the endpoint's fault */
+		bool is_client = x->state == EXCHANGE_FORWARD && !x->input_ended[DOWN] &&
+				 conn_drained(&x->carrier[UP]->line->conn);
+		exchange_lost(x, UP, is_client ? REASON_REQUEST_TIMEOUT : REASON_UPSTREAM_TIMEOUT);
 		return;
 	}
 	for (int side = DOWN; side <= UP; side++) {

@@ -50,6 +50,7 @@ struct exchange {
 	uint64_t body_bytes[2];
 	struct arena arena;
 	struct timer timer;
+	bool request_started;  /* in some try its head was written: it may have had effect */
 	bool response_started; /* a byte of the final response has been written */
 	uint16_t status;
 	uint32_t attempt_count;
