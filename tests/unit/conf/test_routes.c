@@ -217,6 +217,7 @@ static const struct {
 	{"{ fault = { abort_status = 500; delay_percent = 5; }; }",
 		"fault.delay_percent: without delay"},
 	{"{ fault = { abort_status = 100; }; }", "fault.abort_status: 100 is no status"},
+	{"{ fault = { abort_status = 204; }; }", "fault.abort_status: 204 is no status"},
 	{"{ fault = { abort_status = 503; abort_percent = 101; }; }",
 		"fault.abort_percent: 101 is out of range"},
 	{"{ fault = { delay = \"2m\"; }; }", "fault.delay: "},
