@@ -135,9 +135,9 @@ void call_follow(struct worker *w, const struct line *line, struct call *c, bool
 enum reason call_check(struct worker *w, const struct line *down, const struct line *up,
 	struct call *c, struct str method, struct str path, struct str *ret_policy);
 
-/* Whether a running request may go on under the worker's current plan, as far as certificates say:
- * not if a peer is revoked or trusted by nobody any more, or the identity that it knows us by is
- * gone. Whatever else is new is for the next request. */
+/* What the worker's current plan says of a running request's certificates: that a peer is revoked,
+ * or trusted by nobody any more, or the identity that it knows us by is gone. Whatever else is new
+ * is for the next request. */
 enum reason call_check_down(struct worker *w, const struct line *down, const struct call *c);
 enum reason call_check_up(struct worker *w, const struct line *up, const struct call *c);
 

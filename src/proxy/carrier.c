@@ -364,8 +364,7 @@ static bool carrier_peer_is_gone(const struct carrier *c)
 
 /* So that the plan under which the call came may go; whether the next request is taken is asked
  * when it comes. Not while a request is on its way to somewhere. Idle ones of a peer whose requests
- * would not be taken are closed at once, and a request that runs without a good certificate ends.
- */
+ * would not be taken are closed at once; a request that runs is asked by exchange_follow(). */
 static void carrier_follow(struct carrier *c)
 {
 	struct worker *w = c->being.worker;

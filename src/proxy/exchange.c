@@ -487,6 +487,16 @@ static void exchange_write_response(struct exchange *x)
 	exchange_write_end(x, UP);
 }
 
+/* A server whose root has gone: what it has been sent it may answer. Nothing has been sent yet: the
+ * request gets another connection. */
+static void exchange_leave_untrusted(struct exchange *x)
+{
+	if (x->flow[DOWN] != FLOW_HEAD)
+		return;
+	carrier_close(exchange_detach(x, UP), false);
+	exchange_again(x);
+}
+
 void exchange_follow(struct exchange *x)
 {
 	struct worker *w = x->being.worker;
@@ -496,14 +506,16 @@ void exchange_follow(struct exchange *x)
 		return;
 	x->trust_number = w->current->plan->number;
 	enum reason reason = call_check_down(w, down->line, &down->call);
-	if (reason != REASON_NONE) {
-		http_close_after(down->http);
+	if (reason != REASON_NONE)
+		http_close_after(down->http); /* the next request would not be taken */
+	if (reason != REASON_NONE && reason != REASON_PEER_UNTRUSTED) {
 		exchange_fail_reason(x, reason);
 		return;
 	}
 	reason = call_check_up(w, x->carrier[UP]->line, &down->call);
-	/* it is not the caller who is turned away */
-	if (reason != REASON_NONE)
+	if (reason == REASON_PEER_UNTRUSTED)
+		exchange_leave_untrusted(x);
+	else if (reason != REASON_NONE) /* it is not the caller who is turned away */
 		exchange_fail(x, reason, 503, reason_row(reason)->text);
 }
 

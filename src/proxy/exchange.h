@@ -82,7 +82,8 @@ bool exchange_idempotent(const struct exchange *x);
 /* It is past the choice of its upstream connection. */
 bool exchange_runs(const struct exchange *x);
 /* Of a new plan it is asked whether the certificates on both sides are still good: a request that
- * runs and has lost one ends. */
+ * runs ends when one is revoked, or the identity that it was for is gone. One whose root has gone
+ * is good until the request is over, as roots are rotated while requests run. */
 void exchange_follow(struct exchange *x);
 /* The message from this side is still being read. */
 bool exchange_reading(const struct exchange *x, enum side side);

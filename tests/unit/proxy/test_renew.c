@@ -437,6 +437,8 @@ static void test_a_running_response_ends_with_trust(void **state)
 {
 	for (uint32_t i = 0; i < 4 * ARRAY_LEN(losses); i++) {
 		uint32_t machine = i & 1;
+		if (losses[i / 4].loss == LOSS_ROOT)
+			continue; /* see below */
 		start_sharing(i & 2);
 		int client = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
 		say(served(LAB_ORDERS, 0), STREAM);
@@ -477,6 +479,44 @@ static void test_a_running_response_outlives_a_renewal(void **state)
 		say(served(LAB_ORDERS, 0), "1\r\nb\r\n0\r\n\r\n");
 		lab_expect_holds(client, "1\r\na\r\n1\r\nb\r\n0\r\n\r\n");
 		lab_expect_reason(&lab, i & 1, "NONE");
+		lab_finish(&lab);
+	}
+}
+
+/* Roots are rotated while requests run: what was let in goes on, and is the last there. */
+static void test_a_running_request_outlives_a_root(void **state)
+{
+	for (uint32_t i = 0; i < 8; i++) {
+		bool waits = i & 4;
+		start_sharing(i & 2);
+		int client = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
+		int server = served(LAB_ORDERS, 0);
+		if (!waits)
+			say(server, STREAM);
+		lose(i & 1, LOSS_ROOT);
+		say(server, waits ? OK : "1\r\nb\r\n0\r\n\r\n");
+		lab_expect_holds(client, waits ? "\r\n\r\nx" : "1\r\na\r\n1\r\nb\r\n0\r\n\r\n");
+		lab_expect_reason(&lab, i & 1, "NONE");
+		assert_int_equal(lab_values(&lab, 0)->pool_idle, 0);
+		assert_int_equal(lab_alive(&lab, 0, TASK_TRUNK), 0);
+		assert_int_equal(lab_alive(&lab, 1, TASK_TRUNK), 0);
+		lab_finish(&lab);
+	}
+}
+
+/* The root goes during the handshake: nothing is sent to a server that is trusted no more. Another
+ * connection is asked for, where it has to show what it is as all others do. */
+static void test_no_request_is_sent_after_its_root(void **state)
+{
+	for (uint32_t i = 0; i < 2; i++) {
+		start_sharing(i);
+		lab.machines[1].signing = LAB_SILENT;
+		int client = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
+		lose(0, LOSS_ROOT);
+		lab.machines[1].signing = LAB_SIGNS;
+		lab_pump(&lab);
+		lab_expect_holds(client, "HTTP/1.1 503 ");
+		lab_expect_reason(&lab, 0, "CHAIN");
 		lab_finish(&lab);
 	}
 }
@@ -688,6 +728,8 @@ int main(void)
 		cmocka_unit_test(test_a_running_response_ends_with_trust),
 		cmocka_unit_test(test_a_request_that_waits_ends_with_trust),
 		cmocka_unit_test(test_a_running_response_outlives_a_renewal),
+		cmocka_unit_test(test_a_running_request_outlives_a_root),
+		cmocka_unit_test(test_no_request_is_sent_after_its_root),
 		cmocka_unit_test(test_a_shared_connection_ends_with_its_peer),
 		cmocka_unit_test(test_a_silent_connection_ends_with_its_peer),
 		cmocka_unit_test(test_a_root_that_goes_during_the_handshake),
