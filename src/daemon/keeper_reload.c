@@ -303,8 +303,8 @@ static void keeper_reload_refuse(struct keeper *k, enum keeper_scope scope, cons
 		k->current->generation);
 	keeper_log_text(LOG_LEVEL_ERROR, text);
 	keeper_note(k, 0, text);
-	notify_send(&k->notify, "READY=1\nSTATUS=reload refused, generation %" PRIu64 " stays",
-		k->current->generation);
+	notify_send(&k->notify, "%sSTATUS=reload refused, generation %" PRIu64 " stays",
+		k->ready_once ? "READY=1\n" : "", k->current->generation);
 }
 
 void keeper_reload(struct keeper *k, enum keeper_scope scope, uint64_t now_ns)
@@ -334,7 +334,8 @@ void keeper_reload(struct keeper *k, enum keeper_scope scope, uint64_t now_ns)
 	ASSERT(k->state == KEEPER_STATE_WAITING);
 	keeper_plan_retire(k, k->current, now_ns);
 	k->current = plan;
-	notify_send(&k->notify, "READY=1");
+	if (k->ready_once)
+		notify_send(&k->notify, "READY=1");
 }
 
 /* --- watching --- */
