@@ -141,6 +141,9 @@ void conf_report_done(struct conf_report *r);
  * initialised bundle (kinds conf, mesh, user, mark, address). Blocks on disk and on the user
  * database; for the keeper and the commands. A missing marks file is no error. */
 int conf_gather(const char *path, struct bundle *b, struct conf_report *report) MUST_CHECK;
+/* Only the marks, where a configuration that was parsed has them: the node file is not read. */
+int conf_gather_marks_of(
+	const struct conf *conf, struct bundle *b, struct conf_report *report) MUST_CHECK;
 
 /* Parses and validates a bundle: the same result in the keeper and in the proxy process. With a
  * store (conf.state.redis) the mesh is what `picture` says of it, objects and nodes' records; NULL:

@@ -46,5 +46,8 @@ int keep_certificate(struct keep *k, struct str identity, struct str chain, int6
  * come to stand in the way of all others. -EALREADY (no error): it is what was there. */
 int keep_trust(struct keep *k, struct str trust_domain, struct str roots, struct str crls,
 	struct err *err) MUST_CHECK;
+/* The same of anchors alone: CRLs that are there stay. */
+int keep_anchors(
+	struct keep *k, struct str trust_domain, struct str roots, struct err *err) MUST_CHECK;
 /* Forgets an identity's key and chain, overwriting the key's bytes. 0 also when there is none. */
 int keep_forget(struct keep *k, struct str identity, struct err *err) MUST_CHECK;

@@ -125,10 +125,10 @@ static int conf_gather_user(struct conf_gatherer *g, struct str user)
 }
 
 /* "uid mark" lines. */
-static int conf_gather_marks(struct conf_gatherer *g)
+static int conf_gather_marks(struct conf_gatherer *g, struct str run_dir)
 {
 	char path[CONF_GATHER_PATH_MAX];
-	snprintf(path, sizeof(path), "%.*s/" RUN_DIR_MARKS, STR_ARG(g->parser.conf->run_dir));
+	snprintf(path, sizeof(path), "%.*s/" RUN_DIR_MARKS, STR_ARG(run_dir));
 	FILE *file = fopen(path, "re");
 	unsigned uid, mark;
 	int r = 0;
@@ -180,7 +180,7 @@ static int conf_gather_named(struct conf_gatherer *g)
 		one = conf_gather_user(g, c->workloads[i].user);
 		r = r < 0 ? r : one;
 	}
-	one = conf_gather_marks(g);
+	one = conf_gather_marks(g, c->run_dir);
 	r = r < 0 ? r : one;
 	one = conf_gather_addresses(g);
 	return r < 0 ? r : one;
@@ -214,6 +214,12 @@ int conf_gather(const char *path, struct bundle *b, struct conf_report *report)
 	if (r < 0)
 		conf_parse_partial(b, report);
 	return r;
+}
+
+int conf_gather_marks_of(const struct conf *conf, struct bundle *b, struct conf_report *report)
+{
+	struct conf_gatherer g = {.bundle = b, .report = report};
+	return conf_gather_marks(&g, conf->run_dir);
 }
 
 int conf_objects_gather(const char *path, struct bundle *b, struct conf_report *report)

@@ -155,10 +155,9 @@ static void keeper_identity_postpone(struct keeper *k, uint64_t now_ns)
 				     : i->plan_max_ns;
 }
 
-static void keeper_identity_kept(struct keeper *k, const char *what, struct str of, uint64_t now_ns)
+static void keeper_identity_kept(struct keeper *k, uint64_t now_ns)
 {
 	struct keeper_identity *i = &k->identity;
-	log_info("keeper", "new %s of " STR_FMT, what, STR_ARG(of));
 	if (i->plan_ns != 0)
 		return;
 	i->plan_ns = now_ns + KEEPER_TOGETHER_NS;
@@ -177,7 +176,6 @@ static void keeper_identity_failed(struct keeper *k, const struct keeper_work *w
 void keeper_identity_worked(struct keeper *k, uint64_t now_ns)
 {
 	struct keeper_work *w = &k->identity.work;
-	struct str identity = str_of(w->m.identity);
 	int r = keeper_work_end(w);
 	keeper_identity_postpone(k, now_ns);
 	bool is_request = w->m.head.kind == WIRE_REQUEST, failed = r < 0 && r != -EALREADY;
@@ -187,10 +185,15 @@ void keeper_identity_worked(struct keeper *k, uint64_t now_ns)
 		close(r); /* who asked is gone */
 	if (failed)
 		keeper_identity_failed(k, w);
-	else if (!is_request && r == 0)
-		keeper_identity_kept(k,
+	if (failed || is_request)
+		return;
+	if (r == 0)
+		log_info("keeper", "new %s of %s",
 			w->m.head.kind == WIRE_TRUST ? "anchors or revocations" : "certificate",
-			identity, now_ns);
+			w->m.identity);
+	/* Also of what was kept already: who brings it does not see it in force, so the plan that
+	 * had it was lost. */
+	keeper_identity_kept(k, now_ns);
 }
 
 static void keeper_identity_work(struct keeper *k)

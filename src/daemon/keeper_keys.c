@@ -98,11 +98,13 @@ static int keeper_keys_copy(const struct bundle *from, struct bundle *b, struct 
 	return 0;
 }
 
-/* The mesh's own anchors, for the authority's server. */
+/* For the authority's server: the anchors of a file, or the mesh's own. */
 static int keeper_keys_add_roots(const struct keeper_plan *plan, struct bundle *b, struct err *err)
 {
 	const struct conf *conf = plan->conf;
 	const struct bundle_item *own = bundle_find(&plan->bundle, "roots", conf->trust_domain);
+	if (conf->authority.roots.len > 0)
+		return keeper_files_add_public(b, "est", STR("roots"), conf->authority.roots, err);
 	if (own)
 		return bundle_add(b, STR("est"), STR("roots"), own->text, err);
 	return err_set(err, ENOENT,
@@ -119,34 +121,29 @@ static int keeper_keys_add_node(struct keeper *k, const struct keeper_plan *befo
 	const struct bundle_item *roots =
 		bundle_find(&plan->bundle, "roots", plan->conf->trust_domain);
 	from.roots = roots ? roots->text : STR_NONE;
-	int r = plan->conf->authority.roots.len > 0 ? 0 : keeper_keys_add_roots(plan, b, err);
+	int r = keeper_keys_add_roots(plan, b, err);
 	struct keyring_numbers numbers = {k->next_key_number, before ? before->node_keyring : NULL};
 	if (r == 0)
 		r = keyring_load_node(&from, identity, &numbers, &plan->node_keyring, b, err);
 	k->next_key_number = numbers.next;
-	return r < 0 ? r : keeper_keys_copy(&plan->bundle, b, err);
+	return r;
 }
 
 int keeper_keys_load_node(struct keeper *k, const struct keeper_plan *before,
 	struct keeper_plan *plan, struct bundle *b, struct err *err)
 {
-	struct str roots = plan->conf->authority.roots;
-	int r = 0;
 	if (!keeper_keys_kept(plan->conf))
 		return 0;
-	if (roots.len > 0)
-		r = keeper_files_add_public(b, "est", STR("roots"), roots, err);
-	if (r < 0)
+	int r = keeper_keys_add_node(k, before, plan, b, err);
+	if (r < 0 && r != -ENOENT)
 		return r;
-	r = keeper_keys_add_node(k, before, plan, b, err);
-	if (r != -ENOENT)
-		return r;
-	log_error("keeper",
-		"certificates are not asked for, and those in force, if any, will end: %s (no "
-		"restart is needed then)",
-		err->text);
+	if (r == -ENOENT)
+		log_error("keeper",
+			"certificates are not asked for, and those in force, if any, will end: %s "
+			"(no restart is needed then)",
+			err->text);
 	err->text[0] = '\0';
-	return 0;
+	return keeper_keys_copy(&plan->bundle, b, err);
 }
 
 /* --- what changes on its own --- */

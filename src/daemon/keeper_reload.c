@@ -95,13 +95,12 @@ static bool keeper_is_watched_kind(const struct bundle_item *item)
 	return false;
 }
 
-/* Items of `from` that are watched or not, into `b`. */
-static int keeper_copy_items(
-	struct bundle *b, const struct bundle *from, bool watched, struct err *err)
+/* Items of `from` that are not watched, into `b`. */
+static int keeper_copy_items(struct bundle *b, const struct bundle *from, struct err *err)
 {
 	LIST_EACH (&from->items, it) {
 		const struct bundle_item *item = CONTAINER_OF(it, struct bundle_item, node);
-		if (keeper_is_watched_kind(item) != watched)
+		if (keeper_is_watched_kind(item))
 			continue;
 		int r = bundle_add(b, item->kind, item->name, item->text, err);
 		if (r < 0)
@@ -110,19 +109,13 @@ static int keeper_copy_items(
 	return 0;
 }
 
-/* The configuration as it is in force, the marks as they stand on disk. */
-static int keeper_gather_watched(const struct keeper *k, struct bundle *b,
-	const struct keeper_plan *before, struct conf_report *report, struct err *err)
+/* The configuration as it is in force, the marks as they stand on disk. The node file is not read:
+ * it may be half edited, or gone. */
+static int keeper_gather_watched(struct bundle *b, const struct keeper_plan *before,
+	struct conf_report *report, struct err *err)
 {
-	struct bundle fresh;
-	bundle_init(&fresh);
-	int r = conf_gather(k->conf_path, &fresh, report);
-	if (r == 0)
-		r = keeper_copy_items(b, &before->bundle, false, err);
-	if (r == 0)
-		r = keeper_copy_items(b, &fresh, true, err);
-	bundle_done(&fresh);
-	return r;
+	int r = keeper_copy_items(b, &before->bundle, err);
+	return r < 0 ? r : conf_gather_marks_of(before->conf, b, report);
 }
 
 /* The same for about an hour of plans: who has learned one cannot make tickets for ever. */
@@ -194,7 +187,7 @@ static int keeper_plan_fill(struct keeper *k, enum keeper_scope scope,
 {
 	struct snapshot *snapshot = NULL;
 	int r = scope == KEEPER_SCOPE_WATCHED
-			? keeper_gather_watched(k, &plan->bundle, before, report, err)
+			? keeper_gather_watched(&plan->bundle, before, report, err)
 			: conf_gather(k->conf_path, &plan->bundle, report);
 	if (r == 0)
 		r = conf_parse(
@@ -310,8 +303,8 @@ static void keeper_reload_refuse(struct keeper *k, enum keeper_scope scope, cons
 		k->current->generation);
 	keeper_log_text(LOG_LEVEL_ERROR, text);
 	keeper_note(k, 0, text);
-	notify_send(&k->notify, "READY=1\nSTATUS=reload refused, generation %" PRIu64 " stays",
-		k->current->generation);
+	notify_send(&k->notify, "%sSTATUS=reload refused, generation %" PRIu64 " stays",
+		k->ready_once ? "READY=1\n" : "", k->current->generation);
 }
 
 void keeper_reload(struct keeper *k, enum keeper_scope scope, uint64_t now_ns)
@@ -341,7 +334,8 @@ void keeper_reload(struct keeper *k, enum keeper_scope scope, uint64_t now_ns)
 	ASSERT(k->state == KEEPER_STATE_WAITING);
 	keeper_plan_retire(k, k->current, now_ns);
 	k->current = plan;
-	notify_send(&k->notify, "READY=1");
+	if (k->ready_once)
+		notify_send(&k->notify, "READY=1");
 }
 
 /* --- watching --- */

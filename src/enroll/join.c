@@ -279,7 +279,11 @@ static void join_keep(struct join *j)
 	char identity[KEEP_IDENTITY_MAX + 1], until[25];
 	struct err err;
 	snprintf(identity, sizeof(identity), "node/" STR_FMT, STR_ARG(j->settings.node));
-	int r = keep_trust(j->settings.keep, j->settings.trust_domain, j->anchors, j->lists, &err);
+	/* No lists may be the server's fault: those of the time before stay. */
+	int r = j->lists.len > 0 ? keep_trust(j->settings.keep, j->settings.trust_domain,
+					   j->anchors, j->lists, &err)
+				 : keep_anchors(j->settings.keep, j->settings.trust_domain,
+					   j->anchors, &err);
 	if (r < 0 && r != -EALREADY) {
 		join_fail(j, "the trust anchors cannot be kept: %.400s", err.text);
 		return;

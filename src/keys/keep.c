@@ -307,16 +307,37 @@ static int keep_put_trust(const struct keep *k, struct str trust_domain, struct 
 	return crls_r == -EALREADY ? roots_r : crls_r;
 }
 
+/* The caller frees the text, also of an error. */
+static int keep_check_roots(
+	struct str trust_domain, struct str roots, struct str *ret_pem, struct err *err)
+{
+	struct err why;
+	int r = chain_roots(roots, ret_pem, &why);
+	if (r < 0)
+		return err_set(
+			err, -r, "anchors of " STR_FMT ": %s", STR_ARG(trust_domain), why.text);
+	return accept_trust(ACCEPT_ROOTS, trust_domain, *ret_pem, err);
+}
+
+int keep_anchors(struct keep *k, struct str trust_domain, struct str roots, struct err *err)
+{
+	char path[PATH_MAX];
+	struct str pem = STR_NONE;
+	int r = keep_check_roots(trust_domain, roots, &pem, err);
+	if (r == 0)
+		r = keep_trust_path(k, "roots", trust_domain, path, err);
+	if (r == 0)
+		r = keep_replace(k, path, pem, err);
+	file_text_free(pem);
+	return r;
+}
+
 int keep_trust(
 	struct keep *k, struct str trust_domain, struct str roots, struct str crls, struct err *err)
 {
 	struct str roots_pem = STR_NONE, crls_pem = STR_NONE;
 	struct err why;
-	int r = chain_roots(roots, &roots_pem, &why);
-	if (r < 0)
-		return err_set(
-			err, -r, "anchors of " STR_FMT ": %s", STR_ARG(trust_domain), why.text);
-	r = accept_trust(ACCEPT_ROOTS, trust_domain, roots_pem, err);
+	int r = keep_check_roots(trust_domain, roots, &roots_pem, err);
 	if (r == 0) {
 		r = chain_crls(crls, &crls_pem, &why);
 		if (r < 0)

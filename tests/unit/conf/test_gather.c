@@ -112,6 +112,22 @@ static void test_gather_all(void **state)
 	disk_done(&d);
 }
 
+static void test_gather_marks_alone(void **state)
+{
+	struct disk d;
+	disk_init(&d);
+	const struct conf conf = {.run_dir = str_of(d.path)};
+	assert_int_equal(conf_gather_marks_of(&conf, &d.bundle, &d.report), 0);
+	assert_true(list_empty(&d.bundle.items));
+	disk_write(&d, "marks", "1234 18\n");
+	assert_int_equal(conf_gather_marks_of(&conf, &d.bundle, &d.report), 0);
+	const struct bundle_item *item = bundle_find(&d.bundle, "mark", STR("1234"));
+	assert_true(item && str_eq(item->text, STR("18")));
+	assert_null(bundle_next(&d.bundle, "conf", NULL));
+	assert_null(d.report.text);
+	disk_done(&d);
+}
+
 static void test_gather_missing(void **state)
 {
 	struct disk d;
@@ -211,6 +227,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_gather_all),
+		cmocka_unit_test(test_gather_marks_alone),
 		cmocka_unit_test(test_gather_missing),
 		cmocka_unit_test(test_gather_leaves_errors),
 		cmocka_unit_test(test_gather_examples),

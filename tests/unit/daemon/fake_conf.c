@@ -16,22 +16,34 @@ void conf_report_done(struct conf_report *r)
 	free(r->text);
 }
 
-int conf_gather(const char *path, struct bundle *b, struct conf_report *report)
+static int fake_marks(const char *dir, struct bundle *b)
 {
 	struct err err;
-	char marks[300], dir[200], word[40];
-	int r = bundle_add_file(b, STR("conf"), path, &err);
-	ASSERT(r == 0);
-	const char *text = bundle_next(b, "conf", NULL)->text.at;
-	ASSERT(sscanf(text, "%39s %199s", word, dir) == 2);
+	char marks[300], uid[20], mark[20];
+	int r = 0;
 	snprintf(marks, sizeof(marks), "%s/marks", dir);
 	FILE *f = fopen(marks, "r");
-	char uid[20], mark[20];
 	if (f && fscanf(f, "%19s %19s", uid, mark) == 2)
 		r = bundle_add(b, STR("mark"), str_of(uid), str_of(mark), &err);
 	if (f)
 		fclose(f);
 	return r;
+}
+
+int conf_gather(const char *path, struct bundle *b, struct conf_report *report)
+{
+	struct err err;
+	char dir[200], word[40];
+	int r = bundle_add_file(b, STR("conf"), path, &err);
+	ASSERT(r == 0);
+	const char *text = bundle_next(b, "conf", NULL)->text.at;
+	/* Like the real one: what cannot be read names no directory. */
+	return sscanf(text, "%39s %199s", word, dir) == 2 ? fake_marks(dir, b) : 0;
+}
+
+int conf_gather_marks_of(const struct conf *conf, struct bundle *b, struct conf_report *report)
+{
+	return fake_marks(conf->run_dir.at, b);
 }
 
 static struct str fake_path(struct conf *c, const char *dir, const char *name)

@@ -75,8 +75,12 @@ static void fake_sign(struct fake_state *f, const struct bundle *b)
 static void fake_sign_node(struct fake_state *f, const struct bundle *b)
 {
 	uint32_t key = (uint32_t)strtoul(fake_text(b, "est-key"), NULL, 10);
-	if (key == 0)
+	if (key == 0) {
+		fake_write(&f->fake, "state: no node orders=%d trust=%d\n",
+			bundle_find(b, "chain", STR("service/orders")) != NULL,
+			bundle_next(b, "roots", NULL) != NULL);
 		return;
+	}
 	bool has_roots = bundle_find(b, "est", STR("roots")) != NULL;
 	bool has_chain = bundle_find(b, "est", STR("chain")) != NULL;
 	fake_write(&f->fake, "state: node signed=%d roots=%d chain=%d orders=%d trust=%d\n",

@@ -265,6 +265,30 @@ static void renewed_certificates_are_taken_up_without_the_configuration(void **s
 	stage_end(&s);
 }
 
+/* Neither a node file that cannot be read nor one that is gone keeps marks or certificates out. */
+static void a_broken_node_file_does_not_touch_marks_and_certificates(void **state)
+{
+	struct stage s;
+	struct err err;
+	char ca[100], out[100];
+	stage_begin(&s, "good");
+	expect(&s, "journal", "plan 1 good", 1);
+	place_write(&s.p, "marks", STR("1001 7\n"), 0644);
+	expect(&s, "journal", "plan 2 good", 1);
+	expect(&s, "journal", "marks 1001 7", 1);
+	snprintf(ca, sizeof(ca), "%s/ca", s.p.dir);
+	snprintf(out, sizeof(out), "%s/certs", s.p.dir);
+	place_write(&s.p, "conf", STR("{"), 0644);
+	assert_int_equal(ca_issue(ca, STR("service/web"), 3600, out, &err), 0);
+	expect(&s, "journal", "plan 3 good", 1);
+	expect(&s, "journal", "marks 1001 7", 2);
+	assert_int_equal(unlink(place_path(&s.p, "conf")), 0);
+	assert_int_equal(ca_issue(ca, STR("service/web"), 3600, out, &err), 0);
+	expect(&s, "journal", "plan 4 good", 1);
+	expect(&s, "journal", "marks 1001 7", 3);
+	stage_end(&s);
+}
+
 /* web's certificate for the same key, valid from then on. */
 static void put_dated(struct stage *s, int64_t from_s)
 {
@@ -419,6 +443,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_first_plan_that_is_refused_ends_the_keeper),
 		cmocka_unit_test(a_first_configuration_that_is_broken_ends_the_keeper),
 		cmocka_unit_test(renewed_certificates_are_taken_up_without_the_configuration),
+		cmocka_unit_test(a_broken_node_file_does_not_touch_marks_and_certificates),
 		cmocka_unit_test(a_certificate_is_taken_up_when_it_is_valid),
 		cmocka_unit_test(changed_marks_are_taken_up),
 		cmocka_unit_test(a_rotated_access_log_is_passed_down),

@@ -168,6 +168,18 @@ static void a_machine_that_has_not_joined_says_so_and_takes_it_up(void **state)
 	stage_end(&s);
 }
 
+/* What is in force is not taken as missing because the machine's own pair is. */
+static void without_the_machines_own_pair_what_is_in_force_is_seen(void **state)
+{
+	struct stage s;
+	begin(&s, "ca");
+	expect(&s, "journal", "state: node signed=1 roots=1 chain=1 orders=1 trust=1", 1);
+	assert_int_equal(unlink(place_path(&s.p, "keep/node.pem")), 0);
+	expect(&s, "journal", "state: no node orders=1 trust=1", 1);
+	expect(&s, "log", "those in force, if any, will end", 1);
+	stage_end(&s);
+}
+
 /* Joining costs a machine that is in a mesh nothing. */
 static void with_a_store_joining_starts_nothing_anew(void **state)
 {
@@ -232,6 +244,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(nothing_that_is_said_makes_the_keeper_stumble),
 		cmocka_unit_test(errands_of_a_state_process_that_died_do_no_harm),
 		cmocka_unit_test(a_machine_that_has_not_joined_says_so_and_takes_it_up),
+		cmocka_unit_test(without_the_machines_own_pair_what_is_in_force_is_seen),
 		cmocka_unit_test(with_a_store_joining_starts_nothing_anew),
 		cmocka_unit_test(a_store_that_comes_or_goes_is_another_state_process),
 		cmocka_unit_test(a_killed_keeper_goes_on_from_what_is_kept),

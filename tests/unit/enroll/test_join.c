@@ -121,6 +121,23 @@ static void test_joins(void **state)
 	end();
 }
 
+/* The server has none to give: those of the time before stay. */
+static void test_lists_of_before_stay(void **state)
+{
+	char path[256];
+	begin();
+	snprintf(path, sizeof(path), "%s/crls.pem", f.dir);
+	FILE *file = fopen(path, "w");
+	assert_non_null(file);
+	fputs("lists\n", file);
+	fclose(file);
+	start();
+	lab_turn(&lab);
+	expect_done();
+	assert_true(has_file("roots.pem") && has_file("crls.pem"));
+	end();
+}
+
 static void test_fingerprint_with_colons(void **state)
 {
 	char text[3 * 32];
@@ -282,6 +299,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_joins),
+		cmocka_unit_test(test_lists_of_before_stay),
 		cmocka_unit_test(test_fingerprint_with_colons),
 		cmocka_unit_test(test_wrong_fingerprint),
 		cmocka_unit_test(test_anchors_beside_the_right_one_are_not_believed),

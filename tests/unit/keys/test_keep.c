@@ -506,6 +506,13 @@ static void anchors_and_lists_are_kept_by_trust_domain(void **state)
 	file_is(&s, "keep/crls.pem", crl.at);
 	file_is(&s, "keep/roots/far.example.pem", root.at);
 	assert_false(exists(&s, "keep/crls/far.example.pem"));
+	/* Anchors alone leave the list. */
+	assert_int_equal(keep_anchors(s.k, TD, root, &err), -EALREADY);
+	assert_int_equal(unlink(place_path(&s.p, "keep/roots.pem")), 0);
+	assert_int_equal(keep_anchors(s.k, TD, root, &err), 0);
+	assert_int_equal(keep_anchors(s.k, TD, STR_NONE, &err), -EINVAL);
+	file_is(&s, "keep/roots.pem", root.at);
+	file_is(&s, "keep/crls.pem", crl.at);
 	/* No list any more. */
 	assert_int_equal(keep_trust(s.k, TD, root, STR_NONE, &err), 0);
 	assert_false(exists(&s, "keep/crls.pem"));
