@@ -110,7 +110,8 @@ class Fleet(ScenarioMesh):
         return found
 
     def wait_served_by(self, *names, timeout=10, count=20):
-        """Until calls are answered by these, all of them and nobody else; how long that took."""
+        """Until calls are answered by these, all of them and nobody else; how long that took. An endpoint that is busy
+        with a call of somebody else's gets none meanwhile, so once is not enough to find all."""
         start = time.monotonic()
         wanted = {f"orders@{name}" for name in names}
         wait_for(lambda: set(self.served_by(count)) == wanted, f"calls to be served by {wanted}", timeout, every=0.01)
