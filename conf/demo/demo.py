@@ -188,7 +188,10 @@ class Demo:
     # --- the wire ------------------------------------------------------------------------------
 
     def wire(self, path):
-        streams = {key: stream for key, stream in scenario.capture_streams(path).items() if stream}
+        # what goes to Redis and to the authority meanwhile is another wire
+        ours = {address for name in ("vm-a", "vm-b") for address in (self.mesh.lab[name].v4, self.mesh.lab[name].v6)}
+        streams = {key: stream for key, stream in scenario.capture_streams(path).items()
+                   if stream and {key[0], key[2]} <= ours}
         connections = {frozenset([key[:2], key[2:]]) for key in streams}
         versions, foreign = set(), 0
         for (_, source_port, _, port), stream in streams.items():
