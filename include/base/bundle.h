@@ -23,7 +23,9 @@
  * chain est-key  name = "node", text = decimal key number to ask signatures for From the state
  * process, for the proxy process (a bundle of its own): mesh     name = "service/orders@41": the
  * object and its revision; text = its libconfig text node     name = a node's name, text = its
- * record (mesh/record.h) revision name = "objects", text = decimal revision of the mesh objects
+ * record (mesh/record.h) rollout  name = a service, text = how far its rollout is
+ * (rollout/rollout.h) revision name = "objects", text = decimal revision of the mesh objects
+ *
  * Private keys are never in a bundle. */
 #pragma once
 

@@ -10,10 +10,17 @@
  *   lease:<name>   string   "<start> <number>" of that record, and the    written by that node
  *                           revision in force there as a third word; with an expiry of state.lease,
  *                           renewed three times in it
+ *   figures:<name> string   what this node has seen of versions that      written by that node
+ *                           are rolled out; with an expiry
+ *   rollout:<service> stream how far a rollout is; ids "<term>-<step>": written by the node that
+ *                           the store takes no id that is not higher,    carries it on, any node
+ *                           so one that was overtaken cannot write
+ *   tokens:<id>:<window> string  how many tokens of a limit nodes have    written by all nodes
+ *                           taken in a window; with an expiry
  *
  * and one channel, "news": hints that something has changed, so that others need not wait for their
- * next look. "objects <revision>", "node <name>". Never believed: whoever hears one looks at the
- * keys. Anybody in the mesh may publish there.
+ * next look. "objects <revision>", "node <name>", "rollout <service>". Never believed: whoever
+ * hears one looks at the keys. Anybody in the mesh may publish there.
  *
  * Why nodes do not write to the stream: access rules of Redis are by key, not by content, so one
  * stolen node could write everything that the stream can say. A node's record is a numbered stream
