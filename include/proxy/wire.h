@@ -22,8 +22,6 @@ enum wire_kind {
 	WIRE_PLAN,	/* struct wire_plan with one fd: the bundle's memfd */
 	WIRE_NOTE,	/* struct wire_note: outcome of a reload that changed nothing, for status */
 	WIRE_DRAIN,	/* take nothing new, end when idle or after the drain timeout */
-	WIRE_LEDGER,	/* struct wire_head with one fd: include/ledger/ledger.h; to both children,
-			 * behind WIRE_START */
 	WIRE_PING,	/* struct wire_ping: to be answered when all workers turn over */
 	/* keeper → state process: WIRE_START, WIRE_DIRECTORY, WIRE_SIGNER, then WIRE_PLAN, which is
 	 * answered with READY or REFUSED as by the proxy process; WIRE_DRAIN leaves the mesh */
