@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the mesh is: services, their endpoints, this machine's workloads, policies, routes. An
- * immutable picture, built once by the control thread and then only read. Pure: no I/O, no clock.
+/* What the mesh is: services, their endpoints, this machine's workloads, policies, routes, limits.
+ * An immutable picture, built once by the control thread and then only read. Pure: no I/O, no
+ * clock.
  *
  * All text and structs live in the snapshot's arena and are valid as long as the snapshot. */
 #pragma once
@@ -58,7 +59,9 @@ struct service {
 	struct policy **policies; /* those that name this service, in file order */
 	uint32_t policy_count;
 	const struct route *route; /* mesh/route.h; NULL: none */
-	struct subset *subsets;	   /* of the versions that routes name */
+	struct limit **limits;	   /* mesh/limit.h: of what is asked of it, in file order */
+	uint32_t limit_count;
+	struct subset *subsets; /* of the versions that routes name */
 	uint32_t subset_count;
 };
 
@@ -134,6 +137,8 @@ struct snapshot {
 	uint32_t policy_count;
 	struct route *routes;
 	uint32_t route_count;
+	struct limit *limits;
+	uint32_t limit_count;
 	struct address *local_addresses; /* of this machine, ports 0 */
 	uint32_t local_address_count;
 	struct address_range

@@ -456,6 +456,9 @@ static const struct conf_key conf_mesh_root_keys[] = {
 			"match."),
 	KEY("routes", ROWS(struct conf_mesh, routes, route_count, &conf_route_group),
 		.help = "Where calls to a service's own address lead, one route per service."),
+	KEY("limits", ROWS(struct conf_mesh, limits, limit_count, &conf_limit_group),
+		.help = "How much may be asked of a service. Its own machines count, after policy; "
+			"of several limits all must have something left."),
 };
 
 static const struct conf_group conf_operator_mesh_group = {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "conf/conf.h"
+#include "mesh/limit.h"
 #include <libconfig.h>
 #include <stddef.h>
 
@@ -185,6 +186,18 @@ struct conf_route_row {
 	uint32_t rule_count;
 };
 
+struct conf_limit_row {
+	struct conf_rule_row rule; /* setting, name and match are as those of a route's rule */
+	struct str service;
+	uint32_t amount, window_ms, burst;
+	enum limit_scope scope;
+	struct str *by;
+	uint32_t by_count;
+	bool fair, shadow;
+	enum limit_away away;
+	struct str body;
+};
+
 struct conf_mesh {
 	struct conf_service_row *services;
 	uint32_t service_count;
@@ -192,6 +205,8 @@ struct conf_mesh {
 	uint32_t policy_count;
 	struct conf_route_row *routes;
 	uint32_t route_count;
+	struct conf_limit_row *limits;
+	uint32_t limit_count;
 };
 
 extern const struct conf_group conf_node_root;	       /* into struct conf */
@@ -200,6 +215,8 @@ extern const struct conf_group conf_mesh_root;	       /* into struct conf_mesh *
 extern const struct conf_group conf_ca_root;	       /* into struct conf_ca */
 extern const struct conf_group conf_registration_root; /* into struct conf_registration */
 extern const struct conf_group conf_route_group;       /* rows of it, in keys_routes.c */
+extern const struct conf_group conf_match_group;       /* into struct conf_rule_row */
+extern const struct conf_group conf_limit_group;       /* rows of it, in keys_limits.c */
 
 /* "a text in quotes", "a duration such as \"5s\"". */
 const char *conf_type_text(enum conf_type type);
