@@ -14,7 +14,7 @@ static uint64_t mirror_hash(struct str name)
 	return hash_bytes(0x6d6972726f72ull, name.at, name.len);
 }
 
-static int mirror_compare(struct str a, struct str b)
+int mirror_compare(struct str a, struct str b)
 {
 	size_t len = a.len < b.len ? a.len : b.len;
 	int r = len ? memcmp(a.at, b.at, len) : 0;

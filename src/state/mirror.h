@@ -64,6 +64,8 @@ struct mirror {
 void mirror_init(struct mirror *m);
 void mirror_done(struct mirror *m);
 
+/* By their bytes: the order of names. */
+int mirror_compare(struct str a, struct str b);
 struct mirror_node *mirror_find(const struct mirror *m, struct str name);
 /* The one after `name` in the order of names, the first after the last; NULL: there is none. The
  * name itself need not be there. */

@@ -16,6 +16,7 @@
 #pragma once
 
 #include "disk.h"
+#include "ledger/ledger.h"
 #include "mirror.h"
 #include "state/store.h"
 #include "state/sync.h"
@@ -173,7 +174,11 @@ struct sync_rollout {
 	char written_text[ROLLOUT_TEXT_MAX];
 	struct rollout_figures total;
 	struct map before; /* of struct figures_of: what each node told at the last look */
-	uint32_t told_count, looked_count;
+	struct figures_of *befores;
+	uint64_t reading;    /* the last reading of figures that had it in it */
+	uint32_t told_count; /* nodes that told of it in that */
+	uint32_t told_node;  /* which of them was the last, counted from 1 */
+	uint64_t judged_ns;  /* 0: not yet */
 	struct rollout_judged judged;
 	char judged_why[ROLLOUT_WHY_MAX + 1];
 	char why[200]; /* something of it is refused: why; "" */
@@ -209,6 +214,7 @@ struct figures {
 	char last[RECORD_NODE_MAX + 1]; /* the last name that was asked for */
 	uint64_t reading;		/* number of this one */
 	uint32_t looked;		/* nodes */
+	bool is_cut;			/* it could not be asked to its end */
 	char why[200], node_why[200];
 };
 
@@ -251,6 +257,7 @@ struct sync {
 	struct own own;
 	struct rollouts rollouts;
 	struct figures figures;
+	struct ledger *ledger; /* the owner's; NULL: none */
 	struct timer beat, look, resync, hand_on, save, leave;
 	struct timer patience; /* with the first results of the checks; cleared: at its end */
 	uint64_t handed_change, saved_change; /* mirror.change_count of the last picture, file */
@@ -324,6 +331,8 @@ void rollouts_answer(
 	struct sync *s, enum sync_tag tag, uint64_t number, const struct store_answer *answer);
 void rollouts_lost(struct sync *s);
 void rollouts_done(struct sync *s);
+/* Of one of them; "": nothing is refused. */
+const char *rollouts_why(const struct sync *s);
 /* How often what belongs to rollouts is looked at: the less often, the more nodes do so. */
 uint64_t rollouts_beat_ns(const struct sync *s);
 /* The store's clock. */
@@ -359,5 +368,7 @@ void figures_step(struct sync *s);
 void figures_answer(struct sync *s, enum sync_tag tag, const struct store_answer *answer);
 void figures_lost(struct sync *s);
 void figures_done(struct sync *s);
+/* Of the buckets of latencies. */
+void figures_bounds(uint64_t ret_bounds_ns[ROLLOUT_LATENCIES]);
 /* Forgets what nodes have told of it. */
 void figures_forget(struct sync_rollout *r);
