@@ -154,25 +154,24 @@ static bool carry_is_lost(const struct sync *s, const struct sync_rollout *r)
 	return known && mirror_place_is_after(known->place, r->last);
 }
 
-/* An operator's word that what is over does not say yet. */
-static bool carry_is_told(struct sync *s, struct sync_rollout *r, const struct rollout_progress *p)
+/* There is something to be said without any figures: that it begins, or an operator's word. */
+static bool carry_is_told(struct sync *s, const struct sync_rollout *r)
 {
 	struct rollout_watch watch = {0};
 	struct rollout_turn turn;
-	carry_turn(s, r, p, &watch, 0, &turn);
-	return turn.moves && s->loop->now_ns >= r->begin_ns;
+	carry_turn(s, r, rollout_progress_of(s, r), &watch, 0, &turn);
+	return turn.moves;
 }
 
 /* Whether it is for us to begin a term. */
-static bool carry_is_due(struct sync *s, struct sync_rollout *r)
+static bool carry_is_due(struct sync *s, const struct sync_rollout *r)
 {
 	const struct rollout_progress *p = rollout_progress_of(s, r);
-	if (carry_is_lost(s, r) || r->is_garbled)
+	bool is_known = mirror_find_rollout(&s->mirror, r->rule.service);
+	if (carry_is_lost(s, r) || (r->is_garbled && is_known))
 		return true;
-	if (!p)
-		return s->loop->now_ns >= r->begin_ns;
-	if (carry_is_over(p))
-		return carry_is_told(s, r, p);
+	if (!p || carry_is_over(p))
+		return carry_is_told(s, r) && s->loop->now_ns >= r->begin_ns;
 	return str_eq(p->node, s->node) || carry_is_silent(s, r);
 }
 

@@ -8,7 +8,6 @@
 #include "base/log.h"
 #include "ledger/figure_id.h"
 #include "state/layout.h"
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -86,7 +85,7 @@ static void figures_write(struct sync *s, struct str text)
 	bool is_same = f->told && str_eq(str_of(f->told), text);
 	if (is_same && f->told_ns != 0 && s->loop->now_ns - f->told_ns < FIGURES_AGAIN_NS)
 		return;
-	int len = snprintf(ms, sizeof(ms), "%" PRIu64, figures_expiry_ns(s) / CLOCK_MS);
+	int len = snprintf(ms, sizeof(ms), "%llu", figures_expiry_ns(s) / CLOCK_MS);
 	struct str words[] = {STR("SET"), sync_key(s, key, "figures", s->node), text, STR("PX"),
 		{ms, (size_t)len}};
 	if (!sync_ask(s, SYNC_TAG_OWN_FIGURES, words, ARRAY_LEN(words)))
