@@ -39,7 +39,7 @@ COSTS = {
     "bench/test_bench_load": (20, 0.6), "bench/test_bench_null": (9, 1), "bench/test_bench_origin": (1, 1),
     "bench/test_fleet": (40, 0.3), "bench/test_peers": (22, 0.7), "bench/test_run": (25, 0.8), "bench/test_statistics": (1, 1),
     "identity/test_files": (50, 0.4), "identity/test_join": (5, 0.5), "identity/test_keys": (20, 0.6), "identity/test_kill": (55, 0.4),
-    "identity/test_other_authority": (50, 0.4), "identity/test_outage": (50, 0.3), "identity/test_revocation": (18, 0.5),
+    "identity/test_other_authority": (50, 0.4), "identity/test_outage": (65, 0.3), "identity/test_revocation": (18, 0.5),
     "identity/test_rotation": (40, 0.8), "identity/test_served": (20, 0.4),
     "redirect/test_capture": (13, 0.4), "redirect/test_down": (35, 0.5), "redirect/test_guard": (18, 0.5),
     "redirect/test_install": (28, 0.7), "redirect/test_watch": (30, 0.4),
