@@ -58,10 +58,11 @@ struct service {
 	uint64_t *up_sums; /* per endpoint: the weights so far of instances that are up; or NULL */
 	struct policy **policies; /* those that name this service, in file order */
 	uint32_t policy_count;
-	const struct route *route; /* mesh/route.h; NULL: none */
-	struct limit **limits;	   /* mesh/limit.h: of what is asked of it, in file order */
+	struct limit **limits; /* mesh/limit.h: of what is asked of it, in file order */
 	uint32_t limit_count;
-	struct subset *subsets; /* of the versions that routes name */
+	const struct route *route;     /* mesh/route.h; NULL: none */
+	const struct rollout *rollout; /* mesh/rollout.h; NULL: none */
+	struct subset *subsets;	       /* of the versions that routes name */
 	uint32_t subset_count;
 };
 
@@ -139,6 +140,9 @@ struct snapshot {
 	uint32_t route_count;
 	struct limit *limits;
 	uint32_t limit_count;
+	struct rollout *rollouts;
+	uint32_t rollout_count;
+	uint32_t regex_count;		 /* of all of them */
 	struct address *local_addresses; /* of this machine, ports 0 */
 	uint32_t local_address_count;
 	struct address_range

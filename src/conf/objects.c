@@ -17,6 +17,7 @@ static const struct conf_kind conf_kinds[] = {
 	{"policy", "policies", "name"},
 	{"route", "routes", "service"},
 	{"limit", "limits", "name"},
+	{"rollout", "rollouts", "service"},
 };
 
 const struct conf_kind *conf_kind_at(size_t index)
