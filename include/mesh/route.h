@@ -10,19 +10,25 @@
  * itself, does not match them. */
 #pragma once
 
+#include "mesh/regex.h"
 #include "mesh/snapshot.h"
 
 enum route_path_kind {
 	ROUTE_PATH_EXACT,
 	ROUTE_PATH_PREFIX,   /* whole segments: "/a" is of "/a" and "/a/b", not of "/ab" */
 	ROUTE_PATH_TEMPLATE, /* "{name}" is one segment, "*" at the end any rest */
+	ROUTE_PATH_REGEX,    /* of the whole path */
 };
 struct route_path {
 	enum route_path_kind kind;
-	struct str text; /* PREFIX: without a slash at the end, so "" for "/" */
+	struct str text;     /* PREFIX: without a slash at the end, so "" for "/" */
+	struct regex *regex; /* REGEX; the snapshot's */
 };
 
 enum route_text_kind { ROUTE_TEXT_PRESENT, ROUTE_TEXT_EXACT, ROUTE_TEXT_PREFIX, ROUTE_TEXT_SUFFIX };
+/* So many in a whole mesh: each takes memory in every process that knows the mesh. */
+#define ROUTE_REGEXES_MAX 256
+
 /* A header, query key or cookie. */
 struct route_field {
 	struct str name; /* headers: letter case aside */

@@ -137,6 +137,7 @@ struct snapshot {
 	uint32_t route_count;
 	struct rollout *rollouts;
 	uint32_t rollout_count;
+	uint32_t regex_count;		 /* of all of them */
 	struct address *local_addresses; /* of this machine, ports 0 */
 	uint32_t local_address_count;
 	struct address_range

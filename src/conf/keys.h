@@ -135,6 +135,8 @@ struct conf_rule_row {
 		uint32_t prefix_count;
 		struct str *templates;
 		uint32_t template_count;
+		struct str *regexes;
+		uint32_t regex_count;
 		struct str *methods;
 		uint32_t method_count;
 		struct str *hosts;
