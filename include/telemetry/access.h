@@ -32,6 +32,7 @@ struct access_entry {
 	bool mutual_tls, tls_resumed, local;
 	struct str policy;		/* the rule that decided, or "default" */
 	struct str route;		/* the rule of a route that was followed; empty: none */
+	struct str limit, shadow_limit; /* that refused, that would have; empty: none */
 	struct str destination_version; /* of the endpoint; empty: none */
 	uint32_t attempt_count;
 	uint64_t connection_number;

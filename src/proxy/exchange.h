@@ -16,6 +16,7 @@
 
 #define EXCHANGE_TEXT_BYTES 512
 
+struct exchange_limit;
 struct exchange_route;
 
 enum exchange_state {
@@ -65,6 +66,7 @@ struct exchange {
 	struct call_tries tries;
 	uint64_t try_ns, again_ns;    /* with a rule's retries: began, not before */
 	struct exchange_route *route; /* in the arena; NULL: no rule */
+	struct exchange_limit *limit; /* in the arena; NULL: none was asked */
 	/* What the mesh writes of a usual request fits in here: the arena's first memory. */
 	_Alignas(16) unsigned char text[EXCHANGE_TEXT_BYTES];
 };
