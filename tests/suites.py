@@ -41,6 +41,7 @@ COSTS = {
     "identity/test_files": (50, 0.4), "identity/test_join": (5, 0.5), "identity/test_keys": (20, 0.6), "identity/test_kill": (55, 0.4),
     "identity/test_other_authority": (50, 0.4), "identity/test_outage": (65, 0.3), "identity/test_revocation": (18, 0.5),
     "identity/test_rotation": (40, 0.8), "identity/test_served": (20, 0.4),
+    "ratelimit/test_local": (35, 0.5),
     "redirect/test_capture": (13, 0.4), "redirect/test_down": (35, 0.5), "redirect/test_guard": (18, 0.5),
     "redirect/test_install": (28, 0.7), "redirect/test_watch": (30, 0.4),
     "state/test_access": (2, 0.8), "state/test_connection": (75, 0.3), "state/test_discovery": (43, 0.3),
