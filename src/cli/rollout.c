@@ -22,7 +22,7 @@ static int rollout_publish(struct publisher *p, const struct rollout_line *line,
 	const struct rollouts *standing, const struct rollout_change *change, struct arena *arena,
 	struct bundle *files)
 {
-	const struct rollout_known *k = rollouts_find(standing, str_of(line->service));
+	const struct rollout_known *k = rollout_read_find(standing, str_of(line->service));
 	struct conf_object *rows = NULL;
 	struct conf_report report;
 	struct err err;
@@ -78,11 +78,11 @@ static int rollout_change(const struct rollout_line *line)
 	struct err err;
 	int status = 1;
 	if (publisher_open(&p, line->name, line->conf_path, PUBLISHER_WRITES)) {
-		if (rollouts_load(&p, &standing, &err) < 0) {
+		if (rollout_read_all(&p, &standing, &err) < 0) {
 			publisher_say(&p, "%s", err.text);
 		} else {
 			status = rollout_change_with(&p, line, &standing);
-			rollouts_done(&standing);
+			rollout_read_done(&standing);
 		}
 	}
 	publisher_close(&p);
@@ -157,7 +157,7 @@ static int rollout_watch(struct publisher *p, const struct rollout_line *line)
 		bool is_back = false;
 		if (!is_first)
 			rollout_sleep();
-		if (rollouts_load(p, &r, &err) < 0) {
+		if (rollout_read_all(p, &r, &err) < 0) {
 			publisher_say(p, "%s", err.text);
 			if (is_first || ++away == ROLLOUT_AWAY_MAX)
 				return 1;
@@ -168,7 +168,7 @@ static int rollout_watch(struct publisher *p, const struct rollout_line *line)
 			rollout_clear();
 		int status = rollout_print(p, line, &r);
 		bool is_over = status != 0 || rollout_is_over(line, &r, &is_back);
-		rollouts_done(&r);
+		rollout_read_done(&r);
 		if (is_over)
 			return status != 0 || is_back;
 	}
@@ -178,12 +178,12 @@ static int rollout_show_once(struct publisher *p, const struct rollout_line *lin
 {
 	struct rollouts r;
 	struct err err;
-	if (rollouts_load(p, &r, &err) < 0) {
+	if (rollout_read_all(p, &r, &err) < 0) {
 		publisher_say(p, "%s", err.text);
 		return 1;
 	}
 	int status = rollout_print(p, line, &r);
-	rollouts_done(&r);
+	rollout_read_done(&r);
 	return status;
 }
 

@@ -212,7 +212,7 @@ static int change_start(const struct rollout_line *line, const struct rollouts *
 	uint64_t now_s, struct arena *arena, struct rollout_change *c, struct err *err)
 {
 	const char *steps = line->steps ? line->steps : CHANGE_STEPS;
-	const struct rollout_known *k = rollouts_find(standing, str_of(line->service));
+	const struct rollout_known *k = rollout_read_find(standing, str_of(line->service));
 	struct change_versions v = change_versions(&standing->published, str_of(line->service));
 	struct str from = STR("");
 	int r = change_check_numbers("--steps", steps, true, err);
@@ -293,7 +293,7 @@ static void change_say_done(const struct rollout_known *k, const struct rollout_
 static int change_order(const struct rollout_line *line, const struct rollouts *standing,
 	struct arena *arena, struct rollout_change *c, struct err *err)
 {
-	const struct rollout_known *k = rollouts_find(standing, str_of(line->service));
+	const struct rollout_known *k = rollout_read_find(standing, str_of(line->service));
 	size_t i = 0;
 	while (change_orders[i].verb != line->verb)
 		i++;

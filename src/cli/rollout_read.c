@@ -138,7 +138,7 @@ static bool read_objects(struct rollouts *r)
 	return true;
 }
 
-int rollouts_load(struct publisher *p, struct rollouts *ret_rollouts, struct err *err)
+int rollout_read_all(struct publisher *p, struct rollouts *ret_rollouts, struct err *err)
 {
 	struct rollouts rollouts = {0};
 	struct published *s = &rollouts.published;
@@ -164,12 +164,12 @@ int rollouts_load(struct publisher *p, struct rollouts *ret_rollouts, struct err
 	return r;
 }
 
-void rollouts_done(struct rollouts *r)
+void rollout_read_done(struct rollouts *r)
 {
 	published_done(&r->published);
 }
 
-const struct rollout_known *rollouts_find(const struct rollouts *r, struct str service)
+const struct rollout_known *rollout_read_find(const struct rollouts *r, struct str service)
 {
 	for (uint32_t i = 0; i < r->count; i++) {
 		if (str_eq(object_key_name(r->all[i].object->key), service))

@@ -25,11 +25,12 @@ struct rollouts {
 	uint64_t now_ms; /* the store's clock */
 };
 
-/* -errno with err; rollouts_done() is due if it is 0. */
-int rollouts_load(struct publisher *p, struct rollouts *ret_rollouts, struct err *err) MUST_CHECK;
-void rollouts_done(struct rollouts *r);
+/* -errno with err; rollout_read_done() is due if it is 0. */
+int rollout_read_all(
+	struct publisher *p, struct rollouts *ret_rollouts, struct err *err) MUST_CHECK;
+void rollout_read_done(struct rollouts *r);
 /* NULL: the service has none. */
-const struct rollout_known *rollouts_find(const struct rollouts *r, struct str service);
+const struct rollout_known *rollout_read_find(const struct rollouts *r, struct str service);
 /* How far it is, or NULL: nobody has begun. */
 const struct rollout_progress *rollout_known_progress(const struct rollout_known *k);
 /* It is neither done nor rolled back. */
