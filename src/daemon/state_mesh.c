@@ -145,7 +145,7 @@ int state_mesh_configure(
 	if (s->dir_fd < 0)
 		return err_set(err, EINVAL, "state.dir: not there");
 	return sync_new(
-		&s->loop, STATE_SYNC_KIND, &m->sync_news, conf, b, s->dir_fd, &m->sync, err);
+		&s->loop, STATE_SYNC_KIND, &m->sync_news, conf, b, s->dir_fd, NULL, &m->sync, err);
 }
 
 void state_mesh_configured(struct state_process *s)
