@@ -184,6 +184,11 @@ void exchange_interim(struct exchange *x, struct http_head *head)
 		exchange_write_interim(x);
 }
 
+bool exchange_rests(const struct exchange *x)
+{
+	return x->state == EXCHANGE_ROUTE;
+}
+
 bool exchange_runs(const struct exchange *x)
 {
 	return x->state == EXCHANGE_FORWARD || x->state == EXCHANGE_TUNNEL;

@@ -206,7 +206,7 @@ static enum reason outbound_settle_pick(struct worker *w, struct call *c, const 
 	if (reason == REASON_NONE)
 		reason = limit;
 	if (reason != REASON_NONE)
-		outbound_leave(c);
+		outbound_unpick(w, c);
 	return reason;
 }
 
