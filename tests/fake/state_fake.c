@@ -54,7 +54,7 @@ int sync_new(struct loop *loop, uint16_t kind_first, struct task *owner, const s
 	struct err *err)
 {
 	struct sync *s = calloc(1, sizeof(*s));
-	ASSERT(s && kind_first % SYNC_KINDS == 0);
+	ASSERT(s && ledger && kind_first % SYNC_KINDS == 0);
 	*s = (struct sync){.loop = loop, .owner = owner, .dir_fd = dir_fd};
 	task_init(&s->task, kind_first);
 	int r = sync_fake_take(s, b, err);
