@@ -58,7 +58,9 @@ struct route_leg {
 	const struct service *service; /* NULL: not known here */
 	struct str version;	       /* empty: any */
 	uint32_t weight;	       /* 0: gets nothing */
+	const struct rollout *rollout; /* that has divided it; NULL: none */
 };
+/* Of a rule as it is written; a rollout makes two legs of one, with other weights. */
 #define ROUTE_LEGS_MAX	 16
 #define ROUTE_WEIGHT_MAX 1000
 
@@ -128,9 +130,15 @@ struct route_sticky {
 	struct str name; /* HEADER, COOKIE */
 };
 
+/* A rule that a rollout has made. */
+#define ROUTE_INDEX_ROLLOUT UINT32_C(0x20000000) /* where no rule of the route matches */
+#define ROUTE_INDEX_PREVIEW \
+	UINT32_C(0x40000000) /* added to the index of the rule it stands before */
+
 struct route_rule {
 	struct str name; /* "orders/canary", or "orders/rules[2]" */
-	uint32_t index;	 /* in its route */
+	uint32_t index;	 /* in its route, as that is written; or one of the two below */
+	bool is_preview; /* a rollout's, for those who test: beside the rule of the same index */
 	struct route_when when;
 	enum route_action action;
 	struct route_leg *legs; /* none: the service itself */

@@ -252,7 +252,7 @@ static enum route_text_kind conf_field_kind(
 	return kind;
 }
 
-static struct route_fields conf_rule_fields(
+struct route_fields conf_rule_fields(
 	struct conf_parser *p, const struct conf_field_row *rows, uint32_t count, bool is_header)
 {
 	struct route_fields fields = {.at = conf_build_array(p, count, sizeof(*fields.at))};

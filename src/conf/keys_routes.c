@@ -18,7 +18,7 @@ static const struct conf_key conf_field_keys[] = {
 		.help = "Matches when the rest does not: when none of its values is so, or it is "
 			"not there at all."),
 };
-static const struct conf_group conf_field_group = {GROUP_OF(conf_field_keys),
+const struct conf_group conf_field_group = {GROUP_OF(conf_field_keys),
 	.row_size = sizeof(struct conf_field_row), .keeps_setting = true};
 
 static const struct conf_key conf_match_keys[] = {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "balance/load.h"
+#include "figures.h"
 #include "line.h"
 
 struct workload_use { /* of one workload (by uid), all workers and generations together */
@@ -76,6 +77,7 @@ struct call_tries {
 	uint32_t count;
 	struct load_call last;	     /* that at the last of them */
 	struct service_hold request; /* of a request, while it is tried */
+	struct figures_try figure;   /* the same as `last`, for a rollout */
 };
 
 void call_init(struct call *c);

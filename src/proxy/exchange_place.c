@@ -10,6 +10,8 @@ void exchange_wait(struct exchange *x)
 	if (x->carrier[UP]->state != CARRIER_OPEN)
 		return; /* waits for: the upstream connection, which says when it is there */
 	exchange_move(x, EXCHANGE_FORWARD);
+	if (x->carrier[DOWN]->plan_number != x->being.worker->current->plan->number)
+		exchange_ready_carrier(x, DOWN); /* it can follow that plan now */
 	exchange_forward(x);
 }
 
@@ -85,15 +87,15 @@ void exchange_no_room(struct exchange *x, enum side side)
 }
 
 /* By the rule alone. */
-static void exchange_answer(struct exchange *x, const struct route_rule *rule)
+static void exchange_answer(struct exchange *x)
 {
 	struct carrier *down = x->carrier[DOWN];
 	struct worker *w = x->being.worker;
-	if (!exchange_write_answer(x, rule)) {
+	if (!exchange_write_answer(x)) {
 		exchange_no_room(x, DOWN);
 		if (x->state != EXCHANGE_ENDED)
 			exchange_watch(x, w->loop.now_ns + exchange_idle_ns(x));
-		return; /* waits for: room, and then the rule is asked again */
+		return; /* waits for: room */
 	}
 	outbound_unpick(w, &down->call);
 	x->response_started = true;
@@ -143,7 +145,6 @@ static bool exchange_take_fault(struct exchange *x)
 void exchange_route(struct exchange *x)
 {
 	struct carrier *down = x->carrier[DOWN];
-	const struct route_rule *answer = NULL;
 	enum reason reason = carrier_renew(down);
 	if (reason != REASON_NONE) {
 		http_close_after(down->http);
@@ -157,10 +158,10 @@ void exchange_route(struct exchange *x)
 	if (!exchange_is_chosen(x)) {
 		reason = exchange_normalise(x);
 		if (reason == REASON_NONE && routing_of(&down->call))
-			reason = exchange_choose(x, &answer);
+			reason = exchange_choose(x);
 	}
-	if (answer) {
-		exchange_answer(x, answer);
+	if (reason == REASON_NONE && x->route && x->route->answer) {
+		exchange_answer(x);
 		return;
 	}
 	if (reason == REASON_NONE && x->route && exchange_take_fault(x))

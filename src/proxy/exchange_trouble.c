@@ -61,7 +61,8 @@ enum reason exchange_recheck(struct exchange *x)
 void exchange_expire(struct exchange *x)
 {
 	struct worker *w = x->being.worker;
-	uint64_t moved_ns = x->being.born_ns;
+	/* nothing moves while we hold it back ourselves */
+	uint64_t moved_ns = x->again_ns > x->being.born_ns ? x->again_ns : x->being.born_ns;
 	x->timer.fired = false;
 	enum reason reason = x->state == EXCHANGE_TUNNEL ? exchange_recheck(x) : REASON_NONE;
 	if (reason != REASON_NONE) {
@@ -101,15 +102,19 @@ static bool exchange_may_pick_again(const struct exchange *x, enum reason reason
 
 void exchange_again(struct exchange *x)
 {
-	metric_add(&x->being.worker->values->retries_total, 1);
+	struct worker *w = x->being.worker;
+	struct carrier *down = x->carrier[DOWN];
+	metric_add(&w->values->retries_total, 1);
 	outbound_leave_try(&x->tries);
 	x->stream[UP] = 0;
 	x->flow[DOWN] = FLOW_HEAD;
 	x->details = NULL;
 	if (x->state != EXCHANGE_ROUTE)
 		exchange_move(x, EXCHANGE_ROUTE);
-	if (x->again_ns > x->being.worker->loop.now_ns)
+	if (x->again_ns > w->loop.now_ns) {
+		call_follow(w, down->line, &down->call, false);
 		exchange_watch(x, x->again_ns);
+	}
 	exchange_ready(x);
 }
 
