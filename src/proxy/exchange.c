@@ -18,7 +18,8 @@ static const uint8_t exchange_moves[] = {
 void exchange_move(struct exchange *x, enum exchange_state state)
 {
 	ASSERT(exchange_moves[x->state] & 1u << state);
-	service_hold_give(&x->pending, BREAKER_PENDING);
+	if (state != EXCHANGE_WAIT)
+		service_hold_give(&x->pending, BREAKER_PENDING);
 	x->state = state;
 }
 
