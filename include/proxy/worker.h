@@ -21,6 +21,7 @@ struct worker_setup {
 	int signer_fd;		 /* to the keeper; stays the caller's */
 	struct metrics *metrics;
 	struct access_queue *access; /* NULL = log off */
+	struct ledger *ledger;	     /* NULL: none; outlives the worker */
 	struct plan *plan;	     /* first one; counted for this worker by the caller */
 };
 

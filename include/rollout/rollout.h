@@ -183,7 +183,7 @@ struct rollout_told {
 	struct rollout_judged judged;
 };
 #define ROLLOUT_TOLD_MAX       128
-#define ROLLOUT_TOLD_BYTES_MAX 262144
+#define ROLLOUT_TOLD_BYTES_MAX 524288
 
 /*     figures 1
  *     rollout orders 7

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct ledger;
 struct sync;
 
 #define SYNC_KINDS 4 /* task kinds that the room takes, from kind_first on, a multiple of it */
@@ -26,6 +27,8 @@ struct sync;
  * known state, which is handed on at once. */
 int sync_new(struct loop *loop, uint16_t kind_first, struct task *owner, const struct conf *conf,
 	const struct bundle *b, int dir_fd, struct sync **ret_sync, struct err *err) MUST_CHECK;
+/* What this node's proxy counts of rollouts; outlives the sync. NULL: nothing, as before. */
+void sync_ledger(struct sync *s, struct ledger *ledger);
 void sync_step(struct task *t);
 /* New configuration. On an error nothing has changed. */
 int sync_configure(struct sync *s, const struct conf *conf, const struct bundle *b,

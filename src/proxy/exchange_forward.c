@@ -58,6 +58,7 @@ static void exchange_write_interim(struct exchange *x)
 static void exchange_begin_tunnel(struct exchange *x)
 {
 	exchange_move(x, EXCHANGE_TUNNEL);
+	figures_end(&x->tries.figure); /* it may live for weeks */
 	exchange_watch(x, x->being.worker->loop.now_ns + exchange_idle_ns(x));
 }
 
@@ -160,6 +161,7 @@ void exchange_response(struct exchange *x, struct http_head *head)
 {
 	enum exchange_told told = exchange_told_by(x, head);
 	outbound_answered(x->being.worker, &x->tries, head->status);
+	figures_answered(&x->tries.figure, head);
 	if ((told != EXCHANGE_TOLD_NOTHING || x->route) &&
 		exchange_may_respond_later(x, head, told)) {
 		carrier_close(exchange_detach(x, UP), true);
@@ -236,6 +238,8 @@ void exchange_body(struct exchange *x, enum side side, struct str body)
 void exchange_trailers(struct exchange *x, enum side side, const struct http_head *trailers)
 {
 	struct http_head *copy = arena_take(&x->arena, sizeof(*copy));
+	if (side == UP)
+		figures_trailers(&x->tries.figure, trailers);
 	if (copy && exchange_copy_head(&x->arena, trailers, copy))
 		x->trailers[side] = copy;
 }

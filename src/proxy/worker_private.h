@@ -78,6 +78,7 @@ struct worker {
 	struct metrics *metrics;
 	struct metric_values *values;
 	struct access_queue *access;
+	struct ledger *ledger; /* the owner's; NULL: none */
 	struct listener *listeners;
 	uint32_t listener_count;
 	/* news from the control thread */

@@ -198,7 +198,7 @@ static void test_kinds(void **state)
 	size_t count = 0;
 	while (conf_kind_at(count))
 		count++;
-	assert_int_equal(count, 3);
+	assert_int_equal(count, 4);
 }
 
 static void test_gathering(void **state)
