@@ -45,7 +45,7 @@ bool ledger_figure_add(struct ledger *l, const struct ledger_id *id, bool failed
 	struct ledger_table table = ledger_figures(l);
 	enum ledger_found found;
 	uint32_t turn;
-	struct ledger_head *head = ledger_find(&table, id, now_ns, &turn, &found);
+	struct ledger_head *head = ledger_find_slot(&table, id, now_ns, &turn, &found);
 	if (!head)
 		return false;
 	struct ledger_figure *f = CONTAINER_OF(head, struct ledger_figure, head);
@@ -65,7 +65,7 @@ bool ledger_figure_add(struct ledger *l, const struct ledger_id *id, bool failed
 bool ledger_figure_read(struct ledger *l, const struct ledger_id *id, struct ledger_sums *ret_sums)
 {
 	struct ledger_table table = ledger_figures(l);
-	const struct ledger_head *head = ledger_look(&table, id);
+	const struct ledger_head *head = ledger_look_slot(&table, id);
 	if (!head)
 		return false;
 	const struct ledger_figure *f = CONTAINER_OF(head, struct ledger_figure, head);

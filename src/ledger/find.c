@@ -94,7 +94,7 @@ static bool ledger_begin(
 	return true;
 }
 
-struct ledger_head *ledger_find(const struct ledger_table *t, const struct ledger_id *id,
+struct ledger_head *ledger_find_slot(const struct ledger_table *t, const struct ledger_id *id,
 	uint64_t now_ns, uint32_t *ret_turn, enum ledger_found *ret_found)
 {
 	uint32_t waits = LEDGER_WAITS;
@@ -124,7 +124,7 @@ void ledger_made(struct ledger_head *slot, uint32_t turn)
 	ledger_word_set(&slot->claim, ledger_pair(turn, LEDGER_USED));
 }
 
-const struct ledger_head *ledger_look(const struct ledger_table *t, const struct ledger_id *id)
+const struct ledger_head *ledger_look_slot(const struct ledger_table *t, const struct ledger_id *id)
 {
 	uint32_t waits = LEDGER_WAITS;
 	uint64_t claim;

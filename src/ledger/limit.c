@@ -19,7 +19,7 @@ static struct ledger_slot *ledger_limit_find(
 {
 	struct ledger_table table = ledger_limits(l);
 	enum ledger_found found;
-	struct ledger_head *head = ledger_find(&table, &rule->id, now_ns, ret_turn, &found);
+	struct ledger_head *head = ledger_find_slot(&table, &rule->id, now_ns, ret_turn, &found);
 	if (!head)
 		return NULL;
 	struct ledger_slot *slot = CONTAINER_OF(head, struct ledger_slot, head);

@@ -149,8 +149,9 @@ enum ledger_found {
 		     */
 };
 /* The slot of an id with its turn, or NULL: none, and none that could be had. */
-struct ledger_head *ledger_find(const struct ledger_table *t, const struct ledger_id *id,
+struct ledger_head *ledger_find_slot(const struct ledger_table *t, const struct ledger_id *id,
 	uint64_t now_ns, uint32_t *ret_turn, enum ledger_found *ret_found);
 void ledger_made(struct ledger_head *slot, uint32_t turn);
 /* The same, but only looks. */
-const struct ledger_head *ledger_look(const struct ledger_table *t, const struct ledger_id *id);
+const struct ledger_head *ledger_look_slot(
+	const struct ledger_table *t, const struct ledger_id *id);

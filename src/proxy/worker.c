@@ -428,10 +428,11 @@ static int worker_init(struct worker *w, const struct worker_setup *setup, struc
 	list_init(&w->queued);
 	w->index = setup->index;
 	w->worker_count = setup->worker_count;
+	ASSERT(setup->ledger);
+	w->ledger = setup->ledger;
 	w->metrics = setup->metrics;
 	w->values = metrics_values(setup->metrics);
 	w->access = setup->access;
-	w->ledger = setup->ledger;
 	/* A descriptor is always the lowest free number, so a high one tells that few are left:
 	 * these are kept for the servers of those already here, for the admin pages and for
 	 * reloads. */

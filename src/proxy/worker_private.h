@@ -76,9 +76,9 @@ struct worker {
 	struct signer signer;
 	struct tls_sessions *tls_sessions;
 	struct metrics *metrics;
+	struct ledger *ledger; /* shared with the other workers and the state process */
 	struct metric_values *values;
 	struct access_queue *access;
-	struct ledger *ledger; /* the owner's; NULL: none */
 	struct listener *listeners;
 	uint32_t listener_count;
 	/* news from the control thread */

@@ -728,7 +728,8 @@ static int sync_start(
 }
 
 int sync_new(struct loop *loop, uint16_t kind_first, struct task *owner, const struct conf *conf,
-	const struct bundle *b, int dir_fd, struct sync **ret_sync, struct err *err)
+	const struct bundle *b, int dir_fd, struct ledger *ledger, struct sync **ret_sync,
+	struct err *err)
 {
 	struct sync *s = calloc(1, sizeof(*s));
 	if (!s)
@@ -737,6 +738,7 @@ int sync_new(struct loop *loop, uint16_t kind_first, struct task *owner, const s
 	s->kind_first = kind_first;
 	s->owner = owner;
 	s->dir_fd = dir_fd;
+	s->ledger = ledger;
 	task_init(&s->task, kind_first);
 	sync_init_timers(s);
 	arena_init(&s->arena, SYNC_ARENA_BYTES_MAX);

@@ -36,11 +36,6 @@ void figures_bounds(uint64_t ret_bounds_ns[ROLLOUT_LATENCIES])
 		ret_bounds_ns[i] = ledger_latency_bound_ns(i);
 }
 
-void sync_ledger(struct sync *s, struct ledger *ledger)
-{
-	s->ledger = ledger;
-}
-
 /* --- telling --- */
 
 static void figures_of_version(const struct sync *s, const struct rollout_rule *rule,

@@ -16,7 +16,6 @@
 #pragma once
 
 #include "disk.h"
-#include "ledger/ledger.h"
 #include "mirror.h"
 #include "state/store.h"
 #include "state/sync.h"

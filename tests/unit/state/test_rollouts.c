@@ -111,11 +111,10 @@ static void node_start(struct node *n)
 	assert_int_equal(
 		bundle_add(&b, STR("operator"), STR("alice.pub"), STR(KNOWN_PUBLIC), &err), 0);
 	int r = sync_new(&lab.loop, (uint16_t)(SYNC_KINDS * (1 + n - lab.nodes)), &n->task,
-		&n->conf, &b, n->dir_fd, &n->sync, &err);
+		&n->conf, &b, n->dir_fd, n->ledger, &n->sync, &err);
 	if (r < 0)
 		fail_msg("%s", err.text);
 	bundle_done(&b);
-	sync_ledger(n->sync, n->ledger);
 	sync_tell_health(n->sync, 0, true);
 }
 
@@ -567,7 +566,7 @@ static void test_without_figures_it_stays(void **state)
 	assert_all(3, ROLLOUT_STEPPING, before);
 }
 
-/* A proxy that is started anew counts from zero; so does its memory after the keeper. */
+/* Its memory was begun anew, as with the keeper: it counts from zero. */
 static void test_figures_that_begin_anew_count(void **state)
 {
 	struct err err;
@@ -575,11 +574,12 @@ static void test_figures_that_begin_anew_count(void **state)
 	pass_to(2, ROLLOUT_STEPPING, 1);
 	for (int i = 0; i < 2; i++) {
 		struct node *n = &lab.nodes[i];
+		node_kill(n);
 		ledger_unmap(n->ledger);
 		int fd = ledger_create(&err);
 		assert_int_equal(ledger_map(fd, &n->ledger, &err), 0);
 		close(fd);
-		sync_ledger(n->sync, n->ledger);
+		node_start(n);
 	}
 	pass_to(2, ROLLOUT_DONE, 2);
 }
