@@ -16,6 +16,7 @@ static const struct conf_kind conf_kinds[] = {
 	{"service", "services", "name"},
 	{"policy", "policies", "name"},
 	{"route", "routes", "service"},
+	{"limit", "limits", "name"},
 	{"rollout", "rollouts", "service"},
 };
 

@@ -149,7 +149,8 @@ void conf_check_store(struct conf_parser *p);
 /* --- check_identity.c --- */
 void conf_check_identity(struct conf_parser *p);
 
-/* --- build.c, build_endpoints.c, build_records.c, build_policies.c, build_routes.c --- */
+/* --- build.c, build_endpoints.c, build_records.c, build_policies.c, build_routes.c, build_limits.c
+ * --- */
 /* Mesh rows, nodes' records and workloads to a snapshot, with all checks that need them together.
  */
 void conf_build(struct conf_parser *p);
@@ -157,6 +158,7 @@ void conf_build(struct conf_parser *p);
 void conf_build_endpoints(struct conf_parser *p);
 void conf_build_policies(struct conf_parser *p);
 void conf_build_routes(struct conf_parser *p);
+void conf_build_limits(struct conf_parser *p);
 /* Names of callers: services, SPIFFE ids, "*", "anonymous". */
 void conf_build_check_from(struct conf_parser *p, const config_setting_t *setting,
 	const struct str *names, uint32_t count);
