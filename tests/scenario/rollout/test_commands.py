@@ -245,7 +245,7 @@ def test_status_says_how_far_and_why(place):
     words = [line.split() for line in lines]
     assert ["v2", "(new)", "12", "1", "91.66", "%", "183ms"] in words
     assert ["v1", "(old)", "230", "0", "100.00", "%", "9.4ms"] in words
-    assert ["wanted", "50", "of", "v2", "-", "99.50", "%", "300ms"] in words
+    assert ["v2", "(wanted)", "50", "-", "99.50", "%", "300ms"] in words
     one = state(place)
     assert one["now"]["to"] == {"calls": 12, "failed": 1, "p99_us": 183000}
     assert one["step"] == 2 and one["node"] == "vm-a" and one["progress"] == "stepping"
