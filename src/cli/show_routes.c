@@ -76,7 +76,7 @@ static void show_route(struct table *t, const struct json_tree *route)
 
 /* --- rollouts --- */
 
-static void show_rollout(FILE *out, const struct json_tree *r, int indent)
+static void show_divider(FILE *out, const struct json_tree *r, int indent)
 {
 	struct str from = json_tree_text(r, "from"), to = json_tree_text(r, "to"),
 		   why = json_tree_text(r, "why"), order = json_tree_text(r, "order");
@@ -100,10 +100,10 @@ static void show_rollout(FILE *out, const struct json_tree *r, int indent)
 			STR_ARG(share == 100 ? to : from));
 }
 
-static void show_rollouts(FILE *out, const struct json_tree *tree, int indent)
+static void show_dividers(FILE *out, const struct json_tree *tree, int indent)
 {
 	for (const struct json_tree *r = json_tree_list(tree, "rollouts"); r; r = r->next)
-		show_rollout(out, r, indent);
+		show_divider(out, r, indent);
 }
 
 void show_routes(FILE *out, const struct json_tree *routes)
@@ -123,7 +123,7 @@ void show_routes(FILE *out, const struct json_tree *routes)
 	table_done(&t);
 	if (json_tree_list(routes, "rollouts"))
 		fputc('\n', out);
-	show_rollouts(out, routes, 0);
+	show_dividers(out, routes, 0);
 }
 
 /* --- routes explain: which rule --- */
@@ -207,7 +207,7 @@ static void show_rule(FILE *out, const struct json_tree *e)
 			(long long)json_tree_number(e, "timeout_ms"));
 	show_fact_text(out, e, "retries", "after a failure");
 	show_fact_text(out, e, "fault", "‼ trouble made on purpose:");
-	show_rollouts(out, e, 2);
+	show_dividers(out, e, 2);
 	show_fact_text(out, e, "sticky", "stays with a leg by");
 	if (json_tree_number(e, "sticks_to") > 0)
 		fprintf(out, "  its value \"" STR_FMT "\" has leg %lld\n",
