@@ -71,13 +71,14 @@ static void show_route(struct table *t, const struct json_tree *route)
 		table_cell_str(t, json_tree_text(r, "sticky"));
 		table_cell_str(t, json_tree_text(r, "retries"));
 		table_cell_str(t, json_tree_text(r, "fault"));
+		table_cell_str(t, json_tree_text(r, "mirror"));
 	}
 }
 
 void show_routes(FILE *out, const struct json_tree *routes)
 {
 	static const char *const names[] = {
-		"RULE", "MATCHES", "LEADS TO", "STICKY", "RETRIES", "FAULT"};
+		"RULE", "MATCHES", "LEADS TO", "STICKY", "RETRIES", "FAULT", "MIRROR"};
 	struct table t;
 	const struct json_tree *first = json_tree_list(routes, "routes");
 	if (!first) {
@@ -172,6 +173,7 @@ static void show_rule(FILE *out, const struct json_tree *e)
 			(long long)json_tree_number(e, "timeout_ms"));
 	show_fact_text(out, e, "retries", "after a failure");
 	show_fact_text(out, e, "fault", "‼ trouble made on purpose:");
+	show_fact_text(out, e, "mirror", "a copy besides:");
 	show_fact_text(out, e, "sticky", "stays with a leg by");
 	if (json_tree_number(e, "sticks_to") > 0)
 		fprintf(out, "  its value \"" STR_FMT "\" has leg %lld\n",
