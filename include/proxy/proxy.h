@@ -34,6 +34,8 @@ struct plan {
 	struct limiter **limiters;	    /* per limit index; NULL: of no service here */
 	struct limiter_counts *last_counts; /* as last_use */
 	uint64_t limit_seed;		    /* the process's, of keys */
+	struct service_use **service_uses;  /* per service index; the same, of services */
+	struct service_use *last_service_use;
 	_Atomic uint32_t holder_count;
 };
 

@@ -68,6 +68,8 @@ struct conf_endpoint_row {
 		.ejection_max_ms = 300000,   \
 		.ejected_percent = 50})
 
+#define CONF_RETRY_BUDGET_DEFAULT ((struct retry_budget){.percent = 20, .per_second = 3})
+
 struct conf_service_row {
 	const config_setting_t *setting;
 	struct str name;
@@ -76,7 +78,9 @@ struct conf_service_row {
 	bool server_first;
 	enum mtls_mode mtls;
 	enum balance balance;
-	uint32_t calls_max, slow_start_ms;
+	uint32_t breaker[BREAKER_LIMITS];
+	struct retry_budget retry_budget;
+	uint32_t slow_start_ms;
 	struct outlier_rules outlier;
 	struct str *identities;
 	uint32_t identity_count;
@@ -153,6 +157,8 @@ struct conf_rule_row {
 	} when;
 	struct conf_leg_row *legs;
 	uint32_t leg_count;
+	struct conf_leg_row *mirrors; /* `weight` is their percent */
+	uint32_t mirror_count;
 	struct {
 		bool source;
 		struct str header, cookie;

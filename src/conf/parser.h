@@ -82,6 +82,8 @@ void conf_words_add(struct conf_words *words, struct str word);
 /* --- objects.c --- */
 /* One row in all, and the one of this key. */
 bool conf_object_is(const struct conf_file *file, struct str key);
+/* As libconfig writes it. at == NULL: out of memory. */
+struct str conf_write_tree(struct arena *arena, const config_t *tree);
 
 /* --- objects_check.c --- */
 /* A name that no object has: true when a node tells of it, or the error is said already. */

@@ -3,6 +3,7 @@
 #include "exchange_limit.h"
 #include "exchange_private.h"
 #include "exchange_route.h"
+#include "mirror.h"
 #include "upstream.h"
 
 /* Text of one request: what the mesh writes, and trailers. */
@@ -19,6 +20,8 @@ static const uint8_t exchange_moves[] = {
 void exchange_move(struct exchange *x, enum exchange_state state)
 {
 	ASSERT(exchange_moves[x->state] & 1u << state);
+	if (state != EXCHANGE_WAIT)
+		service_hold_give(&x->pending, BREAKER_PENDING);
 	x->state = state;
 }
 
@@ -107,6 +110,7 @@ static void exchange_record(struct exchange *x, struct call *call)
 		.request_bytes = x->body_bytes[DOWN],
 		.response_bytes = x->body_bytes[UP],
 		.attempt_count = x->attempt_count,
+		.is_mirror = x->is_mirror,
 	};
 	record_request(x->being.worker, call, &r);
 }
@@ -119,6 +123,7 @@ void exchange_finish(struct exchange *x, enum reason reason)
 	x->reason = reason;
 	outbound_tried(w, &x->tries, reason);
 	outbound_leave_try(&x->tries);
+	service_hold_give(&x->retrying, BREAKER_RETRIES);
 	exchange_move(x, EXCHANGE_ENDED);
 	timer_clear(&w->loop, &x->timer);
 	struct carrier *down = x->carrier[DOWN];
@@ -136,6 +141,7 @@ void exchange_finish(struct exchange *x, enum reason reason)
 		carrier_served(down);
 	else
 		carrier_close(down, true);
+	mirror_leave(x);
 	arena_done(&x->arena);
 	call_served(x->serving);
 	being_end(&x->being);

@@ -4,6 +4,7 @@
 #include "exchange_limit.h"
 #include "exchange_private.h"
 #include "exchange_route.h"
+#include "mirror.h"
 #include "upstream.h"
 
 void exchange_wait(struct exchange *x)
@@ -16,6 +17,22 @@ void exchange_wait(struct exchange *x)
 	exchange_forward(x);
 }
 
+/* A fresh connection, or a place on a shared one, if one more may wait for it. */
+static struct carrier *exchange_dial(struct exchange *x, enum reason *ret_reason)
+{
+	struct worker *w = x->being.worker;
+	struct call *call = &x->carrier[DOWN]->call;
+	if (!upstream_is_there(w, call) &&
+		!service_hold_take(&x->pending, w, call, call->service, BREAKER_PENDING)) {
+		*ret_reason = REASON_BREAKER_PENDING;
+		return NULL;
+	}
+	struct carrier *up = upstream_dial(w, call, ret_reason);
+	if (!up)
+		service_hold_give(&x->pending, BREAKER_PENDING);
+	return up;
+}
+
 static void exchange_take_upstream(struct exchange *x)
 {
 	struct worker *w = x->being.worker;
@@ -24,7 +41,7 @@ static void exchange_take_upstream(struct exchange *x)
 	/* The first try may use a pooled connection; one that fails is followed by a fresh one. */
 	struct carrier *up = x->attempt_count == 0 ? upstream_take(w, call) : NULL;
 	if (!up)
-		up = upstream_dial(w, call, &reason);
+		up = exchange_dial(x, &reason);
 	/* what is tried again is tried once: see exchange_may_retry() */
 	if (up && x->attempt_count > 0)
 		up->reused = false;
@@ -44,21 +61,12 @@ static void exchange_take_upstream(struct exchange *x)
 	exchange_wait(x);
 }
 
-struct str exchange_plain_path(const struct exchange *x)
-{
-	struct str path = x->request->path;
-	const char *query = path.len ? memchr(path.at, '?', path.len) : NULL;
-	if (query)
-		path.len = (size_t)(query - path.at);
-	return path;
-}
-
 static enum reason exchange_authorise(struct exchange *x)
 {
 	struct str policy;
 	const struct call *call = &x->carrier[DOWN]->call;
 	enum reason reason =
-		call_authorise(call, x->request->method, exchange_plain_path(x), &policy);
+		call_authorise(call, x->request->method, exchange_head_path(x->request), &policy);
 	x->plan_number = x->trust_number = call->hold->plan->number;
 	/* A copy: the plan that it comes from may be gone before this is logged. */
 	x->policy = arena_str(&x->arena, policy);
@@ -93,10 +101,8 @@ static void exchange_answer(struct exchange *x)
 static enum reason exchange_place(struct exchange *x)
 {
 	struct call *call = &x->carrier[DOWN]->call;
-	enum reason reason = REASON_NONE;
-	if (call->picks)
-		reason = outbound_pick(
-			x->being.worker, call, &x->tries, x->route ? &x->route->lead : NULL);
+	enum reason reason = outbound_pick(
+		x->being.worker, call, &x->tries, x->route ? &x->route->lead : NULL, CALL_HTTP);
 	call_served(x->serving);
 	x->serving = call_serve(call);
 	if (reason == REASON_NONE)
@@ -106,7 +112,11 @@ static enum reason exchange_place(struct exchange *x)
 		reason = exchange_authorise(x);
 	if (reason == REASON_NONE)
 		reason = exchange_ask_limits(x);
-	return reason == REASON_NONE ? exchange_tell_route(x) : reason;
+	if (reason == REASON_NONE)
+		reason = exchange_tell_route(x);
+	if (reason == REASON_NONE && x->attempt_count == 0 && x->route)
+		mirror_begin(x);
+	return reason;
 }
 
 /* By a limit: the caller is told when to come again. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "call.h"
 #include "limiter.h"
+#include "service_use.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -106,8 +107,9 @@ int plan_build(const struct bundle *b, const struct bundle *picture, uint64_t ge
 		r = plan_take_certificates(plan, b, before, text, size);
 	if (r == 0)
 		plan->figure_ids = figures_ids(plan->snapshot);
-	if (r == 0 && (!plan->figure_ids || !plan_link_uses(plan, before) ||
-			      !plan_link_limiters(plan, before))) {
+	if (r == 0 &&
+		(!plan->figure_ids || !plan_link_uses(plan, before) ||
+			!plan_link_limiters(plan, before) || !service_uses_link(plan, before))) {
 		snprintf(text, size, "out of memory");
 		r = -ENOMEM;
 	}
@@ -133,6 +135,7 @@ void plan_free(struct plan *plan)
 	if (plan->tls)
 		tls_store_unref(plan->tls);
 	limiters_done(plan);
+	service_uses_leave(plan);
 	conf_snapshot_free(plan->snapshot);
 	conf_free(plan->conf);
 	free(plan->warnings);
