@@ -139,7 +139,8 @@ void exchange_forward(struct exchange *x)
 static enum exchange_told exchange_told_by(const struct exchange *x, struct http_head *head)
 {
 	enum exchange_told told = exchange_take_told(head);
-	bool is_proxy = x->carrier[DOWN]->call.way == CALL_WAY_MESH && head->status == 503;
+	bool is_refusal = head->status == 503 || http_header_get(head, "grpc-status").len > 0;
+	bool is_proxy = x->carrier[DOWN]->call.way == CALL_WAY_MESH && is_refusal;
 	return is_proxy ? told : EXCHANGE_TOLD_NOTHING;
 }
 

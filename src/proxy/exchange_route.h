@@ -23,7 +23,7 @@ struct exchange_route {
 	struct str path, authority; /* as they were asked for */
 	struct http_head *answer;   /* in place of the service's; NULL: it is forwarded */
 	struct str answer_body;
-	enum exchange_delay delay;  /* by the rule's fault */
+	enum exchange_delay delay; /* by the rule's fault */
 	struct routing_fault fault;
 };
 
