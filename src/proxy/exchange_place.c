@@ -2,6 +2,7 @@
 /* A request before it is sent: what its route makes of it, whether it may, and who gets it. */
 #include "exchange_head.h"
 #include "exchange_private.h"
+#include "exchange_refuse.h"
 #include "exchange_route.h"
 #include "upstream.h"
 
@@ -43,7 +44,8 @@ static void exchange_take_upstream(struct exchange *x)
 	/* what is tried again is tried once: see exchange_may_retry() */
 	if (up && x->attempt_count > 0)
 		up->reused = false;
-	x->attempt_count++;
+	/* who was not let in has not tried */
+	x->attempt_count += up || !exchange_is_overload(reason);
 	if (!up)
 		outbound_tried(w, &x->tries, reason);
 	if (!up && exchange_try_again(x, reason))

@@ -35,7 +35,7 @@ static void exchange_refuse_grpc(struct exchange_refusal *r, const struct exchan
 	exchange_refusal_add(r, STR("Grpc-Message"), str_of(text));
 }
 
-static bool exchange_is_overload(enum reason reason)
+bool exchange_is_overload(enum reason reason)
 {
 	return reason == REASON_BREAKER_CONNECTIONS || reason == REASON_BREAKER_PENDING ||
 	       reason == REASON_BREAKER_REQUESTS;
