@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "exchange_head.h"
+#include "exchange_limit.h"
 #include "exchange_private.h"
 #include "exchange_route.h"
 #include "mirror.h"
@@ -19,6 +20,8 @@ static const uint8_t exchange_moves[] = {
 void exchange_move(struct exchange *x, enum exchange_state state)
 {
 	ASSERT(exchange_moves[x->state] & 1u << state);
+	if (state != EXCHANGE_WAIT)
+		service_hold_give(&x->pending, BREAKER_PENDING);
 	x->state = state;
 }
 
@@ -99,6 +102,8 @@ static void exchange_record(struct exchange *x, struct call *call)
 		.request_id = x->request_id,
 		.policy = x->policy,
 		.route = x->route ? x->route->name : STR(""),
+		.limit = exchange_limit_named(x),
+		.shadow_limit = x->limit ? x->limit->shadow : STR(""),
 		.status = x->status,
 		.reason = is_delayed ? REASON_DELAY_INJECTED : x->reason,
 		.details = x->details,
@@ -118,6 +123,7 @@ void exchange_finish(struct exchange *x, enum reason reason)
 	x->reason = reason;
 	outbound_tried(w, &x->tries, reason);
 	outbound_leave_try(&x->tries);
+	service_hold_give(&x->retrying, BREAKER_RETRIES);
 	exchange_move(x, EXCHANGE_ENDED);
 	timer_clear(&w->loop, &x->timer);
 	struct carrier *down = x->carrier[DOWN];

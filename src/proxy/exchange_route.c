@@ -10,7 +10,7 @@ _Static_assert(offsetof(struct http_header, name) == offsetof(struct route_heade
 		       offsetof(struct http_header, value) == offsetof(struct route_header, value),
 	"a codec's header begins as a route's");
 
-static struct route_request exchange_facts(const struct exchange *x)
+struct route_request exchange_facts(const struct exchange *x)
 {
 	const struct http_head *head = x->request;
 	struct str path = head->path;
@@ -161,11 +161,9 @@ static enum reason exchange_forward_by(struct exchange *x, const struct route *r
 		return REASON_OVERLOAD;
 	if (!exchange_choose_mirrors(x, route, rule))
 		return REASON_OVERLOAD;
-	if (r->retry.attempts == 0)
-		return REASON_NONE;
-	r->service = route->service->name;
-	routing_count_request(w, r->service);
-	return exchange_copy_text(&x->arena, &r->service) ? REASON_NONE : REASON_OVERLOAD;
+	if (r->retry.attempts > 0)
+		routing_count_request(w, &x->carrier[DOWN]->call);
+	return REASON_NONE;
 }
 
 /* --- answering --- */

@@ -4,6 +4,7 @@
 #include "balancer.h"
 #include "exchange_head.h"
 #include "record.h"
+#include "service_use.h"
 #include "upstream.h"
 
 /* So much of an answer is thrown away; then the connection is. */
@@ -161,14 +162,16 @@ static uint32_t mirror_share(uint32_t max)
 /* Before an endpoint is picked: what the service may have under way. */
 static bool mirror_is_crowded(struct mirror *m)
 {
-	struct worker *w = m->being.worker;
 	const struct call *c = &m->call;
 	const struct service *to = c->dialled;
 	if (m->lead.service.len > 0)
 		to = snapshot_service(c->hold->plan->snapshot, m->lead.service);
-	const struct crowd *crowd = to ? balancer_crowd(w, c, to) : NULL;
-	return crowd && to->calls_max > 0 &&
-	       !crowd_has_room(crowd, mirror_share(to->calls_max), w->worker_count);
+	uint32_t max = to ? to->breaker[BREAKER_REQUESTS] : 0;
+	if (max == 0)
+		return false;
+	struct breaker *b = &c->hold->plan->service_uses[to->index]->breaker;
+	return atomic_load_explicit(&b->used[BREAKER_REQUESTS], memory_order_relaxed) >=
+	       mirror_share(max);
 }
 
 /* Afterwards: connections of the workload here that is behind it, this one included. */
@@ -223,7 +226,7 @@ static void mirror_place(struct mirror *m)
 		mirror_drop(m, dropped);
 		return;
 	}
-	enum reason reason = outbound_pick(w, &m->call, &m->tries, &m->lead);
+	enum reason reason = outbound_pick(w, &m->call, &m->tries, &m->lead, CALL_HTTP);
 	load_silence(&m->tries.last);
 	if (reason == REASON_NONE && mirror_is_many(m)) {
 		mirror_drop(m, dropped);
