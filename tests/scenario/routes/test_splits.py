@@ -2,11 +2,8 @@
 """How exact a split is: over any calls in a row, over connections that are kept and new ones, from one plan to the next, with
 several workers, after a restart; and who stays with its leg."""
 import collections
-import os
-import signal
 
 import pytest
-from machines import wait_for
 from mesh import ECHO, at
 from served import Served, ask, machine_of
 
@@ -151,7 +148,7 @@ def test_the_same_value_has_the_same_leg(mesh, kind):
     mesh.set({**split(v1=50, v2=50), "sticky": sticky})
     before = legs()
     assert 8 <= collections.Counter(before.values())["v1"] <= 32
-    proxy_again(mesh)
+    mesh.forget()
     assert legs() == before
     mesh.set({**split(v1=20, v2=80), "sticky": sticky})
     after = legs()
@@ -174,20 +171,12 @@ def test_a_caller_has_its_leg_by_its_identity(mesh):
 # --- restarts and workers -------------------------------------------------------------------------------------
 
 
-def proxy_again(mesh):
-    """The proxy of the caller's machine dies, and is there again."""
-    node = mesh["vm-a"]
-    killed = node.proxy_pid()
-    os.kill(killed, signal.SIGKILL)
-    wait_for(lambda: node.proxy_pid() not in (None, killed) and node.ready(), "a new proxy process", 20)
-
-
 def test_after_a_restart(mesh):
     """Where the order begins is chance; from there on it is exact, so that 1,000 calls over a restart are off by one at most."""
     mesh.set(split(v1=90, v2=10))
     with mesh.wire() as wire:
         before = versions(mesh, wire, 333)
-    proxy_again(mesh)
+    mesh.forget()
     with mesh.wire() as wire:
         after = versions(mesh, wire, 667)
     for order in (before, after):
