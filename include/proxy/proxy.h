@@ -5,6 +5,7 @@
 
 #include "base/bundle.h"
 #include "conf/conf.h"
+#include "ledger/ledger.h"
 #include "mesh/snapshot.h"
 #include "proxy/wire.h"
 #include "telemetry/access.h"
@@ -27,6 +28,7 @@ struct plan {
 	struct snapshot *snapshot;
 	struct tls_store *tls;
 	char *warnings;		       /* lines; NULL when there are none */
+	struct ledger_id *figure_ids;  /* two of each rollout: see figures.h */
 	struct workload_use **uses;    /* per workload index; counts outlive generations */
 	struct workload_use *last_use; /* of all that there ever were, the one made last */
 	_Atomic uint32_t holder_count;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "balance/load.h"
+#include "figures.h"
 #include "line.h"
 
 struct workload_use { /* of one workload (by uid), all workers and generations together */
@@ -67,7 +68,8 @@ struct call {
 struct call_tries {
 	struct address at[CALL_TRIES_MAX];
 	uint32_t count;
-	struct load_call last; /* that at the last of them */
+	struct load_call last;	   /* that at the last of them */
+	struct figures_try figure; /* the same, for a rollout */
 };
 
 void call_init(struct call *c);

@@ -399,6 +399,8 @@ static int worker_init(struct worker *w, const struct worker_setup *setup, struc
 	list_init(&w->queued);
 	w->index = setup->index;
 	w->worker_count = setup->worker_count;
+	ASSERT(setup->ledger);
+	w->ledger = setup->ledger;
 	w->metrics = setup->metrics;
 	w->values = metrics_values(setup->metrics);
 	w->access = setup->access;
