@@ -34,7 +34,7 @@ PATIENCE = 2           # tests' limits of time are so many times as long: other 
 COSTS = {
     "balance/test_balance": (14, 0.4), "balance/test_ejection": (40, 0.3), "balance/test_kinds": (15, 0.4), "balance/test_outliers": (14, 0.4), "ca": (45, 0.5), "commands": (2, 1), "detect": (9, 0.3), "direct": (15, 1), "harness": (45, 0.4),
     "http": (10, 1), "limits": (45, 0.4), "load": (25, 1), "local": (2, 0.8), "mtls": (35, 0.5),
-    "observability": (30, 0.3), "process": (60, 0.5), "publish": (30, 0.5), "reload": (45, 0.6), "resilience/test_retries": (20, 0.6), "resilience/test_timeouts": (18, 0.3), "resilience/test_trouble": (6, 0.8), "routes/test_live": (25, 0.5), "routes/test_matches": (10, 0.4), "routes/test_routes": (22, 0.3), "routes/test_splits": (20, 0.6),
+    "observability": (30, 0.3), "process": (60, 0.5), "publish": (30, 0.5), "reload": (45, 0.6), "resilience/test_retries": (20, 0.6), "resilience/test_timeouts": (18, 0.3), "resilience/test_trouble": (6, 0.8), "routes/test_edits": (20, 0.6), "routes/test_live": (25, 0.5), "routes/test_matches": (10, 0.4), "routes/test_routes": (22, 0.3), "routes/test_splits": (20, 0.6),
     "store": (13, 0.3), "systemd": (1, 1), "tcp": (3, 0.8),
     "bench/test_bench_load": (20, 0.6), "bench/test_bench_null": (9, 1), "bench/test_bench_origin": (1, 1),
     "bench/test_fleet": (40, 0.3), "bench/test_peers": (22, 0.7), "bench/test_run": (25, 0.8), "bench/test_statistics": (1, 1),
