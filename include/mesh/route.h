@@ -190,6 +190,9 @@ struct route_verdict {
 	uint32_t index;	      /* HEADER, QUERY, COOKIE: of which */
 	size_t prefix_len;    /* NONE: how much of the path its prefix has matched */
 };
+/* What is asked for by itself, whatever is done with it then. */
+struct route_verdict route_ask_when(const struct snapshot *s, const struct route_when *when,
+	const struct route_request *request);
 /* One rule by itself, wherever it stands. */
 struct route_verdict route_ask(const struct snapshot *s, const struct route_rule *rule,
 	const struct route_request *request);
@@ -198,6 +201,8 @@ struct route_verdict route_ask(const struct snapshot *s, const struct route_rule
 const struct route_rule *route_match(const struct snapshot *s, const struct route *route,
 	const struct route_request *request, size_t *ret_prefix_len);
 
+/* Without the port: "[::1]" of "[::1]:80". */
+struct str route_host(struct str authority);
 /* The value by which the request sticks to a leg; empty: it has none. */
 struct str route_sticky_value(
 	const struct route_sticky *sticky, const struct route_request *request);

@@ -208,7 +208,7 @@ static bool conf_is_hop_header(struct str name)
 	return false;
 }
 
-static void conf_check_header_name(
+void conf_check_header_name(
 	struct conf_parser *p, const config_setting_t *setting, const char *key, struct str name)
 {
 	bool is_host = str_eq_nocase(name, STR("host"));

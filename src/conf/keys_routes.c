@@ -55,7 +55,7 @@ static const struct conf_key conf_match_keys[] = {
 		.help = "Callers: service names, SPIFFE ids, \"*\" (any verified identity), "
 			"\"anonymous\" (no identity)."),
 };
-static const struct conf_group conf_match_group = {GROUP_OF(conf_match_keys)};
+const struct conf_group conf_match_group = {GROUP_OF(conf_match_keys)};
 
 static const struct conf_key conf_leg_keys[] = {
 	KEY("service", FIELD(struct conf_leg_row, service),

@@ -18,6 +18,8 @@ static const uint8_t exchange_moves[] = {
 void exchange_move(struct exchange *x, enum exchange_state state)
 {
 	ASSERT(exchange_moves[x->state] & 1u << state);
+	if (state != EXCHANGE_WAIT)
+		service_hold_give(&x->pending, BREAKER_PENDING);
 	x->state = state;
 }
 
@@ -116,6 +118,7 @@ void exchange_finish(struct exchange *x, enum reason reason)
 	x->reason = reason;
 	outbound_tried(w, &x->tries, reason);
 	outbound_leave_try(&x->tries);
+	service_hold_give(&x->retrying, BREAKER_RETRIES);
 	exchange_move(x, EXCHANGE_ENDED);
 	timer_clear(&w->loop, &x->timer);
 	struct carrier *down = x->carrier[DOWN];

@@ -63,6 +63,8 @@ struct exchange {
 	uint64_t plan_number;  /* of the plan under which it was last let go on */
 	uint64_t trust_number; /* the same, of both sides' certificates alone */
 	struct call_tries tries;
+	struct service_hold pending;  /* WAIT: for a connection that is not there yet */
+	struct service_hold retrying; /* sent again by a rule, and no response has come */
 	uint64_t try_ns, again_ns;    /* with a rule's retries: began, not before */
 	struct exchange_route *route; /* in the arena; NULL: no rule */
 	/* What the mesh writes of a usual request fits in here: the arena's first memory. */

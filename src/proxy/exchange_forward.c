@@ -168,6 +168,7 @@ void exchange_response(struct exchange *x, struct http_head *head)
 		exchange_again(x);
 		return;
 	}
+	service_hold_give(&x->retrying, BREAKER_RETRIES);
 	if (x->route && !exchange_edit_response(x, head)) {
 		exchange_fail_reason(x, REASON_OVERLOAD);
 		return;

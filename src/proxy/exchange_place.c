@@ -15,6 +15,22 @@ void exchange_wait(struct exchange *x)
 	exchange_forward(x);
 }
 
+/* A fresh connection, or a place on a shared one, if one more may wait for it. */
+static struct carrier *exchange_dial(struct exchange *x, enum reason *ret_reason)
+{
+	struct worker *w = x->being.worker;
+	struct call *call = &x->carrier[DOWN]->call;
+	if (!upstream_is_there(w, call) &&
+		!service_hold_take(&x->pending, w, call, call->service, BREAKER_PENDING)) {
+		*ret_reason = REASON_BREAKER_PENDING;
+		return NULL;
+	}
+	struct carrier *up = upstream_dial(w, call, ret_reason);
+	if (!up)
+		service_hold_give(&x->pending, BREAKER_PENDING);
+	return up;
+}
+
 static void exchange_take_upstream(struct exchange *x)
 {
 	struct worker *w = x->being.worker;
@@ -23,7 +39,7 @@ static void exchange_take_upstream(struct exchange *x)
 	/* The first try may use a pooled connection; one that fails is followed by a fresh one. */
 	struct carrier *up = x->attempt_count == 0 ? upstream_take(w, call) : NULL;
 	if (!up)
-		up = upstream_dial(w, call, &reason);
+		up = exchange_dial(x, &reason);
 	/* what is tried again is tried once: see exchange_may_retry() */
 	if (up && x->attempt_count > 0)
 		up->reused = false;
@@ -92,10 +108,8 @@ static void exchange_answer(struct exchange *x)
 static enum reason exchange_place(struct exchange *x)
 {
 	struct call *call = &x->carrier[DOWN]->call;
-	enum reason reason = REASON_NONE;
-	if (call->picks)
-		reason = outbound_pick(
-			x->being.worker, call, &x->tries, x->route ? &x->route->lead : NULL);
+	enum reason reason = outbound_pick(
+		x->being.worker, call, &x->tries, x->route ? &x->route->lead : NULL, CALL_HTTP);
 	call_served(x->serving);
 	x->serving = call_serve(call);
 	if (reason == REASON_NONE)

@@ -136,11 +136,9 @@ static enum reason exchange_forward_by(struct exchange *x, const struct route *r
 		!exchange_rewrite(x, &rule->target, prefix_len) ||
 		!exchange_edit_request(x, &rule->request))
 		return REASON_OVERLOAD;
-	if (r->retry.attempts == 0)
-		return REASON_NONE;
-	r->service = route->service->name;
-	routing_count_request(w, r->service);
-	return exchange_copy_text(&x->arena, &r->service) ? REASON_NONE : REASON_OVERLOAD;
+	if (r->retry.attempts > 0)
+		routing_count_request(w, &x->carrier[DOWN]->call);
+	return REASON_NONE;
 }
 
 /* --- answering --- */

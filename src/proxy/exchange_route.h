@@ -19,7 +19,6 @@ struct exchange_route {
 	uint32_t timeout_ms; /* 0: the node's */
 	struct route_retry retry;
 	uint32_t retry_count;	    /* so far */
-	struct str service;	    /* with a retry: whose budget it is, the one that was dialled */
 	struct route_edit response; /* what is changed in its headers */
 	struct str path, authority; /* as they were asked for */
 	struct http_head *answer;   /* in place of the service's; NULL: it is forwarded */

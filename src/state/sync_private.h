@@ -256,7 +256,6 @@ struct sync {
 	struct own own;
 	struct rollouts rollouts;
 	struct figures figures;
-	struct ledger *ledger; /* the owner's; NULL: none */
 	struct timer beat, look, resync, hand_on, save, leave;
 	struct timer patience; /* with the first results of the checks; cleared: at its end */
 	uint64_t handed_change, saved_change; /* mirror.change_count of the last picture, file */
