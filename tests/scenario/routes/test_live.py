@@ -38,8 +38,8 @@ CHANGES = {
     "a fault": route({"fault": {"delay": "1ms", "delay_percent": 10}, **split(v1=1, v2=1)}),
     "sticky": route({"sticky": {"source": True}, **split(v1=1, v2=1)}),
     "another balancing": orders(balance="round_robin"),
-    "a limit": orders(balance="round_robin", calls_max=500),
-    "another limit": orders(balance="peak_ewma", calls_max=400),
+    "a limit": orders(balance="round_robin", breaker={"requests": 500}),
+    "another limit": orders(balance="peak_ewma", breaker={"requests": 400, "connections": 300}),
     "ejection": orders(outlier={"errors": 3, "ejection": "1s"}),
     "a slow start": orders(slow_start="5s"),
     "a policy": {"policies": [{"name": "nobody-deletes", "service": "orders", "action": "deny", "methods": ["DELETE"]}]},
@@ -101,7 +101,7 @@ def test_a_change_is_in_force_for_the_next_call(fleet):
 def test_a_limit_that_changes_holds_for_what_comes_next(fleet):
     """What is under way stays; beyond a smaller limit nothing joins it; and a larger one lets in at once."""
     def limit(count):
-        fleet.publish(orders(calls_max=count))
+        fleet.publish(orders(breaker={"requests": count}))
         fleet.wait_settled()
 
     def status():

@@ -83,7 +83,7 @@ def test_plans_that_change_something_else_do_not_disturb_it(mesh):
         for turn in range(8):
             # other keys of the service, an endpoint more or less, and a rule behind it
             mesh.set(rule, {"match": {"path": f"/never/{turn}"}, "respond": {"status": 404}}, void=turn % 2 == 0,
-                     settings={"outlier": {"ejected_percent": 0}, "calls_max": 1000 + turn})
+                     settings={"outlier": {"ejected_percent": 0}, "breaker": {"requests": 1000 + turn}})
             order += versions(mesh, wire, 13)
     expect_exact(order, weights)
 
