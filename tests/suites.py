@@ -43,6 +43,7 @@ COSTS = {
     "identity/test_rotation": (40, 0.8), "identity/test_served": (20, 0.4),
     "redirect/test_capture": (13, 0.4), "redirect/test_down": (35, 0.5), "redirect/test_guard": (18, 0.5),
     "redirect/test_install": (28, 0.7), "redirect/test_watch": (30, 0.4),
+    "rollout/test_commands": (25, 0.5),
     "state/test_access": (2, 0.8), "state/test_connection": (75, 0.3), "state/test_discovery": (43, 0.3),
     "state/test_failover": (60, 0.4), "state/test_health": (35, 0.3), "state/test_objects": (45, 0.3),
     "state/test_outage": (110, 0.3), "state/test_restart": (90, 0.3), "state/test_silence": (50, 0.2),
