@@ -69,6 +69,12 @@ static void request_line(void **state)
 		"\"tls_resumed\":false,\"policy\":\"policies[0]\",\"conn_id\":7,"
 		"\"config_generation\":3}\n");
 	assert_true(json_valid(text, len));
+	struct access_entry copy = request;
+	copy.is_mirror = true;
+	len = access_format(&copy, text, sizeof(text));
+	text[len] = 0;
+	assert_non_null(strstr(text, "\"processing_ns\":45678,\"mirror\":true,\"response_flags\""));
+	assert_true(json_valid(text, len));
 }
 
 static void tcp_lines(void **state)
