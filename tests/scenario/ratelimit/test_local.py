@@ -90,7 +90,7 @@ def test_a_request_too_many_is_answered_429(mesh):
     assert reply.get("Retry-After") is None
     served = mesh.record("orders").count(b"GET /echo")
     refused = call(mesh, headers=["X-Request-Id: too-many"])
-    assert refused.status == 429 and refused.body == b"come back later" and rate_limit(refused)[:2] == (3, 0)
+    assert refused.status == 429 and refused.body == b"come back later\n" and rate_limit(refused)[:2] == (3, 0)
     assert 1150 <= int(refused.get("Retry-After")) <= 1200 and 3550 <= rate_limit(refused)[2] <= 3600
     assert mesh.record("orders").count(b"GET /echo") == served
     line = mesh.access_line("vm-b", request_id="too-many")
