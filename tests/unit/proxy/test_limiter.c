@@ -105,16 +105,16 @@ static uint32_t asked(struct place *p, uint32_t count)
 	return granted;
 }
 
-#define LIMIT(...)                                                                \
-	{                                                                         \
-		.name = STR("first"), .amount = 4, .window_ms = 1000, __VA_ARGS__ \
+#define LIMIT(title, requests, ...)                                                      \
+	{                                                                                \
+		.name = STR(title), .amount = (requests), .window_ms = 1000, __VA_ARGS__ \
 	}
 #define BY(kind) .parts = {{kind, STR("")}}, .part_count = 1
 
 static void test_what_is_left(void **state)
 {
 	struct place p;
-	place_init(&p, 1, (struct limit[]){LIMIT()});
+	place_init(&p, 1, (struct limit[]){LIMIT("first", 4)});
 	assert_true(ask(&p));
 	assert_ptr_equal(p.verdict.tightest, &p.limits[0]);
 	assert_int_equal(p.verdict.quota, 4);
@@ -134,7 +134,7 @@ static void test_keys_have_buckets_of_their_own(void **state)
 {
 	struct place p;
 	char name[32];
-	place_init(&p, 1, (struct limit[]){LIMIT(BY(LIMIT_BY_PATH))});
+	place_init(&p, 1, (struct limit[]){LIMIT("first", 4, BY(LIMIT_BY_PATH))});
 	for (int i = 0; i < 200; i++) {
 		snprintf(name, sizeof(name), "/%d", i);
 		p.request.asks.path = str_of(name);
@@ -157,8 +157,7 @@ static void test_what_another_refuses_is_put_back(void **state)
 {
 	struct place p;
 	place_init(&p, 2,
-		(struct limit[]){LIMIT(.burst = 100, .amount = 100),
-			LIMIT(.name = STR("second"), BY(LIMIT_BY_SOURCE))});
+		(struct limit[]){LIMIT("first", 100), LIMIT("second", 4, BY(LIMIT_BY_SOURCE))});
 	assert_int_equal(asked(&p, 50), 4);
 	assert_ptr_equal(p.verdict.refused, &p.limits[1]);
 	struct limiter_view view;
@@ -172,9 +171,8 @@ static void test_what_another_refuses_is_put_back(void **state)
 static void test_a_shadow_takes_only_what_is_granted(void **state)
 {
 	struct place p;
-	place_init(&p, 2,
-		(struct limit[]){
-			LIMIT(), LIMIT(.name = STR("trial"), .amount = 2, .is_shadow = true)});
+	place_init(
+		&p, 2, (struct limit[]){LIMIT("first", 4), LIMIT("trial", 2, .is_shadow = true)});
 	assert_true(ask(&p) && ask(&p));
 	assert_null(p.verdict.shadow);
 	assert_true(ask(&p));
@@ -268,9 +266,12 @@ static void test_exact_over_threads(void **state)
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
 	uint64_t most = (c->clock_ns - NOW) / (CLOCK_MS / 2) + 2;
-	for (int i = 0; i < KEYS; i++)
-		assert_in_range(c->granted[i], 1, most);
-	assert_in_range(c->rest, 0, most);
+	uint64_t all = 0;
+	for (int i = 0; i < KEYS; i++) {
+		assert_in_range(c->granted[i], 0, most);
+		all += c->granted[i];
+	}
+	assert_true(all > 64 && c->rest <= most);
 	limiter_free(c->limiter);
 	free(c);
 }
@@ -280,7 +281,7 @@ static void test_exact_over_threads(void **state)
 static void test_what_has_not_changed_goes_on(void **state)
 {
 	struct place p, next;
-	place_init(&p, 2, (struct limit[]){LIMIT(), LIMIT(.name = STR("second"), .amount = 9)});
+	place_init(&p, 2, (struct limit[]){LIMIT("first", 4), LIMIT("second", 9)});
 	assert_int_equal(asked(&p, 3), 3);
 	next = p;
 	next.service.limits = next.list;
@@ -308,8 +309,9 @@ static void test_of_no_service_here(void **state)
 	struct place p;
 	struct limiter_view view;
 	struct service other = {.name = STR("other")};
-	place_init(&p, 1, (struct limit[]){LIMIT()});
+	place_init(&p, 1, (struct limit[]){LIMIT("first", 4)});
 	limiters_done(&p.plan);
+	counts_done(p.plan.last_counts);
 	p.workload.service = &other;
 	assert_true(limiters_link(&p.plan, NULL));
 	assert_false(limiter_look(&p.plan, &p.limits[0], p.now_ns, &view));
@@ -320,7 +322,7 @@ static void test_of_no_service_here(void **state)
 
 /* --- of the whole mesh --- */
 
-#define MESH .scope = LIMIT_MESH, .amount = 40, .node_count = 4
+#define MESH .scope = LIMIT_MESH, .node_count = 4
 
 static void test_while_the_store_is_away(void **state)
 {
@@ -332,7 +334,8 @@ static void test_while_the_store_is_away(void **state)
 		for (int with_ledger = 0; with_ledger < 2; with_ledger++) {
 			struct place p;
 			struct limiter_view view;
-			place_init(&p, 1, (struct limit[]){LIMIT(MESH, .away = rows[i].away)});
+			place_init(&p, 1,
+				(struct limit[]){LIMIT("first", 40, MESH, .away = rows[i].away)});
 			if (with_ledger) {
 				place_open_ledger(&p);
 				lease_set_believed(p.ledger, 0);
@@ -353,8 +356,7 @@ static void test_while_the_store_is_away(void **state)
 static void test_a_share_of_less_than_one(void **state)
 {
 	struct place p;
-	place_init(
-		&p, 1, (struct limit[]){LIMIT(.scope = LIMIT_MESH, .amount = 2, .node_count = 4)});
+	place_init(&p, 1, (struct limit[]){LIMIT("first", 2, MESH)});
 	assert_int_equal(asked(&p, 10), 1);
 	p.now_ns += CLOCK_S;
 	assert_int_equal(asked(&p, 10), 0);
@@ -384,7 +386,7 @@ static struct lease_slot granted_slot(struct place *p, uint32_t tokens)
 static void test_tokens_of_the_ledger(void **state)
 {
 	struct place p;
-	place_init(&p, 1, (struct limit[]){LIMIT(MESH)});
+	place_init(&p, 1, (struct limit[]){LIMIT("first", 40, MESH)});
 	place_open_ledger(&p);
 	assert_true(ask(&p)); /* lent */
 	granted_slot(&p, 7);
@@ -401,8 +403,8 @@ static void test_tokens_of_the_ledger_are_put_back(void **state)
 {
 	struct place p;
 	place_init(&p, 2,
-		(struct limit[]){LIMIT(MESH, BY(LIMIT_BY_SOURCE)),
-			LIMIT(.name = STR("second"), MESH, BY(LIMIT_BY_METHOD))});
+		(struct limit[]){LIMIT("first", 40, MESH, BY(LIMIT_BY_SOURCE)),
+			LIMIT("second", 40, MESH, BY(LIMIT_BY_METHOD))});
 	place_open_ledger(&p);
 	p.limits[1].amount = 0; /* asked of a ledger, it has nothing to lend */
 	assert_false(ask(&p));
@@ -423,7 +425,7 @@ static void test_fair_shares_of_the_ledger(void **state)
 		{"spiffe://t/service/a", 20}, {"spiffe://t/service/b", 20}};
 	struct place p;
 	uint32_t got[2] = {0};
-	place_init(&p, 1, (struct limit[]){LIMIT(MESH, .is_fair = true)});
+	place_init(&p, 1, (struct limit[]){LIMIT("first", 40, MESH, .is_fair = true)});
 	place_open_ledger(&p);
 	for (int window = 0; window < 20; window++) {
 		uint32_t before[2] = {got[0], got[1]};
