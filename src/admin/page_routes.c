@@ -29,7 +29,7 @@ static void page_put_text(struct json *j, const char *key, struct str value)
 
 /* --- rules --- */
 
-static void page_put_conditions(struct json *j, const struct route_when *when)
+void page_put_conditions(struct json *j, const struct route_when *when)
 {
 	struct page_words w;
 	json_key(j, "match");
