@@ -43,7 +43,6 @@ struct crowd {
 	uint32_t turn_count;
 	struct map by_address;
 	struct outlier_crowd instances;
-	uint32_t under_way; /* calls to all of them */
 	char text[];
 };
 
@@ -53,9 +52,6 @@ void crowd_free(struct crowd *c);
 /* The endpoints are these now. False: out of memory, and it is as it was. */
 bool crowd_follow(struct crowd *c, const struct service *service, uint64_t plan_number,
 	uint64_t random, uint64_t now_ns) MUST_CHECK;
-
-/* One more call may be under way: the worker has its share of `max` (0: any number). */
-bool crowd_has_room(const struct crowd *c, uint32_t max, uint32_t worker_count);
 
 /* One call to an endpoint, from its choice to its end. */
 struct load_call {

@@ -40,6 +40,24 @@
 		"Requests' channels open now on shared connections, both ways")                    \
 	X(channels_total, "ringmain_channels_total", "counter",                                    \
 		"Channels opened on shared connections, both ways")                                \
+	X(breaker_connections, "ringmain_breaker_connections", "gauge",                            \
+		"Of local workloads: connections to services, now")                                \
+	X(breaker_connections_refused_total, "ringmain_breaker_connections_refused_total",         \
+		"counter", "Refused because their service's breaker.connections was reached")      \
+	X(breaker_pending, "ringmain_breaker_pending", "gauge",                                    \
+		"Of local workloads: requests and opaque connections that wait for a connection, " \
+		"now")                                                                             \
+	X(breaker_pending_refused_total, "ringmain_breaker_pending_refused_total", "counter",      \
+		"Refused because their service's breaker.pending was reached")                     \
+	X(breaker_requests, "ringmain_breaker_requests", "gauge",                                  \
+		"Of local workloads: HTTP requests to services, now")                              \
+	X(breaker_requests_refused_total, "ringmain_breaker_requests_refused_total", "counter",    \
+		"Refused because their service's breaker.requests was reached")                    \
+	X(breaker_retries, "ringmain_breaker_retries", "gauge",                                    \
+		"Of local workloads: requests that are being sent again by a rule, now")           \
+	X(breaker_retries_refused_total, "ringmain_breaker_retries_refused_total", "counter",      \
+		"Requests that were not sent again: as many retries to their service were under "  \
+		"way as may be")                                                                   \
 	X(retries_total, "ringmain_retries_total", "counter", "Requests sent again")               \
 	X(retries_refused_total, "ringmain_retries_refused_total", "counter",                      \
 		"Requests that were not sent again: their service's budget was used up")           \

@@ -74,7 +74,6 @@ void load_begin(struct load_call *call, struct load *load, uint64_t now_ns)
 {
 	*call = (struct load_call){.load = load, .begin_ns = now_ns};
 	load->under_way++;
-	load->crowd->under_way++;
 	call->is_probe = outlier_begin(&load->outlier, now_ns);
 }
 
@@ -106,8 +105,6 @@ void load_end(struct load_call *call)
 	if (call->is_probe && !call->is_judged)
 		outlier_abandon(&l->outlier);
 	ASSERT(l->under_way > 0);
-	if (l->crowd)
-		l->crowd->under_way--;
 	if (--l->under_way == 0 && !l->crowd)
 		free(l);
 	*call = (struct load_call){0};
@@ -127,15 +124,9 @@ struct crowd *crowd_new(struct str name)
 	return c;
 }
 
-bool crowd_has_room(const struct crowd *c, uint32_t max, uint32_t worker_count)
-{
-	return max == 0 || c->under_way < max / worker_count + (max % worker_count > 0);
-}
-
 static void crowd_drop(struct crowd *c, struct load *l)
 {
 	map_remove(&c->by_address, &l->node);
-	c->under_way -= l->under_way;
 	l->crowd = NULL;
 	l->is_counted = false;
 	if (l->under_way == 0)

@@ -97,7 +97,8 @@ static void conf_build_service(
 	service->server_first = row->server_first;
 	service->mtls = row->mtls;
 	service->balance = row->balance;
-	service->calls_max = row->calls_max;
+	memcpy(service->breaker, row->breaker, sizeof(service->breaker));
+	service->retry_budget = row->retry_budget;
 	service->slow_start_ms = row->slow_start_ms;
 	service->outlier = row->outlier;
 	if (row->outlier.ejection_max_ms < row->outlier.ejection_ms)
@@ -138,6 +139,7 @@ static void conf_build_implicit(struct conf_parser *p, uint32_t index)
 	service->protocol = w->protocol;
 	service->mtls = MTLS_STRICT;
 	service->outlier = CONF_OUTLIER_DEFAULT;
+	service->retry_budget = CONF_RETRY_BUDGET_DEFAULT;
 	conf_build_ids(p, service, NULL);
 }
 
@@ -262,4 +264,6 @@ void conf_build(struct conf_parser *p)
 		conf_build_policies(p);
 	if (!p->is_exhausted)
 		conf_build_routes(p);
+	if (!p->is_exhausted)
+		conf_build_limits(p);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Routes from rows, inside the conf room. */
+/* Routes and limits from rows, inside the conf room. */
 #pragma once
 
-#include "mesh/route.h"
+#include "mesh/limit.h"
 #include "parser.h"
 
 #define CONF_HEADER_NAME_MAX 128 /* of a header */
@@ -10,6 +10,9 @@
 /* --- build_rules.c --- */
 void conf_rule_when(
 	struct conf_parser *p, const struct conf_rule_row *row, struct route_when *when);
+/* One that a proxy can look for. */
+void conf_check_header_name(
+	struct conf_parser *p, const config_setting_t *setting, const char *key, struct str name);
 void conf_rule_edit(struct conf_parser *p, const struct conf_rule_row *row, const char *key,
 	const struct conf_edit_rows *from, struct route_edit *edit);
 void conf_rule_sticky(
@@ -22,7 +25,29 @@ void conf_rule_fault(
 void conf_rule_action(
 	struct conf_parser *p, const struct conf_rule_row *row, struct route_rule *rule);
 
+/* Headers, or query keys or cookies, that are asked for. */
+struct route_fields conf_rule_fields(
+	struct conf_parser *p, const struct conf_field_row *rows, uint32_t count, bool is_header);
+
+/* --- build_routes.c --- */
+/* Whether an endpoint or workload of the service has it, as far as is known here. */
+bool conf_service_has_version(
+	const struct conf_parser *p, const struct service *service, struct str version);
+void conf_words_of_versions(
+	const struct conf_parser *p, const struct service *service, struct conf_words *words);
+
+/* --- build_rollouts.c --- */
+/* What becomes of the routes by the rollouts: legs are divided, services without a route get one.
+ * snapshot.routes has room for one more for each rollout. */
+void conf_build_rollouts(struct conf_parser *p);
+
 /* --- routes_cover.c --- */
 /* Warns of rules that earlier ones leave nothing to match. */
 void conf_route_cover(
 	struct conf_parser *p, const struct route *route, const struct conf_route_row *row);
+/* `by` asks for nothing more than `when`, as far as can be seen. */
+bool conf_when_covers(const struct route_when *by, const struct route_when *when);
+
+/* --- limits_cover.c --- */
+/* Warns of limits that others leave nothing to refuse. `rows`: beside snapshot.limits. */
+void conf_limits_cover(struct conf_parser *p, const struct conf_limit_row **rows);

@@ -357,6 +357,32 @@ static const struct conf_key conf_outlier_keys[] = {
 
 static const struct conf_group conf_outlier_group = {GROUP_OF(conf_outlier_keys)};
 
+#define BREAKER_KEY(word, limit, text)                                                 \
+	KEY(word, .type = CONF_NUMBER, FIELD(struct conf_service_row, breaker[limit]), \
+		.fallback = "0", .max = 1048576, .help = text " 0: any number.")
+static const struct conf_key conf_breaker_keys[] = {
+	BREAKER_KEY("connections", BREAKER_CONNECTIONS,
+		"To its endpoints: those of opaque bytes, those that carry requests, and idle "
+		"ones kept for the next."),
+	BREAKER_KEY("pending", BREAKER_PENDING,
+		"Requests, and connections of opaque bytes, that wait until one is there."),
+	BREAKER_KEY("requests", BREAKER_REQUESTS, "HTTP requests, until they have ended."),
+	BREAKER_KEY("retries", BREAKER_RETRIES,
+		"Requests that are being sent again by a route's `retries`."),
+};
+static const struct conf_group conf_breaker_group = {GROUP_OF(conf_breaker_keys)};
+
+static const struct conf_key conf_retry_budget_keys[] = {
+	KEY("percent", .type = CONF_NUMBER, FIELD(struct conf_service_row, retry_budget.percent),
+		.fallback = "20", .max = 100,
+		.help = "Retries for a hundred requests of the last 10 to 20 seconds, of those "
+			"whose rule has retries."),
+	KEY("per_second", .type = CONF_NUMBER,
+		FIELD(struct conf_service_row, retry_budget.per_second), .fallback = "3",
+		.max = 1000, .help = "So many besides, however few requests there are."),
+};
+static const struct conf_group conf_retry_budget_group = {GROUP_OF(conf_retry_budget_keys)};
+
 static const struct conf_key conf_service_keys[] = {
 	KEY("name", FIELD(struct conf_service_row, name), .required = true,
 		.help = "Lower-case letters, digits and '-', at most 63."),
@@ -388,11 +414,12 @@ static const struct conf_key conf_service_keys[] = {
 			"well: of two drawn by weight the one with less to do (least_request) or "
 			"the one that should answer sooner (peak_ewma), the next in turn "
 			"(round_robin), or any (random)."),
-	KEY("calls_max", .type = CONF_NUMBER, FIELD(struct conf_service_row, calls_max),
-		.fallback = "0", .max = 1048576,
-		.help = "Calls to its address that one machine may have under way: requests, and "
-			"connections of opaque bytes. Each worker has an equal share, rounded up. "
-			"0: any number."),
+	KEY("breaker", .type = CONF_GROUP, .group = &conf_breaker_group,
+		.help = "How much one machine may have under way to it at once, whoever of its "
+			"workloads calls. What is beyond is refused at once."),
+	KEY("retry_budget", .type = CONF_GROUP, .group = &conf_retry_budget_group,
+		.help = "How many of one machine's requests to it may be sent again by a route's "
+			"`retries`."),
 	KEY("slow_start", .type = CONF_DURATION, FIELD(struct conf_service_row, slow_start_ms),
 		.fallback = "0s", .max = HOUR,
 		.help = "For so long the weight of an endpoint that is new, or up again, grows "
@@ -456,6 +483,12 @@ static const struct conf_key conf_mesh_root_keys[] = {
 			"match."),
 	KEY("routes", ROWS(struct conf_mesh, routes, route_count, &conf_route_group),
 		.help = "Where calls to a service's own address lead, one route per service."),
+	KEY("limits", ROWS(struct conf_mesh, limits, limit_count, &conf_limit_group),
+		.help = "How much may be asked of a service. Its own machines count, after policy; "
+			"of several limits all must have something left."),
+	KEY("rollouts", ROWS(struct conf_mesh, rollouts, rollout_count, &conf_rollout_group),
+		.help = "Versions that take over from others step by step, one rollout per "
+			"service. `ringmain rollout` writes them."),
 };
 
 static const struct conf_group conf_operator_mesh_group = {
@@ -495,6 +528,7 @@ const char *conf_type_text(enum conf_type type)
 		[CONF_NUMBER] = "a whole number",
 		[CONF_BYTES] = "a size such as \"64K\", or a number of bytes",
 		[CONF_DURATION] = "a duration such as \"5s\" or \"200ms\"",
+		[CONF_PERCENT] = "a percentage such as 99 or \"99.5\"",
 		[CONF_ADDRESS] = "an address such as \"10.0.0.1\"",
 		[CONF_ADDRESS_PORT] = "an address with port such as \"127.0.0.1:8080\"",
 		[CONF_RANGE] = "an address range such as \"10.0.0.0/8\"",
@@ -509,6 +543,7 @@ size_t conf_type_size(enum conf_type type)
 {
 	static const size_t sizes[] = {
 		[CONF_TEXT] = sizeof(struct str),
+		[CONF_NUMBER] = sizeof(uint32_t),
 		[CONF_ADDRESS] = sizeof(struct address),
 		[CONF_ADDRESS_PORT] = sizeof(struct address),
 		[CONF_RANGE] = sizeof(struct address_range),

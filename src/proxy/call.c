@@ -347,9 +347,20 @@ static enum reason call_secure(
 	return REASON_NONE;
 }
 
+/* At the limit, one that is idle makes room. */
+static bool call_count_connection(struct worker *w, const struct call *c, struct line *line)
+{
+	struct service_hold *h = &line->connection;
+	return service_hold_take(h, w, c, c->service, BREAKER_CONNECTIONS) ||
+	       (upstream_make_room(w, c->service) &&
+		       service_hold_take(h, w, c, c->service, BREAKER_CONNECTIONS));
+}
+
 enum reason call_dial(
 	struct worker *w, const struct call *c, enum call_carriage carriage, struct line *line)
 {
+	if (!call_count_connection(w, c, line))
+		return REASON_BREAKER_CONNECTIONS;
 	if (conn_dial(&line->conn, &c->upstream) < 0)
 		return REASON_UPSTREAM_CONNECT_FAILED;
 	return c->way == CALL_WAY_MESH ? call_secure(w, c, carriage, line) : REASON_NONE;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "balance/load.h"
+#include "figures.h"
 #include "line.h"
 
 struct workload_use { /* of one workload (by uid), all workers and generations together */
@@ -62,12 +63,21 @@ struct call {
 	struct record_series series; /* record.c's: where the last request was counted */
 };
 
+/* What a connection to another machine is to carry. */
+enum call_carriage {
+	CALL_BYTES,    /* opaque */
+	CALL_HTTP,     /* one request after the other */
+	CALL_CHANNELS, /* many of those at once; the far end may choose CALL_HTTP instead */
+};
+
 /* Endpoints that were picked for one request, or connection, and did not take it. */
 #define CALL_TRIES_MAX 3
 struct call_tries {
 	struct address at[CALL_TRIES_MAX];
 	uint32_t count;
-	struct load_call last; /* that at the last of them */
+	struct load_call last;	     /* that at the last of them */
+	struct service_hold request; /* of a request, while it is tried */
+	struct figures_try figure;   /* the same as `last`, for a rollout */
 };
 
 void call_init(struct call *c);
@@ -108,9 +118,10 @@ struct call_lead {
 
 /* A call to a service's own address leads to one of its endpoints, or to one of those of the lead
  * (NULL: none), from now on, and counts there: another one than those in `tries`, as long as there
- * is one. Other calls stay as they are. */
-enum reason outbound_pick(
-	struct worker *w, struct call *c, struct call_tries *tries, const struct call_lead *lead);
+ * is one. Other calls stay as they are. A request (CALL_HTTP) counts among those of its service
+ * until the try is left. */
+enum reason outbound_pick(struct worker *w, struct call *c, struct call_tries *tries,
+	const struct call_lead *lead, enum call_carriage carriage);
 /* What became of the last try: not NONE, it failed; the first word counts. And its end, in any
  * case, before `tries` goes. */
 void outbound_tried(struct worker *w, struct call_tries *tries, enum reason reason);
@@ -155,13 +166,6 @@ void call_served(struct workload_use *use);
  * gets the rule's name, or "default". */
 enum reason call_authorise(
 	const struct call *c, struct str method, struct str path, struct str *ret_policy);
-
-/* What a connection to another machine is to carry. */
-enum call_carriage {
-	CALL_BYTES,    /* opaque */
-	CALL_HTTP,     /* one request after the other */
-	CALL_CHANNELS, /* many of those at once; the far end may choose CALL_HTTP instead */
-};
 
 /* Starts to connect `line` (fresh) to where the call leads. */
 enum reason call_dial(

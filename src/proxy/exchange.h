@@ -63,6 +63,8 @@ struct exchange {
 	uint64_t plan_number;  /* of the plan under which it was last let go on */
 	uint64_t trust_number; /* the same, of both sides' certificates alone */
 	struct call_tries tries;
+	struct service_hold pending;  /* WAIT: for a connection that is not there yet */
+	struct service_hold retrying; /* sent again by a rule, and no response has come */
 	uint64_t try_ns, again_ns;    /* with a rule's retries: began, not before */
 	struct exchange_route *route; /* in the arena; NULL: no rule */
 	/* What the mesh writes of a usual request fits in here: the arena's first memory. */
@@ -79,6 +81,9 @@ void exchange_response(struct exchange *x, struct http_head *head);
 void exchange_interim(struct exchange *x, struct http_head *head);
 /* May be sent twice without harm. */
 bool exchange_idempotent(const struct exchange *x);
+/* It has no upstream connection yet, or none any more: held back, before it is tried again, or
+ * waiting for room for an answer of our own. What it needs of the plan it has copied. */
+bool exchange_rests(const struct exchange *x);
 /* It is past the choice of its upstream connection. */
 bool exchange_runs(const struct exchange *x);
 /* Of a new plan it is asked whether the certificates on both sides are still good: a request that

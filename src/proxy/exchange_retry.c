@@ -62,6 +62,24 @@ static uint64_t exchange_backoff_ns(struct exchange *x)
 	return most_ns / 2 + loop_random(&x->being.worker->loop) % (most_ns / 2 + 1);
 }
 
+/* By the service's limits: that of retries under way, in which a request counts once, and that of
+ * the budget, which is spent for good. */
+static bool exchange_retry_fits(struct exchange *x)
+{
+	const struct call *call = &x->carrier[DOWN]->call;
+	struct worker *w = x->being.worker;
+	bool counts_already = x->retrying.use;
+	if (!counts_already &&
+		!service_hold_take(&x->retrying, w, call, call->service, BREAKER_RETRIES))
+		return false;
+	if (routing_may_retry(w, call))
+		return true;
+	if (!counts_already)
+		service_hold_give(&x->retrying, BREAKER_RETRIES);
+	metric_add(&w->values->retries_refused_total, 1);
+	return false;
+}
+
 bool exchange_retry_may(struct exchange *x, uint32_t on)
 {
 	struct exchange_route *r = x->route;
@@ -70,10 +88,8 @@ bool exchange_retry_may(struct exchange *x, uint32_t on)
 		x->response_started || !exchange_is_whole(x) ||
 		!exchange_is_harmless(x, r->retry.on & on))
 		return false;
-	if (!routing_may_retry(w, r->service)) {
-		metric_add(&w->values->retries_refused_total, 1);
+	if (!exchange_retry_fits(x))
 		return false;
-	}
 	x->again_ns = w->loop.now_ns + exchange_backoff_ns(x);
 	r->retry_count++;
 	return true;

@@ -160,10 +160,6 @@ static enum reason outbound_draw(struct worker *w, const struct call *c,
 		.crowd = balancer_crowd(w, c, service),
 		.now_ns = w->loop.now_ns,
 		.random = loop_random(&w->loop)};
-	if (pick.crowd && !crowd_has_room(pick.crowd, service->calls_max, w->worker_count)) {
-		metric_add(&w->values->limit_refused_total, 1);
-		return REASON_CALLS_MAX;
-	}
 	*ret = pick_endpoint(&pick);
 	if (*ret && pick.crowd)
 		balancer_begin(w, &tries->last, pick.crowd, service, *ret);
@@ -172,6 +168,7 @@ static enum reason outbound_draw(struct worker *w, const struct call *c,
 
 void outbound_tried(struct worker *w, struct call_tries *tries, enum reason reason)
 {
+	figures_tried(&tries->figure, reason);
 	balancer_judge_reason(w, &tries->last, reason);
 }
 
@@ -184,12 +181,24 @@ void outbound_answered(struct worker *w, struct call_tries *tries, uint16_t stat
 
 void outbound_connected(struct worker *w, struct call_tries *tries)
 {
+	figures_connected(&tries->figure);
 	balancer_judge(w, &tries->last, OUTLIER_CONNECTED);
 }
 
 void outbound_leave_try(struct call_tries *tries)
 {
+	figures_end(&tries->figure);
 	load_end(&tries->last);
+	service_hold_give(&tries->request, BREAKER_REQUESTS);
+}
+
+static enum reason outbound_count_request(struct worker *w, const struct call *c,
+	struct call_tries *tries, const struct service *service, enum call_carriage carriage)
+{
+	if (carriage == CALL_BYTES ||
+		service_hold_take(&tries->request, w, c, service, BREAKER_REQUESTS))
+		return REASON_NONE;
+	return REASON_BREAKER_REQUESTS;
 }
 
 static enum reason outbound_settle_pick(struct worker *w, struct call *c, const struct endpoint *e)
@@ -203,22 +212,26 @@ static enum reason outbound_settle_pick(struct worker *w, struct call *c, const 
 	if (reason == REASON_NONE)
 		reason = limit;
 	if (reason != REASON_NONE)
-		outbound_leave(c);
+		outbound_unpick(w, c);
 	return reason;
 }
 
-enum reason outbound_pick(
-	struct worker *w, struct call *c, struct call_tries *tries, const struct call_lead *lead)
+enum reason outbound_pick(struct worker *w, struct call *c, struct call_tries *tries,
+	const struct call_lead *lead, enum call_carriage carriage)
 {
 	const struct service *service;
 	const struct subset *subset;
-	if (!c->picks)
-		return REASON_NONE;
 	outbound_leave_try(tries);
+	if (!c->picks)
+		return outbound_count_request(w, c, tries, c->service, carriage);
 	enum reason reason = outbound_follow_lead(c, lead, &service, &subset);
 	const struct endpoint *e = NULL;
 	if (reason == REASON_NONE)
+		reason = outbound_count_request(w, c, tries, service, carriage);
+	if (reason == REASON_NONE)
 		reason = outbound_draw(w, c, service, subset, tries, &e);
+	if (reason == REASON_NO_ENDPOINT || reason == REASON_ROUTE_NO_VERSION)
+		figures_none(w, c, service, lead ? lead->version : STR(""));
 	if (reason != REASON_NONE) {
 		outbound_unpick(w, c);
 		return reason;
@@ -228,6 +241,7 @@ enum reason outbound_pick(
 		tries->count--;
 	}
 	tries->at[tries->count++] = e->address;
+	figures_begin(w, &tries->figure, c, e);
 	return outbound_settle_pick(w, c, e);
 }
 

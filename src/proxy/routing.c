@@ -1,24 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A rule's turn, and a service's budget, go on from one plan to the next, whatever else has
- * changed, so that its split stays exact: it is kept by the service's name and the rule's place.
- * Those of routes that are gone are let go of when there are too many. */
+/* A rule's turn goes on from one plan to the next, whatever else has changed, so that its split
+ * stays exact: it is kept by the service's name and the rule's place. Those of routes that are gone
+ * are let go of when there are too many. */
 #include "routing.h"
 
-#include "balance/budget.h"
 #include "balance/split.h"
 #include "mesh/identity.h"
 #include <stdlib.h>
 
 #define ROUTING_TURNS_MAX 4096
 
-/* In place of a rule: the service as a whole. */
-#define ROUTING_SERVICE UINT32_MAX
-
 struct routing_turn {
 	struct map_node node; /* in worker.turns */
 	struct split split;   /* of a rule, and of its fault: */
 	struct split delays, aborts;
-	struct budget budget; /* of a service */
 	uint32_t rule_index;
 	uint8_t service_len;
 	char service[IDENTITY_SERVICE_MAX];
@@ -122,17 +117,20 @@ struct routing_fault routing_fault(
 	return fault;
 }
 
-void routing_count_request(struct worker *w, struct str service)
+static struct budget *routing_budget(const struct call *c)
 {
-	struct routing_turn *t = routing_turn(w, service, ROUTING_SERVICE);
-	if (t)
-		budget_request(&t->budget, w->loop.now_ns);
+	return &c->hold->plan->service_uses[c->dialled->index]->budget;
 }
 
-bool routing_may_retry(struct worker *w, struct str service)
+void routing_count_request(struct worker *w, const struct call *c)
 {
-	struct routing_turn *t = routing_turn(w, service, ROUTING_SERVICE);
-	return t && budget_retry(&t->budget, w->loop.now_ns);
+	budget_request(routing_budget(c), c->dialled->retry_budget.percent, w->loop.now_ns);
+}
+
+bool routing_may_retry(struct worker *w, const struct call *c)
+{
+	return c->dialled &&
+	       budget_retry(routing_budget(c), c->dialled->retry_budget.per_second, w->loop.now_ns);
 }
 
 struct call_lead routing_lead(const struct call *c, const struct route_leg *leg)

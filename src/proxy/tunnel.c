@@ -19,6 +19,7 @@ static const uint8_t tunnel_moves[] = {
 static void tunnel_move(struct tunnel *t, enum tunnel_state state)
 {
 	ASSERT(tunnel_moves[t->state] & 1u << state);
+	service_hold_give(&t->pending, BREAKER_PENDING);
 	t->state = state;
 }
 
@@ -106,11 +107,15 @@ static void tunnel_dial(struct tunnel *t)
 	struct worker *w = t->being.worker;
 	enum reason reason = tunnel_choose(t);
 	if (reason == REASON_NONE)
-		reason = outbound_pick(w, &t->call, &t->tries, t->route ? &t->lead : NULL);
+		reason = outbound_pick(
+			w, &t->call, &t->tries, t->route ? &t->lead : NULL, CALL_BYTES);
 	call_served(t->serving);
 	t->serving = call_serve(&t->call);
 	if (reason == REASON_NONE)
 		reason = call_authorise(&t->call, STR(""), STR(""), &t->policy);
+	if (reason == REASON_NONE &&
+		!service_hold_take(&t->pending, w, &t->call, t->call.service, BREAKER_PENDING))
+		reason = REASON_BREAKER_PENDING;
 	if (reason == REASON_NONE) {
 		t->line[UP] = line_new(w, &t->being.task);
 		reason = t->line[UP] ? call_dial(w, &t->call, CALL_BYTES, t->line[UP])

@@ -23,6 +23,7 @@ struct tunnel {
 	struct being being;
 	enum tunnel_state state;
 	struct call call;
+	struct service_hold pending;  /* CONNECT */
 	struct workload_use *serving; /* counted there as in progress; or NULL */
 	struct line *line[2];
 	uint64_t byte_count[2]; /* from DOWN, from UP */

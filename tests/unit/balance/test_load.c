@@ -355,18 +355,6 @@ static void test_an_outlier_gets_nothing_but_its_probe(void **state)
 	}
 }
 
-static void test_room_is_a_worker_s_share(void **state)
-{
-	struct crowd c = {.under_way = 2};
-	assert_true(crowd_has_room(&c, 0, 4));
-	assert_true(crowd_has_room(&c, 3, 1));
-	assert_false(crowd_has_room(&c, 2, 1));
-	assert_true(crowd_has_room(&c, 9, 4));
-	assert_false(crowd_has_room(&c, 8, 4));
-	c.under_way = 0;
-	assert_true(crowd_has_room(&c, 1, 4)); /* a share is at least one */
-}
-
 /* --- plans come and go under calls in progress --- */
 
 #define CALLS 64
@@ -436,7 +424,6 @@ static void history_check(const struct history *h)
 	}
 	assert_int_equal(out, c->instances.out);
 	assert_int_equal(known, under_way);
-	assert_int_equal(known, c->under_way);
 	assert_true(out <= outlier_out_max(&c->rules, c->instances.count));
 }
 
@@ -482,7 +469,6 @@ int main(void)
 		cmocka_unit_test(test_a_new_one_starts_slowly),
 		cmocka_unit_test(test_a_new_one_starts_slowly_with_the_least),
 		cmocka_unit_test(test_an_outlier_gets_nothing_but_its_probe),
-		cmocka_unit_test(test_room_is_a_worker_s_share),
 		cmocka_unit_test(test_histories),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

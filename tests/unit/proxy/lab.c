@@ -726,13 +726,27 @@ static void lab_free_uses(const struct lab_machine *m)
 	}
 }
 
+/* The same. */
+static void lab_free_service_uses(struct service_use *use)
+{
+	while (use) {
+		assert_int_equal(use->plan_count, 0);
+		struct service_use *before = use->before;
+		assert_true(breaker_is_unused(&use->breaker));
+		free(use);
+		use = before;
+	}
+}
+
 static void lab_finish_machine(struct lab_machine *m)
 {
 	lab_expect_nothing_left(m);
 	worker_free(m->worker);
 	lab_free_uses(m);
+	struct service_use *last = lab_current(m)->last_service_use;
 	for (uint32_t i = 0; i < m->plan_count; i++)
 		plan_free(m->plans[i]); /* asserts that nobody holds it any more */
+	lab_free_service_uses(last);
 	metrics_free(m->metrics);
 	ledger_unmap(m->ledger);
 	free(m->log.entries);
