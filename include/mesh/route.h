@@ -61,8 +61,9 @@ struct route_leg {
 	const struct rollout *rollout; /* that has divided it; NULL: none */
 };
 /* Of a rule as it is written; a rollout makes two legs of one, with other weights. */
-#define ROUTE_LEGS_MAX	 16
-#define ROUTE_WEIGHT_MAX 1000
+#define ROUTE_LEGS_MAX	  16
+#define ROUTE_WEIGHT_MAX  1000
+#define ROUTE_MIRRORS_MAX 4
 
 struct route_header {
 	struct str name, value;
@@ -144,6 +145,9 @@ struct route_rule {
 	struct route_leg *legs; /* none: the service itself */
 	uint32_t leg_count;
 	struct route_sticky sticky;
+	/* FORWARD: who gets a copy besides; `weight` is how many of a hundred requests */
+	struct route_leg *mirrors;
+	uint32_t mirror_count;
 	uint32_t timeout_ms;	   /* 0: the node's */
 	struct route_retry retry;  /* FORWARD */
 	struct route_fault fault;  /* FORWARD */

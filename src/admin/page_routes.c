@@ -58,6 +58,8 @@ static void page_put_action(struct json *j, const struct route_rule *rule)
 	page_put_text(j, "retries", page_words_str(&w));
 	page_say_fault(&w, &rule->fault);
 	page_put_text(j, "fault", page_words_str(&w));
+	page_say_mirrors(&w, rule->mirrors, rule->mirror_count);
+	page_put_text(j, "mirror", page_words_str(&w));
 	page_say_sticky(&w, &rule->sticky);
 	page_put_text(j, "sticky", page_words_str(&w));
 }

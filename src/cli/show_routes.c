@@ -71,6 +71,7 @@ static void show_route(struct table *t, const struct json_tree *route)
 		table_cell_str(t, json_tree_text(r, "sticky"));
 		table_cell_str(t, json_tree_text(r, "retries"));
 		table_cell_str(t, json_tree_text(r, "fault"));
+		table_cell_str(t, json_tree_text(r, "mirror"));
 	}
 }
 
@@ -109,7 +110,7 @@ static void show_dividers(FILE *out, const struct json_tree *tree, int indent)
 void show_routes(FILE *out, const struct json_tree *routes)
 {
 	static const char *const names[] = {
-		"RULE", "MATCHES", "LEADS TO", "STICKY", "RETRIES", "FAULT"};
+		"RULE", "MATCHES", "LEADS TO", "STICKY", "RETRIES", "FAULT", "MIRROR"};
 	struct table t;
 	const struct json_tree *first = json_tree_list(routes, "routes");
 	if (!first) {
@@ -208,6 +209,7 @@ static void show_rule(FILE *out, const struct json_tree *e)
 	show_fact_text(out, e, "retries", "after a failure");
 	show_fact_text(out, e, "fault", "‼ trouble made on purpose:");
 	show_dividers(out, e, 2);
+	show_fact_text(out, e, "mirror", "a copy besides:");
 	show_fact_text(out, e, "sticky", "stays with a leg by");
 	if (json_tree_number(e, "sticks_to") > 0)
 		fprintf(out, "  its value \"" STR_FMT "\" has leg %lld\n",

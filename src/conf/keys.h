@@ -157,6 +157,8 @@ struct conf_rule_row {
 	} when;
 	struct conf_leg_row *legs;
 	uint32_t leg_count;
+	struct conf_leg_row *mirrors; /* `weight` is their percent */
+	uint32_t mirror_count;
 	struct {
 		bool source;
 		struct str header, cookie;

@@ -2,6 +2,7 @@
 #include "exchange_head.h"
 #include "exchange_private.h"
 #include "exchange_route.h"
+#include "mirror.h"
 #include "upstream.h"
 
 /* Text of one request: what the mesh writes, and trailers. */
@@ -106,6 +107,7 @@ static void exchange_record(struct exchange *x, struct call *call)
 		.request_bytes = x->body_bytes[DOWN],
 		.response_bytes = x->body_bytes[UP],
 		.attempt_count = x->attempt_count,
+		.is_mirror = x->is_mirror,
 	};
 	record_request(x->being.worker, call, &r);
 }
@@ -136,6 +138,7 @@ void exchange_finish(struct exchange *x, enum reason reason)
 		carrier_served(down);
 	else
 		carrier_close(down, true);
+	mirror_leave(x);
 	arena_done(&x->arena);
 	call_served(x->serving);
 	being_end(&x->being);

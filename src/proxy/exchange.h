@@ -51,6 +51,7 @@ struct exchange {
 	struct arena arena;
 	struct timer timer;
 	bool request_started;  /* in some try its head was written: it may have had effect */
+	bool is_mirror;	       /* another proxy says that it is a copy, whose answer nobody gets */
 	bool response_started; /* a byte of the final response has been written */
 	uint16_t status;
 	uint32_t attempt_count;

@@ -4,6 +4,7 @@
 #include "exchange_private.h"
 #include "exchange_retry.h"
 #include "exchange_route.h"
+#include "mirror.h"
 
 /* The end of the message from this side, once it has come and there is room. */
 static void exchange_write_end(struct exchange *x, enum side side)
@@ -230,6 +231,8 @@ void exchange_body(struct exchange *x, enum side side, struct str body)
 	size_t used = http_write_body(to->http, x->stream[other], body, exchange_out(x, other));
 	ASSERT(used == body.len); /* the carrier fed no more than exchange_room() */
 	x->body_bytes[side] += body.len;
+	if (side == DOWN)
+		mirror_body(x, body);
 	exchange_ready_carrier(x, other);
 }
 
@@ -245,6 +248,8 @@ void exchange_trailers(struct exchange *x, enum side side, const struct http_hea
 void exchange_end(struct exchange *x, enum side side)
 {
 	x->input_ended[side] = true;
+	if (side == DOWN)
+		mirror_whole(x);
 	if (x->flow[side] == FLOW_BODY)
 		x->flow[side] = FLOW_ENDING;
 	if (x->state == EXCHANGE_FORWARD)

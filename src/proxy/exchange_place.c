@@ -3,6 +3,7 @@
 #include "exchange_head.h"
 #include "exchange_private.h"
 #include "exchange_route.h"
+#include "mirror.h"
 #include "upstream.h"
 
 void exchange_wait(struct exchange *x)
@@ -59,21 +60,12 @@ static void exchange_take_upstream(struct exchange *x)
 	exchange_wait(x);
 }
 
-struct str exchange_plain_path(const struct exchange *x)
-{
-	struct str path = x->request->path;
-	const char *query = path.len ? memchr(path.at, '?', path.len) : NULL;
-	if (query)
-		path.len = (size_t)(query - path.at);
-	return path;
-}
-
 static enum reason exchange_authorise(struct exchange *x)
 {
 	struct str policy;
 	const struct call *call = &x->carrier[DOWN]->call;
 	enum reason reason =
-		call_authorise(call, x->request->method, exchange_plain_path(x), &policy);
+		call_authorise(call, x->request->method, exchange_head_path(x->request), &policy);
 	x->plan_number = x->trust_number = call->hold->plan->number;
 	/* A copy: the plan that it comes from may be gone before this is logged. */
 	x->policy = arena_str(&x->arena, policy);
@@ -117,6 +109,8 @@ static enum reason exchange_place(struct exchange *x)
 					       : exchange_name_caller(x);
 	if (reason == REASON_NONE)
 		reason = exchange_authorise(x);
+	if (reason == REASON_NONE && x->attempt_count == 0 && x->route)
+		mirror_begin(x);
 	return reason;
 }
 

@@ -23,7 +23,10 @@ struct exchange_route {
 	struct str path, authority; /* as they were asked for */
 	struct http_head *answer;   /* in place of the service's; NULL: it is forwarded */
 	struct str answer_body;
-	enum exchange_delay delay;  /* by the rule's fault */
+	struct call_lead *mirrors; /* those that get a copy, once it is sent */
+	uint32_t mirror_count;
+	struct list gathering;	   /* of struct mirror, while the request is read */
+	enum exchange_delay delay; /* by the rule's fault */
 	struct routing_fault fault;
 };
 

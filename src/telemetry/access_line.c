@@ -211,6 +211,8 @@ static void access_put_request(struct line *l, const struct access_entry *e)
 	line_u64(l, e->attempt_count);
 	LINE_KEY(l, ",\"processing_ns\":");
 	line_u64(l, e->processing_ns);
+	if (e->is_mirror)
+		LINE_KEY(l, ",\"mirror\":true");
 }
 
 static void access_put_outcome(struct line *l, const struct access_entry *e)

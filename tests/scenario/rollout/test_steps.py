@@ -27,7 +27,7 @@ def test_a_good_version_goes_through_all_steps_and_no_call_fails(fleet):
 
 @pytest.mark.parametrize("mode", ["status 500", "reset", "stall", "garbage"])
 def test_a_version_that_fails_goes_back(fleet, mode):
-    with Calls(fleet, timeout=4 if mode == "stall" else 10), fleet.behaves(NEW, mode):
+    with Calls(fleet), fleet.behaves(NEW, mode):
         fleet.roll_out()
         fleet.wait_state("rolled-back")
         fleet.wait_percent(0)
