@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "exchange_head.h"
+#include "exchange_limit.h"
 #include "exchange_private.h"
 #include "exchange_route.h"
 #include "mirror.h"
@@ -101,6 +102,8 @@ static void exchange_record(struct exchange *x, struct call *call)
 		.request_id = x->request_id,
 		.policy = x->policy,
 		.route = x->route ? x->route->name : STR(""),
+		.limit = exchange_limit_named(x),
+		.shadow_limit = x->limit ? x->limit->shadow : STR(""),
 		.status = x->status,
 		.reason = is_delayed ? REASON_DELAY_INJECTED : x->reason,
 		.details = x->details,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A request that has its upstream connection: heads, bodies and ends, both ways. */
 #include "exchange_head.h"
+#include "exchange_limit.h"
 #include "exchange_private.h"
 #include "exchange_retry.h"
 #include "exchange_route.h"
@@ -174,6 +175,7 @@ void exchange_response(struct exchange *x, struct http_head *head)
 		exchange_fail_reason(x, REASON_OVERLOAD);
 		return;
 	}
+	exchange_limit_response(x, head);
 	x->response = head;
 	if (x->state == EXCHANGE_FORWARD)
 		exchange_write_response(x);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A request before it is sent: what its route makes of it, whether it may, and who gets it. */
 #include "exchange_head.h"
+#include "exchange_limit.h"
 #include "exchange_private.h"
 #include "exchange_route.h"
 #include "mirror.h"
@@ -96,7 +97,7 @@ static void exchange_answer(struct exchange *x)
 	exchange_finish(x, REASON_NONE);
 }
 
-/* To one of the endpoints that it may lead to, and by policy. */
+/* To one of the endpoints that it may lead to, by policy, and within limits. */
 static enum reason exchange_place(struct exchange *x)
 {
 	struct call *call = &x->carrier[DOWN]->call;
@@ -109,9 +110,25 @@ static enum reason exchange_place(struct exchange *x)
 					       : exchange_name_caller(x);
 	if (reason == REASON_NONE)
 		reason = exchange_authorise(x);
+	if (reason == REASON_NONE)
+		reason = exchange_ask_limits(x);
+	if (reason == REASON_NONE)
+		reason = exchange_tell_route(x);
 	if (reason == REASON_NONE && x->attempt_count == 0 && x->route)
 		mirror_begin(x);
 	return reason;
+}
+
+/* By a limit: the caller is told when to come again. */
+static void exchange_refuse(struct exchange *x)
+{
+	if (x->carrier[DOWN]->state != CARRIER_OPEN || !exchange_write_refusal(x)) {
+		exchange_fail_reason(x, REASON_RATE_LIMITED);
+		return;
+	}
+	x->flow[UP] = FLOW_DONE;
+	exchange_ready_carrier(x, DOWN);
+	exchange_finish(x, REASON_RATE_LIMITED);
 }
 
 /* A fault that its rule wants: it is held back, or answered in place of the service. Whoever is
@@ -162,7 +179,9 @@ void exchange_route(struct exchange *x)
 		return;
 	if (reason == REASON_NONE)
 		reason = exchange_place(x);
-	if (reason != REASON_NONE)
+	if (reason == REASON_RATE_LIMITED)
+		exchange_refuse(x);
+	else if (reason != REASON_NONE)
 		exchange_fail_reason(x, reason);
 	else
 		exchange_take_upstream(x);

@@ -10,7 +10,7 @@ _Static_assert(offsetof(struct http_header, name) == offsetof(struct route_heade
 		       offsetof(struct http_header, value) == offsetof(struct route_header, value),
 	"a codec's header begins as a route's");
 
-static struct route_request exchange_facts(const struct exchange *x)
+struct route_request exchange_facts(const struct exchange *x)
 {
 	const struct http_head *head = x->request;
 	struct str path = head->path;

@@ -171,6 +171,7 @@ static void longest_values_fit(void **state)
 	e.method = e.path = e.authority = e.user_agent = e.request_id = e.protocol = all;
 	e.workload = e.source_identity = e.destination_identity = e.destination_service = all;
 	e.policy = e.response_flags = e.response_details = e.route = e.destination_version = all;
+	e.limit = e.shadow_limit = all;
 	e.duration_ns = e.bytes_sent = e.bytes_received = e.processing_ns = UINT64_MAX;
 	e.connection_number = e.config_generation = e.start_wall_ns = UINT64_MAX;
 	memset(&e.downstream_remote, 0xff, sizeof(e.downstream_remote));
