@@ -208,8 +208,8 @@ static void show_rule(FILE *out, const struct json_tree *e)
 			(long long)json_tree_number(e, "timeout_ms"));
 	show_fact_text(out, e, "retries", "after a failure");
 	show_fact_text(out, e, "fault", "‼ trouble made on purpose:");
-	show_dividers(out, e, 2);
 	show_fact_text(out, e, "mirror", "a copy besides:");
+	show_dividers(out, e, 2);
 	show_fact_text(out, e, "sticky", "stays with a leg by");
 	if (json_tree_number(e, "sticks_to") > 0)
 		fprintf(out, "  its value \"" STR_FMT "\" has leg %lld\n",
