@@ -16,6 +16,7 @@
 
 #define EXCHANGE_TEXT_BYTES 512
 
+struct exchange_limit;
 struct exchange_route;
 
 enum exchange_state {
@@ -68,6 +69,7 @@ struct exchange {
 	struct service_hold retrying; /* sent again by a rule, and no response has come */
 	uint64_t try_ns, again_ns;    /* with a rule's retries: began, not before */
 	struct exchange_route *route; /* in the arena; NULL: no rule */
+	struct exchange_limit *limit; /* in the arena; NULL: none was asked */
 	/* What the mesh writes of a usual request fits in here: the arena's first memory. */
 	_Alignas(16) unsigned char text[EXCHANGE_TEXT_BYTES];
 };

@@ -30,6 +30,8 @@ struct exchange_route {
 	struct routing_fault fault;
 };
 
+/* What the request is, for rules and limits. */
+struct route_request exchange_facts(const struct exchange *x);
 /* Of a call that has a route: what the caller's own proxy answers, or what becomes of the request.
  * The path is in normal form. */
 enum reason exchange_choose(struct exchange *x);

@@ -30,8 +30,8 @@ struct limiter_asked {
 
 /* --- which limits, which keys --- */
 
-static bool limiter_key(struct limiter_try *t, const struct limit_request *request,
-	struct arena *arena)
+static bool limiter_key(
+	struct limiter_try *t, const struct limit_request *request, struct arena *arena)
 {
 	size_t len = limit_key_bytes(t->limit, request);
 	char *text = arena_take(arena, len + 1);
@@ -153,8 +153,8 @@ static bool limiter_take_here(const struct limiter_asked *a, struct limiter_try 
 		t->slot = limiter_find(t->of, t->hash, a->now_ns);
 		if (!limiter_take_fair(a, t))
 			return false;
-		enum bucket_result r = bucket_take(
-			&t->slot->bucket, &t->of->rate, a->now_ns, &t->taking, &left);
+		enum bucket_result r =
+			bucket_take(&t->slot->bucket, &t->of->rate, a->now_ns, &t->taking, &left);
 		if (r == BUCKET_TAKEN && limiter_is_still(t)) {
 			limiter_left(t, &left);
 			t->has_token = true;
@@ -199,8 +199,8 @@ static bool limiter_without_store(const struct limiter_asked *a, struct limiter_
 }
 
 /* The pot of a fair one, with its window reckoned; false: another source's turn. */
-static bool limiter_mesh_share(const struct limiter_asked *a, struct limiter_try *t,
-	struct limiter_pot **ret_pot)
+static bool limiter_mesh_share(
+	const struct limiter_asked *a, struct limiter_try *t, struct limiter_pot **ret_pot)
 {
 	struct limiter_pot *pot = NULL;
 	*ret_pot = NULL;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Limits in force: the buckets of the services that this machine serves. Made with the plan by the
- * control thread; one that has not changed goes on from one plan to the next with all that it knows.
- * All workers take from the same buckets.
+ * control thread; one that has not changed goes on from one plan to the next with all that it
+ * knows. All workers take from the same buckets.
  *
- * A request that is known by its key takes its token with one compare-and-swap. The first request of
- * a key finds it a place under a lock, some hundred nanoseconds long. Places are limited: that of a
- * key whose bucket is full again, which is as good as new, is given to another; when there is none,
- * all further keys share one bucket, and are counted. */
+ * A request that is known by its key takes its token with one compare-and-swap. The first request
+ * of a key finds it a place under a lock, some hundred nanoseconds long. Places are limited: that
+ * of a key whose bucket is full again, which is as good as new, is given to another; when there is
+ * none, all further keys share one bucket, and are counted. */
 #pragma once
 
 #include "base/arena.h"

@@ -85,8 +85,7 @@ static uint32_t limiter_keys(const struct snapshot *s, const struct limit *limit
 }
 
 /* Takes `definition` over. */
-static struct limiter *limiter_make(
-	struct plan *plan, const struct limit *limit, char *definition)
+static struct limiter *limiter_make(struct plan *plan, const struct limit *limit, char *definition)
 {
 	uint64_t seed = plan->limit_seed ^ (limit->index + 1) * 0x9e3779b97f4a7c15ull;
 	struct limiter *l = limiter_new(limit, limiter_keys(plan->snapshot, limit), seed);

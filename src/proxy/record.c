@@ -119,6 +119,8 @@ void record_request(struct worker *w, struct call *c, const struct record_http *
 	e.request_id = r->request_id;
 	e.policy = r->policy;
 	e.route = r->route;
+	e.limit = r->limit;
+	e.shadow_limit = r->shadow_limit;
 	e.response_code = r->status;
 	e.bytes_received = r->request_bytes;
 	e.bytes_sent = r->response_bytes;
@@ -150,6 +152,8 @@ static void record_tcp_line(
 	e.protocol = STR("tcp");
 	e.policy = r->policy;
 	e.route = r->route;
+	e.limit = r->limit;
+	e.shadow_limit = r->shadow_limit;
 	e.bytes_received = r->received_bytes;
 	e.bytes_sent = r->sent_bytes;
 	record_write(w, &e);

@@ -14,7 +14,8 @@ struct routing_turn {
 	struct map_node node; /* in worker.turns */
 	struct split split;   /* of a rule, and of its fault: */
 	struct split delays, aborts;
-	struct split mirrors[ROUTE_MIRRORS_MAX];
+	struct split mirrors[ROUTE_MIRRORS_MAX]; /* once it has had any */
+	bool has_mirrors;
 	uint32_t rule_index;
 	uint8_t service_len;
 	char service[IDENTITY_SERVICE_MAX];
@@ -54,8 +55,6 @@ static struct routing_turn *routing_new(struct worker *w, struct str service, ui
 	split_init(&t->split, loop_random(&w->loop));
 	split_init(&t->delays, loop_random(&w->loop));
 	split_init(&t->aborts, loop_random(&w->loop));
-	for (size_t i = 0; i < ARRAY_LEN(t->mirrors); i++)
-		split_init(&t->mirrors[i], loop_random(&w->loop));
 	if (map_add(&w->turns, &t->node, routing_hash(service, rule_index)))
 		return t;
 	free(t);
@@ -126,6 +125,10 @@ uint32_t routing_mirrors(struct worker *w, const struct route *route, const stru
 	struct routing_turn *turn = NULL;
 	if (rule->mirror_count > 0)
 		turn = routing_turn(w, route->service->name, rule->index);
+	for (size_t i = 0; turn && !turn->has_mirrors && i < ARRAY_LEN(turn->mirrors); i++)
+		split_init(&turn->mirrors[i], loop_random(&w->loop));
+	if (turn)
+		turn->has_mirrors = true;
 	for (uint32_t i = 0; turn && i < rule->mirror_count; i++) {
 		if (routing_is_one_of(&turn->mirrors[i], rule->mirrors[i].weight))
 			mask |= 1u << i;
