@@ -66,6 +66,8 @@ void load_begin(struct load_call *call, struct load *load, uint64_t now_ns);
 /* What became of it; only the first verdict counts. */
 enum outlier_change load_judge(
 	struct load_call *call, enum outlier_verdict verdict, uint64_t now_ns);
+/* It tells nothing of the endpoint, and is no probe. */
+void load_silence(struct load_call *call);
 /* It may have been judged or not, begun or not. */
 void load_end(struct load_call *call);
 

@@ -35,6 +35,7 @@ enum http_framing {
 enum http_name {
 	HTTP_NAME_OTHER,
 	HTTP_NAME_CLIENT_CERT, /* X-Forwarded-Client-Cert */
+	HTTP_NAME_MIRROR,      /* X-Ringmain-Mirror */
 	HTTP_NAME_REQUEST_ID,  /* X-Request-Id */
 	HTTP_NAME_USER_AGENT,
 	HTTP_NAME_CONNECTION,

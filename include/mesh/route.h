@@ -61,8 +61,9 @@ struct route_leg {
 	const struct rollout *rollout; /* that has divided it; NULL: none */
 };
 /* Of a rule as it is written; a rollout makes two legs of one, with other weights. */
-#define ROUTE_LEGS_MAX	 16
-#define ROUTE_WEIGHT_MAX 1000
+#define ROUTE_LEGS_MAX	  16
+#define ROUTE_WEIGHT_MAX  1000
+#define ROUTE_MIRRORS_MAX 4
 
 struct route_header {
 	struct str name, value;
@@ -151,6 +152,9 @@ struct route_rule {
 	struct route_leg *legs; /* none: the service itself */
 	uint32_t leg_count;
 	struct route_sticky sticky;
+	/* FORWARD: who gets a copy besides; `weight` is how many of a hundred requests */
+	struct route_leg *mirrors;
+	uint32_t mirror_count;
 	uint32_t timeout_ms;	   /* 0: the node's */
 	struct route_retry retry;  /* FORWARD */
 	struct route_fault fault;  /* FORWARD */
@@ -197,6 +201,9 @@ struct route_verdict {
 	uint32_t index;	      /* HEADER, QUERY, COOKIE: of which */
 	size_t prefix_len;    /* NONE: how much of the path its prefix has matched */
 };
+/* What is asked for by itself, whatever is done with it then. */
+struct route_verdict route_ask_when(const struct snapshot *s, const struct route_when *when,
+	const struct route_request *request);
 /* One rule by itself, wherever it stands. */
 struct route_verdict route_ask(const struct snapshot *s, const struct route_rule *rule,
 	const struct route_request *request);
@@ -205,6 +212,8 @@ struct route_verdict route_ask(const struct snapshot *s, const struct route_rule
 const struct route_rule *route_match(const struct snapshot *s, const struct route *route,
 	const struct route_request *request, size_t *ret_prefix_len);
 
+/* Without the port: "[::1]" of "[::1]:80". */
+struct str route_host(struct str authority);
 /* The value by which the request sticks to a leg; empty: it has none. */
 struct str route_sticky_value(
 	const struct route_sticky *sticky, const struct route_request *request);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the mesh is: services, their endpoints, this machine's workloads, policies, routes. An
- * immutable picture, built once by the control thread and then only read. Pure: no I/O, no clock.
+/* What the mesh is: services, their endpoints, this machine's workloads, policies, routes, limits.
+ * An immutable picture, built once by the control thread and then only read. Pure: no I/O, no
+ * clock.
  *
  * All text and structs live in the snapshot's arena and are valid as long as the snapshot. */
 #pragma once
@@ -72,6 +73,8 @@ struct service {
 	uint64_t *up_sums; /* per endpoint: the weights so far of instances that are up; or NULL */
 	struct policy **policies; /* those that name this service, in file order */
 	uint32_t policy_count;
+	struct limit **limits; /* mesh/limit.h: of what is asked of it, in file order */
+	uint32_t limit_count;
 	const struct route *route;     /* mesh/route.h; NULL: none */
 	const struct rollout *rollout; /* mesh/rollout.h; NULL: none */
 	struct subset *subsets;	       /* of the versions that routes name */
@@ -150,6 +153,8 @@ struct snapshot {
 	uint32_t policy_count;
 	struct route *routes;
 	uint32_t route_count;
+	struct limit *limits;
+	uint32_t limit_count;
 	struct rollout *rollouts;
 	uint32_t rollout_count;
 	uint32_t regex_count;		 /* of all of them */

@@ -29,5 +29,7 @@ const char *page_miss_name(enum route_miss what); /* "header" */
 void page_say_retry(struct page_words *w, const struct route_retry *retry);
 /* "delay 200ms for 10 %, abort with 503 for 5 %"; empty: none. */
 void page_say_fault(struct page_words *w, const struct route_fault *fault);
+/* "10 % to orders v2, 100 % to stock"; empty: none. */
+void page_say_mirrors(struct page_words *w, const struct route_leg *mirrors, uint32_t count);
 /* "header x-user"; empty: none. */
 void page_say_sticky(struct page_words *w, const struct route_sticky *sticky);

@@ -27,6 +27,11 @@ void show_state_facts(FILE *out, const struct show_source *s);
 void show_state_endpoints(FILE *out, const struct show_source *s);
 void show_check_state(struct show_list *l, const struct show_source *s);
 
+/* --- show_rollouts.c --- */
+
+void show_rollouts(FILE *out, const struct show_source *s);
+void show_check_rollouts(struct show_list *l, const struct show_source *s);
+
 /* --- show_certs.c --- */
 
 /* One line. */

@@ -264,4 +264,6 @@ void conf_build(struct conf_parser *p)
 		conf_build_policies(p);
 	if (!p->is_exhausted)
 		conf_build_routes(p);
+	if (!p->is_exhausted)
+		conf_build_limits(p);
 }

@@ -75,6 +75,7 @@ static const struct main_command main_commands[] = {
 	{"delete", cli_delete_main, "take published objects away"},
 	{"history", cli_history_main, "who has published what, when and why"},
 	{"rollback", cli_rollback_main, "make the mesh's objects what they were"},
+	{"rollout", cli_rollout_main, "move a service's calls to a new version, step by step"},
 	{"operator", cli_operator_main, "make the key of somebody who publishes"},
 	{"drain", cli_drain_main,
 		"take this machine's endpoints out of the mesh, or put them back"},

@@ -35,6 +35,7 @@ struct upstream_pool;
 struct record_series {
 	uint16_t status;
 	enum reason reason;
+	bool is_mirror;
 	struct metric_series
 		*ends[2]; /* as seen at the destination, at the source; NULL: not yet */
 };
@@ -54,6 +55,7 @@ struct call {
 	enum protocol protocol;
 	bool server_first;
 	bool picks;	 /* it came to the service's own address */
+	bool is_mirror;	 /* a copy of a request of it: not counted against the source */
 	bool mutual_tls; /* the downstream side came over it */
 	bool tls_resumed;
 	struct address client, original, upstream;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "exchange_head.h"
+#include "exchange_limit.h"
 #include "exchange_private.h"
 #include "exchange_refuse.h"
 #include "exchange_route.h"
+#include "mirror.h"
 #include "upstream.h"
 
 /* Text of one request: what the mesh writes, and trailers. */
@@ -101,12 +103,15 @@ static void exchange_record(struct exchange *x, struct call *call)
 		.request_id = x->request_id,
 		.policy = x->policy,
 		.route = x->route ? x->route->name : STR(""),
+		.limit = exchange_limit_named(x),
+		.shadow_limit = x->limit ? x->limit->shadow : STR(""),
 		.status = x->status,
 		.reason = is_delayed ? REASON_DELAY_INJECTED : x->reason,
 		.details = x->details,
 		.request_bytes = x->body_bytes[DOWN],
 		.response_bytes = x->body_bytes[UP],
 		.attempt_count = x->attempt_count,
+		.is_mirror = x->is_mirror,
 	};
 	record_request(x->being.worker, call, &r);
 }
@@ -137,6 +142,7 @@ void exchange_finish(struct exchange *x, enum reason reason)
 		carrier_served(down);
 	else
 		carrier_close(down, true);
+	mirror_leave(x);
 	arena_done(&x->arena);
 	call_served(x->serving);
 	being_end(&x->being);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A request that has its upstream connection: heads, bodies and ends, both ways. */
 #include "exchange_head.h"
+#include "exchange_limit.h"
 #include "exchange_private.h"
 #include "exchange_retry.h"
 #include "exchange_route.h"
+#include "mirror.h"
 
 /* The end of the message from this side, once it has come and there is room. */
 static void exchange_write_end(struct exchange *x, enum side side)
@@ -186,6 +188,7 @@ void exchange_response(struct exchange *x, struct http_head *head)
 		exchange_fail_reason(x, REASON_OVERLOAD);
 		return;
 	}
+	exchange_limit_response(x, head);
 	x->response = head;
 	if (x->state == EXCHANGE_FORWARD)
 		exchange_write_response(x);
@@ -243,6 +246,8 @@ void exchange_body(struct exchange *x, enum side side, struct str body)
 	size_t used = http_write_body(to->http, x->stream[other], body, exchange_out(x, other));
 	ASSERT(used == body.len); /* the carrier fed no more than exchange_room() */
 	x->body_bytes[side] += body.len;
+	if (side == DOWN)
+		mirror_body(x, body);
 	exchange_ready_carrier(x, other);
 }
 
@@ -258,6 +263,8 @@ void exchange_trailers(struct exchange *x, enum side side, const struct http_hea
 void exchange_end(struct exchange *x, enum side side)
 {
 	x->input_ended[side] = true;
+	if (side == DOWN)
+		mirror_whole(x);
 	if (x->flow[side] == FLOW_BODY)
 		x->flow[side] = FLOW_ENDING;
 	if (x->state == EXCHANGE_FORWARD)

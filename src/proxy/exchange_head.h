@@ -4,6 +4,10 @@
 
 #include "exchange.h"
 
+/* Tells a mirror that nobody waits for its answer. Only proxies can say so: from workloads it is
+ * taken off. */
+#define HEADER_MIRROR "x-ringmain-mirror"
+
 /* Copies a head with its text into the exchange's arena. False: too much memory. */
 bool exchange_copy_head(
 	struct arena *a, const struct http_head *from, struct http_head *to) MUST_CHECK;
@@ -13,6 +17,11 @@ enum reason exchange_normalise(struct exchange *x);
 enum reason exchange_prepare_request(struct exchange *x);
 /* The last part of it alone, for a request that takes another way than at first. */
 enum reason exchange_name_caller(struct exchange *x);
+/* The same for any head, by this call. */
+enum reason exchange_head_name_caller(
+	struct arena *a, const struct call *call, struct http_head *head);
+/* What a server sees of the path, and so what policy is about. */
+struct str exchange_head_path(const struct http_head *head);
 
 /* All of that name, letter case aside; whether there were any. */
 bool exchange_remove_header(struct http_head *head, struct str name);

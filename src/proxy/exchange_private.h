@@ -27,8 +27,6 @@ void exchange_fail_reason(struct exchange *x, enum reason reason);
 /* ROUTE, and WAIT. */
 void exchange_route(struct exchange *x);
 void exchange_wait(struct exchange *x);
-/* What a server sees of the path, and so what policy is about. */
-struct str exchange_plain_path(const struct exchange *x);
 /* A head larger than an empty buffer will never fit; a full buffer only has to drain. */
 void exchange_no_room(struct exchange *x, enum side side);
 

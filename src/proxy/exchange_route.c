@@ -11,7 +11,7 @@ _Static_assert(offsetof(struct http_header, name) == offsetof(struct route_heade
 		       offsetof(struct http_header, value) == offsetof(struct route_header, value),
 	"a codec's header begins as a route's");
 
-static struct route_request exchange_facts(const struct exchange *x)
+struct route_request exchange_facts(const struct exchange *x)
 {
 	const struct http_head *head = x->request;
 	struct str path = head->path;
@@ -121,6 +121,29 @@ static bool exchange_rewrite(
 	return true;
 }
 
+/* None of what is not sent, nor of what becomes a tunnel. False: out of memory. */
+static bool exchange_choose_mirrors(
+	struct exchange *x, const struct route *route, const struct route_rule *rule)
+{
+	struct exchange_route *r = x->route;
+	if (rule->mirror_count == 0 || r->fault.abort_status != 0 || x->request->upgrade.len > 0)
+		return true;
+	uint32_t mask = routing_mirrors(x->being.worker, route, rule);
+	if (mask == 0)
+		return true;
+	r->mirrors = arena_take(&x->arena, rule->mirror_count * sizeof(*r->mirrors));
+	for (uint32_t i = 0; r->mirrors && i < rule->mirror_count; i++) {
+		if (!(mask & 1u << i))
+			continue;
+		struct call_lead *lead = &r->mirrors[r->mirror_count++];
+		*lead = routing_lead(&x->carrier[DOWN]->call, &rule->mirrors[i]);
+		if (!exchange_copy_text(&x->arena, &lead->service) ||
+			!exchange_copy_text(&x->arena, &lead->version))
+			return false;
+	}
+	return r->mirrors;
+}
+
 static enum reason exchange_forward_by(struct exchange *x, const struct route *route,
 	const struct route_rule *rule, const struct route_request *request, size_t prefix_len)
 {
@@ -136,6 +159,8 @@ static enum reason exchange_forward_by(struct exchange *x, const struct route *r
 		!exchange_copy_edit(&x->arena, &rule->response, &r->response) ||
 		!exchange_rewrite(x, &rule->target, prefix_len) ||
 		!exchange_edit_request(x, &rule->request))
+		return REASON_OVERLOAD;
+	if (!exchange_choose_mirrors(x, route, rule))
 		return REASON_OVERLOAD;
 	if (r->retry.attempts > 0)
 		routing_count_request(w, &x->carrier[DOWN]->call);
@@ -272,6 +297,7 @@ enum reason exchange_choose(struct exchange *x)
 		return REASON_OVERLOAD;
 	*x->route = (struct exchange_route){
 		.name = rule->name, .path = x->request->path, .authority = x->request->authority};
+	list_init(&x->route->gathering);
 	if (!exchange_copy_text(&x->arena, &x->route->name))
 		return REASON_OVERLOAD;
 	if (rule->action == ROUTE_FORWARD)

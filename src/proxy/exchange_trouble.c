@@ -51,7 +51,7 @@ enum reason exchange_recheck(struct exchange *x)
 	x->plan_number = w->current->plan->number;
 	struct str policy = x->policy;
 	enum reason reason = call_check(w, down->line, up->line, &down->call, x->request->method,
-		exchange_plain_path(x), &policy);
+		exchange_head_path(x->request), &policy);
 	if (!str_eq(policy, x->policy))
 		x->policy = arena_str(&x->arena, policy);
 	return reason;

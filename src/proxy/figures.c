@@ -22,13 +22,13 @@ struct ledger_id *figures_ids(const struct snapshot *s)
 	return ids;
 }
 
-/* NULL: calls to that version are not counted. */
+/* NULL: calls to that version are not counted, nor is a copy for a mirror. */
 static const struct ledger_id *figures_id(
 	const struct call *c, const struct service *service, struct str version)
 {
 	const struct plan *plan = c->hold->plan;
 	const struct rollout *r = service->rollout;
-	if (!r)
+	if (!r || c->is_mirror)
 		return NULL;
 	const struct ledger_id *of =
 		&plan->figure_ids[FIGURES_VERSIONS * (r - plan->snapshot->rollouts)];

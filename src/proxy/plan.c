@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "call.h"
+#include "limiter.h"
 #include "service_use.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 
 static struct workload_use *plan_use_of(struct plan *plan, uint32_t uid)
 {
@@ -81,6 +83,15 @@ static int plan_take_certificates(struct plan *plan, const struct bundle *b,
 	return 0;
 }
 
+static bool plan_link_limiters(struct plan *plan, const struct plan *before)
+{
+	if (before)
+		plan->limit_seed = before->limit_seed;
+	else if (getrandom(&plan->limit_seed, sizeof(plan->limit_seed), 0) < 0)
+		return false;
+	return limiters_link(plan, before);
+}
+
 int plan_build(const struct bundle *b, const struct bundle *picture, uint64_t generation,
 	const struct plan *before, struct plan **ret_plan, char *text, size_t size)
 {
@@ -96,8 +107,9 @@ int plan_build(const struct bundle *b, const struct bundle *picture, uint64_t ge
 		r = plan_take_certificates(plan, b, before, text, size);
 	if (r == 0)
 		plan->figure_ids = figures_ids(plan->snapshot);
-	if (r == 0 && (!plan->figure_ids || !plan_link_uses(plan, before) ||
-			      !service_uses_link(plan, before))) {
+	if (r == 0 &&
+		(!plan->figure_ids || !plan_link_uses(plan, before) ||
+			!plan_link_limiters(plan, before) || !service_uses_link(plan, before))) {
 		snprintf(text, size, "out of memory");
 		r = -ENOMEM;
 	}
@@ -122,6 +134,7 @@ void plan_free(struct plan *plan)
 	ASSERT(atomic_load(&plan->holder_count) == 0);
 	if (plan->tls)
 		tls_store_unref(plan->tls);
+	limiters_done(plan);
 	service_uses_leave(plan);
 	conf_snapshot_free(plan->snapshot);
 	conf_free(plan->conf);

@@ -2,12 +2,15 @@
 #include "tunnel.h"
 
 #include "codec/preamble.h"
+#include "limiter.h"
 #include "record.h"
 #include "routing.h"
 #include <stdlib.h>
 
 /* A connection may live for weeks: its bytes are counted while it does. */
 #define TUNNEL_TELL_NS (5 * CLOCK_S)
+/* Of its limits: source and address, each twice at most. */
+#define TUNNEL_KEYS_MAX (256u << 10)
 
 static const uint8_t tunnel_moves[] = {
 	[TUNNEL_CONNECT] = 1u << TUNNEL_AGAIN | 1u << TUNNEL_OPEN | 1u << TUNNEL_CLOSING,
@@ -30,6 +33,8 @@ static struct record_tcp tunnel_record_now(const struct tunnel *t)
 		.start_wall_ns = t->start_wall_ns,
 		.policy = t->policy,
 		.route = str_of(t->route ? t->route : ""),
+		.limit = str_of(t->limit ? t->limit : ""),
+		.shadow_limit = str_of(t->shadow_limit ? t->shadow_limit : ""),
 		.reason = t->reason,
 		.details = t->details,
 		.received_bytes = t->byte_count[DOWN],
@@ -124,6 +129,38 @@ static enum reason tunnel_choose(struct tunnel *t)
 	return tunnel_keep(t, rule->name, routing_lead(&t->call, leg));
 }
 
+static bool tunnel_keep_name(const struct limit *limit, char **ret_name)
+{
+	*ret_name = limit ? strndup(limit->name.at, limit->name.len) : NULL;
+	return !limit || *ret_name;
+}
+
+/* A connection is one request; once, on the service's own machine, after policy. */
+static enum reason tunnel_ask_limits(struct tunnel *t)
+{
+	struct worker *w = t->being.worker;
+	const struct call *c = &t->call;
+	char client[ADDRESS_TEXT_MAX];
+	struct limiter_verdict v;
+	struct arena arena;
+	if (c->way != CALL_WAY_LOCAL || c->service->limit_count == 0 || t->is_limited)
+		return REASON_NONE;
+	struct limit_request request = {
+		.asks = {.source_id = c->source_id},
+		.client = str_of(address_ip_text(&c->client, client)),
+		.route = STR(""),
+	};
+	t->is_limited = true;
+	arena_init(&arena, TUNNEL_KEYS_MAX);
+	bool is_asked = limiter_ask(
+		c->hold->plan, w->ledger, c->service, &request, &arena, w->loop.now_ns, &v);
+	arena_done(&arena);
+	if (!is_asked || !tunnel_keep_name(v.refused, &t->limit) ||
+		!tunnel_keep_name(v.shadow, &t->shadow_limit))
+		return REASON_OVERLOAD;
+	return v.refused ? REASON_RATE_LIMITED : REASON_NONE;
+}
+
 static void tunnel_dial(struct tunnel *t)
 {
 	struct worker *w = t->being.worker;
@@ -139,6 +176,8 @@ static void tunnel_dial(struct tunnel *t)
 	t->serving = call_serve(&t->call);
 	if (reason == REASON_NONE)
 		reason = call_authorise(&t->call, STR(""), STR(""), &t->policy);
+	if (reason == REASON_NONE)
+		reason = tunnel_ask_limits(t);
 	if (reason == REASON_NONE &&
 		!service_hold_take(&t->pending, w, &t->call, t->call.service, BREAKER_PENDING))
 		reason = REASON_BREAKER_PENDING;
@@ -380,5 +419,7 @@ void tunnel_step(struct tunnel *t)
 void tunnel_free(struct tunnel *t)
 {
 	free(t->route);
+	free(t->limit);
+	free(t->shadow_limit);
 	pool_put(&t->being.worker->tunnels, t);
 }

@@ -231,6 +231,7 @@ struct sync {
 	uint16_t kind_first;
 	enum sync_life life;
 	int dir_fd;
+	struct ledger *ledger; /* the owner's; NULL: none */
 	/* configuration, copied */
 	struct arena arena;
 	struct str mesh, node, zone;
@@ -256,7 +257,6 @@ struct sync {
 	struct own own;
 	struct rollouts rollouts;
 	struct figures figures;
-	struct ledger *ledger; /* the owner's; NULL: none */
 	struct timer beat, look, resync, hand_on, save, leave;
 	struct timer patience; /* with the first results of the checks; cleared: at its end */
 	uint64_t handed_change, saved_change; /* mirror.change_count of the last picture, file */

@@ -121,7 +121,8 @@ bool access_write(struct access_queue *q, const struct access_entry *entry)
 		.code = entry->response_code,
 		.received = entry->bytes_received,
 		.sent = entry->bytes_sent,
-		.attempts = entry->attempt_count};
+		.attempts = entry->attempt_count,
+		.is_mirror = entry->is_mirror};
 	lab_copy(e->details, sizeof(e->details), entry->response_details);
 	lab_copy(e->flags, sizeof(e->flags), entry->response_flags);
 	lab_copy(e->policy, sizeof(e->policy), entry->policy);

@@ -50,6 +50,7 @@ struct lab_entry { /* of the access log */
 	char route[48], service[32], version[16];
 	uint64_t received, sent;
 	uint32_t attempts;
+	bool is_mirror;
 };
 
 struct access_queue { /* the lab's own: the log stays in memory */
