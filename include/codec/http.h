@@ -215,6 +215,16 @@ bool http_write_end(struct http *h, uint32_t stream, const struct http_head *tra
  * response has been begun already nothing is written, and the connection is not reusable. */
 bool http_write_error(struct http *h, uint32_t stream, uint16_t status, const char *text,
 	bool close, struct buf *out) MUST_CHECK;
+/* The same with headers of the caller's. */
+struct http_refusal {
+	uint16_t status;
+	const struct http_header *headers; /* none of the framing */
+	uint16_t header_count;
+	const char *text; /* NULL: no body, and no Content-Type of ours */
+	bool close;
+};
+bool http_write_refusal(struct http *h, uint32_t stream, const struct http_refusal *refusal,
+	struct buf *out) MUST_CHECK;
 
 /* --- state of the connection --- */
 

@@ -105,6 +105,11 @@ void load_silence(struct load_call *call)
 	call->is_judged = true;
 }
 
+void load_let_rest(struct load *l, uint64_t now_ns, uint64_t wait_ns)
+{
+	l->rest_until_ns = now_ns + (wait_ns < LOAD_REST_MAX_NS ? wait_ns : LOAD_REST_MAX_NS);
+}
+
 void load_end(struct load_call *call)
 {
 	struct load *l = call->load;

@@ -168,7 +168,7 @@ struct conf_rule_row {
 		uint32_t attempts;
 		struct str *on;
 		uint32_t on_count;
-		uint32_t per_try_ms, backoff_ms;
+		uint32_t per_try_ms, backoff_ms, wait_max_ms;
 		bool any_method;
 	} retries;
 	struct {

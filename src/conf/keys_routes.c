@@ -150,13 +150,22 @@ static const struct conf_key conf_retries_keys[] = {
 			"that its workload got nothing; \"reset\": the connection ended before a "
 			"response; "
 			"\"gateway-error\": 502, 503, 504, or per_try_timeout; \"5xx\"; "
-			"\"retriable-4xx\": 409."),
+			"\"retriable-4xx\": 409; \"rate-limited\": 429; and of gRPC, where the "
+			"response has no "
+			"body, \"cancelled\", \"deadline-exceeded\", \"internal\", "
+			"\"resource-exhausted\", \"unavailable\"."),
 	KEY("per_try_timeout", .type = CONF_DURATION, RULE(retries.per_try_ms), .fallback = "0s",
 		.max = HOUR, .help = "For each try, until its response begins. 0s: none."),
 	KEY("backoff", .type = CONF_DURATION, RULE(retries.backoff_ms), .fallback = "25ms",
 		.min = 1, .max = 60 * SECOND,
 		.help = "Before the first retry; twice as long before each further one, up to ten "
 			"times; of that, by chance, half at least."),
+	KEY("wait_max", .type = CONF_DURATION, RULE(retries.wait_max_ms), .fallback = "10s",
+		.max = HOUR,
+		.help = "A server that says when it wants to be asked again (Retry-After with 503 "
+			"and 429, grpc-retry-pushback-ms) is not asked before. Where that is "
+			"longer "
+			"than this, or than the request may take, its response is passed on."),
 	KEY("any_method", .type = CONF_BOOL, RULE(retries.any_method), .fallback = "false",
 		.help = "Also methods that may do harm when they come twice, such as POST. Without "
 			"it "

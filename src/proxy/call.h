@@ -127,7 +127,9 @@ enum reason outbound_pick(struct worker *w, struct call *c, struct call_tries *t
 /* What became of the last try: not NONE, it failed; the first word counts. And its end, in any
  * case, before `tries` goes. */
 void outbound_tried(struct worker *w, struct call_tries *tries, enum reason reason);
-void outbound_answered(struct worker *w, struct call_tries *tries, uint16_t status);
+void outbound_answered(struct worker *w, struct call_tries *tries, bool is_error);
+/* It gets no retries for so long, while there are others. */
+void outbound_let_rest(struct worker *w, struct call_tries *tries, uint64_t wait_ns);
 void outbound_connected(struct worker *w, struct call_tries *tries);
 void outbound_leave_try(struct call_tries *tries);
 /* It leads to none of them any more: somebody else has answered. */

@@ -141,7 +141,8 @@ void exchange_forward(struct exchange *x)
 static enum exchange_told exchange_told_by(const struct exchange *x, struct http_head *head)
 {
 	enum exchange_told told = exchange_take_told(head);
-	bool is_proxy = x->carrier[DOWN]->call.way == CALL_WAY_MESH && head->status == 503;
+	bool is_refusal = head->status == 503 || http_header_get(head, "grpc-status").len > 0;
+	bool is_proxy = x->carrier[DOWN]->call.way == CALL_WAY_MESH && is_refusal;
 	return is_proxy ? told : EXCHANGE_TOLD_NOTHING;
 }
 
@@ -155,13 +156,25 @@ static bool exchange_may_respond_later(
 		call_may_pick_again(
 			&x->carrier[DOWN]->call, &x->tries, REASON_UPSTREAM_CONNECT_FAILED))
 		return true;
-	return x->route && exchange_retry_may(x, exchange_retry_response(head->status, told));
+	uint64_t wait_ns;
+	return x->route && exchange_retry_wait(x, head, &wait_ns) &&
+	       exchange_retry_may(x, exchange_retry_response(head, told), wait_ns);
+}
+
+/* Whoever says when it wants to be asked again gets nobody else's retries meanwhile either. */
+static void exchange_let_rest(struct exchange *x, const struct http_head *head)
+{
+	uint64_t wait_ns;
+	if (exchange_retry_wait(x, head, &wait_ns) && wait_ns > 0)
+		outbound_let_rest(x->being.worker, &x->tries, wait_ns);
 }
 
 void exchange_response(struct exchange *x, struct http_head *head)
 {
 	enum exchange_told told = exchange_told_by(x, head);
-	outbound_answered(x->being.worker, &x->tries, head->status);
+	outbound_answered(x->being.worker, &x->tries, exchange_is_gateway_error(head, told));
+	if (head->status == 503)
+		exchange_let_rest(x, head);
 	figures_answered(&x->tries.figure, head);
 	if ((told != EXCHANGE_TOLD_NOTHING || x->route) &&
 		exchange_may_respond_later(x, head, told)) {

@@ -124,24 +124,9 @@ enum reason exchange_prepare_request(struct exchange *x)
 	return reason;
 }
 
-bool exchange_write_told(
-	struct exchange *x, enum exchange_told told, uint16_t status, const char *text)
+struct str exchange_told_name(enum exchange_told told)
 {
-	struct carrier *down = x->carrier[DOWN];
-	struct buf *out = &down->line->conn.out;
-	struct str body = str_of(text);
-	struct str name = told == EXCHANGE_TOLD_UNSENT ? STR(HEADER_UNSENT) : STR(HEADER_RESET);
-	struct http_head *head = arena_take(&x->arena, sizeof(*head));
-	if (!head)
-		return false;
-	head->status = status;
-	head->framing = HTTP_FRAMING_LENGTH;
-	head->body_bytes = body.len;
-	return http_header_add(head, STR("Content-Type"), STR("text/plain")) &&
-	       http_header_add(head, name, STR("1")) &&
-	       http_write_head(down->http, x->stream[DOWN], head, out) &&
-	       http_write_body(down->http, x->stream[DOWN], body, out) == body.len &&
-	       http_write_end(down->http, x->stream[DOWN], NULL, out);
+	return told == EXCHANGE_TOLD_UNSENT ? STR(HEADER_UNSENT) : STR(HEADER_RESET);
 }
 
 bool exchange_remove_header(struct http_head *head, struct str name)
@@ -159,7 +144,8 @@ bool exchange_remove_header(struct http_head *head, struct str name)
 	return were_any;
 }
 
-/* Most responses have neither: one look at each name tells. */
+/* Most responses have none: one look at each name tells. What says that we are overloaded is ours
+ * alone, too. */
 enum exchange_told exchange_take_told(struct http_head *response)
 {
 	struct str lead = STR("x-ringmain-");
@@ -171,6 +157,7 @@ enum exchange_told exchange_take_told(struct http_head *response)
 	}
 	if (is_none)
 		return EXCHANGE_TOLD_NOTHING;
+	exchange_remove_header(response, STR(HEADER_OVERLOADED));
 	bool is_unsent = exchange_remove_header(response, STR(HEADER_UNSENT));
 	bool is_reset = exchange_remove_header(response, STR(HEADER_RESET));
 	return is_reset	   ? EXCHANGE_TOLD_RESET

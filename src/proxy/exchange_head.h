@@ -26,14 +26,16 @@ struct str exchange_head_path(const struct http_head *head);
 /* All of that name, letter case aside; whether there were any. */
 bool exchange_remove_header(struct http_head *head, struct str name);
 
+/* Tells a caller that a limit of its own machine refused it, and not the service. */
+#define HEADER_OVERLOADED "x-ringmain-overloaded"
+
 /* What one proxy tells another beside its answer for a workload that gave none. */
 enum exchange_told {
 	EXCHANGE_TOLD_NOTHING,
 	EXCHANGE_TOLD_UNSENT, /* it got nothing of the request, which may be sent to another */
 	EXCHANGE_TOLD_RESET,  /* it may have got it, and has closed the connection */
 };
-/* An answer that says so. False: nothing is written, or not all of it. */
-bool exchange_write_told(
-	struct exchange *x, enum exchange_told told, uint16_t status, const char *text) MUST_CHECK;
+/* The header that says so. */
+struct str exchange_told_name(enum exchange_told told);
 /* What a response says; it does not any more. */
 enum exchange_told exchange_take_told(struct http_head *response);

@@ -155,7 +155,7 @@ static struct http_head *exchange_refusal_head(struct exchange *x, struct str *r
 	return fits ? head : NULL;
 }
 
-bool exchange_write_refusal(struct exchange *x)
+bool exchange_write_limited(struct exchange *x)
 {
 	struct carrier *down = x->carrier[DOWN];
 	struct buf *out = &down->line->conn.out;

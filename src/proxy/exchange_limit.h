@@ -25,7 +25,7 @@ struct str exchange_limit_named(const struct exchange *x);
 /* Adds what is left, as far as there is room for more headers. */
 void exchange_limit_response(const struct exchange *x, struct http_head *head);
 /* Answers instead of the service. False, with no harm done: there is no room. */
-bool exchange_write_refusal(struct exchange *x) MUST_CHECK;
+bool exchange_write_limited(struct exchange *x) MUST_CHECK;
 
 /* Tells the other machine the rule that the request goes by, when a limit there is by it, and
  * nothing else of that name. */

@@ -3,6 +3,7 @@
 #include "exchange_head.h"
 #include "exchange_limit.h"
 #include "exchange_private.h"
+#include "exchange_refuse.h"
 #include "exchange_route.h"
 #include "mirror.h"
 #include "upstream.h"
@@ -45,7 +46,8 @@ static void exchange_take_upstream(struct exchange *x)
 	/* what is tried again is tried once: see exchange_may_retry() */
 	if (up && x->attempt_count > 0)
 		up->reused = false;
-	x->attempt_count++;
+	/* who was not let in has not tried */
+	x->attempt_count += up || !exchange_is_overload(reason);
 	if (!up)
 		outbound_tried(w, &x->tries, reason);
 	if (!up && exchange_try_again(x, reason))
@@ -122,7 +124,7 @@ static enum reason exchange_place(struct exchange *x)
 /* By a limit: the caller is told when to come again. */
 static void exchange_refuse(struct exchange *x)
 {
-	if (x->carrier[DOWN]->state != CARRIER_OPEN || !exchange_write_refusal(x)) {
+	if (x->carrier[DOWN]->state != CARRIER_OPEN || !exchange_write_limited(x)) {
 		exchange_fail_reason(x, REASON_RATE_LIMITED);
 		return;
 	}

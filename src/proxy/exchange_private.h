@@ -36,6 +36,8 @@ void exchange_forward(struct exchange *x);
 
 /* --- exchange_trouble.c: what goes wrong --- */
 
+/* When the request as a whole has taken too long: never once its response has begun. */
+uint64_t exchange_deadline_ns(const struct exchange *x);
 uint64_t exchange_idle_ns(const struct exchange *x);
 /* Sets its timer: to then, or to when it has taken too long. */
 void exchange_watch(struct exchange *x, uint64_t idle_at_ns);

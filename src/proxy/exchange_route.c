@@ -2,6 +2,7 @@
 #include "exchange_route.h"
 
 #include "exchange_head.h"
+#include "exchange_refuse.h"
 
 /* What an answer has besides its body, its Location and its edits. */
 #define EXCHANGE_ANSWER_BYTES 512
@@ -189,6 +190,28 @@ static struct str exchange_location(
 	return arena_join(&x->arena, parts + first, ARRAY_LEN(parts) - first);
 }
 
+/* An answer that refuses a request of gRPC says so in its way, with the body as the message. */
+static bool exchange_refuses_grpc(const struct exchange *x, const struct route_rule *rule)
+{
+	return rule->action == ROUTE_RESPOND && rule->status >= 400 && exchange_is_grpc(x);
+}
+
+static bool exchange_answer_grpc(
+	struct exchange *x, const struct route_rule *rule, struct http_head *head)
+{
+	char *message = arena_take(&x->arena, GRPC_MESSAGE_BYTES(rule->body.len) + 1);
+	if (!message)
+		return false;
+	size_t len = grpc_message_write(rule->body, message);
+	head->status = 200;
+	head->framing = HTTP_FRAMING_NONE;
+	return http_header_add(
+		       head, STR("Content-Type"), http_header_get(x->request, "content-type")) &&
+	       http_header_add(head, STR("Grpc-Status"),
+		       grpc_status_text(grpc_status_of_http(rule->status))) &&
+	       http_header_add(head, STR("Grpc-Message"), (struct str){message, len});
+}
+
 static struct http_head *exchange_answer_head(
 	struct exchange *x, const struct route_rule *rule, size_t prefix_len)
 {
@@ -197,6 +220,9 @@ static struct http_head *exchange_answer_head(
 	bool fits = head && exchange_copy_edit(&x->arena, &rule->response, &edit);
 	if (!fits)
 		return NULL;
+	if (exchange_refuses_grpc(x, rule))
+		return exchange_answer_grpc(x, rule, head) && exchange_edit(&edit, head) ? head
+											 : NULL;
 	head->status = rule->status;
 	head->framing = rule->status == 204 || rule->status == 304 ? HTTP_FRAMING_NONE
 								   : HTTP_FRAMING_LENGTH;
@@ -215,7 +241,7 @@ static enum reason exchange_answer_by(
 	struct exchange *x, const struct route_rule *rule, size_t prefix_len)
 {
 	struct exchange_route *r = x->route;
-	r->answer_body = rule->body;
+	r->answer_body = exchange_refuses_grpc(x, rule) ? STR("") : rule->body;
 	if (!exchange_copy_text(&x->arena, &r->answer_body))
 		return REASON_OVERLOAD;
 	r->answer = exchange_answer_head(x, rule, prefix_len);
