@@ -19,6 +19,7 @@ struct load {
 	bool is_counted;       /* as one of crowd.instances */
 	uint64_t up_ns;	       /* when it joined these; 0: from the first on */
 	uint32_t under_way;
+	uint64_t rest_until_ns;		    /* it has asked for no retries before */
 	uint64_t latency_ns, latency_at_ns; /* peak EWMA of the time to the first byte */
 	struct outlier outlier;
 };
@@ -65,8 +66,14 @@ void load_begin(struct load_call *call, struct load *load, uint64_t now_ns);
 /* What became of it; only the first verdict counts. */
 enum outlier_change load_judge(
 	struct load_call *call, enum outlier_verdict verdict, uint64_t now_ns);
+/* It tells nothing of the endpoint, and is no probe. */
+void load_silence(struct load_call *call);
 /* It may have been judged or not, begun or not. */
 void load_end(struct load_call *call);
+
+/* No retries for so long, and not much longer than servers mean when they say so. */
+#define LOAD_REST_MAX_NS (UINT64_C(300) * 1000000000)
+void load_let_rest(struct load *l, uint64_t now_ns, uint64_t wait_ns);
 
 /* Its share of its weight, in percent: from 10 on it grows as long as the slow start takes. */
 #define LOAD_YOUNG_PERCENT 10

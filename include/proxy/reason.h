@@ -24,6 +24,8 @@
 	X(PLAINTEXT, 0, GRPC_OK, "UAEX", false,                                                    \
 		"plain text to a service that takes mutual TLS only")                              \
 	X(POLICY_DENIED, 403, GRPC_PERMISSION_DENIED, "UAEX", false, "policy does not allow it")   \
+	X(RATE_LIMITED, 429, GRPC_RESOURCE_EXHAUSTED, "RL", false,                                 \
+		"more is asked of the service than a limit allows")                                \
 	X(PATH_INVALID, 400, GRPC_INVALID_ARGUMENT, "DPE", false, "the path cannot be normalised") \
 	X(NO_IDENTITY, 503, GRPC_UNAVAILABLE, "UF", false, "the workload has no certificate")      \
 	X(CONNECTIONS_MAX, 503, GRPC_UNAVAILABLE, "UO", false, "the connection limit is reached")  \

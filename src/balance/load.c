@@ -97,6 +97,19 @@ enum outlier_change load_judge(
 		l->is_counted ? &l->crowd->instances : NULL, call->is_probe, verdict, now_ns);
 }
 
+void load_silence(struct load_call *call)
+{
+	if (call->load && call->is_probe)
+		outlier_abandon(&call->load->outlier);
+	call->is_probe = false;
+	call->is_judged = true;
+}
+
+void load_let_rest(struct load *l, uint64_t now_ns, uint64_t wait_ns)
+{
+	l->rest_until_ns = now_ns + (wait_ns < LOAD_REST_MAX_NS ? wait_ns : LOAD_REST_MAX_NS);
+}
+
 void load_end(struct load_call *call)
 {
 	struct load *l = call->load;

@@ -29,6 +29,12 @@ static bool pick_is_ejected(const struct pick *p, const struct endpoint *e)
 	       !outlier_takes(&pick_load(p, e)->outlier, p->now_ns);
 }
 
+/* It has asked not to be tried again before: whoever has tried another goes elsewhere. */
+static bool pick_rests(const struct pick *p, const struct endpoint *e)
+{
+	return p->crowd && p->now_ns < pick_load(p, e)->rest_until_ns;
+}
+
 static enum pick_class pick_class_of(const struct pick *p, const struct endpoint *e)
 {
 	enum pick_class class = PICK_UP;
@@ -47,6 +53,8 @@ static enum pick_class pick_class_of(const struct pick *p, const struct endpoint
 		if (p->tried[i] == e)
 			return class + PICK_TRIED;
 	}
+	if (p->tried_count > 0 && pick_rests(p, e))
+		return class + PICK_TRIED;
 	return e->alternate ? class + PICK_ALTERNATE : class;
 }
 

@@ -43,7 +43,10 @@ static int rollout_publish(struct publisher *p, const struct rollout_line *line,
 	if (r < 0)
 		return 1;
 	wish.rows = rows;
-	return publish_run(p, &wish, files, &options);
+	int status = publish_run(p, &wish, files, &options);
+	if (status == 0 && line->verb == ROLLOUT_VERB_START && !line->json && !line->dry_run)
+		printf("follow it: ringmain rollout status %s --watch\n", line->service);
+	return status;
 }
 
 static int rollout_change_with(

@@ -154,8 +154,8 @@ static void rollout_figures_row(
 /* What is asked, as the last row. */
 static void rollout_wanted_row(struct table *t, const struct rollout_rule *rule)
 {
-	table_cell(t, "wanted");
-	table_cell(t, "%u of " STR_FMT, rule->calls_min, STR_ARG(rule->to));
+	table_cell(t, STR_FMT " (wanted)", STR_ARG(rule->to));
+	table_cell(t, "%u", rule->calls_min);
 	table_cell(t, "-");
 	if (rule->success_tenths > 0)
 		table_cell(t, "%u.%u0 %%", rule->success_tenths / 10, rule->success_tenths % 10);
@@ -299,7 +299,7 @@ static void rollout_put(struct json *j, const struct rollout_known *k)
 	}
 	if (p)
 		rollout_put_progress(j, p);
-	if (p && k->is_judged) {
+	if (p && k->is_judged && rollout_known_is_open(k)) {
 		json_key(j, "now");
 		json_open(j, '{');
 		rollout_put_u64(j, "counted_ms", k->judged.counted_ms);

@@ -207,6 +207,14 @@ static const struct conf_key conf_limits_keys[] = {
 	KEY("handshakes_max", .type = CONF_NUMBER, FIELD(struct conf, handshakes_max),
 		.fallback = "64", .min = 1, .max = 65536,
 		.help = "TLS handshakes in progress in one worker. More wait unread."),
+	KEY("mirrors_max", .type = CONF_NUMBER, FIELD(struct conf, mirrors_max), .fallback = "256",
+		.max = 65536, .restart = true,
+		.help = "Copies of requests for mirrors, under way at once. More are not made, nor "
+			"is any when three quarters of the buffers are in use. 0: none ever."),
+	KEY("mirror_body_max", .type = CONF_BYTES, FIELD(struct conf, mirror_body_max),
+		.fallback = "64K", .max = MIB, .restart = true,
+		.help = "Bytes of a request's body that are kept for a mirror until all of it is "
+			"there. A request with a longer one is not mirrored."),
 };
 
 static const struct conf_key conf_timeouts_keys[] = {
@@ -239,6 +247,10 @@ static const struct conf_key conf_timeouts_keys[] = {
 	KEY("request", .type = CONF_DURATION, FIELD(struct conf, request_timeout_ms),
 		.fallback = "0s", .max = 24 * HOUR,
 		.help = "A whole HTTP request until its response begins. 0s: none."),
+	KEY("mirror", .type = CONF_DURATION, FIELD(struct conf, mirror_timeout_ms),
+		.fallback = "15s", .min = 1, .max = HOUR,
+		.help = "A request's copy for a mirror, from its dispatch to the end of the "
+			"answer."),
 	KEY("expired", .type = CONF_DURATION, FIELD(struct conf, expired_timeout_ms),
 		.fallback = "24h", .max = 24 * 7 * HOUR,
 		.help = "How long an open TCP connection may outlive its peer's certificate. "

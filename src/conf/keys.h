@@ -157,6 +157,8 @@ struct conf_rule_row {
 	} when;
 	struct conf_leg_row *legs;
 	uint32_t leg_count;
+	struct conf_leg_row *mirrors; /* `weight` is their percent */
+	uint32_t mirror_count;
 	struct {
 		bool source;
 		struct str header, cookie;
@@ -166,7 +168,7 @@ struct conf_rule_row {
 		uint32_t attempts;
 		struct str *on;
 		uint32_t on_count;
-		uint32_t per_try_ms, backoff_ms;
+		uint32_t per_try_ms, backoff_ms, wait_max_ms;
 		bool any_method;
 	} retries;
 	struct {

@@ -35,6 +35,7 @@ struct upstream_pool;
 struct record_series {
 	uint16_t status;
 	enum reason reason;
+	bool is_mirror;
 	struct metric_series
 		*ends[2]; /* as seen at the destination, at the source; NULL: not yet */
 };
@@ -54,6 +55,7 @@ struct call {
 	enum protocol protocol;
 	bool server_first;
 	bool picks;	 /* it came to the service's own address */
+	bool is_mirror;	 /* a copy of a request of it: not counted against the source */
 	bool mutual_tls; /* the downstream side came over it */
 	bool tls_resumed;
 	struct address client, original, upstream;
@@ -125,7 +127,9 @@ enum reason outbound_pick(struct worker *w, struct call *c, struct call_tries *t
 /* What became of the last try: not NONE, it failed; the first word counts. And its end, in any
  * case, before `tries` goes. */
 void outbound_tried(struct worker *w, struct call_tries *tries, enum reason reason);
-void outbound_answered(struct worker *w, struct call_tries *tries, uint16_t status);
+void outbound_answered(struct worker *w, struct call_tries *tries, bool is_error);
+/* It gets no retries for so long, while there are others. */
+void outbound_let_rest(struct worker *w, struct call_tries *tries, uint64_t wait_ns);
 void outbound_connected(struct worker *w, struct call_tries *tries);
 void outbound_leave_try(struct call_tries *tries);
 /* It leads to none of them any more: somebody else has answered. */

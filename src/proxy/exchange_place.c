@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A request before it is sent: what its route makes of it, whether it may, and who gets it. */
 #include "exchange_head.h"
+#include "exchange_limit.h"
 #include "exchange_private.h"
+#include "exchange_refuse.h"
 #include "exchange_route.h"
+#include "mirror.h"
 #include "upstream.h"
 
 void exchange_wait(struct exchange *x)
@@ -43,7 +46,8 @@ static void exchange_take_upstream(struct exchange *x)
 	/* what is tried again is tried once: see exchange_may_retry() */
 	if (up && x->attempt_count > 0)
 		up->reused = false;
-	x->attempt_count++;
+	/* who was not let in has not tried */
+	x->attempt_count += up || !exchange_is_overload(reason);
 	if (!up)
 		outbound_tried(w, &x->tries, reason);
 	if (!up && exchange_try_again(x, reason))
@@ -59,21 +63,12 @@ static void exchange_take_upstream(struct exchange *x)
 	exchange_wait(x);
 }
 
-struct str exchange_plain_path(const struct exchange *x)
-{
-	struct str path = x->request->path;
-	const char *query = path.len ? memchr(path.at, '?', path.len) : NULL;
-	if (query)
-		path.len = (size_t)(query - path.at);
-	return path;
-}
-
 static enum reason exchange_authorise(struct exchange *x)
 {
 	struct str policy;
 	const struct call *call = &x->carrier[DOWN]->call;
 	enum reason reason =
-		call_authorise(call, x->request->method, exchange_plain_path(x), &policy);
+		call_authorise(call, x->request->method, exchange_head_path(x->request), &policy);
 	x->plan_number = x->trust_number = call->hold->plan->number;
 	/* A copy: the plan that it comes from may be gone before this is logged. */
 	x->policy = arena_str(&x->arena, policy);
@@ -104,12 +99,13 @@ static void exchange_answer(struct exchange *x)
 	exchange_finish(x, REASON_NONE);
 }
 
-/* To one of the endpoints that it may lead to, and by policy. */
+/* To one of the endpoints that it may lead to, by policy, and within limits. */
 static enum reason exchange_place(struct exchange *x)
 {
 	struct call *call = &x->carrier[DOWN]->call;
-	enum reason reason = outbound_pick(
-		x->being.worker, call, &x->tries, x->route ? &x->route->lead : NULL, CALL_HTTP);
+	const struct call_lead *lead = x->route ? &x->route->lead : NULL;
+	enum reason reason = outbound_pick(x->being.worker, call, &x->tries, lead, CALL_HTTP);
+	figures_picked(x->being.worker, call, lead, reason);
 	call_served(x->serving);
 	x->serving = call_serve(call);
 	if (reason == REASON_NONE)
@@ -117,7 +113,25 @@ static enum reason exchange_place(struct exchange *x)
 					       : exchange_name_caller(x);
 	if (reason == REASON_NONE)
 		reason = exchange_authorise(x);
+	if (reason == REASON_NONE)
+		reason = exchange_ask_limits(x);
+	if (reason == REASON_NONE && x->attempt_count == 0 && x->route)
+		mirror_begin(x);
+	if (reason == REASON_NONE)
+		reason = exchange_tell_route(x);
 	return reason;
+}
+
+/* By a limit: the caller is told when to come again. */
+static void exchange_refuse(struct exchange *x)
+{
+	if (x->carrier[DOWN]->state != CARRIER_OPEN || !exchange_write_limited(x)) {
+		exchange_fail_reason(x, REASON_RATE_LIMITED);
+		return;
+	}
+	x->flow[UP] = FLOW_DONE;
+	exchange_ready_carrier(x, DOWN);
+	exchange_finish(x, REASON_RATE_LIMITED);
 }
 
 /* A fault that its rule wants: it is held back, or answered in place of the service. Whoever is
@@ -168,7 +182,9 @@ void exchange_route(struct exchange *x)
 		return;
 	if (reason == REASON_NONE)
 		reason = exchange_place(x);
-	if (reason != REASON_NONE)
+	if (reason == REASON_RATE_LIMITED)
+		exchange_refuse(x);
+	else if (reason != REASON_NONE)
 		exchange_fail_reason(x, reason);
 	else
 		exchange_take_upstream(x);

@@ -1,27 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Limits in force: the buckets of the services that this machine serves. Made with the plan by the
- * control thread; one that has not changed goes on from one plan to the next with all that it knows.
- * All workers take from the same buckets.
+ * control thread; one that has not changed goes on from one plan to the next with all that it
+ * knows. All workers take from the same buckets.
  *
- * A request that is known by its key takes its token with one compare-and-swap. The first request of
- * a key finds it a place under a lock, some hundred nanoseconds long. Places are limited: that of a
- * key whose bucket is full again, which is as good as new, is given to another; when there is none,
- * all further keys share one bucket, and are counted. */
+ * A request that is known by its key takes its token with one compare-and-swap. The first request
+ * of a key finds it a place under a lock, some hundred nanoseconds long. Places are limited: that
+ * of a key whose bucket is full again, which is as good as new, is given to another; when there is
+ * none, all further keys share one bucket, and are counted. */
 #pragma once
 
 #include "base/arena.h"
 #include "mesh/limit.h"
-#include "proxy/proxy.h"
-
-/* Of one limit, by its name: counts outlive plans. */
-struct limiter_counts {
-	struct limiter_counts *before; /* made before it; the control thread's */
-	char *name;
-	_Atomic uint64_t granted, refused;
-	_Atomic uint64_t shadowed; /* would have been refused */
-	_Atomic uint64_t crowded;  /* of keys that had no place of their own */
-	_Atomic uint64_t away;	   /* decided without the store */
-};
+#include "proxy/limiter_view.h"
 
 struct limiter;
 
@@ -43,14 +33,3 @@ struct limiter_verdict {
 bool limiter_ask(const struct plan *plan, struct ledger *ledger, const struct service *service,
 	const struct limit_request *request, struct arena *arena, uint64_t now_ns,
 	struct limiter_verdict *ret_verdict) MUST_CHECK;
-
-/* For a look from outside. */
-struct limiter_view {
-	const struct limiter_counts *counts;
-	uint32_t key_count, key_max; /* whose buckets are not full; 0 of 1 without keys */
-	bool is_known;		     /* what is left of the one bucket: without keys, LOCAL */
-	uint64_t quota, remaining;
-};
-/* False: the limit is of a service that this machine does not serve. */
-bool limiter_look(const struct plan *plan, const struct limit *limit, uint64_t now_ns,
-	struct limiter_view *ret_view);

@@ -85,8 +85,7 @@ static uint32_t limiter_keys(const struct snapshot *s, const struct limit *limit
 }
 
 /* Takes `definition` over. */
-static struct limiter *limiter_make(
-	struct plan *plan, const struct limit *limit, char *definition)
+static struct limiter *limiter_make(struct plan *plan, const struct limit *limit, char *definition)
 {
 	uint64_t seed = plan->limit_seed ^ (limit->index + 1) * 0x9e3779b97f4a7c15ull;
 	struct limiter *l = limiter_new(limit, limiter_keys(plan->snapshot, limit), seed);
@@ -160,4 +159,11 @@ bool limiter_look(const struct plan *plan, const struct limit *limit, uint64_t n
 	}
 	ret_view->is_known = l->slot_count == 1 && limit->scope == LIMIT_LOCAL;
 	return true;
+}
+
+const struct limiter_counts *limiter_counts_of_limit(
+	const struct plan *plan, const struct limit *limit)
+{
+	const struct limiter *l = plan->limiters[limit->index];
+	return l ? l->counts : NULL;
 }

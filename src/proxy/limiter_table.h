@@ -7,12 +7,12 @@
 #include <pthread.h>
 
 /* Of one limit, and of all of them together, as far as each has LIMITER_KEYS_MIN. */
-#define LIMITER_KEYS_MAX     16384
-#define LIMITER_KEYS_MIN     256
-#define LIMITER_KEYS_ALL     (256u << 10)
-#define LIMITER_FAIR_KEYS    1024
+#define LIMITER_KEYS_MAX  16384
+#define LIMITER_KEYS_MIN  256
+#define LIMITER_KEYS_ALL  (256u << 10)
+#define LIMITER_FAIR_KEYS 1024
 /* So many places a key may have. */
-#define LIMITER_PROBES	     16
+#define LIMITER_PROBES 16
 
 /* How the sources of one key share. Of a limit of the whole mesh, what this machine gets in a
  * window is not known before: as much as in the last one, if that was all, else a bit more. */
@@ -32,10 +32,11 @@ struct limiter_slot {
 struct limiter {
 	uint32_t plan_count; /* control thread */
 	struct limiter_counts *counts;
-	char *definition;	  /* what makes it another one */
-	struct bucket_rate rate; /* LOCAL; else of this machine's share, for when the store is away */
-	uint64_t quota;		  /* tokens of a full bucket */
-	uint64_t seed;		  /* of hashes */
+	char *definition; /* what makes it another one */
+	struct bucket_rate
+		rate;	/* LOCAL; else of this machine's share, for when the store is away */
+	uint64_t quota; /* tokens of a full bucket */
+	uint64_t seed;	/* of hashes */
 	bool is_fair;
 	pthread_mutex_t lock; /* for places, not for tokens */
 	struct limiter_slot rest;

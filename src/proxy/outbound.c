@@ -172,11 +172,15 @@ void outbound_tried(struct worker *w, struct call_tries *tries, enum reason reas
 	balancer_judge_reason(w, &tries->last, reason);
 }
 
-/* What a gateway answers when it gets nothing from behind it, or what is overloaded. */
-void outbound_answered(struct worker *w, struct call_tries *tries, uint16_t status)
+void outbound_answered(struct worker *w, struct call_tries *tries, bool is_error)
 {
-	bool is_error = status >= 502 && status <= 504;
 	balancer_judge(w, &tries->last, is_error ? OUTLIER_ERROR : OUTLIER_SERVED);
+}
+
+void outbound_let_rest(struct worker *w, struct call_tries *tries, uint64_t wait_ns)
+{
+	if (tries->last.load)
+		load_let_rest(tries->last.load, w->loop.now_ns, wait_ns);
 }
 
 void outbound_connected(struct worker *w, struct call_tries *tries)
@@ -230,8 +234,6 @@ enum reason outbound_pick(struct worker *w, struct call *c, struct call_tries *t
 		reason = outbound_count_request(w, c, tries, service, carriage);
 	if (reason == REASON_NONE)
 		reason = outbound_draw(w, c, service, subset, tries, &e);
-	if (reason == REASON_NO_ENDPOINT || reason == REASON_ROUTE_NO_VERSION)
-		figures_none(w, c, service, lead ? lead->version : STR(""));
 	if (reason != REASON_NONE) {
 		outbound_unpick(w, c);
 		return reason;

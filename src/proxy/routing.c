@@ -14,6 +14,8 @@ struct routing_turn {
 	struct map_node node; /* in worker.turns */
 	struct split split;   /* of a rule, and of its fault: */
 	struct split delays, aborts;
+	struct split mirrors[ROUTE_MIRRORS_MAX]; /* once it has had any */
+	bool has_mirrors;
 	uint32_t rule_index;
 	uint8_t service_len;
 	char service[IDENTITY_SERVICE_MAX];
@@ -115,6 +117,23 @@ struct routing_fault routing_fault(
 	if (routing_is_one_of(&turn->aborts, f->abort_percent))
 		fault.abort_status = f->abort_status;
 	return fault;
+}
+
+uint32_t routing_mirrors(struct worker *w, const struct route *route, const struct route_rule *rule)
+{
+	uint32_t mask = 0;
+	struct routing_turn *turn = NULL;
+	if (rule->mirror_count > 0)
+		turn = routing_turn(w, route->service->name, rule->index);
+	for (size_t i = 0; turn && !turn->has_mirrors && i < ARRAY_LEN(turn->mirrors); i++)
+		split_init(&turn->mirrors[i], loop_random(&w->loop));
+	if (turn)
+		turn->has_mirrors = true;
+	for (uint32_t i = 0; turn && i < rule->mirror_count; i++) {
+		if (routing_is_one_of(&turn->mirrors[i], rule->mirrors[i].weight))
+			mask |= 1u << i;
+	}
+	return mask; /* none when out of memory */
 }
 
 static struct budget *routing_budget(const struct call *c)

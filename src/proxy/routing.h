@@ -22,6 +22,10 @@ struct routing_fault {
 };
 struct routing_fault routing_fault(
 	struct worker *w, const struct route *route, const struct route_rule *rule);
+/* Which of the rule's mirrors get a copy of the request whose turn it is in this worker, a bit for
+ * each: exact as a split is. */
+uint32_t routing_mirrors(
+	struct worker *w, const struct route *route, const struct route_rule *rule);
 /* Where the leg leads; its texts are the plan's. */
 struct call_lead routing_lead(const struct call *c, const struct route_leg *leg);
 /* With a rule that has retries: the service that was dialled has one more request, or one is to be

@@ -257,7 +257,7 @@ struct sync {
 	uint16_t kind_first;
 	enum sync_life life;
 	int dir_fd;
-	struct ledger *ledger;
+	struct ledger *ledger; /* the owner's; NULL: none */
 	/* configuration, copied */
 	struct arena arena;
 	struct str mesh, node, zone;

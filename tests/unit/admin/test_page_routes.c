@@ -49,6 +49,11 @@ static void fill_rules(void)
 	rules[7].timeout_ms = 1500;
 	rules[7].fault = (struct route_fault){
 		.delay_ms = 200, .delay_percent = 10, .abort_percent = 5, .abort_status = 503};
+	static struct route_leg mirrors[2];
+	mirrors[0] = (struct route_leg){rules[7].legs[0].service, STR("v2"), 10};
+	mirrors[1] = (struct route_leg){.weight = 100};
+	rules[7].mirrors = mirrors;
+	rules[7].mirror_count = ARRAY_LEN(mirrors);
 	rules[7].retry =
 		(struct route_retry){.attempts = 2, .on = ROUTE_RETRY_CONNECT | ROUTE_RETRY_5XX};
 }
@@ -162,7 +167,8 @@ static void the_way_is_told(void **state)
 	assert_part(LAST, 200,
 		"\"action\":\"forward\",\"timeout_ms\":1500,\"retries\":\"2 more tries on "
 		"connect-failure or 5xx\",\"fault\":\"delay 200ms for 10 %, abort with 503 for 5 "
-		"%\",\"sticky\":\"header x-user\",\"split\":[{\"service\":"
+		"%\",\"mirror\":\"10 % to orders v2, 100 % to a service that is not known\","
+		"\"sticky\":\"header x-user\",\"rollouts\":[],\"split\":[{\"service\":"
 		"\"orders\",\"version\":\"v1\",\"weight\":90,\"allowed\":true,\"policy\":\"policies"
 		"[0]\",\"identity\":true,\"policies\":[\"policies[0]\",\"no-secrets\"],"
 		"\"endpoints\":[{\"address\":\"10.77.0.1:8080\",\"health\":\"up\",\"version\":"
