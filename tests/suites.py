@@ -77,7 +77,7 @@ COSTS = {
     "resilience/test_timeouts": (18, 0.3),
     "resilience/test_trouble": (6, 0.8),
     "rollout/test_carrier": (30, 0.4),
-    "rollout/test_commands": (25, 0.5),
+    "rollout/test_commands": (25, 0.5), "rollout/test_division": (40, 0.4),
     "rollout/test_steps": (30, 0.4),
     "routes/test_edits": (20, 0.6),
     "routes/test_live": (25, 0.5),
