@@ -115,10 +115,10 @@ static enum reason exchange_place(struct exchange *x)
 		reason = exchange_authorise(x);
 	if (reason == REASON_NONE)
 		reason = exchange_ask_limits(x);
-	if (reason == REASON_NONE)
-		reason = exchange_tell_route(x);
 	if (reason == REASON_NONE && x->attempt_count == 0 && x->route)
 		mirror_begin(x);
+	if (reason == REASON_NONE)
+		reason = exchange_tell_route(x);
 	return reason;
 }
 
