@@ -169,9 +169,11 @@ static void tunnel_dial(struct tunnel *t)
 	t->plan_number = t->call.hold->plan->number;
 	if (reason == REASON_NONE)
 		reason = tunnel_choose(t);
-	if (reason == REASON_NONE)
-		reason = outbound_pick(
-			w, &t->call, &t->tries, t->route ? &t->lead : NULL, CALL_BYTES);
+	const struct call_lead *lead = t->route ? &t->lead : NULL;
+	if (reason == REASON_NONE) {
+		reason = outbound_pick(w, &t->call, &t->tries, lead, CALL_BYTES);
+		figures_picked(w, &t->call, lead, reason);
+	}
 	call_served(t->serving);
 	t->serving = call_serve(&t->call);
 	if (reason == REASON_NONE)
