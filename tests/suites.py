@@ -65,6 +65,7 @@ COSTS = {
     "observability": (30, 0.3),
     "process": (60, 0.5),
     "publish": (30, 0.5),
+    "ratelimit/test_local": (35, 0.5),
     "redirect/test_capture": (13, 0.4),
     "redirect/test_down": (35, 0.5),
     "redirect/test_guard": (18, 0.5),

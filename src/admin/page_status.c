@@ -278,6 +278,7 @@ void page_metrics(const struct page_source *source, const struct page_request *r
 	page_write_proxy(p, &out);
 	page_write_certificates(source, &out);
 	page_write_state(source, &out);
+	page_write_limits(source, &out);
 	page_write_rollouts(source, &out);
 	process_watch_write(source->process, &out);
 	metric_text_end(&out);

@@ -2,6 +2,7 @@
 /* Routes in words, as `ringmain routes` shows them: with the names of the configuration's keys. */
 #pragma once
 
+#include "base/json.h"
 #include "mesh/route.h"
 
 /* What does not fit is cut. */
@@ -19,6 +20,8 @@ static inline struct str page_words_str(const struct page_words *w)
  * asks nothing of the kind. */
 void page_say_condition(
 	struct page_words *w, const struct route_when *when, enum route_miss what, uint32_t index);
+/* All of them, as the member "match" of the open object. */
+void page_put_conditions(struct json *j, const struct route_when *when);
 /* What the request has in that place. Empty: nothing. */
 void page_say_fact(struct page_words *w, const struct route_request *request,
 	const struct route_when *when, enum route_miss what, uint32_t index);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a request must get past, and in which order: first all limits of this machine, whose tokens
- * can be put back, then those of the whole mesh, then those that only look on. */
+/* What a request must get past, and in which order: first all limits of this machine, then those of
+ * the whole mesh; what was taken is put back when one of them refuses. Then those that only look
+ * on. */
 #include "limiter.h"
 
 #include "base/assert.h"
@@ -16,7 +17,8 @@ struct limiter_try {
 	struct limiter_slot *slot;
 	struct bucket_taking taking;
 	struct share_taking share;
-	bool has_token, has_share;
+	struct ledger_limit_rule rule; /* of a token that the ledger gave */
+	bool has_token, has_share, has_lease;
 	uint64_t quota, remaining, reset_ns, retry_ns;
 };
 
@@ -236,11 +238,11 @@ static bool limiter_take_mesh(const struct limiter_asked *a, struct limiter_try 
 	if (!limiter_mesh_share(a, t, &pot))
 		return false;
 	if (a->ledger) {
-		struct ledger_limit_rule rule = {
+		t->rule = (struct ledger_limit_rule){
 			.id = ledger_limit_id(str_of(t->of->definition), t->key),
 			.amount = t->limit->amount,
 			.window_ms = t->limit->window_ms};
-		taken = ledger_limit_take(a->ledger, &rule, a->now_ns, &left);
+		taken = ledger_limit_take(a->ledger, &t->rule, a->now_ns, &left);
 	}
 	uint64_t reset_ns = left.reset_ns > a->now_ns ? left.reset_ns - a->now_ns : 0;
 	if (taken == LEDGER_AWAY || taken == LEDGER_FULL) {
@@ -252,7 +254,8 @@ static bool limiter_take_mesh(const struct limiter_asked *a, struct limiter_try 
 	t->quota = t->limit->amount;
 	t->remaining = left.remaining;
 	t->reset_ns = reset_ns;
-	if (taken == LEDGER_TAKEN)
+	t->has_lease = taken == LEDGER_TAKEN;
+	if (t->has_lease)
 		return true;
 	t->retry_ns = reset_ns;
 	limiter_put_share_back(t);
@@ -300,7 +303,9 @@ static void limiter_put_all_back(struct limiter_asked *a)
 		struct limiter_try *t = &a->tries[i];
 		if (t->has_token)
 			bucket_put_back(&t->slot->bucket, &t->taking);
-		t->has_token = false;
+		if (t->has_lease)
+			ledger_limit_put_back(a->ledger, &t->rule, a->now_ns);
+		t->has_token = t->has_lease = false;
 		limiter_put_share_back(t);
 	}
 }

@@ -11,17 +11,7 @@
 
 #include "base/arena.h"
 #include "mesh/limit.h"
-#include "proxy/proxy.h"
-
-/* Of one limit, by its name: counts outlive plans. */
-struct limiter_counts {
-	struct limiter_counts *before; /* made before it; the control thread's */
-	char *name;
-	_Atomic uint64_t granted, refused;
-	_Atomic uint64_t shadowed; /* would have been refused */
-	_Atomic uint64_t crowded;  /* of keys that had no place of their own */
-	_Atomic uint64_t away;	   /* decided without the store */
-};
+#include "proxy/limiter_view.h"
 
 struct limiter;
 
@@ -43,14 +33,3 @@ struct limiter_verdict {
 bool limiter_ask(const struct plan *plan, struct ledger *ledger, const struct service *service,
 	const struct limit_request *request, struct arena *arena, uint64_t now_ns,
 	struct limiter_verdict *ret_verdict) MUST_CHECK;
-
-/* For a look from outside. */
-struct limiter_view {
-	const struct limiter_counts *counts;
-	uint32_t key_count, key_max; /* whose buckets are not full; 0 of 1 without keys */
-	bool is_known;		     /* what is left of the one bucket: without keys, LOCAL */
-	uint64_t quota, remaining;
-};
-/* False: the limit is of a service that this machine does not serve. */
-bool limiter_look(const struct plan *plan, const struct limit *limit, uint64_t now_ns,
-	struct limiter_view *ret_view);

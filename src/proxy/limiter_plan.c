@@ -160,3 +160,10 @@ bool limiter_look(const struct plan *plan, const struct limit *limit, uint64_t n
 	ret_view->is_known = l->slot_count == 1 && limit->scope == LIMIT_LOCAL;
 	return true;
 }
+
+const struct limiter_counts *limiter_counts_of_limit(
+	const struct plan *plan, const struct limit *limit)
+{
+	const struct limiter *l = plan->limiters[limit->index];
+	return l ? l->counts : NULL;
+}

@@ -246,6 +246,7 @@ static void mirror_place(struct mirror *m)
 	}
 	enum reason reason = outbound_pick(w, &m->call, &m->tries, &m->lead, CALL_HTTP);
 	load_silence(&m->tries.last);
+	figures_silence(&m->tries.figure);
 	if (reason == REASON_NONE && mirror_is_many(m)) {
 		mirror_drop(m, dropped);
 		return;

@@ -57,7 +57,7 @@ def test_when_both_are_bad_it_is_held(fleet):
 
 def test_a_retry_that_helps_hides_nothing(fleet):
     groups = fleet.mesh_groups
-    retried = {"service": "orders", "rules": [{"retry": {"attempts": 3, "on": ["5xx"]}}]}
+    retried = {"service": "orders", "rules": [{"retries": {"attempts": 3, "on": ["5xx"]}}]}
     fleet.mesh_groups = lambda: {**groups(), "routes": [retried]}
     try:
         with Calls(fleet) as calls, fleet.behaves(NEW, "cycle 500 200"):
