@@ -10,7 +10,7 @@
 
 struct breaker {
 	_Atomic uint32_t used[BREAKER_LIMITS];
-	_Atomic bool is_short; /* somebody was refused a connection that an idle one holds, maybe */
+	_Atomic bool is_short; /* see breaker_lack() */
 };
 
 /* One more, if that is no more than `max` (0: any number). What is under way beyond a limit that
@@ -19,5 +19,7 @@ bool breaker_take(struct breaker *b, enum breaker_limit limit, uint32_t max) MUS
 /* It has ended. */
 void breaker_give(struct breaker *b, enum breaker_limit limit);
 bool breaker_is_unused(const struct breaker *b);
-/* True: an idle connection had better make room. For each refusal one at most. */
+/* A connection was refused; maybe the room is taken by one that is idle. */
+void breaker_lack(struct breaker *b);
+/* True: an idle connection had better make room. After each refusal one at most. */
 bool breaker_yields(struct breaker *b);

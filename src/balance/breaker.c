@@ -8,11 +8,8 @@ bool breaker_take(struct breaker *b, enum breaker_limit limit, uint32_t max)
 	if (max == 0)
 		max = UINT32_MAX;
 	do {
-		if (before >= max) {
-			if (limit == BREAKER_CONNECTIONS)
-				atomic_store_explicit(&b->is_short, true, memory_order_relaxed);
+		if (before >= max)
 			return false;
-		}
 	} while (!atomic_compare_exchange_weak_explicit(
 		used, &before, before + 1, memory_order_relaxed, memory_order_relaxed));
 	return true;
@@ -32,6 +29,11 @@ bool breaker_is_unused(const struct breaker *b)
 			return false;
 	}
 	return true;
+}
+
+void breaker_lack(struct breaker *b)
+{
+	atomic_store_explicit(&b->is_short, true, memory_order_relaxed);
 }
 
 bool breaker_yields(struct breaker *b)

@@ -354,9 +354,10 @@ static enum reason call_secure(
 static bool call_count_connection(struct worker *w, const struct call *c, struct line *line)
 {
 	struct service_hold *h = &line->connection;
-	return service_hold_take(h, w, c, c->service, BREAKER_CONNECTIONS) ||
+	return service_hold_try(h, w, c, c->service, BREAKER_CONNECTIONS) ||
 	       (upstream_make_room(w, c->service) &&
-		       service_hold_take(h, w, c, c->service, BREAKER_CONNECTIONS));
+		       service_hold_try(h, w, c, c->service, BREAKER_CONNECTIONS)) ||
+	       service_hold_take(h, w, c, c->service, BREAKER_CONNECTIONS);
 }
 
 enum reason call_dial(

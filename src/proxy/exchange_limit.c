@@ -73,7 +73,9 @@ enum reason exchange_ask_limits(struct exchange *x)
 	struct worker *w = x->being.worker;
 	char client[ADDRESS_TEXT_MAX];
 	struct limiter_verdict verdict;
-	if (call->way != CALL_WAY_LOCAL || call->service->limit_count == 0 || x->limit)
+	/* a copy for a mirror leaves what there is to callers */
+	if (call->way != CALL_WAY_LOCAL || call->service->limit_count == 0 || x->limit ||
+		x->is_mirror)
 		return REASON_NONE;
 	x->limit = arena_take(&x->arena, sizeof(*x->limit));
 	if (!x->limit)

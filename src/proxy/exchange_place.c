@@ -103,8 +103,9 @@ static void exchange_answer(struct exchange *x)
 static enum reason exchange_place(struct exchange *x)
 {
 	struct call *call = &x->carrier[DOWN]->call;
-	enum reason reason = outbound_pick(
-		x->being.worker, call, &x->tries, x->route ? &x->route->lead : NULL, CALL_HTTP);
+	const struct call_lead *lead = x->route ? &x->route->lead : NULL;
+	enum reason reason = outbound_pick(x->being.worker, call, &x->tries, lead, CALL_HTTP);
+	figures_picked(x->being.worker, call, lead, reason);
 	call_served(x->serving);
 	x->serving = call_serve(call);
 	if (reason == REASON_NONE)
@@ -114,10 +115,10 @@ static enum reason exchange_place(struct exchange *x)
 		reason = exchange_authorise(x);
 	if (reason == REASON_NONE)
 		reason = exchange_ask_limits(x);
-	if (reason == REASON_NONE)
-		reason = exchange_tell_route(x);
 	if (reason == REASON_NONE && x->attempt_count == 0 && x->route)
 		mirror_begin(x);
+	if (reason == REASON_NONE)
+		reason = exchange_tell_route(x);
 	return reason;
 }
 

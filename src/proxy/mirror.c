@@ -159,19 +159,33 @@ static uint32_t mirror_share(uint32_t max)
 	return max - max / 4;
 }
 
+static bool mirror_is_near(
+	const struct mirror *m, const struct service *to, enum breaker_limit limit)
+{
+	uint32_t max = to ? to->breaker[limit] : 0;
+	if (max == 0)
+		return false;
+	const struct breaker *b = &m->call.hold->plan->service_uses[to->index]->breaker;
+	return atomic_load_explicit(&b->used[limit], memory_order_relaxed) >= mirror_share(max);
+}
+
 /* Before an endpoint is picked: what the service may have under way. */
-static bool mirror_is_crowded(struct mirror *m)
+static bool mirror_is_crowded(const struct mirror *m)
 {
 	const struct call *c = &m->call;
 	const struct service *to = c->dialled;
 	if (m->lead.service.len > 0)
 		to = snapshot_service(c->hold->plan->snapshot, m->lead.service);
-	uint32_t max = to ? to->breaker[BREAKER_REQUESTS] : 0;
-	if (max == 0)
-		return false;
-	struct breaker *b = &c->hold->plan->service_uses[to->index]->breaker;
-	return atomic_load_explicit(&b->used[BREAKER_REQUESTS], memory_order_relaxed) >=
-	       mirror_share(max);
+	return mirror_is_near(m, to, BREAKER_REQUESTS);
+}
+
+/* One more connection, which callers may want, too. */
+static bool mirror_may_dial(struct mirror *m)
+{
+	const struct service *to = m->call.service;
+	return upstream_is_there(m->being.worker, &m->call) ||
+	       !(mirror_is_near(m, to, BREAKER_CONNECTIONS) ||
+		       mirror_is_near(m, to, BREAKER_PENDING));
 }
 
 /* Afterwards: connections of the workload here that is behind it, this one included. */
@@ -205,6 +219,10 @@ static void mirror_take_upstream(struct mirror *m)
 	struct worker *w = m->being.worker;
 	enum reason reason;
 	struct carrier *up = upstream_take(w, &m->call);
+	if (!up && !mirror_may_dial(m)) {
+		mirror_drop(m, &w->values->mirrors_dropped_total);
+		return;
+	}
 	if (!up)
 		up = upstream_dial(w, &m->call, &reason);
 	if (!up) {
@@ -228,6 +246,7 @@ static void mirror_place(struct mirror *m)
 	}
 	enum reason reason = outbound_pick(w, &m->call, &m->tries, &m->lead, CALL_HTTP);
 	load_silence(&m->tries.last);
+	figures_silence(&m->tries.figure);
 	if (reason == REASON_NONE && mirror_is_many(m)) {
 		mirror_drop(m, dropped);
 		return;

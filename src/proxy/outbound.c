@@ -234,8 +234,6 @@ enum reason outbound_pick(struct worker *w, struct call *c, struct call_tries *t
 		reason = outbound_count_request(w, c, tries, service, carriage);
 	if (reason == REASON_NONE)
 		reason = outbound_draw(w, c, service, subset, tries, &e);
-	if (reason == REASON_NO_ENDPOINT || reason == REASON_ROUTE_NO_VERSION)
-		figures_none(w, c, service, lead ? lead->version : STR(""));
 	if (reason != REASON_NONE) {
 		outbound_unpick(w, c);
 		return reason;

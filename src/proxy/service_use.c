@@ -81,21 +81,17 @@ void service_uses_leave(struct plan *plan)
 
 struct service_limit_row {
 	size_t used, refused; /* in struct metric_values */
-	enum reason reason;
 };
 
 static const struct service_limit_row service_limits[] = {
 	[BREAKER_CONNECTIONS] = {offsetof(struct metric_values, breaker_connections),
-		offsetof(struct metric_values, breaker_connections_refused_total),
-		REASON_BREAKER_CONNECTIONS},
+		offsetof(struct metric_values, breaker_connections_refused_total)},
 	[BREAKER_PENDING] = {offsetof(struct metric_values, breaker_pending),
-		offsetof(struct metric_values, breaker_pending_refused_total),
-		REASON_BREAKER_PENDING},
+		offsetof(struct metric_values, breaker_pending_refused_total)},
 	[BREAKER_REQUESTS] = {offsetof(struct metric_values, breaker_requests),
-		offsetof(struct metric_values, breaker_requests_refused_total),
-		REASON_BREAKER_REQUESTS},
+		offsetof(struct metric_values, breaker_requests_refused_total)},
 	[BREAKER_RETRIES] = {offsetof(struct metric_values, breaker_retries),
-		offsetof(struct metric_values, breaker_retries_refused_total), REASON_NONE},
+		offsetof(struct metric_values, breaker_retries_refused_total)},
 };
 
 static void service_count(struct worker *w, size_t at, int64_t n)
@@ -103,20 +99,29 @@ static void service_count(struct worker *w, size_t at, int64_t n)
 	metric_add((_Atomic uint64_t *)((char *)w->values + at), n);
 }
 
-bool service_hold_take(struct service_hold *h, struct worker *w, const struct call *c,
+bool service_hold_try(struct service_hold *h, struct worker *w, const struct call *c,
 	const struct service *service, enum breaker_limit limit)
 {
 	ASSERT(!h->use);
 	if (c->direction != CALL_OUTBOUND || !service)
 		return true;
 	struct service_use *use = c->hold->plan->service_uses[service->index];
-	if (!breaker_take(&use->breaker, limit, service->breaker[limit])) {
-		service_count(w, service_limits[limit].refused, 1);
+	if (!breaker_take(&use->breaker, limit, service->breaker[limit]))
 		return false;
-	}
 	*h = (struct service_hold){use, w};
 	service_count(w, service_limits[limit].used, 1);
 	return true;
+}
+
+bool service_hold_take(struct service_hold *h, struct worker *w, const struct call *c,
+	const struct service *service, enum breaker_limit limit)
+{
+	if (service_hold_try(h, w, c, service, limit))
+		return true;
+	service_count(w, service_limits[limit].refused, 1);
+	if (limit == BREAKER_CONNECTIONS)
+		breaker_lack(&c->hold->plan->service_uses[service->index]->breaker);
+	return false;
 }
 
 void service_hold_give(struct service_hold *h, enum breaker_limit limit)
@@ -126,9 +131,4 @@ void service_hold_give(struct service_hold *h, enum breaker_limit limit)
 	service_count(h->worker, service_limits[limit].used, -1);
 	breaker_give(&h->use->breaker, limit);
 	*h = (struct service_hold){0};
-}
-
-enum reason service_hold_reason(enum breaker_limit limit)
-{
-	return service_limits[limit].reason;
 }

@@ -36,7 +36,8 @@ struct service_hold {
  * empty before. */
 bool service_hold_take(struct service_hold *h, struct worker *w, const struct call *c,
 	const struct service *service, enum breaker_limit limit) MUST_CHECK;
+/* The same, but nobody is refused yet. */
+bool service_hold_try(struct service_hold *h, struct worker *w, const struct call *c,
+	const struct service *service, enum breaker_limit limit) MUST_CHECK;
 /* It may be empty. */
 void service_hold_give(struct service_hold *h, enum breaker_limit limit);
-/* What to say to whom a limit refuses. */
-enum reason service_hold_reason(enum breaker_limit limit);

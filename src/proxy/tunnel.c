@@ -89,8 +89,31 @@ static void tunnel_dial_failed(struct tunnel *t, enum reason reason)
 		tunnel_close(t, reason);
 }
 
-/* By the rule that the connection goes by, before it is dialled for the first time. The call keeps
- * the plan of the lead until it is open. */
+static struct str tunnel_copy(char **at, struct str text)
+{
+	struct str copy = {*at, text.len};
+	if (text.len > 0)
+		memcpy(*at, text.at, text.len);
+	*at += text.len;
+	return copy;
+}
+
+/* What is needed of a rule until the connection is open: its plan may go meanwhile. */
+static enum reason tunnel_keep(struct tunnel *t, struct str name, struct call_lead lead)
+{
+	char *at = calloc(1, name.len + 1 + lead.service.len + lead.version.len);
+	if (!at)
+		return REASON_OVERLOAD;
+	t->route = at;
+	(void)tunnel_copy(&at, name);
+	at++;
+	t->lead = lead;
+	t->lead.service = tunnel_copy(&at, lead.service);
+	t->lead.version = tunnel_copy(&at, lead.version);
+	return REASON_NONE;
+}
+
+/* By the rule that the connection goes by, before it is dialled for the first time. */
 static enum reason tunnel_choose(struct tunnel *t)
 {
 	size_t prefix_len;
@@ -102,9 +125,8 @@ static enum reason tunnel_choose(struct tunnel *t)
 		route_match(t->call.hold->plan->snapshot, route, &request, &prefix_len);
 	if (!rule)
 		return REASON_NONE;
-	t->lead = routing_lead(&t->call, routing_leg(t->being.worker, route, rule, &request));
-	t->route = strndup(rule->name.at, rule->name.len);
-	return t->route ? REASON_NONE : REASON_OVERLOAD;
+	const struct route_leg *leg = routing_leg(t->being.worker, route, rule, &request);
+	return tunnel_keep(t, rule->name, routing_lead(&t->call, leg));
 }
 
 static bool tunnel_keep_name(const struct limit *limit, char **ret_name)
@@ -142,10 +164,16 @@ static enum reason tunnel_ask_limits(struct tunnel *t)
 static void tunnel_dial(struct tunnel *t)
 {
 	struct worker *w = t->being.worker;
-	enum reason reason = tunnel_choose(t);
+	/* the plan may have changed with detection, or with an endpoint that failed */
+	enum reason reason = call_renew(w, t->line[DOWN], &t->call);
+	t->plan_number = t->call.hold->plan->number;
 	if (reason == REASON_NONE)
-		reason = outbound_pick(
-			w, &t->call, &t->tries, t->route ? &t->lead : NULL, CALL_BYTES);
+		reason = tunnel_choose(t);
+	const struct call_lead *lead = t->route ? &t->lead : NULL;
+	if (reason == REASON_NONE) {
+		reason = outbound_pick(w, &t->call, &t->tries, lead, CALL_BYTES);
+		figures_picked(w, &t->call, lead, reason);
+	}
 	call_served(t->serving);
 	t->serving = call_serve(&t->call);
 	if (reason == REASON_NONE)
@@ -180,7 +208,6 @@ bool tunnel_take(struct worker *w, struct line *line, struct call *call)
 	t->start_wall_ns = w->loop.wall_ns;
 	t->policy = STR("");
 	call_take(&t->call, call);
-	t->plan_number = t->call.hold->plan->number;
 	t->line[DOWN] = line;
 	line_own(line, &t->being.task);
 	w->connection_count++;

@@ -376,33 +376,51 @@ void upstream_forget(struct carrier *c)
 
 /* --- to make room --- */
 
+static uint32_t upstream_idle_on(const struct upstream_pool *pool, const struct trunk *t)
+{
+	uint32_t count = 0;
+	LIST_EACH (&pool->idle, it)
+		count += CONTAINER_OF(it, struct carrier, pooled)->line->trunk == t;
+	return count;
+}
+
+/* With nothing but idle channels, which end with it. */
 static struct trunk *upstream_idle_trunk(const struct upstream_pool *pool)
 {
 	LIST_EACH (&pool->trunks, it) {
 		struct trunk *t = CONTAINER_OF(it, struct trunk, pooled);
-		if (t->state == TRUNK_OPEN && t->user_count == 0)
+		if (t->state == TRUNK_OPEN && upstream_idle_on(pool, t) == t->user_count)
 			return t;
 	}
 	return NULL;
 }
 
-/* The one that has been idle for the longest, of those to one place. */
-static bool upstream_close_one(struct upstream_pool *pool)
+/* The one that has been idle for the longest; NULL: all of them are channels. */
+static struct carrier *upstream_idle_line(const struct upstream_pool *pool)
 {
+	for (struct list *it = pool->idle.prev; it != &pool->idle; it = it->prev) {
+		struct carrier *c = CONTAINER_OF(it, struct carrier, pooled);
+		if (!c->line->trunk)
+			return c;
+	}
+	return NULL;
+}
+
+static bool upstream_close_one(const struct upstream_pool *pool)
+{
+	struct carrier *c = upstream_idle_line(pool);
 	struct trunk *t = upstream_idle_trunk(pool);
-	if (!list_empty(&pool->idle))
-		carrier_close(CONTAINER_OF(pool->idle.prev, struct carrier, pooled), false);
+	if (c)
+		carrier_close(c, false);
 	else if (t)
 		trunk_close(t, false);
-	else
-		return false;
-	return true;
+	return c || t;
 }
 
 static bool upstream_close_one_of(const struct list *pools, struct str service)
 {
 	LIST_EACH (pools, it) {
-		struct upstream_pool *pool = CONTAINER_OF(it, struct upstream_pool, listed);
+		const struct upstream_pool *pool = CONTAINER_OF(it, struct upstream_pool, listed);
 		if (str_eq(pool->place.service, service) && upstream_close_one(pool))
 			return true;
 	}

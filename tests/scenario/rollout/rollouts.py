@@ -163,8 +163,10 @@ class Calls:
 
     def one(self, wire):
         reply = wire.send(request_text(self.line, "orders")).reply()
-        if reply.status == 200:
+        if reply.status == 200 and reply.body.startswith(b"{"):
             self.served[VERSIONS[reply.json["server"].split("@")[1]]] += 1
+        elif reply.status == 200:  # as it was told to answer, not saying who it is
+            self.served["?"] += 1
         else:
             self.failed.append((time.monotonic(), reply.status))
 

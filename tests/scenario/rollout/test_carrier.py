@@ -6,6 +6,7 @@ import signal
 import time
 
 import pytest
+from machines import wait_for
 from rollouts import STEPS, Calls, Rollouts
 
 WAY = [*(("stepping", i) for i in range(len(STEPS))), ("done", len(STEPS) - 1)]
@@ -132,10 +133,12 @@ def test_what_is_over_does_not_begin_anew(fleet):
     for node in fleet:
         node.stop()
     fleet.redis.restart_empty()
-    fleet.say("run")
     for node in fleet:
         node.start()
+    fleet.wait_percent(100, timeout=15)
+    wait_for(lambda: all(fleet.redis.ask("EXISTS", fleet.key(f"lease:{n.name}")) for n in fleet),
+             "the nodes to tell which revision they have", 15)
+    fleet.say("run")
     fleet.wait_settled(30)
-    fleet.wait_percent(100)
     assert_stays(fleet, 100, 4)
     assert fleet.progress()["state"] == "done"

@@ -168,7 +168,7 @@ static void the_way_is_told(void **state)
 		"\"action\":\"forward\",\"timeout_ms\":1500,\"retries\":\"2 more tries on "
 		"connect-failure or 5xx\",\"fault\":\"delay 200ms for 10 %, abort with 503 for 5 "
 		"%\",\"mirror\":\"10 % to orders v2, 100 % to a service that is not known\","
-		"\"sticky\":\"header x-user\",\"split\":[{\"service\":"
+		"\"sticky\":\"header x-user\",\"rollouts\":[],\"split\":[{\"service\":"
 		"\"orders\",\"version\":\"v1\",\"weight\":90,\"allowed\":true,\"policy\":\"policies"
 		"[0]\",\"identity\":true,\"policies\":[\"policies[0]\",\"no-secrets\"],"
 		"\"endpoints\":[{\"address\":\"10.77.0.1:8080\",\"health\":\"up\",\"version\":"

@@ -158,15 +158,18 @@ static void a_list(void **state)
 			     "\"fault\":\"delay 1000ms for 5 %\",\"mirror\":\"10 % to orders v2\","
 			     "\"split\":[]}]}]}"));
 	fclose(out);
-	assert_string_equal(text,
-		"RULE             MATCHES              LEADS TO                "
-		"STICKY  RETRIES              FAULT                MIRROR\n"
-		"orders/gone      path /g, method GET  respond 410             - "
-		"      -                    -                    -\n"
-		"orders/canary    -                    v1 90 %, stock v2 10 %  "
-		"source  1 more try on reset  -                    -\n"
-		"orders/rules[2]  -                    the service             - "
-		"      -                    delay 1000ms for 5 %  10 % to orders v2\n");
+	assert_string_equal(text, "RULE             MATCHES              LEADS TO                "
+				  "STICKY  RETRIES      "
+				  "        FAULT                 MIRROR\n"
+				  "orders/gone      path /g, method GET  respond 410             - "
+				  "      -            "
+				  "        -                     -\n"
+				  "orders/canary    -                    v1 90 %, stock v2 10 %  "
+				  "source  1 more try on"
+				  " reset  -                     -\n"
+				  "orders/rules[2]  -                    the service             - "
+				  "      -            "
+				  "        delay 1000ms for 5 %  10 % to orders v2\n");
 }
 
 #define TEST(name) cmocka_unit_test_teardown(name, teardown)

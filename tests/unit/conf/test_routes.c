@@ -116,7 +116,7 @@ static void test_mirrors(void **state)
 {
 	struct fixture f;
 	parse_good(&f, ROUTE("{ mirror = ( { version = \"v1\"; percent = 10; }, { service = "
-			     "\"next\"; }, { version = \"v9\"; percent = 0; } ); }"));
+			     "\"next\"; }, { version = \"v2\"; percent = 0; } ); }"));
 	const struct route_rule *rule = route_of(&f, "orders")->rules;
 	assert_int_equal(rule->mirror_count, 3);
 	assert_int_equal(rule->mirrors[0].weight, 10);

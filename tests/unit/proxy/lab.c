@@ -237,7 +237,7 @@ static struct plan *lab_plan(
 {
 	static char node[8192], edited[16384];
 	char text[2000] = "";
-	struct bundle b;
+	struct bundle b, picture;
 	struct plan *plan = NULL;
 	lab_certificates(l, &b);
 	lab_add(&b, "user", "ringmain", "990");
@@ -248,11 +248,15 @@ static struct plan *lab_plan(
 	snprintf(node, sizeof(node), "%s%s%s", lab_nodes[machine], lab_node_common,
 		l->node ? l->node : "");
 	lab_add(&b, "conf", "node.conf", lab_edited(l, node, edited, sizeof(edited)));
-	lab_add(&b, "mesh", "mesh.conf", lab_edited(l, lab_mesh, edited, sizeof(edited)));
+	struct bundle *mesh = l->with_store ? &picture : &b;
+	bundle_init(&picture);
+	lab_add(mesh, "mesh", "mesh.conf", lab_edited(l, lab_mesh, edited, sizeof(edited)));
 	if (l->objects)
-		lab_add(&b, "mesh", "objects.conf", l->objects);
-	if (plan_build(&b, NULL, generation, before, &plan, text, sizeof(text)) < 0)
+		lab_add(mesh, "mesh", "objects.conf", l->objects);
+	if (plan_build(&b, l->with_store ? &picture : NULL, generation, before, &plan, text,
+		    sizeof(text)) < 0)
 		fail_msg("%s", text);
+	bundle_done(&picture);
 	bundle_done(&b);
 	return plan;
 }
@@ -325,6 +329,7 @@ void lab_start(struct lab *l, const struct lab_options *options)
 	*l = (struct lab){.machine_count = options->machine_count ? options->machine_count : 1,
 		.node = options->node,
 		.objects = options->objects,
+		.with_store = options->with_store,
 		.serving = options->serving};
 	for (unsigned i = 0; i < LAB_WORKLOAD_COUNT; i++)
 		l->marks[i] = i;
