@@ -382,3 +382,6 @@ def test_limits_are_listed(mesh):
     other = mesh["vm-a"].ringmain("limits", "list", "orders").stdout
     assert "elsewhere" in other and mesh.named[0] in other
     assert mesh["vm-b"].ringmain("limits", "list", "echo").stdout == "no limits\n"
+    words = ["routes", "explain", "--from", "web", "--to", "orders", "--method"]
+    assert f"{mesh.named[0]}, {mesh.named[1]}: limits that leg 1 counts for" in mesh["vm-a"].ringmain(*words, "GET").stdout
+    assert f"\n{mesh.named[1]}: limits that leg 1" in mesh["vm-a"].ringmain(*words, "PUT").stdout
