@@ -3,6 +3,7 @@
 and all together let through what one limit says. What got through is counted at the workloads."""
 import collections
 import itertools
+import signal
 import sys
 import threading
 import time
@@ -218,7 +219,7 @@ def test_an_emptied_redis_costs_a_window_at_most(fleet):
 def test_a_machine_that_dies_with_tokens_costs_its_share_of_one_window(fleet):
     with Flood(fleet) as flood:
         flood.wait_answers()
-        fleet["vm-e"].process.kill()
+        fleet["vm-e"].process.kill(signal.SIGKILL)
         found = flood.whole_windows(3)
         fleet["vm-e"].start()
     assert max(found) <= AMOUNT * 1.02 and sum(found[1:]) >= 0.95 * 2 * AMOUNT
