@@ -16,7 +16,13 @@
  *                           the store takes no id that is not higher,    carries it on, any node
  *                           so one that was overtaken cannot write
  *   tokens:<id>:<window> string  how many tokens of a limit nodes have    written by all nodes
- *                           taken in a window; with an expiry
+ *                           taken in a window; with an expiry. <id>: of the limit, its numbers and
+ *                           the values of its key, in hexadecimal; <window>: the store's time
+ *                           divided by the window's length. A node makes it with SET 0 PX NX, adds
+ *                           what it wants with INCRBY, and keeps of that what the answer leaves
+ *                           below the amount; the rest, and what it does not need, goes back with
+ *                           DECRBY; an answer that says that the number was lost meanwhile gets a
+ *                           PEXPIRE. While nobody asks, nothing is said
  *
  * and one channel, "news": hints that something has changed, so that others need not wait for their
  * next look. "objects <revision>", "node <name>", "rollout <service>". Never believed: whoever
