@@ -58,6 +58,8 @@ static void tokens_trust(struct sync *s)
 
 int sync_tokens_init(struct sync *s, struct err *err)
 {
+	if (!s->ledger)
+		return 0;
 	if (!book_init(&s->tokens.book, s->ledger))
 		return err_set(err, ENOMEM, "out of memory");
 	timer_set(s->loop, &s->tokens.turn, s->loop->now_ns);
@@ -355,6 +357,8 @@ static void tokens_turn(struct sync *s)
 void sync_tokens_step(struct sync *s)
 {
 	struct sync_tokens *t = &s->tokens;
+	if (!s->ledger)
+		return;
 	if (t->store)
 		tokens_take_answers(s);
 	if (tokens_is_ready(t) && store_life(t->store) != t->life) {
