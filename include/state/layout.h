@@ -11,10 +11,16 @@
  *                           revision in force there as a third word; with an expiry of state.lease,
  *                           renewed three times in it
  *   figures:<name> string   what this node has seen of versions that      written by that node
- *                           are rolled out; with an expiry
- *   rollout:<service> stream how far a rollout is; ids "<term>-<step>": written by the node that
- *                           the store takes no id that is not higher,    carries it on, any node
- *                           so one that was overtaken cannot write
+ *                           are rolled out (rollout/rollout.h); with an
+ *                           expiry
+ *   rollout:<service> stream how far a rollout is: field "progress"      written by the node that
+ *                           (rollout/rollout.h), and "time", when it     carries it on, any node
+ *                           was written, ms by the store's clock. Ids
+ *                           "<term>-<number>": the store takes no id
+ *                           that is not higher than the last, so of
+ *                           several who begin a term one wins, and who
+ *                           was overtaken cannot write. An entry every
+ *                           second or so; about 32 are kept
  *   tokens:<id>:<window> string  how many tokens of a limit nodes have    written by all nodes
  *                           taken in a window; with an expiry. <id>: of the limit, its numbers and
  *                           the values of its key, in hexadecimal; <window>: the store's time
