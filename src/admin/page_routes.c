@@ -330,8 +330,8 @@ static void page_put_forward(struct json *j, const struct snapshot *s, struct pa
 	if (!str_eq(becomes.authority, request->authority))
 		page_put_str(j, "becomes_host", becomes.authority);
 	page_put_stuck(j, rule, request);
-	page_put_legs(j, s, service, rule, &becomes);
 	page_put_dividers(j, rule);
+	page_put_legs(j, s, service, rule, &becomes);
 }
 
 /* "web", or the id itself, or "anonymous". */
