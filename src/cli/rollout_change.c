@@ -90,7 +90,13 @@ static int change_find_from(const struct rollout_line *line, const struct change
 	char words[512];
 	struct str to = str_of(line->to), others[2] = {0}, in_force = change_in_force(k);
 	uint32_t count = 0;
-	if (line->from || (in_force.len > 0 && !str_eq(in_force, to))) {
+	if (!line->from && str_eq(in_force, to))
+		return err_set(err, EINVAL,
+			"all calls of %s go to %s already, by the rollout that is over; with "
+			"--from "
+			"VERSION they would go there first",
+			line->service, line->to);
+	if (line->from || in_force.len > 0) {
 		*ret_from = line->from ? str_of(line->from) : in_force;
 		return 0;
 	}

@@ -180,8 +180,9 @@ static void machine_say_waiting(struct machine *m)
 		machine_say(m, "only %u of %u nodes tell of their calls", seen->told_count,
 			seen->told_count + seen->silent_count);
 	else if (m->step.to.calls < rule->calls_min)
-		machine_say(m, "%llu of %u calls", (unsigned long long)m->step.to.calls,
-			rule->calls_min);
+		machine_say(m, "%llu of %u calls, %s of %s", (unsigned long long)m->step.to.calls,
+			rule->calls_min, machine_time(m->watch->counted_ms, counted),
+			machine_time(rule->every_ms, every));
 	else
 		machine_say(m, "%s of %s", machine_time(m->watch->counted_ms, counted),
 			machine_time(rule->every_ms, every));

@@ -59,7 +59,7 @@ def progress(place, name, step, why="1 % was good for 1m: v2 served 100.00 % of 
     place.ask("XADD", place.key("rollout:orders"), "*", "progress", text, "time", now_ms(place))
 
 
-def figures(place, why="12 of 50 calls", node="vm-a"):
+def figures(place, why="12 of 50 calls, 41s of 1m", node="vm-a"):
     one = state(place)
     place.ask("SET", place.key(f"figures:{node}"),
               f"figures 1\nrollout orders {one['attempt']}\nto 300 2 20=300\nfrom 9000 9 18=9000\n"
@@ -100,6 +100,8 @@ def test_the_version_that_calls_leave_is_found_or_asked_for(place):
     refused(place, done, "--from is missing: which version do the calls leave? Nodes tell of these of orders: v1, v2, v3")
     rollout(place, "start", "orders", "--to", "v2", "--from", "v1")
     progress(place, "done", 5)
+    refused(place, rollout(place, "start", "orders", "--to", "v2", check=False),
+            "all calls of orders go to v2 already, by the rollout that is over; with --from VERSION they would go there first")
     # where all calls are by now
     rollout(place, "start", "orders", "--to", "v3")
     assert state(place)["from"] == "v2"
@@ -241,7 +243,7 @@ def test_status_says_how_far_and_why(place):
     assert lines[0].split() == ["SERVICE", "VERSIONS", "STATE", "STEP", "FOR", "CARRIED", "BY"]
     assert re.match(r"orders   v1 → v2   stepping  2/5 5 %  1m \ds  vm-a", lines[1]), lines[1]
     assert "    why: 1 % was good for 1m: v2 served 100.00 % of 300, p99 12ms" in lines
-    assert "    now: 12 of 50 calls; 41s of 1m 0s" in lines
+    assert "    now: 12 of 50 calls, 41s of 1m" in lines
     words = [line.split() for line in lines]
     assert ["v2", "(new)", "12", "1", "91.66", "%", "183ms"] in words
     assert ["v1", "(old)", "230", "0", "100.00", "%", "9.4ms"] in words
