@@ -74,7 +74,7 @@ COSTS = {
     "redirect/test_watch": (30, 0.4),
     "reload": (45, 0.6),
     "resilience/test_breakers": (20, 0.5),
-    "resilience/test_retries": (20, 0.6),
+    "resilience/test_breakers": (20, 0.5), "resilience/test_retries": (20, 0.6),
     "resilience/test_timeouts": (18, 0.3),
     "resilience/test_trouble": (6, 0.8),
     "rollout/test_carrier": (140, 0.4),
