@@ -3,6 +3,7 @@
  * path uses, of the plan that it uses. */
 #include "balance/split.h"
 #include "base/error.h"
+#include "mesh/limit.h"
 #include "mesh/policy.h"
 #include "mesh/rollout.h"
 #include "page.h"
@@ -263,6 +264,20 @@ static void page_put_policies(struct json *j, const struct snapshot *s,
 	json_close(j, ']');
 }
 
+/* Those that its machines would ask. */
+static void page_put_leg_limits(struct json *j, const struct snapshot *s,
+	const struct service *service, const struct route_request *request)
+{
+	const struct limit_request asked = {.asks = *request};
+	json_key(j, "limits");
+	json_open(j, '[');
+	for (uint32_t i = 0; i < service->limit_count; i++) {
+		if (limit_matches(s, service->limits[i], &asked))
+			json_str(j, service->limits[i]->name);
+	}
+	json_close(j, ']');
+}
+
 static void page_put_way(struct json *j, const struct snapshot *s, const struct route_leg *leg,
 	const struct route_request *request)
 {
@@ -270,6 +285,7 @@ static void page_put_way(struct json *j, const struct snapshot *s, const struct 
 	page_put_leg_name(j, leg->service, leg->version, leg->weight);
 	if (leg->service) {
 		page_put_policies(j, s, leg->service, request);
+		page_put_leg_limits(j, s, leg->service, request);
 		page_put_candidates(j, leg->service, leg->version);
 	}
 	json_close(j, '}');
@@ -314,8 +330,8 @@ static void page_put_forward(struct json *j, const struct snapshot *s, struct pa
 	if (!str_eq(becomes.authority, request->authority))
 		page_put_str(j, "becomes_host", becomes.authority);
 	page_put_stuck(j, rule, request);
-	page_put_legs(j, s, service, rule, &becomes);
 	page_put_dividers(j, rule);
+	page_put_legs(j, s, service, rule, &becomes);
 }
 
 /* "web", or the id itself, or "anonymous". */

@@ -92,7 +92,8 @@ static int change_find_from(const struct rollout_line *line, const struct change
 	uint32_t count = 0;
 	if (!line->from && str_eq(in_force, to))
 		return err_set(err, EINVAL,
-			"all calls of %s go to %s already, by the rollout that is over; with --from "
+			"all calls of %s go to %s already, by the rollout that is over; with "
+			"--from "
 			"VERSION they would go there first",
 			line->service, line->to);
 	if (line->from || in_force.len > 0) {

@@ -3,6 +3,7 @@
 #include "admin/page.h"
 
 #include "json_check.h"
+#include "mesh/limit.h"
 #include "sample.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,6 +27,8 @@ static struct subset subset = {.version = {"v1", 2}, .endpoints = versioned, .en
 static struct route_rule rules[9];
 static struct str denied_paths[] = {{"/secret", 7}};
 static struct policy denial;
+static struct route_path limited_path = {ROUTE_PATH_EXACT, {"/other", 6}};
+static struct limit limits[2], *limit_list[2];
 static struct policy *policies[2];
 
 static void fill_rules(void)
@@ -78,6 +81,13 @@ static int setup(void **state)
 	policies[1] = &denial;
 	sample.services[0].policies = policies;
 	sample.services[0].policy_count = 2;
+	limits[0] = (struct limit){.name = STR("some-paths")};
+	limits[1] = (struct limit){
+		.name = STR("other-paths"), .when = {.paths = &limited_path, .path_count = 1}};
+	limit_list[0] = &limits[0];
+	limit_list[1] = &limits[1];
+	sample.services[0].limits = limit_list;
+	sample.services[0].limit_count = 2;
 	return 0;
 }
 
@@ -168,15 +178,16 @@ static void the_way_is_told(void **state)
 		"\"action\":\"forward\",\"timeout_ms\":1500,\"retries\":\"2 more tries on "
 		"connect-failure or 5xx\",\"fault\":\"delay 200ms for 10 %, abort with 503 for 5 "
 		"%\",\"mirror\":\"10 % to orders v2, 100 % to a service that is not known\","
-		"\"sticky\":\"header x-user\",\"rollouts\":[],\"split\":[{\"service\":"
+		"\"sticky\":\"header x-user\",\"split\":[{\"service\":"
 		"\"orders\",\"version\":\"v1\",\"weight\":90,\"allowed\":true,\"policy\":\"policies"
-		"[0]\",\"identity\":true,\"policies\":[\"policies[0]\",\"no-secrets\"],"
+		"[0]\",\"identity\":true,\"policies\":[\"policies[0]\",\"no-secrets\"],\"limits\":["
+		"\"some-paths\"],"
 		"\"endpoints\":[{\"address\":\"10.77.0.1:8080\",\"health\":\"up\",\"version\":"
 		"\"v1\"");
 	assert_part(LAST, 200,
 		"\"local\":true,\"alternate\":false}]},{\"service\":null,\"version\":null,"
 		"\"weight\":"
-		"10}]}");
+		"10}],\"rollouts\":[]}");
 	assert_part(LAST "&header=x-user:ann", 200, "\"sticks_by\":\"ann\",\"sticks_to\":");
 	/* the rule gives the request another path, and policies see that one */
 	assert_part(TO, 200, "\"becomes_path\":\"/secret\",\"becomes_host\":\"other\"");
