@@ -1,171 +1,212 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much may be under way to a service at once, and what becomes of what is beyond; how long who wants to be asked later is
-left alone; and what retries a service may have."""
+"""A service that is slow, or says that it has enough: callers are refused at once, each in its way, and come back when they
+are wanted. Two workers share each limit."""
+import contextlib
+import socket
+import struct
 import time
 
 import pytest
 from machines import wait_for
 from mesh import ECHO, at, request_text
-from served import FAR, NEAR, TOLERANT, Served, ask
+from served import FAR, NEAR, Served, ask
 
-TCP = at(ECHO, "vm-b", own=201)
-GAUGES = ("breaker_connections", "breaker_pending", "breaker_requests", "breaker_retries")
+TOLERANT = {"outlier": {"errors": 0, "connect_errors": 0}}
+LIMITS = ("connections", "pending", "requests", "retries")
+GRPC = ["Content-Type: application/grpc+proto", "TE: trailers"]
+numbers = iter(range(10000))
 
 
-class Broken(Served):
-    """echo has what orders has."""
+class Limited(Served):
+    """echo, of opaque bytes, has limits of its own."""
+    echo = {}
 
     def mesh_groups(self):
         groups = super().mesh_groups()
         for row in groups["services"]:
             if row["name"] == "echo":
-                row.update({key: value for key, value in self.settings.items() if key == "breaker"})
+                row.update(self.echo)
         return groups
+
+    def limit(self, *rules, echo=None, **breaker):
+        self.echo = {"breaker": echo} if echo else {}
+        self.set(*rules, settings={**TOLERANT, "breaker": breaker})
+
+    def used(self):
+        return tuple(int(self.mine(f"breaker_{limit}")) for limit in LIMITS)
+
+    def refused(self, limit):
+        return int(self.mine(f"breaker_{limit}_refused_total"))
 
 
 @pytest.fixture(scope="module")
 def mesh():
-    policies = [{"service": name, "action": "allow", "from": ["web", "guest"]} for name in ("orders", "echo")]
-    with Broken(services=[TCP], policies=policies, workers=2, groups={"timeouts": {"connect": "1s"}}) as mesh:
+    with Limited(services=[at(ECHO, FAR, own=201)], workers=2,
+                 policies=[{"services": ["orders", "echo"], "action": "allow", "from": ["web", "guest"]}]) as mesh:
         yield mesh.start()
 
 
-def limit(mesh, place=FAR, settings=None, rule=None, **breaker):
-    mesh.set({"split": [{"version": mesh.version(place)}], **(rule or {})}, settings={**TOLERANT, "breaker": breaker, **(settings or {})})
+def fresh(what="x"):
+    return f"/echo/{what}/{next(numbers)}"
 
 
-def held(mesh, count, caller="web", line="GET /stream/600/50"):
-    """Calls that go on: each has its answer's beginning."""
-    wires = [mesh.wire(caller).send(request_text(line, "orders")) for _ in range(count)]
-    assert [wire.head()[0] for wire in wires] == [200] * count
-    return wires
+def only(mesh, place, **more):
+    return {"split": [{"version": mesh.version(place)}], **more}
 
 
-def let_go(mesh, wires):
-    for wire in wires:
-        wire.reset()
-    wait_for(lambda: mesh.mine("breaker_requests") == 0, "all to have ended")
+@contextlib.contextmanager
+def held(mesh, count, caller="web"):
+    """So many requests are under way, at a server that does not answer, until their callers reset them."""
+    with contextlib.ExitStack() as stack, mesh.behaves(FAR, "stall"):
+        wires = [stack.enter_context(mesh.wire(caller)) for _ in range(count)]
+        for wire in wires:
+            wire.send(request_text(f"GET {fresh('held')}", "orders"))
+            stack.callback(reset, wire)
+        yield wires
+
+
+def reset(wire):
+    if wire.sock.fileno() >= 0:
+        wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wire.sock.close()
+
+
+def test_requests(mesh):
+    """All workers together and exactly so many; who leaves makes room."""
+    mesh.limit(only(mesh, FAR, retries={"attempts": 2, "on": ["5xx", "gateway-error"]}), requests=5)
+    before, sent_again = mesh.refused("requests"), mesh.mine("retries_total")
+    with held(mesh, 5) as wires:
+        wait_for(lambda: mesh.used()[2] == 5, "five requests under way")
+        path = fresh("late")
+        for caller in ("web", "guest") * 4:
+            reply = mesh.ask(f"GET {path}", caller)
+            assert (reply.status, reply.get("x-ringmain-overloaded")) == (503, "true")
+        assert mesh.refused("requests") - before == 8 and mesh.seen(path) == 0
+        wait_for(lambda: len(mesh.access_lines("vm-a", path=path, attempts=0, response_flags="UO", response_code=503,
+                                               response_code_details="BREAKER_REQUESTS")) == 8, "their lines")
+        assert mesh.used()[2] == 5
+        reset(wires[0])
+        wait_for(lambda: mesh.used()[2] == 4, "one to have gone")
+    wait_for(lambda: mesh.used() == (mesh.used()[0], 0, 0, 0), "all of them to have gone")
+    assert [mesh.ask(f"GET {fresh()}").status for _ in range(4)] == [200] * 4
+    assert mesh.mine("retries_total") == sent_again
+
+
+def test_opaque_connections(mesh):
+    mesh.limit(echo={"connections": 3})
+    before = mesh.refused("connections")
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(mesh.dial("web", mesh.own("echo"))) for _ in range(3)]
+        assert [wire.send("abc").exactly(3) for wire in wires] == [b"abc"] * 3
+        assert all(mesh.turned_away("web", mesh.own("echo")) for _ in range(4))
+        assert mesh.refused("connections") - before == 4
+        assert wires[0].finish().rest() == b""
+        wait_for(lambda: not mesh.turned_away("web", mesh.own("echo")), "the next one to be let in")
+    assert all(line["response_flags"] == "UO" for line in mesh.access_lines("vm-a", response_code_details="BREAKER_CONNECTIONS"))
+
+
+def test_whoever_waits_for_a_connection(mesh):
+    """A machine that does not answer: only so many wait for it, the rest are told at once."""
+    mesh.set({"split": [{"version": "void"}]}, settings={**TOLERANT, "breaker": {"pending": 2}}, void=True)
+    before = mesh.refused("pending")
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(mesh.wire()) for _ in range(6)]
+        for wire in wires:
+            wire.send(request_text("GET /", "orders"))
+        wait_for(lambda: mesh.refused("pending") - before == 4, "the others to be refused")
+        assert mesh.used()[1] == 2
+        replies = [wire.reply("GET") for wire in wires]
+        assert [reply.status for reply in replies] == [503] * 6
+        assert sum(reply.get("x-ringmain-overloaded") == "true" for reply in replies) == 4
+    wait_for(lambda: mesh.used()[1] == 0, "nobody to wait any more")
+
+
+def test_limits_that_change_meanwhile(mesh):
+    mesh.limit(only(mesh, FAR))
+    with held(mesh, 4):
+        wait_for(lambda: mesh.used()[2] == 4, "four requests under way")
+        mesh.limit(only(mesh, FAR), requests=4)
+        assert mesh.ask().status == 503
+        mesh.limit(only(mesh, NEAR), requests=5)
+        assert mesh.ask().status == 200
+        mesh.limit(only(mesh, NEAR), requests=1)
+        assert mesh.ask().status == 503
+    wait_for(lambda: mesh.ask().status == 200, "those to have ended")
 
 
 @pytest.mark.parametrize("place", [NEAR, FAR])
-def test_requests(mesh, place):
-    """Of all workers together, and of all callers: exactly so many; the rest is told at once, is sent to nobody, and is no fault of an
-    endpoint."""
-    limit(mesh, place, requests=6)
-    refused, path = mesh.mine("breaker_requests_refused_total"), f"/echo/refused/{place}"
-    wires = held(mesh, 4) + held(mesh, 2, "guest")
+@pytest.mark.parametrize("says", ["503", "429"])
+def test_a_server_that_says_when(mesh, place, says):
+    """It is not asked again before, and is then; what is longer than allowed is the caller's to know."""
+    mesh.limit(only(mesh, place, retries={"attempts": 1, "backoff": "1ms", "on": ["gateway-error", "rate-limited"],
+                                          "wait_max": "3s"}))
+    path = fresh("wait")
+    with mesh.behaves(place, f"says {says} Retry-After 1"), mesh.wire() as wire:
+        begun = time.monotonic()
+        wire.send(request_text(f"GET {path}", "orders"))
+        wait_for(lambda: mesh.seen(path) == 1, "it to be asked")
+        assert wire.reply("GET").status == int(says)
+        assert time.monotonic() - begun >= 1
+    assert mesh.line(path)["attempts"] == 2 and mesh.line(path)["duration"] >= 1000
+    for words in (f"says {says} Retry-After 60", f"says {says} Retry-After 9999999999999999999"):
+        path = fresh("long")
+        with mesh.behaves(place, words):
+            reply = mesh.ask(f"GET {path}")
+        assert (reply.status, reply.get("retry-after")) == (int(says), words.split()[-1])
+        assert mesh.line(path)["attempts"] == 1
+
+
+def test_callers_of_grpc(mesh):
+    """They are told in headers what would be a body for others, whichever machine refuses them."""
+    def grpc(line="POST /a.b/C"):
+        reply = mesh.ask(line, headers=GRPC)
+        assert (reply.status, reply.get("content-type"), reply.body) == (200, "application/grpc+proto", b"")
+        assert reply.get("grpc-message")
+        return reply.get("grpc-status")
+
+    mesh.limit(only(mesh, FAR), requests=1)
+    with held(mesh, 1):
+        wait_for(lambda: mesh.used()[2] == 1, "a request under way")
+        assert grpc() == "14"
+    wait_for(lambda: mesh.used()[2] == 0, "it to have ended")
+    server = mesh.workload("orders", FAR)
+    server.stop()
     try:
-        assert mesh.mine("breaker_requests") == 6
-        for caller in ("web", "guest"):
-            for _ in range(5):
-                reply = mesh.ask(f"GET {path}", caller=caller)
-                assert (reply.status, reply.get("x-ringmain-overloaded")) == (503, "true")
-        assert mesh.mine("breaker_requests_refused_total") - refused == 10 and mesh.seen(path) == 0
-        wires.pop().reset()
-        wait_for(lambda: mesh.ask("GET /echo/again").status == 200, "room for one")
+        assert grpc() == "14"  # as the other machine's proxy says
     finally:
-        let_go(mesh, wires)
-    lines = wait_for(lambda: mesh.access_lines("vm-a", path=path), "lines of them")
-    assert {(line["response_code_details"], line["response_flags"]) for line in lines} == {("BREAKER_REQUESTS", "UO")}
-    assert mesh.mine("ejections_total") == 0
-
-
-def test_connections_of_opaque_bytes(mesh):
-    limit(mesh, connections=3)
-    wires = []
-    try:
-        for _ in range(3):
-            wires.append(mesh.dial("web", mesh.own("echo")))
-            assert wires[-1].send(b"abc").exactly(3) == b"abc"
-        for caller in ("web", "guest"):
-            assert mesh.turned_away(caller, mesh.own("echo"))
-        assert all(wire.send(b"def").exactly(3) == b"def" for wire in wires)
-        wires.pop().sock.close()
-        wait_for(lambda: not mesh.turned_away("guest", mesh.own("echo")), "room for one")
-    finally:
-        for wire in wires:
-            wire.sock.close()
-    assert mesh.ask().status == 200
-
-
-def test_an_idle_connection_makes_room(mesh):
-    """Callers one after the other, each with connections of its own identity: nobody is refused for those that nobody uses."""
-    limit(mesh, NEAR, connections=2)
-    for turn in range(12):
-        wait_for(lambda: mesh.ask(caller=("web", "guest")[turn % 2]).status == 200, "room", 5)
-
-
-def test_pending(mesh):
-    """Nobody has the endpoint's address: so many wait for a connection, and those beyond are told at once."""
-    mesh.set({"split": [{"version": "void"}]}, settings={**TOLERANT, "breaker": {"pending": 2}}, void=True)
-    waiting = [mesh.wire(caller).send(request_text("GET /echo/pending", "orders")) for caller in ("web", "guest")]
-    wait_for(lambda: mesh.mine("breaker_pending") == 2, "two to wait", 5, every=0.01)
-    start = time.monotonic()
-    reply = mesh.ask("GET /echo/refused/pending")
-    assert (reply.status, reply.get("x-ringmain-overloaded")) == (503, "true") and time.monotonic() - start < 30
-    assert mesh.line("/echo/refused/pending")["response_code_details"] == "BREAKER_PENDING"
-    assert [wire.reply().status for wire in waiting] == [503, 503]
-    assert mesh.mine("breaker_pending") == 0
-
-
-def test_retries(mesh):
-    """One is being sent again: the failure of the next is its answer."""
-    rule = {"retries": {"attempts": 1, "on": ["gateway-error"], "backoff": "1ms", "per_try_timeout": "700ms"}}
-    limit(mesh, rule=rule, retries=1)
-    refused = mesh.mine("breaker_retries_refused_total")
+        mesh.serve_one(mesh.service("orders"), mesh.lab[FAR])
+    wait_for(lambda: mesh.ask().status == 200, "the workload to be back")
+    mesh.limit({"fault": {"abort_status": 403}})
+    assert grpc() == "7"
+    mesh.limit({"respond": {"status": 404, "body": "not here"}})
+    assert grpc() == "12"
+    mesh.limit(only(mesh, FAR, timeout="300ms"))
     with mesh.behaves(FAR, "stall"):
-        waiting = [mesh.wire().send(request_text(f"GET /echo/retries/{n}", "orders")) for n in range(4)]
-        assert [wire.reply().status for wire in waiting] == [504] * 4
-    attempts = sorted(mesh.line(f"/echo/retries/{n}")["attempts"] for n in range(4))
-    assert attempts == [1, 1, 1, 2] and mesh.mine("breaker_retries_refused_total") - refused == 3
+        assert grpc() == "4"
 
 
-def test_all_is_given_back(mesh):
-    """Whatever became of it: callers that go, servers that fail, plans that come."""
-    limit(mesh, requests=8, connections=8, pending=8, retries=8)
-    for mode in ("stall", "reset", "garbage", "midway", "status 503", "close"):
-        with mesh.behaves(FAR, mode):
-            wires = [mesh.wire().send(request_text(f"{method} /echo/x", "orders")) for method in ("GET", "POST") * 4]
-            time.sleep(0.1)
-            limit(mesh, requests=8, connections=8, pending=8, retries=8)
-            for wire in wires:
-                wire.reset()
-    wait_for(lambda: not any(mesh.mine(name) for name in GAUGES[1:]), "all to be given back")
-    limit(mesh, requests=1)
-    wait_for(lambda: mesh.ask().status == 200, "the one that may be")
+def test_grpc_is_sent_again_as_it_asks(mesh):
+    mesh.limit(only(mesh, FAR, retries={"attempts": 1, "backoff": "1ms", "on": ["gateway-error"], "any_method": True}))
+    for value, tries in (("0", 2), ("-1", 1), ("soon", 1), ("100000000", 1)):
+        path = fresh("pushback")
+        with mesh.behaves(FAR, f"says 503 grpc-retry-pushback-ms {value}"):
+            assert mesh.ask(f"POST {path}", headers=GRPC).status == 503
+        assert mesh.line(path)["attempts"] == tries, value
 
 
-def test_retry_budget_of_a_service(mesh):
-    """Exactly as many as it says: none, or so many percent and no others."""
-    rule = {"retries": {"attempts": 1, "on": ["gateway-error"], "backoff": "1ms"}}
-    for percent, per_second, wanted in ((0, 0, 0), (50, 0, 50), (100, 0, 100)):
-        mesh.forget()
-        limit(mesh, rule=rule, settings={"retry_budget": {"percent": percent, "per_second": per_second}})
-        path = f"/echo/budget/{percent}"
-        with mesh.behaves(FAR, "status 503"), mesh.wire() as wire:
-            assert [ask(wire, f"GET {path}").status for _ in range(100)] == [503] * 100
-        assert mesh.seen(path) == 100 + wanted
+def test_paths_by_regular_expressions(mesh):
+    mesh.set({"match": {"path_regex": "/echo/[0-9]+(/items)?"}, **only(mesh, NEAR)}, only(mesh, FAR))
+    for path, version in (("/echo/7", NEAR), ("/echo/7/items?x=/echo", NEAR), ("/echo/x", FAR), ("/echo/7/", FAR),
+                          ("/echo/%37", NEAR), ("/echo/7/items/8", FAR), ("/echo/" + "7" * 4000, NEAR)):
+        assert mesh.ask(f"GET {path}").json["server"].endswith(version), path[:40]
+    assert "path_regex /echo/[0-9]+(/items)?" in mesh["vm-a"].ringmain("routes", "list").stdout
 
 
-# --- who wants to be asked later ------------------------------------------------------------------------------
-
-
-def test_a_server_that_says_when_is_not_asked_before(mesh):
-    rule = {"retries": {"attempts": 1, "on": ["gateway-error"], "backoff": "1ms"}}
-    limit(mesh, rule=rule)
-    with mesh.behaves(FAR, "busy 1"):
-        assert mesh.ask("GET /echo/later").status == 200
-    line = mesh.line("/echo/later")
-    assert line["attempts"] == 2 and line["duration"] >= 1000
-
-
-@pytest.mark.parametrize("more", [{"retries": {"wait_max": "500ms"}}, {"timeout": "700ms"}])
-def test_when_that_is_too_long_its_answer_is_passed_on(mesh, more):
-    """Longer than the rule waits, or than the request may take."""
-    retries = {"attempts": 1, "on": ["gateway-error"], "backoff": "1ms", **more.get("retries", {})}
-    limit(mesh, rule={**more, "retries": retries})
-    path = f"/echo/passed/{'timeout' in more}"
-    with mesh.behaves(FAR, "busy 5"):
-        reply = mesh.ask(f"GET {path}")
-    assert (reply.status, reply.get("Retry-After")) == (503, "5")
-    assert mesh.line(path)["attempts"] == 1 and mesh.seen(path) == 1
+def test_many_connections_on_one(mesh):
+    """Between machines requests travel together: a limit of connections is none of requests."""
+    mesh.limit(only(mesh, FAR), connections=2)
+    mesh.forget()
+    with mesh.wire() as first, mesh.wire() as second:
+        for _ in range(5):
+            assert ask(first).status == ask(second).status == 200
+    assert mesh.used()[0] <= 2
