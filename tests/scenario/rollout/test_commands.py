@@ -4,7 +4,6 @@ as the node that carries it on would."""
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -155,8 +154,8 @@ def test_every_start_is_another_attempt(place):
     # what is known of the first is nothing to the second
     assert again["attempt"] > first and again["state"] == "waiting" and again["percent"] == 0
     # nor is it when the object was taken away between
+    progress(place, "done", 5)
     place.say("delete", "rollout/orders")
-    time.sleep(1.1)
     rollout(place, "start", "orders", "--to", "v2")
     assert state(place)["attempt"] > again["attempt"]
 
@@ -291,6 +290,16 @@ def test_nonsense_in_the_store_is_as_nothing(place, text):
     place.ask("DEL", place.key("rollout:orders"), place.key("figures:vm-a"))
     place.ask("SET", place.key("rollout:orders"), "of another type")
     assert state(place)["state"] == "waiting"
+
+
+def test_what_no_operator_has_signed_is_said(place):
+    rollout(place, "start", "orders", "--to", "v2")
+    text = place.ask("HGET", place.key("objects"), "rollout/orders")
+    place.ask("HSET", place.key("objects"), "rollout/orders", text.replace(b'"v2"', b'"v1"', 1))
+    refused(place, rollout(place, "status", check=False), "the objects in the store are refused by the nodes:")
+    before = place.everything()
+    refused(place, rollout(place, "promote", "orders", check=False), "what stands in the store is not to be built upon")
+    assert place.everything() == before
 
 
 def test_watch_ends_with_it(place):

@@ -134,3 +134,35 @@ def test_what_is_over_keeps_others_out_until_it_is_taken_away(fleet):
     assert versions(fleet) == {"v1": 100}
     fleet.publish(fleet.mesh_groups(), "--prune")
     wait_for(lambda: set(versions(fleet, 20)) == {"v1", "v2"}, "all versions to be called alike")
+
+
+def test_by_commands_alone(fleet):
+    """From the start to the end, as an operator would: the figures shown are those of the calls that are made."""
+    fleet.publish(fleet.mesh_groups(), "--prune")
+    done = fleet.operate("rollout", "start", "orders", "--to", "v2", "--steps", "20,100", "--every", LONG, "--calls-min", "20",
+                         "--p99", "2s")
+    assert "create  rollout/orders" in done.stdout and "follow it: ringmain rollout status orders --watch" in done.stdout
+    fleet.rule = {"attempt": json.loads(fleet.operate("rollout", "status", "-o", "json").stdout)["rollouts"][0]["attempt"]}
+    fleet.wait_step(0)
+    fleet.wait_percent(20)
+
+    def shown():
+        assert versions(fleet, 50) == {"v1": 40, "v2": 10}
+        one, = json.loads(fleet.operate("rollout", "status", "orders", "-o", "json").stdout)["rollouts"]
+        return one if one.get("now", {}).get("to", {}).get("calls", 0) >= 40 else None
+    one = wait_for(shown, "calls of v2 to be shown")
+    to, old = one["now"]["to"], one["now"]["from"]
+    assert 3 * to["calls"] < old["calls"] < 5 * to["calls"] and to["failed"] == old["failed"] == 0
+    assert 0 < to["p99_us"] < 2000000
+    assert one["now"]["waits_for"].endswith(" of 10m") and one["percent"] == 20 and one["progress"] == "stepping"
+    fleet.operate("rollout", "pause", "orders")
+    fleet.wait_state("paused")
+    assert "paused" in fleet.operate("rollout", "status").stdout
+    fleet.operate("rollout", "resume", "orders")
+    fleet.wait_step(0)
+    fleet.operate("rollout", "promote", "orders")
+    fleet.wait_state("done")
+    fleet.wait_percent(100)
+    assert versions(fleet, 20) == {"v2": 20}
+    watched = fleet.operate("rollout", "status", "orders", "--watch")
+    assert "promoted" in watched.stdout and "promoted by the operator" in watched.stdout

@@ -22,6 +22,7 @@ While there is a file RECORD_FILE.mode, each request goes as it says, whatever t
     status N             that status
     says N NAME VALUE    that status, with a header
     cycle N M ...        these statuses in turn
+    busy S               503 with Retry-After S the first time that a path is asked for
     stall                no answer for as long as the connection is there
     late MS              the answer after MS milliseconds
     close                ends the connection without an answer
@@ -56,7 +57,8 @@ class Request:
 
 
 class Connection:
-    turn = -1  # of "cycle", over all connections
+    turn = -1      # of "cycle", over all connections
+    asked = set()  # paths, of "busy"
 
     def __init__(self, name, record, reader, writer):
         self.name, self.record, self.reader, self.writer = name, record, reader, writer
@@ -132,6 +134,12 @@ class Connection:
     async def as_cycle(self, request, *statuses):
         Connection.turn += 1
         return await self.do_status(request, statuses[Connection.turn % len(statuses)])
+
+    async def as_busy(self, request, seconds):
+        if request.path in Connection.asked:
+            return await self.do_echo(request)
+        Connection.asked.add(request.path)
+        return await self.whole(request, b"later\n", 503, headers=[f"Retry-After: {seconds}"])
 
     async def as_stall(self, _):
         while await self.reader.read(65536):
