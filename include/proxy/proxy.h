@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 struct worker;
+struct plan_wheels;
 
 /* All that a worker needs of one generation of the configuration. Immutable; counted by the workers
  * that still have connections begun under it. */
@@ -27,6 +28,7 @@ struct plan {
 	struct snapshot *snapshot;
 	struct tls_store *tls;
 	char *warnings;		       /* lines; NULL when there are none */
+	struct plan_wheels **wheels;   /* plan_wheels.h; per service index, NULL: needs none */
 	struct workload_use **uses;    /* per workload index; counts outlive generations */
 	struct workload_use *last_use; /* of all that there ever were, the one made last */
 	_Atomic uint32_t holder_count;

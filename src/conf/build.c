@@ -96,13 +96,7 @@ static void conf_build_service(
 	service->protocol = row->protocol;
 	service->server_first = row->server_first;
 	service->mtls = row->mtls;
-	service->balance = row->balance;
-	service->calls_max = row->calls_max;
-	service->slow_start_ms = row->slow_start_ms;
-	service->outlier = row->outlier;
-	if (row->outlier.ejection_max_ms < row->outlier.ejection_ms)
-		conf_error(p, conf_member(row->setting, "outlier"), "ejection_max",
-			"less than the first ejection (`ejection`) takes");
+	conf_build_balance(p, service, row);
 	if (row->server_first && row->protocol != PROTOCOL_TCP)
 		conf_error(p, row->setting, "server_first", "only with protocol \"tcp\"");
 	conf_build_ids(p, service, row);
@@ -138,6 +132,7 @@ static void conf_build_implicit(struct conf_parser *p, uint32_t index)
 	service->protocol = w->protocol;
 	service->mtls = MTLS_STRICT;
 	service->outlier = CONF_OUTLIER_DEFAULT;
+	service->zone_calls = CONF_ZONE_CALLS_DEFAULT;
 	conf_build_ids(p, service, NULL);
 }
 
@@ -262,4 +257,6 @@ void conf_build(struct conf_parser *p)
 		conf_build_policies(p);
 	if (!p->is_exhausted)
 		conf_build_routes(p);
+	if (!p->is_exhausted)
+		conf_build_zones(p);
 }

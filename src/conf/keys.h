@@ -53,7 +53,7 @@ struct conf_endpoint_row {
 	struct address *addresses;
 	uint32_t address_count;
 	uint16_t port;
-	struct str version;
+	struct str version, zone;
 	uint32_t weight;
 };
 
@@ -65,6 +65,7 @@ struct conf_endpoint_row {
 		.ejection_ms = 30000,        \
 		.ejection_max_ms = 300000,   \
 		.ejected_percent = 50})
+#define CONF_ZONE_CALLS_DEFAULT 32
 
 struct conf_service_row {
 	const config_setting_t *setting;
@@ -74,7 +75,10 @@ struct conf_service_row {
 	bool server_first;
 	enum mtls_mode mtls;
 	enum balance balance;
+	struct str balance_by;
 	uint32_t calls_max, slow_start_ms;
+	enum zone_rule zones;
+	uint32_t zone_calls, panic_percent;
 	struct outlier_rules outlier;
 	struct str *identities;
 	uint32_t identity_count;

@@ -37,12 +37,38 @@ static void balancer_count_out(struct worker *w, const struct crowd *crowd, uint
 	metric_add(&w->values->endpoints_ejected, (int64_t)crowd->instances.out - before);
 }
 
+/* Of the service as a whole; what a zone or a version is short of is seen in its calls. */
+static void balancer_look_for_panic(struct worker *w, struct crowd *crowd)
+{
+	const struct load_set *all = crowd_set(crowd, 0, LOAD_ALL);
+	bool panics = load_set_panics(all, crowd->panic_percent);
+	if (panics == crowd->panics)
+		return;
+	crowd->panics = panics;
+	metric_add(&w->values->services_in_panic, panics ? 1 : -1);
+	if (panics)
+		log_warning("proxy",
+			"worker %u: calls to %.*s go to all endpoints, however they are: of %u "
+			"only "
+			"%u are well",
+			w->index, STR_ARG(crowd->name), all->up_count + all->down_count,
+			all->up_count - all->out_count);
+	else
+		log_info("proxy",
+			"worker %u: calls to %.*s go to those endpoints again that are well",
+			w->index, STR_ARG(crowd->name));
+}
+
 static bool balancer_follow(struct worker *w, struct crowd *crowd, const struct service *service)
 {
 	uint32_t before = crowd->instances.out;
 	bool follows = crowd_follow(
 		crowd, service, w->current->plan->number, loop_random(&w->loop), w->loop.now_ns);
 	balancer_count_out(w, crowd, before);
+	if (follows) {
+		crowd->panic_percent = service->panic_percent;
+		balancer_look_for_panic(w, crowd);
+	}
 	return follows;
 }
 
@@ -94,6 +120,7 @@ void balancer_judge(struct worker *w, struct load_call *call, enum outlier_verdi
 		metric_add(&w->values->ejections_total, 1);
 	balancer_count_out(w, crowd, before);
 	balancer_tell(w, l, change);
+	balancer_look_for_panic(w, crowd);
 }
 
 static bool balancer_is_unreachable(enum reason reason)
@@ -122,23 +149,38 @@ void balancer_judge_reason(struct worker *w, struct load_call *call, enum reason
 static void balancer_drop(struct worker *w, struct crowd *crowd)
 {
 	metric_add(&w->values->endpoints_ejected, -(int64_t)crowd->instances.out);
+	metric_add(&w->values->services_in_panic, crowd->panics ? -1 : 0);
 	map_remove(&w->crowds, &crowd->node);
 	list_remove(&crowd->listed);
 	crowd_free(crowd);
 }
 
-void balancer_look_again(struct worker *w, uint32_t max)
+/* Returns how many endpoints were looked at. */
+static uint32_t balancer_look(struct worker *w, struct crowd *crowd)
+{
+	const struct service *service = snapshot_service(w->current->plan->snapshot, crowd->name);
+	uint32_t before = crowd->load_count;
+	if (!service) {
+		balancer_drop(w, crowd);
+		return before;
+	}
+	if (crowd->plan_number == w->current->plan->number)
+		return 0;
+	bool is_same = crowd_is_same(crowd, service);
+	(void)balancer_follow(w, crowd, service); /* else with its next call */
+	return is_same ? 0 : before + service->endpoint_count;
+}
+
+void balancer_look_again(struct worker *w, uint32_t max, uint32_t endpoint_max)
 {
 	struct list *node;
-	for (uint32_t i = 0; i < max && (node = list_pop(&w->stale_crowds)); i++) {
-		struct crowd *crowd = CONTAINER_OF(node, struct crowd, listed);
-		const struct service *service =
-			snapshot_service(w->current->plan->snapshot, crowd->name);
+	uint32_t looked = 0;
+	for (uint32_t i = 0; i < max && looked < endpoint_max; i++) {
+		node = list_pop(&w->stale_crowds);
+		if (!node)
+			return;
 		list_add_last(&w->live_crowds, node);
-		if (!service)
-			balancer_drop(w, crowd);
-		else if (crowd->plan_number != w->current->plan->number)
-			(void)balancer_follow(w, crowd, service); /* else with its next call */
+		looked += balancer_look(w, CONTAINER_OF(node, struct crowd, listed));
 	}
 }
 

@@ -335,8 +335,7 @@ static enum reason exchange_place(struct exchange *x)
 	struct call *call = &x->carrier[DOWN]->call;
 	enum reason reason = REASON_NONE;
 	if (call->picks)
-		reason = outbound_pick(
-			x->being.worker, call, &x->tries, x->route ? &x->route->lead : NULL);
+		reason = exchange_pick(x);
 	call_served(x->serving);
 	x->serving = call_serve(call);
 	if (reason == REASON_NONE)

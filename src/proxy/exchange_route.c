@@ -172,6 +172,17 @@ enum reason exchange_choose(struct exchange *x, const struct route_rule **ret_an
 	return REASON_NONE;
 }
 
+enum reason exchange_pick(struct exchange *x)
+{
+	struct call *call = &x->carrier[DOWN]->call;
+	const struct call_lead *lead = x->route ? &x->route->lead : NULL;
+	if (x->tries.count == 0) {
+		struct route_request request = exchange_facts(x);
+		outbound_value(call, &x->tries, lead, &request);
+	}
+	return outbound_pick(x->being.worker, call, &x->tries, lead);
+}
+
 /* --- answering --- */
 
 /* at == NULL: out of memory. */

@@ -31,6 +31,8 @@ struct exchange_route {
  * the request. The path is in normal form. `ret_answer`: the rule that answers, good while the call
  * holds its plan. */
 enum reason exchange_choose(struct exchange *x, const struct route_rule **ret_answer);
+/* One of the endpoints that its call, or the rule, leads to. */
+enum reason exchange_pick(struct exchange *x);
 /* The rule was chosen, and is not asked again. */
 bool exchange_is_chosen(const struct exchange *x);
 /* Writes the answer of a rule that does. False, with no harm done: there is no room now. */

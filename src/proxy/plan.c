@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "call.h"
 
+#include "plan_wheels.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,7 +94,7 @@ int plan_build(const struct bundle *b, const struct bundle *picture, uint64_t ge
 	int r = plan_parse(plan, b, picture, text, size);
 	if (r == 0)
 		r = plan_take_certificates(plan, b, before, text, size);
-	if (r == 0 && !plan_link_uses(plan, before)) {
+	if (r == 0 && (!plan_link_uses(plan, before) || !plan_wheels_build(plan, before))) {
 		snprintf(text, size, "out of memory");
 		r = -ENOMEM;
 	}
@@ -118,6 +119,7 @@ void plan_free(struct plan *plan)
 	ASSERT(atomic_load(&plan->holder_count) == 0);
 	if (plan->tls)
 		tls_store_unref(plan->tls);
+	plan_wheels_done(plan);
 	conf_snapshot_free(plan->snapshot);
 	conf_free(plan->conf);
 	free(plan->warnings);

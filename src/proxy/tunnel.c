@@ -101,12 +101,21 @@ static enum reason tunnel_choose(struct tunnel *t)
 	return t->route ? REASON_NONE : REASON_OVERLOAD;
 }
 
+static enum reason tunnel_pick(struct tunnel *t)
+{
+	const struct call_lead *lead = t->route ? &t->lead : NULL;
+	const struct route_request request = {.source_id = t->call.source_id};
+	if (t->tries.count == 0)
+		outbound_value(&t->call, &t->tries, lead, &request);
+	return outbound_pick(t->being.worker, &t->call, &t->tries, lead);
+}
+
 static void tunnel_dial(struct tunnel *t)
 {
 	struct worker *w = t->being.worker;
 	enum reason reason = tunnel_choose(t);
 	if (reason == REASON_NONE)
-		reason = outbound_pick(w, &t->call, &t->tries, t->route ? &t->lead : NULL);
+		reason = tunnel_pick(t);
 	call_served(t->serving);
 	t->serving = call_serve(&t->call);
 	if (reason == REASON_NONE)

@@ -92,7 +92,7 @@ static void worker_turn_over(struct worker *w)
 {
 	worker_look_again(w, WORKER_SWAP_STEPS);
 	upstream_look_again(w, WORKER_SWAP_STEPS);
-	balancer_look_again(w, WORKER_SWAP_STEPS);
+	balancer_look_again(w, WORKER_SWAP_STEPS, WORKER_SWAP_ENDPOINTS);
 	w->turning_over = !list_empty(&w->stale) || !list_empty(&w->stale_pools) ||
 			  !list_empty(&w->stale_crowds);
 	if (w->turning_over)

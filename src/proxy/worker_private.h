@@ -66,6 +66,7 @@ struct worker {
 	struct plan_hold *current;
 	struct map upstreams;	  /* of struct upstream_pool, see upstream.h */
 	struct map turns;	  /* of splits, see routing.c */
+	size_t turns_max;	  /* so many may there be before they are looked through */
 	struct map crowds;	  /* of struct crowd, see balancer.h */
 	struct list live_crowds;  /* the same */
 	struct list stale_crowds; /* those that have not followed the current plan yet */
@@ -95,6 +96,8 @@ struct worker {
 /* So many connections are looked at or let go in one turn when the plan changes: a worker with many
  * of them does its work meanwhile. */
 #define WORKER_SWAP_STEPS 16
+/* And about so many endpoints, whose figures are kept. */
+#define WORKER_SWAP_ENDPOINTS 4096
 
 struct plan_hold *plan_hold_ref(struct plan_hold *hold);
 void plan_hold_unref(struct plan_hold *hold);
