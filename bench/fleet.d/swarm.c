@@ -132,7 +132,7 @@ static void swarm_begin(struct swarm *s, struct node *node)
 {
 	struct err err;
 	if (sync_new(&s->loop, SWARM_KIND_SYNC, &node->task, &node->conf, &s->bundle, s->dir_fd,
-		    &node->sync, &err) < 0) {
+		    NULL, &node->sync, &err) < 0) {
 		fprintf(stderr, "fleet: %s\n", err.text);
 		exit(1);
 	}

@@ -34,6 +34,11 @@ enum pick_way {
  * was drained. NULL: there is no endpoint. */
 const struct endpoint *pick_endpoint(const struct pick *p, enum pick_way *ret_way);
 
+/* What is to be expected of the picks to come, as long as there is little to do: each endpoint's
+ * share of a million, by its index in the subset, or among all endpoints. With a value it is that
+ * of its endpoint alone. Returns the way that most come by. */
+enum pick_way pick_outlook(const struct pick *p, uint32_t *ret_shares);
+
 /* How many of a million calls stay in the zone, by weights: as many as its own endpoints that are
  * well can take, at 1.4 times what they got when all were well, and no more than needed go
  * elsewhere. */

@@ -10,19 +10,25 @@
  * itself, does not match them. */
 #pragma once
 
+#include "mesh/regex.h"
 #include "mesh/snapshot.h"
 
 enum route_path_kind {
 	ROUTE_PATH_EXACT,
 	ROUTE_PATH_PREFIX,   /* whole segments: "/a" is of "/a" and "/a/b", not of "/ab" */
 	ROUTE_PATH_TEMPLATE, /* "{name}" is one segment, "*" at the end any rest */
+	ROUTE_PATH_REGEX,    /* of the whole path */
 };
 struct route_path {
 	enum route_path_kind kind;
-	struct str text; /* PREFIX: without a slash at the end, so "" for "/" */
+	struct str text;     /* PREFIX: without a slash at the end, so "" for "/" */
+	struct regex *regex; /* REGEX; the snapshot's */
 };
 
 enum route_text_kind { ROUTE_TEXT_PRESENT, ROUTE_TEXT_EXACT, ROUTE_TEXT_PREFIX, ROUTE_TEXT_SUFFIX };
+/* So many in a whole mesh: each takes memory in every process that knows the mesh. */
+#define ROUTE_REGEXES_MAX 256
+
 /* A header, query key or cookie. */
 struct route_field {
 	struct str name; /* headers: letter case aside */
@@ -52,7 +58,9 @@ struct route_leg {
 	const struct service *service; /* NULL: not known here */
 	struct str version;	       /* empty: any */
 	uint32_t weight;	       /* 0: gets nothing */
+	const struct rollout *rollout; /* that has divided it; NULL: none */
 };
+/* Of a rule as it is written; a rollout makes two legs of one, with other weights. */
 #define ROUTE_LEGS_MAX	 16
 #define ROUTE_WEIGHT_MAX 1000
 
@@ -122,9 +130,15 @@ struct route_sticky {
 	struct str name; /* HEADER, COOKIE */
 };
 
+/* A rule that a rollout has made. */
+#define ROUTE_INDEX_ROLLOUT UINT32_C(0x20000000) /* where no rule of the route matches */
+#define ROUTE_INDEX_PREVIEW \
+	UINT32_C(0x40000000) /* added to the index of the rule it stands before */
+
 struct route_rule {
 	struct str name; /* "orders/canary", or "orders/rules[2]" */
-	uint32_t index;	 /* in its route */
+	uint32_t index;	 /* in its route, as that is written; or one of the two below */
+	bool is_preview; /* a rollout's, for those who test: beside the rule of the same index */
 	struct route_when when;
 	enum route_action action;
 	struct route_leg *legs; /* none: the service itself */

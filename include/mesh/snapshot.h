@@ -105,8 +105,9 @@ struct service {
 	uint64_t fingerprint;
 	struct policy **policies; /* those that name this service, in file order */
 	uint32_t policy_count;
-	const struct route *route; /* mesh/route.h; NULL: none */
-	struct subset *subsets;	   /* of the versions that routes name */
+	const struct route *route;     /* mesh/route.h; NULL: none */
+	const struct rollout *rollout; /* mesh/rollout.h; NULL: none */
+	struct subset *subsets;	       /* of the versions that routes name */
 	uint32_t subset_count;
 };
 
@@ -186,6 +187,9 @@ struct snapshot {
 	uint32_t policy_count;
 	struct route *routes;
 	uint32_t route_count;
+	struct rollout *rollouts;
+	uint32_t rollout_count;
+	uint32_t regex_count;		 /* of all of them */
 	struct address *local_addresses; /* of this machine, ports 0 */
 	uint32_t local_address_count;
 	struct address_range

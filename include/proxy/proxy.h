@@ -5,6 +5,7 @@
 
 #include "base/bundle.h"
 #include "conf/conf.h"
+#include "ledger/ledger.h"
 #include "mesh/snapshot.h"
 #include "proxy/wire.h"
 #include "telemetry/access.h"
@@ -17,6 +18,7 @@
 
 struct worker;
 struct plan_wheels;
+struct wheel;
 
 /* All that a worker needs of one generation of the configuration. Immutable; counted by the workers
  * that still have connections begun under it. */
@@ -28,7 +30,8 @@ struct plan {
 	struct snapshot *snapshot;
 	struct tls_store *tls;
 	char *warnings;		       /* lines; NULL when there are none */
-	struct plan_wheels **wheels;   /* plan_wheels.h; per service index, NULL: needs none */
+	struct plan_wheels **wheels;   /* per service index; NULL: needs none */
+	struct ledger_id *figure_ids;  /* two of each rollout: see figures.h */
 	struct workload_use **uses;    /* per workload index; counts outlive generations */
 	struct workload_use *last_use; /* of all that there ever were, the one made last */
 	_Atomic uint32_t holder_count;
@@ -101,5 +104,9 @@ int plan_build(const struct bundle *b, const struct bundle *picture, uint64_t ge
 	const struct plan *before, struct plan **ret_plan, char *text, size_t size) MUST_CHECK;
 /* Requests and opaque connections in progress at a local workload, from wherever. Any thread. */
 uint32_t plan_serving(const struct plan *plan, uint32_t workload_index);
+/* By which a value finds its endpoint; NULL: none, as the service is balanced otherwise, or has no
+ * endpoint. `subset` NULL: the whole. Any thread. */
+const struct wheel *plan_wheel(
+	const struct plan *plan, const struct service *service, const struct subset *subset);
 /* Only when nobody holds it any more. */
 void plan_free(struct plan *plan);

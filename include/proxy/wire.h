@@ -16,15 +16,16 @@
 
 enum wire_kind {
 	/* keeper → proxy, control */
-	WIRE_START = 1, /* struct wire_start; then the listeners, then WIRE_PLAN */
+	WIRE_START = 1, /* struct wire_start; then WIRE_LEDGER, the listeners, then WIRE_PLAN */
 	WIRE_LISTENER,	/* struct wire_listener with one fd */
 	WIRE_SIGNER,	/* struct wire_signer with one fd: a worker's signature socket */
 	WIRE_PLAN,	/* struct wire_plan with one fd: the bundle's memfd */
 	WIRE_NOTE,	/* struct wire_note: outcome of a reload that changed nothing, for status */
 	WIRE_DRAIN,	/* take nothing new, end when idle or after the drain timeout */
 	WIRE_PING,	/* struct wire_ping: to be answered when all workers turn over */
-	/* keeper → state process: WIRE_START, WIRE_DIRECTORY, WIRE_SIGNER, then WIRE_PLAN, which is
-	 * answered with READY or REFUSED as by the proxy process; WIRE_DRAIN leaves the mesh */
+	/* keeper → state process: WIRE_START, WIRE_LEDGER, WIRE_SIGNER, WIRE_DIRECTORY, then
+	 * WIRE_PLAN, which is answered with READY or REFUSED as by the proxy process; WIRE_DRAIN
+	 * leaves the mesh */
 	WIRE_DIRECTORY, /* struct wire_head with one fd: where the last known state is kept */
 	/* proxy → keeper, control */
 	WIRE_READY,   /* struct wire_ready: the plan of that generation is in force */
@@ -48,6 +49,8 @@ enum wire_kind {
 	/* signature sockets */
 	WIRE_SIGN,   /* struct wire_sign: child → keeper */
 	WIRE_SIGNED, /* struct wire_signed: keeper → child */
+	/* keeper → both children, control */
+	WIRE_LEDGER, /* struct wire_head with one fd: the memory that the two share, see ledger.h */
 };
 
 enum wire_listener_kind {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "ledger/ledger.h"
 #include "proxy/proxy.h"
 #include "telemetry/access.h"
 #include "telemetry/metrics.h"
@@ -20,6 +21,7 @@ struct worker_setup {
 	uint32_t file_count_max; /* descriptors that the process may have; 0 = no limit known */
 	int signer_fd;		 /* to the keeper; stays the caller's */
 	struct metrics *metrics;
+	struct ledger *ledger;	     /* shared by all workers; outlives them */
 	struct access_queue *access; /* NULL = log off */
 	struct plan *plan;	     /* first one; counted for this worker by the caller */
 };

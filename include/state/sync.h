@@ -11,6 +11,7 @@
 #include "base/bundle.h"
 #include "base/error.h"
 #include "conf/conf.h"
+#include "ledger/ledger.h"
 #include "mesh/record.h"
 #include "mesh/state_view.h"
 #include "ring/loop.h"
@@ -22,10 +23,12 @@ struct sync;
 #define SYNC_KINDS 4 /* task kinds that the room takes, from kind_first on, a multiple of it */
 
 /* `b`: kinds conf, operator, secret, pki, pki-key of the state process's bundle; copied from.
- * `dir_fd`: where the last known state is kept; stays the caller's. Blocks on disk: reads the last
- * known state, which is handed on at once. */
+ * `dir_fd`: where the last known state is kept; `ledger`: what is shared with the proxy process;
+ * both stay the caller's. Blocks on disk: reads the last known state, which is handed on at once.
+ */
 int sync_new(struct loop *loop, uint16_t kind_first, struct task *owner, const struct conf *conf,
-	const struct bundle *b, int dir_fd, struct sync **ret_sync, struct err *err) MUST_CHECK;
+	const struct bundle *b, int dir_fd, struct ledger *ledger, struct sync **ret_sync,
+	struct err *err) MUST_CHECK;
 void sync_step(struct task *t);
 /* New configuration. On an error nothing has changed. */
 int sync_configure(struct sync *s, const struct conf *conf, const struct bundle *b,

@@ -27,7 +27,8 @@ static void page_say_paths(struct page_words *w, const struct route_when *when)
 {
 	static const char *const keys[] = {[ROUTE_PATH_EXACT] = "path",
 		[ROUTE_PATH_PREFIX] = "path_prefix",
-		[ROUTE_PATH_TEMPLATE] = "path_template"};
+		[ROUTE_PATH_TEMPLATE] = "path_template",
+		[ROUTE_PATH_REGEX] = "path_regex"};
 	for (uint32_t i = 0; i < when->path_count; i++) {
 		const struct route_path *p = &when->paths[i];
 		page_say(w, "%s%s " STR_FMT, i ? " or " : "", keys[p->kind],

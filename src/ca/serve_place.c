@@ -7,7 +7,12 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
+
+/* Five seconds in all, for an address that is taken. */
+#define SERVE_BIND_LOOKS   100
+#define SERVE_BIND_LOOK_NS 50000000
 
 static struct str serve_place_domain(const struct serve_place *p)
 {
@@ -75,12 +80,24 @@ static int serve_bind(int fd, const struct address *a)
 	return 0;
 }
 
+/* The kernel lets go of the ring of a process that was killed, and of the sockets that it waited
+ * for, some time after the process is gone. */
+static int serve_bind_after(int fd, const struct address *a, int look_count)
+{
+	int r = serve_bind(fd, a);
+	for (int look = 0; r == -EADDRINUSE && look < look_count; look++) {
+		nanosleep(&(struct timespec){.tv_nsec = SERVE_BIND_LOOK_NS}, NULL);
+		r = serve_bind(fd, a);
+	}
+	return r;
+}
+
 /* The listening socket, or -errno. */
-static int serve_socket(const struct address *a, struct err *err)
+static int serve_socket(const struct address *a, int look_count, struct err *err)
 {
 	char text[ADDRESS_TEXT_MAX];
 	int fd = socket(a->family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int r = fd < 0 ? -errno : serve_bind(fd, a);
+	int r = fd < 0 ? -errno : serve_bind_after(fd, a, look_count);
 	if (r == 0)
 		return fd;
 	if (fd >= 0)
@@ -109,10 +126,13 @@ struct serve_fresh {
 	int fd;
 };
 
-/* Opens those that are not there yet; none when one fails. */
+/* Opens those that are not there yet; none when one fails. At a start nobody is kept waiting by
+ * looking again. */
 static int serve_open_fresh(struct serve_wanted wanted, const struct serve *s,
 	struct serve_fresh *fresh, uint32_t *ret_count, struct err *err)
 {
+	struct address at[SERVE_LISTENERS_MAX];
+	bool is_start = serve_listening(s, at, SERVE_LISTENERS_MAX) == 0;
 	uint32_t count = 0;
 	int fd = 0;
 	if (wanted.count > SERVE_LISTENERS_MAX)
@@ -122,7 +142,7 @@ static int serve_open_fresh(struct serve_wanted wanted, const struct serve *s,
 		const struct address *a = &wanted.list[i];
 		if (serve_listens(s, a))
 			continue;
-		fd = serve_socket(a, err);
+		fd = serve_socket(a, is_start ? SERVE_BIND_LOOKS : 0, err);
 		if (fd >= 0)
 			fresh[count++] = (struct serve_fresh){a, fd};
 	}

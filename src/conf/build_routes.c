@@ -11,7 +11,7 @@
 
 /* --- versions --- */
 
-static bool conf_service_has_version(
+bool conf_service_has_version(
 	const struct conf_parser *p, const struct service *service, struct str version)
 {
 	for (uint32_t i = 0; i < service->endpoint_count; i++) {
@@ -26,7 +26,7 @@ static bool conf_service_has_version(
 	return p->published && conf_published_has_version(p, service->name, version);
 }
 
-static void conf_words_of_versions(
+void conf_words_of_versions(
 	const struct conf_parser *p, const struct service *service, struct conf_words *words)
 {
 	for (uint32_t i = 0; i < service->endpoint_count; i++)
@@ -288,7 +288,7 @@ void conf_build_routes(struct conf_parser *p)
 	struct snapshot *s = p->snapshot;
 	uint32_t count = 0;
 	for (uint32_t f = 0; f < p->mesh_count; f++)
-		count += p->mesh[f].mesh.route_count;
+		count += p->mesh[f].mesh.route_count + p->mesh[f].mesh.rollout_count;
 	if (count == 0)
 		return;
 	s->routes = conf_build_array(p, count, sizeof(*s->routes));
@@ -297,6 +297,8 @@ void conf_build_routes(struct conf_parser *p)
 		for (uint32_t i = 0; i < p->mesh[f].mesh.route_count; i++)
 			conf_route_row(p, &p->mesh[f].mesh.routes[i], rows);
 	}
+	if (!p->is_exhausted)
+		conf_build_rollouts(p);
 	if (!p->is_exhausted)
 		conf_routes_subsets(p);
 }

@@ -22,6 +22,22 @@ void conf_rule_fault(
 void conf_rule_action(
 	struct conf_parser *p, const struct conf_rule_row *row, struct route_rule *rule);
 
+/* Headers, or query keys or cookies, that are asked for. */
+struct route_fields conf_rule_fields(
+	struct conf_parser *p, const struct conf_field_row *rows, uint32_t count, bool is_header);
+
+/* --- build_routes.c --- */
+/* Whether an endpoint or workload of the service has it, as far as is known here. */
+bool conf_service_has_version(
+	const struct conf_parser *p, const struct service *service, struct str version);
+void conf_words_of_versions(
+	const struct conf_parser *p, const struct service *service, struct conf_words *words);
+
+/* --- build_rollouts.c --- */
+/* What becomes of the routes by the rollouts: legs are divided, services without a route get one.
+ * snapshot.routes has room for one more for each rollout. */
+void conf_build_rollouts(struct conf_parser *p);
+
 /* --- routes_cover.c --- */
 /* Warns of rules that earlier ones leave nothing to match. */
 void conf_route_cover(

@@ -69,11 +69,48 @@ static struct str conf_without_slash(struct str path)
 	return path;
 }
 
+/* NULL: it was told. */
+static struct regex *conf_regex_new(
+	struct conf_parser *p, const config_setting_t *match, struct str pattern)
+{
+	char why[512];
+	if (p->snapshot->regex_count++ == ROUTE_REGEXES_MAX)
+		conf_error(p, match, "path_regex", "more than %d of them in the whole mesh",
+			ROUTE_REGEXES_MAX);
+	if (p->snapshot->regex_count > ROUTE_REGEXES_MAX || pattern.len == 0)
+		return NULL;
+	struct regex *regex = regex_new(pattern, why, sizeof(why));
+	if (!regex) {
+		conf_error(p, match, "path_regex",
+			"\"%.*s\" is no regular expression in RE2's syntax: %s", STR_ARG(pattern),
+			why);
+	} else if (!regex_may_begin(regex, '*', '/')) {
+		conf_error(p, match, "path_regex",
+			"\"%.*s\" matches no path: it is of the whole path, which begins with '/'",
+			STR_ARG(pattern));
+	}
+	return regex;
+}
+
+static void conf_rule_regexes(
+	struct conf_parser *p, const struct conf_rule_row *row, struct route_when *when)
+{
+	const config_setting_t *match = conf_member(row->setting, "match");
+	for (uint32_t i = 0; i < row->when.regex_count; i++) {
+		struct str pattern = row->when.regexes[i];
+		struct regex *regex = conf_regex_new(p, match, pattern);
+		if (regex)
+			when->paths[when->path_count++] = (struct route_path){
+				ROUTE_PATH_REGEX, .text = pattern, .regex = regex};
+	}
+}
+
 static void conf_rule_paths(
 	struct conf_parser *p, const struct conf_rule_row *row, struct route_when *when)
 {
 	const config_setting_t *match = conf_member(row->setting, "match");
-	uint32_t count = row->when.path_count + row->when.prefix_count + row->when.template_count;
+	uint32_t count = row->when.path_count + row->when.prefix_count + row->when.template_count +
+			 row->when.regex_count;
 	when->paths = conf_build_array(p, count, sizeof(*when->paths));
 	if (!when->paths)
 		return;
@@ -98,6 +135,7 @@ static void conf_rule_paths(
 		when->paths[when->path_count++] =
 			(struct route_path){ROUTE_PATH_TEMPLATE, template};
 	}
+	conf_rule_regexes(p, row, when);
 }
 
 /* --- words --- */
@@ -214,7 +252,7 @@ static enum route_text_kind conf_field_kind(
 	return kind;
 }
 
-static struct route_fields conf_rule_fields(
+struct route_fields conf_rule_fields(
 	struct conf_parser *p, const struct conf_field_row *rows, uint32_t count, bool is_header)
 {
 	struct route_fields fields = {.at = conf_build_array(p, count, sizeof(*fields.at))};
@@ -305,7 +343,7 @@ void conf_rule_edit(struct conf_parser *p, const struct conf_rule_row *row, cons
 static bool conf_has_prefixes_only(const struct conf_rule_row *row)
 {
 	return row->when.prefix_count > 0 && row->when.path_count == 0 &&
-	       row->when.template_count == 0;
+	       row->when.template_count == 0 && row->when.regex_count == 0;
 }
 
 static void conf_check_target(struct conf_parser *p, const struct conf_rule_row *row,

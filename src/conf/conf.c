@@ -176,6 +176,7 @@ static bool conf_value_equal(enum conf_type type, size_t size, const void *a, co
 	case CONF_NUMBER:
 	case CONF_BYTES:
 	case CONF_DURATION:
+	case CONF_PERCENT:
 	case CONF_ENUM:
 		return memcmp(a, b, size) == 0;
 	case CONF_GROUP:

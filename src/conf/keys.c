@@ -480,6 +480,9 @@ static const struct conf_key conf_mesh_root_keys[] = {
 			"match."),
 	KEY("routes", ROWS(struct conf_mesh, routes, route_count, &conf_route_group),
 		.help = "Where calls to a service's own address lead, one route per service."),
+	KEY("rollouts", ROWS(struct conf_mesh, rollouts, rollout_count, &conf_rollout_group),
+		.help = "Versions that take over from others step by step, one rollout per "
+			"service. `ringmain rollout` writes them."),
 };
 
 static const struct conf_group conf_operator_mesh_group = {
@@ -519,6 +522,7 @@ const char *conf_type_text(enum conf_type type)
 		[CONF_NUMBER] = "a whole number",
 		[CONF_BYTES] = "a size such as \"64K\", or a number of bytes",
 		[CONF_DURATION] = "a duration such as \"5s\" or \"200ms\"",
+		[CONF_PERCENT] = "a percentage such as 99 or \"99.5\"",
 		[CONF_ADDRESS] = "an address such as \"10.0.0.1\"",
 		[CONF_ADDRESS_PORT] = "an address with port such as \"127.0.0.1:8080\"",
 		[CONF_RANGE] = "an address range such as \"10.0.0.0/8\"",
@@ -533,6 +537,7 @@ size_t conf_type_size(enum conf_type type)
 {
 	static const size_t sizes[] = {
 		[CONF_TEXT] = sizeof(struct str),
+		[CONF_NUMBER] = sizeof(uint32_t),
 		[CONF_ADDRESS] = sizeof(struct address),
 		[CONF_ADDRESS_PORT] = sizeof(struct address),
 		[CONF_RANGE] = sizeof(struct address_range),

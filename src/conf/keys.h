@@ -15,6 +15,7 @@ enum conf_type {
 	CONF_NUMBER,	   /* uint16_t or uint32_t */
 	CONF_BYTES,	   /* uint32_t or uint64_t: 65536 or "64K" */
 	CONF_DURATION,	   /* uint32_t, milliseconds: "200ms", "5s", "1h" */
+	CONF_PERCENT,	   /* uint32_t, tenths of a percent: 99 or "99.5" */
 	CONF_ADDRESS,	   /* struct address without port */
 	CONF_ADDRESS_PORT, /* struct address; the port may be left out where the help says so */
 	CONF_RANGE,	   /* struct address_range */
@@ -138,6 +139,8 @@ struct conf_rule_row {
 		uint32_t prefix_count;
 		struct str *templates;
 		uint32_t template_count;
+		struct str *regexes;
+		uint32_t regex_count;
 		struct str *methods;
 		uint32_t method_count;
 		struct str *hosts;
@@ -189,6 +192,22 @@ struct conf_route_row {
 	uint32_t rule_count;
 };
 
+struct conf_rollout_row {
+	const config_setting_t *setting;
+	struct str service, from, to;
+	uint32_t attempt;
+	uint32_t *steps;
+	uint32_t step_count;
+	uint32_t every_ms, success_tenths, p99_ms, calls_min;
+	struct { /* preview */
+		struct conf_field_row *headers;
+		uint32_t header_count;
+		struct conf_field_row *cookies;
+		uint32_t cookie_count;
+	} preview;
+	uint32_t order; /* enum rollout_order */
+};
+
 struct conf_mesh {
 	struct conf_service_row *services;
 	uint32_t service_count;
@@ -196,6 +215,8 @@ struct conf_mesh {
 	uint32_t policy_count;
 	struct conf_route_row *routes;
 	uint32_t route_count;
+	struct conf_rollout_row *rollouts;
+	uint32_t rollout_count;
 };
 
 extern const struct conf_group conf_node_root;	       /* into struct conf */
@@ -204,6 +225,8 @@ extern const struct conf_group conf_mesh_root;	       /* into struct conf_mesh *
 extern const struct conf_group conf_ca_root;	       /* into struct conf_ca */
 extern const struct conf_group conf_registration_root; /* into struct conf_registration */
 extern const struct conf_group conf_route_group;       /* rows of it, in keys_routes.c */
+extern const struct conf_group conf_field_group;       /* headers, likewise */
+extern const struct conf_group conf_rollout_group;     /* rows of it, in keys_rollouts.c */
 
 /* "a text in quotes", "a duration such as \"5s\"". */
 const char *conf_type_text(enum conf_type type);

@@ -18,7 +18,7 @@ static const struct conf_key conf_field_keys[] = {
 		.help = "Matches when the rest does not: when none of its values is so, or it is "
 			"not there at all."),
 };
-static const struct conf_group conf_field_group = {GROUP_OF(conf_field_keys),
+const struct conf_group conf_field_group = {GROUP_OF(conf_field_keys),
 	.row_size = sizeof(struct conf_field_row), .keeps_setting = true};
 
 static const struct conf_key conf_match_keys[] = {
@@ -32,6 +32,10 @@ static const struct conf_key conf_match_keys[] = {
 		LIST(struct conf_rule_row, when.templates, when.template_count),
 		.help = "\"/orders/{id}/items\": a name in braces is any one segment; \"*\" at the "
 			"end is any rest."),
+	KEY("path_regex", .plural = "path_regexes",
+		LIST(struct conf_rule_row, when.regexes, when.regex_count),
+		.help = "A regular expression in RE2's syntax, of the whole path: "
+			"\"/orders/[0-9]+(/.*)?\". At most 256 bytes."),
 	KEY("method", .plural = "methods",
 		LIST(struct conf_rule_row, when.methods, when.method_count),
 		.help = "HTTP methods."),

@@ -16,6 +16,7 @@ static const struct conf_kind conf_kinds[] = {
 	{"service", "services", "name"},
 	{"policy", "policies", "name"},
 	{"route", "routes", "service"},
+	{"rollout", "rollouts", "service"},
 };
 
 const struct conf_kind *conf_kind_at(size_t index)

@@ -38,6 +38,7 @@ static const char *conf_reference_type(const struct conf_key *key)
 		[CONF_NUMBER] = "number",
 		[CONF_BYTES] = "size",
 		[CONF_DURATION] = "duration",
+		[CONF_PERCENT] = "percentage",
 		[CONF_ADDRESS] = "address",
 		[CONF_ADDRESS_PORT] = "address:port",
 		[CONF_RANGE] = "range",

@@ -41,6 +41,8 @@ static bool conf_path_covered(const struct route_path *by, const struct route_pa
 		return conf_path_matched(by, path->text);
 	case ROUTE_PATH_PREFIX:
 		return by->kind == ROUTE_PATH_PREFIX && conf_path_matched(by, path->text);
+	case ROUTE_PATH_REGEX: /* what others it matches is not known */
+		return by->kind == ROUTE_PATH_REGEX && str_eq(by->text, path->text);
 	case ROUTE_PATH_TEMPLATE:
 		return (by->kind == ROUTE_PATH_TEMPLATE && str_eq(by->text, path->text)) ||
 		       (by->kind == ROUTE_PATH_PREFIX &&

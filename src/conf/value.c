@@ -46,6 +46,22 @@ static bool conf_value_units(struct str text, const struct conf_unit *units, uin
 	return false;
 }
 
+/* "99", "99.5", with or without a "%" behind. */
+static bool conf_value_percent(struct str text, uint64_t *ret_tenths)
+{
+	uint64_t whole, tenth = 0;
+	if (text.len > 0 && text.at[text.len - 1] == '%')
+		text = str_trim((struct str){text.at, text.len - 1});
+	const char *point = text.len ? memchr(text.at, '.', text.len) : NULL;
+	struct str digits = {text.at, point ? (size_t)(point - text.at) : text.len};
+	struct str rest = {text.at + digits.len + 1, text.len - digits.len - 1};
+	if (!str_to_u64(digits, &whole) || whole > 1000 ||
+		(point && (rest.len != 1 || !str_to_u64(rest, &tenth))))
+		return false;
+	*ret_tenths = whole * 10 + tenth;
+	return true;
+}
+
 /* In the unit that makes it short. */
 static const char *conf_value_units_text(
 	uint64_t number, const struct conf_unit *units, char *text, size_t size)
@@ -67,8 +83,13 @@ const char *conf_value_number_text(
 		return conf_value_units_text(number, conf_byte_units, text, size);
 	if (key->type == CONF_DURATION && number > 0)
 		return conf_value_units_text(number, conf_time_units, text, size);
-	snprintf(text, size, "%llu%s", (unsigned long long)number,
-		key->type == CONF_DURATION ? "s" : "");
+	if (key->type == CONF_PERCENT && number % 10)
+		snprintf(text, size, "%llu.%llu", (unsigned long long)number / 10,
+			(unsigned long long)number % 10);
+	else
+		snprintf(text, size, "%llu%s",
+			(unsigned long long)(key->type == CONF_PERCENT ? number / 10 : number),
+			key->type == CONF_DURATION ? "s" : "");
 	return text;
 }
 
@@ -84,8 +105,11 @@ static bool conf_value_number(
 	bool is_number = value.kind == CONF_VALUE_NUMBER;
 	bool is_text = value.kind == CONF_VALUE_TEXT;
 	if (is_number && key->type != CONF_DURATION)
-		*ret_number = value.number;
-	else if (!(is_text && key->type == CONF_BYTES &&
+		*ret_number = key->type == CONF_PERCENT && value.number < 100000 ? value.number * 10
+										 : value.number;
+	else if (!(is_text && key->type == CONF_PERCENT &&
+			 conf_value_percent(value.text, ret_number)) &&
+		 !(is_text && key->type == CONF_BYTES &&
 			 conf_value_units(value.text, conf_byte_units, ret_number)) &&
 		 !(is_text && key->type == CONF_DURATION &&
 			 conf_value_units(value.text, conf_time_units, ret_number)))
@@ -176,6 +200,7 @@ bool conf_value_store(struct arena *arena, const struct conf_key *key, struct co
 	case CONF_NUMBER:
 	case CONF_BYTES:
 	case CONF_DURATION:
+	case CONF_PERCENT:
 		if (!conf_value_number(key, value, &number, why))
 			return false;
 		conf_value_put(at, key->size, number);

@@ -3,7 +3,7 @@
  * workers, locks itself in, and then turns plans over, answers the admin API and counts the days:
  * a loop like a worker's, only that nothing on it is in a hurry.
  *
- *   start-up   WIRE_START, then every listener, signer, and the first WIRE_PLAN
+ *   start-up   WIRE_START, WIRE_LEDGER, then every listener, signer, and the first WIRE_PLAN
  *   plans      built beside the one in force; swapped by pointer when whole, thrown away when not
  *   drain      workers finish, then the process ends */
 #include "daemon/control.h"
@@ -14,6 +14,7 @@
 #include "channel.h"
 #include "control_private.h"
 #include "daemon/sandbox.h"
+#include "ledger/ledger.h"
 #include "proxy/worker.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -108,6 +109,7 @@ static void control_message(struct control *c, const union channel_message *m, s
 	case WIRE_CERTIFICATE:
 	case WIRE_TRUST:
 	case WIRE_SIGNED:
+	case WIRE_LEDGER:
 		break; /* not for us now */
 	}
 	if (fd >= 0)
@@ -197,12 +199,24 @@ static int control_take_listener(
 	return 0;
 }
 
+/* Nobody of the process before is left: what that was about to write is mended. */
+static int control_take_ledger(struct control *c, int fd, struct err *err)
+{
+	int r = ledger_map(fd, &c->ledger, err);
+	close(fd);
+	if (r == 0)
+		ledger_mend(c->ledger);
+	return r;
+}
+
 static int control_start_message(struct control *c, struct control_start *s,
 	const union channel_message *m, size_t len, int fd, struct err *err)
 {
 	if (m->head.kind == WIRE_LISTENER && len == sizeof(m->listener) && fd >= 0 &&
 		s->listeners_seen < s->start.listener_count)
 		return control_take_listener(c, s, &m->listener, fd);
+	if (m->head.kind == WIRE_LEDGER && fd >= 0 && !c->ledger)
+		return control_take_ledger(c, fd, err);
 	if (m->head.kind == WIRE_SIGNER && len == sizeof(m->signer) && fd >= 0 &&
 		m->signer.worker < c->proxy.worker_count) {
 		c->threads[m->signer.worker].signer_fd = fd;
@@ -258,6 +272,8 @@ static int control_receive_all(struct control *c, struct control_start *s, struc
 			return err_set(err, EPIPE, "the keeper went away during start-up");
 		r = control_start_message(c, s, &m, len, fd, err);
 	}
+	if (r == 0 && !c->ledger)
+		r = err_set(err, EPROTO, "not started by `ringmain run`: no shared memory");
 	return r;
 }
 
@@ -291,6 +307,7 @@ static int control_make_worker(
 		.file_count_max = files.rlim_cur < INT_MAX ? (uint32_t)files.rlim_cur : 0,
 		.signer_fd = c->threads[i].signer_fd,
 		.metrics = p->metrics[i],
+		.ledger = c->ledger,
 		.access = access_log_queue(p->access_log, i),
 		.plan = p->plan,
 	};
@@ -380,8 +397,10 @@ int control_main(int channel_fd)
 		return 1;
 	}
 	control_loop(&c);
-	if (!c.keeper_gone)
+	if (!c.keeper_gone) {
 		control_free_workers(&c);
+		ledger_unmap(c.ledger);
+	}
 	access_log_free(c.proxy.access_log);
 	control_plans_done(&c);
 	control_identities_done(&c);

@@ -29,6 +29,7 @@ struct control {
 	struct control_worker *threads;
 	struct list retired; /* of struct plan, superseded and still held */
 	int access_fd;
+	struct ledger *ledger;
 	struct loop loop;
 	struct task channel_task, tick_task;
 	struct op channel_poll;

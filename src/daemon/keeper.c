@@ -8,6 +8,7 @@
 #include "base/usage.h"
 #include "daemon/sandbox.h"
 #include "keeper.h"
+#include "ledger/ledger.h"
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -385,6 +386,8 @@ static int keeper_init(struct keeper *k, struct err *err)
 	r = keeper_user_find(conf, &k->user, err);
 	if (r == 0)
 		r = keeper_init_children(k, err);
+	if (r == 0)
+		r = k->ledger_fd = ledger_create(err);
 	if (r < 0)
 		return r;
 	/* Both sides of every connection, the listeners, and some for the rest. */
@@ -401,6 +404,8 @@ static void keeper_done(struct keeper *k)
 	keeper_plan_free(k->next);
 	keeper_plan_free(k->current);
 	keeper_plan_reap(k, UINT64_MAX);
+	if (k->ledger_fd >= 0)
+		close(k->ledger_fd);
 	if (k->signal_fd >= 0)
 		close(k->signal_fd);
 	notify_done(&k->notify);
@@ -411,6 +416,7 @@ static int keeper_start(const char *conf_path)
 	struct keeper k = {.state = KEEPER_STATE_WAITING,
 		.conf_path = conf_path,
 		.signal_fd = -1,
+		.ledger_fd = -1,
 		.proxy = {.channel_fd = -1},
 		.mesh = {.child = {.channel_fd = -1}, .picture_fd = -1},
 		.next_key_number = 1,

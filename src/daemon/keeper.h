@@ -234,6 +234,7 @@ struct keeper {
 	 * their death and a reload. */
 	uint8_t ticket_secret[32];
 	uint64_t ticket_secret_ns; /* when it was made; 0: not yet */
+	int ledger_fd;		   /* memory that the children share, which outlives them */
 	/* the proxy process */
 	struct keeper_child proxy;
 	bool ready_once; /* some proxy process was ready: the unit is up */
@@ -283,6 +284,7 @@ int keeper_child_say(struct keeper_child *c, const void *m, size_t len, int pass
 int keeper_child_say_start(
 	struct keeper_child *c, uint32_t worker_count, uint32_t listener_count) MUST_CHECK;
 int keeper_child_say_signer(struct keeper_child *c, uint32_t index) MUST_CHECK;
+int keeper_child_say_ledger(struct keeper_child *c, int ledger_fd) MUST_CHECK;
 int keeper_child_say_plan(struct keeper_child *c, uint64_t generation, int memfd) MUST_CHECK;
 int keeper_child_say_drain(struct keeper_child *c) MUST_CHECK;
 int keeper_child_say_ping(struct keeper_child *c) MUST_CHECK;

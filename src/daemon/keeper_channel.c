@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* There is no queue of messages: what is still to be said follows from what has been said (the
- * opening: start, listeners, signers, the mesh's state, plan, in this order) and from the `_unsaid`
- * marks. So a proxy process that does not read costs no memory, and a new one hears everything
- * again. */
+ * opening: start, ledger, listeners, signers, the mesh's state, plan, in this order) and from the
+ * `_unsaid` marks. So a proxy process that does not read costs no memory, and a new one hears
+ * everything again. */
 #include "keeper.h"
 
 #include "base/clock.h"
@@ -43,7 +43,7 @@ static int keeper_say_log(struct keeper *k)
 
 static uint32_t keeper_opening_count(const struct keeper *k)
 {
-	return 1 + k->listeners.count + k->proxy.signer_count + 2;
+	return 2 + k->listeners.count + k->proxy.signer_count + 2;
 }
 
 static int keeper_say_opening(struct keeper *k)
@@ -51,7 +51,9 @@ static int keeper_say_opening(struct keeper *k)
 	uint32_t i = k->proxy.said;
 	if (i == 0)
 		return keeper_child_say_start(&k->proxy, k->worker_count, k->listeners.count);
-	i -= 1;
+	if (i == 1)
+		return keeper_child_say_ledger(&k->proxy, k->ledger_fd);
+	i -= 2;
 	if (i < k->listeners.count)
 		return keeper_say_listener(k, &k->listeners.list[i]);
 	i -= k->listeners.count;

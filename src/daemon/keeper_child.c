@@ -189,6 +189,12 @@ int keeper_child_say_signer(struct keeper_child *c, uint32_t index)
 	return r;
 }
 
+int keeper_child_say_ledger(struct keeper_child *c, int ledger_fd)
+{
+	struct wire_head m = keeper_head(WIRE_LEDGER);
+	return keeper_child_say(c, &m, sizeof(m), ledger_fd);
+}
+
 int keeper_child_say_plan(struct keeper_child *c, uint64_t generation, int memfd)
 {
 	struct wire_plan m = {.head = keeper_head(WIRE_PLAN), .generation = generation};

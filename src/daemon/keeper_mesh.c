@@ -191,11 +191,12 @@ bool keeper_mesh_gone(const struct keeper *k)
 
 /* --- saying --- */
 
-/* The opening: start, signer, with a store the directory. The plan follows as any later one does.
+/* The opening: start, ledger, signer, with a store the directory. The plan follows as any later one
+ * does.
  */
 static uint32_t keeper_mesh_opening_count(const struct keeper *k)
 {
-	return k->mesh.has_store ? 3 : 2;
+	return k->mesh.has_store ? 4 : 3;
 }
 
 static int keeper_mesh_say_directory(struct keeper *k)
@@ -219,6 +220,8 @@ static int keeper_mesh_say_opening(struct keeper *k)
 	case 0:
 		return keeper_child_say_start(c, 1, 0);
 	case 1:
+		return keeper_child_say_ledger(c, k->ledger_fd);
+	case 2:
 		return keeper_child_say_signer(c, 0);
 	default:
 		return keeper_mesh_say_directory(k);

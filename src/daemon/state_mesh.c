@@ -144,8 +144,8 @@ int state_mesh_configure(
 		return sync_configure(m->sync, conf, b, err);
 	if (s->dir_fd < 0)
 		return err_set(err, EINVAL, "state.dir: not there");
-	return sync_new(
-		&s->loop, STATE_SYNC_KIND, &m->sync_news, conf, b, s->dir_fd, &m->sync, err);
+	return sync_new(&s->loop, STATE_SYNC_KIND, &m->sync_news, conf, b, s->dir_fd, s->ledger,
+		&m->sync, err);
 }
 
 void state_mesh_configured(struct state_process *s)

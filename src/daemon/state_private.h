@@ -11,6 +11,7 @@
 #include "conf/conf.h"
 #include "enroll/enroll.h"
 #include "health/health.h"
+#include "ledger/ledger.h"
 #include "ring/loop.h"
 #include "state/sync.h"
 #include <stdbool.h>
@@ -65,6 +66,7 @@ struct state_identity {
 struct state_process {
 	struct state_ear channel, signer, signals;
 	int dir_fd; /* -1: there is no store */
+	struct ledger *ledger;
 	struct loop loop;
 	struct task tick_task;
 	struct timer tick;

@@ -4,10 +4,10 @@
  * nothing is in a hurry; a program that a check runs, a store or an authority that stalls, or a
  * crash here costs no connection of anybody.
  *
- *   start-up   WIRE_START, WIRE_SIGNER, with a store WIRE_DIRECTORY, and the first WIRE_PLAN
- *   news       health -> sync; sync -> a picture for the proxy process, questions for the keeper;
- *              certificates -> questions for the keeper, and how it stands, for the proxy process
- *   drain      this node leaves the mesh, then the process ends
+ *   start-up   WIRE_START, WIRE_LEDGER, WIRE_SIGNER, with a store WIRE_DIRECTORY, and the first
+ * WIRE_PLAN news       health -> sync; sync -> a picture for the proxy process, questions for the
+ * keeper; certificates -> questions for the keeper, and how it stands, for the proxy process drain
+ * this node leaves the mesh, then the process ends
  *
  * What cannot be said to the keeper now is said at the next tick; only the newest of it counts. */
 #include "daemon/state_process.h"
@@ -206,6 +206,7 @@ static void state_message(
 	case WIRE_SIGN:
 	case WIRE_IDENTITIES:
 	case WIRE_SIGNED:
+	case WIRE_LEDGER:
 		break; /* not for us now */
 	}
 	if (fd >= 0)
@@ -374,6 +375,13 @@ static int state_open_directory(struct state_process *s, int fd, struct err *err
 	return r;
 }
 
+static int state_take_ledger(struct state_process *s, int fd, struct err *err)
+{
+	int r = ledger_map(fd, &s->ledger, err);
+	close(fd);
+	return r;
+}
+
 static int state_start_message(struct state_process *s, struct state_start *start,
 	const union channel_message *m, size_t len, int fd, struct err *err)
 {
@@ -381,6 +389,8 @@ static int state_start_message(struct state_process *s, struct state_start *star
 		start->start = m->start;
 	else if (m->head.kind == WIRE_DIRECTORY && fd >= 0)
 		return state_open_directory(s, fd, err);
+	else if (m->head.kind == WIRE_LEDGER && fd >= 0 && !s->ledger)
+		return state_take_ledger(s, fd, err);
 	else if (m->head.kind == WIRE_SIGNER && fd >= 0 && s->signer.fd < 0) {
 		s->signer.fd = fd;
 		return 0;
@@ -408,6 +418,8 @@ static int state_receive_all(struct state_process *s, struct state_start *start,
 	}
 	if (r == 0 && s->signer.fd < 0)
 		r = err_set(err, EPROTO, "not started by `ringmain run`: no way to signatures");
+	if (r == 0 && !s->ledger)
+		r = err_set(err, EPROTO, "not started by `ringmain run`: no shared memory");
 	return r;
 }
 
@@ -482,5 +494,6 @@ int state_process_main(int channel_fd)
 	state_mesh_free(&s);
 	state_identity_free(&s);
 	conf_free(s.conf);
+	ledger_unmap(s.ledger);
 	return 0;
 }

@@ -47,6 +47,8 @@ static bool route_path_matches(const struct route_path *p, struct str path)
 		return route_prefix_matches(p->text, path);
 	case ROUTE_PATH_TEMPLATE:
 		return route_template_matches(p->text, path);
+	case ROUTE_PATH_REGEX:
+		return regex_matches(p->regex, path);
 	}
 	return false;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mesh/snapshot.h"
 
+#include "mesh/route.h"
 #include <stdio.h>
 
 /* Names come from operators alone. Addresses come from nodes' records too, but one of them can fill
@@ -128,8 +129,19 @@ bool snapshot_index_workloads(struct snapshot *s)
 	return true;
 }
 
+static void snapshot_free_regexes(const struct route_when *when)
+{
+	for (uint32_t i = 0; i < when->path_count; i++)
+		regex_free(when->paths[i].regex);
+}
+
 void snapshot_done(struct snapshot *s)
 {
+	for (uint32_t i = 0; i < s->route_count; i++) {
+		const struct route *route = &s->routes[i];
+		for (uint32_t r = 0; r < route->rule_count; r++)
+			snapshot_free_regexes(&route->rules[r].when);
+	}
 	map_done(&s->services_by_name);
 	map_done(&s->endpoints_by_address);
 	map_done(&s->services_by_address);

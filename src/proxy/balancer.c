@@ -144,6 +144,67 @@ void balancer_judge_reason(struct worker *w, struct load_call *call, enum reason
 		balancer_judge(w, call, OUTLIER_ERROR);
 }
 
+/* --- told to the control thread --- */
+
+static void balancer_report_load(
+	const struct worker *w, struct report *report, const struct crowd *crowd, struct load *l)
+{
+	if (report->row_count == REPORT_ROWS_MAX) {
+		report->is_cut = true;
+		return;
+	}
+	struct report_row *row = &report->rows[report->row_count++];
+	*row = (struct report_row){.service_len = (uint8_t)crowd->name.len,
+		.address = l->address,
+		.calls = l->under_way,
+		.is_known = load_is_known(l),
+		.latency_ns = load_latency_ns(l, w->loop.now_ns),
+		.state = l->outlier.state,
+		.cause = l->outlier.cause,
+		.left_ns = l->outlier.until_ns > w->loop.now_ns
+				   ? l->outlier.until_ns - w->loop.now_ns
+				   : 0};
+	memcpy(row->service, crowd->name.at, crowd->name.len);
+}
+
+/* Of those that there is something to tell of. */
+static void balancer_report_crowd(
+	const struct worker *w, struct report *report, const struct crowd *crowd, bool only_ejected)
+{
+	for (uint32_t i = 0; i < crowd->load_count; i++) {
+		struct load *l = crowd->loads[i];
+		bool is_out = l->outlier.state != OUTLIER_IN;
+		if (is_out || (!only_ejected && (l->under_way > 0 || load_is_known(l))))
+			balancer_report_load(w, report, crowd, l);
+	}
+}
+
+static void balancer_report_ejected(
+	const struct worker *w, struct report *report, const struct list *crowds)
+{
+	LIST_EACH (crowds, node) {
+		const struct crowd *crowd = CONTAINER_OF(node, struct crowd, listed);
+		if (crowd->instances.out > 0)
+			balancer_report_crowd(w, report, crowd, true);
+	}
+}
+
+void balancer_report(struct worker *w, struct report *report)
+{
+	for (uint32_t i = 0; i < report->service_count; i++) {
+		struct report_service *s = &report->services[i];
+		const struct crowd *crowd = balancer_find(w, (struct str){s->name, s->len});
+		if (!crowd)
+			continue;
+		s->calls = crowd->under_way;
+		balancer_report_crowd(w, report, crowd, false);
+	}
+	if (report->service_count > 0)
+		return;
+	balancer_report_ejected(w, report, &w->live_crowds);
+	balancer_report_ejected(w, report, &w->stale_crowds);
+}
+
 /* --- under a newer plan --- */
 
 static void balancer_drop(struct worker *w, struct crowd *crowd)

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "balance/pick.h"
+#include "figures.h"
 #include "line.h"
 
 struct workload_use { /* of one workload (by uid), all workers and generations together */
@@ -68,8 +69,9 @@ struct call {
 struct call_tries {
 	struct address at[CALL_TRIES_MAX];
 	uint32_t count;
-	struct load_call last; /* that at the last of them */
-	bool has_value;	       /* by which it gets its endpoint */
+	struct load_call last;	   /* that at the last of them */
+	struct figures_try figure; /* the same, for a rollout */
+	bool has_value;		   /* by which it gets its endpoint */
 	uint64_t value;
 };
 

@@ -363,14 +363,15 @@ static bool carrier_peer_is_gone(const struct carrier *c)
 }
 
 /* So that the plan under which the call came may go; whether the next request is taken is asked
- * when it comes. Not while a request is on its way to somewhere. Idle ones of a peer whose requests
- * would not be taken are closed at once; a request that runs is asked by exchange_follow(). */
+ * when it comes. Not while a request waits for its connection to somewhere. Idle ones of a peer
+ * whose requests would not be taken are closed at once; a request that runs is asked by
+ * exchange_follow(). */
 static void carrier_follow(struct carrier *c)
 {
 	struct worker *w = c->being.worker;
 	struct exchange *x = carrier_first(c);
 	if (c->state != CARRIER_OPEN || c->plan_number == w->current->plan->number ||
-		(x && (c->side == UP || !exchange_runs(x))))
+		(x && (c->side == UP || !(exchange_rests(x) || exchange_runs(x)))))
 		return;
 	c->plan_number = w->current->plan->number;
 	if (x)
@@ -381,7 +382,7 @@ static void carrier_follow(struct carrier *c)
 	if (!x && carrier_peer_is_gone(c))
 		carrier_close(c, false);
 	else if (c->side == DOWN)
-		call_follow(w, c->line, &c->call, x != NULL);
+		call_follow(w, c->line, &c->call, x && exchange_runs(x));
 }
 
 enum reason carrier_renew(struct carrier *c)

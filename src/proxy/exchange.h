@@ -79,6 +79,9 @@ void exchange_response(struct exchange *x, struct http_head *head);
 void exchange_interim(struct exchange *x, struct http_head *head);
 /* May be sent twice without harm. */
 bool exchange_idempotent(const struct exchange *x);
+/* It has no upstream connection yet, or none any more: held back, before it is tried again, or
+ * waiting for room for an answer of our own. What it needs of the plan it has copied. */
+bool exchange_rests(const struct exchange *x);
 /* It is past the choice of its upstream connection. */
 bool exchange_runs(const struct exchange *x);
 /* Of a new plan it is asked whether the certificates on both sides are still good: a request that

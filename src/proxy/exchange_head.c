@@ -21,6 +21,7 @@ bool exchange_copy_head(struct arena *a, const struct http_head *from, struct ht
 	for (size_t i = 0; ok && i < from->header_count; i++) {
 		to->headers[i].name = arena_str(a, from->headers[i].name);
 		to->headers[i].value = arena_str(a, from->headers[i].value);
+		to->headers[i].is_line = false;
 		ok = to->headers[i].name.at && to->headers[i].value.at;
 	}
 	return ok;

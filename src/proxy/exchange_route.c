@@ -109,7 +109,8 @@ static bool exchange_rewrite(
 		if (!exchange_copy_text(&x->arena, &head->authority))
 			return false;
 	}
-	if (target->path.len == 0 && !target->has_prefix)
+	/* "*" is the server as a whole: there is no path in it to be another */
+	if ((target->path.len == 0 && !target->has_prefix) || str_eq(head->path, STR("*")))
 		return true;
 	char *text = arena_take(&x->arena, route_path_bytes(target, head->path));
 	if (!text)
@@ -142,16 +143,111 @@ static enum reason exchange_forward_by(struct exchange *x, const struct route *r
 	return exchange_copy_text(&x->arena, &r->service) ? REASON_NONE : REASON_OVERLOAD;
 }
 
-bool exchange_is_chosen(const struct exchange *x)
+enum reason exchange_pick(struct exchange *x)
 {
-	return x->attempt_count > 0 || (x->route && x->route->delay == EXCHANGE_DELAY_TAKEN);
+	struct call *call = &x->carrier[DOWN]->call;
+	const struct call_lead *lead = x->route ? &x->route->lead : NULL;
+	if (x->tries.count == 0) {
+		struct route_request request = exchange_facts(x);
+		outbound_value(call, &x->tries, lead, &request);
+	}
+	return outbound_pick(x->being.worker, call, &x->tries, lead);
 }
 
-enum reason exchange_choose(struct exchange *x, const struct route_rule **ret_answer)
+/* --- answering --- */
+
+/* at == NULL: out of memory. "*" is the server as a whole, which has no path unless the rule gives
+ * one. */
+static struct str exchange_location(
+	struct exchange *x, const struct route_target *target, size_t prefix_len)
+{
+	const struct http_head *head = x->request;
+	struct str scheme = target->scheme.len ? target->scheme : STR("http");
+	struct str host = target->host.len ? target->host : head->authority;
+	bool is_path_only = target->scheme.len + target->host.len == 0 || host.len == 0;
+	struct str path = !str_eq(head->path, STR("*")) ? head->path
+			  : is_path_only		? STR("/")
+							: STR("");
+	char *text = arena_take(&x->arena, route_path_bytes(target, path));
+	if (!text)
+		return STR_NONE;
+	size_t len = route_path_write(target, path, prefix_len, text);
+	const struct str parts[] = {scheme, STR("://"), host, {text, len}};
+	size_t first = is_path_only ? 3 : 0;
+	return arena_join(&x->arena, parts + first, ARRAY_LEN(parts) - first);
+}
+
+static struct http_head *exchange_answer_head(
+	struct exchange *x, const struct route_rule *rule, size_t prefix_len)
+{
+	struct http_head *head = arena_take(&x->arena, sizeof(*head));
+	struct route_edit edit;
+	bool fits = head && exchange_copy_edit(&x->arena, &rule->response, &edit);
+	if (!fits)
+		return NULL;
+	head->status = rule->status;
+	head->framing = rule->status == 204 || rule->status == 304 ? HTTP_FRAMING_NONE
+								   : HTTP_FRAMING_LENGTH;
+	head->body_bytes = rule->body.len;
+	if (rule->body.len > 0)
+		fits = http_header_add(head, STR("Content-Type"), STR("text/plain"));
+	if (rule->action == ROUTE_REDIRECT) {
+		struct str location = exchange_location(x, &rule->target, prefix_len);
+		fits = location.at && http_header_add(head, STR("Location"), location);
+	}
+	return fits && exchange_edit(&edit, head) ? head : NULL;
+}
+
+/* Built once, however long there is no room for it. */
+static enum reason exchange_answer_by(
+	struct exchange *x, const struct route_rule *rule, size_t prefix_len)
+{
+	struct exchange_route *r = x->route;
+	r->answer_body = rule->body;
+	if (!exchange_copy_text(&x->arena, &r->answer_body))
+		return REASON_OVERLOAD;
+	r->answer = exchange_answer_head(x, rule, prefix_len);
+	return r->answer ? REASON_NONE : REASON_OVERLOAD;
+}
+
+static size_t exchange_head_bytes(const struct http_head *head)
+{
+	size_t bytes = EXCHANGE_ANSWER_BYTES;
+	for (uint16_t i = 0; i < head->header_count; i++)
+		bytes += head->headers[i].name.len + head->headers[i].value.len + 4;
+	return bytes;
+}
+
+bool exchange_write_answer(struct exchange *x)
+{
+	struct carrier *down = x->carrier[DOWN];
+	struct buf *out = &down->line->conn.out;
+	uint32_t stream = x->stream[DOWN];
+	const struct http_head *head = x->route->answer;
+	struct str body = x->route->answer_body;
+	if (buf_space(out) < exchange_head_bytes(head) + body.len)
+		return false;
+	/* a body that nobody wants is not waited for */
+	if (!x->input_ended[DOWN] || x->being.worker->draining)
+		http_close_after(down->http);
+	x->status = head->status;
+	return http_write_head(down->http, stream, head, out) &&
+	       http_write_body(down->http, stream, body, out) == body.len &&
+	       http_write_end(down->http, stream, NULL, out);
+}
+
+/* --- choosing --- */
+
+bool exchange_is_chosen(const struct exchange *x)
+{
+	return x->attempt_count > 0 ||
+	       (x->route && (x->route->answer || x->route->delay == EXCHANGE_DELAY_TAKEN));
+}
+
+enum reason exchange_choose(struct exchange *x)
 {
 	const struct call *call = &x->carrier[DOWN]->call;
 	const struct route *route = routing_of(call);
-	*ret_answer = NULL;
 	size_t prefix_len;
 	struct route_request request = exchange_facts(x);
 	const struct route_rule *rule =
@@ -167,80 +263,5 @@ enum reason exchange_choose(struct exchange *x, const struct route_rule **ret_an
 		return REASON_OVERLOAD;
 	if (rule->action == ROUTE_FORWARD)
 		return exchange_forward_by(x, route, rule, &request, prefix_len);
-	x->route->prefix_len = prefix_len;
-	*ret_answer = rule;
-	return REASON_NONE;
-}
-
-enum reason exchange_pick(struct exchange *x)
-{
-	struct call *call = &x->carrier[DOWN]->call;
-	const struct call_lead *lead = x->route ? &x->route->lead : NULL;
-	if (x->tries.count == 0) {
-		struct route_request request = exchange_facts(x);
-		outbound_value(call, &x->tries, lead, &request);
-	}
-	return outbound_pick(x->being.worker, call, &x->tries, lead);
-}
-
-/* --- answering --- */
-
-/* at == NULL: out of memory. */
-static struct str exchange_location(struct exchange *x, const struct route_target *target)
-{
-	const struct http_head *head = x->request;
-	struct str scheme = target->scheme.len ? target->scheme : STR("http");
-	struct str host = target->host.len ? target->host : head->authority;
-	char *text = arena_take(&x->arena, route_path_bytes(target, head->path));
-	if (!text)
-		return STR_NONE;
-	size_t len = route_path_write(target, head->path, x->route->prefix_len, text);
-	bool is_path_only = target->scheme.len + target->host.len == 0 || host.len == 0;
-	const struct str parts[] = {scheme, STR("://"), host, {text, len}};
-	size_t first = is_path_only ? 3 : 0;
-	return arena_join(&x->arena, parts + first, ARRAY_LEN(parts) - first);
-}
-
-static struct http_head *exchange_answer_head(struct exchange *x, const struct route_rule *rule)
-{
-	struct http_head *head = arena_take(&x->arena, sizeof(*head));
-	bool fits = head;
-	if (!head)
-		return NULL;
-	head->status = rule->status;
-	head->framing = rule->status == 204 || rule->status == 304 ? HTTP_FRAMING_NONE
-								   : HTTP_FRAMING_LENGTH;
-	head->body_bytes = rule->body.len;
-	if (rule->body.len > 0)
-		fits = http_header_add(head, STR("Content-Type"), STR("text/plain"));
-	if (rule->action == ROUTE_REDIRECT) {
-		struct str location = exchange_location(x, &rule->target);
-		fits = location.at && http_header_add(head, STR("Location"), location);
-	}
-	return fits && exchange_edit(&rule->response, head) ? head : NULL;
-}
-
-static size_t exchange_head_bytes(const struct http_head *head)
-{
-	size_t bytes = EXCHANGE_ANSWER_BYTES;
-	for (uint16_t i = 0; i < head->header_count; i++)
-		bytes += head->headers[i].name.len + head->headers[i].value.len + 4;
-	return bytes;
-}
-
-bool exchange_write_answer(struct exchange *x, const struct route_rule *rule)
-{
-	struct carrier *down = x->carrier[DOWN];
-	struct buf *out = &down->line->conn.out;
-	uint32_t stream = x->stream[DOWN];
-	struct http_head *head = exchange_answer_head(x, rule);
-	if (!head || buf_space(out) < exchange_head_bytes(head) + rule->body.len)
-		return false;
-	/* a body that nobody wants is not waited for */
-	if (!x->input_ended[DOWN] || x->being.worker->draining)
-		http_close_after(down->http);
-	x->status = rule->status;
-	return http_write_head(down->http, stream, head, out) &&
-	       http_write_body(down->http, stream, rule->body, out) == rule->body.len &&
-	       http_write_end(down->http, stream, NULL, out);
+	return exchange_answer_by(x, rule, prefix_len);
 }

@@ -22,20 +22,20 @@ struct exchange_route {
 	struct str service;	    /* with a retry: whose budget it is, the one that was dialled */
 	struct route_edit response; /* what is changed in its headers */
 	struct str path, authority; /* as they were asked for */
-	size_t prefix_len;	    /* of the path, that the rule's prefix has matched */
-	enum exchange_delay delay;  /* by the rule's fault */
+	struct http_head *answer;   /* in place of the service's; NULL: it is forwarded */
+	struct str answer_body;
+	enum exchange_delay delay; /* by the rule's fault */
 	struct routing_fault fault;
 };
 
-/* Of a call that has a route: whether the caller's own proxy answers, and if not, what becomes of
- * the request. The path is in normal form. `ret_answer`: the rule that answers, good while the call
- * holds its plan. */
-enum reason exchange_choose(struct exchange *x, const struct route_rule **ret_answer);
+/* Of a call that has a route: what the caller's own proxy answers, or what becomes of the request.
+ * The path is in normal form. */
+enum reason exchange_choose(struct exchange *x);
 /* One of the endpoints that its call, or the rule, leads to. */
 enum reason exchange_pick(struct exchange *x);
 /* The rule was chosen, and is not asked again. */
 bool exchange_is_chosen(const struct exchange *x);
-/* Writes the answer of a rule that does. False, with no harm done: there is no room now. */
-bool exchange_write_answer(struct exchange *x, const struct route_rule *rule) MUST_CHECK;
+/* Writes its route's answer. False, with no harm done: there is no room now. */
+bool exchange_write_answer(struct exchange *x) MUST_CHECK;
 /* Changes a response's headers, as the rule wants it. False: there is no room for more. */
 bool exchange_edit_response(struct exchange *x, struct http_head *head) MUST_CHECK;

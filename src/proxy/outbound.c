@@ -208,6 +208,7 @@ static enum reason outbound_draw(struct worker *w, const struct call *c,
 
 void outbound_tried(struct worker *w, struct call_tries *tries, enum reason reason)
 {
+	figures_tried(&tries->figure, reason);
 	balancer_judge_reason(w, &tries->last, reason);
 }
 
@@ -220,11 +221,13 @@ void outbound_answered(struct worker *w, struct call_tries *tries, uint16_t stat
 
 void outbound_connected(struct worker *w, struct call_tries *tries)
 {
+	figures_connected(&tries->figure);
 	balancer_judge(w, &tries->last, OUTLIER_CONNECTED);
 }
 
 void outbound_leave_try(struct call_tries *tries)
 {
+	figures_end(&tries->figure);
 	load_end(&tries->last);
 }
 
@@ -239,7 +242,7 @@ static enum reason outbound_settle_pick(struct worker *w, struct call *c, const 
 	if (reason == REASON_NONE)
 		reason = limit;
 	if (reason != REASON_NONE)
-		outbound_leave(c);
+		outbound_unpick(w, c);
 	return reason;
 }
 
@@ -256,6 +259,8 @@ enum reason outbound_pick(
 	enum pick_way way = PICK_WAY_ALL;
 	if (reason == REASON_NONE)
 		reason = outbound_draw(w, c, service, subset, tries, &e, &way);
+	if (reason == REASON_NO_ENDPOINT || reason == REASON_ROUTE_NO_VERSION)
+		figures_none(w, c, service, lead ? lead->version : STR(""));
 	if (reason != REASON_NONE) {
 		outbound_unpick(w, c);
 		return reason;
@@ -265,6 +270,7 @@ enum reason outbound_pick(
 		tries->count--;
 	}
 	tries->at[tries->count++] = e->address;
+	figures_begin(w, &tries->figure, c, e);
 	reason = outbound_settle_pick(w, c, e);
 	c->pick_way = way;
 	return reason;

@@ -94,7 +94,10 @@ int plan_build(const struct bundle *b, const struct bundle *picture, uint64_t ge
 	int r = plan_parse(plan, b, picture, text, size);
 	if (r == 0)
 		r = plan_take_certificates(plan, b, before, text, size);
-	if (r == 0 && (!plan_link_uses(plan, before) || !plan_wheels_build(plan, before))) {
+	if (r == 0)
+		plan->figure_ids = figures_ids(plan->snapshot);
+	if (r == 0 && (!plan->figure_ids || !plan_link_uses(plan, before) ||
+			      !plan_wheels_build(plan, before))) {
 		snprintf(text, size, "out of memory");
 		r = -ENOMEM;
 	}
@@ -123,6 +126,7 @@ void plan_free(struct plan *plan)
 	conf_snapshot_free(plan->snapshot);
 	conf_free(plan->conf);
 	free(plan->warnings);
+	free(plan->figure_ids);
 	free(plan->uses);
 	free(plan);
 }

@@ -10,6 +10,3 @@
 /* False: out of memory; to be done away with in any case. */
 bool plan_wheels_build(struct plan *plan, const struct plan *before) MUST_CHECK;
 void plan_wheels_done(struct plan *plan);
-/* NULL: none, as it is balanced otherwise, or there is no endpoint. `subset` NULL: the whole. */
-const struct wheel *plan_wheel(
-	const struct plan *plan, const struct service *service, const struct subset *subset);

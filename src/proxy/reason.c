@@ -4,7 +4,7 @@
 #include "base/assert.h"
 
 static const struct reason_row reason_rows[] = {
-#define X(name, status, flag, retry, text) {#name, status, flag, retry, text},
+#define X(name, status, grpc, flag, retry, text) {#name, status, grpc, flag, retry, text},
 	REASON_LIST(X)
 #undef X
 };

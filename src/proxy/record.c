@@ -6,9 +6,12 @@ static struct str record_service_name(const struct service *s)
 	return s ? s->name : STR("");
 }
 
+/* That of the endpoint, by which routes choose; else what its own machine says. */
 static struct str record_version(const struct call *c)
 {
-	return c->target ? c->target->version : c->endpoint ? c->endpoint->version : STR("");
+	if (c->endpoint && c->endpoint->version.len > 0)
+		return c->endpoint->version;
+	return c->target ? c->target->version : STR("");
 }
 
 static struct str record_choice(const struct call *c)

@@ -207,6 +207,7 @@ static void worker_step_wake(struct worker *w)
 	if (w->wake_read.fresh)
 		w->wake_read.fresh = false;
 	worker_take_plan(w);
+	report_answer(w);
 	if (!w->draining && atomic_load_explicit(&w->drain_asked, memory_order_acquire))
 		worker_start_drain(w);
 	if (w->drain_timer.fired) {
@@ -399,6 +400,8 @@ static int worker_init(struct worker *w, const struct worker_setup *setup, struc
 	list_init(&w->queued);
 	w->index = setup->index;
 	w->worker_count = setup->worker_count;
+	ASSERT(setup->ledger);
+	w->ledger = setup->ledger;
 	w->metrics = setup->metrics;
 	w->values = metrics_values(setup->metrics);
 	w->access = setup->access;
@@ -465,6 +468,7 @@ void worker_free(struct worker *w)
 	map_done(&w->upstreams);
 	routing_done(w);
 	balancer_done(w);
+	report_done(w);
 	loop_done(&w->loop);
 	free(w);
 }

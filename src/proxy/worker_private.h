@@ -5,6 +5,7 @@
 #include "base/pool.h"
 #include "net/conn.h"
 #include "proxy/reason.h"
+#include "proxy/report.h"
 #include "proxy/worker.h"
 #include "ring/loop.h"
 #include "signer.h"
@@ -75,6 +76,7 @@ struct worker {
 	struct signer signer;
 	struct tls_sessions *tls_sessions;
 	struct metrics *metrics;
+	struct ledger *ledger; /* shared with the other workers and the state process */
 	struct metric_values *values;
 	struct access_queue *access;
 	struct listener *listeners;
@@ -86,6 +88,8 @@ struct worker {
 	uint64_t wake_value;
 	_Atomic(struct plan *) next_plan;
 	_Atomic bool drain_asked;
+	_Atomic(struct report *) asked, answered; /* report.c */
+	bool has_report; /* the control thread's: one of its reports is here */
 	_Atomic uint64_t generation;
 	/* draining */
 	bool draining;
@@ -125,6 +129,10 @@ static inline int64_t worker_wall_s(const struct worker *w)
 void worker_start(struct worker *w);
 void worker_turn(struct worker *w);
 bool worker_ended(struct worker *w);
+
+/* report.c: fills in what the control thread has asked for; the worker's end. */
+void report_answer(struct worker *w);
+void report_done(struct worker *w);
 
 /* Joins the worker's live list and gets a number. */
 void being_init(struct being *b, struct worker *w, enum worker_task kind);

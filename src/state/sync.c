@@ -53,7 +53,14 @@ struct str sync_key(const struct sync *s, char text[], const char *kind, struct 
 
 bool sync_ask(struct sync *s, enum sync_tag tag, const struct str *words, size_t count)
 {
-	return sync_is_ready(s) && store_send(s->asks, (uint64_t)tag, words, count);
+	return sync_ask_of(s, tag, 0, words, count);
+}
+
+bool sync_ask_of(
+	struct sync *s, enum sync_tag tag, uint64_t number, const struct str *words, size_t count)
+{
+	return sync_is_ready(s) &&
+	       store_send(s->asks, number << SYNC_TAG_BITS | (uint64_t)tag, words, count);
 }
 
 uint64_t sync_jitter(struct sync *s, uint64_t ns, uint32_t part)
@@ -120,6 +127,10 @@ static int sync_load_file(struct sync *s, const char *name, struct err *err)
 		r = sync_load_objects(s, &b, err);
 	while (r == 0 && (item = bundle_next(&b, "node", item))) {
 		r = mirror_take_record(&s->mirror, item->name, item->text, err);
+		r = r < 0 ? r : 0;
+	}
+	while (r == 0 && (item = bundle_next(&b, "rollout", item))) {
+		r = mirror_load_rollout(&s->mirror, item, err);
 		r = r < 0 ? r : 0;
 	}
 	bundle_done(&b);
@@ -230,8 +241,8 @@ static const char *sync_why(const struct sync *s)
 		return s->asks ? store_why(s->asks) : "not connected";
 	if (s->objects.why[0])
 		return s->objects.why;
-	const char *const whys[] = {
-		s->own.record_why, s->own.why, s->picture_why, s->nodes.why, s->save_why};
+	const char *const whys[] = {s->own.record_why, s->own.why, s->picture_why, s->nodes.why,
+		s->rollouts.why, s->figures.why, rollouts_why(s), s->save_why};
 	size_t i = 0;
 	while (i + 1 < ARRAY_LEN(whys) && whys[i][0] == '\0')
 		i++;
@@ -271,16 +282,17 @@ void sync_view(const struct sync *s, struct state_view *ret_view)
 
 static void sync_answer(struct sync *s, const struct store_answer *answer)
 {
-	switch ((enum sync_tag)answer->tag) {
+	enum sync_tag tag = (enum sync_tag)(answer->tag & ((1u << SYNC_TAG_BITS) - 1));
+	switch (tag) {
 	case SYNC_TAG_HEAD:
 	case SYNC_TAG_CHANGES:
 	case SYNC_TAG_OBJECTS:
-		objects_answer(s, (enum sync_tag)answer->tag, answer);
+		objects_answer(s, tag, answer);
 		break;
 	case SYNC_TAG_SCAN:
 	case SYNC_TAG_LEASES:
 	case SYNC_TAG_RECORDS:
-		nodes_answer(s, (enum sync_tag)answer->tag, answer);
+		nodes_answer(s, tag, answer);
 		break;
 	case SYNC_TAG_OWN_BEFORE:
 	case SYNC_TAG_OWN_RECORD:
@@ -289,7 +301,16 @@ static void sync_answer(struct sync *s, const struct store_answer *answer)
 	case SYNC_TAG_OWN_KEPT:
 	case SYNC_TAG_NEIGHBOURS:
 	case SYNC_TAG_NEWS:
-		own_answer(s, (enum sync_tag)answer->tag, answer);
+		own_answer(s, tag, answer);
+		break;
+	case SYNC_TAG_TIME:
+	case SYNC_TAG_ROLLOUT:
+	case SYNC_TAG_ROLLOUT_WRITE:
+		rollouts_answer(s, tag, answer->tag >> SYNC_TAG_BITS, answer);
+		break;
+	case SYNC_TAG_FIGURES:
+	case SYNC_TAG_OWN_FIGURES:
+		figures_answer(s, tag, answer);
 		break;
 	}
 }
@@ -299,6 +320,8 @@ static void sync_lost(struct sync *s)
 	objects_lost(s);
 	nodes_lost(s);
 	own_lost(s);
+	rollouts_lost(s);
+	figures_lost(s);
 }
 
 static void sync_take_answers(struct sync *s)
@@ -327,6 +350,8 @@ static void sync_take_push(struct sync *s, const redisReply *push)
 		nodes_hint(s, (struct str){text.at + 5, text.len - 5});
 	else if (str_starts(text, STR("objects ")))
 		objects_look(s);
+	else if (str_starts(text, STR("rollout ")))
+		rollouts_hint(s, (struct str){text.at + 8, text.len - 8});
 }
 
 static void sync_take_pushes(struct sync *s)
@@ -352,6 +377,7 @@ static void sync_connected(struct sync *s)
 	s->nodes.all_ns = s->loop->now_ns + spread_ns;
 	timer_clear(s->loop, &s->look);
 	nodes_hint_all(s);
+	rollouts_look(s);
 }
 
 /* Once when the store is gone, with the reason, and once when it is back. */
@@ -385,6 +411,7 @@ static void sync_look_at_stores(struct sync *s)
 		s->hears_life = store_life(s->hears);
 		objects_look(s);
 		nodes_hint_all(s);
+		rollouts_look(s);
 	}
 }
 
@@ -475,6 +502,8 @@ static void sync_run(struct sync *s)
 	if (s->life == SYNC_RUNNING) {
 		sync_time(s);
 		nodes_step(s);
+		rollouts_step(s);
+		figures_step(s);
 		sync_offer(s);
 	} else if (s->life == SYNC_LEAVING &&
 		   (s->leave.fired || !sync_is_ready(s) || s->own.has_left)) {
@@ -671,8 +700,8 @@ void sync_tell_health(struct sync *s, uint32_t index, bool up)
 
 static void sync_init_timers(struct sync *s)
 {
-	struct timer *const timers[] = {
-		&s->beat, &s->look, &s->resync, &s->hand_on, &s->save, &s->leave, &s->patience};
+	struct timer *const timers[] = {&s->beat, &s->look, &s->resync, &s->hand_on, &s->save,
+		&s->leave, &s->patience, &s->rollouts.beat, &s->figures.tell};
 	for (size_t i = 0; i < ARRAY_LEN(timers); i++)
 		timer_init(timers[i], &s->task);
 }
@@ -699,7 +728,8 @@ static int sync_start(
 }
 
 int sync_new(struct loop *loop, uint16_t kind_first, struct task *owner, const struct conf *conf,
-	const struct bundle *b, int dir_fd, struct sync **ret_sync, struct err *err)
+	const struct bundle *b, int dir_fd, struct ledger *ledger, struct sync **ret_sync,
+	struct err *err)
 {
 	struct sync *s = calloc(1, sizeof(*s));
 	if (!s)
@@ -708,10 +738,12 @@ int sync_new(struct loop *loop, uint16_t kind_first, struct task *owner, const s
 	s->kind_first = kind_first;
 	s->owner = owner;
 	s->dir_fd = dir_fd;
+	s->ledger = ledger;
 	task_init(&s->task, kind_first);
 	sync_init_timers(s);
 	arena_init(&s->arena, SYNC_ARENA_BYTES_MAX);
 	mirror_init(&s->mirror);
+	rollouts_init(s);
 	int r = sync_start(s, conf, b, err);
 	if (r < 0) {
 		/* Nothing is armed yet: a store that was made has not taken a step. */
@@ -741,13 +773,15 @@ bool sync_idle(const struct sync *s)
 
 void sync_free(struct sync *s)
 {
-	struct timer *const timers[] = {
-		&s->beat, &s->look, &s->resync, &s->hand_on, &s->save, &s->leave, &s->patience};
+	struct timer *const timers[] = {&s->beat, &s->look, &s->resync, &s->hand_on, &s->save,
+		&s->leave, &s->patience, &s->rollouts.beat, &s->figures.tell};
 	ASSERT(s->life == SYNC_CLOSED);
 	for (size_t i = 0; i < ARRAY_LEN(timers); i++)
 		timer_clear(s->loop, timers[i]);
 	list_remove(&s->task.node);
 	list_remove(&s->task.hungry);
+	rollouts_done(s);
+	figures_done(s);
 	mirror_done(&s->mirror);
 	objects_done(s);
 	nodes_done(s);

@@ -450,6 +450,11 @@ void own_answer(struct sync *s, enum sync_tag tag, const struct store_answer *an
 	case SYNC_TAG_LEASES:
 	case SYNC_TAG_RECORDS:
 	case SYNC_TAG_NEWS:
+	case SYNC_TAG_TIME:
+	case SYNC_TAG_ROLLOUT:
+	case SYNC_TAG_ROLLOUT_WRITE:
+	case SYNC_TAG_FIGURES:
+	case SYNC_TAG_OWN_FIGURES:
 		break;
 	}
 }

@@ -5,6 +5,9 @@
  *   sync_objects.c reads what operators publish, and judges it
  *   sync_nodes.c   reads what other nodes tell of themselves, and judges who is gone
  *   sync_own.c     tells of this node
+ *   sync_rollouts.c reads how far rollouts are
+ *   sync_carry.c   carries them on, when it is this node's turn
+ *   sync_figures.c tells what this node has seen of them, and reads what all have
  *   mirror.c       what is known
  *   disk.c         what is kept
  *
@@ -38,7 +41,14 @@ enum sync_tag {
 	SYNC_TAG_OWN_LEFT, /* asked last: all that was told before has come */
 	SYNC_TAG_NEIGHBOURS,
 	SYNC_TAG_NEWS,
+	SYNC_TAG_TIME,
+	SYNC_TAG_ROLLOUT, /* with the rollout's number, as is the next one */
+	SYNC_TAG_ROLLOUT_WRITE,
+	SYNC_TAG_FIGURES,
+	SYNC_TAG_OWN_FIGURES,
 };
+/* A tag is one of these, and above it the number of what it is about. */
+#define SYNC_TAG_BITS 8
 
 /* Names of nodes to look at. */
 struct names {
@@ -123,6 +133,90 @@ struct own {
 	char record_why[256]; /* there is no record to be told; "" */
 };
 
+/* What this node does for a rollout. Whoever puts the first entry of a term into its stream carries
+ * it on: the store takes no id that is not higher than the last, so of several that try one wins,
+ * and one that was overtaken, however long it has slept, cannot write any more.
+ *
+ *     WATCHES ── nobody writes, or the store has lost it ──▶ TAKES ── the store took it ──▶ CARRIES
+ *        ▲                                                     │                               │
+ *        └────────────────────── another was first, or lost ───┴─── overtaken, lost, at its end ┘
+ */
+enum rollout_part {
+	ROLLOUT_WATCHES,
+	ROLLOUT_TAKES,	 /* waits for: whether the store takes the first entry of our term */
+	ROLLOUT_CARRIES, /* waits for: figures, the beat, the answer to what is being written */
+};
+
+struct sync_rollout {
+	struct list node; /* in rollouts.all */
+	uint64_t number;  /* in tags */
+	bool is_found;	  /* among the objects that are being looked through */
+	/* what operators have published */
+	struct arena arena; /* of the rule */
+	struct rollout_rule rule;
+	uint8_t digest[OBJECT_DIGEST]; /* of the object */
+	uint64_t begin_ns;	       /* nobody has begun with it: not before that */
+	/* its stream, as it was last read */
+	bool is_asked, again; /* news came meanwhile */
+	bool is_known;	      /* read in this life of the connection */
+	bool is_garbled;      /* its last entry is refused */
+	struct mirror_place last;
+	uint64_t last_ms;     /* when that was written, by the store's clock as its writer said */
+	uint64_t last_new_ns; /* when it was first seen, by ours */
+	uint64_t look_ns;     /* when it is to be read next */
+	/* carrying it on */
+	enum rollout_part part;
+	struct rollout_watch watch;
+	bool is_writing;
+	struct mirror_place written; /* what is being written, or was last */
+	size_t written_len;
+	char written_text[ROLLOUT_TEXT_MAX];
+	struct rollout_figures total;
+	struct map before; /* of struct figures_of: what each node told at the last look */
+	struct figures_of *befores;
+	uint64_t reading;    /* the last reading of figures that had it in it */
+	uint32_t told_count; /* nodes that told of it in that */
+	uint32_t told_node;  /* which of them was the last, counted from 1 */
+	uint64_t judged_ns;  /* 0: not yet */
+	struct rollout_judged judged;
+	char judged_why[ROLLOUT_WHY_MAX + 1];
+	char why[200]; /* something of it is refused: why; "" */
+};
+
+struct rollouts {
+	struct list all; /* of struct sync_rollout, in the order of the objects */
+	uint32_t count;
+	uint64_t last_number;
+	uint64_t object_count; /* of the mirror, as last looked through */
+	uint64_t time_ms;      /* the store's clock, */
+	uint64_t time_ns;      /* and ours when it told it; 0: not in this connection */
+	bool is_time_asked;
+	struct timer beat;
+	char why[200];
+};
+
+/*      REST ── it carries, a beat ──▶ READING ──▶ REST                                  */
+enum figures_state {
+	FIGURES_REST,
+	FIGURES_READING, /* waits for: the figures of a batch of nodes */
+};
+
+#define FIGURES_BATCH 64
+struct figures {
+	enum figures_state state;
+	struct timer tell;
+	char *told;	  /* what this node told last; NULL: nothing */
+	uint64_t told_ns; /* when the store was last given it; 0: not in this connection */
+	uint64_t read_ns; /* when the last reading began */
+	char batch[FIGURES_BATCH][RECORD_NODE_MAX + 1];
+	uint32_t batch_count, answered;
+	char last[RECORD_NODE_MAX + 1]; /* the last name that was asked for */
+	uint64_t reading;		/* number of this one */
+	uint32_t looked;		/* nodes */
+	bool is_cut;			/* it could not be asked to its end */
+	char why[200], node_why[200];
+};
+
 struct sync_workload {
 	char service[64], version[RECORD_WORD_MAX + 1];
 	uint16_t port;
@@ -160,6 +254,9 @@ struct sync {
 	struct objects objects;
 	struct nodes nodes;
 	struct own own;
+	struct rollouts rollouts;
+	struct figures figures;
+	struct ledger *ledger; /* the owner's; NULL: none */
 	struct timer beat, look, resync, hand_on, save, leave;
 	struct timer patience; /* with the first results of the checks; cleared: at its end */
 	uint64_t handed_change, saved_change; /* mirror.change_count of the last picture, file */
@@ -185,6 +282,10 @@ struct str sync_key(const struct sync *s, char text[], const char *kind, struct 
 bool sync_is_ready(const struct sync *s);
 /* Puts a timer to now + ns, unless it fires earlier already. */
 void sync_soon(struct sync *s, struct timer *t, uint64_t ns);
+
+/* As sync_ask(), of something that has a number. */
+bool sync_ask_of(
+	struct sync *s, enum sync_tag tag, uint64_t number, const struct str *words, size_t count);
 
 /* --- sync_objects.c --- */
 void objects_look(struct sync *s);
@@ -217,3 +318,56 @@ void own_leave(struct sync *s);
 bool own_is_told(const struct sync *s);
 bool own_is_drained(const struct sync *s, const char *service);
 void own_done(struct sync *s);
+
+/* --- sync_rollouts.c --- */
+void rollouts_init(struct sync *s);
+/* Reads how far the rollout of a service is, of all of them. */
+void rollouts_hint(struct sync *s, struct str service);
+void rollouts_look(struct sync *s);
+/* Follows the objects; what is due is done. */
+void rollouts_step(struct sync *s);
+void rollouts_answer(
+	struct sync *s, enum sync_tag tag, uint64_t number, const struct store_answer *answer);
+void rollouts_lost(struct sync *s);
+void rollouts_done(struct sync *s);
+/* Of one of them; "": nothing is refused. */
+const char *rollouts_why(const struct sync *s);
+/* How often what belongs to rollouts is looked at: the less often, the more nodes do so. */
+uint64_t rollouts_beat_ns(const struct sync *s);
+/* The store's clock. */
+uint64_t rollouts_now_ms(const struct sync *s);
+/* Takes what stands at this place of its stream; what is new of it is told to the log. False: it is
+ * refused, and why is said. */
+bool rollout_take(struct sync *s, struct sync_rollout *r, struct mirror_place place,
+	struct str text) MUST_CHECK;
+/* Of the rule in force; NULL: none is known. */
+const struct rollout_progress *rollout_progress_of(
+	const struct sync *s, const struct sync_rollout *r);
+#define ROLLOUTS_EACH(s, it)                                                             \
+	for (struct sync_rollout *it =                                                   \
+			CONTAINER_OF((s)->rollouts.all.next, struct sync_rollout, node); \
+		&it->node != &(s)->rollouts.all;                                         \
+		it = CONTAINER_OF(it->node.next, struct sync_rollout, node))
+
+/* --- sync_carry.c --- */
+/* Its stream has just been read: whether it is this node's turn. */
+void carry_consider(struct sync *s, struct sync_rollout *r);
+/* The figures of all nodes are there. */
+void carry_judge(struct sync *s, struct sync_rollout *r);
+void carry_answer(struct sync *s, struct sync_rollout *r, const struct store_answer *answer);
+/* It is not ours any more, if it was. */
+void carry_end(struct sync *s, struct sync_rollout *r);
+
+/* --- sync_figures.c --- */
+/* Reads the figures of all nodes, unless that is under way; then carry_judge(). */
+void figures_read(struct sync *s);
+/* Tells this node's own soon. */
+void figures_tell_soon(struct sync *s);
+void figures_step(struct sync *s);
+void figures_answer(struct sync *s, enum sync_tag tag, const struct store_answer *answer);
+void figures_lost(struct sync *s);
+void figures_done(struct sync *s);
+/* Of the buckets of latencies. */
+void figures_bounds(uint64_t ret_bounds_ns[ROLLOUT_LATENCIES]);
+/* Forgets what nodes have told of it. */
+void figures_forget(struct sync_rollout *r);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The one file in C++; nothing but BoringSSL's own interface asks for it. */
+/* In C++, because BoringSSL's own interface for this is. */
 #include <cstring>
 #include <openssl/ssl.h>
 

@@ -50,10 +50,11 @@ static int sync_fake_take(struct sync *s, const struct bundle *b, struct err *er
 }
 
 int sync_new(struct loop *loop, uint16_t kind_first, struct task *owner, const struct conf *conf,
-	const struct bundle *b, int dir_fd, struct sync **ret_sync, struct err *err)
+	const struct bundle *b, int dir_fd, struct ledger *ledger, struct sync **ret_sync,
+	struct err *err)
 {
 	struct sync *s = calloc(1, sizeof(*s));
-	ASSERT(s && kind_first % SYNC_KINDS == 0);
+	ASSERT(s && ledger && kind_first % SYNC_KINDS == 0);
 	*s = (struct sync){.loop = loop, .owner = owner, .dir_fd = dir_fd};
 	task_init(&s->task, kind_first);
 	int r = sync_fake_take(s, b, err);

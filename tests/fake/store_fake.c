@@ -15,6 +15,8 @@ struct part {
 	char *name; /* field, or id */
 	char *value, *more;
 	size_t value_len, more_len;
+	char *fields; /* of an entry that XADD made: as it is told; else NULL */
+	size_t fields_len;
 };
 
 struct entry {
@@ -75,6 +77,7 @@ static void part_free(struct part *p)
 	free(p->name);
 	free(p->value);
 	free(p->more);
+	free(p->fields);
 	free(p);
 }
 
@@ -305,6 +308,88 @@ static void command_range(struct text *t, const struct str *words)
 	free(entries.at);
 }
 
+/* --- streams of XADD --- */
+
+struct id {
+	unsigned long long ms, number;
+};
+
+static struct id id_of(struct str text)
+{
+	char *copy = copy_of(text), *end;
+	struct id id = {.ms = strtoull(copy, &end, 10)};
+	if (*end == '-')
+		id.number = strtoull(end + 1, NULL, 10);
+	free(copy);
+	return id;
+}
+
+static bool id_is_above(struct id a, struct id b)
+{
+	return a.ms > b.ms || (a.ms == b.ms && a.number > b.number);
+}
+
+static struct part *entry_last(const struct entry *e)
+{
+	bool is_empty = !e || list_empty(&e->parts);
+	return is_empty ? NULL : CONTAINER_OF(e->parts.prev, struct part, node);
+}
+
+/* XADD key MAXLEN ~ count id field value ... */
+static void command_add(struct text *t, const struct str *words, size_t count)
+{
+	uint64_t most = 0;
+	uint32_t kept = 0;
+	struct text fields = {0};
+	ASSERT(count >= 8 && is_word(words[2], "MAXLEN") && is_word(words[3], "~") &&
+		str_to_u64(words[4], &most));
+	const struct part *last = entry_last(entry_find(words[1]));
+	if (last && !id_is_above(id_of(words[5]), id_of(str_of(last->name)))) {
+		text_add(t, "-", 1);
+		text_add(t, STORE_FAKE_STALE, strlen(STORE_FAKE_STALE));
+		text_add(t, "\r\n", 2);
+		return;
+	}
+	struct entry *e = entry_of(words[1]);
+	entry_put(e, words[5], STR_NONE, STR_NONE);
+	text_line(&fields, '*', (long long)count - 6);
+	for (size_t i = 6; i < count; i++)
+		text_bulk(&fields, words[i]);
+	struct part *p = entry_last(e);
+	p->fields = fields.at;
+	p->fields_len = fields.len;
+	LIST_EACH (&e->parts, it)
+		kept++;
+	for (; kept > most; kept--)
+		part_free(CONTAINER_OF(e->parts.next, struct part, node));
+	text_bulk(t, words[5]);
+}
+
+/* XREVRANGE key + - COUNT 1 */
+static void command_newest(struct text *t, const struct str *words, size_t count)
+{
+	ASSERT(count == 6 && is_word(words[2], "+") && is_word(words[3], "-") &&
+		is_word(words[5], "1"));
+	const struct part *p = entry_last(entry_find(words[1]));
+	text_line(t, '*', p ? 1 : 0);
+	if (!p)
+		return;
+	text_line(t, '*', 2);
+	text_bulk(t, str_of(p->name));
+	text_add(t, p->fields, p->fields_len);
+}
+
+static void command_time(struct text *t)
+{
+	char s[32], us[32];
+	uint64_t now_us = server.now_ns / 1000;
+	snprintf(s, sizeof(s), "%llu", (unsigned long long)(now_us / 1000000));
+	snprintf(us, sizeof(us), "%llu", (unsigned long long)(now_us % 1000000));
+	text_line(t, '*', 2);
+	text_bulk(t, str_of(s));
+	text_bulk(t, str_of(us));
+}
+
 static void command_expire(struct text *t, const struct str *words)
 {
 	uint64_t ms = 0;
@@ -336,6 +421,12 @@ static void command_run(struct text *t, const struct str *words, size_t count)
 		command_hash(t, words[1]);
 	} else if (is_word(words[0], "XRANGE")) {
 		command_range(t, words);
+	} else if (is_word(words[0], "XADD")) {
+		command_add(t, words, count);
+	} else if (is_word(words[0], "XREVRANGE")) {
+		command_newest(t, words, count);
+	} else if (is_word(words[0], "TIME")) {
+		command_time(t);
 	} else if (is_word(words[0], "PEXPIRE")) {
 		command_expire(t, words);
 	} else if (is_word(words[0], "PUBLISH")) {
@@ -470,6 +561,25 @@ void server_hash_delete(const char *key, struct str field)
 void server_stream_add(const char *key, const char *id, struct str head, struct str change)
 {
 	entry_put(entry_of(str_of(key)), str_of(id), head, change);
+}
+
+const char *server_stream_id(const char *key)
+{
+	const struct part *p = entry_last(entry_find(str_of(key)));
+	return p ? p->name : NULL;
+}
+
+bool server_stream_say(const char *key, const char *id, const struct str *fields, size_t count)
+{
+	struct text t = {0};
+	struct str words[16] = {
+		STR("XADD"), str_of(key), STR("MAXLEN"), STR("~"), STR("32"), str_of(id)};
+	ASSERT(count <= ARRAY_LEN(words) - 6);
+	memcpy(words + 6, fields, count * sizeof(*fields));
+	command_add(&t, words, 6 + count);
+	bool is_taken = t.at[0] != '-';
+	free(t.at);
+	return is_taken;
 }
 
 static void store_hear(struct store *s, const char *channel, struct str text)

@@ -6,6 +6,9 @@
 
 #include "state/store.h"
 
+#define STORE_FAKE_STALE \
+	"ERR The ID specified in XADD is equal or smaller than the target stream top item"
+
 /* Forgets everything: the first call of each test. */
 void server_init(void);
 void server_done(void);
@@ -26,6 +29,10 @@ void server_delete(const char *key);
 void server_hash_set(const char *key, struct str field, struct str value);
 void server_hash_delete(const char *key, struct str field);
 void server_stream_add(const char *key, const char *id, struct str head, struct str change);
+/* The id of a stream's last entry; NULL: there is none. */
+const char *server_stream_id(const char *key);
+/* XADD, with fields and values in turn. False: the id is not higher than the last. */
+bool server_stream_say(const char *key, const char *id, const struct str *fields, size_t count);
 void server_publish(const char *channel, struct str text);
 /* Commands that began with this word since server_init(). */
 uint32_t server_count(const char *word);

@@ -48,6 +48,16 @@ static void fuzz_fields(const struct route_request *r)
 	}
 }
 
+/* Of the same paths as the prefix "/a"; no line has an end of line in it. */
+static struct regex *fuzz_regex(void)
+{
+	static struct regex *regex;
+	char why[64];
+	if (!regex)
+		regex = regex_new(STR("/a(/.*)?"), why, sizeof(why));
+	return regex;
+}
+
 static void fuzz_paths(const struct route_request *r)
 {
 	struct route_path paths[] = {
@@ -55,6 +65,9 @@ static void fuzz_paths(const struct route_request *r)
 		{ROUTE_PATH_PREFIX, STR("/a")},
 		{ROUTE_PATH_TEMPLATE, STR("/{a}/b/*")},
 	};
+	struct route_path regex = {ROUTE_PATH_REGEX, .regex = fuzz_regex()};
+	ASSERT(!fuzz_match((struct route_when){.paths = &regex, .path_count = 1}, r) ==
+		!fuzz_match((struct route_when){.paths = &paths[1], .path_count = 1}, r));
 	struct str host = STR("*.example.com");
 	for (size_t i = 0; i < ARRAY_LEN(paths); i++)
 		fuzz_match((struct route_when){.paths = &paths[i], .path_count = 1}, r);

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -358,6 +359,16 @@ def test_restart_in_the_middle(own):
     again.kill()
     own.serve(directory)
     assert client.enroll(request, certificate=node).status == 200
+
+
+def test_an_address_that_is_just_being_given_up(directory):
+    """The sockets of a server that was killed outlive it for a moment: the kernel has them in a ring yet."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        threading.Timer(0.5, taken.close).start()
+        server = Server(directory, "after", port)
+        server.stop()
+        assert taken.fileno() == -1
 
 
 def test_settings_are_read_again_and_bad_ones_are_not_taken(own):

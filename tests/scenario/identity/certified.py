@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import ssl
+import time
 
 from machines import wait_for
 from mesh import MESH_PORT, STRANGER_UID, ScenarioMesh, Wire, request_text
@@ -74,6 +75,17 @@ class Certified(ScenarioMesh):
     def keep_open(self, service, node, certificate):
         """Such a connection, to be used as any other."""
         return Wire(self.secured(service, node, certificate))
+
+
+def pair_text(path):
+    """The keeper's file of key and chain that is there now. What it takes the place of is overwritten, also for somebody who
+    is just reading it: who finds no pair looks again."""
+    for _ in range(100):
+        text = path.read_text()
+        if "-----END PRIVATE KEY-----" in text and "-----END CERTIFICATE-----" in text and "\0" not in text:
+            break
+        time.sleep(0.01)
+    return text
 
 
 def leaf(pem):

@@ -12,7 +12,7 @@ import time
 
 import pytest
 from ca import PORT
-from certified import Certified, leaf, private_key
+from certified import Certified, leaf, pair_text, private_key
 from company import Calls
 from machines import wait_for
 from mesh import ECHO, ORDERS, WEB
@@ -139,8 +139,8 @@ def mesh():
 def renewed_again(mesh, node, count=1, timeout=40):
     """Until each identity of a machine has a new certificate, so many times."""
     for _ in range(count):
-        before = {path: leaf(path.read_text()) for path in node.keep.glob("**/*.pem") if "service" in str(path)}
-        wait_for(lambda: all(path.exists() and leaf(path.read_text()) != old for path, old in before.items()),
+        before = {path: leaf(pair_text(path)) for path in node.keep.glob("**/*.pem") if "service" in str(path)}
+        wait_for(lambda: all(path.exists() and leaf(pair_text(path)) != old for path, old in before.items()),
                  f"{node.name} to renew", timeout)
 
 
@@ -221,5 +221,5 @@ def test_a_lost_answer_is_asked_for_again_with_the_same_key():
         node.write_config()
         node.start()
         path = node.keep / "service" / "orders.pem"
-        wait_for(lambda: private_key(path.read_text()) == key, "orders to have that key", 20, every=0.01)
+        wait_for(lambda: private_key(pair_text(path)) == key, "orders to have that key", 20, every=0.01)
         wait_for(lambda: mesh.call("web", "orders").status == 200, "orders to be back", 20)

@@ -5,7 +5,7 @@ to peers is the newest."""
 import threading
 
 import pytest
-from certified import Certified, leaf, private_key
+from certified import Certified, leaf, pair_text, private_key
 from company import Calls
 from machines import wait_for
 from mesh import DEAF, ECHO, GUEST, MAIL, ORDERS, RESET, SINK, SOURCE, SPRAY, STOCK, WEB, at
@@ -35,7 +35,7 @@ class Watcher:
         while not self.over.wait(0.1):
             for node in self.mesh:
                 for path in (*node.keep.glob("service/*.pem"), node.keep / "node.pem"):
-                    text = path.read_text()
+                    text = pair_text(path)
                     self.seen[leaf(text)] = private_key(text)
 
     @property
@@ -86,7 +86,7 @@ def test_two_hundred_rotations_and_a_new_root_without_a_failed_call():
             for node, service in ((mesh["vm-b"], "orders"), (mesh["vm-b"], "echo"), (mesh["vm-b"], "stock")):
                 def newest():
                     shown, _ = mesh.show(service, node, mesh.pair(mesh["vm-a"], "web"))
-                    return shown == leaf(mesh.pair(node, service).read_text())
+                    return shown == leaf(pair_text(mesh.pair(node, service)))
                 wait_for(newest, f"{node.name} to show the newest certificate of {service}")
         assert len(set(watcher.seen.values())) == watcher.count  # a new key each time
         assert pids[:2] == [(node.process.pid, node.proxy_pid(), node.state_pid()) for node in mesh][:2]

@@ -17,6 +17,16 @@ Paths:
     /die                 closes without an answer
     /die-midway          announces 1000 bytes, sends 10, resets
 Each request's raw head goes to RECORD_FILE, so that a test sees what came through.
+
+While there is a file RECORD_FILE.mode, each request goes as it says, whatever the path:
+    status N             that status
+    cycle N M ...        these statuses in turn
+    stall                no answer for as long as the connection is there
+    late MS              the answer after MS milliseconds
+    close                ends the connection without an answer
+    reset                resets it
+    midway               announces 1000 bytes, sends 10, resets
+    garbage              bytes that are no HTTP
 """
 import asyncio
 import hashlib
@@ -45,6 +55,8 @@ class Request:
 
 
 class Connection:
+    turn = -1  # of "cycle", over all connections
+
     def __init__(self, name, record, reader, writer):
         self.name, self.record, self.reader, self.writer = name, record, reader, writer
 
@@ -95,9 +107,51 @@ class Connection:
         return (request.get("connection") or "").lower() != "close"
 
     async def answer(self, request):
+        mode = self.mode()
+        if mode:
+            return await getattr(self, "as_" + mode[0])(request, *[int(word) for word in mode[1:]])
         words = request.path.split("?")[0].split("/")[1:]
         action = getattr(self, "do_" + words[0].replace("-", "_"), self.do_echo)
         return await action(request, *[int(word) for word in words[1:] if word.isdigit()])
+
+    @staticmethod
+    def mode():
+        try:
+            with open(sys.argv[3] + ".mode") as file:
+                return file.read().split()
+        except (FileNotFoundError, IndexError):
+            return None
+
+    async def as_status(self, request, status):
+        return await self.do_status(request, status)
+
+    async def as_cycle(self, request, *statuses):
+        Connection.turn += 1
+        return await self.do_status(request, statuses[Connection.turn % len(statuses)])
+
+    async def as_stall(self, _):
+        while await self.reader.read(65536):
+            pass
+        return False
+
+    async def as_late(self, request, pause_ms):
+        await asyncio.sleep(pause_ms / 1000)
+        return await self.do_echo(request)
+
+    async def as_close(self, _):
+        return False
+
+    async def as_reset(self, _):
+        self.reset()
+        return False
+
+    async def as_midway(self, request):
+        return await self.do_die_midway(request)
+
+    async def as_garbage(self, _):
+        self.writer.write(b"\x01\x02 no HTTP at all\r\n\r\n")
+        await self.writer.drain()
+        return False
 
     async def do_echo(self, request, *_):
         answer = {"server": self.name, "method": request.method, "path": request.path,
@@ -180,9 +234,12 @@ class Connection:
         self.writer.write(b"0123456789")
         await self.writer.drain()
         await asyncio.sleep(0.1)
+        self.reset()
+        return False
+
+    def reset(self):
         sock = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        return False
 
 
 async def main():

@@ -3,7 +3,9 @@
 
 #include "base/assert.h"
 #include "base/bundle.h"
+#include "base/clock.h"
 #include "daemon/channel.h"
+#include "ledger/ledger.h"
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -271,6 +273,21 @@ static void fake_identities(struct fake_proxy *f, const struct wire_identities *
 	close(fd);
 }
 
+/* What the lives of the proxy process before have counted, and this one. */
+static void fake_ledger(const struct fake_proxy *f, int fd)
+{
+	static const struct ledger_id id = {{1, 2}};
+	struct ledger_sums sums;
+	struct ledger *l;
+	struct err err;
+	ASSERT(ledger_map(fd, &l, &err) == 0);
+	close(fd);
+	ASSERT(ledger_figure_add(l, &id, false, 1, clock_monotonic_ns()));
+	ASSERT(ledger_figure_read(l, &id, &sums));
+	fake_write(&f->fake, "ledger calls=%u\n", (unsigned)sums.calls);
+	ledger_unmap(l);
+}
+
 static void fake_hear(struct fake_proxy *f, const union channel_message *m, int fd)
 {
 	switch (m->head.kind) {
@@ -278,6 +295,9 @@ static void fake_hear(struct fake_proxy *f, const union channel_message *m, int 
 		f->start = m->start;
 		fake_write(&f->fake, "start workers=%u restarts=%u\n", m->start.worker_count,
 			m->start.restart_count);
+		break;
+	case WIRE_LEDGER:
+		fake_ledger(f, fd);
 		break;
 	case WIRE_LISTENER:
 		fake_listener(f, &m->listener, fd);

@@ -4,6 +4,7 @@
 #include "base/bundle.h"
 #include "daemon/channel.h"
 #include "fake_proxy.h"
+#include "ledger/ledger.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -147,12 +148,25 @@ static void fake_directory(struct fake_state *f, int fd)
 	close(fd);
 }
 
+static void fake_ledger(const struct fake_state *f, int fd)
+{
+	struct ledger *l;
+	struct err err;
+	ASSERT(ledger_map(fd, &l, &err) == 0);
+	close(fd);
+	fake_write(&f->fake, "state: ledger\n");
+	ledger_unmap(l);
+}
+
 static void fake_hear(struct fake_state *f, const union channel_message *m, int fd)
 {
 	switch (m->head.kind) {
 	case WIRE_START:
 		fake_write(&f->fake, "state: start restarts=%u\n", m->start.restart_count);
 		fake_enroll_begin(m->start.restart_count);
+		break;
+	case WIRE_LEDGER:
+		fake_ledger(f, fd);
 		break;
 	case WIRE_DIRECTORY:
 		fake_directory(f, fd);

@@ -146,6 +146,7 @@ static void connections_wait_while_the_proxy_process_is_started_again(void **sta
 		close(fds[i]);
 	}
 	expect(&s, "journal", "start workers=2 restarts=1", 1);
+	expect(&s, "journal", "ledger calls=2", 1); /* the memory outlived the first */
 	expect(&s, "log", "killed by signal 9", 1);
 	stage_end(&s);
 }

@@ -77,6 +77,7 @@ static void the_proxy_process_starts_with_the_picture(void **state)
 	kill((pid_t)journal_number(&s, "state: pid="), SIGSTOP);
 	kill((pid_t)journal_number(&s, "\npid="), SIGKILL);
 	expect(&s, "journal", "start workers=2 restarts=1", 1);
+	assert_true(is_before(&s, "state: ledger", "state: directory"));
 	expect(&s, "journal", "picture 1 hello", 2);
 	expect(&s, "journal", "view connected=1 revision=41", 2);
 	stage_end(&s);

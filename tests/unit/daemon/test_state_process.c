@@ -13,6 +13,7 @@
 #include "daemon/channel.h"
 #include "daemon/state_process.h"
 #include "enroll/enroll.h"
+#include "ledger/ledger.h"
 #include "mesh/snapshot.h"
 #include "unit/ca/place.h"
 #include <fcntl.h>
@@ -106,11 +107,16 @@ static void stage_begin(struct stage *s, const char *word, const char *secret)
 	struct wire_start start = {.head = {WIRE_MAGIC, WIRE_START}, .worker_count = 1};
 	struct wire_head directory = {WIRE_MAGIC, WIRE_DIRECTORY};
 	struct wire_signer sign = {.head = {WIRE_MAGIC, WIRE_SIGNER}};
+	struct wire_head shared = {WIRE_MAGIC, WIRE_LEDGER};
+	struct err err;
+	int ledger = ledger_create(&err);
 	int dir = open(place_path(&s->p, "state"), O_PATH | O_CLOEXEC);
 	tell(s, &start, sizeof(start), -1);
+	tell(s, &shared, sizeof(shared), ledger);
 	tell(s, &directory, sizeof(directory), dir);
 	tell(s, &sign, sizeof(sign), signer);
 	tell_plan(s, 1, word, secret);
+	close(ledger);
 	close(dir);
 	close(signer);
 }

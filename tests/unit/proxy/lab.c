@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -296,6 +297,10 @@ static void lab_start_machine(struct lab *l, uint32_t machine, const struct lab_
 	m->signer = fake_socket();
 	fake_socket_packets(m->signer);
 	m->metrics = metrics_new(LAB_SERIES_MAX);
+	int ledger_fd = ledger_create(&err);
+	if (ledger_fd < 0 || ledger_map(ledger_fd, &m->ledger, &err) < 0)
+		fail_msg("%s", err.text);
+	close(ledger_fd);
 	m->plans[m->plan_count++] = lab_plan(l, machine, 1, NULL);
 	atomic_fetch_add(&lab_current(m)->holder_count, 1);
 	struct worker_setup setup = {
@@ -305,6 +310,7 @@ static void lab_start_machine(struct lab *l, uint32_t machine, const struct lab_
 		.listener_count = ARRAY_LEN(m->listeners),
 		.signer_fd = m->signer,
 		.metrics = m->metrics,
+		.ledger = m->ledger,
 		.access = options->no_log ? NULL : &m->log,
 		.plan = lab_current(m),
 	};
@@ -728,6 +734,7 @@ static void lab_finish_machine(struct lab_machine *m)
 	for (uint32_t i = 0; i < m->plan_count; i++)
 		plan_free(m->plans[i]); /* asserts that nobody holds it any more */
 	metrics_free(m->metrics);
+	ledger_unmap(m->ledger);
 	free(m->log.entries);
 	for (size_t i = 0; i < ARRAY_LEN(m->listeners); i++)
 		socket_close(m->listeners[i].fd);

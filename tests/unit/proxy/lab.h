@@ -67,6 +67,7 @@ struct lab_machine {
 	struct plan *plans[LAB_PLANS_MAX]; /* the last is in force */
 	uint32_t plan_count;
 	struct metrics *metrics;
+	struct ledger *ledger; /* its state process is the test, see ledger/lease.h */
 	struct access_queue log;
 	struct proxy_listener listeners[3]; /* by enum wire_listener_kind */
 	int signer;

@@ -84,7 +84,7 @@ static void node_start(struct node *n)
 	assert_int_equal(
 		bundle_add(&b, STR("operator"), STR("alice.pub"), STR(KNOWN_PUBLIC), &err), 0);
 	int r = sync_new(&lab.loop, (uint16_t)(SYNC_KINDS * (1 + n - lab.nodes)), &n->task,
-		&n->conf, &b, n->dir_fd, &n->sync, &err);
+		&n->conf, &b, n->dir_fd, NULL, &n->sync, &err);
 	if (r < 0)
 		fail_msg("%s", err.text);
 	bundle_done(&b);
@@ -782,7 +782,7 @@ static void test_kept_objects_of_another_operator_are_refused(void **state)
 	bundle_init(&b); /* nobody is believed any more */
 	struct node *n = &lab.nodes[0];
 	assert_int_equal(
-		sync_new(&lab.loop, SYNC_KINDS, &n->task, &n->conf, &b, n->dir_fd, &n->sync, &err),
+		sync_new(&lab.loop, SYNC_KINDS, &n->task, &n->conf, &b, n->dir_fd, NULL, &n->sync, &err),
 		0);
 	pass_ms(10);
 	assert_false(view_of(n).loaded);

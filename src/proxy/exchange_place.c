@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A request before it is sent: what its route makes of it, whether it may, and who gets it. */
+#include "exchange_head.h"
+#include "exchange_private.h"
+#include "exchange_route.h"
+#include "upstream.h"
+
+void exchange_wait(struct exchange *x)
+{
+	if (x->carrier[UP]->state != CARRIER_OPEN)
+		return; /* waits for: the upstream connection, which says when it is there */
+	exchange_move(x, EXCHANGE_FORWARD);
+	if (x->carrier[DOWN]->plan_number != x->being.worker->current->plan->number)
+		exchange_ready_carrier(x, DOWN); /* it can follow that plan now */
+	exchange_forward(x);
+}
+
+static void exchange_take_upstream(struct exchange *x)
+{
+	struct worker *w = x->being.worker;
+	struct call *call = &x->carrier[DOWN]->call;
+	enum reason reason = REASON_OVERLOAD;
+	/* The first try may use a pooled connection; one that fails is followed by a fresh one. */
+	struct carrier *up = x->attempt_count == 0 ? upstream_take(w, call) : NULL;
+	if (!up)
+		up = upstream_dial(w, call, &reason);
+	/* what is tried again is tried once: see exchange_may_retry() */
+	if (up && x->attempt_count > 0)
+		up->reused = false;
+	x->attempt_count++;
+	if (!up)
+		outbound_tried(w, &x->tries, reason);
+	if (!up && exchange_try_again(x, reason))
+		return;
+	if (!up) {
+		exchange_fail_reason(x, reason);
+		return;
+	}
+	exchange_attach(x, UP, up);
+	x->try_ns = w->loop.now_ns;
+	exchange_move(x, EXCHANGE_WAIT);
+	exchange_watch(x, w->loop.now_ns + exchange_idle_ns(x));
+	exchange_wait(x);
+}
+
+struct str exchange_plain_path(const struct exchange *x)
+{
+	struct str path = x->request->path;
+	const char *query = path.len ? memchr(path.at, '?', path.len) : NULL;
+	if (query)
+		path.len = (size_t)(query - path.at);
+	return path;
+}
+
+static enum reason exchange_authorise(struct exchange *x)
+{
+	struct str policy;
+	const struct call *call = &x->carrier[DOWN]->call;
+	enum reason reason =
+		call_authorise(call, x->request->method, exchange_plain_path(x), &policy);
+	x->plan_number = x->trust_number = call->hold->plan->number;
+	/* A copy: the plan that it comes from may be gone before this is logged. */
+	x->policy = arena_str(&x->arena, policy);
+	return reason;
+}
+
+void exchange_no_room(struct exchange *x, enum side side)
+{
+	if (conn_drained(&x->carrier[side]->line->conn))
+		exchange_fail_reason(x, REASON_OVERLOAD);
+}
+
+/* By the rule alone. */
+static void exchange_answer(struct exchange *x)
+{
+	struct carrier *down = x->carrier[DOWN];
+	struct worker *w = x->being.worker;
+	if (!exchange_write_answer(x)) {
+		exchange_no_room(x, DOWN);
+		if (x->state != EXCHANGE_ENDED)
+			exchange_watch(x, w->loop.now_ns + exchange_idle_ns(x));
+		return; /* waits for: room */
+	}
+	outbound_unpick(w, &down->call);
+	x->response_started = true;
+	x->flow[UP] = FLOW_DONE;
+	exchange_ready_carrier(x, DOWN);
+	exchange_finish(x, REASON_NONE);
+}
+
+/* To one of the endpoints that it may lead to, and by policy. */
+static enum reason exchange_place(struct exchange *x)
+{
+	struct call *call = &x->carrier[DOWN]->call;
+	enum reason reason = REASON_NONE;
+	if (call->picks)
+		reason = exchange_pick(x);
+	call_served(x->serving);
+	x->serving = call_serve(call);
+	if (reason == REASON_NONE)
+		reason = x->attempt_count == 0 ? exchange_prepare_request(x)
+					       : exchange_name_caller(x);
+	if (reason == REASON_NONE)
+		reason = exchange_authorise(x);
+	return reason;
+}
+
+/* A fault that its rule wants: it is held back, or answered in place of the service. Whoever is
+ * held back waits as for a retry, with no connection upstream; its timeouts go on. */
+static bool exchange_take_fault(struct exchange *x)
+{
+	struct worker *w = x->being.worker;
+	struct exchange_route *r = x->route;
+	if (r->delay == EXCHANGE_DELAY_DUE) {
+		r->delay = EXCHANGE_DELAY_TAKEN;
+		metric_add(&w->values->faults_delayed_total, 1);
+		x->again_ns = w->loop.now_ns + r->fault.delay_ms * CLOCK_MS;
+		exchange_watch(x, x->again_ns);
+		return true;
+	}
+	if (r->fault.abort_status == 0)
+		return false;
+	metric_add(&w->values->faults_aborted_total, 1);
+	outbound_unpick(w, &x->carrier[DOWN]->call);
+	exchange_fail(x, REASON_FAULT_INJECTED, r->fault.abort_status,
+		reason_row(REASON_FAULT_INJECTED)->text);
+	return true;
+}
+
+void exchange_route(struct exchange *x)
+{
+	struct carrier *down = x->carrier[DOWN];
+	enum reason reason = carrier_renew(down);
+	if (reason != REASON_NONE) {
+		http_close_after(down->http);
+		exchange_fail_reason(x, reason);
+		return;
+	}
+	if (str_eq(x->request->method, STR("CONNECT"))) {
+		exchange_fail(x, REASON_BAD_REQUEST, 405, "CONNECT is not taken here");
+		return;
+	}
+	if (!exchange_is_chosen(x)) {
+		reason = exchange_normalise(x);
+		if (reason == REASON_NONE && routing_of(&down->call))
+			reason = exchange_choose(x);
+	}
+	if (reason == REASON_NONE && x->route && x->route->answer) {
+		exchange_answer(x);
+		return;
+	}
+	if (reason == REASON_NONE && x->route && exchange_take_fault(x))
+		return;
+	if (reason == REASON_NONE)
+		reason = exchange_place(x);
+	if (reason != REASON_NONE)
+		exchange_fail_reason(x, reason);
+	else
+		exchange_take_upstream(x);
+}
