@@ -32,7 +32,8 @@ PATIENCE = 2           # tests' limits of time are so many times as long: other 
 # What runs on its own in the scenarios, an area or a file of one: about how many seconds it takes on a quiet
 # computer, and how much of a processor meanwhile. Of an area that has a file here each file is on its own.
 COSTS = {
-    "balance": (24, 0.4), "ca": (45, 0.5), "commands": (2, 1), "detect": (9, 0.3), "direct": (15, 1), "harness": (45, 0.4),
+    "balance/test_balance": (14, 0.4), "balance/test_outliers": (12, 0.4), "balance/test_values": (30, 0.4), "balance/test_zones": (40, 0.4),
+    "ca": (45, 0.5), "commands": (2, 1), "detect": (9, 0.3), "direct": (15, 1), "harness": (45, 0.4),
     "http": (10, 1), "limits": (45, 0.4), "load": (25, 1), "local": (2, 0.8), "mtls": (35, 0.5),
     "observability": (30, 0.3), "process": (60, 0.5), "publish": (30, 0.5), "reload": (45, 0.6), "resilience": (30, 0.5), "routes": (22, 0.3),
     "store": (13, 0.3), "systemd": (1, 1), "tcp": (3, 0.8),

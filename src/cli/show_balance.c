@@ -69,10 +69,10 @@ void show_balances(FILE *out, const struct json_tree *explained)
 {
 	int number = 0;
 	const struct json_tree *leg = json_tree_list(explained, "split");
+	if (leg)
+		fputc('\n', out);
 	for (; leg; leg = leg->next)
 		show_balance(out, leg, ++number);
-	if (number > 0)
-		fputc('\n', out);
 }
 
 /* --- endpoints --- */

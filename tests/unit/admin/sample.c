@@ -253,6 +253,7 @@ void sample_enroll(struct sample *s)
 void sample_done(struct sample *s)
 {
 	map_done(&s->snapshot.services_by_name);
+	map_done(&s->snapshot.endpoints_by_address);
 	for (size_t i = 0; i < 2; i++)
 		metrics_free(s->metrics[i]);
 }

@@ -105,9 +105,9 @@ static void a_rule_with_a_split(void **state)
 		"GETS     HEALTH\n"
 		"1    10.0.0.2:80          v1       100     vm-b          eu-1a  3      1.2ms    "
 		"100 %    up\n"
-		"1    [fd00::b]:80 (also)  v1       100     vm-b          eu-1a  0      -        "
+		"1    [fd00::b]:80 (also)  v1       100     vm-b          eu-1a  -      -        "
 		"nothing  up\n"
-		"2    10.0.0.3:80          v2       1       this machine  -      0      -        "
+		"2    10.0.0.3:80          v2       1       this machine  -      -      -        "
 		"nothing  ‼ down\n");
 }
 
