@@ -24,6 +24,7 @@ struct load {
 	bool is_counted; /* as one of crowd.instances */
 	uint64_t up_ns;	 /* when it joined these; 0: from the first on */
 	uint32_t under_way;
+	uint64_t rest_until_ns;		    /* it has asked for no retries before */
 	uint64_t latency_ns, latency_at_ns; /* peak EWMA of the time to the first byte */
 	struct outlier outlier;
 };
@@ -81,9 +82,6 @@ bool crowd_follow(struct crowd *c, const struct service *service, uint64_t plan_
 /* To follow would be next to nothing. */
 bool crowd_is_same(const struct crowd *c, const struct service *service);
 
-/* One more call may be under way: the worker has its share of `max` (0: any number). */
-bool crowd_has_room(const struct crowd *c, uint32_t max, uint32_t worker_count);
-
 /* One call to an endpoint, from its choice to its end. */
 struct load_call {
 	struct load *load;     /* NULL: none is counted */
@@ -96,8 +94,14 @@ void load_begin(struct load_call *call, struct load *load, uint64_t now_ns);
 /* What became of it; only the first verdict counts. */
 enum outlier_change load_judge(
 	struct load_call *call, enum outlier_verdict verdict, uint64_t now_ns);
+/* It tells nothing of the endpoint, and is no probe. */
+void load_silence(struct load_call *call);
 /* It may have been judged or not, begun or not. */
 void load_end(struct load_call *call);
+
+/* No retries for so long, and not much longer than servers mean when they say so. */
+#define LOAD_REST_MAX_NS (UINT64_C(300) * 1000000000)
+void load_let_rest(struct load *l, uint64_t now_ns, uint64_t wait_ns);
 
 /* Its share of its weight, in percent: from 10 on it grows as long as the slow start takes. */
 #define LOAD_YOUNG_PERCENT 10

@@ -10,3 +10,4 @@ int cli_diff_main(int argc, char **argv);
 int cli_history_main(int argc, char **argv);
 int cli_rollback_main(int argc, char **argv);
 int cli_operator_main(int argc, char **argv);
+int cli_rollout_main(int argc, char **argv);

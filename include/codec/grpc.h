@@ -43,6 +43,11 @@ bool grpc_status_read(struct str value, enum grpc_status *ret_status) MUST_CHECK
 /* The same for writing. */
 struct str grpc_status_text(enum grpc_status status);
 
+/* A text as `grpc-message` has it, with escapes. `message` has room for so many bytes; returns how
+ * many there are. */
+#define GRPC_MESSAGE_BYTES(text_len) (3 * (text_len))
+size_t grpc_message_write(struct str text, char *message);
+
 /* What `grpc-retry-pushback-ms` asks for: false, no retry at all, as for anything that is no number
  * from 0 on. */
 bool grpc_pushback_read(struct str value, uint64_t *ret_ms) MUST_CHECK;

@@ -35,6 +35,7 @@ enum http_framing {
 enum http_name {
 	HTTP_NAME_OTHER,
 	HTTP_NAME_CLIENT_CERT, /* X-Forwarded-Client-Cert */
+	HTTP_NAME_MIRROR,      /* X-Ringmain-Mirror */
 	HTTP_NAME_REQUEST_ID,  /* X-Request-Id */
 	HTTP_NAME_USER_AGENT,
 	HTTP_NAME_CONNECTION,
@@ -214,6 +215,16 @@ bool http_write_end(struct http *h, uint32_t stream, const struct http_head *tra
  * response has been begun already nothing is written, and the connection is not reusable. */
 bool http_write_error(struct http *h, uint32_t stream, uint16_t status, const char *text,
 	bool close, struct buf *out) MUST_CHECK;
+/* The same with headers of the caller's. */
+struct http_refusal {
+	uint16_t status;
+	const struct http_header *headers; /* none of the framing */
+	uint16_t header_count;
+	const char *text; /* NULL: no body, and no Content-Type of ours */
+	bool close;
+};
+bool http_write_refusal(struct http *h, uint32_t stream, const struct http_refusal *refusal,
+	struct buf *out) MUST_CHECK;
 
 /* --- state of the connection --- */
 

@@ -114,12 +114,14 @@ struct conf {
 	uint32_t buffer_bytes;		   /* of one buffer */
 	uint64_t buffers_bytes_max;	   /* all buffers of the process */
 	uint32_t head_bytes_max, header_count_max;
+	uint32_t mirrors_max, mirror_body_max;
 	uint32_t pool_idle_max;	 /* idle upstream connections per (identity, endpoint) and worker */
 	uint32_t handshakes_max; /* in progress per worker; more wait unread */
 	/* timeouts, milliseconds */
 	uint32_t connect_timeout_ms, handshake_timeout_ms, header_timeout_ms, idle_timeout_ms,
 		stream_idle_timeout_ms, pool_idle_timeout_ms, detect_timeout_ms,
-		half_close_timeout_ms, drain_timeout_ms, request_timeout_ms, expired_timeout_ms;
+		half_close_timeout_ms, drain_timeout_ms, request_timeout_ms, expired_timeout_ms,
+		mirror_timeout_ms;
 	struct conf_workload *workloads;
 	uint32_t workload_count;
 };

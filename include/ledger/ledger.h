@@ -59,6 +59,9 @@ struct ledger_left {
  * wait for the store: so many are lent (ledger_limit_credit()), and taken from the store after. */
 enum ledger_taken ledger_limit_take(struct ledger *l, const struct ledger_limit_rule *rule,
 	uint64_t now_ns, struct ledger_left *ret_left);
+/* A token that was taken and is not used after all; in another window than it was taken, nothing.
+ */
+void ledger_limit_put_back(struct ledger *l, const struct ledger_limit_rule *rule, uint64_t now_ns);
 /* What the limit lets through in the time that an answer of the store takes: at least one, at most
  * an eighth. By so much per node may a window go beyond the amount, when a node that knows nothing
  * of it begins to lend while others have taken all; the next window pays. */

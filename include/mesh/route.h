@@ -61,8 +61,9 @@ struct route_leg {
 	const struct rollout *rollout; /* that has divided it; NULL: none */
 };
 /* Of a rule as it is written; a rollout makes two legs of one, with other weights. */
-#define ROUTE_LEGS_MAX	 16
-#define ROUTE_WEIGHT_MAX 1000
+#define ROUTE_LEGS_MAX	  16
+#define ROUTE_WEIGHT_MAX  1000
+#define ROUTE_MIRRORS_MAX 4
 
 struct route_header {
 	struct str name, value;
@@ -102,12 +103,19 @@ enum route_retry_on {
 	ROUTE_RETRY_GATEWAY = 1u << 3, /* 502, 503, 504, or a try that took too long */
 	ROUTE_RETRY_5XX = 1u << 4,
 	ROUTE_RETRY_409 = 1u << 5,
+	ROUTE_RETRY_429 = 1u << 6,
+	ROUTE_RETRY_CANCELLED = 1u << 7, /* of gRPC, in a response without a body: */
+	ROUTE_RETRY_DEADLINE_EXCEEDED = 1u << 8,
+	ROUTE_RETRY_INTERNAL = 1u << 9,
+	ROUTE_RETRY_RESOURCE_EXHAUSTED = 1u << 10,
+	ROUTE_RETRY_UNAVAILABLE = 1u << 11,
 };
 struct route_retry {
 	uint32_t attempts; /* besides the first; 0: none */
 	uint32_t on;	   /* enum route_retry_on */
 	uint32_t per_try_ms, backoff_ms;
-	bool any_method; /* also where it might do harm twice */
+	uint32_t wait_max_ms; /* no longer than this when the server says how long */
+	bool any_method;      /* also where it might do harm twice */
 };
 
 /* What is done to some of the requests, to see how their callers bear it: so many of a hundred. */
@@ -144,6 +152,9 @@ struct route_rule {
 	struct route_leg *legs; /* none: the service itself */
 	uint32_t leg_count;
 	struct route_sticky sticky;
+	/* FORWARD: who gets a copy besides; `weight` is how many of a hundred requests */
+	struct route_leg *mirrors;
+	uint32_t mirror_count;
 	uint32_t timeout_ms;	   /* 0: the node's */
 	struct route_retry retry;  /* FORWARD */
 	struct route_fault fault;  /* FORWARD */
@@ -190,6 +201,9 @@ struct route_verdict {
 	uint32_t index;	      /* HEADER, QUERY, COOKIE: of which */
 	size_t prefix_len;    /* NONE: how much of the path its prefix has matched */
 };
+/* What is asked for by itself, whatever is done with it then. */
+struct route_verdict route_ask_when(const struct snapshot *s, const struct route_when *when,
+	const struct route_request *request);
 /* One rule by itself, wherever it stands. */
 struct route_verdict route_ask(const struct snapshot *s, const struct route_rule *rule,
 	const struct route_request *request);
@@ -198,6 +212,8 @@ struct route_verdict route_ask(const struct snapshot *s, const struct route_rule
 const struct route_rule *route_match(const struct snapshot *s, const struct route *route,
 	const struct route_request *request, size_t *ret_prefix_len);
 
+/* Without the port: "[::1]" of "[::1]:80". */
+struct str route_host(struct str authority);
 /* The value by which the request sticks to a leg; empty: it has none. */
 struct str route_sticky_value(
 	const struct route_sticky *sticky, const struct route_request *request);

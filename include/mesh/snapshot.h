@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the mesh is: services, their endpoints, this machine's workloads, policies, routes. An
- * immutable picture, built once by the control thread and then only read. Pure: no I/O, no clock.
+/* What the mesh is: services, their endpoints, this machine's workloads, policies, routes, limits.
+ * An immutable picture, built once by the control thread and then only read. Pure: no I/O, no
+ * clock.
  *
  * All text and structs live in the snapshot's arena and are valid as long as the snapshot. */
 #pragma once
@@ -76,6 +77,20 @@ struct zone_parts {
 	struct zone_part near, far;
 };
 
+/* What this machine may have of a service at once, all its workers together. */
+enum breaker_limit {
+	BREAKER_CONNECTIONS, /* to its endpoints, opaque ones and those that carry requests */
+	BREAKER_PENDING,     /* requests, and opaque connections, that wait for one */
+	BREAKER_REQUESTS,
+	BREAKER_RETRIES, /* requests that are sent again by a rule, from the decision on */
+	BREAKER_LIMITS,
+};
+
+/* Of a service's requests, how many may be sent again. */
+struct retry_budget {
+	uint32_t percent, per_second;
+};
+
 struct service {
 	struct map_node node; /* in snapshot.services_by_name */
 	uint32_t index;	      /* 0..service_count-1, dense: for tables beside the snapshot */
@@ -87,7 +102,8 @@ struct service {
 	bool server_first; /* the server speaks first: never wait for the client's bytes */
 	enum mtls_mode mtls;
 	enum balance balance;
-	uint32_t calls_max;	      /* under way at once, of this machine; 0: any number */
+	uint32_t breaker[BREAKER_LIMITS]; /* at most; 0: any number */
+	struct retry_budget retry_budget;
 	uint32_t slow_start_ms;	      /* for an endpoint that is new, or up again; 0: none */
 	struct balance_by balance_by; /* with a balance that is by value */
 	enum zone_rule zones;
@@ -105,6 +121,8 @@ struct service {
 	uint64_t fingerprint;
 	struct policy **policies; /* those that name this service, in file order */
 	uint32_t policy_count;
+	struct limit **limits; /* mesh/limit.h: of what is asked of it, in file order */
+	uint32_t limit_count;
 	const struct route *route;     /* mesh/route.h; NULL: none */
 	const struct rollout *rollout; /* mesh/rollout.h; NULL: none */
 	struct subset *subsets;	       /* of the versions that routes name */
@@ -187,6 +205,8 @@ struct snapshot {
 	uint32_t policy_count;
 	struct route *routes;
 	uint32_t route_count;
+	struct limit *limits;
+	uint32_t limit_count;
 	struct rollout *rollouts;
 	uint32_t rollout_count;
 	uint32_t regex_count;		 /* of all of them */

@@ -29,11 +29,16 @@ struct plan {
 	struct conf *conf;
 	struct snapshot *snapshot;
 	struct tls_store *tls;
-	char *warnings;		       /* lines; NULL when there are none */
-	struct plan_wheels **wheels;   /* per service index; NULL: needs none */
-	struct ledger_id *figure_ids;  /* two of each rollout: see figures.h */
-	struct workload_use **uses;    /* per workload index; counts outlive generations */
-	struct workload_use *last_use; /* of all that there ever were, the one made last */
+	char *warnings;			    /* lines; NULL when there are none */
+	struct plan_wheels **wheels;	    /* per service index; NULL: needs none */
+	struct ledger_id *figure_ids;	    /* two of each rollout: see figures.h */
+	struct workload_use **uses;	    /* per workload index; counts outlive generations */
+	struct workload_use *last_use;	    /* of all that there ever were, the one made last */
+	struct limiter **limiters;	    /* per limit index; NULL: of no service here */
+	struct limiter_counts *last_counts; /* as last_use */
+	uint64_t limit_seed;		    /* the process's, of keys */
+	struct service_use **service_uses;  /* per service index; the same, of services */
+	struct service_use *last_service_use;
 	_Atomic uint32_t holder_count;
 };
 

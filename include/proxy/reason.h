@@ -24,11 +24,17 @@
 	X(PLAINTEXT, 0, GRPC_OK, "UAEX", false,                                                    \
 		"plain text to a service that takes mutual TLS only")                              \
 	X(POLICY_DENIED, 403, GRPC_PERMISSION_DENIED, "UAEX", false, "policy does not allow it")   \
+	X(RATE_LIMITED, 429, GRPC_RESOURCE_EXHAUSTED, "RL", false,                                 \
+		"more is asked of the service than a limit allows")                                \
 	X(PATH_INVALID, 400, GRPC_INVALID_ARGUMENT, "DPE", false, "the path cannot be normalised") \
 	X(NO_IDENTITY, 503, GRPC_UNAVAILABLE, "UF", false, "the workload has no certificate")      \
 	X(CONNECTIONS_MAX, 503, GRPC_UNAVAILABLE, "UO", false, "the connection limit is reached")  \
-	X(CALLS_MAX, 503, GRPC_UNAVAILABLE, "UO", false,                                           \
-		"the service has as many calls under way as it may have")                          \
+	X(BREAKER_CONNECTIONS, 503, GRPC_UNAVAILABLE, "UO", false,                                 \
+		"the service has as many connections as it may have")                              \
+	X(BREAKER_PENDING, 503, GRPC_UNAVAILABLE, "UO", false,                                     \
+		"as many requests wait for a connection to the service as may")                    \
+	X(BREAKER_REQUESTS, 503, GRPC_UNAVAILABLE, "UO", false,                                    \
+		"the service has as many requests under way as it may have")                       \
 	X(OVERLOAD, 503, GRPC_UNAVAILABLE, "OM", false, "the buffer limit is reached")             \
 	X(BAD_REQUEST, 400, GRPC_INTERNAL, "DPE", false, "the request is not valid HTTP")          \
 	X(BAD_RESPONSE, 502, GRPC_INTERNAL, "UPE", false,                                          \

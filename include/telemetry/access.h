@@ -30,8 +30,10 @@ struct access_entry {
 	struct str response_details; /* the reason's name */
 	uint64_t bytes_received, bytes_sent;
 	bool mutual_tls, tls_resumed, local;
-	struct str policy; /* the rule that decided, or "default" */
-	struct str route;  /* the rule of a route that was followed; empty: none */
+	bool is_mirror;			/* HTTP: a copy for a mirror; only then the line says so */
+	struct str policy;		/* the rule that decided, or "default" */
+	struct str route;		/* the rule of a route that was followed; empty: none */
+	struct str limit, shadow_limit; /* that refused, that would have; empty: none */
 	struct str choice; /* how its endpoint was chosen, when not of all that are well; empty */
 	struct str destination_version; /* of the endpoint; empty: none */
 	uint32_t attempt_count;

@@ -40,11 +40,39 @@
 		"Requests' channels open now on shared connections, both ways")                    \
 	X(channels_total, "ringmain_channels_total", "counter",                                    \
 		"Channels opened on shared connections, both ways")                                \
+	X(breaker_connections, "ringmain_breaker_connections", "gauge",                            \
+		"Of local workloads: connections to services, now")                                \
+	X(breaker_connections_refused_total, "ringmain_breaker_connections_refused_total",         \
+		"counter", "Refused because their service's breaker.connections was reached")      \
+	X(breaker_pending, "ringmain_breaker_pending", "gauge",                                    \
+		"Of local workloads: requests and opaque connections that wait for a connection, " \
+		"now")                                                                             \
+	X(breaker_pending_refused_total, "ringmain_breaker_pending_refused_total", "counter",      \
+		"Refused because their service's breaker.pending was reached")                     \
+	X(breaker_requests, "ringmain_breaker_requests", "gauge",                                  \
+		"Of local workloads: HTTP requests to services, now")                              \
+	X(breaker_requests_refused_total, "ringmain_breaker_requests_refused_total", "counter",    \
+		"Refused because their service's breaker.requests was reached")                    \
+	X(breaker_retries, "ringmain_breaker_retries", "gauge",                                    \
+		"Of local workloads: requests that are being sent again by a rule, now")           \
+	X(breaker_retries_refused_total, "ringmain_breaker_retries_refused_total", "counter",      \
+		"Requests that were not sent again: as many retries to their service were under "  \
+		"way as may be")                                                                   \
 	X(retries_total, "ringmain_retries_total", "counter", "Requests sent again")               \
 	X(retries_refused_total, "ringmain_retries_refused_total", "counter",                      \
 		"Requests that were not sent again: their service's budget was used up")           \
 	X(faults_delayed_total, "ringmain_faults_delayed_total", "counter",                        \
 		"Requests that a rule's fault held back")                                          \
+	X(mirrors_active, "ringmain_mirrors_active", "gauge",                                      \
+		"Copies of requests for mirrors under way now")                                    \
+	X(mirrors_total, "ringmain_mirrors_total", "counter",                                      \
+		"Requests of which a copy for a mirror was begun")                                 \
+	X(mirrors_dropped_total, "ringmain_mirrors_dropped_total", "counter",                      \
+		"Copies that were not sent: a limit was reached, or near at the mirror")           \
+	X(mirrors_large_total, "ringmain_mirrors_large_total", "counter",                          \
+		"Copies that were not sent: the request's body is too long")                       \
+	X(mirrors_cut_total, "ringmain_mirrors_cut_total", "counter",                              \
+		"Copies that were not sent: the request never came to its end")                    \
 	X(faults_aborted_total, "ringmain_faults_aborted_total", "counter",                        \
 		"Requests that a rule's fault answered")                                           \
 	X(ejections_total, "ringmain_ejections_total", "counter",                                  \
@@ -86,7 +114,8 @@ struct metric_labels {
 	uint16_t response_code;	   /* 0 for TCP, and when no response began */
 	struct str response_flags; /* "-" or a flag of the reason table */
 	bool mutual_tls;
-	bool local; /* same machine: no wire, so no TLS */
+	bool local;	/* same machine: no wire, so no TLS */
+	bool is_mirror; /* a copy for a mirror: series of their own */
 };
 
 struct metrics; /* one worker's; written by it alone */
@@ -110,7 +139,9 @@ static inline void metric_add(_Atomic uint64_t *value, int64_t n)
 }
 
 /* istio_requests_total, istio_request_duration_milliseconds (the whole duration, until the last
- * byte of the response), istio_request_bytes, istio_response_bytes. */
+ * byte of the response), istio_request_bytes, istio_response_bytes. A copy for a mirror is in none
+ * of these but in ringmain_mirrored_requests_total and
+ * ringmain_mirrored_request_duration_milliseconds, with the same labels. */
 void metrics_request(struct metrics *m, const struct metric_labels *labels, uint64_t duration_ns,
 	uint64_t request_bytes, uint64_t response_bytes);
 /* The same in two parts, for one who has many requests of one label set: the series stays where it

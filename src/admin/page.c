@@ -207,6 +207,8 @@ static const struct route {
 	{"/routes", page_routes, false, false, "routes in force; ?service=NAME: of that one"},
 	{"/routes/explain", page_explain, false, false,
 		"where a request would go, and why; what `ringmain routes explain` asks"},
+	{"/limits", page_limits, false, false,
+		"limits in force, and what is left; ?service=NAME: of that one"},
 	{"/version", page_version, false, true, "the version that runs"},
 	{"/reload", page_reload, true, false,
 		"read the configuration again; answers with the outcome"},

@@ -72,6 +72,8 @@ void page_routes(const struct page_source *source, const struct page_request *re
 	struct page_response *response);
 void page_explain(const struct page_source *source, const struct page_request *request,
 	struct page_response *response);
+void page_limits(const struct page_source *source, const struct page_request *request,
+	struct page_response *response);
 void page_metrics(const struct page_source *source, const struct page_request *request,
 	struct page_response *response);
 
@@ -99,8 +101,11 @@ void page_put_balance(const struct page_source *source, struct json *j,
 void page_put_identities(const struct page_source *source, struct json *j);
 void page_put_certificates(const struct page_source *source, struct json *j);
 void page_write_certificates(const struct page_source *source, struct metric_text *out);
+void page_write_limits(const struct page_source *source, struct metric_text *out);
 void page_put_state(const struct page_source *source, struct json *j);
 void page_write_state(const struct page_source *source, struct metric_text *out);
+void page_put_rollouts(const struct page_source *source, struct json *j);
+void page_write_rollouts(const struct page_source *source, struct metric_text *out);
 void page_put_listeners(const struct page_source *source, struct json *j);
 void page_put_str(struct json *j, const char *key, struct str value);
 void page_put_u64(struct json *j, const char *key, uint64_t value);

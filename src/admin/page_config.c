@@ -69,12 +69,12 @@ static void page_put_policy(struct json *j, const struct policy *p)
 	json_close(j, '}');
 }
 
-static void page_put_leg(struct json *j, const struct route_leg *leg)
+static void page_put_leg(struct json *j, const struct route_leg *leg, const char *share)
 {
 	json_open(j, '{');
 	page_put_str(j, "service", leg->service ? leg->service->name : STR_NONE);
 	page_put_str(j, "version", leg->version.len ? leg->version : STR_NONE);
-	page_put_u64(j, "weight", leg->weight);
+	page_put_u64(j, share, leg->weight);
 	json_close(j, '}');
 }
 
@@ -89,7 +89,12 @@ static void page_put_rule(struct json *j, const struct route_rule *rule)
 	json_key(j, "split");
 	json_open(j, '[');
 	for (uint32_t i = 0; i < rule->leg_count; i++)
-		page_put_leg(j, &rule->legs[i]);
+		page_put_leg(j, &rule->legs[i], "weight");
+	json_close(j, ']');
+	json_key(j, "mirror");
+	json_open(j, '[');
+	for (uint32_t i = 0; i < rule->mirror_count; i++)
+		page_put_leg(j, &rule->mirrors[i], "percent");
 	json_close(j, ']');
 	json_close(j, '}');
 }

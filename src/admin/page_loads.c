@@ -252,7 +252,7 @@ static void page_put_rules(const struct page_outlook *o, struct json *j)
 	page_put_u64(j, "panic", service->panic_percent);
 	page_put_str(j, "choice", str_of(page_way_name(o->way)));
 	page_put_u64(j, "calls", page_calls_of(r, service));
-	page_put_u64(j, "calls_max", service->calls_max);
+	page_put_u64(j, "requests_max", service->breaker[BREAKER_REQUESTS]);
 	page_put_u64(j, "workers", r ? r->count : 0);
 	page_put_u64(j, "workers_answered", r ? reports_answered(r) : 0);
 	json_close(j, '}');

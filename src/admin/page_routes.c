@@ -29,7 +29,7 @@ static void page_put_text(struct json *j, const char *key, struct str value)
 
 /* --- rules --- */
 
-static void page_put_conditions(struct json *j, const struct route_when *when)
+void page_put_conditions(struct json *j, const struct route_when *when)
 {
 	struct page_words w;
 	json_key(j, "match");
@@ -58,6 +58,8 @@ static void page_put_action(struct json *j, const struct route_rule *rule)
 	page_put_text(j, "retries", page_words_str(&w));
 	page_say_fault(&w, &rule->fault);
 	page_put_text(j, "fault", page_words_str(&w));
+	page_say_mirrors(&w, rule->mirrors, rule->mirror_count);
+	page_put_text(j, "mirror", page_words_str(&w));
 	page_say_sticky(&w, &rule->sticky);
 	page_put_text(j, "sticky", page_words_str(&w));
 }
@@ -86,6 +88,40 @@ static void page_put_rule(struct json *j, const struct route_rule *rule)
 	}
 	json_close(j, ']');
 	json_close(j, '}');
+}
+
+/* --- rollouts --- */
+
+static void page_put_rollout(struct json *j, const struct rollout *r)
+{
+	json_open(j, '{');
+	page_put_str(j, "service", r->service->name);
+	page_put_str(j, "from", r->from);
+	page_put_str(j, "to", r->to);
+	page_put_u64(j, "percent", r->percent);
+	page_put_u64(j, "share", r->share);
+	page_put_str(j, "state", r->state);
+	page_put_str(j, "order", r->order);
+	page_put_u64(j, "step", r->step);
+	page_put_u64(j, "steps", r->step_count);
+	page_put_text(j, "why", r->why);
+	json_close(j, '}');
+}
+
+/* Those that have divided legs of the rule. */
+static void page_put_dividers(struct json *j, const struct route_rule *rule)
+{
+	json_key(j, "rollouts");
+	json_open(j, '[');
+	for (uint32_t i = 0; i < rule->leg_count; i++) {
+		const struct rollout *r = rule->legs[i].rollout;
+		bool is_first = r != NULL;
+		for (uint32_t k = 0; k < i && is_first; k++)
+			is_first = rule->legs[k].rollout != r;
+		if (is_first)
+			page_put_rollout(j, r);
+	}
+	json_close(j, ']');
 }
 
 static bool page_is_wanted(const struct route *route, struct str name)
@@ -127,6 +163,14 @@ void page_routes(const struct page_source *source, const struct page_request *re
 			page_put_rule(&j, &route->rules[k]);
 		json_close(&j, ']');
 		json_close(&j, '}');
+	}
+	json_close(&j, ']');
+	json_key(&j, "rollouts");
+	json_open(&j, '[');
+	for (uint32_t i = 0; i < plan->snapshot->rollout_count; i++) {
+		const struct rollout *r = &plan->snapshot->rollouts[i];
+		if (name.len == 0 || str_eq(r->service->name, name))
+			page_put_rollout(&j, r);
 	}
 	json_close(&j, ']');
 	json_close(&j, '}');
@@ -194,29 +238,11 @@ static void page_put_policies(struct json *j, const struct snapshot *s,
 	json_close(j, ']');
 }
 
-/* What has made two legs of one. */
-static void page_put_rollout(struct json *j, const struct rollout *r)
-{
-	json_key(j, "rollout");
-	json_open(j, '{');
-	page_put_str(j, "from", r->from);
-	page_put_str(j, "to", r->to);
-	page_put_u64(j, "percent", r->percent);
-	page_put_u64(j, "share", r->share);
-	page_put_str(j, "state", r->state);
-	page_put_u64(j, "step", r->step);
-	page_put_u64(j, "steps", r->step_count);
-	page_put_text(j, "why", r->why);
-	json_close(j, '}');
-}
-
 static void page_put_way(const struct page_source *source, struct json *j,
 	const struct route_leg *leg, const struct route_request *request)
 {
 	json_open(j, '{');
 	page_put_leg_name(j, leg->service, leg->version, leg->weight);
-	if (leg->rollout)
-		page_put_rollout(j, leg->rollout);
 	if (leg->service) {
 		page_put_policies(j, source->proxy->plan->snapshot, leg->service, request);
 		page_put_balance(source, j, leg->service, leg->version, request);
@@ -266,6 +292,7 @@ static void page_put_forward(const struct page_source *source, struct json *j,
 		page_put_str(j, "becomes_host", becomes.authority);
 	page_put_stuck(j, rule, request);
 	page_put_legs(source, j, service, rule, &becomes);
+	page_put_dividers(j, rule);
 }
 
 /* "web", or the id itself, or "anonymous". */

@@ -245,6 +245,7 @@ void page_status(const struct page_source *source, const struct page_request *re
 	page_put_workloads(source->proxy->plan, &j);
 	page_put_warnings(source->proxy->plan, &j);
 	page_put_state(source, &j);
+	page_put_rollouts(source, &j);
 	page_put_ejected(source, &j);
 	page_put_counters(source->proxy, &j);
 	json_close(&j, '}');
@@ -280,6 +281,8 @@ void page_metrics(const struct page_source *source, const struct page_request *r
 	page_write_proxy(p, &out);
 	page_write_certificates(source, &out);
 	page_write_state(source, &out);
+	page_write_limits(source, &out);
+	page_write_rollouts(source, &out);
 	process_watch_write(source->process, &out);
 	metric_text_end(&out);
 	if (out.cut) {

@@ -145,6 +145,18 @@ void page_say_fault(struct page_words *w, const struct route_fault *fault)
 			fault->abort_percent);
 }
 
+void page_say_mirrors(struct page_words *w, const struct route_leg *mirrors, uint32_t count)
+{
+	*w = (struct page_words){.len = 0};
+	for (uint32_t i = 0; i < count; i++) {
+		const struct route_leg *m = &mirrors[i];
+		struct str name =
+			m->service ? m->service->name : STR("a service that is not known");
+		page_say(w, "%s%u %% to " STR_FMT "%s" STR_FMT, i ? ", " : "", m->weight,
+			STR_ARG(name), m->version.len ? " " : "", STR_ARG(m->version));
+	}
+}
+
 void page_say_sticky(struct page_words *w, const struct route_sticky *sticky)
 {
 	*w = (struct page_words){.len = 0};

@@ -2,6 +2,7 @@
 /* Routes in words, as `ringmain routes` shows them: with the names of the configuration's keys. */
 #pragma once
 
+#include "base/json.h"
 #include "mesh/route.h"
 
 /* What does not fit is cut. */
@@ -19,6 +20,8 @@ static inline struct str page_words_str(const struct page_words *w)
  * asks nothing of the kind. */
 void page_say_condition(
 	struct page_words *w, const struct route_when *when, enum route_miss what, uint32_t index);
+/* All of them, as the member "match" of the open object. */
+void page_put_conditions(struct json *j, const struct route_when *when);
 /* What the request has in that place. Empty: nothing. */
 void page_say_fact(struct page_words *w, const struct route_request *request,
 	const struct route_when *when, enum route_miss what, uint32_t index);
@@ -29,5 +32,7 @@ const char *page_miss_name(enum route_miss what); /* "header" */
 void page_say_retry(struct page_words *w, const struct route_retry *retry);
 /* "delay 200ms for 10 %, abort with 503 for 5 %"; empty: none. */
 void page_say_fault(struct page_words *w, const struct route_fault *fault);
+/* "10 % to orders v2, 100 % to stock"; empty: none. */
+void page_say_mirrors(struct page_words *w, const struct route_leg *mirrors, uint32_t count);
 /* "header x-user"; empty: none. */
 void page_say_sticky(struct page_words *w, const struct route_sticky *sticky);

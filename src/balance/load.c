@@ -143,6 +143,19 @@ enum outlier_change load_judge(
 	return change;
 }
 
+void load_silence(struct load_call *call)
+{
+	if (call->load && call->probe_number)
+		outlier_abandon(&call->load->outlier, call->probe_number);
+	call->probe_number = 0;
+	call->is_judged = true;
+}
+
+void load_let_rest(struct load *l, uint64_t now_ns, uint64_t wait_ns)
+{
+	l->rest_until_ns = now_ns + (wait_ns < LOAD_REST_MAX_NS ? wait_ns : LOAD_REST_MAX_NS);
+}
+
 void load_end(struct load_call *call)
 {
 	struct load *l = call->load;
@@ -174,11 +187,6 @@ struct crowd *crowd_new(struct str name)
 	map_init(&c->by_address);
 	list_init(&c->listed);
 	return c;
-}
-
-bool crowd_has_room(const struct crowd *c, uint32_t max, uint32_t worker_count)
-{
-	return max == 0 || c->under_way < max / worker_count + (max % worker_count > 0);
 }
 
 /* Its calls are still the service's. What was known of it is not, should it come back. */

@@ -26,8 +26,16 @@ static bool pick_is_ejected(const struct pick *p, const struct endpoint *e)
 	       !outlier_takes(&pick_load(p, e)->outlier, p->now_ns);
 }
 
+/* It has asked not to be tried again before: whoever has tried another goes elsewhere. */
+static bool pick_rests(const struct pick *p, const struct endpoint *e)
+{
+	return p->crowd && p->now_ns < pick_load(p, e)->rest_until_ns;
+}
+
 static bool pick_is_tried(const struct pick *p, const struct endpoint *e)
 {
+	if (p->tried_count > 0 && pick_rests(p, e))
+		return true;
 	for (uint32_t i = 0; i < p->tried_count; i++) {
 		if (p->tried[i] == e)
 			return true;
@@ -54,7 +62,9 @@ static uint32_t pick_class_of(const struct pick *p, const struct endpoint *e, bo
 	enum pick_state state = pick_state_of(p, e);
 	if (is_panic && state != PICK_DRAINED)
 		state = PICK_UP;
-	return 3 * state + (pick_is_tried(p, e) ? PICK_TRIED : e->alternate ? PICK_ALTERNATE : 0);
+	if (pick_is_tried(p, e))
+		return 3 * state + PICK_TRIED;
+	return 3 * state + (e->alternate ? PICK_ALTERNATE : 0);
 }
 
 /* The upper half of a product: as good as a division, for sums this small. */
@@ -229,7 +239,9 @@ static const struct endpoint *pick_first(const struct pick *p, const struct pick
 	case BALANCE_MAGLEV:
 		return pick_of_two(p, set);
 	case BALANCE_ROUND_ROBIN:
-		return pick_in_turn(p, set);
+		if (p->tried_count == 0)
+			return pick_in_turn(p, set);
+		return pick_well(p, set, &random); /* who took its turn already has no other */
 	case BALANCE_RANDOM:
 		return pick_well(p, set, &random);
 	}

@@ -61,10 +61,29 @@ static int edit_sort_rows(
 	return 0;
 }
 
+static int edit_check_was(
+	const struct edit_wish *wish, const struct object_set *before, struct err *err)
+{
+	const struct object *old = object_set_find(before, wish->rows[0].key);
+	if (str_eq(old ? old->text : STR(""), wish->was))
+		return 0;
+	if (!old)
+		return err_set(err, EAGAIN,
+			STR_FMT " was taken away meanwhile; nothing was written",
+			STR_ARG(wish->rows[0].key));
+	return err_set(err, EAGAIN,
+		STR_FMT " was changed meanwhile by " STR_FMT
+			", revision %llu; look at it (ringmain history " STR_FMT "), and again",
+		STR_ARG(old->key), STR_ARG(old->who), (unsigned long long)old->revision,
+		STR_ARG(old->key));
+}
+
 static int edit_put(const struct edit_wish *wish, const struct edit_stamp *stamp,
 	const struct object_set *before, struct arena *arena, struct edit *e, struct err *err)
 {
 	int r = edit_sort_rows(wish, arena, e, err);
+	if (r == 0 && wish->has_was)
+		r = edit_check_was(wish, before, err);
 	if (r < 0)
 		return r;
 	if (wish->prune)

@@ -17,7 +17,11 @@ struct edit_wish {
 	enum edit_kind { EDIT_PUT, EDIT_TAKE, EDIT_ROLL_BACK } kind;
 	const struct conf_object *rows; /* PUT */
 	uint32_t row_count;
-	bool prune;		/* PUT: what is not among the rows is taken away */
+	bool prune; /* PUT: what is not among the rows is taken away */
+	/* PUT: the rows were made from this text of the first of them, which must stand still;
+	 * empty: there was none */
+	bool has_was;
+	struct str was;
 	const struct str *keys; /* TAKE */
 	uint32_t key_count;
 	uint64_t target; /* ROLL_BACK: to this revision, */

@@ -18,7 +18,9 @@ static struct str plan_source(const struct plan *plan, const struct change *chan
 
 static uint32_t plan_prunable_count(const struct plan *plan)
 {
-	return plan->wish->kind == EDIT_PUT ? plan->edit->after.count - plan->wish->row_count : 0;
+	/* what is made of one object is about no other */
+	bool is_of_files = plan->wish->kind == EDIT_PUT && !plan->wish->has_was;
+	return is_of_files ? plan->edit->after.count - plan->wish->row_count : 0;
 }
 
 static void plan_print_prunable(FILE *out, const struct plan *plan)

@@ -27,5 +27,8 @@ void show_explain(FILE *out, const struct json_tree *explained);
 /* Legs that lead nowhere, or whose service refuses the caller. */
 int show_explain_problems(const struct json_tree *explained);
 
+/* The page of `ringmain limits`, of the answer to /limits. */
+void show_limits(FILE *out, const struct json_tree *limits);
+
 /* "3d 4h", "2h 5m", "10s". */
 const char *show_duration(int64_t seconds, char text[32]);

@@ -4,9 +4,9 @@
 
 /* --- how --- */
 
-static void show_limits(FILE *out, const struct json_tree *b)
+static void show_under_way(FILE *out, const struct json_tree *b)
 {
-	long long calls = json_tree_number(b, "calls"), max = json_tree_number(b, "calls_max");
+	long long calls = json_tree_number(b, "calls"), max = json_tree_number(b, "requests_max");
 	long long workers = json_tree_number(b, "workers");
 	long long answered = json_tree_number(b, "workers_answered");
 	if (workers == 0)
@@ -33,7 +33,6 @@ static void show_by(FILE *out, const struct json_tree *b)
 static void show_balance(FILE *out, const struct json_tree *leg, int number)
 {
 	const struct json_tree *b = json_tree_get(leg, "balance");
-	const struct json_tree *rollout = json_tree_get(leg, "rollout");
 	struct str zones = json_tree_text(b, "zones"), choice = json_tree_text(b, "choice");
 	struct str zone = json_tree_text(b, "zone");
 	if (!b || b->kind != JSON_OBJECT)
@@ -45,7 +44,7 @@ static void show_balance(FILE *out, const struct json_tree *leg, int number)
 			STR_ARG(zone.len ? zone : STR("-")));
 	if (json_tree_number(b, "panic") > 0)
 		fprintf(out, "; panic below %lld %%", (long long)json_tree_number(b, "panic"));
-	show_limits(out, b);
+	show_under_way(out, b);
 	fputc('\n', out);
 	if (str_eq(choice, STR("panic")))
 		fputs("  ‼ too few are well: calls go to all that are not drained\n", out);
@@ -53,16 +52,6 @@ static void show_balance(FILE *out, const struct json_tree *leg, int number)
 		fputs("  ‼ none is well: calls go to those that there are\n", out);
 	else if (str_eq(choice, STR("other-zone")))
 		fputs("  ‼ most calls leave the zone: it has too few that are well\n", out);
-	if (rollout && rollout->kind == JSON_OBJECT)
-		fprintf(out,
-			"  a rollout from " STR_FMT " to " STR_FMT ": " STR_FMT
-			", step %lld of %lld, %lld %%\n",
-			STR_ARG(json_tree_text(rollout, "from")),
-			STR_ARG(json_tree_text(rollout, "to")),
-			STR_ARG(json_tree_text(rollout, "state")),
-			(long long)json_tree_number(rollout, "step"),
-			(long long)json_tree_number(rollout, "steps"),
-			(long long)json_tree_number(rollout, "share"));
 }
 
 void show_balances(FILE *out, const struct json_tree *explained)

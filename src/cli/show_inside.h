@@ -36,6 +36,11 @@ void show_ejected(FILE *out, const struct show_source *s);
 /* show_routes.c: in hundredths of a percent, so that thirds can be told. */
 void show_share(char text[32], int64_t weight, int64_t sum);
 
+/* --- show_rollouts.c --- */
+
+void show_rollouts(FILE *out, const struct show_source *s);
+void show_check_rollouts(struct show_list *l, const struct show_source *s);
+
 /* --- show_certs.c --- */
 
 /* One line. */

@@ -71,13 +71,46 @@ static void show_route(struct table *t, const struct json_tree *route)
 		table_cell_str(t, json_tree_text(r, "sticky"));
 		table_cell_str(t, json_tree_text(r, "retries"));
 		table_cell_str(t, json_tree_text(r, "fault"));
+		table_cell_str(t, json_tree_text(r, "mirror"));
 	}
+}
+
+/* --- rollouts --- */
+
+static void show_divider(FILE *out, const struct json_tree *r, int indent)
+{
+	struct str from = json_tree_text(r, "from"), to = json_tree_text(r, "to"),
+		   why = json_tree_text(r, "why"), order = json_tree_text(r, "order");
+	int64_t percent = json_tree_number(r, "percent"), share = json_tree_number(r, "share");
+	fprintf(out,
+		"%*srollout of " STR_FMT ": " STR_FMT " → " STR_FMT ", %lld %%, step %lld/%lld, ",
+		indent, "", STR_ARG(json_tree_text(r, "service")), STR_ARG(from), STR_ARG(to),
+		(long long)percent, (long long)json_tree_number(r, "step"),
+		(long long)json_tree_number(r, "steps"));
+	fprintf(out, STR_FMT, STR_ARG(json_tree_text(r, "state")));
+	if (!str_eq(order, STR("run")))
+		fprintf(out, "; the operator says " STR_FMT, STR_ARG(order));
+	if (why.len > 0)
+		fprintf(out, ": " STR_FMT, STR_ARG(why));
+	fputc('\n', out);
+	if (share != percent)
+		fprintf(out,
+			"%*s‼ no endpoint of " STR_FMT " is up: all of its calls go to " STR_FMT
+			"\n",
+			indent, "", STR_ARG(share == 100 ? from : to),
+			STR_ARG(share == 100 ? to : from));
+}
+
+static void show_dividers(FILE *out, const struct json_tree *tree, int indent)
+{
+	for (const struct json_tree *r = json_tree_list(tree, "rollouts"); r; r = r->next)
+		show_divider(out, r, indent);
 }
 
 void show_routes(FILE *out, const struct json_tree *routes)
 {
 	static const char *const names[] = {
-		"RULE", "MATCHES", "LEADS TO", "STICKY", "RETRIES", "FAULT"};
+		"RULE", "MATCHES", "LEADS TO", "STICKY", "RETRIES", "FAULT", "MIRROR"};
 	struct table t;
 	const struct json_tree *first = json_tree_list(routes, "routes");
 	if (!first) {
@@ -89,6 +122,9 @@ void show_routes(FILE *out, const struct json_tree *routes)
 		show_route(&t, r);
 	table_print(&t, out, 0);
 	table_done(&t);
+	if (json_tree_list(routes, "rollouts"))
+		fputc('\n', out);
+	show_dividers(out, routes, 0);
 }
 
 /* --- routes explain: which rule --- */
@@ -172,6 +208,8 @@ static void show_rule(FILE *out, const struct json_tree *e)
 			(long long)json_tree_number(e, "timeout_ms"));
 	show_fact_text(out, e, "retries", "after a failure");
 	show_fact_text(out, e, "fault", "‼ trouble made on purpose:");
+	show_fact_text(out, e, "mirror", "a copy besides:");
+	show_dividers(out, e, 2);
 	show_fact_text(out, e, "sticky", "stays with a leg by");
 	if (json_tree_number(e, "sticks_to") > 0)
 		fprintf(out, "  its value \"" STR_FMT "\" has leg %lld\n",

@@ -67,6 +67,22 @@ struct str grpc_status_text(enum grpc_status status)
 	return grpc_texts[status];
 }
 
+size_t grpc_message_write(struct str text, char *message)
+{
+	size_t len = 0;
+	for (size_t i = 0; i < text.len; i++) {
+		unsigned char c = (unsigned char)text.at[i];
+		if (c >= ' ' && c <= '~' && c != '%') {
+			message[len++] = (char)c;
+			continue;
+		}
+		message[len++] = '%';
+		message[len++] = "0123456789ABCDEF"[c >> 4];
+		message[len++] = "0123456789ABCDEF"[c & 15];
+	}
+	return len;
+}
+
 bool grpc_pushback_read(struct str value, uint64_t *ret_ms)
 {
 	return str_to_u64(value, ret_ms);

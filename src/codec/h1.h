@@ -94,5 +94,5 @@ size_t h1_write_body(struct http *http, uint32_t stream, struct str body, struct
 size_t h1_body_space(const struct http *http, uint32_t stream, struct buf *out);
 bool h1_write_end(
 	struct http *http, uint32_t stream, const struct http_head *trailers, struct buf *out);
-bool h1_write_error(struct http *http, uint32_t stream, uint16_t status, const char *text,
-	bool close, struct buf *out);
+bool h1_write_refusal(
+	struct http *http, uint32_t stream, const struct http_refusal *refusal, struct buf *out);

@@ -37,6 +37,8 @@ enum http_name http_name_of(struct str name)
 	case 16:
 		return http_name_if(name, STR("proxy-connection"), HTTP_NAME_PROXY_CONNECTION);
 	case 17:
+		if (str_eq_nocase(name, STR("x-ringmain-mirror")))
+			return HTTP_NAME_MIRROR;
 		return http_name_if(name, STR("transfer-encoding"), HTTP_NAME_TRANSFER_ENCODING);
 	case 23:
 		return http_name_if(name, STR("x-forwarded-client-cert"), HTTP_NAME_CLIENT_CERT);

@@ -418,28 +418,37 @@ bool h1_write_end(
 	return true;
 }
 
-bool h1_write_error(struct http *http, uint32_t stream, uint16_t status, const char *text,
-	bool close, struct buf *out)
+static void h1_out_refusal_head(
+	struct h1_out *o, struct h1 *h, const struct http_refusal *refusal, bool close)
+{
+	size_t len = refusal->text ? strlen(refusal->text) + 1 : 0;
+	h1_out_status_line(o, refusal->status);
+	if (refusal->text)
+		h1_out_field(o, STR("Content-Type"), STR("text/plain"));
+	for (uint16_t i = 0; i < refusal->header_count; i++)
+		h1_out_field(o, refusal->headers[i].name, refusal->headers[i].value);
+	h1_out_length(o, len);
+	h1_out_response_connection(
+		o, h, &(struct http_head){.status = refusal->status}, H1_WRITE_LENGTH, close);
+	h1_out_str(o, STR("\r\n"));
+}
+
+bool h1_write_refusal(
+	struct http *http, uint32_t stream, const struct http_refusal *refusal, struct buf *out)
 {
 	struct h1 *h = h1_of(http);
 	ASSERT(h->side == HTTP_SERVER && (stream == 0 || stream == h->stream));
-	close = close || h->close;
+	bool close = refusal->close || h->close;
 	if (h->write != H1_WRITE_NONE && h->write != H1_WRITE_HEAD) {
 		h->close = true;
 		return true;
 	}
 	bool unopened = h->write == H1_WRITE_NONE;
-	struct str body = str_of(text);
 	struct h1_out o;
 	h1_out_begin(&o, out);
-	h1_out_status_line(&o, status);
-	h1_out_field(&o, STR("Content-Type"), STR("text/plain"));
-	h1_out_length(&o, body.len + 1);
-	h1_out_response_connection(
-		&o, h, &(struct http_head){.status = status}, H1_WRITE_LENGTH, close || unopened);
-	h1_out_str(&o, STR("\r\n"));
-	if (unopened || h->method != METHOD_HEAD) {
-		h1_out_str(&o, body);
+	h1_out_refusal_head(&o, h, refusal, close || unopened);
+	if (refusal->text && (unopened || h->method != METHOD_HEAD)) {
+		h1_out_str(&o, str_of(refusal->text));
 		h1_out_str(&o, STR("\n"));
 	}
 	if (!h1_out_commit(&o))

@@ -70,7 +70,14 @@ bool http_write_end(
 bool http_write_error(struct http *h, uint32_t stream, uint16_t status, const char *text,
 	bool close, struct buf *out)
 {
-	return h->ops->write_error(h, stream, status, text, close, out);
+	struct http_refusal refusal = {.status = status, .text = text, .close = close};
+	return http_write_refusal(h, stream, &refusal, out);
+}
+
+bool http_write_refusal(
+	struct http *h, uint32_t stream, const struct http_refusal *refusal, struct buf *out)
+{
+	return h->ops->write_refusal(h, stream, refusal, out);
 }
 
 void http_close_after(struct http *h)

@@ -17,8 +17,8 @@ struct http_ops {
 	size_t (*body_space)(const struct http *h, uint32_t stream, struct buf *out);
 	bool (*write_end)(
 		struct http *h, uint32_t stream, const struct http_head *trailers, struct buf *out);
-	bool (*write_error)(struct http *h, uint32_t stream, uint16_t status, const char *text,
-		bool close, struct buf *out);
+	bool (*write_refusal)(struct http *h, uint32_t stream, const struct http_refusal *refusal,
+		struct buf *out);
 	void (*close_after)(struct http *h);
 	bool (*reusable)(const struct http *h);
 	bool (*tunnelled)(const struct http *h);

@@ -96,6 +96,8 @@ static void conf_build_service(
 	service->protocol = row->protocol;
 	service->server_first = row->server_first;
 	service->mtls = row->mtls;
+	memcpy(service->breaker, row->breaker, sizeof(service->breaker));
+	service->retry_budget = row->retry_budget;
 	conf_build_balance(p, service, row);
 	if (row->server_first && row->protocol != PROTOCOL_TCP)
 		conf_error(p, row->setting, "server_first", "only with protocol \"tcp\"");
@@ -133,6 +135,7 @@ static void conf_build_implicit(struct conf_parser *p, uint32_t index)
 	service->mtls = MTLS_STRICT;
 	service->outlier = CONF_OUTLIER_DEFAULT;
 	service->zone_calls = CONF_ZONE_CALLS_DEFAULT;
+	service->retry_budget = CONF_RETRY_BUDGET_DEFAULT;
 	conf_build_ids(p, service, NULL);
 }
 
@@ -257,6 +260,8 @@ void conf_build(struct conf_parser *p)
 		conf_build_policies(p);
 	if (!p->is_exhausted)
 		conf_build_routes(p);
+	if (!p->is_exhausted)
+		conf_build_limits(p);
 	if (!p->is_exhausted)
 		conf_build_zones(p);
 }

@@ -74,7 +74,6 @@ void conf_build_balance(
 	struct conf_parser *p, struct service *service, const struct conf_service_row *row)
 {
 	service->balance = row->balance;
-	service->calls_max = row->calls_max;
 	service->slow_start_ms = row->slow_start_ms;
 	service->outlier = row->outlier;
 	service->zones = row->zones;

@@ -110,6 +110,22 @@ static void conf_rule_legs(struct conf_parser *p, const struct route *route,
 		conf_error(p, row->setting, "split", "nothing gets anything: every weight is 0");
 }
 
+static void conf_rule_mirrors(struct conf_parser *p, const struct route *route,
+	const struct conf_rule_row *row, struct route_rule *rule)
+{
+	if (row->mirror_count > ROUTE_MIRRORS_MAX) {
+		conf_error(p, row->setting, "mirror", "more than %d", ROUTE_MIRRORS_MAX);
+		return;
+	}
+	rule->mirrors = conf_build_array(p, row->mirror_count, sizeof(*rule->mirrors));
+	for (uint32_t i = 0; rule->mirrors && i < row->mirror_count; i++) {
+		const struct conf_leg_row *m = &row->mirrors[i];
+		conf_leg_build(p, route, m, &rule->mirrors[rule->mirror_count++]);
+		if (m->service.len + m->version.len == 0)
+			conf_error(p, m->setting, NULL, "to whom? Give service or version");
+	}
+}
+
 /* --- rules --- */
 
 static void conf_rule_name(struct conf_parser *p, const struct route *route,
@@ -131,8 +147,8 @@ static void conf_rule_name(struct conf_parser *p, const struct route *route,
 /* Of a tcp service there is nothing to see but who calls. */
 static void conf_rule_warn_tcp(struct conf_parser *p, const struct conf_rule_row *row)
 {
-	static const char *const done[] = {"timeout", "retries", "fault", "request_headers",
-		"response_headers", "rewrite", "redirect", "respond"};
+	static const char *const done[] = {"mirror", "timeout", "retries", "fault",
+		"request_headers", "response_headers", "rewrite", "redirect", "respond"};
 	const config_setting_t *match = conf_member(row->setting, "match");
 	int asked = match ? config_setting_length(match) : 0;
 	if (asked > 0 && !(asked == 1 && conf_member(match, "from")))
@@ -151,6 +167,7 @@ static void conf_rule_build(struct conf_parser *p, const struct route *route,
 	conf_rule_name(p, route, row, rule);
 	conf_rule_when(p, row, &rule->when);
 	conf_rule_legs(p, route, row, rule);
+	conf_rule_mirrors(p, route, row, rule);
 	rule->timeout_ms = row->timeout_ms;
 	conf_rule_sticky(p, row, &rule->sticky);
 	conf_rule_retries(p, row, &rule->retry);
@@ -243,6 +260,15 @@ static void conf_subset_fill(struct conf_parser *p, struct service *service, str
 	}
 }
 
+static void conf_visit_legs(struct conf_parser *p, const struct route_leg *legs, uint32_t count,
+	void (*visit)(struct conf_parser *p, struct service *service, struct str version))
+{
+	for (uint32_t l = 0; !p->is_exhausted && l < count; l++) {
+		if (legs[l].service && legs[l].version.len > 0)
+			visit(p, (struct service *)legs[l].service, legs[l].version);
+	}
+}
+
 static void conf_each_leg(struct conf_parser *p,
 	void (*visit)(struct conf_parser *p, struct service *service, struct str version))
 {
@@ -250,11 +276,8 @@ static void conf_each_leg(struct conf_parser *p,
 	for (uint32_t r = 0; r < s->route_count; r++) {
 		for (uint32_t i = 0; i < s->routes[r].rule_count; i++) {
 			const struct route_rule *rule = &s->routes[r].rules[i];
-			for (uint32_t l = 0; !p->is_exhausted && l < rule->leg_count; l++) {
-				const struct route_leg *leg = &rule->legs[l];
-				if (leg->service && leg->version.len > 0)
-					visit(p, (struct service *)leg->service, leg->version);
-			}
+			conf_visit_legs(p, rule->legs, rule->leg_count, visit);
+			conf_visit_legs(p, rule->mirrors, rule->mirror_count, visit);
 		}
 	}
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Routes from rows, inside the conf room. */
+/* Routes and limits from rows, inside the conf room. */
 #pragma once
 
-#include "mesh/route.h"
+#include "mesh/limit.h"
 #include "parser.h"
 
 #define CONF_HEADER_NAME_MAX 128 /* of a header */
@@ -10,6 +10,9 @@
 /* --- build_rules.c --- */
 void conf_rule_when(
 	struct conf_parser *p, const struct conf_rule_row *row, struct route_when *when);
+/* One that a proxy can look for. */
+void conf_check_header_name(
+	struct conf_parser *p, const config_setting_t *setting, const char *key, struct str name);
 void conf_rule_edit(struct conf_parser *p, const struct conf_rule_row *row, const char *key,
 	const struct conf_edit_rows *from, struct route_edit *edit);
 void conf_rule_sticky(
@@ -42,3 +45,9 @@ void conf_build_rollouts(struct conf_parser *p);
 /* Warns of rules that earlier ones leave nothing to match. */
 void conf_route_cover(
 	struct conf_parser *p, const struct route *route, const struct conf_route_row *row);
+/* `by` asks for nothing more than `when`, as far as can be seen. */
+bool conf_when_covers(const struct route_when *by, const struct route_when *when);
+
+/* --- limits_cover.c --- */
+/* Warns of limits that others leave nothing to refuse. `rows`: beside snapshot.limits. */
+void conf_limits_cover(struct conf_parser *p, const struct conf_limit_row **rows);

@@ -199,8 +199,8 @@ static bool conf_is_hop_header(struct str name)
 {
 	static const char *const names[] = {"connection", "content-length", "expect", "host",
 		"http2-settings", "keep-alive", "proxy-connection", "te", "trailer",
-		"transfer-encoding", "upgrade", "x-forwarded-client-cert", "x-ringmain-reset",
-		"x-ringmain-unsent"};
+		"transfer-encoding", "upgrade", "x-forwarded-client-cert", "x-ringmain-mirror",
+		"x-ringmain-overloaded", "x-ringmain-reset", "x-ringmain-unsent"};
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
 		if (str_eq_nocase(name, str_of(names[i])))
 			return true;
@@ -208,7 +208,7 @@ static bool conf_is_hop_header(struct str name)
 	return false;
 }
 
-static void conf_check_header_name(
+void conf_check_header_name(
 	struct conf_parser *p, const config_setting_t *setting, const char *key, struct str name)
 {
 	bool is_host = str_eq_nocase(name, STR("host"));
@@ -420,8 +420,8 @@ static void conf_rule_respond(struct conf_parser *p, const struct conf_rule_row 
 static void conf_check_action(
 	struct conf_parser *p, const struct conf_rule_row *row, const char *action)
 {
-	static const char *const others[] = {"split", "sticky", "timeout", "retries", "fault",
-		"request_headers", "rewrite", "redirect", "respond"};
+	static const char *const others[] = {"split", "sticky", "mirror", "timeout", "retries",
+		"fault", "request_headers", "rewrite", "redirect", "respond"};
 	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
 		if (strcmp(others[i], action) != 0 && conf_member(row->setting, others[i]))
 			conf_error(p, row->setting, others[i],
@@ -439,6 +439,12 @@ static const struct {
 	{"gateway-error", ROUTE_RETRY_GATEWAY},
 	{"5xx", ROUTE_RETRY_5XX},
 	{"retriable-4xx", ROUTE_RETRY_409},
+	{"rate-limited", ROUTE_RETRY_429},
+	{"cancelled", ROUTE_RETRY_CANCELLED},
+	{"deadline-exceeded", ROUTE_RETRY_DEADLINE_EXCEEDED},
+	{"internal", ROUTE_RETRY_INTERNAL},
+	{"resource-exhausted", ROUTE_RETRY_RESOURCE_EXHAUSTED},
+	{"unavailable", ROUTE_RETRY_UNAVAILABLE},
 };
 
 static uint32_t conf_retry_on(
@@ -471,6 +477,7 @@ void conf_rule_retries(
 	*retry = (struct route_retry){.attempts = row->retries.attempts,
 		.per_try_ms = row->retries.per_try_ms,
 		.backoff_ms = row->retries.backoff_ms,
+		.wait_max_ms = row->retries.wait_max_ms,
 		.any_method = row->retries.any_method};
 	for (uint32_t i = 0; i < row->retries.on_count; i++) {
 		if (row->retries.on[i].len > 0)

@@ -208,6 +208,14 @@ static const struct conf_key conf_limits_keys[] = {
 	KEY("handshakes_max", .type = CONF_NUMBER, FIELD(struct conf, handshakes_max),
 		.fallback = "64", .min = 1, .max = 65536,
 		.help = "TLS handshakes in progress in one worker. More wait unread."),
+	KEY("mirrors_max", .type = CONF_NUMBER, FIELD(struct conf, mirrors_max), .fallback = "256",
+		.max = 65536, .restart = true,
+		.help = "Copies of requests for mirrors, under way at once. More are not made, nor "
+			"is any when three quarters of the buffers are in use. 0: none ever."),
+	KEY("mirror_body_max", .type = CONF_BYTES, FIELD(struct conf, mirror_body_max),
+		.fallback = "64K", .max = MIB, .restart = true,
+		.help = "Bytes of a request's body that are kept for a mirror until all of it is "
+			"there. A request with a longer one is not mirrored."),
 };
 
 static const struct conf_key conf_timeouts_keys[] = {
@@ -240,6 +248,10 @@ static const struct conf_key conf_timeouts_keys[] = {
 	KEY("request", .type = CONF_DURATION, FIELD(struct conf, request_timeout_ms),
 		.fallback = "0s", .max = 24 * HOUR,
 		.help = "A whole HTTP request until its response begins. 0s: none."),
+	KEY("mirror", .type = CONF_DURATION, FIELD(struct conf, mirror_timeout_ms),
+		.fallback = "15s", .min = 1, .max = HOUR,
+		.help = "A request's copy for a mirror, from its dispatch to the end of the "
+			"answer."),
 	KEY("expired", .type = CONF_DURATION, FIELD(struct conf, expired_timeout_ms),
 		.fallback = "24h", .max = 24 * 7 * HOUR,
 		.help = "How long an open TCP connection may outlive its peer's certificate. "
@@ -360,6 +372,32 @@ static const struct conf_key conf_outlier_keys[] = {
 
 static const struct conf_group conf_outlier_group = {GROUP_OF(conf_outlier_keys)};
 
+#define BREAKER_KEY(word, limit, text)                                                 \
+	KEY(word, .type = CONF_NUMBER, FIELD(struct conf_service_row, breaker[limit]), \
+		.fallback = "0", .max = 1048576, .help = text " 0: any number.")
+static const struct conf_key conf_breaker_keys[] = {
+	BREAKER_KEY("connections", BREAKER_CONNECTIONS,
+		"To its endpoints: those of opaque bytes, those that carry requests, and idle "
+		"ones kept for the next."),
+	BREAKER_KEY("pending", BREAKER_PENDING,
+		"Requests, and connections of opaque bytes, that wait until one is there."),
+	BREAKER_KEY("requests", BREAKER_REQUESTS, "HTTP requests, until they have ended."),
+	BREAKER_KEY("retries", BREAKER_RETRIES,
+		"Requests that are being sent again by a route's `retries`."),
+};
+static const struct conf_group conf_breaker_group = {GROUP_OF(conf_breaker_keys)};
+
+static const struct conf_key conf_retry_budget_keys[] = {
+	KEY("percent", .type = CONF_NUMBER, FIELD(struct conf_service_row, retry_budget.percent),
+		.fallback = "20", .max = 100,
+		.help = "Retries for a hundred requests of the last 10 to 20 seconds, of those "
+			"whose rule has retries."),
+	KEY("per_second", .type = CONF_NUMBER,
+		FIELD(struct conf_service_row, retry_budget.per_second), .fallback = "3",
+		.max = 1000, .help = "So many besides, however few requests there are."),
+};
+static const struct conf_group conf_retry_budget_group = {GROUP_OF(conf_retry_budget_keys)};
+
 static const struct conf_key conf_service_keys[] = {
 	KEY("name", FIELD(struct conf_service_row, name), .required = true,
 		.help = "Lower-case letters, digits and '-', at most 63."),
@@ -412,11 +450,12 @@ static const struct conf_key conf_service_keys[] = {
 		.help = "When less than this percentage of the endpoints is well, calls go to all "
 			"of them, since the checks may be what is broken; drained ones aside. 0: "
 			"never, as long as one is well."),
-	KEY("calls_max", .type = CONF_NUMBER, FIELD(struct conf_service_row, calls_max),
-		.fallback = "0", .max = 1048576,
-		.help = "Calls to its address that one machine may have under way: requests, and "
-			"connections of opaque bytes. Each worker has an equal share, rounded up. "
-			"0: any number."),
+	KEY("breaker", .type = CONF_GROUP, .group = &conf_breaker_group,
+		.help = "How much one machine may have under way to it at once, whoever of its "
+			"workloads calls. What is beyond is refused at once."),
+	KEY("retry_budget", .type = CONF_GROUP, .group = &conf_retry_budget_group,
+		.help = "How many of one machine's requests to it may be sent again by a route's "
+			"`retries`."),
 	KEY("slow_start", .type = CONF_DURATION, FIELD(struct conf_service_row, slow_start_ms),
 		.fallback = "0s", .max = HOUR,
 		.help = "For so long the weight of an endpoint that is new, or up again, grows "
@@ -480,6 +519,9 @@ static const struct conf_key conf_mesh_root_keys[] = {
 			"match."),
 	KEY("routes", ROWS(struct conf_mesh, routes, route_count, &conf_route_group),
 		.help = "Where calls to a service's own address lead, one route per service."),
+	KEY("limits", ROWS(struct conf_mesh, limits, limit_count, &conf_limit_group),
+		.help = "How much may be asked of a service. Its own machines count, after policy; "
+			"of several limits all must have something left."),
 	KEY("rollouts", ROWS(struct conf_mesh, rollouts, rollout_count, &conf_rollout_group),
 		.help = "Versions that take over from others step by step, one rollout per "
 			"service. `ringmain rollout` writes them."),

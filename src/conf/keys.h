@@ -6,6 +6,7 @@
 #pragma once
 
 #include "conf/conf.h"
+#include "mesh/limit.h"
 #include <libconfig.h>
 #include <stddef.h>
 
@@ -68,6 +69,8 @@ struct conf_endpoint_row {
 		.ejected_percent = 50})
 #define CONF_ZONE_CALLS_DEFAULT 32
 
+#define CONF_RETRY_BUDGET_DEFAULT ((struct retry_budget){.percent = 20, .per_second = 3})
+
 struct conf_service_row {
 	const config_setting_t *setting;
 	struct str name;
@@ -77,9 +80,11 @@ struct conf_service_row {
 	enum mtls_mode mtls;
 	enum balance balance;
 	struct str balance_by;
-	uint32_t calls_max, slow_start_ms;
 	enum zone_rule zones;
 	uint32_t zone_calls, panic_percent;
+	uint32_t breaker[BREAKER_LIMITS];
+	struct retry_budget retry_budget;
+	uint32_t slow_start_ms;
 	struct outlier_rules outlier;
 	struct str *identities;
 	uint32_t identity_count;
@@ -156,6 +161,8 @@ struct conf_rule_row {
 	} when;
 	struct conf_leg_row *legs;
 	uint32_t leg_count;
+	struct conf_leg_row *mirrors; /* `weight` is their percent */
+	uint32_t mirror_count;
 	struct {
 		bool source;
 		struct str header, cookie;
@@ -165,7 +172,7 @@ struct conf_rule_row {
 		uint32_t attempts;
 		struct str *on;
 		uint32_t on_count;
-		uint32_t per_try_ms, backoff_ms;
+		uint32_t per_try_ms, backoff_ms, wait_max_ms;
 		bool any_method;
 	} retries;
 	struct {
@@ -192,6 +199,18 @@ struct conf_route_row {
 	uint32_t rule_count;
 };
 
+struct conf_limit_row {
+	struct conf_rule_row rule; /* setting, name and match are as those of a route's rule */
+	struct str service;
+	uint32_t amount, window_ms, burst;
+	enum limit_scope scope;
+	struct str *by;
+	uint32_t by_count;
+	bool fair, shadow;
+	enum limit_away away;
+	struct str body;
+};
+
 struct conf_rollout_row {
 	const config_setting_t *setting;
 	struct str service, from, to;
@@ -215,6 +234,8 @@ struct conf_mesh {
 	uint32_t policy_count;
 	struct conf_route_row *routes;
 	uint32_t route_count;
+	struct conf_limit_row *limits;
+	uint32_t limit_count;
 	struct conf_rollout_row *rollouts;
 	uint32_t rollout_count;
 };
@@ -225,6 +246,8 @@ extern const struct conf_group conf_mesh_root;	       /* into struct conf_mesh *
 extern const struct conf_group conf_ca_root;	       /* into struct conf_ca */
 extern const struct conf_group conf_registration_root; /* into struct conf_registration */
 extern const struct conf_group conf_route_group;       /* rows of it, in keys_routes.c */
+extern const struct conf_group conf_match_group;       /* into struct conf_rule_row */
+extern const struct conf_group conf_limit_group;       /* rows of it, in keys_limits.c */
 extern const struct conf_group conf_field_group;       /* headers, likewise */
 extern const struct conf_group conf_rollout_group;     /* rows of it, in keys_rollouts.c */
 

@@ -55,7 +55,7 @@ static const struct conf_key conf_match_keys[] = {
 		.help = "Callers: service names, SPIFFE ids, \"*\" (any verified identity), "
 			"\"anonymous\" (no identity)."),
 };
-static const struct conf_group conf_match_group = {GROUP_OF(conf_match_keys)};
+const struct conf_group conf_match_group = {GROUP_OF(conf_match_keys)};
 
 static const struct conf_key conf_leg_keys[] = {
 	KEY("service", FIELD(struct conf_leg_row, service),
@@ -68,6 +68,17 @@ static const struct conf_key conf_leg_keys[] = {
 };
 static const struct conf_group conf_leg_group = {
 	GROUP_OF(conf_leg_keys), .row_size = sizeof(struct conf_leg_row), .keeps_setting = true};
+
+static const struct conf_key conf_mirror_keys[] = {
+	KEY("service", FIELD(struct conf_leg_row, service),
+		.help = "Another service; the route's own unless given."),
+	KEY("version", FIELD(struct conf_leg_row, version),
+		.help = "Only the endpoints of this version; all of them unless given."),
+	KEY("percent", .type = CONF_NUMBER, FIELD(struct conf_leg_row, weight), .fallback = "100",
+		.max = 100, .help = "So many of a hundred requests that the rule forwards."),
+};
+static const struct conf_group conf_mirror_group = {
+	GROUP_OF(conf_mirror_keys), .row_size = sizeof(struct conf_leg_row), .keeps_setting = true};
 
 static const struct conf_key conf_header_keys[] = {
 	KEY("name", FIELD(struct conf_header_row, name), .required = true,
@@ -139,13 +150,22 @@ static const struct conf_key conf_retries_keys[] = {
 			"that its workload got nothing; \"reset\": the connection ended before a "
 			"response; "
 			"\"gateway-error\": 502, 503, 504, or per_try_timeout; \"5xx\"; "
-			"\"retriable-4xx\": 409."),
+			"\"retriable-4xx\": 409; \"rate-limited\": 429; and of gRPC, where the "
+			"response has no "
+			"body, \"cancelled\", \"deadline-exceeded\", \"internal\", "
+			"\"resource-exhausted\", \"unavailable\"."),
 	KEY("per_try_timeout", .type = CONF_DURATION, RULE(retries.per_try_ms), .fallback = "0s",
 		.max = HOUR, .help = "For each try, until its response begins. 0s: none."),
 	KEY("backoff", .type = CONF_DURATION, RULE(retries.backoff_ms), .fallback = "25ms",
 		.min = 1, .max = 60 * SECOND,
 		.help = "Before the first retry; twice as long before each further one, up to ten "
 			"times; of that, by chance, half at least."),
+	KEY("wait_max", .type = CONF_DURATION, RULE(retries.wait_max_ms), .fallback = "10s",
+		.max = HOUR,
+		.help = "A server that says when it wants to be asked again (Retry-After with 503 "
+			"and 429, grpc-retry-pushback-ms) is not asked before. Where that is "
+			"longer "
+			"than this, or than the request may take, its response is passed on."),
 	KEY("any_method", .type = CONF_BOOL, RULE(retries.any_method), .fallback = "false",
 		.help = "Also methods that may do harm when they come twice, such as POST. Without "
 			"it "
@@ -180,6 +200,10 @@ static const struct conf_key conf_rule_keys[] = {
 		.help = "Whoever brings the same value gets the same leg of the split, whatever "
 			"machine he calls from; shares are then those of values. Requests without "
 			"one take turns."),
+	KEY("mirror", ROWS(struct conf_rule_row, mirrors, mirror_count, &conf_mirror_group),
+		.help = "Who gets a copy of the request besides, at most 4. Its answer is thrown "
+			"away, and whatever becomes of the copy, the request and its answer are as "
+			"without it. HTTP only."),
 	KEY("timeout", .type = CONF_DURATION, RULE(timeout_ms), .fallback = "0s", .max = 24 * HOUR,
 		.help = "A whole request until its response begins; answered 504 then. 0s: that of "
 			"the caller's node."),

@@ -16,6 +16,7 @@ static const struct conf_kind conf_kinds[] = {
 	{"service", "services", "name"},
 	{"policy", "policies", "name"},
 	{"route", "routes", "service"},
+	{"limit", "limits", "name"},
 	{"rollout", "rollouts", "service"},
 };
 
@@ -153,7 +154,7 @@ static bool conf_copy_group(
 	return true;
 }
 
-static struct str conf_write_tree(struct arena *arena, const config_t *tree)
+struct str conf_write_tree(struct arena *arena, const config_t *tree)
 {
 	char *text = NULL;
 	size_t len = 0;

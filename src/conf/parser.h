@@ -82,6 +82,8 @@ void conf_words_add(struct conf_words *words, struct str word);
 /* --- objects.c --- */
 /* One row in all, and the one of this key. */
 bool conf_object_is(const struct conf_file *file, struct str key);
+/* As libconfig writes it. at == NULL: out of memory. */
+struct str conf_write_tree(struct arena *arena, const config_t *tree);
 
 /* --- objects_check.c --- */
 /* A name that no object has: true when a node tells of it, or the error is said already. */
@@ -148,7 +150,7 @@ void conf_check_store(struct conf_parser *p);
 void conf_check_identity(struct conf_parser *p);
 
 /* --- build.c, build_balance.c, build_endpoints.c, build_records.c, build_policies.c,
- * build_routes.c --- */
+ * build_routes.c, build_limits.c --- */
 /* Mesh rows, nodes' records and workloads to a snapshot, with all checks that need them together.
  */
 void conf_build(struct conf_parser *p);
@@ -161,6 +163,7 @@ void conf_build_policies(struct conf_parser *p);
 void conf_build_routes(struct conf_parser *p);
 /* Once endpoints and subsets are complete. */
 void conf_build_zones(struct conf_parser *p);
+void conf_build_limits(struct conf_parser *p);
 /* Names of callers: services, SPIFFE ids, "*", "anonymous". */
 void conf_build_check_from(struct conf_parser *p, const config_setting_t *setting,
 	const struct str *names, uint32_t count);

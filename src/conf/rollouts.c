@@ -108,3 +108,30 @@ int conf_rollout_rule(
 		*ret_rule = rule;
 	return r;
 }
+
+static bool conf_rollout_set_order(struct conf_file *file, enum rollout_order order)
+{
+	config_setting_t *list = config_lookup(&file->tree, "rollouts");
+	config_setting_t *row = list ? config_setting_get_elem(list, 0) : NULL;
+	if (!row || !config_setting_is_group(row))
+		return false;
+	config_setting_remove(row, "order");
+	config_setting_t *member = config_setting_add(row, "order", CONFIG_TYPE_STRING);
+	return member && config_setting_set_string(member, rollout_order_name(order));
+}
+
+struct str conf_rollout_ordered(struct str text, enum rollout_order order, struct arena *arena)
+{
+	struct bundle_item item = {.name = STR("rollout"), .text = arena_str(arena, text)};
+	struct conf_report report;
+	struct conf_file file;
+	struct str ordered = STR_NONE;
+	if (!item.text.at)
+		return STR_NONE;
+	conf_report_init(&report);
+	if (conf_file_open(&file, &item, &report) && conf_rollout_set_order(&file, order))
+		ordered = conf_write_tree(arena, &file.tree);
+	conf_file_close(&file);
+	conf_report_done(&report);
+	return ordered;
+}

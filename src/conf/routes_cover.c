@@ -103,14 +103,8 @@ static bool conf_fields_covered(const struct route_fields *by, const struct rout
 	return true;
 }
 
-static bool conf_rule_covers(
-	const struct route *route, const struct route_rule *by_rule, const struct route_rule *rule)
+bool conf_when_covers(const struct route_when *by, const struct route_when *when)
 {
-	const struct route_when *by = &by_rule->when, *when = &rule->when;
-	/* opaque bytes pass over a rule that answers by itself */
-	if (by_rule->action != ROUTE_FORWARD && rule->action == ROUTE_FORWARD &&
-		route->service->protocol != PROTOCOL_HTTP)
-		return false;
 	return conf_paths_covered(by, when) && conf_sources_covered(by, when) &&
 	       conf_words_covered(
 		       by->methods, by->method_count, when->methods, when->method_count) &&
@@ -118,6 +112,16 @@ static bool conf_rule_covers(
 	       conf_fields_covered(&by->headers, &when->headers) &&
 	       conf_fields_covered(&by->query, &when->query) &&
 	       conf_fields_covered(&by->cookies, &when->cookies);
+}
+
+static bool conf_rule_covers(
+	const struct route *route, const struct route_rule *by_rule, const struct route_rule *rule)
+{
+	/* opaque bytes pass over a rule that answers by itself */
+	if (by_rule->action != ROUTE_FORWARD && rule->action == ROUTE_FORWARD &&
+		route->service->protocol != PROTOCOL_HTTP)
+		return false;
+	return conf_when_covers(&by_rule->when, &rule->when);
 }
 
 void conf_route_cover(

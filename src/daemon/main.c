@@ -8,6 +8,7 @@
 #include "cli/certs.h"
 #include "cli/commands.h"
 #include "cli/drain.h"
+#include "cli/limits.h"
 #include "cli/routes.h"
 #include "cli/status.h"
 #include "daemon/control.h"
@@ -69,12 +70,14 @@ static const struct main_command main_commands[] = {
 	{"status", cli_status_main, "what the running proxy is doing"},
 	{"certs", cli_certs_main, "certificates: when they end, and when the next ones come"},
 	{"routes", cli_routes_main, "routes in force, and where a request would go and why"},
+	{"limits", cli_limits_main, "limits in force, and what is left of them"},
 	{"apply", cli_apply_main, "publish services and policies to the mesh"},
 	{"get", cli_get_main, "what is published"},
 	{"diff", cli_diff_main, "what apply would change"},
 	{"delete", cli_delete_main, "take published objects away"},
 	{"history", cli_history_main, "who has published what, when and why"},
 	{"rollback", cli_rollback_main, "make the mesh's objects what they were"},
+	{"rollout", cli_rollout_main, "move a service's calls to a new version, step by step"},
 	{"operator", cli_operator_main, "make the key of somebody who publishes"},
 	{"drain", cli_drain_main,
 		"take this machine's endpoints out of the mesh, or put them back"},

@@ -119,3 +119,29 @@ enum ledger_taken ledger_limit_take(struct ledger *l, const struct ledger_limit_
 	ret_left->remaining = ledger_limit_remaining(cell, tag, rule);
 	return taken ? LEDGER_TAKEN : LEDGER_SPENT;
 }
+
+/* To what was granted, if anything was; else it was lent. */
+static void ledger_cell_put_back(struct ledger_cell *cell, uint32_t tag, uint32_t amount)
+{
+	uint64_t tokens = ledger_word_get(&cell->tokens), lent = ledger_word_get(&cell->lent);
+	for (int i = 0; i < LEDGER_TRIES && ledger_above(tokens) == tag; i++) {
+		if (ledger_below(tokens) >= amount ||
+			ledger_word_swap(&cell->tokens, &tokens, tokens + 1))
+			return;
+	}
+	for (int i = 0; i < LEDGER_TRIES && ledger_above(lent) == tag; i++) {
+		if (ledger_below(lent) == 0 || ledger_word_swap(&cell->lent, &lent, lent - 1))
+			return;
+	}
+}
+
+void ledger_limit_put_back(struct ledger *l, const struct ledger_limit_rule *rule, uint64_t now_ns)
+{
+	uint64_t clock = ledger_word_get(&l->clock);
+	uint64_t window = ledger_window(clock, now_ns, rule->window_ms);
+	uint32_t turn;
+	struct ledger_slot *slot = ledger_limit_find(l, rule, now_ns, &turn);
+	if (slot)
+		ledger_cell_put_back(
+			&slot->cells[window % 2], ledger_tag(window, turn), rule->amount);
+}

@@ -81,7 +81,7 @@ static bool route_has(const struct str *list, uint32_t count, struct str word)
 }
 
 /* "[::1]:80", "orders:80", "orders". */
-static struct str route_host_of(struct str authority)
+struct str route_host(struct str authority)
 {
 	for (size_t i = authority.len; i > 0 && authority.at[i - 1] != ']'; i--) {
 		if (authority.at[i - 1] == ':')
@@ -100,7 +100,7 @@ static bool route_host_matches(struct str pattern, struct str host)
 
 static bool route_hosts_match(const struct route_when *when, struct str authority)
 {
-	struct str host = when->host_count ? route_host_of(authority) : STR_NONE;
+	struct str host = when->host_count ? route_host(authority) : STR_NONE;
 	for (uint32_t i = 0; i < when->host_count; i++) {
 		if (route_host_matches(when->hosts[i], host))
 			return true;
@@ -291,16 +291,24 @@ static enum route_miss route_ask_http(
 	return ROUTE_MISS_NONE;
 }
 
-struct route_verdict route_ask(const struct snapshot *s, const struct route_rule *rule,
+struct route_verdict route_ask_when(const struct snapshot *s, const struct route_when *when,
 	const struct route_request *request)
 {
-	const struct route_when *when = &rule->when;
 	struct route_verdict verdict = {.miss = ROUTE_MISS_NONE};
 	if (!route_sources_match(s, when, request->source_id))
 		verdict.miss = ROUTE_MISS_FROM;
 	else if (request->is_http)
 		verdict.miss = route_ask_http(when, request, &verdict);
-	else if (rule->action != ROUTE_FORWARD || route_asks_http(when))
+	else if (route_asks_http(when))
+		verdict.miss = ROUTE_MISS_OPAQUE;
+	return verdict;
+}
+
+struct route_verdict route_ask(const struct snapshot *s, const struct route_rule *rule,
+	const struct route_request *request)
+{
+	struct route_verdict verdict = route_ask_when(s, &rule->when, request);
+	if (verdict.miss == ROUTE_MISS_NONE && !request->is_http && rule->action != ROUTE_FORWARD)
 		verdict.miss = ROUTE_MISS_OPAQUE;
 	return verdict;
 }

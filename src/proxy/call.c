@@ -145,6 +145,7 @@ static enum reason call_settle_again(
 		.mutual_tls = before->mutual_tls,
 		.tls_resumed = before->tls_resumed,
 		.number = before->number,
+		.is_mirror = before->is_mirror,
 	};
 	enum reason reason = call_settle_way(w, line, before, c);
 	if (c->protocol == PROTOCOL_DETECT)
@@ -158,6 +159,8 @@ static enum reason call_settle_again(
 static bool call_count_again(struct worker *w, struct call *before, struct call *c, size_t slot,
 	const struct workload *workload)
 {
+	if (slot == 0 && c->is_mirror)
+		return true;
 	if (!workload || before->uses[slot] != c->hold->plan->uses[workload->index])
 		return call_count_one(w, c, slot, workload);
 	c->uses[slot] = before->uses[slot];
@@ -348,9 +351,21 @@ static enum reason call_secure(
 	return REASON_NONE;
 }
 
+/* At the limit, one that is idle makes room. */
+static bool call_count_connection(struct worker *w, const struct call *c, struct line *line)
+{
+	struct service_hold *h = &line->connection;
+	return service_hold_try(h, w, c, c->service, BREAKER_CONNECTIONS) ||
+	       (upstream_make_room(w, c->service) &&
+		       service_hold_try(h, w, c, c->service, BREAKER_CONNECTIONS)) ||
+	       service_hold_take(h, w, c, c->service, BREAKER_CONNECTIONS);
+}
+
 enum reason call_dial(
 	struct worker *w, const struct call *c, enum call_carriage carriage, struct line *line)
 {
+	if (!call_count_connection(w, c, line))
+		return REASON_BREAKER_CONNECTIONS;
 	if (conn_dial(&line->conn, &c->upstream) < 0)
 		return REASON_UPSTREAM_CONNECT_FAILED;
 	return c->way == CALL_WAY_MESH ? call_secure(w, c, carriage, line) : REASON_NONE;

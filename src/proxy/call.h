@@ -35,6 +35,7 @@ struct upstream_pool;
 struct record_series {
 	uint16_t status;
 	enum reason reason;
+	bool is_mirror;
 	struct metric_series
 		*ends[2]; /* as seen at the destination, at the source; NULL: not yet */
 };
@@ -55,6 +56,7 @@ struct call {
 	bool server_first;
 	bool picks;		/* it came to the service's own address */
 	enum pick_way pick_way; /* with `picks`: how it got the endpoint that it leads to */
+	bool is_mirror;		/* a copy of a request of it: not counted against the source */
 	bool mutual_tls;	/* the downstream side came over it */
 	bool tls_resumed;
 	struct address client, original, upstream;
@@ -64,14 +66,22 @@ struct call {
 	struct record_series series; /* record.c's: where the last request was counted */
 };
 
+/* What a connection to another machine is to carry. */
+enum call_carriage {
+	CALL_BYTES,    /* opaque */
+	CALL_HTTP,     /* one request after the other */
+	CALL_CHANNELS, /* many of those at once; the far end may choose CALL_HTTP instead */
+};
+
 /* Endpoints that were picked for one request, or connection, and did not take it. */
 #define CALL_TRIES_MAX 3
 struct call_tries {
 	struct address at[CALL_TRIES_MAX];
 	uint32_t count;
-	struct load_call last;	   /* that at the last of them */
-	struct figures_try figure; /* the same, for a rollout */
-	bool has_value;		   /* by which it gets its endpoint */
+	struct load_call last;	     /* that at the last of them */
+	struct service_hold request; /* of a request, while it is tried */
+	struct figures_try figure;   /* the same as `last`, for a rollout */
+	bool has_value;		     /* by which it gets its endpoint */
 	uint64_t value;
 };
 
@@ -118,13 +128,16 @@ void outbound_value(const struct call *c, struct call_tries *tries, const struct
 	const struct route_request *request);
 /* A call to a service's own address leads to one of its endpoints, or to one of those of the lead
  * (NULL: none), from now on, and counts there: another one than those in `tries`, as long as there
- * is one. Other calls stay as they are. */
-enum reason outbound_pick(
-	struct worker *w, struct call *c, struct call_tries *tries, const struct call_lead *lead);
+ * is one. Other calls stay as they are. A request (CALL_HTTP) counts among those of its service
+ * until the try is left. */
+enum reason outbound_pick(struct worker *w, struct call *c, struct call_tries *tries,
+	const struct call_lead *lead, enum call_carriage carriage);
 /* What became of the last try: not NONE, it failed; the first word counts. And its end, in any
  * case, before `tries` goes. */
 void outbound_tried(struct worker *w, struct call_tries *tries, enum reason reason);
-void outbound_answered(struct worker *w, struct call_tries *tries, uint16_t status);
+void outbound_answered(struct worker *w, struct call_tries *tries, bool is_error);
+/* It gets no retries for so long, while there are others. */
+void outbound_let_rest(struct worker *w, struct call_tries *tries, uint64_t wait_ns);
 void outbound_connected(struct worker *w, struct call_tries *tries);
 void outbound_leave_try(struct call_tries *tries);
 /* It leads to none of them any more: somebody else has answered. */
@@ -165,13 +178,6 @@ void call_served(struct workload_use *use);
  * gets the rule's name, or "default". */
 enum reason call_authorise(
 	const struct call *c, struct str method, struct str path, struct str *ret_policy);
-
-/* What a connection to another machine is to carry. */
-enum call_carriage {
-	CALL_BYTES,    /* opaque */
-	CALL_HTTP,     /* one request after the other */
-	CALL_CHANNELS, /* many of those at once; the far end may choose CALL_HTTP instead */
-};
 
 /* Starts to connect `line` (fresh) to where the call leads. */
 enum reason call_dial(

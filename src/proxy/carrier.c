@@ -2,6 +2,7 @@
 #include "carrier.h"
 
 #include "exchange.h"
+#include "mirror.h"
 #include "record.h"
 #include "upstream.h"
 #include <stdlib.h>
@@ -47,6 +48,24 @@ static struct exchange *carrier_stream(const struct carrier *c, uint32_t stream)
 			return x;
 	}
 	return NULL;
+}
+
+static bool carrier_is_used(const struct carrier *c)
+{
+	return c->mirror || !list_empty(&c->exchanges);
+}
+
+/* UP: whoever uses it is told, and leaves it. `details`: NULL, none. */
+static void carrier_lose(struct carrier *c, enum reason reason, const char *details)
+{
+	struct exchange *x = carrier_first(c);
+	if (c->mirror)
+		mirror_lost(c->mirror, reason, details);
+	else if (x) {
+		x->details = details ? details : x->details;
+		exchange_lost(x, UP, reason);
+	}
+	carrier_close(c, true);
 }
 
 /* --- birth --- */
@@ -161,6 +180,10 @@ static void carrier_bad(struct carrier *c, const struct http_event *event)
 static void carrier_event(struct carrier *c, const struct http_event *event)
 {
 	struct exchange *x = carrier_stream(c, event->stream);
+	if (c->mirror) {
+		mirror_event(c->mirror, event);
+		return;
+	}
 	switch (event->kind) {
 	case HTTP_EVENT_MORE:
 	case HTTP_EVENT_WAIT:
@@ -197,7 +220,7 @@ static void carrier_event(struct carrier *c, const struct http_event *event)
 /* An idle upstream connection on which the peer says something has lost its use. */
 static bool carrier_unwanted(const struct carrier *c)
 {
-	return c->side == UP && list_empty(&c->exchanges);
+	return c->side == UP && !carrier_is_used(c);
 }
 
 /* Reads until the input is used up or somebody has no room. */
@@ -256,7 +279,9 @@ static void carrier_end_of_input(struct carrier *c)
 	if (c->state != CARRIER_OPEN)
 		return;
 	struct exchange *x = carrier_first(c);
-	if (!x)
+	if (c->mirror)
+		carrier_lose(c, REASON_UPSTREAM_CLOSED, NULL);
+	else if (!x)
 		carrier_leave(c);
 	else if (c->side == UP && !x->input_ended[UP])
 		exchange_lost(x, UP, REASON_UPSTREAM_CLOSED);
@@ -326,13 +351,10 @@ static void carrier_expire_linger(struct carrier *c)
 
 static void carrier_expire(struct carrier *c)
 {
-	struct exchange *x = carrier_first(c);
 	c->timer.fired = false;
 	switch (c->state) {
 	case CARRIER_CONNECT:
-		if (x)
-			exchange_lost(x, UP, REASON_UPSTREAM_CONNECT_TIMEOUT);
-		carrier_close(c, true);
+		carrier_lose(c, REASON_UPSTREAM_CONNECT_TIMEOUT, NULL);
 		return;
 	case CARRIER_OPEN:
 		if (c->side == DOWN)
@@ -371,7 +393,7 @@ static void carrier_follow(struct carrier *c)
 	struct worker *w = c->being.worker;
 	struct exchange *x = carrier_first(c);
 	if (c->state != CARRIER_OPEN || c->plan_number == w->current->plan->number ||
-		(x && (c->side == UP || !(exchange_rests(x) || exchange_runs(x)))))
+		(x && (c->side == UP || !(exchange_rests(x) || exchange_runs(x)))) || c->mirror)
 		return;
 	c->plan_number = w->current->plan->number;
 	if (x)
@@ -396,38 +418,40 @@ enum reason carrier_renew(struct carrier *c)
 /* --- steps --- */
 
 /* It waits for a shared connection: has that news? */
-static void carrier_connect(struct carrier *c, struct exchange *x)
+static void carrier_connect(struct carrier *c)
 {
 	const char *details = c->line->trunk->details;
-	enum reason reason = upstream_connect(c, &x->carrier[DOWN]->call);
-	if (reason == REASON_NONE)
-		return;
-	x->details = details;
-	exchange_lost(x, UP, reason);
-	carrier_close(c, true);
+	enum reason reason = upstream_connect(
+		c, c->mirror ? &c->mirror->call : &carrier_first(c)->carrier[DOWN]->call);
+	if (reason != REASON_NONE)
+		carrier_lose(c, reason, details);
+}
+
+/* Why the handshake failed; NULL: it did not. */
+static const char *carrier_handshake_details(const struct carrier *c)
+{
+	return c->line->conn.failure == CONN_FAILURE_HANDSHAKE
+		       ? tls_failure_name(tls_failure(line_tls(c->line)))
+		       : NULL;
 }
 
 static void carrier_step_connect(struct carrier *c)
 {
-	struct exchange *x = carrier_first(c);
-	if (x && c->line->trunk && c->line->conn.state == CONN_NEW)
-		carrier_connect(c, x);
+	if (carrier_is_used(c) && c->line->trunk && c->line->conn.state == CONN_NEW)
+		carrier_connect(c);
 	if (c->state != CARRIER_CONNECT)
 		return;
 	struct conn *conn = &c->line->conn;
 	if (conn->failure != CONN_FAILURE_NONE) {
-		if (x) {
-			if (conn->failure == CONN_FAILURE_HANDSHAKE)
-				x->details = tls_failure_name(tls_failure(line_tls(c->line)));
-			exchange_lost(x, UP, call_dial_failure(c->line));
-		}
-		carrier_close(c, true);
-	} else if (!x) {
+		carrier_lose(c, call_dial_failure(c->line), carrier_handshake_details(c));
+	} else if (!carrier_is_used(c)) {
 		carrier_close(c, true); /* nobody wants it any more */
 	} else if (conn->state == CONN_OPEN) {
+		struct exchange *x = carrier_first(c);
 		carrier_move(c, CARRIER_OPEN);
 		timer_clear(&c->being.worker->loop, &c->timer);
-		loop_ready(&c->being.worker->loop, &x->being.task);
+		if (x)
+			loop_ready(&c->being.worker->loop, &x->being.task);
 	}
 	/* waits for: connect, handshake or the connect timer */
 }
@@ -436,11 +460,11 @@ static void carrier_fail(struct carrier *c)
 {
 	struct exchange *x = carrier_first(c);
 	const struct conn *conn = &c->line->conn;
-	if (x && c->side == UP && conn->failure == CONN_FAILURE_HANDSHAKE)
-		x->details = tls_failure_name(tls_failure(line_tls(c->line)));
-	if (x && c->side == UP)
-		exchange_lost(x, UP, call_dial_failure(c->line));
-	else if (x)
+	if (c->side == UP) {
+		carrier_lose(c, call_dial_failure(c->line), carrier_handshake_details(c));
+		return;
+	}
+	if (x)
 		exchange_lost(x, DOWN,
 			conn->failure == CONN_FAILURE_MEMORY ? REASON_OVERLOAD
 							     : REASON_DOWNSTREAM_CLOSED);
@@ -452,6 +476,8 @@ static void carrier_wake_others(struct carrier *c)
 {
 	LIST_EACH (&c->exchanges, it)
 		exchange_wake(exchange_on(it, c->side), c->side);
+	if (c->mirror)
+		mirror_wake(c->mirror);
 }
 
 /* A failed upstream may have answered first: its last bytes still count. */
@@ -551,6 +577,8 @@ void carrier_close(struct carrier *c, bool reset)
 	while (!list_empty(&c->exchanges))
 		exchange_lost(carrier_first(c), c->side,
 			c->side == UP ? REASON_UPSTREAM_CLOSED : REASON_DOWNSTREAM_CLOSED);
+	if (c->mirror)
+		mirror_lost(c->mirror, REASON_UPSTREAM_CLOSED, NULL);
 	timer_clear(&c->being.worker->loop, &c->timer);
 	line_close(c->line, reset);
 }

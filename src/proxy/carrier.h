@@ -12,6 +12,7 @@
 #include "call.h"
 #include "codec/http.h"
 
+struct mirror;
 struct upstream_pool;
 
 enum carrier_state {
@@ -42,6 +43,7 @@ struct carrier {
 	struct list pooled;	    /* in pool->idle while idle */
 	bool idle;
 	bool reused;
+	struct mirror *mirror; /* whose copy it carries, instead of an exchange's request */
 };
 
 /* An accepted connection that speaks HTTP. Takes line and call over when it returns true. */

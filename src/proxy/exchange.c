@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "exchange_head.h"
+#include "exchange_limit.h"
 #include "exchange_private.h"
+#include "exchange_refuse.h"
 #include "exchange_route.h"
+#include "mirror.h"
 #include "upstream.h"
 
 /* Text of one request: what the mesh writes, and trailers. */
@@ -18,6 +21,8 @@ static const uint8_t exchange_moves[] = {
 void exchange_move(struct exchange *x, enum exchange_state state)
 {
 	ASSERT(exchange_moves[x->state] & 1u << state);
+	if (state != EXCHANGE_WAIT)
+		service_hold_give(&x->pending, BREAKER_PENDING);
 	x->state = state;
 }
 
@@ -98,12 +103,15 @@ static void exchange_record(struct exchange *x, struct call *call)
 		.request_id = x->request_id,
 		.policy = x->policy,
 		.route = x->route ? x->route->name : STR(""),
+		.limit = exchange_limit_named(x),
+		.shadow_limit = x->limit ? x->limit->shadow : STR(""),
 		.status = x->status,
 		.reason = is_delayed ? REASON_DELAY_INJECTED : x->reason,
 		.details = x->details,
 		.request_bytes = x->body_bytes[DOWN],
 		.response_bytes = x->body_bytes[UP],
 		.attempt_count = x->attempt_count,
+		.is_mirror = x->is_mirror,
 	};
 	record_request(x->being.worker, call, &r);
 }
@@ -116,6 +124,7 @@ void exchange_finish(struct exchange *x, enum reason reason)
 	x->reason = reason;
 	outbound_tried(w, &x->tries, reason);
 	outbound_leave_try(&x->tries);
+	service_hold_give(&x->retrying, BREAKER_RETRIES);
 	exchange_move(x, EXCHANGE_ENDED);
 	timer_clear(&w->loop, &x->timer);
 	struct carrier *down = x->carrier[DOWN];
@@ -133,21 +142,19 @@ void exchange_finish(struct exchange *x, enum reason reason)
 		carrier_served(down);
 	else
 		carrier_close(down, true);
+	mirror_leave(x);
 	arena_done(&x->arena);
 	call_served(x->serving);
 	being_end(&x->being);
 }
 
 /* The caller's proxy may send the request again. */
-static bool exchange_tell(struct exchange *x, enum reason reason, uint16_t status, const char *text)
+static enum exchange_told exchange_tell(const struct exchange *x, enum reason reason)
 {
-	const struct carrier *down = x->carrier[DOWN];
-	enum exchange_told told = EXCHANGE_TOLD_NOTHING;
-	if (down->call.direction != CALL_INBOUND_MESH || !x->input_ended[DOWN])
-		return false;
-	if (reason_row(reason)->retry)
-		told = x->request_started ? EXCHANGE_TOLD_RESET : EXCHANGE_TOLD_UNSENT;
-	return told != EXCHANGE_TOLD_NOTHING && exchange_write_told(x, told, status, text);
+	if (x->carrier[DOWN]->call.direction != CALL_INBOUND_MESH || !x->input_ended[DOWN] ||
+		!reason_row(reason)->retry)
+		return EXCHANGE_TOLD_NOTHING;
+	return x->request_started ? EXCHANGE_TOLD_RESET : EXCHANGE_TOLD_UNSENT;
 }
 
 void exchange_fail(struct exchange *x, enum reason reason, uint16_t status, const char *text)
@@ -159,10 +166,8 @@ void exchange_fail(struct exchange *x, enum reason reason, uint16_t status, cons
 	bool close = !x->input_ended[DOWN] || reason == REASON_BAD_REQUEST ||
 		     reason == REASON_PATH_INVALID;
 	if (!x->response_started && status != 0 && down->state == CARRIER_OPEN) {
-		x->status = status;
-		if (exchange_tell(x, reason, status, text) ||
-			http_write_error(down->http, x->stream[DOWN], status, text, close,
-				&down->line->conn.out)) {
+		if (exchange_write_refusal(
+			    x, reason, exchange_tell(x, reason), status, text, close)) {
 			x->flow[UP] = FLOW_DONE;
 			exchange_ready_carrier(x, DOWN);
 		}

@@ -16,6 +16,7 @@
 
 #define EXCHANGE_TEXT_BYTES 512
 
+struct exchange_limit;
 struct exchange_route;
 
 enum exchange_state {
@@ -51,6 +52,7 @@ struct exchange {
 	struct arena arena;
 	struct timer timer;
 	bool request_started;  /* in some try its head was written: it may have had effect */
+	bool is_mirror;	       /* another proxy says that it is a copy, whose answer nobody gets */
 	bool response_started; /* a byte of the final response has been written */
 	uint16_t status;
 	uint32_t attempt_count;
@@ -63,8 +65,11 @@ struct exchange {
 	uint64_t plan_number;  /* of the plan under which it was last let go on */
 	uint64_t trust_number; /* the same, of both sides' certificates alone */
 	struct call_tries tries;
+	struct service_hold pending;  /* WAIT: for a connection that is not there yet */
+	struct service_hold retrying; /* sent again by a rule, and no response has come */
 	uint64_t try_ns, again_ns;    /* with a rule's retries: began, not before */
 	struct exchange_route *route; /* in the arena; NULL: no rule */
+	struct exchange_limit *limit; /* in the arena; NULL: none was asked */
 	/* What the mesh writes of a usual request fits in here: the arena's first memory. */
 	_Alignas(16) unsigned char text[EXCHANGE_TEXT_BYTES];
 };

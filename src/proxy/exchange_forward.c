@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A request that has its upstream connection: heads, bodies and ends, both ways. */
 #include "exchange_head.h"
+#include "exchange_limit.h"
 #include "exchange_private.h"
 #include "exchange_retry.h"
 #include "exchange_route.h"
+#include "mirror.h"
 
 /* The end of the message from this side, once it has come and there is room. */
 static void exchange_write_end(struct exchange *x, enum side side)
@@ -139,7 +141,8 @@ void exchange_forward(struct exchange *x)
 static enum exchange_told exchange_told_by(const struct exchange *x, struct http_head *head)
 {
 	enum exchange_told told = exchange_take_told(head);
-	bool is_proxy = x->carrier[DOWN]->call.way == CALL_WAY_MESH && head->status == 503;
+	bool is_refusal = head->status == 503 || http_header_get(head, "grpc-status").len > 0;
+	bool is_proxy = x->carrier[DOWN]->call.way == CALL_WAY_MESH && is_refusal;
 	return is_proxy ? told : EXCHANGE_TOLD_NOTHING;
 }
 
@@ -153,13 +156,25 @@ static bool exchange_may_respond_later(
 		call_may_pick_again(
 			&x->carrier[DOWN]->call, &x->tries, REASON_UPSTREAM_CONNECT_FAILED))
 		return true;
-	return x->route && exchange_retry_may(x, exchange_retry_response(head->status, told));
+	uint64_t wait_ns;
+	return x->route && exchange_retry_wait(x, head, &wait_ns) &&
+	       exchange_retry_may(x, exchange_retry_response(head, told), wait_ns);
+}
+
+/* Whoever says when it wants to be asked again gets nobody else's retries meanwhile either. */
+static void exchange_let_rest(struct exchange *x, const struct http_head *head)
+{
+	uint64_t wait_ns;
+	if (exchange_retry_wait(x, head, &wait_ns) && wait_ns > 0)
+		outbound_let_rest(x->being.worker, &x->tries, wait_ns);
 }
 
 void exchange_response(struct exchange *x, struct http_head *head)
 {
 	enum exchange_told told = exchange_told_by(x, head);
-	outbound_answered(x->being.worker, &x->tries, head->status);
+	outbound_answered(x->being.worker, &x->tries, exchange_is_gateway_error(head, told));
+	if (head->status == 503)
+		exchange_let_rest(x, head);
 	figures_answered(&x->tries.figure, head);
 	if ((told != EXCHANGE_TOLD_NOTHING || x->route) &&
 		exchange_may_respond_later(x, head, told)) {
@@ -168,10 +183,12 @@ void exchange_response(struct exchange *x, struct http_head *head)
 		exchange_again(x);
 		return;
 	}
+	service_hold_give(&x->retrying, BREAKER_RETRIES);
 	if (x->route && !exchange_edit_response(x, head)) {
 		exchange_fail_reason(x, REASON_OVERLOAD);
 		return;
 	}
+	exchange_limit_response(x, head);
 	x->response = head;
 	if (x->state == EXCHANGE_FORWARD)
 		exchange_write_response(x);
@@ -229,6 +246,8 @@ void exchange_body(struct exchange *x, enum side side, struct str body)
 	size_t used = http_write_body(to->http, x->stream[other], body, exchange_out(x, other));
 	ASSERT(used == body.len); /* the carrier fed no more than exchange_room() */
 	x->body_bytes[side] += body.len;
+	if (side == DOWN)
+		mirror_body(x, body);
 	exchange_ready_carrier(x, other);
 }
 
@@ -244,6 +263,8 @@ void exchange_trailers(struct exchange *x, enum side side, const struct http_hea
 void exchange_end(struct exchange *x, enum side side)
 {
 	x->input_ended[side] = true;
+	if (side == DOWN)
+		mirror_whole(x);
 	if (x->flow[side] == FLOW_BODY)
 		x->flow[side] = FLOW_ENDING;
 	if (x->state == EXCHANGE_FORWARD)

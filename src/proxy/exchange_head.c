@@ -65,18 +65,41 @@ static enum reason exchange_identify(struct exchange *x)
 	return REASON_NONE;
 }
 
-enum reason exchange_name_caller(struct exchange *x)
+struct str exchange_head_path(const struct http_head *head)
 {
-	const struct call *call = &x->carrier[DOWN]->call;
-	http_header_remove(x->request, HTTP_NAME_CLIENT_CERT);
+	struct str path = head->path;
+	const char *query = path.len ? memchr(path.at, '?', path.len) : NULL;
+	if (query)
+		path.len = (size_t)(query - path.at);
+	return path;
+}
+
+enum reason exchange_head_name_caller(
+	struct arena *a, const struct call *call, struct http_head *head)
+{
+	http_header_remove(head, HTTP_NAME_CLIENT_CERT);
 	if (call->way != CALL_WAY_LOCAL || call->source_id.len == 0)
 		return REASON_NONE;
 	const struct str parts[] = {
 		STR("By="), call->service->ids[0], STR(";URI="), call->source_id};
-	struct str value = arena_join(&x->arena, parts, ARRAY_LEN(parts));
-	if (!value.at || !http_header_add(x->request, STR(HEADER_CLIENT_CERT), value))
+	struct str value = arena_join(a, parts, ARRAY_LEN(parts));
+	if (!value.at || !http_header_add(head, STR(HEADER_CLIENT_CERT), value))
 		return REASON_OVERLOAD;
 	return REASON_NONE;
+}
+
+enum reason exchange_name_caller(struct exchange *x)
+{
+	return exchange_head_name_caller(&x->arena, &x->carrier[DOWN]->call, x->request);
+}
+
+/* What another proxy says of a request that it copied for us is believed. */
+static void exchange_see_mark(struct exchange *x)
+{
+	if (x->carrier[DOWN]->call.direction != CALL_INBOUND_MESH)
+		http_header_remove(x->request, HTTP_NAME_MIRROR);
+	else
+		x->is_mirror = http_header_of(x->request, HTTP_NAME_MIRROR).len > 0;
 }
 
 /* HTTP/1.0 may leave out what every server behind us insists on: then it is what was dialled. */
@@ -92,6 +115,7 @@ static enum reason exchange_name_host(struct exchange *x)
 
 enum reason exchange_prepare_request(struct exchange *x)
 {
+	exchange_see_mark(x);
 	enum reason reason = exchange_name_host(x);
 	if (reason == REASON_NONE)
 		reason = exchange_identify(x);
@@ -100,24 +124,9 @@ enum reason exchange_prepare_request(struct exchange *x)
 	return reason;
 }
 
-bool exchange_write_told(
-	struct exchange *x, enum exchange_told told, uint16_t status, const char *text)
+struct str exchange_told_name(enum exchange_told told)
 {
-	struct carrier *down = x->carrier[DOWN];
-	struct buf *out = &down->line->conn.out;
-	struct str body = str_of(text);
-	struct str name = told == EXCHANGE_TOLD_UNSENT ? STR(HEADER_UNSENT) : STR(HEADER_RESET);
-	struct http_head *head = arena_take(&x->arena, sizeof(*head));
-	if (!head)
-		return false;
-	head->status = status;
-	head->framing = HTTP_FRAMING_LENGTH;
-	head->body_bytes = body.len;
-	return http_header_add(head, STR("Content-Type"), STR("text/plain")) &&
-	       http_header_add(head, name, STR("1")) &&
-	       http_write_head(down->http, x->stream[DOWN], head, out) &&
-	       http_write_body(down->http, x->stream[DOWN], body, out) == body.len &&
-	       http_write_end(down->http, x->stream[DOWN], NULL, out);
+	return told == EXCHANGE_TOLD_UNSENT ? STR(HEADER_UNSENT) : STR(HEADER_RESET);
 }
 
 bool exchange_remove_header(struct http_head *head, struct str name)
@@ -135,7 +144,8 @@ bool exchange_remove_header(struct http_head *head, struct str name)
 	return were_any;
 }
 
-/* Most responses have neither: one look at each name tells. */
+/* Most responses have none: one look at each name tells. What says that we are overloaded is ours
+ * alone, too. */
 enum exchange_told exchange_take_told(struct http_head *response)
 {
 	struct str lead = STR("x-ringmain-");
@@ -147,6 +157,7 @@ enum exchange_told exchange_take_told(struct http_head *response)
 	}
 	if (is_none)
 		return EXCHANGE_TOLD_NOTHING;
+	exchange_remove_header(response, STR(HEADER_OVERLOADED));
 	bool is_unsent = exchange_remove_header(response, STR(HEADER_UNSENT));
 	bool is_reset = exchange_remove_header(response, STR(HEADER_RESET));
 	return is_reset	   ? EXCHANGE_TOLD_RESET

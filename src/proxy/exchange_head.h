@@ -4,6 +4,10 @@
 
 #include "exchange.h"
 
+/* Tells a mirror that nobody waits for its answer. Only proxies can say so: from workloads it is
+ * taken off. */
+#define HEADER_MIRROR "x-ringmain-mirror"
+
 /* Copies a head with its text into the exchange's arena. False: too much memory. */
 bool exchange_copy_head(
 	struct arena *a, const struct http_head *from, struct http_head *to) MUST_CHECK;
@@ -13,9 +17,17 @@ enum reason exchange_normalise(struct exchange *x);
 enum reason exchange_prepare_request(struct exchange *x);
 /* The last part of it alone, for a request that takes another way than at first. */
 enum reason exchange_name_caller(struct exchange *x);
+/* The same for any head, by this call. */
+enum reason exchange_head_name_caller(
+	struct arena *a, const struct call *call, struct http_head *head);
+/* What a server sees of the path, and so what policy is about. */
+struct str exchange_head_path(const struct http_head *head);
 
 /* All of that name, letter case aside; whether there were any. */
 bool exchange_remove_header(struct http_head *head, struct str name);
+
+/* Tells a caller that a limit of its own machine refused it, and not the service. */
+#define HEADER_OVERLOADED "x-ringmain-overloaded"
 
 /* What one proxy tells another beside its answer for a workload that gave none. */
 enum exchange_told {
@@ -23,8 +35,7 @@ enum exchange_told {
 	EXCHANGE_TOLD_UNSENT, /* it got nothing of the request, which may be sent to another */
 	EXCHANGE_TOLD_RESET,  /* it may have got it, and has closed the connection */
 };
-/* An answer that says so. False: nothing is written, or not all of it. */
-bool exchange_write_told(
-	struct exchange *x, enum exchange_told told, uint16_t status, const char *text) MUST_CHECK;
+/* The header that says so. */
+struct str exchange_told_name(enum exchange_told told);
 /* What a response says; it does not any more. */
 enum exchange_told exchange_take_told(struct http_head *response);

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A request before it is sent: what its route makes of it, whether it may, and who gets it. */
 #include "exchange_head.h"
+#include "exchange_limit.h"
 #include "exchange_private.h"
+#include "exchange_refuse.h"
 #include "exchange_route.h"
+#include "mirror.h"
 #include "upstream.h"
 
 void exchange_wait(struct exchange *x)
@@ -15,6 +18,22 @@ void exchange_wait(struct exchange *x)
 	exchange_forward(x);
 }
 
+/* A fresh connection, or a place on a shared one, if one more may wait for it. */
+static struct carrier *exchange_dial(struct exchange *x, enum reason *ret_reason)
+{
+	struct worker *w = x->being.worker;
+	struct call *call = &x->carrier[DOWN]->call;
+	if (!upstream_is_there(w, call) &&
+		!service_hold_take(&x->pending, w, call, call->service, BREAKER_PENDING)) {
+		*ret_reason = REASON_BREAKER_PENDING;
+		return NULL;
+	}
+	struct carrier *up = upstream_dial(w, call, ret_reason);
+	if (!up)
+		service_hold_give(&x->pending, BREAKER_PENDING);
+	return up;
+}
+
 static void exchange_take_upstream(struct exchange *x)
 {
 	struct worker *w = x->being.worker;
@@ -23,11 +42,12 @@ static void exchange_take_upstream(struct exchange *x)
 	/* The first try may use a pooled connection; one that fails is followed by a fresh one. */
 	struct carrier *up = x->attempt_count == 0 ? upstream_take(w, call) : NULL;
 	if (!up)
-		up = upstream_dial(w, call, &reason);
+		up = exchange_dial(x, &reason);
 	/* what is tried again is tried once: see exchange_may_retry() */
 	if (up && x->attempt_count > 0)
 		up->reused = false;
-	x->attempt_count++;
+	/* who was not let in has not tried */
+	x->attempt_count += up || !exchange_is_overload(reason);
 	if (!up)
 		outbound_tried(w, &x->tries, reason);
 	if (!up && exchange_try_again(x, reason))
@@ -43,21 +63,12 @@ static void exchange_take_upstream(struct exchange *x)
 	exchange_wait(x);
 }
 
-struct str exchange_plain_path(const struct exchange *x)
-{
-	struct str path = x->request->path;
-	const char *query = path.len ? memchr(path.at, '?', path.len) : NULL;
-	if (query)
-		path.len = (size_t)(query - path.at);
-	return path;
-}
-
 static enum reason exchange_authorise(struct exchange *x)
 {
 	struct str policy;
 	const struct call *call = &x->carrier[DOWN]->call;
 	enum reason reason =
-		call_authorise(call, x->request->method, exchange_plain_path(x), &policy);
+		call_authorise(call, x->request->method, exchange_head_path(x->request), &policy);
 	x->plan_number = x->trust_number = call->hold->plan->number;
 	/* A copy: the plan that it comes from may be gone before this is logged. */
 	x->policy = arena_str(&x->arena, policy);
@@ -88,13 +99,13 @@ static void exchange_answer(struct exchange *x)
 	exchange_finish(x, REASON_NONE);
 }
 
-/* To one of the endpoints that it may lead to, and by policy. */
+/* To one of the endpoints that it may lead to, by policy, and within limits. */
 static enum reason exchange_place(struct exchange *x)
 {
 	struct call *call = &x->carrier[DOWN]->call;
-	enum reason reason = REASON_NONE;
-	if (call->picks)
-		reason = exchange_pick(x);
+	const struct call_lead *lead = x->route ? &x->route->lead : NULL;
+	enum reason reason = exchange_pick(x);
+	figures_picked(x->being.worker, call, lead, reason);
 	call_served(x->serving);
 	x->serving = call_serve(call);
 	if (reason == REASON_NONE)
@@ -102,7 +113,25 @@ static enum reason exchange_place(struct exchange *x)
 					       : exchange_name_caller(x);
 	if (reason == REASON_NONE)
 		reason = exchange_authorise(x);
+	if (reason == REASON_NONE)
+		reason = exchange_ask_limits(x);
+	if (reason == REASON_NONE && x->attempt_count == 0 && x->route)
+		mirror_begin(x);
+	if (reason == REASON_NONE)
+		reason = exchange_tell_route(x);
 	return reason;
+}
+
+/* By a limit: the caller is told when to come again. */
+static void exchange_refuse(struct exchange *x)
+{
+	if (x->carrier[DOWN]->state != CARRIER_OPEN || !exchange_write_limited(x)) {
+		exchange_fail_reason(x, REASON_RATE_LIMITED);
+		return;
+	}
+	x->flow[UP] = FLOW_DONE;
+	exchange_ready_carrier(x, DOWN);
+	exchange_finish(x, REASON_RATE_LIMITED);
 }
 
 /* A fault that its rule wants: it is held back, or answered in place of the service. Whoever is
@@ -153,7 +182,9 @@ void exchange_route(struct exchange *x)
 		return;
 	if (reason == REASON_NONE)
 		reason = exchange_place(x);
-	if (reason != REASON_NONE)
+	if (reason == REASON_RATE_LIMITED)
+		exchange_refuse(x);
+	else if (reason != REASON_NONE)
 		exchange_fail_reason(x, reason);
 	else
 		exchange_take_upstream(x);

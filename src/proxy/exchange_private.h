@@ -27,8 +27,6 @@ void exchange_fail_reason(struct exchange *x, enum reason reason);
 /* ROUTE, and WAIT. */
 void exchange_route(struct exchange *x);
 void exchange_wait(struct exchange *x);
-/* What a server sees of the path, and so what policy is about. */
-struct str exchange_plain_path(const struct exchange *x);
 /* A head larger than an empty buffer will never fit; a full buffer only has to drain. */
 void exchange_no_room(struct exchange *x, enum side side);
 
@@ -38,6 +36,8 @@ void exchange_forward(struct exchange *x);
 
 /* --- exchange_trouble.c: what goes wrong --- */
 
+/* When the request as a whole has taken too long: never once its response has begun. */
+uint64_t exchange_deadline_ns(const struct exchange *x);
 uint64_t exchange_idle_ns(const struct exchange *x);
 /* Sets its timer: to then, or to when it has taken too long. */
 void exchange_watch(struct exchange *x, uint64_t idle_at_ns);

@@ -2,6 +2,7 @@
 #include "exchange_route.h"
 
 #include "exchange_head.h"
+#include "exchange_refuse.h"
 
 /* What an answer has besides its body, its Location and its edits. */
 #define EXCHANGE_ANSWER_BYTES 512
@@ -10,7 +11,7 @@ _Static_assert(offsetof(struct http_header, name) == offsetof(struct route_heade
 		       offsetof(struct http_header, value) == offsetof(struct route_header, value),
 	"a codec's header begins as a route's");
 
-static struct route_request exchange_facts(const struct exchange *x)
+struct route_request exchange_facts(const struct exchange *x)
 {
 	const struct http_head *head = x->request;
 	struct str path = head->path;
@@ -120,6 +121,29 @@ static bool exchange_rewrite(
 	return true;
 }
 
+/* None of what is not sent, nor of what becomes a tunnel. False: out of memory. */
+static bool exchange_choose_mirrors(
+	struct exchange *x, const struct route *route, const struct route_rule *rule)
+{
+	struct exchange_route *r = x->route;
+	if (rule->mirror_count == 0 || r->fault.abort_status != 0 || x->request->upgrade.len > 0)
+		return true;
+	uint32_t mask = routing_mirrors(x->being.worker, route, rule);
+	if (mask == 0)
+		return true;
+	r->mirrors = arena_take(&x->arena, rule->mirror_count * sizeof(*r->mirrors));
+	for (uint32_t i = 0; r->mirrors && i < rule->mirror_count; i++) {
+		if (!(mask & 1u << i))
+			continue;
+		struct call_lead *lead = &r->mirrors[r->mirror_count++];
+		*lead = routing_lead(&x->carrier[DOWN]->call, &rule->mirrors[i]);
+		if (!exchange_copy_text(&x->arena, &lead->service) ||
+			!exchange_copy_text(&x->arena, &lead->version))
+			return false;
+	}
+	return r->mirrors;
+}
+
 static enum reason exchange_forward_by(struct exchange *x, const struct route *route,
 	const struct route_rule *rule, const struct route_request *request, size_t prefix_len)
 {
@@ -136,11 +160,11 @@ static enum reason exchange_forward_by(struct exchange *x, const struct route *r
 		!exchange_rewrite(x, &rule->target, prefix_len) ||
 		!exchange_edit_request(x, &rule->request))
 		return REASON_OVERLOAD;
-	if (r->retry.attempts == 0)
-		return REASON_NONE;
-	r->service = route->service->name;
-	routing_count_request(w, r->service);
-	return exchange_copy_text(&x->arena, &r->service) ? REASON_NONE : REASON_OVERLOAD;
+	if (!exchange_choose_mirrors(x, route, rule))
+		return REASON_OVERLOAD;
+	if (r->retry.attempts > 0)
+		routing_count_request(w, &x->carrier[DOWN]->call);
+	return REASON_NONE;
 }
 
 enum reason exchange_pick(struct exchange *x)
@@ -151,7 +175,7 @@ enum reason exchange_pick(struct exchange *x)
 		struct route_request request = exchange_facts(x);
 		outbound_value(call, &x->tries, lead, &request);
 	}
-	return outbound_pick(x->being.worker, call, &x->tries, lead);
+	return outbound_pick(x->being.worker, call, &x->tries, lead, CALL_HTTP);
 }
 
 /* --- answering --- */
@@ -177,6 +201,28 @@ static struct str exchange_location(
 	return arena_join(&x->arena, parts + first, ARRAY_LEN(parts) - first);
 }
 
+/* An answer that refuses a request of gRPC says so in its way, with the body as the message. */
+static bool exchange_refuses_grpc(const struct exchange *x, const struct route_rule *rule)
+{
+	return rule->action == ROUTE_RESPOND && rule->status >= 400 && exchange_is_grpc(x);
+}
+
+static bool exchange_answer_grpc(
+	struct exchange *x, const struct route_rule *rule, struct http_head *head)
+{
+	char *message = arena_take(&x->arena, GRPC_MESSAGE_BYTES(rule->body.len) + 1);
+	if (!message)
+		return false;
+	size_t len = grpc_message_write(rule->body, message);
+	head->status = 200;
+	head->framing = HTTP_FRAMING_NONE;
+	return http_header_add(
+		       head, STR("Content-Type"), http_header_get(x->request, "content-type")) &&
+	       http_header_add(head, STR("Grpc-Status"),
+		       grpc_status_text(grpc_status_of_http(rule->status))) &&
+	       http_header_add(head, STR("Grpc-Message"), (struct str){message, len});
+}
+
 static struct http_head *exchange_answer_head(
 	struct exchange *x, const struct route_rule *rule, size_t prefix_len)
 {
@@ -185,6 +231,9 @@ static struct http_head *exchange_answer_head(
 	bool fits = head && exchange_copy_edit(&x->arena, &rule->response, &edit);
 	if (!fits)
 		return NULL;
+	if (exchange_refuses_grpc(x, rule))
+		return exchange_answer_grpc(x, rule, head) && exchange_edit(&edit, head) ? head
+											 : NULL;
 	head->status = rule->status;
 	head->framing = rule->status == 204 || rule->status == 304 ? HTTP_FRAMING_NONE
 								   : HTTP_FRAMING_LENGTH;
@@ -203,7 +252,7 @@ static enum reason exchange_answer_by(
 	struct exchange *x, const struct route_rule *rule, size_t prefix_len)
 {
 	struct exchange_route *r = x->route;
-	r->answer_body = rule->body;
+	r->answer_body = exchange_refuses_grpc(x, rule) ? STR("") : rule->body;
 	if (!exchange_copy_text(&x->arena, &r->answer_body))
 		return REASON_OVERLOAD;
 	r->answer = exchange_answer_head(x, rule, prefix_len);
@@ -259,6 +308,7 @@ enum reason exchange_choose(struct exchange *x)
 		return REASON_OVERLOAD;
 	*x->route = (struct exchange_route){
 		.name = rule->name, .path = x->request->path, .authority = x->request->authority};
+	list_init(&x->route->gathering);
 	if (!exchange_copy_text(&x->arena, &x->route->name))
 		return REASON_OVERLOAD;
 	if (rule->action == ROUTE_FORWARD)

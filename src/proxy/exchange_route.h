@@ -19,15 +19,19 @@ struct exchange_route {
 	uint32_t timeout_ms; /* 0: the node's */
 	struct route_retry retry;
 	uint32_t retry_count;	    /* so far */
-	struct str service;	    /* with a retry: whose budget it is, the one that was dialled */
 	struct route_edit response; /* what is changed in its headers */
 	struct str path, authority; /* as they were asked for */
 	struct http_head *answer;   /* in place of the service's; NULL: it is forwarded */
 	struct str answer_body;
+	struct call_lead *mirrors; /* those that get a copy, once it is sent */
+	uint32_t mirror_count;
+	struct list gathering;	   /* of struct mirror, while the request is read */
 	enum exchange_delay delay; /* by the rule's fault */
 	struct routing_fault fault;
 };
 
+/* What the request is, for rules and limits. */
+struct route_request exchange_facts(const struct exchange *x);
 /* Of a call that has a route: what the caller's own proxy answers, or what becomes of the request.
  * The path is in normal form. */
 enum reason exchange_choose(struct exchange *x);

@@ -10,8 +10,7 @@
 
 /* --- time --- */
 
-/* When the request as a whole has taken too long: never once its response has begun. */
-static uint64_t exchange_deadline_ns(const struct exchange *x)
+uint64_t exchange_deadline_ns(const struct exchange *x)
 {
 	uint64_t timeout_ms = x->route && x->route->timeout_ms
 				      ? x->route->timeout_ms
@@ -52,7 +51,7 @@ enum reason exchange_recheck(struct exchange *x)
 	x->plan_number = w->current->plan->number;
 	struct str policy = x->policy;
 	enum reason reason = call_check(w, down->line, up->line, &down->call, x->request->method,
-		exchange_plain_path(x), &policy);
+		exchange_head_path(x->request), &policy);
 	if (!str_eq(policy, x->policy))
 		x->policy = arena_str(&x->arena, policy);
 	return reason;
@@ -121,7 +120,7 @@ void exchange_again(struct exchange *x)
 bool exchange_try_again(struct exchange *x, enum reason reason)
 {
 	if (!exchange_may_pick_again(x, reason) &&
-		!exchange_retry_may(x, exchange_retry_reason(reason)))
+		!exchange_retry_may(x, exchange_retry_reason(x, reason), 0))
 		return false;
 	exchange_again(x);
 	return true;

@@ -22,13 +22,13 @@ struct ledger_id *figures_ids(const struct snapshot *s)
 	return ids;
 }
 
-/* NULL: calls to that version are not counted. */
+/* NULL: calls to that version are not counted, nor is a copy for a mirror. */
 static const struct ledger_id *figures_id(
 	const struct call *c, const struct service *service, struct str version)
 {
 	const struct plan *plan = c->hold->plan;
 	const struct rollout *r = service->rollout;
-	if (!r)
+	if (!r || c->is_mirror)
 		return NULL;
 	const struct ledger_id *of =
 		&plan->figure_ids[FIGURES_VERSIONS * (r - plan->snapshot->rollouts)];
@@ -53,10 +53,16 @@ void figures_begin(
 		*t = (struct figures_try){.worker = w, .id = *id, .begin_ns = w->loop.now_ns};
 }
 
-void figures_none(
-	struct worker *w, const struct call *c, const struct service *service, struct str version)
+void figures_picked(
+	struct worker *w, const struct call *c, const struct call_lead *lead, enum reason reason)
 {
-	const struct ledger_id *id = w->ledger ? figures_id(c, service, version) : NULL;
+	bool is_none = reason == REASON_NO_ENDPOINT || reason == REASON_ROUTE_NO_VERSION;
+	if (!is_none || !lead || !w->ledger)
+		return;
+	const struct service *service =
+		lead->service.len ? snapshot_service(c->hold->plan->snapshot, lead->service)
+				  : c->dialled;
+	const struct ledger_id *id = service ? figures_id(c, service, lead->version) : NULL;
 	if (id)
 		figures_add(w, id, true, 0);
 }

@@ -15,6 +15,7 @@
 
 struct worker;
 struct call;
+struct call_lead;
 
 struct figures_try {
 	struct worker *worker; /* NULL: nothing is to be counted, or it is already */
@@ -29,9 +30,9 @@ struct ledger_id *figures_ids(const struct snapshot *s) MUST_CHECK;
 /* An endpoint was picked; the call holds the plan that it is of. */
 void figures_begin(
 	struct worker *w, struct figures_try *t, const struct call *c, const struct endpoint *e);
-/* No endpoint of this version could be had (`version` empty: of any). */
-void figures_none(
-	struct worker *w, const struct call *c, const struct service *service, struct str version);
+/* What came of the pick for a call: that its lead's version has no endpoint is a fault of that. */
+void figures_picked(
+	struct worker *w, const struct call *c, const struct call_lead *lead, enum reason reason);
 /* The head of a response has come. */
 void figures_answered(struct figures_try *t, const struct http_head *head);
 void figures_trailers(struct figures_try *t, const struct http_head *trailers);
@@ -39,5 +40,10 @@ void figures_trailers(struct figures_try *t, const struct http_head *trailers);
 void figures_connected(struct figures_try *t);
 /* It ends with this reason; NONE: with none. */
 void figures_tried(struct figures_try *t, enum reason reason);
+/* It is nobody's call: it does not count. */
+static inline void figures_silence(struct figures_try *t)
+{
+	t->worker = NULL;
+}
 /* It is over: what has been answered counts. */
 void figures_end(struct figures_try *t);

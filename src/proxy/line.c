@@ -15,6 +15,7 @@ struct line *line_new(struct worker *w, struct task *owner)
 	conn_init(&l->conn, &w->loop, &w->buffers, owner);
 	signature_init(&l->signature, owner);
 	l->trunk = NULL;
+	l->connection = (struct service_hold){0};
 	list_init(&l->waiting);
 	metric_add(&w->values->connections_active, 1);
 	return l;
@@ -54,6 +55,12 @@ void line_close(struct line *l, bool reset)
 		return;
 	signer_forget(&l->signature);
 	conn_close(&l->conn, reset);
+	service_hold_give(&l->connection, BREAKER_CONNECTIONS);
+}
+
+bool line_makes_room(const struct line *l)
+{
+	return l->connection.use && breaker_yields(&l->connection.use->breaker);
 }
 
 const struct tls *line_tls(const struct line *l)

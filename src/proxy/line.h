@@ -2,6 +2,7 @@
 /* A conn in the proxy's hands: the same, plus the signature that its handshake may wait for. */
 #pragma once
 
+#include "service_use.h"
 #include "worker_private.h"
 
 /* The two sides of whatever joins two connections: who connected to us, whom we connect to. */
@@ -17,8 +18,9 @@ struct trunk;
 struct line {
 	struct conn conn;
 	struct signature signature;
-	struct trunk *trunk; /* whose channel it is or waits to become, or NULL */
-	struct list waiting; /* in trunk->waiting */
+	struct trunk *trunk;		/* whose channel it is or waits to become, or NULL */
+	struct list waiting;		/* in trunk->waiting */
+	struct service_hold connection; /* dialled: counted there until it is closed */
 };
 
 struct line *line_new(struct worker *w, struct task *owner);
@@ -29,6 +31,8 @@ void line_step(struct line *l, struct worker *w);
 void line_close(struct line *l, bool reset);
 /* The session that secures it, on a connection of its own or a shared one; NULL: plain. */
 const struct tls *line_tls(const struct line *l);
+/* It is idle, and somebody else on this machine was refused a connection to the same service. */
+bool line_makes_room(const struct line *l);
 /* The socket on which it travels. */
 int line_fd(const struct line *l);
 /* When the peer's certificate ends, on the loop's clock; UINT64_MAX without one. After the

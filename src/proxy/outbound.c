@@ -195,10 +195,6 @@ static enum reason outbound_draw(struct worker *w, const struct call *c,
 		.wheel = plan_wheel(c->hold->plan, service, subset),
 		.now_ns = w->loop.now_ns,
 		.random = loop_random(&w->loop)};
-	if (pick.crowd && !crowd_has_room(pick.crowd, service->calls_max, w->worker_count)) {
-		metric_add(&w->values->limit_refused_total, 1);
-		return REASON_CALLS_MAX;
-	}
 	*ret = pick_endpoint(&pick, ret_way);
 	outbound_count_way(w, *ret_way);
 	if (*ret && pick.crowd)
@@ -212,11 +208,15 @@ void outbound_tried(struct worker *w, struct call_tries *tries, enum reason reas
 	balancer_judge_reason(w, &tries->last, reason);
 }
 
-/* What a gateway answers when it gets nothing from behind it, or what is overloaded. */
-void outbound_answered(struct worker *w, struct call_tries *tries, uint16_t status)
+void outbound_answered(struct worker *w, struct call_tries *tries, bool is_error)
 {
-	bool is_error = status >= 502 && status <= 504;
 	balancer_judge(w, &tries->last, is_error ? OUTLIER_ERROR : OUTLIER_SERVED);
+}
+
+void outbound_let_rest(struct worker *w, struct call_tries *tries, uint64_t wait_ns)
+{
+	if (tries->last.load)
+		load_let_rest(tries->last.load, w->loop.now_ns, wait_ns);
 }
 
 void outbound_connected(struct worker *w, struct call_tries *tries)
@@ -229,6 +229,16 @@ void outbound_leave_try(struct call_tries *tries)
 {
 	figures_end(&tries->figure);
 	load_end(&tries->last);
+	service_hold_give(&tries->request, BREAKER_REQUESTS);
+}
+
+static enum reason outbound_count_request(struct worker *w, const struct call *c,
+	struct call_tries *tries, const struct service *service, enum call_carriage carriage)
+{
+	if (carriage == CALL_BYTES ||
+		service_hold_take(&tries->request, w, c, service, BREAKER_REQUESTS))
+		return REASON_NONE;
+	return REASON_BREAKER_REQUESTS;
 }
 
 static enum reason outbound_settle_pick(struct worker *w, struct call *c, const struct endpoint *e)
@@ -246,21 +256,21 @@ static enum reason outbound_settle_pick(struct worker *w, struct call *c, const 
 	return reason;
 }
 
-enum reason outbound_pick(
-	struct worker *w, struct call *c, struct call_tries *tries, const struct call_lead *lead)
+enum reason outbound_pick(struct worker *w, struct call *c, struct call_tries *tries,
+	const struct call_lead *lead, enum call_carriage carriage)
 {
 	const struct service *service;
 	const struct subset *subset;
-	if (!c->picks)
-		return REASON_NONE;
 	outbound_leave_try(tries);
+	if (!c->picks)
+		return outbound_count_request(w, c, tries, c->service, carriage);
 	enum reason reason = outbound_follow_lead(c, lead, &service, &subset);
 	const struct endpoint *e = NULL;
 	enum pick_way way = PICK_WAY_ALL;
 	if (reason == REASON_NONE)
+		reason = outbound_count_request(w, c, tries, service, carriage);
+	if (reason == REASON_NONE)
 		reason = outbound_draw(w, c, service, subset, tries, &e, &way);
-	if (reason == REASON_NO_ENDPOINT || reason == REASON_ROUTE_NO_VERSION)
-		figures_none(w, c, service, lead ? lead->version : STR(""));
 	if (reason != REASON_NONE) {
 		outbound_unpick(w, c);
 		return reason;

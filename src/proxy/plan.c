@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "call.h"
+#include "limiter.h"
+#include "service_use.h"
 
 #include "plan_wheels.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 
 static struct workload_use *plan_use_of(struct plan *plan, uint32_t uid)
 {
@@ -81,6 +84,15 @@ static int plan_take_certificates(struct plan *plan, const struct bundle *b,
 	return 0;
 }
 
+static bool plan_link_limiters(struct plan *plan, const struct plan *before)
+{
+	if (before)
+		plan->limit_seed = before->limit_seed;
+	else if (getrandom(&plan->limit_seed, sizeof(plan->limit_seed), 0) < 0)
+		return false;
+	return limiters_link(plan, before);
+}
+
 int plan_build(const struct bundle *b, const struct bundle *picture, uint64_t generation,
 	const struct plan *before, struct plan **ret_plan, char *text, size_t size)
 {
@@ -96,8 +108,10 @@ int plan_build(const struct bundle *b, const struct bundle *picture, uint64_t ge
 		r = plan_take_certificates(plan, b, before, text, size);
 	if (r == 0)
 		plan->figure_ids = figures_ids(plan->snapshot);
-	if (r == 0 && (!plan->figure_ids || !plan_link_uses(plan, before) ||
-			      !plan_wheels_build(plan, before))) {
+	if (r == 0 &&
+		(!plan->figure_ids || !plan_link_uses(plan, before) ||
+			!plan_link_limiters(plan, before) || !service_uses_link(plan, before) ||
+			!plan_wheels_build(plan, before))) {
 		snprintf(text, size, "out of memory");
 		r = -ENOMEM;
 	}
@@ -123,6 +137,8 @@ void plan_free(struct plan *plan)
 	if (plan->tls)
 		tls_store_unref(plan->tls);
 	plan_wheels_done(plan);
+	limiters_done(plan);
+	service_uses_leave(plan);
 	conf_snapshot_free(plan->snapshot);
 	conf_free(plan->conf);
 	free(plan->warnings);

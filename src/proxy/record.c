@@ -69,6 +69,7 @@ static struct metric_series *record_series_of(
 	l.protocol = STR("http");
 	l.response_code = r->status;
 	l.response_flags = str_of(reason_row(r->reason)->flag);
+	l.is_mirror = r->is_mirror;
 	return metrics_request_series(w->metrics, &l);
 }
 
@@ -76,8 +77,9 @@ static void record_request_series(
 	struct worker *w, struct call *c, const struct record_http *r, bool at_source)
 {
 	struct record_series *s = &c->series;
-	if (s->status != r->status || s->reason != r->reason)
-		*s = (struct record_series){.status = r->status, .reason = r->reason};
+	if (s->status != r->status || s->reason != r->reason || s->is_mirror != r->is_mirror)
+		*s = (struct record_series){
+			.status = r->status, .reason = r->reason, .is_mirror = r->is_mirror};
 	if (!s->ends[at_source])
 		s->ends[at_source] = record_series_of(w, c, r, at_source);
 	metric_series_request(s->ends[at_source], w->loop.now_ns - r->start_ns, r->request_bytes,
@@ -137,10 +139,13 @@ void record_request(struct worker *w, struct call *c, const struct record_http *
 	e.request_id = r->request_id;
 	e.policy = r->policy;
 	e.route = r->route;
+	e.limit = r->limit;
+	e.shadow_limit = r->shadow_limit;
 	e.response_code = r->status;
 	e.bytes_received = r->request_bytes;
 	e.bytes_sent = r->response_bytes;
 	e.attempt_count = r->attempt_count;
+	e.is_mirror = r->is_mirror;
 	record_write(w, &e);
 }
 
@@ -167,6 +172,8 @@ static void record_tcp_line(
 	e.protocol = STR("tcp");
 	e.policy = r->policy;
 	e.route = r->route;
+	e.limit = r->limit;
+	e.shadow_limit = r->shadow_limit;
 	e.bytes_received = r->received_bytes;
 	e.bytes_sent = r->sent_bytes;
 	record_write(w, &e);

@@ -9,17 +9,20 @@
 struct record_http {
 	uint64_t start_ns, start_wall_ns;
 	struct str method, path, authority, user_agent, request_id, policy, route;
+	struct str limit, shadow_limit; /* which refused, which would have; or empty */
 	uint16_t status;
 	enum reason reason;
 	const char *details; /* instead of the reason's name, when not NULL */
 	uint64_t request_bytes, response_bytes;
 	uint32_t attempt_count;
+	bool is_mirror; /* a copy for a mirror: counted by itself */
 };
 void record_request(struct worker *w, struct call *c, const struct record_http *r);
 
 struct record_tcp {
 	uint64_t start_ns, start_wall_ns;
 	struct str policy, route; /* route: the rule's name, or empty */
+	struct str limit, shadow_limit;
 	enum reason reason;
 	const char *details;
 	uint64_t received_bytes, sent_bytes;	       /* from and towards the client */

@@ -1,24 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A rule's turn, and a service's budget, go on from one plan to the next, whatever else has
- * changed, so that its split stays exact: it is kept by the service's name and the rule's place.
- * When there are many, those of rules and services that are gone are let go of. */
+/* A rule's turn goes on from one plan to the next, whatever else has changed, so that its split
+ * stays exact: it is kept by the service's name and the rule's place. When there are many, those of
+ * rules that are gone are let go of. */
 #include "routing.h"
 
-#include "balance/budget.h"
 #include "balance/split.h"
 #include "mesh/identity.h"
 #include <stdlib.h>
 
 #define ROUTING_TURNS_MIN 4096
 
-/* In place of a rule: the service as a whole. */
-#define ROUTING_SERVICE UINT32_MAX
-
 struct routing_turn {
 	struct map_node node; /* in worker.turns */
 	struct split split;   /* of a rule, and of its fault: */
 	struct split delays, aborts;
-	struct budget budget; /* of a service */
+	struct split mirrors[ROUTE_MIRRORS_MAX]; /* once it has had any */
+	bool has_mirrors;
 	uint32_t rule_index;
 	uint8_t service_len;
 	char service[IDENTITY_SERVICE_MAX];
@@ -42,8 +39,6 @@ static bool routing_is_wanted(const struct worker *w, const struct routing_turn 
 {
 	const struct service *service = snapshot_service(
 		w->current->plan->snapshot, (struct str){t->service, t->service_len});
-	if (t->rule_index == ROUTING_SERVICE)
-		return service;
 	return service && service->route && t->rule_index < service->route->rule_count;
 }
 
@@ -149,17 +144,37 @@ struct routing_fault routing_fault(
 	return fault;
 }
 
-void routing_count_request(struct worker *w, struct str service)
+uint32_t routing_mirrors(struct worker *w, const struct route *route, const struct route_rule *rule)
 {
-	struct routing_turn *t = routing_turn(w, service, ROUTING_SERVICE);
-	if (t)
-		budget_request(&t->budget, w->loop.now_ns);
+	uint32_t mask = 0;
+	struct routing_turn *turn = NULL;
+	if (rule->mirror_count > 0)
+		turn = routing_turn(w, route->service->name, rule->index);
+	for (size_t i = 0; turn && !turn->has_mirrors && i < ARRAY_LEN(turn->mirrors); i++)
+		split_init(&turn->mirrors[i], loop_random(&w->loop));
+	if (turn)
+		turn->has_mirrors = true;
+	for (uint32_t i = 0; turn && i < rule->mirror_count; i++) {
+		if (routing_is_one_of(&turn->mirrors[i], rule->mirrors[i].weight))
+			mask |= 1u << i;
+	}
+	return mask; /* none when out of memory */
 }
 
-bool routing_may_retry(struct worker *w, struct str service)
+static struct budget *routing_budget(const struct call *c)
 {
-	struct routing_turn *t = routing_turn(w, service, ROUTING_SERVICE);
-	return t && budget_retry(&t->budget, w->loop.now_ns);
+	return &c->hold->plan->service_uses[c->dialled->index]->budget;
+}
+
+void routing_count_request(struct worker *w, const struct call *c)
+{
+	budget_request(routing_budget(c), c->dialled->retry_budget.percent, w->loop.now_ns);
+}
+
+bool routing_may_retry(struct worker *w, const struct call *c)
+{
+	return c->dialled &&
+	       budget_retry(routing_budget(c), c->dialled->retry_budget.per_second, w->loop.now_ns);
 }
 
 struct call_lead routing_lead(const struct call *c, const struct route_leg *leg)

@@ -22,11 +22,15 @@ struct routing_fault {
 };
 struct routing_fault routing_fault(
 	struct worker *w, const struct route *route, const struct route_rule *rule);
+/* Which of the rule's mirrors get a copy of the request whose turn it is in this worker, a bit for
+ * each: exact as a split is. */
+uint32_t routing_mirrors(
+	struct worker *w, const struct route *route, const struct route_rule *rule);
 /* Where the leg leads; its texts are the plan's. */
 struct call_lead routing_lead(const struct call *c, const struct route_leg *leg);
-/* With a rule that has retries: the service has one more request, or wants to send one more again.
- * False: its budget is used up. */
-void routing_count_request(struct worker *w, struct str service);
-bool routing_may_retry(struct worker *w, struct str service);
+/* With a rule that has retries: the service that was dialled has one more request, or one is to be
+ * sent again. False: its budget is used up. */
+void routing_count_request(struct worker *w, const struct call *c);
+bool routing_may_retry(struct worker *w, const struct call *c) MUST_CHECK;
 /* The worker's end. */
 void routing_done(struct worker *w);

@@ -2,12 +2,15 @@
 #include "tunnel.h"
 
 #include "codec/preamble.h"
+#include "limiter.h"
 #include "record.h"
 #include "routing.h"
 #include <stdlib.h>
 
 /* A connection may live for weeks: its bytes are counted while it does. */
 #define TUNNEL_TELL_NS (5 * CLOCK_S)
+/* Of its limits: source and address, each twice at most. */
+#define TUNNEL_KEYS_MAX (256u << 10)
 
 static const uint8_t tunnel_moves[] = {
 	[TUNNEL_CONNECT] = 1u << TUNNEL_AGAIN | 1u << TUNNEL_OPEN | 1u << TUNNEL_CLOSING,
@@ -19,6 +22,7 @@ static const uint8_t tunnel_moves[] = {
 static void tunnel_move(struct tunnel *t, enum tunnel_state state)
 {
 	ASSERT(tunnel_moves[t->state] & 1u << state);
+	service_hold_give(&t->pending, BREAKER_PENDING);
 	t->state = state;
 }
 
@@ -29,6 +33,8 @@ static struct record_tcp tunnel_record_now(const struct tunnel *t)
 		.start_wall_ns = t->start_wall_ns,
 		.policy = t->policy,
 		.route = str_of(t->route ? t->route : ""),
+		.limit = str_of(t->limit ? t->limit : ""),
+		.shadow_limit = str_of(t->shadow_limit ? t->shadow_limit : ""),
 		.reason = t->reason,
 		.details = t->details,
 		.received_bytes = t->byte_count[DOWN],
@@ -83,8 +89,31 @@ static void tunnel_dial_failed(struct tunnel *t, enum reason reason)
 		tunnel_close(t, reason);
 }
 
-/* By the rule that the connection goes by, before it is dialled for the first time. The call keeps
- * the plan of the lead until it is open. */
+static struct str tunnel_copy(char **at, struct str text)
+{
+	struct str copy = {*at, text.len};
+	if (text.len > 0)
+		memcpy(*at, text.at, text.len);
+	*at += text.len;
+	return copy;
+}
+
+/* What is needed of a rule until the connection is open: its plan may go meanwhile. */
+static enum reason tunnel_keep(struct tunnel *t, struct str name, struct call_lead lead)
+{
+	char *at = calloc(1, name.len + 1 + lead.service.len + lead.version.len);
+	if (!at)
+		return REASON_OVERLOAD;
+	t->route = at;
+	(void)tunnel_copy(&at, name);
+	at++;
+	t->lead = lead;
+	t->lead.service = tunnel_copy(&at, lead.service);
+	t->lead.version = tunnel_copy(&at, lead.version);
+	return REASON_NONE;
+}
+
+/* By the rule that the connection goes by, before it is dialled for the first time. */
 static enum reason tunnel_choose(struct tunnel *t)
 {
 	size_t prefix_len;
@@ -96,30 +125,72 @@ static enum reason tunnel_choose(struct tunnel *t)
 		route_match(t->call.hold->plan->snapshot, route, &request, &prefix_len);
 	if (!rule)
 		return REASON_NONE;
-	t->lead = routing_lead(&t->call, routing_leg(t->being.worker, route, rule, &request));
-	t->route = strndup(rule->name.at, rule->name.len);
-	return t->route ? REASON_NONE : REASON_OVERLOAD;
+	const struct route_leg *leg = routing_leg(t->being.worker, route, rule, &request);
+	return tunnel_keep(t, rule->name, routing_lead(&t->call, leg));
 }
 
-static enum reason tunnel_pick(struct tunnel *t)
+static bool tunnel_keep_name(const struct limit *limit, char **ret_name)
 {
-	const struct call_lead *lead = t->route ? &t->lead : NULL;
+	*ret_name = limit ? strndup(limit->name.at, limit->name.len) : NULL;
+	return !limit || *ret_name;
+}
+
+/* A connection is one request; once, on the service's own machine, after policy. */
+static enum reason tunnel_ask_limits(struct tunnel *t)
+{
+	struct worker *w = t->being.worker;
+	const struct call *c = &t->call;
+	char client[ADDRESS_TEXT_MAX];
+	struct limiter_verdict v;
+	struct arena arena;
+	if (c->way != CALL_WAY_LOCAL || c->service->limit_count == 0 || t->is_limited)
+		return REASON_NONE;
+	struct limit_request request = {
+		.asks = {.source_id = c->source_id},
+		.client = str_of(address_ip_text(&c->client, client)),
+		.route = STR(""),
+	};
+	t->is_limited = true;
+	arena_init(&arena, TUNNEL_KEYS_MAX);
+	bool is_asked = limiter_ask(
+		c->hold->plan, w->ledger, c->service, &request, &arena, w->loop.now_ns, &v);
+	arena_done(&arena);
+	if (!is_asked || !tunnel_keep_name(v.refused, &t->limit) ||
+		!tunnel_keep_name(v.shadow, &t->shadow_limit))
+		return REASON_OVERLOAD;
+	return v.refused ? REASON_RATE_LIMITED : REASON_NONE;
+}
+
+static enum reason tunnel_pick(struct tunnel *t, const struct call_lead *lead)
+{
 	const struct route_request request = {.source_id = t->call.source_id};
 	if (t->tries.count == 0)
 		outbound_value(&t->call, &t->tries, lead, &request);
-	return outbound_pick(t->being.worker, &t->call, &t->tries, lead);
+	return outbound_pick(t->being.worker, &t->call, &t->tries, lead, CALL_BYTES);
 }
 
 static void tunnel_dial(struct tunnel *t)
 {
 	struct worker *w = t->being.worker;
-	enum reason reason = tunnel_choose(t);
+	/* the plan may have changed with detection, or with an endpoint that failed */
+	enum reason reason = call_renew(w, t->line[DOWN], &t->call);
+	t->plan_number = t->call.hold->plan->number;
 	if (reason == REASON_NONE)
-		reason = tunnel_pick(t);
+		reason = tunnel_choose(t);
+	const struct call_lead *lead = t->route ? &t->lead : NULL;
+	if (reason == REASON_NONE) {
+		reason = tunnel_pick(t, lead);
+		figures_picked(w, &t->call, lead, reason);
+	}
 	call_served(t->serving);
 	t->serving = call_serve(&t->call);
 	if (reason == REASON_NONE)
 		reason = call_authorise(&t->call, STR(""), STR(""), &t->policy);
+	if (reason == REASON_NONE)
+		reason = tunnel_ask_limits(t);
+	if (reason == REASON_NONE &&
+		!service_hold_take(&t->pending, w, &t->call, t->call.service, BREAKER_PENDING))
+		reason = REASON_BREAKER_PENDING;
 	if (reason == REASON_NONE) {
 		t->line[UP] = line_new(w, &t->being.task);
 		reason = t->line[UP] ? call_dial(w, &t->call, CALL_BYTES, t->line[UP])
@@ -145,7 +216,6 @@ bool tunnel_take(struct worker *w, struct line *line, struct call *call)
 	t->start_wall_ns = w->loop.wall_ns;
 	t->policy = STR("");
 	call_take(&t->call, call);
-	t->plan_number = t->call.hold->plan->number;
 	t->line[DOWN] = line;
 	line_own(line, &t->being.task);
 	w->connection_count++;
@@ -359,5 +429,7 @@ void tunnel_step(struct tunnel *t)
 void tunnel_free(struct tunnel *t)
 {
 	free(t->route);
+	free(t->limit);
+	free(t->shadow_limit);
 	pool_put(&t->being.worker->tunnels, t);
 }

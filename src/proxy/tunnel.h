@@ -23,6 +23,7 @@ struct tunnel {
 	struct being being;
 	enum tunnel_state state;
 	struct call call;
+	struct service_hold pending;  /* CONNECT */
 	struct workload_use *serving; /* counted there as in progress; or NULL */
 	struct line *line[2];
 	uint64_t byte_count[2]; /* from DOWN, from UP */
@@ -35,8 +36,10 @@ struct tunnel {
 	bool opened;	      /* told to the counters */
 	uint64_t plan_number; /* of the plan under which it was last let go on */
 	struct call_tries tries;
-	char *route;	       /* the name of the rule that it goes by; NULL: none */
-	struct call_lead lead; /* its, until it is open */
+	char *route;		    /* the name of the rule that it goes by; NULL: none */
+	struct call_lead lead;	    /* its, until it is open */
+	bool is_limited;	    /* its service's limits were asked */
+	char *limit, *shadow_limit; /* names of those that refused, or would have; NULL: none */
 };
 
 /* Takes line and call over when it returns true. */

@@ -213,6 +213,19 @@ static bool upstream_shares(const struct upstream_pool *pool)
 	return pool->place.channels && pool->worker->loop.now_ns >= pool->plain_until_ns;
 }
 
+bool upstream_is_there(struct worker *w, struct call *call)
+{
+	const struct upstream_pool *pool = upstream_pool_of(w, call);
+	if (!pool || !upstream_shares(pool))
+		return false;
+	LIST_EACH (&pool->trunks, it) {
+		const struct trunk *t = CONTAINER_OF(it, struct trunk, pooled);
+		if (trunk_usable(t))
+			return t->state == TRUNK_OPEN; /* it is the one that is taken */
+	}
+	return false;
+}
+
 /* Its line is fresh. */
 static enum reason upstream_begin(struct carrier *c, const struct call *call)
 {
@@ -334,7 +347,7 @@ void upstream_put(struct carrier *c)
 	struct worker *w = c->being.worker;
 	if (c->state == CARRIER_CLOSING)
 		return;
-	if (!upstream_keepable(c)) {
+	if (!upstream_keepable(c) || line_makes_room(c->line)) {
 		carrier_close(c, false);
 		return;
 	}
@@ -359,6 +372,65 @@ void upstream_forget(struct carrier *c)
 	w->idle_count--;
 	c->idle = false;
 	metric_add(&w->values->pool_idle, -1);
+}
+
+/* --- to make room --- */
+
+static uint32_t upstream_idle_on(const struct upstream_pool *pool, const struct trunk *t)
+{
+	uint32_t count = 0;
+	LIST_EACH (&pool->idle, it)
+		count += CONTAINER_OF(it, struct carrier, pooled)->line->trunk == t;
+	return count;
+}
+
+/* With nothing but idle channels, which end with it. */
+static struct trunk *upstream_idle_trunk(const struct upstream_pool *pool)
+{
+	LIST_EACH (&pool->trunks, it) {
+		struct trunk *t = CONTAINER_OF(it, struct trunk, pooled);
+		if (t->state == TRUNK_OPEN && upstream_idle_on(pool, t) == t->user_count)
+			return t;
+	}
+	return NULL;
+}
+
+/* The one that has been idle for the longest; NULL: all of them are channels. */
+static struct carrier *upstream_idle_line(const struct upstream_pool *pool)
+{
+	for (struct list *it = pool->idle.prev; it != &pool->idle; it = it->prev) {
+		struct carrier *c = CONTAINER_OF(it, struct carrier, pooled);
+		if (!c->line->trunk)
+			return c;
+	}
+	return NULL;
+}
+
+static bool upstream_close_one(const struct upstream_pool *pool)
+{
+	struct carrier *c = upstream_idle_line(pool);
+	struct trunk *t = upstream_idle_trunk(pool);
+	if (c)
+		carrier_close(c, false);
+	else if (t)
+		trunk_close(t, false);
+	return c || t;
+}
+
+static bool upstream_close_one_of(const struct list *pools, struct str service)
+{
+	LIST_EACH (pools, it) {
+		const struct upstream_pool *pool = CONTAINER_OF(it, struct upstream_pool, listed);
+		if (str_eq(pool->place.service, service) && upstream_close_one(pool))
+			return true;
+	}
+	return false;
+}
+
+bool upstream_make_room(struct worker *w, const struct service *service)
+{
+	return upstream_close_one_of(&w->pools, service->name) ||
+	       upstream_close_one_of(&w->stale_pools, service->name);
 }
 
 /* --- under a newer plan --- */

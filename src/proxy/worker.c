@@ -8,6 +8,7 @@
 #include "carrier.h"
 #include "exchange.h"
 #include "listener.h"
+#include "mirror.h"
 #include "routing.h"
 #include "session.h"
 #include "trunk.h"
@@ -24,6 +25,7 @@
 #define WORKER_BLOCK_COUNT   512
 #define WORKER_LARGE_BYTES   131072 /* one buffer of a bulk transfer */
 #define WORKER_LARGE_SHARE   8	    /* they are this part of all buffers, at most */
+#define WORKER_MIRROR_SHARE  8	    /* so are those of mirrors */
 #define WORKER_RING_ENTRIES  1024
 #define WORKER_COMPLETIONS   16384
 #define WORKER_SESSIONS_KEPT 1024 /* TLS sessions for resumption */
@@ -82,7 +84,8 @@ static void worker_look_again(struct worker *w, uint32_t max)
 		struct being *b = CONTAINER_OF(node, struct being, live);
 		list_add_last(&w->live, &b->live);
 		if (b->task.kind == TASK_TUNNEL || b->task.kind == TASK_CARRIER ||
-			b->task.kind == TASK_TRUNK || b->task.kind == TASK_SESSION)
+			b->task.kind == TASK_TRUNK || b->task.kind == TASK_SESSION ||
+			b->task.kind == TASK_MIRROR)
 			loop_ready(&w->loop, &b->task);
 	}
 }
@@ -169,6 +172,9 @@ static void worker_close_being(struct being *b)
 	case TASK_TRUNK:
 		trunk_close(CONTAINER_OF(b, struct trunk, being), true);
 		return;
+	case TASK_MIRROR:
+		mirror_close(CONTAINER_OF(b, struct mirror, being));
+		return;
 	case TASK_EXCHANGE: /* ends with its carriers */
 	case TASK_WAKE:
 	case TASK_LISTENER:
@@ -248,6 +254,9 @@ static void worker_step(struct worker *w, struct task *t)
 	case TASK_TRUNK:
 		trunk_step(CONTAINER_OF(t, struct trunk, being.task));
 		return;
+	case TASK_MIRROR:
+		mirror_step(CONTAINER_OF(t, struct mirror, being.task));
+		return;
 	}
 }
 
@@ -268,6 +277,9 @@ static void worker_reap(struct task *t)
 		return;
 	case TASK_TRUNK:
 		trunk_free(CONTAINER_OF(t, struct trunk, being.task));
+		return;
+	case TASK_MIRROR:
+		mirror_free(CONTAINER_OF(t, struct mirror, being.task));
 		return;
 	case TASK_WAKE:
 	case TASK_LISTENER:
@@ -342,6 +354,21 @@ int worker_run(struct worker *w, struct err *err)
 
 /* --- birth and death --- */
 
+/* Each may hold a buffer of what its mirror does not take. Returns how many there may be. */
+static uint32_t worker_init_mirrors(struct worker *w, const struct conf *conf)
+{
+	uint32_t count = (conf->mirrors_max + w->worker_count - 1) / w->worker_count;
+	uint32_t most = w->buffers.block_count_max / WORKER_MIRROR_SHARE;
+	uint64_t blocks;
+	if (count > most)
+		count = most;
+	blocks = (uint64_t)count * mirror_block_count(conf->mirror_body_max);
+	pool_init(&w->mirrors, sizeof(struct mirror), count);
+	pool_init(&w->mirror_blocks, sizeof(struct mirror_block),
+		blocks > UINT32_MAX ? UINT32_MAX : (uint32_t)blocks);
+	return count;
+}
+
 static void worker_init_pools(struct worker *w, const struct conf *conf)
 {
 	uint32_t share = conf->connections_max / w->worker_count + 1;
@@ -353,14 +380,16 @@ static void worker_init_pools(struct worker *w, const struct conf *conf)
 	buf_pool_init_large(&w->large_buffers, &w->buffers, WORKER_LARGE_BYTES,
 		large > UINT32_MAX ? UINT32_MAX : (uint32_t)large);
 	pool_init(&w->sessions, sizeof(struct session), share);
-	/* To the clients, to the servers for them, and idle ones: none can take another's place. */
+	uint32_t mirrors = worker_init_mirrors(w, conf);
+	/* To the clients, to the servers for them, to mirrors, and idle ones: none can take
+	 * another's place. */
 	w->idle_count_max = share;
-	pool_init(&w->carriers, sizeof(struct carrier), share * 3);
+	pool_init(&w->carriers, sizeof(struct carrier), share * 3 + mirrors);
 	pool_init(&w->exchanges, sizeof(struct exchange), share);
 	pool_init(&w->heads, http_head_bytes(), UINT32_MAX); /* bounded by the carriers */
 	pool_init(&w->tunnels, sizeof(struct tunnel), share);
-	pool_init(&w->trunks, sizeof(struct trunk), share * 2);
-	pool_init(&w->channels, sizeof(struct channel), share * 3);
+	pool_init(&w->trunks, sizeof(struct trunk), share * 2 + mirrors);
+	pool_init(&w->channels, sizeof(struct channel), share * 3 + mirrors);
 }
 
 static int worker_init_listeners(
@@ -458,6 +487,8 @@ void worker_free(struct worker *w)
 	pool_done(&w->tunnels);
 	pool_done(&w->trunks);
 	pool_done(&w->channels);
+	pool_done(&w->mirrors);
+	pool_done(&w->mirror_blocks);
 	if (w->buffers.large)
 		buf_pool_done(&w->large_buffers);
 	buf_pool_done(&w->buffers);

@@ -20,6 +20,7 @@ enum worker_task {
 	TASK_EXCHANGE,
 	TASK_TUNNEL,
 	TASK_TRUNK,
+	TASK_MIRROR,
 };
 
 /* One worker's share in a plan: lives as long as a call is settled under it. Counted without
@@ -53,7 +54,8 @@ struct worker {
 	struct loop loop;
 	struct buf_pool buffers, large_buffers;
 	struct pool sessions, carriers, exchanges, tunnels, trunks, channels;
-	struct pool heads;	   /* the codecs' */
+	struct pool heads; /* the codecs' */
+	struct pool mirrors, mirror_blocks;
 	struct list live;	   /* of struct being */
 	struct list stale;	   /* the same, but not yet looked at under the current plan */
 	bool turning_over;	   /* to it, in every turn a bit */

@@ -23,8 +23,6 @@
 #define SYNC_SPREAD_NS	    (2 * CLOCK_S)
 #define SYNC_SPREAD_NODE_NS (5 * CLOCK_MS)
 
-enum sync_kind { SYNC_KIND_SYNC, SYNC_KIND_ASKS, SYNC_KIND_HEARS };
-
 static const char *const sync_life_names[] = {"RUNNING", "LEAVING", "CLOSING", "CLOSED"};
 
 static void sync_move(struct sync *s, enum sync_life life)
@@ -251,7 +249,7 @@ static const char *sync_why(const struct sync *s)
 
 void sync_view(const struct sync *s, struct state_view *ret_view)
 {
-	const struct store *stores[] = {s->asks, s->hears};
+	const struct store *stores[] = {s->asks, s->hears, s->tokens.store};
 	*ret_view = (struct state_view){
 		.connected = sync_is_ready(s),
 		.told = own_is_told(s),
@@ -450,6 +448,9 @@ static void sync_close_stores(struct sync *s)
 		store_close(s->asks);
 	if (s->hears)
 		store_close(s->hears);
+	if (s->tokens.store)
+		store_close(s->tokens.store);
+	sync_tokens_lost(s);
 }
 
 /* The old connections end before new ones begin. */
@@ -457,7 +458,7 @@ static void sync_reopen(struct sync *s)
 {
 	struct err err;
 	bool asks_gone = sync_drop(s, &s->asks), hears_gone = sync_drop(s, &s->hears);
-	if (!asks_gone || !hears_gone)
+	if (!sync_drop(s, &s->tokens.store) || !asks_gone || !hears_gone)
 		return; /* waits for: the connections to end */
 	s->is_reopening = false;
 	if (s->life == SYNC_CLOSING)
@@ -504,6 +505,8 @@ static void sync_run(struct sync *s)
 		nodes_step(s);
 		rollouts_step(s);
 		figures_step(s);
+		if (!s->is_reopening)
+			sync_tokens_step(s);
 		sync_offer(s);
 	} else if (s->life == SYNC_LEAVING &&
 		   (s->leave.fired || !sync_is_ready(s) || s->own.has_left)) {
@@ -701,7 +704,7 @@ void sync_tell_health(struct sync *s, uint32_t index, bool up)
 static void sync_init_timers(struct sync *s)
 {
 	struct timer *const timers[] = {&s->beat, &s->look, &s->resync, &s->hand_on, &s->save,
-		&s->leave, &s->patience, &s->rollouts.beat, &s->figures.tell};
+		&s->leave, &s->patience, &s->rollouts.beat, &s->figures.tell, &s->tokens.turn};
 	for (size_t i = 0; i < ARRAY_LEN(timers); i++)
 		timer_init(timers[i], &s->task);
 }
@@ -712,6 +715,8 @@ static int sync_start(
 	int r = sync_take_conf(s, conf, b, err);
 	if (r == 0)
 		r = own_init(s, err);
+	if (r == 0)
+		r = sync_tokens_init(s, err);
 	if (r < 0)
 		return r;
 	sync_load(s);
@@ -774,7 +779,7 @@ bool sync_idle(const struct sync *s)
 void sync_free(struct sync *s)
 {
 	struct timer *const timers[] = {&s->beat, &s->look, &s->resync, &s->hand_on, &s->save,
-		&s->leave, &s->patience, &s->rollouts.beat, &s->figures.tell};
+		&s->leave, &s->patience, &s->rollouts.beat, &s->figures.tell, &s->tokens.turn};
 	ASSERT(s->life == SYNC_CLOSED);
 	for (size_t i = 0; i < ARRAY_LEN(timers); i++)
 		timer_clear(s->loop, timers[i]);
@@ -786,6 +791,7 @@ void sync_free(struct sync *s)
 	objects_done(s);
 	nodes_done(s);
 	own_done(s);
+	sync_tokens_done(s);
 	sync_drop_conf(s);
 	free(s);
 }

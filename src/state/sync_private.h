@@ -8,17 +8,22 @@
  *   sync_rollouts.c reads how far rollouts are
  *   sync_carry.c   carries them on, when it is this node's turn
  *   sync_figures.c tells what this node has seen of them, and reads what all have
+ *   sync_tokens.c  takes tokens of limits; how many is tokens.c, for which keys tokens_book.c
  *   mirror.c       what is known
  *   disk.c         what is kept
  *
  * Two connections: one asks, the other hears news, because a subscribed one can ask nothing
- * (RESP2). One command's answer is told from another's by its tag. */
+ * (RESP2); a third takes tokens. One command's answer is told from another's by its tag. */
 #pragma once
 
 #include "disk.h"
 #include "mirror.h"
 #include "state/store.h"
 #include "state/sync.h"
+#include "tokens_book.h"
+
+/* Task kinds, from the first on. */
+enum sync_kind { SYNC_KIND_SYNC, SYNC_KIND_ASKS, SYNC_KIND_HEARS, SYNC_KIND_TOKENS };
 
 enum sync_life {
 	SYNC_RUNNING,
@@ -224,6 +229,27 @@ struct sync_workload {
 	bool is_up, is_told; /* by the checks */
 };
 
+struct sync_tokens {
+	struct store *store; /* NULL: no limits yet, or not now */
+	struct book book;
+	struct timer turn;
+	uint64_t life;
+	uint64_t heard_ns;   /* the last answer, or the first question after the last one */
+	uint64_t doubted_ns; /* since when; 0: not */
+	bool is_refusing;    /* it answers, but not with what was asked for */
+	bool is_away;	     /* was said */
+	/* the store's clock minus ours */
+	bool is_clock_known;
+	int64_t clock_offset_ns;
+	uint64_t clock_error_ns, clock_ns; /* how well it is known, and since when; 0: ask again */
+	uint64_t time_sent_ns;		   /* asked, and not answered yet; 0: not */
+	uint64_t looked_change;		   /* mirror.change_count when limits were looked for */
+	bool has_limits;
+	uint64_t away_count, command_count, refused_count;
+	char why[200];	       /* doubted: why; "" */
+	char garbled_why[200]; /* some key is no number: told once */
+};
+
 struct sync {
 	struct loop *loop;
 	struct task task;
@@ -231,6 +257,7 @@ struct sync {
 	uint16_t kind_first;
 	enum sync_life life;
 	int dir_fd;
+	struct ledger *ledger; /* the owner's; NULL: none */
 	/* configuration, copied */
 	struct arena arena;
 	struct str mesh, node, zone;
@@ -245,6 +272,7 @@ struct sync {
 	struct store_settings settings;
 	bool is_reopening; /* the connections are ending; new ones follow, unless it is all over */
 	struct store *asks, *hears;
+	struct sync_tokens tokens;
 	bool is_store_gone;		/* has been said */
 	uint64_t asks_life, hears_life; /* as last seen */
 	uint64_t ready_ns;		/* when `asks` was last found ready anew */
@@ -256,7 +284,6 @@ struct sync {
 	struct own own;
 	struct rollouts rollouts;
 	struct figures figures;
-	struct ledger *ledger; /* the owner's; NULL: none */
 	struct timer beat, look, resync, hand_on, save, leave;
 	struct timer patience; /* with the first results of the checks; cleared: at its end */
 	uint64_t handed_change, saved_change; /* mirror.change_count of the last picture, file */
@@ -318,6 +345,12 @@ void own_leave(struct sync *s);
 bool own_is_told(const struct sync *s);
 bool own_is_drained(const struct sync *s, const char *service);
 void own_done(struct sync *s);
+
+/* --- sync_tokens.c --- */
+int sync_tokens_init(struct sync *s, struct err *err) MUST_CHECK;
+void sync_tokens_step(struct sync *s);
+void sync_tokens_lost(struct sync *s);
+void sync_tokens_done(struct sync *s);
 
 /* --- sync_rollouts.c --- */
 void rollouts_init(struct sync *s);

@@ -145,30 +145,6 @@ static void rollouts_forget(struct sync *s)
 	}
 }
 
-static void rollouts_follow(struct sync *s)
-{
-	struct list *it;
-	if (s->rollouts.object_count == s->mirror.object_count)
-		return;
-	s->rollouts.object_count = s->mirror.object_count;
-	s->rollouts.why[0] = '\0';
-	ROLLOUTS_EACH(s, r)
-	r->is_found = false;
-	OBJECT_EACH (&s->mirror.objects, o) {
-		if (str_eq(object_key_kind(o->key), STR("rollout")))
-			rollouts_take_object(s, o);
-	}
-	for (it = s->rollouts.all.next; it != &s->rollouts.all;) {
-		struct sync_rollout *r = CONTAINER_OF(it, struct sync_rollout, node);
-		it = it->next;
-		if (!r->is_found)
-			rollout_free(s, r);
-	}
-	rollouts_forget(s);
-	if (s->rollouts.count > 0)
-		figures_tell_soon(s);
-}
-
 /* --- what is known --- */
 
 static void rollout_log(const struct sync_rollout *r, const struct rollout_progress *p,
@@ -248,6 +224,35 @@ void rollouts_look(struct sync *s)
 {
 	ROLLOUTS_EACH(s, r)
 	rollout_ask(s, r);
+}
+
+/* --- following the objects --- */
+
+static void rollouts_follow(struct sync *s)
+{
+	struct list *it;
+	if (s->rollouts.object_count == s->mirror.object_count)
+		return;
+	s->rollouts.object_count = s->mirror.object_count;
+	s->rollouts.why[0] = '\0';
+	ROLLOUTS_EACH(s, r)
+	r->is_found = false;
+	OBJECT_EACH (&s->mirror.objects, o) {
+		if (str_eq(object_key_kind(o->key), STR("rollout")))
+			rollouts_take_object(s, o);
+	}
+	for (it = s->rollouts.all.next; it != &s->rollouts.all;) {
+		struct sync_rollout *r = CONTAINER_OF(it, struct sync_rollout, node);
+		it = it->next;
+		if (!r->is_found)
+			rollout_free(s, r);
+	}
+	rollouts_forget(s);
+	if (s->rollouts.count == 0)
+		return;
+	/* Those who know how far they are look before anybody begins. */
+	rollouts_look(s);
+	figures_tell_soon(s);
 }
 
 /* --- answers --- */

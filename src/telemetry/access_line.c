@@ -22,7 +22,7 @@ enum {
 	IDENTITY_MAX_BYTES = 2048,
 	KEYS_BYTES = 2048, /* keys, numbers, addresses, punctuation */
 };
-_Static_assert(6 * (7 * NAME_MAX_BYTES + METHOD_MAX_BYTES + PATH_MAX_BYTES + AUTHORITY_MAX_BYTES +
+_Static_assert(6 * (9 * NAME_MAX_BYTES + METHOD_MAX_BYTES + PATH_MAX_BYTES + AUTHORITY_MAX_BYTES +
 			   AGENT_MAX_BYTES + ID_MAX_BYTES + 2 * IDENTITY_MAX_BYTES) +
 			       KEYS_BYTES <=
 		       ACCESS_LINE_MAX,
@@ -211,6 +211,8 @@ static void access_put_request(struct line *l, const struct access_entry *e)
 	line_u64(l, e->attempt_count);
 	LINE_KEY(l, ",\"processing_ns\":");
 	line_u64(l, e->processing_ns);
+	if (e->is_mirror)
+		LINE_KEY(l, ",\"mirror\":true");
 }
 
 static void access_put_outcome(struct line *l, const struct access_entry *e)
@@ -253,6 +255,14 @@ static void access_put_parties(struct line *l, const struct access_entry *e)
 	line_str(l, e->route, NAME_MAX_BYTES);
 	LINE_KEY(l, ",\"endpoint_choice\":");
 	line_str(l, e->choice, NAME_MAX_BYTES);
+	if (e->limit.len > 0) {
+		LINE_KEY(l, ",\"limit_name\":");
+		line_str(l, e->limit, NAME_MAX_BYTES);
+	}
+	if (e->shadow_limit.len > 0) {
+		LINE_KEY(l, ",\"shadow_limit_name\":");
+		line_str(l, e->shadow_limit, NAME_MAX_BYTES);
+	}
 }
 
 static void access_put_security(struct line *l, const struct access_entry *e)

@@ -36,7 +36,7 @@ enum {
 };
 enum { TCP_OPENED, TCP_CLOSED, TCP_SENT, TCP_RECEIVED, TCP_VALUES };
 
-enum series_kind { SERIES_HTTP, SERIES_TCP };
+enum series_kind { SERIES_HTTP, SERIES_MIRROR /* with the values of HTTP */, SERIES_TCP };
 
 struct metric_series {
 	struct map_node node; /* the owner's, never read by others */
@@ -88,8 +88,8 @@ struct metric_values *metrics_values(struct metrics *m)
  * rest follows from these, and a rare collision costs one comparison. */
 static uint64_t series_hash(enum series_kind kind, const struct metric_labels *l)
 {
-	uint64_t h = (uint64_t)kind | (uint64_t)l->at_source << 1 | (uint64_t)l->mutual_tls << 2 |
-		     (uint64_t)l->local << 3 | (uint64_t)l->response_code << 4;
+	uint64_t h = (uint64_t)kind | (uint64_t)l->at_source << 2 | (uint64_t)l->mutual_tls << 3 |
+		     (uint64_t)l->local << 4 | (uint64_t)l->response_code << 5;
 	h = hash_bytes(h, l->source_workload.at, l->source_workload.len);
 	h = hash_bytes(h, l->source_principal.at, l->source_principal.len);
 	h = hash_bytes(h, l->destination_workload.at, l->destination_workload.len);
@@ -194,6 +194,11 @@ static bool series_keep(struct metric_series *s, const char *exposed)
 	return true;
 }
 
+static size_t series_value_count(enum series_kind kind)
+{
+	return kind == SERIES_TCP ? TCP_VALUES : HTTP_VALUES;
+}
+
 /* Two SPIFFE ids of the greatest length fit. */
 #define EXPOSED_MAX 8192
 
@@ -202,7 +207,7 @@ static struct metric_series *series_new(enum series_kind kind, const struct metr
 	char exposed[EXPOSED_MAX];
 	if (!series_expose(kind, labels, exposed, sizeof(exposed)))
 		return NULL;
-	size_t value_count = kind == SERIES_HTTP ? HTTP_VALUES : TCP_VALUES;
+	size_t value_count = series_value_count(kind);
 	struct metric_series *s = calloc(1, sizeof(*s) + value_count * sizeof(s->values[0]));
 	if (!s)
 		return NULL;
@@ -271,7 +276,7 @@ static void series_observe_bytes(struct metric_series *s, size_t first, size_t s
 
 struct metric_series *metrics_request_series(struct metrics *m, const struct metric_labels *labels)
 {
-	return metrics_series(m, SERIES_HTTP, labels);
+	return metrics_series(m, labels->is_mirror ? SERIES_MIRROR : SERIES_HTTP, labels);
 }
 
 void metrics_request(struct metrics *m, const struct metric_labels *labels, uint64_t duration_ns,
@@ -379,7 +384,7 @@ static bool sums_add(struct sums *sums, const struct metric_series *s)
 	struct sum *row = sums_row(sums, s);
 	if (!row)
 		return false;
-	size_t count = s->kind == SERIES_HTTP ? HTTP_VALUES : TCP_VALUES;
+	size_t count = series_value_count(s->kind);
 	for (size_t i = 0; i < count; i++)
 		row->values[i] += atomic_load_explicit(&s->values[i], memory_order_relaxed);
 	return true;
@@ -446,6 +451,28 @@ static void histogram_write(
 	metric_text_put(out, "%s_count{%s} %" PRIu64 "\n", h->name, labels, total);
 }
 
+static void sums_write_count(const struct sums *sums, enum series_kind kind, const char *name,
+	const char *help, struct metric_text *out)
+{
+	metric_text_family(out, name, "counter", help);
+	for (size_t i = 0; i < sums->count; i++) {
+		const struct sum *row = &sums->rows[i];
+		if (row->series->kind == kind)
+			metric_text_u64(out, name, row->series->exposed,
+				metric_bucket_total(
+					&row->values[HTTP_DURATION], ARRAY_LEN(metric_ms_bounds)));
+	}
+}
+
+static void sums_write_histogram(const struct sums *sums, enum series_kind kind,
+	const struct histogram *h, struct metric_text *out)
+{
+	metric_text_family(out, h->name, "histogram", h->help);
+	for (size_t i = 0; i < sums->count; i++)
+		if (sums->rows[i].series->kind == kind)
+			histogram_write(h, &sums->rows[i], out);
+}
+
 static void sums_write_http(const struct sums *sums, struct metric_text *out)
 {
 	static const struct histogram histograms[] = {
@@ -458,20 +485,22 @@ static void sums_write_http(const struct sums *sums, struct metric_text *out)
 		{"istio_response_bytes", "Bytes of response bodies", metric_byte_bounds,
 			ARRAY_LEN(metric_byte_bounds), HTTP_RESPONSE, HTTP_RESPONSE_SUM, false},
 	};
-	metric_text_family(out, "istio_requests_total", "counter", "Requests answered or failed");
-	for (size_t i = 0; i < sums->count; i++) {
-		const struct sum *row = &sums->rows[i];
-		if (row->series->kind == SERIES_HTTP)
-			metric_text_u64(out, "istio_requests_total", row->series->exposed,
-				metric_bucket_total(
-					&row->values[HTTP_DURATION], ARRAY_LEN(metric_ms_bounds)));
-	}
-	for (size_t h = 0; h < ARRAY_LEN(histograms); h++) {
-		metric_text_family(out, histograms[h].name, "histogram", histograms[h].help);
-		for (size_t i = 0; i < sums->count; i++)
-			if (sums->rows[i].series->kind == SERIES_HTTP)
-				histogram_write(&histograms[h], &sums->rows[i], out);
-	}
+	sums_write_count(
+		sums, SERIES_HTTP, "istio_requests_total", "Requests answered or failed", out);
+	for (size_t h = 0; h < ARRAY_LEN(histograms); h++)
+		sums_write_histogram(sums, SERIES_HTTP, &histograms[h], out);
+}
+
+/* Copies for mirrors: no request of a caller is among them. */
+static void sums_write_mirrors(const struct sums *sums, struct metric_text *out)
+{
+	static const struct histogram duration = {"ringmain_mirrored_request_duration_milliseconds",
+		"Duration of copies of requests for mirrors, until the last byte of the answer",
+		metric_ms_bounds, ARRAY_LEN(metric_ms_bounds), HTTP_DURATION, HTTP_DURATION_SUM_NS,
+		true};
+	sums_write_count(sums, SERIES_MIRROR, "ringmain_mirrored_requests_total",
+		"Copies of requests for mirrors, answered or failed", out);
+	sums_write_histogram(sums, SERIES_MIRROR, &duration, out);
 }
 
 static void sums_write_tcp(const struct sums *sums, struct metric_text *out)
@@ -511,6 +540,7 @@ void metrics_write(struct metrics *const *workers, uint32_t worker_count, struct
 	struct sums sums;
 	if (sums_init(&sums, workers, worker_count)) {
 		sums_write_http(&sums, out);
+		sums_write_mirrors(&sums, out);
 		sums_write_tcp(&sums, out);
 	} else {
 		out->cut = true;

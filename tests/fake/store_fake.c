@@ -219,7 +219,11 @@ static bool is_word(struct str word, const char *name)
 static void command_set(struct text *t, const struct str *words, size_t count)
 {
 	uint64_t ms = 0;
-	bool is_get = false;
+	bool is_get = false, is_new_only = is_word(words[count - 1], "NX");
+	if (is_new_only && entry_find(words[1])) {
+		text_add(t, "$-1\r\n", 5);
+		return;
+	}
 	for (size_t i = 3; i < count; i++) {
 		if (is_word(words[i], "PX"))
 			ASSERT(i + 1 < count && str_to_u64(words[i + 1], &ms));
@@ -400,6 +404,30 @@ static void command_expire(struct text *t, const struct str *words)
 	text_line(t, ':', e != NULL);
 }
 
+static void command_add_number(struct text *t, const struct str *words, int64_t sign)
+{
+	char text[24] = "0";
+	uint64_t by = 0;
+	const struct part *p = value_of(words[1]);
+	struct entry *e = entry_find(words[1]);
+	ASSERT(str_to_u64(words[2], &by));
+	if (p)
+		snprintf(text, sizeof(text), "%.*s", (int)p->value_len, p->value);
+	char *end;
+	long long before = strtoll(text, &end, 10);
+	if (*end) {
+		static const char error[] = "-ERR value is not an integer or out of range\r\n";
+		text_add(t, error, sizeof(error) - 1);
+		return;
+	}
+	uint64_t expires_ns = e ? e->expires_ns : 0;
+	long long after = before + sign * (long long)by;
+	snprintf(text, sizeof(text), "%lld", after);
+	value_set(words[1], str_of(text), 0);
+	entry_find(words[1])->expires_ns = expires_ns;
+	text_line(t, ':', after);
+}
+
 static void command_run(struct text *t, const struct str *words, size_t count)
 {
 	if (server.refused_word && is_word(words[0], server.refused_word)) {
@@ -427,6 +455,8 @@ static void command_run(struct text *t, const struct str *words, size_t count)
 		command_newest(t, words, count);
 	} else if (is_word(words[0], "TIME")) {
 		command_time(t);
+	} else if (is_word(words[0], "INCRBY") || is_word(words[0], "DECRBY")) {
+		command_add_number(t, words, is_word(words[0], "INCRBY") ? 1 : -1);
 	} else if (is_word(words[0], "PEXPIRE")) {
 		command_expire(t, words);
 	} else if (is_word(words[0], "PUBLISH")) {
@@ -710,6 +740,20 @@ bool store_send(struct store *s, uint64_t tag, const struct str *words, size_t w
 	if (!server.is_stalled)
 		loop_ready(s->loop, s->owner);
 	return true;
+}
+
+bool store_say(struct store *s, uint64_t tag, const char *word, ...)
+{
+	struct str words[8];
+	size_t count = 0;
+	va_list args;
+	va_start(args, word);
+	for (; word; word = va_arg(args, const char *)) {
+		ASSERT(count < ARRAY_LEN(words));
+		words[count++] = str_of(word);
+	}
+	va_end(args);
+	return store_send(s, tag, words, count);
 }
 
 bool store_answer(struct store *s, struct store_answer *ret_answer)

@@ -4,6 +4,8 @@
 vm-a calls; orders is at an address of its own, and served by vm-a itself (version v0), vm-b (v1), vm-c (v2), and more if
 there are more machines. What is between them is set by set(), and only on the caller's machine, which is who decides."""
 import contextlib
+import os
+import signal
 import socket
 
 from machines import wait_for
@@ -44,6 +46,13 @@ class Served(ScenarioMesh):
         self.write_configs()
         self[node].reload()
         wait_for(lambda: self[node].metric("ringmain_generation") > generation, "the new plan")
+
+    def forget(self):
+        """The proxy of the caller's machine dies, and with it all that it knew of endpoints, turns and budgets."""
+        node = self["vm-a"]
+        killed = node.proxy_pid()
+        os.kill(killed, signal.SIGKILL)
+        wait_for(lambda: node.proxy_pid() not in (None, killed) and node.ready(), "a new proxy process", 20)
 
     @contextlib.contextmanager
     def behaves(self, machine, mode):

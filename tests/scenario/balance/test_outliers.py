@@ -164,21 +164,21 @@ def test_errors_of_the_application_are_its_own(mesh):
 
 
 def test_no_more_calls_than_a_service_may_have(mesh):
-    mesh.set({"calls_max": 2})
-    refused = mesh.mine("limit_refused_total")
+    mesh.set({"breaker": {"connections": 2, "requests": 2}})
+    refused = mesh.mine("breaker_connections_refused_total")
     with mesh.dial("web", mesh.own("echo")) as first, mesh.dial("web", mesh.own("echo")) as second:
         assert first.send("abc").exactly(3) == second.send("abc").exactly(3) == b"abc"
         assert mesh.turned_away("web", mesh.own("echo"))
         assert ask_many(mesh, 4) == [200] * 4  # another service has its own number
         assert first.finish().rest() == b""
         wait_for(lambda: not mesh.turned_away("web", mesh.own("echo")), "the next one to be let in")
-    assert mesh.mine("limit_refused_total") > refused
+    assert mesh.mine("breaker_connections_refused_total") > refused
     with mesh.dial("web", mesh.own("orders")) as first, mesh.dial("web", mesh.own("orders")) as second:
         for wire in first, second:
             wire.send(request_text("GET /stream/600/100", "orders"))
             assert wire.head()[0] == 200
         assert ask_many(mesh, 3) == [503] * 3
-        wait_for(lambda: len(mesh.access_lines("vm-a", response_code_details="CALLS_MAX", response_code=503,
+        wait_for(lambda: len(mesh.access_lines("vm-a", response_code_details="BREAKER_REQUESTS", response_code=503,
                                                response_flags="UO")) == 3, "their lines in the log")
     wait_for(lambda: ask_many(mesh, 1) == [200], "those to have ended with their callers")
 

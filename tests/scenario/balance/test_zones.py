@@ -177,11 +177,11 @@ def test_panic_calls_all(fleet):
 
 
 def test_calls_under_way_are_told(fleet):
-    balance(fleet, calls_max=5)
+    balance(fleet, breaker={"requests": 5})
     with fleet.dial("web", fleet.own("orders"), machine="vm-a") as wire:
         wire.send(request_text("GET /stream/600/100", "orders"))
         assert wire.head()[0] == 200
         leg = explain(fleet)
-        assert leg["balance"]["calls"] == 1 and leg["balance"]["calls_max"] == 5
+        assert leg["balance"]["calls"] == 1 and leg["balance"]["requests_max"] == 5
         assert sum(e["calls"] for e in leg["endpoints"]) == 1
         assert leg["balance"]["workers"] == leg["balance"]["workers_answered"]

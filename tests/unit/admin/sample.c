@@ -257,3 +257,23 @@ void sample_done(struct sample *s)
 	for (size_t i = 0; i < 2; i++)
 		metrics_free(s->metrics[i]);
 }
+
+bool limiter_look(const struct plan *plan, const struct limit *limit, uint64_t now_ns,
+	struct limiter_view *ret_view)
+{
+	if (!sample_shown->limit_counts)
+		return false;
+	*ret_view = (struct limiter_view){.counts = sample_shown->limit_counts,
+		.key_count = 2,
+		.key_max = limit->part_count ? 64 : 1,
+		.is_known = limit->part_count == 0,
+		.quota = 10,
+		.remaining = 7};
+	return true;
+}
+
+const struct limiter_counts *limiter_counts_of_limit(
+	const struct plan *plan, const struct limit *limit)
+{
+	return sample_shown->limit_counts;
+}

@@ -5,6 +5,7 @@
 
 #include "conf/conf.h"
 #include "mesh/route.h"
+#include "proxy/limiter_view.h"
 #include "proxy/proxy.h"
 #include "tls/tls.h"
 
@@ -33,6 +34,8 @@ struct sample {
 	/* what tls_store_identity() shows */
 	struct tls_identity_view identities[2];
 	size_t identity_count;
+	/* of every limit; NULL: of no service here */
+	const struct limiter_counts *limit_counts;
 };
 
 void sample_init(struct sample *s);

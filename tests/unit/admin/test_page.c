@@ -363,7 +363,8 @@ static void config_page(void **state)
 	assert_has(&r,
 		"\"routes\":[{\"service\":\"orders\",\"rules\":[{\"name\":\"orders/canary\","
 		"\"action\":\"forward\",\"split\":[{\"service\":\"orders\",\"version\":\"v1\","
-		"\"weight\":90},{\"service\":null,\"version\":null,\"weight\":10}]}]}]");
+		"\"weight\":90},{\"service\":null,\"version\":null,\"weight\":10}],"
+		"\"mirror\":[]}]}]");
 	assert_has(&r, "\"local_addresses\":[\"10.77.0.1\"],\"passthrough\":[\"10.99.0.0/16\"]}");
 	page_response_done(&r);
 	sample.proxy.plan = NULL;

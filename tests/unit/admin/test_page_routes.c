@@ -50,6 +50,11 @@ static void fill_rules(void)
 	rules[7].timeout_ms = 1500;
 	rules[7].fault = (struct route_fault){
 		.delay_ms = 200, .delay_percent = 10, .abort_percent = 5, .abort_status = 503};
+	static struct route_leg mirrors[2];
+	mirrors[0] = (struct route_leg){rules[7].legs[0].service, STR("v2"), 10};
+	mirrors[1] = (struct route_leg){.weight = 100};
+	rules[7].mirrors = mirrors;
+	rules[7].mirror_count = ARRAY_LEN(mirrors);
 	rules[7].retry =
 		(struct route_retry){.attempts = 2, .on = ROUTE_RETRY_CONNECT | ROUTE_RETRY_5XX};
 }
@@ -163,11 +168,12 @@ static void the_way_is_told(void **state)
 	assert_part(LAST, 200,
 		"\"action\":\"forward\",\"timeout_ms\":1500,\"retries\":\"2 more tries on "
 		"connect-failure or 5xx\",\"fault\":\"delay 200ms for 10 %, abort with 503 for 5 "
-		"%\",\"sticky\":\"header x-user\",\"split\":[{\"service\":"
+		"%\",\"mirror\":\"10 % to orders v2, 100 % to a service that is not known\","
+		"\"sticky\":\"header x-user\",\"split\":[{\"service\":"
 		"\"orders\",\"version\":\"v1\",\"weight\":90,\"allowed\":true,\"policy\":\"policies"
 		"[0]\",\"identity\":true,\"policies\":[\"policies[0]\",\"no-secrets\"],"
 		"\"balance\":{\"way\":\"least_request\",\"zones\":\"ignore\",\"zone\":null,"
-		"\"panic\":0,\"choice\":\"well\",\"calls\":0,\"calls_max\":0,\"workers\":0,"
+		"\"panic\":0,\"choice\":\"well\",\"calls\":0,\"requests_max\":0,\"workers\":0,"
 		"\"workers_answered\":0},\"endpoints\":[{\"address\":\"10.77.0.1:8080\",\"health\":"
 		"\"up\",\"version\":"
 		"\"v1\"");
@@ -175,7 +181,7 @@ static void the_way_is_told(void **state)
 		"\"local\":true,\"alternate\":false,\"calls\":0,\"share\":0}]},{\"service\":"
 		"null,\"version\":null,"
 		"\"weight\":"
-		"10}]}");
+		"10}],\"rollouts\":[]}");
 	assert_part(LAST "&header=x-user:ann", 200, "\"sticks_by\":\"ann\",\"sticks_to\":");
 	/* the rule gives the request another path, and policies see that one */
 	assert_part(TO, 200, "\"becomes_path\":\"/secret\",\"becomes_host\":\"other\"");
@@ -240,7 +246,7 @@ static void what_workers_know_is_added_up(void **state)
 		told[i].rows[1] = row_of(1, 3 + (uint32_t)i, i ? OUTLIER_OUT : OUTLIER_IN);
 	}
 	const char *path = "/routes/explain?from=web&to=orders";
-	assert_told(path, "\"choice\":\"well\",\"calls\":10,\"calls_max\":0,\"workers\":3,"
+	assert_told(path, "\"choice\":\"well\",\"calls\":10,\"requests_max\":0,\"workers\":3,"
 			  "\"workers_answered\":2}");
 	/* three quarters, and all */
 	assert_told(path, "\"alternate\":false,\"calls\":4,\"latency_us\":3000,\"share\":875000}");

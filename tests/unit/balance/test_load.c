@@ -356,19 +356,43 @@ static void test_an_outlier_gets_nothing_but_its_probe(void **state)
 	}
 }
 
-static void test_room_is_a_worker_s_share(void **state)
+/* It has asked for no retries for a while: they go elsewhere while there is an elsewhere, first
+ * tries do not, and it is not ejected. */
+static void test_one_that_rests(void **state)
 {
-	struct crowd c = {.under_way = 2};
-	assert_true(crowd_has_room(&c, 0, 4));
-	assert_true(crowd_has_room(&c, 3, 1));
-	assert_false(crowd_has_room(&c, 2, 1));
-	assert_true(crowd_has_room(&c, 9, 4));
-	assert_false(crowd_has_room(&c, 8, 4));
-	c.under_way = 0;
-	assert_true(crowd_has_room(&c, 1, 4)); /* a share is at least one */
+	struct place p;
+	static const uint32_t weights[] = {100, 100, 100};
+	place_init(&p, BALANCE_RANDOM, weights, 3);
+	const struct endpoint *e = p.endpoints;
+	load_let_rest(p.crowd->loads[0], p.now_ns, 2 * CLOCK_S);
+	uint32_t first = 0, again = 0, later = 0, last = 0;
+	for (int i = 0; i < 300; i++) {
+		const struct endpoint *tried[] = {&e[1], &e[2]};
+		struct pick pick = {.service = &p.service,
+			.crowd = p.crowd,
+			.tried = tried,
+			.now_ns = p.now_ns,
+			.random = rnd(&p)};
+		first += pick_endpoint(&pick, &p.way) == &e[0];
+		pick.tried_count = 1;
+		again += pick_endpoint(&pick, &p.way) == &e[0];
+		pick.now_ns += 2 * CLOCK_S;
+		later += pick_endpoint(&pick, &p.way) == &e[0];
+		pick.now_ns = p.now_ns;
+		pick.tried_count = 2;
+		last += pick_endpoint(&pick, &p.way) == &e[0];
+	}
+	assert_in_range(first, 60, 140);
+	assert_int_equal(again, 0);
+	assert_in_range(later, 100, 200);
+	assert_in_range(last, 60, 140); /* all are alike then */
+	assert_int_equal(p.crowd->instances.out, 0);
+	load_let_rest(p.crowd->loads[0], p.now_ns, UINT64_MAX);
+	assert_int_equal(p.crowd->loads[0]->rest_until_ns, p.now_ns + LOAD_REST_MAX_NS);
+	crowd_free(p.crowd);
 }
 
-/* A limit is about the service: who leaves it takes no call along, and may come back. */
+/* Who leaves takes no call along, and may come back. */
 static void test_calls_to_those_that_left_are_counted(void **state)
 {
 	static const uint32_t weights[] = {100, 100};
@@ -380,9 +404,8 @@ static void test_calls_to_those_that_left_are_counted(void **state)
 	p.service.endpoint_count = 1;
 	place_follow(&p);
 	assert_int_equal(p.crowd->under_way, 3);
-	assert_false(crowd_has_room(p.crowd, 3, 1));
 	load_end(&calls[2]);
-	assert_true(crowd_has_room(p.crowd, 3, 1));
+	assert_int_equal(p.crowd->under_way, 2);
 	p.service.endpoint_count = 2;
 	place_follow(&p);
 	assert_int_equal(p.crowd->under_way, 2);
@@ -541,7 +564,7 @@ int main(void)
 		cmocka_unit_test(test_a_new_one_starts_slowly),
 		cmocka_unit_test(test_a_new_one_starts_slowly_with_the_least),
 		cmocka_unit_test(test_an_outlier_gets_nothing_but_its_probe),
-		cmocka_unit_test(test_room_is_a_worker_s_share),
+		cmocka_unit_test(test_one_that_rests),
 		cmocka_unit_test(test_calls_to_those_that_left_are_counted),
 		cmocka_unit_test(test_the_same_again),
 		cmocka_unit_test(test_histories),

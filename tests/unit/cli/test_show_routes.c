@@ -49,11 +49,11 @@ static int teardown(void **state)
 #define DOWN                                                                                \
 	"{\"address\":\"10.0.0.3:80\",\"health\":\"down\",\"version\":\"v2\",\"weight\":1," \
 	"\"node\":\"vm-c\",\"zone\":null,\"local\":true,\"alternate\":false}"
-#define LEG(version, weight, allowed, policy, endpoints)                                     \
-	"{\"service\":\"orders\",\"version\":" version ",\"weight\":" weight                 \
-	",\"allowed\":" allowed ",\"policy\":\"" policy                                      \
-	"\",\"balance\":{\"way\":\"maglev\",\"by\":\"header:x-user\",\"has_value\":true,"    \
-	"\"zones\":\"strict\",\"zone\":\"eu-1a\",\"calls\":3,\"calls_max\":9,\"workers\":2," \
+#define LEG(version, weight, allowed, policy, endpoints)                                        \
+	"{\"service\":\"orders\",\"version\":" version ",\"weight\":" weight                    \
+	",\"allowed\":" allowed ",\"policy\":\"" policy                                         \
+	"\",\"balance\":{\"way\":\"maglev\",\"by\":\"header:x-user\",\"has_value\":true,"       \
+	"\"zones\":\"strict\",\"zone\":\"eu-1a\",\"calls\":3,\"requests_max\":9,\"workers\":2," \
 	"\"workers_answered\":1},\"endpoints\":[" endpoints "]}"
 #define ASKED                                               \
 	"\"from\":\"spiffe://prod.example/service/"         \
@@ -193,20 +193,21 @@ static void a_list(void **state)
 			     "{\"service\":\"orders\",\"version\":\"v1\",\"weight\":9},"
 			     "{\"service\":\"stock\",\"version\":\"v2\",\"weight\":1}]},"
 			     "{\"name\":\"orders/rules[2]\",\"match\":[],\"action\":\"forward\","
-			     "\"fault\":\"delay 1000ms for 5 %\",\"split\":[]}]}]}"));
+			     "\"fault\":\"delay 1000ms for 5 %\",\"mirror\":\"10 % to orders v2\","
+			     "\"split\":[]}]}]}"));
 	fclose(out);
 	assert_string_equal(text, "RULE             MATCHES              LEADS TO                "
-				  "STICKY  RETRIES       "
-				  "       FAULT\n"
+				  "STICKY  RETRIES      "
+				  "        FAULT                 MIRROR\n"
 				  "orders/gone      path /g, method GET  respond 410             - "
-				  "      -             "
-				  "       -\n"
+				  "      -            "
+				  "        -                     -\n"
 				  "orders/canary    -                    v1 90 %, stock v2 10 %  "
-				  "source  1 more try on "
-				  "reset  -\n"
+				  "source  1 more try on"
+				  " reset  -                     -\n"
 				  "orders/rules[2]  -                    the service             - "
-				  "      -             "
-				  "       delay 1000ms for 5 %\n");
+				  "      -            "
+				  "        delay 1000ms for 5 %  10 % to orders v2\n");
 }
 
 #define TEST(name) cmocka_unit_test_teardown(name, teardown)

@@ -62,6 +62,14 @@ static void test_pushback(void **state)
 	assert_int_equal(ms, 1500);
 }
 
+static void test_messages(void **state)
+{
+	char message[GRPC_MESSAGE_BYTES(8)];
+	size_t len = grpc_message_write(STR("a %\n\xc3\xa4~"), message);
+	assert_true(str_eq((struct str){message, len}, STR("a %25%0A%C3%A4~")));
+	assert_int_equal(grpc_message_write(STR(""), message), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -69,6 +77,7 @@ int main(void)
 		cmocka_unit_test(test_statuses_of_http),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_pushback),
+		cmocka_unit_test(test_messages),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

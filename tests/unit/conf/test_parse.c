@@ -212,7 +212,8 @@ static void test_parse_balance(void **state)
 	fixture_init(&f);
 	fixture_parse_good(&f, FIXTURE_NODE,
 		"services: ( { name = \"a\"; balance = \"peak_ewma\"; slow_start = \"30s\"; "
-		"calls_max = 7; "
+		"breaker = { connections = 1; pending = 2; requests = 3; retries = 4; }; "
+		"retry_budget = { percent = 5; per_second = 6; }; "
 		"outlier = { errors = 7; "
 		"connect_errors = 0; success_percent = 95; success_calls = 20; ejection = "
 		"\"1500ms\"; ejection_max = \"1m\"; ejected_percent = 30; }; }, { name = \"b\"; "
@@ -225,8 +226,14 @@ static void test_parse_balance(void **state)
 	assert_int_equal(b->balance, BALANCE_LEAST_REQUEST);
 	assert_int_equal(a->slow_start_ms, 30000);
 	assert_int_equal(b->slow_start_ms, 0);
-	assert_int_equal(a->calls_max, 7);
-	assert_int_equal(b->calls_max, 0);
+	for (uint32_t i = 0; i < BREAKER_LIMITS; i++) {
+		assert_int_equal(a->breaker[i], i + 1);
+		assert_int_equal(b->breaker[i], 0);
+	}
+	assert_int_equal(a->retry_budget.percent, 5);
+	assert_int_equal(a->retry_budget.per_second, 6);
+	assert_int_equal(b->retry_budget.percent, 20);
+	assert_int_equal(b->retry_budget.per_second, 3);
 	fixture_done(&f);
 	fixture_init(&f);
 	fixture_parse(&f, FIXTURE_NODE,

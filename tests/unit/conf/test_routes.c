@@ -112,6 +112,23 @@ static void test_faults(void **state)
 	fixture_done(&f);
 }
 
+static void test_mirrors(void **state)
+{
+	struct fixture f;
+	parse_good(&f, ROUTE("{ mirror = ( { version = \"v1\"; percent = 10; }, { service = "
+			     "\"next\"; }, { version = \"v2\"; percent = 0; } ); }"));
+	const struct route_rule *rule = route_of(&f, "orders")->rules;
+	assert_int_equal(rule->mirror_count, 3);
+	assert_int_equal(rule->mirrors[0].weight, 10);
+	assert_int_equal(rule->mirrors[1].weight, 100);
+	assert_text(rule->mirrors[1].service->name, "next");
+	assert_int_equal(rule->mirrors[1].version.len, 0);
+	assert_int_equal(rule->leg_count, 0);
+	/* endpoints of a version are gathered for a mirror as for a leg */
+	assert_int_equal(service_subset(rule->mirrors[0].service, STR("v1"))->endpoint_count, 2);
+	fixture_done(&f);
+}
+
 static void test_answers(void **state)
 {
 	struct fixture f;
@@ -234,6 +251,19 @@ static const struct {
 	{"{ fault = { delay = \"2m\"; }; }", "fault.delay: "},
 	{"{ respond = { status = 404; }; fault = { delay = \"1s\"; }; }",
 		"fault: not together with respond"},
+	{"{ mirror = ( { } ); }", "mirror[0]: to whom? Give service or version"},
+	{"{ mirror = ( { version = \"v1\"; percent = 101; } ); }",
+		"mirror[0].percent: 101 is out of range"},
+	{"{ mirror = ( { version = \"v9\"; } ); }",
+		"mirror[0].version: no endpoint of \"orders\" has the version \"v9\""},
+	{"{ mirror = ( { service = \"nobody\"; } ); }", "mirror[0].service: "},
+	{"{ mirror = ( { version = \"v1\"; }, { version = \"v1\"; }, { version = \"v1\"; }, { "
+	 "version = \"v1\"; }, { version = \"v1\"; } ); }",
+		"mirror: more than 4"},
+	{"{ respond = { status = 404; }; mirror = ( { version = \"v1\"; } ); }",
+		"mirror: not together with respond"},
+	{"{ request_headers = { remove = \"X-Ringmain-Mirror\"; }; }",
+		"\"X-Ringmain-Mirror\" is the proxies' own"},
 	{"{ redirect = { }; }", "redirect: where to?"},
 	{"{ redirect = { path = \"/\"; status = 304; }; }", "redirect.status: 304 is none of"},
 	{"{ redirect = { scheme = \"ftp\"; }; }", "redirect.scheme: \"ftp\" is neither"},
@@ -461,6 +491,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_whole_rule),
 		cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_mirrors),
 		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_wrong_rows),
 		cmocka_unit_test(test_wrong_routes),

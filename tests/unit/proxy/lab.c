@@ -121,7 +121,8 @@ bool access_write(struct access_queue *q, const struct access_entry *entry)
 		.code = entry->response_code,
 		.received = entry->bytes_received,
 		.sent = entry->bytes_sent,
-		.attempts = entry->attempt_count};
+		.attempts = entry->attempt_count,
+		.is_mirror = entry->is_mirror};
 	lab_copy(e->details, sizeof(e->details), entry->response_details);
 	lab_copy(e->flags, sizeof(e->flags), entry->response_flags);
 	lab_copy(e->policy, sizeof(e->policy), entry->policy);
@@ -236,7 +237,7 @@ static struct plan *lab_plan(
 {
 	static char node[8192], edited[16384];
 	char text[2000] = "";
-	struct bundle b;
+	struct bundle b, picture;
 	struct plan *plan = NULL;
 	lab_certificates(l, &b);
 	lab_add(&b, "user", "ringmain", "990");
@@ -247,11 +248,15 @@ static struct plan *lab_plan(
 	snprintf(node, sizeof(node), "%s%s%s", lab_nodes[machine], lab_node_common,
 		l->node ? l->node : "");
 	lab_add(&b, "conf", "node.conf", lab_edited(l, node, edited, sizeof(edited)));
-	lab_add(&b, "mesh", "mesh.conf", lab_edited(l, lab_mesh, edited, sizeof(edited)));
+	struct bundle *mesh = l->with_store ? &picture : &b;
+	bundle_init(&picture);
+	lab_add(mesh, "mesh", "mesh.conf", lab_edited(l, lab_mesh, edited, sizeof(edited)));
 	if (l->objects)
-		lab_add(&b, "mesh", "objects.conf", l->objects);
-	if (plan_build(&b, NULL, generation, before, &plan, text, sizeof(text)) < 0)
+		lab_add(mesh, "mesh", "objects.conf", l->objects);
+	if (plan_build(&b, l->with_store ? &picture : NULL, generation, before, &plan, text,
+		    sizeof(text)) < 0)
 		fail_msg("%s", text);
+	bundle_done(&picture);
 	bundle_done(&b);
 	return plan;
 }
@@ -324,6 +329,7 @@ void lab_start(struct lab *l, const struct lab_options *options)
 	*l = (struct lab){.machine_count = options->machine_count ? options->machine_count : 1,
 		.node = options->node,
 		.objects = options->objects,
+		.with_store = options->with_store,
 		.serving = options->serving};
 	for (unsigned i = 0; i < LAB_WORKLOAD_COUNT; i++)
 		l->marks[i] = i;
@@ -726,13 +732,27 @@ static void lab_free_uses(const struct lab_machine *m)
 	}
 }
 
+/* The same. */
+static void lab_free_service_uses(struct service_use *use)
+{
+	while (use) {
+		assert_int_equal(use->plan_count, 0);
+		struct service_use *before = use->before;
+		assert_true(breaker_is_unused(&use->breaker));
+		free(use);
+		use = before;
+	}
+}
+
 static void lab_finish_machine(struct lab_machine *m)
 {
 	lab_expect_nothing_left(m);
 	worker_free(m->worker);
 	lab_free_uses(m);
+	struct service_use *last = lab_current(m)->last_service_use;
 	for (uint32_t i = 0; i < m->plan_count; i++)
 		plan_free(m->plans[i]); /* asserts that nobody holds it any more */
+	lab_free_service_uses(last);
 	metrics_free(m->metrics);
 	ledger_unmap(m->ledger);
 	free(m->log.entries);

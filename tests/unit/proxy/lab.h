@@ -50,6 +50,7 @@ struct lab_entry { /* of the access log */
 	char route[48], service[32], version[16];
 	uint64_t received, sent;
 	uint32_t attempts;
+	bool is_mirror;
 };
 
 struct access_queue { /* the lab's own: the log stays in memory */
@@ -104,6 +105,7 @@ struct lab {
 	uint32_t machine_count;
 	const char *node;    /* appended to the node files */
 	const char *objects; /* one more mesh file, NULL: none */
+	bool with_store;     /* the mesh files are what the picture of the mesh holds */
 	struct lab_edit edits[LAB_EDITS_MAX];
 	const char *list;	       /* of revoked certificates, PEM */
 	const struct certs_pair *root; /* instead of the mesh's own */
@@ -119,6 +121,7 @@ struct lab_options {
 	uint32_t machine_count;	      /* 0: one */
 	const char *node;	      /* more groups for the node files: limits, timeouts */
 	const char *objects;	      /* one more mesh file */
+	bool with_store;	      /* `node` names one */
 	const struct lab_edit *edits; /* LAB_EDITS_MAX, from the first generation on */
 	enum lab_serving serving;
 	uint64_t seed;

@@ -232,24 +232,24 @@ static int one_more(void)
 }
 
 /* Never more at once, and as soon as one has ended the next may. */
-static void test_no_more_calls_than_a_service_may_have(void **state)
+static void test_no_more_requests_than_a_service_may_have(void **state)
 {
 	int fds[3];
-	start(LAB_BY_HAND, SERVICE("calls_max = 3; ", NEAR ", "));
+	start(LAB_BY_HAND, SERVICE("breaker = { requests = 3; }; ", NEAR ", "));
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		fds[i] = one_more();
 	for (int round = 0; round < 3; round++) {
 		int refused = one_more();
 		lab_expect_holds(refused, "HTTP/1.1 503 ");
-		lab_expect_reason(&lab, 0, "CALLS_MAX");
-		assert_int_equal(lab_values(&lab, 0)->limit_refused_total, round + 1);
+		lab_expect_reason(&lab, 0, "BREAKER_REQUESTS");
+		assert_int_equal(lab_values(&lab, 0)->breaker_requests_refused_total, round + 1);
 	}
 	fake_peer_reset(fds[1]); /* its caller goes */
 	lab_pump(&lab);
 	lab_expect_lacks(one_more(), "503");
 	lab_expect_holds(one_more(), "HTTP/1.1 503 ");
 	/* what a new plan allows holds for the calls under way as well */
-	replan(SERVICE("calls_max = 4; ", NEAR ", "));
+	replan(SERVICE("breaker = { requests = 4; }; ", NEAR ", "));
 	lab_expect_lacks(one_more(), "503");
 	lab_expect_holds(one_more(), "HTTP/1.1 503 ");
 	lab_finish(&lab);
@@ -282,7 +282,7 @@ int main(void)
 		cmocka_unit_test(test_the_only_one_is_never_ejected),
 		cmocka_unit_test(test_no_ejection_unless_wanted),
 		cmocka_unit_test(test_an_ejection_outlives_a_plan),
-		cmocka_unit_test(test_no_more_calls_than_a_service_may_have),
+		cmocka_unit_test(test_no_more_requests_than_a_service_may_have),
 		cmocka_unit_test(test_a_service_that_goes),
 	};
 	return cmocka_run_group_tests(tests, lab_group_setup, lab_group_teardown);

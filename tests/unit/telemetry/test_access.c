@@ -70,6 +70,12 @@ static void request_line(void **state)
 		"\"tls_resumed\":false,\"policy\":\"policies[0]\",\"conn_id\":7,"
 		"\"config_generation\":3}\n");
 	assert_true(json_valid(text, len));
+	struct access_entry copy = request;
+	copy.is_mirror = true;
+	len = access_format(&copy, text, sizeof(text));
+	text[len] = 0;
+	assert_non_null(strstr(text, "\"processing_ns\":45678,\"mirror\":true,\"response_flags\""));
+	assert_true(json_valid(text, len));
 }
 
 static void tcp_lines(void **state)
@@ -172,6 +178,7 @@ static void longest_values_fit(void **state)
 	e.method = e.path = e.authority = e.user_agent = e.request_id = e.protocol = all;
 	e.workload = e.source_identity = e.destination_identity = e.destination_service = all;
 	e.policy = e.response_flags = e.response_details = e.route = e.destination_version = all;
+	e.limit = e.shadow_limit = all;
 	e.duration_ns = e.bytes_sent = e.bytes_received = e.processing_ns = UINT64_MAX;
 	e.connection_number = e.config_generation = e.start_wall_ns = UINT64_MAX;
 	memset(&e.downstream_remote, 0xff, sizeof(e.downstream_remote));

@@ -102,6 +102,28 @@ static void requests_in_prometheus_text(void **state)
 	metrics_free(m);
 }
 
+/* The same labels, and no figure of the callers' requests. */
+static void copies_for_mirrors_are_apart(void **state)
+{
+	struct metrics *m = metrics_new(10);
+	struct metric_labels copy = at_destination;
+	copy.is_mirror = true;
+	for (int i = 0; i < 3; i++)
+		metrics_request(m, &copy, 700000, 5, 1000);
+	metrics_request(m, &at_destination, 700000, 0, 1000);
+	char *text = exposed(&m, 1, false);
+	assert_has(text, "\nistio_requests_total{" ORDERS_LABELS "} 1\n");
+	assert_has(text, "\nringmain_mirrored_requests_total{" ORDERS_LABELS "} 3\n");
+	assert_has(text,
+		"\nringmain_mirrored_request_duration_milliseconds_count{" ORDERS_LABELS "} 3\n");
+	assert_has(text, "\nistio_request_bytes_sum{" ORDERS_LABELS "} 0\n");
+	free(text);
+	struct metric_totals totals;
+	metrics_totals(&m, 1, &totals);
+	assert_int_equal(totals.requests_total, 1);
+	metrics_free(m);
+}
+
 static void requests_in_openmetrics(void **state)
 {
 	struct metrics *m = metrics_new(10);
@@ -362,6 +384,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(requests_in_prometheus_text),
+		cmocka_unit_test(copies_for_mirrors_are_apart),
 		cmocka_unit_test(requests_in_openmetrics),
 		cmocka_unit_test(tcp_series),
 		cmocka_unit_test(missing_labels_are_unknown),

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "exchange_limit.h"
+
+#include "codec/grpc.h"
+#include "exchange_head.h"
+#include "exchange_route.h"
+#include <stdio.h>
+
+/* From the caller's proxy to the service's: which rule it went by. Believed between proxies only,
+ * and only if there is such a rule. */
+#define HEADER_ROUTE "x-ringmain-route"
+
+#define HEADER_LIMIT	 "RateLimit-Limit"
+#define HEADER_REMAINING "RateLimit-Remaining"
+#define HEADER_RESET	 "RateLimit-Reset"
+#define HEADER_RETRY	 "Retry-After"
+
+/* What a refusal has besides its headers' texts and its body. */
+#define EXCHANGE_REFUSAL_BYTES 512
+
+/* --- the rule --- */
+
+enum reason exchange_tell_route(struct exchange *x)
+{
+	const struct call *call = &x->carrier[DOWN]->call;
+	if (call->way != CALL_WAY_MESH || !call->service || !limit_wants_route(call->service))
+		return REASON_NONE;
+	exchange_remove_header(x->request, STR(HEADER_ROUTE));
+	if (!x->route || http_header_add(x->request, STR(HEADER_ROUTE), x->route->name))
+		return REASON_NONE;
+	return REASON_OVERLOAD;
+}
+
+static struct str exchange_route_told(struct exchange *x)
+{
+	const struct call *call = &x->carrier[DOWN]->call;
+	struct str told = http_header_get(x->request, HEADER_ROUTE);
+	exchange_remove_header(x->request, STR(HEADER_ROUTE));
+	if (call->direction == CALL_OUTBOUND)
+		return x->route ? x->route->name : STR("");
+	if (call->direction != CALL_INBOUND_MESH)
+		return STR("");
+	return limit_route_known(call->hold->plan->snapshot, told);
+}
+
+/* --- asking --- */
+
+static uint64_t exchange_seconds(uint64_t ns)
+{
+	return ns / CLOCK_S + (ns % CLOCK_S > 0);
+}
+
+/* Copies: the plan that they come from may be gone before the response is there. */
+static bool exchange_keep_verdict(struct exchange *x, const struct limiter_verdict *v)
+{
+	struct exchange_limit *l = x->limit;
+	*l = (struct exchange_limit){.name = STR(""), .shadow = STR(""), .body = STR("")};
+	if (v->shadow)
+		l->shadow = arena_str(&x->arena, v->shadow->name);
+	if (v->tightest)
+		l->name = arena_str(&x->arena, v->tightest->name);
+	if (v->refused)
+		l->body = arena_str(&x->arena, v->refused->body);
+	l->is_counted = v->tightest;
+	l->quota = v->quota;
+	l->remaining = v->remaining;
+	l->reset_s = exchange_seconds(v->reset_ns);
+	l->retry_s = exchange_seconds(v->retry_ns);
+	l->retry_s += l->retry_s == 0;
+	return l->name.at && l->shadow.at && l->body.at;
+}
+
+enum reason exchange_ask_limits(struct exchange *x)
+{
+	const struct call *call = &x->carrier[DOWN]->call;
+	struct worker *w = x->being.worker;
+	char client[ADDRESS_TEXT_MAX];
+	struct limiter_verdict verdict;
+	/* a copy for a mirror leaves what there is to callers */
+	if (call->way != CALL_WAY_LOCAL || call->service->limit_count == 0 || x->limit ||
+		x->is_mirror)
+		return REASON_NONE;
+	x->limit = arena_take(&x->arena, sizeof(*x->limit));
+	if (!x->limit)
+		return REASON_OVERLOAD;
+	struct limit_request request = {.route = exchange_route_told(x)};
+	request.asks = exchange_facts(x);
+	request.client = str_of(address_ip_text(&call->client, client));
+	if (!limiter_ask(call->hold->plan, w->ledger, call->service, &request, &x->arena,
+		    w->loop.now_ns, &verdict) ||
+		!exchange_keep_verdict(x, &verdict)) {
+		x->limit = NULL;
+		return REASON_OVERLOAD;
+	}
+	return verdict.refused ? REASON_RATE_LIMITED : REASON_NONE;
+}
+
+struct str exchange_limit_named(const struct exchange *x)
+{
+	if (!x->limit)
+		return STR("");
+	return x->reason == REASON_RATE_LIMITED ? x->limit->name : STR("");
+}
+
+/* --- telling --- */
+
+static bool exchange_add_number(
+	const struct exchange *x, struct http_head *head, struct str name, uint64_t number)
+{
+	struct str value =
+		arena_printf((struct arena *)&x->arena, "%llu", (unsigned long long)number);
+	return value.at && http_header_add(head, name, value);
+}
+
+static bool exchange_add_left(const struct exchange *x, struct http_head *head)
+{
+	const struct exchange_limit *l = x->limit;
+	return exchange_add_number(x, head, STR(HEADER_LIMIT), l->quota) &&
+	       exchange_add_number(x, head, STR(HEADER_REMAINING), l->remaining) &&
+	       exchange_add_number(x, head, STR(HEADER_RESET), l->reset_s);
+}
+
+void exchange_limit_response(const struct exchange *x, struct http_head *head)
+{
+	uint16_t count = head->header_count;
+	if (!x->limit || !x->limit->is_counted || http_header_get(head, HEADER_LIMIT).at)
+		return;
+	if (!exchange_add_left(x, head))
+		head->header_count = count; /* all three or none */
+}
+
+/* --- refusing --- */
+
+/* gRPC has its status in a header, and 200 for the rest. */
+static struct http_head *exchange_refusal_head(struct exchange *x, struct str *ret_body)
+{
+	const struct reason_row *row = reason_row(REASON_RATE_LIMITED);
+	struct str type = http_header_get(x->request, "content-type");
+	struct str text = x->limit->body.len ? x->limit->body : str_of(row->text);
+	struct http_head *head = arena_take(&x->arena, sizeof(*head));
+	bool fits, is_grpc = type.at && grpc_is_type(type);
+	if (!head)
+		return NULL;
+	*ret_body = is_grpc ? STR("") : text;
+	head->status = is_grpc ? 200 : row->status;
+	head->framing = HTTP_FRAMING_LENGTH;
+	head->body_bytes = ret_body->len;
+	fits = http_header_add(head, STR("Content-Type"), is_grpc ? type : STR("text/plain"));
+	if (is_grpc)
+		fits = fits &&
+		       http_header_add(head, STR("grpc-status"), grpc_status_text(row->grpc)) &&
+		       http_header_add(head, STR("grpc-message"), str_of(row->text));
+	fits = fits && exchange_add_number(x, head, STR(HEADER_RETRY), x->limit->retry_s) &&
+	       exchange_add_left(x, head);
+	return fits ? head : NULL;
+}
+
+bool exchange_write_limited(struct exchange *x)
+{
+	struct carrier *down = x->carrier[DOWN];
+	struct buf *out = &down->line->conn.out;
+	uint32_t stream = x->stream[DOWN];
+	struct str body;
+	struct http_head *head = exchange_refusal_head(x, &body);
+	if (!head || buf_space(out) < EXCHANGE_REFUSAL_BYTES + body.len)
+		return false;
+	/* a body that nobody wants is not waited for */
+	if (!x->input_ended[DOWN] || x->being.worker->draining)
+		http_close_after(down->http);
+	x->status = head->status;
+	return http_write_head(down->http, stream, head, out) &&
+	       http_write_body(down->http, stream, body, out) == body.len &&
+	       http_write_end(down->http, stream, NULL, out);
+}
