@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo behind conf/demo/run: two machines, six plain programs, one mesh.
+"""The demo behind conf/demo/run: two machines, seven plain programs, one mesh.
 
     vm-a: web and batch call others             vm-b: orders (Python), stock (Go), cache (Redis),
-                                                       mail (speaks first); orders calls stock too
+                                                       mail (speaks first); orders calls stock too;
+                                                       quotes is on both, in two versions
     vm-r: the Redis of the mesh's state: an operator publishes services and policies there, the
           machines tell of their workloads and find each other's
     vm-ca: the mesh's authority, where vm-a and vm-b have joined with a token each; it gives them
@@ -12,8 +13,9 @@ With --standalone there is neither: services, endpoints and policies are in a fi
 have, and certificates were made by hand.
 
 Shows who called whom, as which identity, encrypted or on the machine, how fast; what is refused;
-what somebody on the wire would see; that certificates renew themselves while calls go on; and that
-the mesh does without Redis and authority for a while. Shares its machines and workloads with
+what somebody on the wire would see; that certificates renew themselves while calls go on, and a new
+version of a service takes over step by step, and one that fails goes back by itself; and that the mesh does without
+Redis and authority for a while. Shares its machines and workloads with
 the tests.
 """
 import argparse
@@ -23,6 +25,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -33,15 +36,17 @@ sys.path.insert(0, str(ROOT / "tests" / "scenario"))
 import mesh as scenario  # noqa: E402
 from ca import USER as CA_USER  # noqa: E402
 from machines import LabError, sweep, wait_for  # noqa: E402
-from mesh import CACHE, GUEST, MAIL, MESH_PORT, ORDERS, STOCK, STRANGER_UID, WEB, at, request_text  # noqa: E402
+from mesh import CACHE, GUEST, MAIL, MESH_PORT, ORDERS, QUOTES, STOCK, STRANGER_UID, WEB, at, request_text  # noqa: E402
 
 BATCH = at(GUEST, name="batch")
 SERVICES = [WEB, BATCH, at(ORDERS, own=200), STOCK, CACHE, MAIL]
+VERSIONED = at(QUOTES, "vm-b", "vm-a", own=201)  # with a store only: v1 on vm-b, v2 on vm-a
 POLICIES = [
     {"name": "to-orders", "service": "orders", "action": "allow", "from": ["web"], "methods": ["GET", "POST"]},
     {"name": "to-stock", "service": "stock", "action": "allow", "from": ["web", "orders"]},
     {"name": "to-cache-and-mail", "service": ["cache", "mail"], "action": "allow", "from": ["web"]},
 ]
+TO_QUOTES = {"name": "to-quotes", "service": "quotes", "action": "allow", "from": ["web"]}
 WITHOUT_REDIS_SECONDS = 4  # longer than a lease
 LIFETIMES = {"leaf": "20s", "node": "60s"}  # so short that renewing can be watched
 SECRET = "order-4711-for-alice"  # travels in every kind of call; must not be seen on the wire
@@ -66,6 +71,39 @@ def build():
         if done.returncode != 0:
             raise LabError(f"{' '.join(step)} failed:\n{done.stdout[-4000:]}")
     return RELEASE / "src" / "daemon" / "ringmain"
+
+
+class Quotes:
+    """Web's calls to quotes, some at once, until they are stopped."""
+
+    def __init__(self, mesh):
+        self.mesh, self.count, self.failed = mesh, 0, 0
+        self.over = threading.Event()
+        self.threads = [threading.Thread(target=self.call, daemon=True) for _ in range(3)]
+
+    def start(self):
+        self.mesh.dial("web", self.mesh.own("quotes")).sock.close()  # who makes sockets outlives the threads
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def stop(self):
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+        return self
+
+    def call(self):
+        while not self.over.wait(0.01):
+            try:
+                with self.mesh.dial("web", self.mesh.own("quotes")) as wire:
+                    for _ in range(10):
+                        self.failed += wire.send(request_text("GET /echo", "quotes")).reply().status != 200
+                        self.count += 1
+                        if self.over.wait(0.01):
+                            break
+            except (OSError, EOFError):
+                self.failed += 1
 
 
 class Demo:
@@ -277,6 +315,57 @@ class Demo:
             self.failures.append(f"{len(failed)} of {count} calls failed while certificates were renewed; ringmain certs: "
                                  f"exit status {done.returncode}")
 
+    # --- a new version -------------------------------------------------------------------------
+
+    def rollout(self):
+        """How far that of quotes is, as operators see it."""
+        return json.loads(self.mesh.operate("rollout", "status", "quotes", "-o", "json").stdout)["rollouts"][0]
+
+    def rollout_start(self, version):
+        """Web calls all the while."""
+        calls = Quotes(self.mesh).start()
+        self.mesh.operate("rollout", "start", "quotes", "--to", version, "--steps", "10,50,100", "--every", "2s",
+                          "--calls-min", "20", "--why", f"{version} of quotes")
+        return calls
+
+    def rollout_end(self, calls, version, state):
+        """Until it is over: what vm-a's log says of it."""
+        try:
+            wait_for(lambda: self.rollout()["state"] == state, f"the rollout of {version} to be {state}", 45)
+        except LabError as error:
+            self.failures.append(f"{error}: {json.dumps(self.rollout())}")
+        time.sleep(0.3)  # some calls more
+        calls.stop()
+        mark = "rollout of quotes: "
+        lines = [line.split(mark, 1)[1] for line in self.mesh["vm-a"].process.log.splitlines() if mark in line]
+        return [line for line in lines if line.startswith(f"{version} ") or line.startswith(state)]
+
+    def good_version(self, calls):
+        lines = self.rollout_end(calls, "v2", "done")
+        say(f"\nMeanwhile v2 of quotes, on vm-a, took over from v1, on vm-b: 10 % of the calls, 50 %, then all, each step for 2 s\n"
+            f"at least and judged by what callers see. Of {calls.count} calls that web made {calls.failed or 'none'} failed:\n")
+        say("\n".join(f"  {line}" for line in lines))
+        if calls.failed:
+            self.failures.append(f"{calls.failed} of {calls.count} calls to quotes failed while v2 took over")
+
+    def bad_version(self):
+        """v3 comes to vm-b, and every third call to it fails."""
+        b = self.mesh["vm-b"]
+        b.more = {"quotes": {"version": "v3"}}
+        b.write_config()
+        b.reload()
+        key = f"ringmain:{{{TRUST_DOMAIN}}}:node:vm-b"
+        wait_for(lambda: b"quotes v3 up" in (self.mesh.redis.ask("GET", key) or b""), "v3 of quotes to be known", 10)
+        (b.machine.dir / "workloads" / "quotes.record.mode").write_text("cycle 200 200 500")
+        start = time.monotonic()
+        calls = self.rollout_start("v3")
+        lines = self.rollout_end(calls, "v3", "rolled-back")
+        say(f"\nThen v3 came to vm-b, which answers every third call with 500. {time.monotonic() - start:.1f} s after it was begun in the same way\n"
+            f"all calls were with v2 again; of {calls.count} calls {calls.failed} had failed:\n")
+        say("\n".join(f"  {line}" for line in lines))
+        done = self.mesh.operate("rollout", "list", check=False)
+        say("\nringmain rollout list:\n\n" + "".join(f"  {line}\n" for line in done.stdout.splitlines()).rstrip())
+
     def without_redis(self):
         """Redis and the authority die while web calls on and on."""
         mesh = self.mesh
@@ -304,9 +393,12 @@ class Demo:
             self.allowed()
         self.wire(path)
         self.refused()
+        calls = self.rollout_start("v2") if self.mesh.redis else None
         if self.mesh.authority:
             self.rotation()
         if self.mesh.redis:
+            self.good_version(calls)
+            self.bad_version()
             self.without_redis()
         b = self.mesh["vm-b"]
         done = b.ringmain("status", check=False)
@@ -339,6 +431,7 @@ def look_around(mesh):
         operator = f"ip netns exec {mesh.redis.machine.namespace} {mesh.binary}"
         say(f"  {operator} history -c {mesh.operator_config()}")
         say(f"  {operator} apply -f {mesh.mesh_file} -c {mesh.operator_config()}      # after a change to it")
+        say(f"  {operator} rollout status quotes -c {mesh.operator_config()}")
         say(f"  redis-cli -s {mesh.redis.socket} --user lab --pass {mesh.redis.users.LAB[1]}")
         say(f"  ip netns exec {b.machine.namespace} {mesh.binary} drain orders -c {b.config}")
 
@@ -360,9 +453,12 @@ def main():
     try:
         binary = build()
         say(f"starting two machines, their workloads, {'certificates' if options.standalone else 'Redis, the authority'}, ringmain ...")
-        with scenario.ScenarioMesh(SERVICES, binary=binary, policies=POLICIES, default_policy="deny",
+        services, policies = (SERVICES, POLICIES) if options.standalone else ([*SERVICES, VERSIONED], [*POLICIES, TO_QUOTES])
+        with scenario.ScenarioMesh(services, binary=binary, policies=policies, default_policy="deny",
                                    trust_domain=TRUST_DOMAIN, stores=() if options.standalone else ("vm-r",),
                                    ca=None if options.standalone else "vm-ca", lifetimes=LIFETIMES) as mesh:
+            for name, version in (("vm-a", "v2"), ("vm-b", "v1")):
+                mesh[name].more = {"quotes": {"version": version}}
             mesh.start()
             demo = Demo(mesh)
             demo.show()

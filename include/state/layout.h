@@ -11,12 +11,24 @@
  *                           revision in force there as a third word; with an expiry of state.lease,
  *                           renewed three times in it
  *   figures:<name> string   what this node has seen of versions that      written by that node
- *                           are rolled out; with an expiry
- *   rollout:<service> stream how far a rollout is; ids "<term>-<step>": written by the node that
- *                           the store takes no id that is not higher,    carries it on, any node
- *                           so one that was overtaken cannot write
+ *                           are rolled out (rollout/rollout.h); with an
+ *                           expiry
+ *   rollout:<service> stream how far a rollout is: field "progress"      written by the node that
+ *                           (rollout/rollout.h), and "time", when it     carries it on, any node
+ *                           was written, ms by the store's clock. Ids
+ *                           "<term>-<number>": the store takes no id
+ *                           that is not higher than the last, so of
+ *                           several who begin a term one wins, and who
+ *                           was overtaken cannot write. An entry every
+ *                           second or so; about 32 are kept
  *   tokens:<id>:<window> string  how many tokens of a limit nodes have    written by all nodes
- *                           taken in a window; with an expiry
+ *                           taken in a window; with an expiry. <id>: of the limit, its numbers and
+ *                           the values of its key, in hexadecimal; <window>: the store's time
+ *                           divided by the window's length. A node makes it with SET 0 PX NX, adds
+ *                           what it wants with INCRBY, and keeps of that what the answer leaves
+ *                           below the amount; the rest, and what it does not need, goes back with
+ *                           DECRBY; an answer that says that the number was lost meanwhile gets a
+ *                           PEXPIRE. While nobody asks, nothing is said
  *
  * and one channel, "news": hints that something has changed, so that others need not wait for their
  * next look. "objects <revision>", "node <name>", "rollout <service>". Never believed: whoever

@@ -3,6 +3,7 @@
  * path uses, of the plan that it uses. */
 #include "balance/split.h"
 #include "base/error.h"
+#include "mesh/limit.h"
 #include "mesh/policy.h"
 #include "mesh/rollout.h"
 #include "page.h"
@@ -238,6 +239,20 @@ static void page_put_policies(struct json *j, const struct snapshot *s,
 	json_close(j, ']');
 }
 
+/* Those that its machines would ask. */
+static void page_put_leg_limits(struct json *j, const struct snapshot *s,
+	const struct service *service, const struct route_request *request)
+{
+	const struct limit_request asked = {.asks = *request};
+	json_key(j, "limits");
+	json_open(j, '[');
+	for (uint32_t i = 0; i < service->limit_count; i++) {
+		if (limit_matches(s, service->limits[i], &asked))
+			json_str(j, service->limits[i]->name);
+	}
+	json_close(j, ']');
+}
+
 static void page_put_way(const struct page_source *source, struct json *j,
 	const struct route_leg *leg, const struct route_request *request)
 {
@@ -245,6 +260,7 @@ static void page_put_way(const struct page_source *source, struct json *j,
 	page_put_leg_name(j, leg->service, leg->version, leg->weight);
 	if (leg->service) {
 		page_put_policies(j, source->proxy->plan->snapshot, leg->service, request);
+		page_put_leg_limits(j, source->proxy->plan->snapshot, leg->service, request);
 		page_put_balance(source, j, leg->service, leg->version, request);
 	}
 	json_close(j, '}');

@@ -122,7 +122,8 @@ void page_say_fact(struct page_words *w, const struct route_request *request,
 void page_say_retry(struct page_words *w, const struct route_retry *retry)
 {
 	static const char *const words[] = {"connect-failure", "refused-stream", "reset",
-		"gateway-error", "5xx", "retriable-4xx"};
+		"gateway-error", "5xx", "retriable-4xx", "rate-limited", "cancelled",
+		"deadline-exceeded", "internal", "resource-exhausted", "unavailable"};
 	*w = (struct page_words){.len = 0};
 	if (retry->attempts == 0)
 		return;

@@ -81,7 +81,7 @@ static int rollout_change(const struct rollout_line *line)
 	struct err err;
 	int status = 1;
 	if (publisher_open(&p, line->name, line->conf_path, PUBLISHER_WRITES)) {
-		if (rollout_read_all(&p, &standing, &err) < 0) {
+		if (rollout_read_all(&p, str_of(line->service), &standing, &err) < 0) {
 			publisher_say(&p, "%s", err.text);
 		} else {
 			status = rollout_change_with(&p, line, &standing);
@@ -103,12 +103,17 @@ static int rollout_print(
 	struct publisher *p, const struct rollout_line *line, const struct rollouts *r)
 {
 	bool is_any;
+	if (r->published.trust == PUBLISHED_BAD)
+		publisher_say(p, "the objects in the store are refused by the nodes: %s",
+			r->published.why.text);
 	if (line->json)
 		is_any = rollout_show_json(stdout, r, rollout_service(line));
 	else if (line->verb == ROLLOUT_VERB_LIST)
 		is_any = rollout_show_list(stdout, r);
 	else
 		is_any = rollout_show_status(stdout, r, rollout_service(line));
+	if (r->published.trust == PUBLISHED_BAD)
+		return 1;
 	if (is_any || line->json)
 		return is_any || !line->service ? 0 : 1;
 	if (!line->service)
@@ -160,7 +165,7 @@ static int rollout_watch(struct publisher *p, const struct rollout_line *line)
 		bool is_back = false;
 		if (!is_first)
 			rollout_sleep();
-		if (rollout_read_all(p, &r, &err) < 0) {
+		if (rollout_read_all(p, STR(""), &r, &err) < 0) {
 			publisher_say(p, "%s", err.text);
 			if (is_first || ++away == ROLLOUT_AWAY_MAX)
 				return 1;
@@ -181,7 +186,7 @@ static int rollout_show_once(struct publisher *p, const struct rollout_line *lin
 {
 	struct rollouts r;
 	struct err err;
-	if (rollout_read_all(p, &r, &err) < 0) {
+	if (rollout_read_all(p, STR(""), &r, &err) < 0) {
 		publisher_say(p, "%s", err.text);
 		return 1;
 	}

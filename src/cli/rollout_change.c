@@ -90,7 +90,13 @@ static int change_find_from(const struct rollout_line *line, const struct change
 	char words[512];
 	struct str to = str_of(line->to), others[2] = {0}, in_force = change_in_force(k);
 	uint32_t count = 0;
-	if (line->from || (in_force.len > 0 && !str_eq(in_force, to))) {
+	if (!line->from && str_eq(in_force, to))
+		return err_set(err, EINVAL,
+			"all calls of %s go to %s already, by the rollout that is over; with "
+			"--from "
+			"VERSION they would go there first",
+			line->service, line->to);
+	if (line->from || in_force.len > 0) {
 		*ret_from = line->from ? str_of(line->from) : in_force;
 		return 0;
 	}
@@ -132,11 +138,16 @@ static int change_check_open(const struct rollout_known *k, struct err *err)
 		p ? p->step + 1 : 0, k->rule.step_count);
 }
 
-static uint64_t change_attempt(const struct rollout_known *k, uint64_t now_s)
+static uint64_t change_attempt(
+	const struct rollouts *standing, const struct rollout_known *k, uint64_t now_s)
 {
-	uint64_t attempt = now_s > CHANGE_EPOCH_S ? now_s - CHANGE_EPOCH_S : 1;
-	if (k && k->is_rule && k->rule.attempt >= attempt)
-		attempt = k->rule.attempt + 1;
+	uint64_t attempt = now_s > CHANGE_EPOCH_S ? (now_s - CHANGE_EPOCH_S) % INT32_MAX : 1;
+	uint64_t last = standing->last_attempt;
+	if (k && k->is_rule && k->rule.attempt > last)
+		last = k->rule.attempt;
+	/* behind the last number that there is, any other one will do */
+	if (last >= attempt && last < INT32_MAX)
+		attempt = last + 1;
 	return attempt;
 }
 
@@ -231,7 +242,7 @@ static int change_start(const struct rollout_line *line, const struct rollouts *
 	FILE *out = open_memstream(&text, &len);
 	if (!out)
 		return err_set(err, ENOMEM, "out of memory");
-	change_put_start(out, line, from, steps, change_attempt(k, now_s));
+	change_put_start(out, line, from, steps, change_attempt(standing, k, now_s));
 	bool is_whole = !ferror(out);
 	is_whole = fclose(out) == 0 && is_whole;
 	c->text = is_whole ? arena_str(arena, (struct str){text, len}) : STR_NONE;

@@ -138,7 +138,18 @@ static bool read_objects(struct rollouts *r)
 	return true;
 }
 
-int rollout_read_all(struct publisher *p, struct rollouts *ret_rollouts, struct err *err)
+/* What was written once of a service, even if its object was taken away since. */
+static int read_last(
+	struct publisher *p, struct str service, struct rollouts *rollouts, struct err *err)
+{
+	struct rollout_known past = {.rule = {.service = service}};
+	int r = service.len > 0 ? read_progress(p, &rollouts->published.arena, &past, err) : 0;
+	rollouts->last_attempt = past.has_entry ? past.entry.attempt : 0;
+	return r;
+}
+
+int rollout_read_all(
+	struct publisher *p, struct str service, struct rollouts *ret_rollouts, struct err *err)
 {
 	struct rollouts rollouts = {0};
 	struct published *s = &rollouts.published;
@@ -150,6 +161,8 @@ int rollout_read_all(struct publisher *p, struct rollouts *ret_rollouts, struct 
 		r = read_time(p, &rollouts.now_ms, err);
 	if (r == 0)
 		r = published_load_nodes(p, s, false, err);
+	if (r == 0)
+		r = read_last(p, service, &rollouts, err);
 	for (uint32_t i = 0; r == 0 && i < rollouts.count; i++) {
 		struct rollout_known *k = &rollouts.all[i];
 		if (k->is_rule)

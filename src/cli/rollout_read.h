@@ -23,11 +23,15 @@ struct rollouts {
 	struct rollout_known *all;  /* by service; in published.arena */
 	uint32_t count;
 	uint64_t now_ms; /* the store's clock */
+	/* of the service that is asked about, whether or not it has an object now: the attempt that
+	 * was last written of; 0: none */
+	uint64_t last_attempt;
 };
 
-/* -errno with err; rollout_read_done() is due if it is 0. */
-int rollout_read_all(
-	struct publisher *p, struct rollouts *ret_rollouts, struct err *err) MUST_CHECK;
+/* `service`: that is asked about; empty: none. -errno with err; rollout_read_done() is due if it is
+ * 0. */
+int rollout_read_all(struct publisher *p, struct str service, struct rollouts *ret_rollouts,
+	struct err *err) MUST_CHECK;
 void rollout_read_done(struct rollouts *r);
 /* NULL: the service has none. */
 const struct rollout_known *rollout_read_find(const struct rollouts *r, struct str service);

@@ -190,15 +190,12 @@ static void rollout_say_nobody(FILE *out, const struct rollout_known *k)
 
 static void rollout_say_waiting(FILE *out, const struct rollout_known *k)
 {
-	char counted[32], every[32];
 	if (!k->is_judged) {
 		fprintf(out, "    " STR_FMT " has told nothing lately\n", STR_ARG(k->entry.node));
 		return;
 	}
-	fprintf(out, "    now: " STR_FMT "; %s of %s\n",
-		STR_ARG(k->judged.why.len ? k->judged.why : STR("-")),
-		show_duration((int64_t)(k->judged.counted_ms / 1000), counted),
-		show_duration(k->rule.every_ms / 1000, every));
+	fprintf(out, "    now: " STR_FMT "\n",
+		STR_ARG(k->judged.why.len ? k->judged.why : STR("-")));
 }
 
 static void rollout_detail(FILE *out, const struct rollout_known *k)

@@ -280,6 +280,24 @@ static void show_legs(FILE *out, const struct json_tree *e)
 	show_rows(out, &t);
 }
 
+/* What of it the service's machines may refuse, besides policy. */
+static void show_leg_limits(FILE *out, const struct json_tree *e)
+{
+	int number = 1;
+	bool is_any = false;
+	for (const struct json_tree *leg = json_tree_list(e, "split"); leg; leg = leg->next) {
+		const struct json_tree *first = json_tree_list(leg, "limits");
+		for (const struct json_tree *l = first; l; l = l->next)
+			fprintf(out, "%s" STR_FMT, l == first ? "" : ", ", STR_ARG(l->text));
+		if (first)
+			fprintf(out, ": limits that leg %d counts for\n", number);
+		is_any = is_any || first;
+		number++;
+	}
+	if (is_any)
+		fputc('\n', out);
+}
+
 void show_explain(FILE *out, const struct json_tree *explained)
 {
 	show_asked(out, explained);
@@ -287,6 +305,7 @@ void show_explain(FILE *out, const struct json_tree *explained)
 		show_verdicts(out, explained);
 	show_rule(out, explained);
 	show_legs(out, explained);
+	show_leg_limits(out, explained);
 	show_balances(out, explained);
 	show_candidates(out, explained);
 }

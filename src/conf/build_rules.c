@@ -200,7 +200,8 @@ static bool conf_is_hop_header(struct str name)
 	static const char *const names[] = {"connection", "content-length", "expect", "host",
 		"http2-settings", "keep-alive", "proxy-connection", "te", "trailer",
 		"transfer-encoding", "upgrade", "x-forwarded-client-cert", "x-ringmain-mirror",
-		"x-ringmain-overloaded", "x-ringmain-reset", "x-ringmain-unsent"};
+		"x-ringmain-overloaded", "x-ringmain-reset", "x-ringmain-route",
+		"x-ringmain-unsent"};
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
 		if (str_eq_nocase(name, str_of(names[i])))
 			return true;

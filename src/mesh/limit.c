@@ -125,12 +125,13 @@ bool limit_wants_route(const struct service *service)
 
 struct str limit_route_known(const struct snapshot *s, struct str name)
 {
-	for (uint32_t i = 0; name.len > 0 && i < s->route_count; i++) {
-		const struct route *route = &s->routes[i];
-		for (uint32_t k = 0; k < route->rule_count; k++) {
-			if (str_eq(route->rules[k].name, name))
-				return route->rules[k].name;
-		}
+	const char *slash = name.len ? memchr(name.at, '/', name.len) : NULL;
+	struct str service_name = {name.at, slash ? (size_t)(slash - name.at) : 0};
+	const struct service *service = slash ? snapshot_service(s, service_name) : NULL;
+	const struct route *route = service ? service->route : NULL;
+	for (uint32_t i = 0; route && i < route->rule_count; i++) {
+		if (str_eq(route->rules[i].name, name))
+			return route->rules[i].name;
 	}
 	return STR("");
 }

@@ -84,6 +84,7 @@ void exchange_begin(struct carrier *down, uint32_t stream, struct http_head *hea
 	x->policy = STR("");
 	x->stream[DOWN] = stream;
 	exchange_attach(x, DOWN, down);
+	exchange_see_mark(x);
 	exchange_ready(x);
 }
 

@@ -27,6 +27,14 @@ bool exchange_copy_head(struct arena *a, const struct http_head *from, struct ht
 	return ok;
 }
 
+void exchange_see_mark(struct exchange *x)
+{
+	if (x->carrier[DOWN]->call.direction != CALL_INBOUND_MESH)
+		http_header_remove(x->request, HTTP_NAME_MIRROR);
+	else
+		x->is_mirror = http_header_of(x->request, HTTP_NAME_MIRROR).len > 0;
+}
+
 enum reason exchange_normalise(struct exchange *x)
 {
 	struct str path = x->request->path;
@@ -93,15 +101,6 @@ enum reason exchange_name_caller(struct exchange *x)
 	return exchange_head_name_caller(&x->arena, &x->carrier[DOWN]->call, x->request);
 }
 
-/* What another proxy says of a request that it copied for us is believed. */
-static void exchange_see_mark(struct exchange *x)
-{
-	if (x->carrier[DOWN]->call.direction != CALL_INBOUND_MESH)
-		http_header_remove(x->request, HTTP_NAME_MIRROR);
-	else
-		x->is_mirror = http_header_of(x->request, HTTP_NAME_MIRROR).len > 0;
-}
-
 /* HTTP/1.0 may leave out what every server behind us insists on: then it is what was dialled. */
 static enum reason exchange_name_host(struct exchange *x)
 {
@@ -115,7 +114,6 @@ static enum reason exchange_name_host(struct exchange *x)
 
 enum reason exchange_prepare_request(struct exchange *x)
 {
-	exchange_see_mark(x);
 	enum reason reason = exchange_name_host(x);
 	if (reason == REASON_NONE)
 		reason = exchange_identify(x);

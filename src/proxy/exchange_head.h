@@ -11,6 +11,9 @@
 /* Copies a head with its text into the exchange's arena. False: too much memory. */
 bool exchange_copy_head(
 	struct arena *a, const struct http_head *from, struct http_head *to) MUST_CHECK;
+/* What another proxy says of a request that it copied for us is believed; from anybody else it is
+ * taken off. */
+void exchange_see_mark(struct exchange *x);
 /* Brings the path to its normal form. */
 enum reason exchange_normalise(struct exchange *x);
 /* Gives it a host and an id where it has none, replaces the headers that tell who called. */

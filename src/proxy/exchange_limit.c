@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "exchange_limit.h"
 
-#include "codec/grpc.h"
 #include "exchange_head.h"
+#include "exchange_refuse.h"
 #include "exchange_route.h"
 #include <stdio.h>
 
@@ -14,9 +14,6 @@
 #define HEADER_REMAINING "RateLimit-Remaining"
 #define HEADER_RESET	 "RateLimit-Reset"
 #define HEADER_RETRY	 "Retry-After"
-
-/* What a refusal has besides its headers' texts and its body. */
-#define EXCHANGE_REFUSAL_BYTES 512
 
 /* --- the rule --- */
 
@@ -131,44 +128,32 @@ void exchange_limit_response(const struct exchange *x, struct http_head *head)
 
 /* --- refusing --- */
 
-/* gRPC has its status in a header, and 200 for the rest. */
-static struct http_head *exchange_refusal_head(struct exchange *x, struct str *ret_body)
+const char *exchange_limit_text(const struct exchange *x)
 {
-	const struct reason_row *row = reason_row(REASON_RATE_LIMITED);
-	struct str type = http_header_get(x->request, "content-type");
-	struct str text = x->limit->body.len ? x->limit->body : str_of(row->text);
-	struct http_head *head = arena_take(&x->arena, sizeof(*head));
-	bool fits, is_grpc = type.at && grpc_is_type(type);
-	if (!head)
-		return NULL;
-	*ret_body = is_grpc ? STR("") : text;
-	head->status = is_grpc ? 200 : row->status;
-	head->framing = HTTP_FRAMING_LENGTH;
-	head->body_bytes = ret_body->len;
-	fits = http_header_add(head, STR("Content-Type"), is_grpc ? type : STR("text/plain"));
-	if (is_grpc)
-		fits = fits &&
-		       http_header_add(head, STR("grpc-status"), grpc_status_text(row->grpc)) &&
-		       http_header_add(head, STR("grpc-message"), str_of(row->text));
-	fits = fits && exchange_add_number(x, head, STR(HEADER_RETRY), x->limit->retry_s) &&
-	       exchange_add_left(x, head);
-	return fits ? head : NULL;
+	return x->limit->body.len > 0 && !exchange_is_grpc(x)
+		       ? x->limit->body.at
+		       : reason_row(REASON_RATE_LIMITED)->text;
 }
 
-bool exchange_write_limited(struct exchange *x)
+uint16_t exchange_limit_refusal(
+	struct exchange *x, struct http_header ret_headers[EXCHANGE_LIMIT_HEADERS])
 {
-	struct carrier *down = x->carrier[DOWN];
-	struct buf *out = &down->line->conn.out;
-	uint32_t stream = x->stream[DOWN];
-	struct str body;
-	struct http_head *head = exchange_refusal_head(x, &body);
-	if (!head || buf_space(out) < EXCHANGE_REFUSAL_BYTES + body.len)
-		return false;
-	/* a body that nobody wants is not waited for */
-	if (!x->input_ended[DOWN] || x->being.worker->draining)
-		http_close_after(down->http);
-	x->status = head->status;
-	return http_write_head(down->http, stream, head, out) &&
-	       http_write_body(down->http, stream, body, out) == body.len &&
-	       http_write_end(down->http, stream, NULL, out);
+	const struct exchange_limit *l = x->limit;
+	const struct {
+		struct str name;
+		uint64_t number;
+	} rows[EXCHANGE_LIMIT_HEADERS] = {
+		{STR(HEADER_RETRY), l->retry_s},
+		{STR(HEADER_LIMIT), l->quota},
+		{STR(HEADER_REMAINING), l->remaining},
+		{STR(HEADER_RESET), l->reset_s},
+	};
+	for (uint16_t i = 0; i < EXCHANGE_LIMIT_HEADERS; i++) {
+		struct str value =
+			arena_printf(&x->arena, "%llu", (unsigned long long)rows[i].number);
+		if (!value.at)
+			return i;
+		ret_headers[i] = (struct http_header){.name = rows[i].name, .value = value};
+	}
+	return EXCHANGE_LIMIT_HEADERS;
 }

@@ -24,8 +24,11 @@ enum reason exchange_ask_limits(struct exchange *x);
 struct str exchange_limit_named(const struct exchange *x);
 /* Adds what is left, as far as there is room for more headers. */
 void exchange_limit_response(const struct exchange *x, struct http_head *head);
-/* Answers instead of the service. False, with no harm done: there is no room. */
-bool exchange_write_limited(struct exchange *x) MUST_CHECK;
+/* What a refusal says, and what its headers tell; how many of them. */
+#define EXCHANGE_LIMIT_HEADERS 4
+const char *exchange_limit_text(const struct exchange *x);
+uint16_t exchange_limit_refusal(
+	struct exchange *x, struct http_header ret_headers[EXCHANGE_LIMIT_HEADERS]);
 
 /* Tells the other machine the rule that the request goes by, when a limit there is by it, and
  * nothing else of that name. */

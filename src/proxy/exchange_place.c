@@ -122,18 +122,6 @@ static enum reason exchange_place(struct exchange *x)
 	return reason;
 }
 
-/* By a limit: the caller is told when to come again. */
-static void exchange_refuse(struct exchange *x)
-{
-	if (x->carrier[DOWN]->state != CARRIER_OPEN || !exchange_write_limited(x)) {
-		exchange_fail_reason(x, REASON_RATE_LIMITED);
-		return;
-	}
-	x->flow[UP] = FLOW_DONE;
-	exchange_ready_carrier(x, DOWN);
-	exchange_finish(x, REASON_RATE_LIMITED);
-}
-
 /* A fault that its rule wants: it is held back, or answered in place of the service. Whoever is
  * held back waits as for a retry, with no connection upstream; its timeouts go on. */
 static bool exchange_take_fault(struct exchange *x)
@@ -183,7 +171,7 @@ void exchange_route(struct exchange *x)
 	if (reason == REASON_NONE)
 		reason = exchange_place(x);
 	if (reason == REASON_RATE_LIMITED)
-		exchange_refuse(x);
+		exchange_fail(x, reason, reason_row(reason)->status, exchange_limit_text(x));
 	else if (reason != REASON_NONE)
 		exchange_fail_reason(x, reason);
 	else

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "exchange_refuse.h"
 
-#define EXCHANGE_REFUSAL_HEADERS 5
+#include "exchange_limit.h"
+
+#define EXCHANGE_REFUSAL_HEADERS (5 + EXCHANGE_LIMIT_HEADERS)
 
 struct exchange_refusal {
 	struct http_header headers[EXCHANGE_REFUSAL_HEADERS];
@@ -53,6 +55,8 @@ bool exchange_write_refusal(struct exchange *x, enum reason reason, enum exchang
 		exchange_refusal_add(&r, exchange_told_name(told), STR("1"));
 	if (exchange_is_overload(reason))
 		exchange_refusal_add(&r, STR(HEADER_OVERLOADED), STR("true"));
+	if (reason == REASON_RATE_LIMITED)
+		r.header_count += exchange_limit_refusal(x, r.headers + r.header_count);
 	x->status = is_grpc ? 200 : status;
 	struct http_refusal refusal = {.status = x->status,
 		.headers = r.headers,

@@ -71,13 +71,15 @@ uint32_t exchange_retry_response(const struct http_head *head, enum exchange_tol
 bool exchange_retry_wait(const struct exchange *x, const struct http_head *head, uint64_t *ret_ns)
 {
 	struct str pushback = http_header_get(head, "grpc-retry-pushback-ms");
+	enum grpc_status status;
 	uint64_t ms, seconds;
 	*ret_ns = 0;
 	if (pushback.at) {
 		if (!grpc_pushback_read(pushback, &ms))
 			return false;
 		*ret_ns = (ms < RETRY_AFTER_S_MAX ? ms : RETRY_AFTER_S_MAX) * CLOCK_MS;
-	} else if ((head->status == 503 || head->status == 429) &&
+	} else if ((head->status == 503 || head->status == 429 ||
+			   exchange_grpc_ends(head, &status)) &&
 		   retry_after_read(http_header_get(head, "retry-after"),
 			   worker_wall_s(x->being.worker), &seconds)) {
 		*ret_ns = seconds * CLOCK_S;

@@ -212,13 +212,13 @@ static bool limiter_mesh_share(
 	pot = *ret_pot = limiter_pot_of(t->of, t->slot);
 	if (!pot)
 		return true;
-	uint64_t ends_ns = a->now_ns + t->limit->window_ms * CLOCK_MS;
-	limiter_pot_turn(pot, t->limit, ends_ns, a->now_ns);
+	limiter_pot_turn(pot, t->limit, a->now_ns + t->limit->window_ms * CLOCK_MS, a->now_ns);
 	struct bucket_rate rate = limiter_pot_rate(pot, t->limit);
 	uint32_t granted = atomic_load_explicit(&pot->granted, memory_order_relaxed);
 	uint32_t expected = atomic_load_explicit(&pot->expected, memory_order_relaxed);
 	t->quota = t->limit->amount;
-	t->reset_ns = ends_ns - a->now_ns;
+	uint64_t ends_ns = atomic_load_explicit(&pot->window_ends_ns, memory_order_relaxed);
+	t->reset_ns = ends_ns > a->now_ns ? ends_ns - a->now_ns : 0;
 	return limiter_take_share(a, t, pot, &rate, expected > granted ? expected - granted : 0);
 }
 

@@ -5,6 +5,9 @@
 #include "base/clock.h"
 #include <stdlib.h>
 
+/* More count as so many: a day, so many times, is still a number of ticks. */
+#define LIMITER_NODES_MAX 10000
+
 /* A machine's share of a limit of the whole mesh comes at the pace that all shares together have
  * the limit's. */
 static struct bucket_rate limiter_rate(const struct limit *limit, uint64_t *ret_quota)
@@ -12,9 +15,11 @@ static struct bucket_rate limiter_rate(const struct limit *limit, uint64_t *ret_
 	uint64_t window_ns = limit->window_ms * CLOCK_MS;
 	uint32_t burst = limit->burst;
 	if (limit->scope == LIMIT_MESH) {
-		burst = limit->amount / limit->node_count;
+		uint32_t nodes = limit->node_count < LIMITER_NODES_MAX ? limit->node_count
+								       : LIMITER_NODES_MAX;
+		burst = limit->amount / nodes;
 		burst = burst ? burst : 1;
-		window_ns *= limit->node_count;
+		window_ns *= nodes;
 	}
 	*ret_quota = burst;
 	return bucket_rate_of(limit->amount, window_ns, burst);

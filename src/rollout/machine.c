@@ -75,20 +75,20 @@ static const char *machine_p99(
 
 /* "p99 of v2 is 820ms, wanted 300ms; of v1 140ms" */
 static void machine_say_judged(struct machine *m, const char *before, struct judged judged,
-	const struct judge_window *window, const char *after)
+	const struct judge_window *window)
 {
 	char to[48], from[48];
 	const struct rollout_rule *rule = m->rule;
 	bool is_slow = judged.question == JUDGE_SLOW;
 	if (is_slow)
-		machine_say(m, "%sp99 of %.*s is %s, wanted %ums; of %.*s %s%s", before,
+		machine_say(m, "%sp99 of %.*s is %s, wanted %ums; of %.*s %s", before,
 			STR_ARG(rule->to), machine_p99(m, &window->to, to), rule->p99_ms,
-			STR_ARG(rule->from), machine_p99(m, &window->from, from), after);
+			STR_ARG(rule->from), machine_p99(m, &window->from, from));
 	else
-		machine_say(m, "%s%.*s served %s, wanted %u.%u %%; %.*s %s%s", before,
+		machine_say(m, "%s%.*s served %s, wanted %u.%u %%; %.*s %s", before,
 			STR_ARG(rule->to), machine_served(&window->to, to),
 			rule->success_tenths / 10, rule->success_tenths % 10, STR_ARG(rule->from),
-			machine_served(&window->from, from), after);
+			machine_served(&window->from, from));
 }
 
 /* --- moves --- */
@@ -180,8 +180,9 @@ static void machine_say_waiting(struct machine *m)
 		machine_say(m, "only %u of %u nodes tell of their calls", seen->told_count,
 			seen->told_count + seen->silent_count);
 	else if (m->step.to.calls < rule->calls_min)
-		machine_say(m, "%llu of %u calls", (unsigned long long)m->step.to.calls,
-			rule->calls_min);
+		machine_say(m, "%llu of %u calls, %s of %s", (unsigned long long)m->step.to.calls,
+			rule->calls_min, machine_time(m->watch->counted_ms, counted),
+			machine_time(rule->every_ms, every));
 	else
 		machine_say(m, "%s of %s", machine_time(m->watch->counted_ms, counted),
 			machine_time(rule->every_ms, every));
@@ -217,7 +218,7 @@ static void machine_roll_back(
 {
 	char before[32];
 	snprintf(before, sizeof(before), "at %u %% ", machine_percent(m));
-	machine_say_judged(m, before, judged, window, "");
+	machine_say_judged(m, before, judged, window);
 	machine_move(m, ROLLOUT_ROLLED_BACK, machine_step(m));
 }
 
@@ -233,12 +234,12 @@ static void machine_stepping(struct machine *m)
 		machine_roll_back(m, judged, window);
 		return;
 	case JUDGE_BOTH:
-		machine_say_judged(m, "both versions are bad: ", judged, window, "");
+		machine_say_judged(m, "both versions are bad: ", judged, window);
 		machine_move(m, ROLLOUT_HELD, machine_step(m));
 		return;
 	case JUDGE_UNCLEAR:
 		if (m->step.to.calls >= m->rule->calls_min)
-			machine_say_judged(m, "not clear yet: ", judged, window, "");
+			machine_say_judged(m, "not clear yet: ", judged, window);
 		return;
 	case JUDGE_GOOD:
 		break;

@@ -285,7 +285,7 @@ int mirror_load_rollout(struct mirror *m, const struct bundle_item *item, struct
 		return err_set(err, EINVAL, "a rollout without a place in its stream");
 	struct str service = {item->name.at, (size_t)(at - item->name.at)};
 	struct str rest = {at + 1, item->name.len - service.len - 1};
-	if (!mirror_place_parse(rest, &place))
+	if (!record_node_valid(service) || !mirror_place_parse(rest, &place))
 		return err_set(err, EINVAL, "a rollout without a place in its stream");
 	return mirror_take_rollout(m, service, place, item->text, err);
 }

@@ -230,7 +230,7 @@ static void carry_refused(struct sync *s, struct sync_rollout *r, const char *te
 		log_info("state", "rollout of " STR_FMT ": another node carries it on",
 			STR_ARG(r->rule.service));
 	else if (!is_overtaken)
-		sync_refuse(s, r->why, sizeof(r->why),
+		sync_refuse(s, r->write_why, sizeof(r->write_why),
 			"the store does not take how far the rollout of " STR_FMT " is: %s",
 			STR_ARG(r->rule.service), text);
 	carry_end(s, r);
@@ -252,11 +252,14 @@ void carry_answer(struct sync *s, struct sync_rollout *r, const struct store_ans
 		carry_end(s, r);
 		return;
 	}
+	r->write_why[0] = '\0';
 	r->last = r->written;
 	r->last_ms = rollouts_now_ms(s);
 	r->last_new_ns = s->loop->now_ns;
-	if (r->part == ROLLOUT_TAKES)
+	if (r->part == ROLLOUT_TAKES) {
 		carry_move(r, ROLLOUT_CARRIES);
+		r->look_ns = s->loop->now_ns; /* with every beat from now on */
+	}
 	if (s->mirror.change_count != change_count)
 		carry_publish(s, r);
 	if (carry_is_over(rollout_progress_of(s, r)))

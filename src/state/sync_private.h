@@ -185,7 +185,8 @@ struct sync_rollout {
 	uint64_t judged_ns;  /* 0: not yet */
 	struct rollout_judged judged;
 	char judged_why[ROLLOUT_WHY_MAX + 1];
-	char why[200]; /* something of it is refused: why; "" */
+	char why[200];	     /* what its stream says is refused: why; "" */
+	char write_why[200]; /* what is written is refused: why; "" */
 };
 
 struct rollouts {

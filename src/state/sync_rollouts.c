@@ -182,7 +182,6 @@ bool rollout_take(
 			STR_ARG(r->rule.service), err.text);
 		return false;
 	}
-	r->why[0] = '\0';
 	p = rollout_progress_of(s, r);
 	if (result == MIRROR_TAKEN && p)
 		rollout_log(r, p, percent,
@@ -315,12 +314,16 @@ static void rollout_take_last(struct sync *s, struct sync_rollout *r, const redi
 	if (rollout_refuse_absurd(s, r, &place))
 		return;
 	r->is_known = true;
-	if (mirror_place_is_after(place, r->last) || mirror_place_is_after(r->last, place))
+	if (mirror_place_is_after(place, r->last) || mirror_place_is_after(r->last, place)) {
 		r->last_new_ns = s->loop->now_ns;
+		r->write_why[0] = '\0'; /* somebody could write */
+	}
 	r->last = place;
 	r->last_ms = ms;
 	if (!is_empty && (!known || mirror_place_is_after(place, known->place)))
 		r->is_garbled = !rollout_take(s, r, place, text);
+	if (!r->is_garbled)
+		r->why[0] = '\0';
 }
 
 static void rollout_answer(
@@ -393,8 +396,8 @@ const char *rollouts_why(const struct sync *s)
 {
 	ROLLOUTS_EACH(s, r)
 	{
-		if (r->why[0])
-			return r->why;
+		if (r->why[0] || r->write_why[0])
+			return r->why[0] ? r->why : r->write_why;
 	}
 	return "";
 }

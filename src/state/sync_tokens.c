@@ -40,11 +40,11 @@ static bool tokens_is_ready(const struct sync_tokens *t)
 	return t->store && store_state(t->store) == STORE_READY;
 }
 
-static void tokens_doubt(struct sync *s, const char *why)
+static void tokens_doubt(struct sync *s, uint64_t since_ns, const char *why)
 {
 	struct sync_tokens *t = &s->tokens;
 	if (t->doubted_ns == 0)
-		t->doubted_ns = s->loop->now_ns;
+		t->doubted_ns = since_ns;
 	snprintf(t->why, sizeof(t->why), "%s", why);
 }
 
@@ -58,6 +58,8 @@ static void tokens_trust(struct sync *s)
 
 int sync_tokens_init(struct sync *s, struct err *err)
 {
+	if (!s->ledger)
+		return 0;
 	if (!book_init(&s->tokens.book, s->ledger))
 		return err_set(err, ENOMEM, "out of memory");
 	timer_set(s->loop, &s->tokens.turn, s->loop->now_ns);
@@ -91,9 +93,9 @@ static void tokens_believe(struct sync *s)
 	struct sync_tokens *t = &s->tokens;
 	uint64_t now_ns = s->loop->now_ns;
 	if (t->store && !tokens_is_ready(t) && t->life > 0)
-		tokens_doubt(s, "the store is gone");
+		tokens_doubt(s, now_ns, "the store is gone");
 	else if (t->book.away_count > 0 && now_ns - t->heard_ns > TOKENS_PATIENCE_NS)
-		tokens_doubt(s, "the store does not answer");
+		tokens_doubt(s, t->heard_ns, "the store does not answer");
 	bool is_away = !t->is_clock_known ||
 		       (t->doubted_ns != 0 && now_ns - t->doubted_ns >= TOKENS_PATIENCE_NS);
 	uint64_t until_ns =
@@ -238,7 +240,7 @@ static void tokens_refused(struct sync *s, const char *text)
 	snprintf(why, sizeof(why), "the store refuses: %.150s", text);
 	t->refused_count++;
 	t->is_refusing = true;
-	tokens_doubt(s, why);
+	tokens_doubt(s, s->loop->now_ns, why);
 }
 
 static void tokens_answer(struct sync *s, const struct store_answer *answer)
@@ -266,7 +268,7 @@ static void tokens_answer(struct sync *s, const struct store_answer *answer)
 		outcome = BOOK_GARBLED;
 	if (outcome == BOOK_FAILED)
 		tokens_refused(s, answer->reply->str ? answer->reply->str : "no number");
-	else
+	else if (!t->is_refusing || book_is_write(answer->tag))
 		tokens_trust(s);
 	if (outcome == BOOK_GARBLED)
 		sync_refuse(s, t->garbled_why, sizeof(t->garbled_why),
@@ -355,6 +357,8 @@ static void tokens_turn(struct sync *s)
 void sync_tokens_step(struct sync *s)
 {
 	struct sync_tokens *t = &s->tokens;
+	if (!s->ledger)
+		return;
 	if (t->store)
 		tokens_take_answers(s);
 	if (tokens_is_ready(t) && store_life(t->store) != t->life) {

@@ -7,6 +7,7 @@
 #define TOKENS_AHEAD_NS	    (60 * CLOCK_MS) /* a few turns, and the store's answers */
 #define TOKENS_AHEAD_MAX_NS (2 * CLOCK_S)
 #define TOKENS_EARLY_MAX_NS (500 * CLOCK_MS) /* a window's first are taken so long before it */
+#define TOKENS_MANY	    4
 #define TOKENS_IDLE_NS	    (100 * CLOCK_MS)
 
 static uint64_t tokens_between(uint64_t low, uint64_t value, uint64_t high)
@@ -67,13 +68,16 @@ void tokens_init(struct tokens *t, uint32_t amount, uint32_t window_ms)
 
 /* --- what is wanted here --- */
 
-/* Rises within two turns, falls as slowly as tokens are held. */
+/* Many at once show a rate within two turns; of few it is learned, and forgotten, as slowly as
+ * tokens are held. */
 static void tokens_count(struct tokens *t, const struct tokens_seen *seen, uint64_t wishes)
 {
 	double passed_ns =
 		(double)tokens_between(CLOCK_MS, seen->now_ns - t->seen_ns, 60 * CLOCK_S);
 	double rate = (double)wishes / passed_ns;
-	double weight = rate > t->rate ? 0.5 : passed_ns / ((double)tokens_ahead_ns(t) + passed_ns);
+	double weight = passed_ns / ((double)tokens_ahead_ns(t) + passed_ns);
+	if (rate > t->rate && wishes >= TOKENS_MANY && weight < 0.5)
+		weight = 0.5;
 	t->rate += weight * (rate - t->rate);
 }
 

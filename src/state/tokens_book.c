@@ -231,6 +231,12 @@ void book_answer(
 	}
 }
 
+bool book_is_write(uint64_t tag)
+{
+	enum book_kind kind = (enum book_kind)(tag >> 56);
+	return kind == BOOK_TAKE || kind == BOOK_BACK;
+}
+
 void book_lost(struct book *b)
 {
 	for (uint32_t i = 0; i < b->active_count; i++) {

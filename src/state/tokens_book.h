@@ -65,5 +65,7 @@ enum book_outcome {
 /* For each command that was sent, once. `number` with TOLD. */
 void book_answer(
 	struct book *b, uint64_t tag, enum book_outcome outcome, int64_t number, uint64_t now_ns);
+/* Whether the command of this tag wrote a number: a store may answer others, and refuse these. */
+bool book_is_write(uint64_t tag);
 /* All that have no answer will have none. */
 void book_lost(struct book *b);

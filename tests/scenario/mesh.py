@@ -47,6 +47,7 @@ RESET = Service("reset", 12009, port=7003, protocol="tcp")
 DEAF = Service("deaf", 12010, port=7004, protocol="tcp")
 SPRAY = Service("spray", 12011, port=7005, protocol="tcp", server_first=True)
 GUEST = Service("guest", 12012, ["vm-a"])  # a second caller beside web
+QUOTES = Service("quotes", 12014, port=8082)  # HTTP, too: for two versions of something
 PROBE = Service("probe", 12013, port=7100, protocol="tcp")  # the test itself serves it: mesh.listen()
 STRANGER_UID = 12099                       # on every machine, in no mesh
 MESH_PORT, OUTBOUND_PORT, INBOUND_PORT = 15008, 15201, 15101
@@ -76,9 +77,9 @@ def go_program(name):
 
 def workload_command(service, machine):
     port = str(service.port)
-    if service.name == "orders":
-        record = machine.dir / "workloads" / "orders.record"
-        name = f"orders@{machine.name}" if len(service.on) > 1 else "orders"
+    if service.name in ("orders", "quotes"):
+        record = machine.dir / "workloads" / f"{service.name}.record"
+        name = f"{service.name}@{machine.name}" if len(service.on) > 1 else service.name
         return [PYTHON, machine.program(WORKLOADS / "http_server.py"), port, name, record]
     if service.name == "stock":
         return [machine.program(go_program("gohttp")), port, "stock"]

@@ -17,12 +17,12 @@ TOLERANT = {"outlier": {"ejected_percent": 0}}  # no endpoint is left out, whate
 
 
 class Served(ScenarioMesh):
-    def __init__(self, on=("vm-a", "vm-b", "vm-c"), services=(), groups=None, **more):
+    def __init__(self, on=("vm-a", "vm-b", "vm-c"), services=(), groups=None, callers=("vm-a",), **more):
         machines = list(dict.fromkeys(["vm-a", *on]))
         self.routes, self.settings, self.void = [], TOLERANT, False
         orders = at(ORDERS, *on, own=ADDRESS)
         more = {"policies": [{"service": "orders", "action": "allow", "from": ["web", "guest"]}], "default_policy": "deny", **more}
-        super().__init__([WEB, GUEST, orders, *services], machines=machines, groups=groups or {"timeouts": {"connect": "2s"}}, **more)
+        super().__init__([at(WEB, *callers), GUEST, orders, *services], machines=machines, groups=groups or {"timeouts": {"connect": "2s"}}, **more)
 
     def version(self, machine):
         return f"v{self.service('orders').on.index(machine)}"

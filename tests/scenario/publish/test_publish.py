@@ -395,7 +395,7 @@ def test_get_shows_what_is_asked_for(mesh):
     done = of_json(mesh.say("get", "service/web", "-o", "json"))
     assert done["revision"] == 1 and done["verified"] and done["objects"][0]["key"] == "service/web"
     refused(mesh, mesh.say("get", "service/none", check=False), "there is no service/none")
-    assert mesh.say("get", "rollout", check=False).returncode == 2
+    assert mesh.say("get", "split", check=False).returncode == 2
 
 
 def test_diff(mesh):

@@ -90,7 +90,7 @@ def test_a_request_too_many_is_answered_429(mesh):
     assert reply.get("Retry-After") is None
     served = mesh.record("orders").count(b"GET /echo")
     refused = call(mesh, headers=["X-Request-Id: too-many"])
-    assert refused.status == 429 and refused.body == b"come back later" and rate_limit(refused)[:2] == (3, 0)
+    assert refused.status == 429 and refused.body == b"come back later\n" and rate_limit(refused)[:2] == (3, 0)
     assert 1150 <= int(refused.get("Retry-After")) <= 1200 and 3550 <= rate_limit(refused)[2] <= 3600
     assert mesh.record("orders").count(b"GET /echo") == served
     line = mesh.access_line("vm-b", request_id="too-many")
@@ -382,3 +382,6 @@ def test_limits_are_listed(mesh):
     other = mesh["vm-a"].ringmain("limits", "list", "orders").stdout
     assert "elsewhere" in other and mesh.named[0] in other
     assert mesh["vm-b"].ringmain("limits", "list", "echo").stdout == "no limits\n"
+    words = ["routes", "explain", "--from", "web", "--to", "orders", "--method"]
+    assert f"{mesh.named[0]}, {mesh.named[1]}: limits that leg 1 counts for" in mesh["vm-a"].ringmain(*words, "GET").stdout
+    assert f"\n{mesh.named[1]}: limits that leg 1" in mesh["vm-a"].ringmain(*words, "PUT").stdout

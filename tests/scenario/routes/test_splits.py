@@ -158,6 +158,31 @@ def test_the_same_value_has_the_same_leg(mesh, kind):
         expect_exact(versions(mesh, wire, 20), {"v1": 1, "v2": 4})
 
 
+def test_a_value_has_the_same_leg_from_every_machine():
+    with Served(callers=("vm-a", "vm-b")) as mesh:
+        mesh.start()
+        for node in ("vm-a", "vm-b"):
+            mesh.set({**split(v0=30, v1=40, v2=30), "sticky": {"header": "x-user"}}, node=node)
+        found = {}
+        for machine in ("vm-a", "vm-b"):
+            with mesh.dial("web", mesh.own("orders"), machine=machine) as wire:
+                found[machine] = [versions(mesh, wire, 1, headers=[f"X-User: {user}"]) for user in range(40)]
+        assert found["vm-a"] == found["vm-b"] and len({str(leg) for leg in found["vm-a"]}) == 3
+
+
+def test_opaque_bytes_of_a_caller_stay_with_a_leg(mesh):
+    def opened():
+        return [mesh[name].metric("istio_tcp_connections_opened_total", reporter="destination", destination_workload="echo")
+                for name in TCP.on]
+    mesh.set({**split(v0=1, v1=1, v2=1), "sticky": {"source": True}}, service="echo")
+    for caller in ("web", "guest"):
+        before = opened()
+        for _ in range(9):
+            with mesh.dial(caller, mesh.own("echo")) as wire:
+                assert wire.send(b"abc").finish().rest() == b"abc"
+        assert sorted(b - a for a, b in zip(before, opened())) == [0, 0, 9]
+
+
 def test_a_caller_has_its_leg_by_its_identity(mesh):
     mesh.set({**split(v0=1, v1=1, v2=1), "sticky": {"source": True}})
     for caller in ("web", "guest"):

@@ -13,8 +13,8 @@ ROOT_KEY = f"ringmain:{{{MESH}}}:"
 HEAD, OBJECTS, CHANGES = (ROOT_KEY + name for name in ("head", "objects", "changes"))
 NEWS = ROOT_KEY + "news"
 NODE_COMMANDS = {"get", "getrange", "scan", "pttl", "hgetall", "xrange", "xrevrange", "set", "del", "pexpire", "publish",
-                 "subscribe", "unsubscribe", "multi", "exec", "ping", "time", "role", "info", "client|setname"}
-OPERATOR_COMMANDS = NODE_COMMANDS - {"del", "pexpire", "subscribe", "unsubscribe"} | {
+                 "mget", "incrby", "decrby", "xadd", "subscribe", "unsubscribe", "multi", "exec", "ping", "time", "role", "info", "client|setname"}
+OPERATOR_COMMANDS = NODE_COMMANDS - {"del", "pexpire", "mget", "incrby", "decrby", "subscribe", "unsubscribe"} | {
     "hget", "hmget", "hset", "hdel", "xadd", "watch", "unwatch", "discard"}
 WITHOUT_RIGHTS = {"auth", "hello", "quit", "reset"}  # what a server lets everybody say
 
@@ -25,6 +25,13 @@ def node_key(name):
 
 def lease_key(name):
     return ROOT_KEY + "lease:" + name
+
+
+def figures_key(name):
+    return ROOT_KEY + "figures:" + name
+
+
+TOKENS, ROLLOUT = ROOT_KEY + "tokens:0123456789abcdef0123456789abcdef:881", ROOT_KEY + "rollout:orders"
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +115,31 @@ def test_a_node_writes_its_record_and_renews_its_lease(filled):
         assert node.ask("DEL", node_key("vm-a"), lease_key("vm-a")) == 2
 
 
+def test_any_node_takes_tokens(filled):
+    with as_node(filled, "vm-a") as one, as_node(filled, "vm-b") as other:
+        assert one.ask("SET", TOKENS, 0, "PX", 60000, "NX") == b"OK"
+        assert other.ask("SET", TOKENS, 0, "PX", 60000, "NX") is None
+        assert [node.ask("INCRBY", TOKENS, 5) for node in (one, other)] == [5, 10]
+        assert other.ask("DECRBY", TOKENS, 2) == 8 and one.ask("GET", TOKENS) == b"8"
+        assert one.ask("PEXPIRE", TOKENS, 60000) == 1
+
+
+def test_any_node_carries_a_rollout_on_by_ids_that_only_rise(filled):
+    with as_node(filled, "vm-a") as one, as_node(filled, "vm-b") as other:
+        assert one.ask("XADD", ROLLOUT, "7-0", "is", "x") == b"7-0"
+        assert other.ask("XADD", ROLLOUT, "8-0", "is", "x") == b"8-0"
+        with pytest.raises(ReplyError, match="equal or smaller"):
+            one.ask("XADD", ROLLOUT, "7-1", "is", "overtaken")
+        assert len(one.ask("XREVRANGE", ROLLOUT, "+", "-", "COUNT", 1)) == 1
+
+
+def test_a_node_tells_its_own_figures_and_reads_all(filled):
+    with as_node(filled, "vm-a") as one, as_node(filled, "vm-b") as other:
+        assert one.ask("SET", figures_key("vm-a"), "some", "PX", 60000) == b"OK"
+        assert other.ask("MGET", figures_key("vm-a"), figures_key("vm-b")) == [b"some", None]
+        assert refused(other, "SET", figures_key("vm-a"), "others")
+
+
 def test_a_node_hears_and_tells_the_news(filled):
     with as_node(filled, "vm-a") as teller, as_node(filled, "vm-b") as hearer:
         assert hearer.ask("SUBSCRIBE", NEWS) == [b"subscribe", NEWS.encode(), 1]
@@ -137,6 +169,15 @@ ATTACKS = {
         ("SET", HEAD, "x", "GET"), ("GETSET", HEAD, "x"), ("GETDEL", HEAD), ("GETEX", HEAD, "EX", 1),
         ("APPEND", HEAD, "x"), ("SETRANGE", HEAD, 0, "x"), ("DEL", HEAD), ("PEXPIRE", HEAD, 1),
         ("MSET", MINE, "x", HEAD, "x"), ("MSETNX", HEAD, "x"), ("DEL", MINE, HEAD)],
+    "policy, by what counts tokens": [
+        ("INCRBY", HEAD, 1), ("DECRBY", HEAD, 1), ("INCRBY", OBJECTS, 1), ("XADD", HEAD, "1-1", "x", "x"),
+        ("XADD", OBJECTS, "1-1", "x", "x"), ("RENAME", TOKENS, HEAD), ("COPY", TOKENS, OBJECTS, "REPLACE"),
+        ("INCRBY", ROOT_KEY + "tokens", 1), ("SET", ROOT_KEY + "token:x", 1), ("SET", ROOT_KEY + "rollouts", 1),
+        ("INCRBY", "ringmain:{other.test}:tokens:x:1", 1), ("INCR", TOKENS), ("INCRBYFLOAT", TOKENS, "0.5"),
+        ("GETSET", TOKENS, 0), ("XTRIM", ROLLOUT, "MAXLEN", 0), ("XDEL", ROLLOUT, "7-0"), ("XSETID", ROLLOUT, "9-9")],
+    "another node's figures": [
+        (word, figures_key("vm-b"), *rest) for word, *rest in (
+            ("SET", "x"), ("INCRBY", 1), ("DEL",), ("PEXPIRE", 1), ("XADD", "1-1", "x", "x"))],
     "another node's endpoints": [
         attack for key in OTHERS for attack in (
             ("SET", key, "x"), ("SET", key, "x", "PX", 1), ("SETEX", key, 1, "x"), ("SETNX", key, "x"),

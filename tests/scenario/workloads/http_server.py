@@ -20,7 +20,9 @@ Each request's raw head goes to RECORD_FILE, so that a test sees what came throu
 
 While there is a file RECORD_FILE.mode, each request goes as it says, whatever the path:
     status N             that status
+    says N NAME VALUE    that status, with a header
     cycle N M ...        these statuses in turn
+    busy S               503 with Retry-After S the first time that a path is asked for
     stall                no answer for as long as the connection is there
     late MS              the answer after MS milliseconds
     close                ends the connection without an answer
@@ -55,7 +57,8 @@ class Request:
 
 
 class Connection:
-    turn = -1  # of "cycle", over all connections
+    turn = -1      # of "cycle", over all connections
+    asked = set()  # paths, of "busy"
 
     def __init__(self, name, record, reader, writer):
         self.name, self.record, self.reader, self.writer = name, record, reader, writer
@@ -99,8 +102,8 @@ class Connection:
         lines = [f"HTTP/1.1 {status} Text", f"Server-Name: {self.name}", *headers]
         self.writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
 
-    async def whole(self, request, body, status=200, kind="text/plain"):
-        self.head(status, f"Content-Type: {kind}", f"Content-Length: {len(body)}")
+    async def whole(self, request, body, status=200, kind="text/plain", headers=()):
+        self.head(status, f"Content-Type: {kind}", f"Content-Length: {len(body)}", *headers)
         if request.method != "HEAD":
             self.writer.write(body)
         await self.writer.drain()
@@ -109,7 +112,7 @@ class Connection:
     async def answer(self, request):
         mode = self.mode()
         if mode:
-            return await getattr(self, "as_" + mode[0])(request, *[int(word) for word in mode[1:]])
+            return await getattr(self, "as_" + mode[0])(request, *[int(w) if w.isdigit() else w for w in mode[1:]])
         words = request.path.split("?")[0].split("/")[1:]
         action = getattr(self, "do_" + words[0].replace("-", "_"), self.do_echo)
         return await action(request, *[int(word) for word in words[1:] if word.isdigit()])
@@ -125,9 +128,18 @@ class Connection:
     async def as_status(self, request, status):
         return await self.do_status(request, status)
 
+    async def as_says(self, request, status, name, value):
+        return await self.whole(request, b"as asked\n", status, headers=[f"{name}: {value}"])
+
     async def as_cycle(self, request, *statuses):
         Connection.turn += 1
         return await self.do_status(request, statuses[Connection.turn % len(statuses)])
+
+    async def as_busy(self, request, seconds):
+        if request.path in Connection.asked:
+            return await self.do_echo(request)
+        Connection.asked.add(request.path)
+        return await self.whole(request, b"later\n", 503, headers=[f"Retry-After: {seconds}"])
 
     async def as_stall(self, _):
         while await self.reader.read(65536):

@@ -4,6 +4,7 @@
 
 #include "balance/wheel.h"
 #include "json_check.h"
+#include "mesh/limit.h"
 #include "sample.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,6 +28,8 @@ static struct subset subset = {.version = {"v1", 2}, .endpoints = versioned, .en
 static struct route_rule rules[9];
 static struct str denied_paths[] = {{"/secret", 7}};
 static struct policy denial;
+static struct route_path limited_path = {ROUTE_PATH_EXACT, {"/other", 6}};
+static struct limit limits[2], *limit_list[2];
 static struct policy *policies[2];
 
 static void fill_rules(void)
@@ -79,6 +82,13 @@ static int setup(void **state)
 	policies[1] = &denial;
 	sample.services[0].policies = policies;
 	sample.services[0].policy_count = 2;
+	limits[0] = (struct limit){.name = STR("some-paths")};
+	limits[1] = (struct limit){
+		.name = STR("other-paths"), .when = {.paths = &limited_path, .path_count = 1}};
+	limit_list[0] = &limits[0];
+	limit_list[1] = &limits[1];
+	sample.services[0].limits = limit_list;
+	sample.services[0].limit_count = 2;
 	return 0;
 }
 
@@ -171,7 +181,8 @@ static void the_way_is_told(void **state)
 		"%\",\"mirror\":\"10 % to orders v2, 100 % to a service that is not known\","
 		"\"sticky\":\"header x-user\",\"split\":[{\"service\":"
 		"\"orders\",\"version\":\"v1\",\"weight\":90,\"allowed\":true,\"policy\":\"policies"
-		"[0]\",\"identity\":true,\"policies\":[\"policies[0]\",\"no-secrets\"],"
+		"[0]\",\"identity\":true,\"policies\":[\"policies[0]\",\"no-secrets\"],\"limits\":["
+		"\"some-paths\"],"
 		"\"balance\":{\"way\":\"least_request\",\"zones\":\"ignore\",\"zone\":null,"
 		"\"panic\":0,\"choice\":\"well\",\"calls\":0,\"requests_max\":0,\"workers\":0,"
 		"\"workers_answered\":0},\"endpoints\":[{\"address\":\"10.77.0.1:8080\",\"health\":"

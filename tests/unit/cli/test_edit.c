@@ -111,6 +111,29 @@ static void test_put_changes(void **state)
 	assert_int_equal(object_set_find(&f->edit.after, STR("service/a"))->revision, 9);
 }
 
+/* Made from a text that does not stand any more. */
+static void test_put_of_what_has_changed(void **state)
+{
+	struct fixture *f = *state;
+	struct conf_object row = rows[0];
+	struct edit_wish wish = {.kind = EDIT_PUT, .rows = &row, .row_count = 1, .has_was = true};
+	row.text = STR("services = ( { name = \"a\"; port = 1; } );\n");
+	wish.was = rows[0].text;
+	assert_int_equal(make(f, &wish), 0);
+	wish.was = row.text;
+	assert_int_equal(make(f, &wish), -EAGAIN);
+	assert_non_null(
+		strstr(f->err.text, "service/a was changed meanwhile by alice, revision 3"));
+	wish.was = STR(""); /* there was none */
+	assert_int_equal(make(f, &wish), -EAGAIN);
+	row.key = STR("service/new");
+	assert_int_equal(make(f, &wish), 0);
+	wish.was = row.text;
+	assert_int_equal(make(f, &wish), -EAGAIN);
+	assert_string_equal(
+		f->err.text, "service/new was taken away meanwhile; nothing was written");
+}
+
 static void test_prune_takes_the_rest(void **state)
 {
 	struct fixture *f = *state;
@@ -284,6 +307,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_put_creates_and_leaves_what_is_the_same, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_put_changes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_put_of_what_has_changed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_prune_takes_the_rest, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_take, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_roll_back, setup, teardown),

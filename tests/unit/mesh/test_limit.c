@@ -123,10 +123,16 @@ static void test_only_rules_that_there_are(void **state)
 {
 	struct route_rule rules[] = {{.name = STR("orders/a")}, {.name = STR("orders/b")}};
 	struct route route = {.rules = rules, .rule_count = 2};
-	struct snapshot s = {.routes = &route, .route_count = 1};
+	struct service service = {.name = STR("orders"), .route = &route};
+	struct snapshot s = {.service_count = 1};
+	map_init(&s.services_by_name);
+	assert_true(snapshot_add_service(&s, &service));
 	assert_true(str_eq(limit_route_known(&s, STR("orders/b")), STR("orders/b")));
 	assert_int_equal(limit_route_known(&s, STR("orders/c")).len, 0);
+	assert_int_equal(limit_route_known(&s, STR("other/a")).len, 0);
+	assert_int_equal(limit_route_known(&s, STR("orders")).len, 0);
 	assert_int_equal(limit_route_known(&s, STR("")).len, 0);
+	map_done(&s.services_by_name);
 }
 
 static void test_who_wants_the_route(void **state)

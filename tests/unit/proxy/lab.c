@@ -462,19 +462,31 @@ static bool lab_serve_http(struct lab_server *s)
 	return true;
 }
 
+static void lab_find_servers(struct lab *l)
+{
+	for (; l->server_count < fake_opened_count(); l->server_count++) {
+		assert_true(l->server_count < LAB_SERVERS_MAX);
+		l->servers[l->server_count] =
+			(struct lab_server){.fd = fake_opened(l->server_count)};
+	}
+}
+
+void lab_leave_server(struct lab *l, int fd)
+{
+	lab_find_servers(l);
+	for (uint32_t i = 0; i < l->server_count; i++)
+		l->servers[i].is_left |= l->servers[i].fd == fd;
+}
+
 static bool lab_serve(struct lab *l)
 {
 	bool moved = false;
 	if (l->serving == LAB_BY_HAND)
 		return false;
-	for (; l->server_count < fake_opened_count(); l->server_count++) {
-		assert_true(l->server_count < LAB_SERVERS_MAX);
-		l->servers[l->server_count] =
-			(struct lab_server){fake_opened(l->server_count), 0, 0};
-	}
+	lab_find_servers(l);
 	for (uint32_t i = 0; i < l->server_count; i++) {
 		struct lab_server *s = &l->servers[i];
-		if (!lab_taint(s->fd) || !fake_is_open(s->fd))
+		if (s->is_left || !lab_taint(s->fd) || !fake_is_open(s->fd))
 			continue;
 		moved |= l->serving == LAB_ECHO ? lab_serve_echo(s) : lab_serve_http(s);
 	}

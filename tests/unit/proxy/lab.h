@@ -98,6 +98,7 @@ struct lab_server {
 	int fd;
 	size_t used; /* bytes of what it received that it has acted upon */
 	bool ended;
+	bool is_left; /* it serves itself no more */
 };
 
 struct lab {
@@ -160,6 +161,8 @@ struct address lab_address_of(const char *text);
 const char *lab_name(enum lab_workload workload);
 /* The nth socket (from 0) that was connected to the workload, or to the address; -1: none. */
 int lab_served(const struct lab *l, enum lab_workload workload, uint32_t index);
+/* This one of them does nothing by itself any more. */
+void lab_leave_server(struct lab *l, int fd);
 int lab_connected(const struct address *to, uint32_t index);
 
 /* A new generation; `node` replaces the one given at the start, NULL: the same. */

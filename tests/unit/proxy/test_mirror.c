@@ -607,6 +607,89 @@ static void test_a_workload_near_its_limit(void **state)
 	lab_finish(&lab);
 }
 
+/* Nor do they take the last quarter of what the service may have under way here. */
+static void test_a_breaker(void **state)
+{
+	struct lab_edit with_breaker[LAB_EDITS_MAX];
+	memcpy(with_breaker, edits, sizeof(edits));
+	with_breaker[0].to =
+		" { name = \"orders\"; port = 8080; protocol = \"http\"; address = "
+		"\"" ORDERS "\"; breaker = { requests = 8; }; endpoints = ( { address = "
+		"\"10.77.0.1\"; port = 8081; version = \"v1\"; }, { address = "
+		"\"10.77.0.2\"; version = \"v2\"; } ); },\n";
+	lab_start(&lab, &(struct lab_options){.machine_count = 2,
+				.edits = with_breaker,
+				.objects = MIRRORED,
+				.serving = LAB_BY_HAND,
+				.seed = 1});
+	int clients[5];
+	for (int i = 0; i < 5; i++) {
+		clients[i] = dial();
+		say(clients[i], GET("/1"));
+		lab_expect_holds(lab_served(&lab, LAB_SHOP, (uint32_t)i), "GET /1 ");
+	}
+	assert_int_equal(lab_alive(&lab, 0, TASK_MIRROR), 3);
+	assert_int_equal(VALUE(mirrors_dropped_total), 2);
+	assert_int_equal(VALUE(breaker_requests), 8);
+	assert_int_equal(VALUE(breaker_requests_refused_total), 0);
+	lab_finish(&lab);
+}
+
+/* A limit of the service is for its callers: copies neither spend of it nor meet it. */
+static void test_a_limit(void **state)
+{
+	start(MIRRORED "limits: ( { name = \"few\"; service = \"orders\"; requests = 3; per = "
+		       "\"1h\"; } );\n",
+		LAB_HTTP, NULL);
+	int client = dial();
+	for (int i = 0; i < 4; i++)
+		say(client, GET("/1"));
+	lab_expect_holds(client, "HTTP/1.1 429 ");
+	assert_int_equal(lines_of(1, true), 3); /* what was refused was not sent, nor copied */
+	struct address far = lab_address(LAB_ORDERS);
+	int other = lab_dial_address(&lab, LAB_WEB, &far);
+	for (int i = 0; i < 3; i++) {
+		say(other, GET("/2"));
+		lab_expect_holds(other, "orders:/2"); /* all three are there still */
+	}
+	say(other, GET("/2"));
+	lab_expect_holds(other, "HTTP/1.1 429 ");
+	lab_finish(&lab);
+}
+
+/* What another machine refuses a copy is no refused request. */
+static void test_a_refused_copy(void **state)
+{
+	start(ROUTES("{ match = { path = \"/1\"; }; split = ( { service = \"any\"; } ); rewrite = "
+		     "{ "
+		     "path = \"/secret\"; }; " TO_V2 " }"),
+		LAB_HTTP, NULL);
+	int client = dial();
+	say(client, GET("/1"));
+	lab_expect_holds(client, "any:/secret");
+	assert_int_equal(lines_of(1, true), 1);
+	assert_int_equal(lines_of(1, false), 0);
+	assert_int_equal(lab_last(&lab, 1)->code, 403);
+	assert_int_equal(line_of(true)->code, 403);
+	lab_finish(&lab);
+}
+
+/* When three quarters of the buffers are in use, no copy is begun. */
+static void test_few_buffers(void **state)
+{
+	start(MIRRORED, LAB_HTTP, NULL);
+	struct buf_pool *pool = &lab_worker(&lab, 0)->buffers;
+	uint32_t before = pool->block_count;
+	int client = dial();
+	pool->block_count = pool->block_count_max * 3 / 4 + 1;
+	say(client, GET("/1"));
+	pool->block_count -= pool->block_count_max * 3 / 4 + 1 - before;
+	lab_expect_holds(client, "shop:/1");
+	assert_int_equal(VALUE(mirrors_dropped_total), 1);
+	assert_int_equal(lines_of(1, true), 0);
+	lab_finish(&lab);
+}
+
 /* --- plans, and the end --- */
 
 /* The plan goes while it is gathered, and while it waits. */
@@ -687,6 +770,10 @@ int main(void)
 		cmocka_unit_test(test_so_many_at_once),
 		cmocka_unit_test(test_none_at_all),
 		cmocka_unit_test(test_a_workload_near_its_limit),
+		cmocka_unit_test(test_a_breaker),
+		cmocka_unit_test(test_a_limit),
+		cmocka_unit_test(test_a_refused_copy),
+		cmocka_unit_test(test_few_buffers),
 		cmocka_unit_test(test_a_copy_keeps_no_plan),
 		cmocka_unit_test(test_a_drain),
 		cmocka_unit_test(test_the_end_of_a_drain),

@@ -352,6 +352,7 @@ static void test_a_server_that_says_when(void **state)
 		{GRPC_ENDS("grpc-status: 14\r\ngrpc-retry-pushback-ms: x\r\n"), 0},
 		{GRPC_ENDS("grpc-status: 14\r\ngrpc-retry-pushback-ms: 60000\r\n"), 0},
 		{GRPC_ENDS("grpc-status: 14\r\n"), 1},
+		{GRPC_ENDS("grpc-status: 14\r\nRetry-After: 2\r\n"), 2000},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		start(ORDERS("", NEAR),

@@ -635,6 +635,25 @@ static void test_a_refused_write_is_told(void **state)
 	assert_non_null(strstr(view.why, "OOM"));
 	server_refuse(NULL, NULL);
 	pass_to(2, ROLLOUT_DONE, 2);
+	for (int i = 0; i < 2; i++) {
+		sync_view(lab.nodes[i].sync, &view);
+		assert_string_equal(view.why, "");
+	}
+}
+
+static void test_a_refused_reading_is_told(void **state)
+{
+	begin(2);
+	server_refuse("XREVRANGE", "NOPERM this user has no permissions");
+	pass_ms(30000);
+	struct state_view view;
+	sync_view(lab.nodes[0].sync, &view);
+	assert_non_null(strstr(view.why, "NOPERM"));
+	server_refuse(NULL, NULL);
+	pass_ms(60000);
+	assert_all(2, ROLLOUT_DONE, 2);
+	sync_view(lab.nodes[0].sync, &view);
+	assert_string_equal(view.why, "");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
@@ -665,6 +684,7 @@ int main(void)
 		TEST(the_rule_goes_and_with_it_what_is_known),
 		TEST(without_agreed_objects_nobody_carries_on),
 		TEST(a_refused_write_is_told),
+		TEST(a_refused_reading_is_told),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

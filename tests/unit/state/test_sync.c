@@ -29,6 +29,7 @@ struct node {
 	struct address address;
 	char name[16], dir[64];
 	int dir_fd;
+	struct ledger *ledger;
 	struct bundle picture; /* the last one that was handed on */
 	uint32_t picture_count;
 	bool is_unchecked; /* no check has a result when it starts */
@@ -84,7 +85,7 @@ static void node_start(struct node *n)
 	assert_int_equal(
 		bundle_add(&b, STR("operator"), STR("alice.pub"), STR(KNOWN_PUBLIC), &err), 0);
 	int r = sync_new(&lab.loop, (uint16_t)(SYNC_KINDS * (1 + n - lab.nodes)), &n->task,
-		&n->conf, &b, n->dir_fd, NULL, &n->sync, &err);
+		&n->conf, &b, n->dir_fd, n->ledger, &n->sync, &err);
 	if (r < 0)
 		fail_msg("%s", err.text);
 	bundle_done(&b);
@@ -95,10 +96,14 @@ static void node_start(struct node *n)
 static void node_make(struct node *n, int index)
 {
 	struct address redis;
+	struct err err;
 	snprintf(n->name, sizeof(n->name), "vm-%c", 'a' + index);
 	snprintf(n->dir, sizeof(n->dir), "/tmp/ringmain-sync-XXXXXX");
 	assert_non_null(mkdtemp(n->dir));
 	n->dir_fd = open(n->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int ledger_fd = ledger_create(&err);
+	assert_int_equal(ledger_map(ledger_fd, &n->ledger, &err), 0);
+	close(ledger_fd);
 	task_init(&n->task, KIND_OWNER);
 	bundle_init(&n->picture);
 	assert_true(address_parse(STR("10.77.0.1"), &n->address));
@@ -154,6 +159,7 @@ static void remove_files(struct node *n)
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		unlinkat(n->dir_fd, names[i], 0);
 	close(n->dir_fd);
+	ledger_unmap(n->ledger);
 	rmdir(n->dir);
 }
 
@@ -781,8 +787,8 @@ static void test_kept_objects_of_another_operator_are_refused(void **state)
 	struct bundle b;
 	bundle_init(&b); /* nobody is believed any more */
 	struct node *n = &lab.nodes[0];
-	assert_int_equal(
-		sync_new(&lab.loop, SYNC_KINDS, &n->task, &n->conf, &b, n->dir_fd, NULL, &n->sync, &err),
+	assert_int_equal(sync_new(&lab.loop, SYNC_KINDS, &n->task, &n->conf, &b, n->dir_fd,
+				 n->ledger, &n->sync, &err),
 		0);
 	pass_ms(10);
 	assert_false(view_of(n).loaded);
