@@ -171,7 +171,7 @@ enum reason exchange_pick(struct exchange *x)
 {
 	struct call *call = &x->carrier[DOWN]->call;
 	const struct call_lead *lead = x->route ? &x->route->lead : NULL;
-	if (x->tries.count == 0) {
+	if (call->picks && x->tries.count == 0) {
 		struct route_request request = exchange_facts(x);
 		outbound_value(call, &x->tries, lead, &request);
 	}
