@@ -36,6 +36,8 @@ COSTS = {
     "balance/test_ejection": (40, 0.3),
     "balance/test_kinds": (15, 0.4),
     "balance/test_outliers": (14, 0.4),
+    "balance/test_values": (30, 0.4),
+    "balance/test_zones": (40, 0.4),
     "bench/test_bench_load": (20, 0.6),
     "bench/test_bench_null": (9, 1),
     "bench/test_bench_origin": (1, 1),
