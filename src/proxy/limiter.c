@@ -257,7 +257,9 @@ static bool limiter_take_mesh(const struct limiter_asked *a, struct limiter_try 
 	t->has_lease = taken == LEDGER_TAKEN;
 	if (t->has_lease)
 		return true;
-	t->retry_ns = reset_ns;
+	/* the store has more, which is not here yet: it takes a moment, not the rest of the window
+	 */
+	t->retry_ns = left.remaining > 0 && reset_ns > CLOCK_S ? CLOCK_S : reset_ns;
 	limiter_put_share_back(t);
 	return false;
 }
