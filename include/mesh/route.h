@@ -78,7 +78,9 @@ struct route_edit { /* in this order */
 };
 /* Bytes of names and values of one edit. */
 #define ROUTE_EDIT_BYTES_MAX 2048
-#define ROUTE_BODY_BYTES_MAX 4096
+/* Headers that one edit sets or adds: a message as large as is taken still has room for them. */
+#define ROUTE_EDIT_HEADERS_MAX 24
+#define ROUTE_BODY_BYTES_MAX   4096
 
 enum route_action {
 	ROUTE_FORWARD,
@@ -217,6 +219,11 @@ struct str route_host(struct str authority);
 /* The value by which the request sticks to a leg; empty: it has none. */
 struct str route_sticky_value(
 	const struct route_sticky *sticky, const struct route_request *request);
+
+/* The value by which a call gets its endpoint, hashed: the same on every machine. `client`: whence
+ * it came. False: it has none. */
+bool route_balance_value(const struct balance_by *by, const struct route_request *request,
+	const struct address *client, uint64_t *ret_hash);
 
 /* What becomes of a path with its query: bytes into `text`, which has room for route_path_bytes().
  * Returns how many. In normal form if `path` is. */
