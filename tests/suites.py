@@ -69,6 +69,7 @@ COSTS = {
     "publish": (30, 0.5),
     "ratelimit/test_local": (35, 0.5),
     "ratelimit/test_mesh": (110, 0.8),
+    "ratelimit/test_told": (8, 0.4),
     "ratelimit/test_published": (8, 0.5),
     "redirect/test_capture": (13, 0.4),
     "redirect/test_down": (35, 0.5),

@@ -78,7 +78,9 @@ struct route_edit { /* in this order */
 };
 /* Bytes of names and values of one edit. */
 #define ROUTE_EDIT_BYTES_MAX 2048
-#define ROUTE_BODY_BYTES_MAX 4096
+/* Headers that one edit sets or adds: a message as large as is taken still has room for them. */
+#define ROUTE_EDIT_HEADERS_MAX 24
+#define ROUTE_BODY_BYTES_MAX   4096
 
 enum route_action {
 	ROUTE_FORWARD,

@@ -319,6 +319,23 @@ static struct route_header *conf_edit_headers(
 	return headers;
 }
 
+/* Which of the two would hold? */
+static void conf_check_set_once(
+	struct conf_parser *p, const struct conf_header_row *rows, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		for (uint32_t k = 0; k < i; k++) {
+			if (!str_eq_nocase(rows[i].name, rows[k].name))
+				continue;
+			conf_error(p, rows[i].setting, "name",
+				"\"%.*s\" is set already; see add for a header that comes "
+				"several times",
+				STR_ARG(rows[i].name));
+			break;
+		}
+	}
+}
+
 void conf_rule_edit(struct conf_parser *p, const struct conf_rule_row *row, const char *key,
 	const struct conf_edit_rows *from, struct route_edit *edit)
 {
@@ -334,6 +351,11 @@ void conf_rule_edit(struct conf_parser *p, const struct conf_rule_row *row, cons
 		if (from->removed[i].len > 0)
 			conf_check_header_name(p, setting, "remove", from->removed[i]);
 	}
+	if (from->set_count + from->added_count > ROUTE_EDIT_HEADERS_MAX)
+		conf_error(p, setting, NULL, "more than %d headers are set and added",
+			ROUTE_EDIT_HEADERS_MAX);
+	else
+		conf_check_set_once(p, from->set, from->set_count);
 	if (bytes > ROUTE_EDIT_BYTES_MAX)
 		conf_error(p, setting, NULL, "names and values have more than %d bytes together",
 			ROUTE_EDIT_BYTES_MAX);

@@ -180,6 +180,15 @@ enum reason exchange_pick(struct exchange *x)
 
 /* --- answering --- */
 
+/* Without a port that the other scheme's default would otherwise go on as. */
+static struct str exchange_plain_host(struct str scheme, struct str host)
+{
+	struct str port = str_eq(scheme, STR("https")) ? STR(":80") : STR(":443");
+	size_t at = host.len > port.len ? host.len - port.len : 0;
+	bool is_other = at > 0 && str_eq((struct str){host.at + at, port.len}, port);
+	return is_other ? (struct str){host.at, at} : host;
+}
+
 /* at == NULL: out of memory. "*" is the server as a whole, which has no path unless the rule gives
  * one. */
 static struct str exchange_location(
@@ -188,6 +197,8 @@ static struct str exchange_location(
 	const struct http_head *head = x->request;
 	struct str scheme = target->scheme.len ? target->scheme : STR("http");
 	struct str host = target->host.len ? target->host : head->authority;
+	if (target->host.len == 0 && target->scheme.len > 0)
+		host = exchange_plain_host(scheme, host);
 	bool is_path_only = target->scheme.len + target->host.len == 0 || host.len == 0;
 	struct str path = !str_eq(head->path, STR("*")) ? head->path
 			  : is_path_only		? STR("/")

@@ -251,6 +251,22 @@ static const struct {
 	{"{ fault = { delay = \"2m\"; }; }", "fault.delay: "},
 	{"{ respond = { status = 404; }; fault = { delay = \"1s\"; }; }",
 		"fault: not together with respond"},
+	{"{ request_headers = { set = ( { name = \"x-a\"; value = \"1\"; }, { name = \"X-A\"; "
+	 "value "
+	 "= \"2\"; } ); }; }",
+		"request_headers.set[1].name: \"X-A\" is set already"},
+	{"{ response_headers = { add = ( { name = \"a0\"; value = \"1\"; }, { name = \"a1\"; value "
+	 "= \"1\"; }, { name = \"a2\"; value = \"1\"; }, { name = \"a3\"; value = \"1\"; }, { name "
+	 "= \"a4\"; value = \"1\"; }, { name = \"a5\"; value = \"1\"; }, { name = \"a6\"; value = "
+	 "\"1\"; }, { name = \"a7\"; value = \"1\"; }, { name = \"a8\"; value = \"1\"; }, { name = "
+	 "\"a9\"; value = \"1\"; }, { name = \"a10\"; value = \"1\"; }, { name = \"a11\"; value = "
+	 "\"1\"; }, { name = \"a12\"; value = \"1\"; }, { name = \"a13\"; value = \"1\"; }, { name "
+	 "= \"a14\"; value = \"1\"; }, { name = \"a15\"; value = \"1\"; }, { name = \"a16\"; value "
+	 "= \"1\"; }, { name = \"a17\"; value = \"1\"; }, { name = \"a18\"; value = \"1\"; }, { "
+	 "name = \"a19\"; value = \"1\"; }, { name = \"a20\"; value = \"1\"; }, { name = \"a21\"; "
+	 "value = \"1\"; }, { name = \"a22\"; value = \"1\"; }, { name = \"a23\"; value = \"1\"; "
+	 "}, { name = \"a24\"; value = \"1\"; } ); }; }",
+		"response_headers: more than 24 headers"},
 	{"{ mirror = ( { } ); }", "mirror[0]: to whom? Give service or version"},
 	{"{ mirror = ( { version = \"v1\"; percent = 101; } ); }",
 		"mirror[0].percent: 101 is out of range"},

@@ -2,6 +2,7 @@
 #include "lab.h"
 
 #include "net/socket.h"
+#include "proxy/limiter_view.h"
 #include <errno.h>
 #include <openssl/digest.h>
 #include <openssl/evp.h>
@@ -756,15 +757,27 @@ static void lab_free_service_uses(struct service_use *use)
 	}
 }
 
+static void lab_free_counts(struct limiter_counts *counts)
+{
+	while (counts) {
+		struct limiter_counts *before = counts->before;
+		free(counts->name);
+		free(counts);
+		counts = before;
+	}
+}
+
 static void lab_finish_machine(struct lab_machine *m)
 {
 	lab_expect_nothing_left(m);
 	worker_free(m->worker);
 	lab_free_uses(m);
 	struct service_use *last = lab_current(m)->last_service_use;
+	struct limiter_counts *counts = lab_current(m)->last_counts;
 	for (uint32_t i = 0; i < m->plan_count; i++)
 		plan_free(m->plans[i]); /* asserts that nobody holds it any more */
 	lab_free_service_uses(last);
+	lab_free_counts(counts);
 	metrics_free(m->metrics);
 	ledger_unmap(m->ledger);
 	free(m->log.entries);

@@ -257,6 +257,32 @@ static void test_an_answer_is_built_once(void **state)
 	lab_finish(&lab);
 }
 
+/* A port that is the other scheme's own does not go along. */
+static void test_ports_of_schemes(void **state)
+{
+	static const struct {
+		const char *scheme, *host, *location;
+	} rows[] = {
+		{"https", "h:80", "\r\nLocation: https://h/1\r\n"},
+		{"https", "h:8080", "\r\nLocation: https://h:8080/1\r\n"},
+		{"https", "[::1]:80", "\r\nLocation: https://[::1]/1\r\n"},
+		{"http", "h:443", "\r\nLocation: http://h/1\r\n"},
+		{"http", "h:80", "\r\nLocation: http://h:80/1\r\n"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char routes[512], request[256];
+		snprintf(routes, sizeof(routes), ROUTES("{ redirect = { scheme = \"%s\"; }; }"),
+			rows[i].scheme);
+		snprintf(request, sizeof(request), "GET /1 HTTP/1.1\r\nHost: %s\r\n\r\n",
+			rows[i].host);
+		start(routes, LAB_HTTP, NULL);
+		int client = dial();
+		say(client, request);
+		lab_expect_holds(client, rows[i].location);
+		lab_finish(&lab);
+	}
+}
+
 /* The server as a whole has no path. */
 static void test_options_of_the_whole_server(void **state)
 {
@@ -395,6 +421,7 @@ int main(void)
 		cmocka_unit_test(test_a_backoff_is_not_idle_time),
 		cmocka_unit_test(test_idle_after_a_delay),
 		cmocka_unit_test(test_an_answer_is_built_once),
+		cmocka_unit_test(test_ports_of_schemes),
 		cmocka_unit_test(test_options_of_the_whole_server),
 		cmocka_unit_test(test_a_refused_endpoint_counts_nothing),
 		cmocka_unit_test(test_a_workload_that_got_nothing),
