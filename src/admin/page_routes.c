@@ -307,8 +307,8 @@ static void page_put_forward(const struct page_source *source, struct json *j,
 	if (!str_eq(becomes.authority, request->authority))
 		page_put_str(j, "becomes_host", becomes.authority);
 	page_put_stuck(j, rule, request);
-	page_put_legs(source, j, service, rule, &becomes);
 	page_put_dividers(j, rule);
+	page_put_legs(source, j, service, rule, &becomes);
 }
 
 /* "web", or the id itself, or "anonymous". */
