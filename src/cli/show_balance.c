@@ -107,6 +107,7 @@ static void show_candidate(struct table *t, const struct json_tree *c, int numbe
 	table_cell(t, "%d", number);
 	table_cell(t, STR_FMT "%s", STR_ARG(json_tree_text(c, "address")),
 		json_tree_true(c, "alternate") ? " (also)" : "");
+	show_cell_health(t, c);
 	table_cell_str(t, json_tree_text(c, "version"));
 	table_cell_number(t, json_tree_number(c, "weight"));
 	table_cell_str(t, json_tree_true(c, "local") ? STR("this machine") : node);
@@ -114,13 +115,12 @@ static void show_candidate(struct table *t, const struct json_tree *c, int numbe
 	table_cell_number(t, json_tree_number(c, "calls"));
 	show_cell_latency(t, c);
 	show_cell_gets(t, c);
-	show_cell_health(t, c);
 }
 
 void show_candidates(FILE *out, const struct json_tree *explained)
 {
-	static const char *const names[] = {"LEG", "ENDPOINT", "VERSION", "WEIGHT", "NODE", "ZONE",
-		"CALLS", "LATENCY", "GETS", "HEALTH"};
+	static const char *const names[] = {"LEG", "ENDPOINT", "HEALTH", "VERSION", "WEIGHT",
+		"NODE", "ZONE", "CALLS", "LATENCY", "GETS"};
 	struct table t;
 	int number = 0;
 	show_headings(&t, ARRAY_LEN(names), names);
