@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define TABLE_COLUMN_MAX 9
+#define TABLE_COLUMN_MAX 10
 #define TABLE_CELL_MAX	 160 /* bytes; longer ones are cut */
 
 struct table {

@@ -220,6 +220,11 @@ struct str route_host(struct str authority);
 struct str route_sticky_value(
 	const struct route_sticky *sticky, const struct route_request *request);
 
+/* The value by which a call gets its endpoint, hashed: the same on every machine. `client`: whence
+ * it came. False: it has none. */
+bool route_balance_value(const struct balance_by *by, const struct route_request *request,
+	const struct address *client, uint64_t *ret_hash);
+
 /* What becomes of a path with its query: bytes into `text`, which has room for route_path_bytes().
  * Returns how many. In normal form if `path` is. */
 size_t route_path_bytes(const struct route_target *target, struct str path);

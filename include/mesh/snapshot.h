@@ -27,7 +27,36 @@ enum balance {
 	BALANCE_PEAK_EWMA,     /* of two drawn by weight: the one that should answer sooner */
 	BALANCE_ROUND_ROBIN,   /* in turn, by weight */
 	BALANCE_RANDOM,	       /* drawn by weight */
+	/* the one that a value of the call has, on every machine: */
+	BALANCE_RING_HASH, /* by points on a circle */
+	BALANCE_MAGLEV,	   /* by a table of fixed size */
 };
+static inline bool balance_is_by_value(enum balance b)
+{
+	return b == BALANCE_RING_HASH || b == BALANCE_MAGLEV;
+}
+
+/* Whose value that is. */
+enum balance_by_kind {
+	BALANCE_BY_NONE,
+	BALANCE_BY_SOURCE, /* the caller's identity */
+	BALANCE_BY_CLIENT, /* the caller's address */
+	BALANCE_BY_HEADER,
+	BALANCE_BY_COOKIE,
+	BALANCE_BY_QUERY,
+};
+struct balance_by {
+	enum balance_by_kind kind;
+	struct str name; /* HEADER, COOKIE, QUERY */
+};
+
+/* What it means that an endpoint is in the zone of the caller's machine. */
+enum zone_rule {
+	ZONE_IGNORE, /* nothing */
+	ZONE_PREFER, /* as long as they are well and not overloaded, those get the calls */
+	ZONE_STRICT, /* no other gets any */
+};
+const char *zone_rule_name(enum zone_rule rule);
 
 /* When an endpoint gets no calls for a while because calls to it fail. */
 struct outlier_rules {
@@ -35,6 +64,17 @@ struct outlier_rules {
 	uint32_t success_percent, success_calls; /* in ten seconds; 0: whatever the share */
 	uint32_t ejection_ms, ejection_max_ms;
 	uint32_t ejected_percent; /* of the endpoints, at most */
+};
+
+/* Some endpoints of a service, and sums as the service's. */
+struct zone_part {
+	struct endpoint **endpoints;
+	uint32_t endpoint_count;
+	uint64_t *up_sums;
+};
+/* Those of this machine's zone, and all others. Both empty where the service ignores zones. */
+struct zone_parts {
+	struct zone_part near, far;
 };
 
 /* What this machine may have of a service at once, all its workers together. */
@@ -65,12 +105,20 @@ struct service {
 	uint32_t breaker[BREAKER_LIMITS]; /* at most; 0: any number */
 	struct retry_budget retry_budget;
 	uint32_t slow_start_ms;	      /* for an endpoint that is new, or up again; 0: none */
+	struct balance_by balance_by; /* with a balance that is by value */
+	enum zone_rule zones;
+	uint32_t zone_calls;	/* under way at each endpoint of the own zone before others help */
+	uint32_t panic_percent; /* when fewer endpoints are well, all get calls; 0: never */
 	struct outlier_rules outlier; /* all 0: no endpoint is an outlier */
 	struct address *addresses;    /* its own, with port; none but those of its endpoints if 0 */
 	uint32_t address_count;
 	struct endpoint *endpoints;
 	uint32_t endpoint_count;
 	uint64_t *up_sums; /* per endpoint: the weights so far of instances that are up; or NULL */
+	struct zone_parts parts;
+	/* Of all that matters to who gets its calls: as long as it is the same, endpoints and
+	 * subsets are the same, in the same order. */
+	uint64_t fingerprint;
 	struct policy **policies; /* those that name this service, in file order */
 	uint32_t policy_count;
 	struct limit **limits; /* mesh/limit.h: of what is asked of it, in file order */
@@ -87,6 +135,7 @@ struct subset {
 	struct endpoint **endpoints;
 	uint32_t endpoint_count;
 	uint64_t *up_sums; /* as the service's */
+	struct zone_parts parts;
 };
 
 /* Whether an endpoint gets new calls to its service's own address. Those to its own address it gets
@@ -106,7 +155,9 @@ struct endpoint {
 	struct str version;	    /* empty if none */
 	struct str node_name, zone; /* of the node that told of it; empty: of a file */
 	uint32_t weight;	    /* 1 to 1000 */
+	uint64_t key;	/* of its instance: the same on every machine, whatever the order */
 	bool alternate; /* another address of an instance: its weight is counted there */
+	bool is_near;	/* in the zone of this machine */
 	enum endpoint_health health;
 	struct workload *local; /* this machine's workload behind it, or NULL when remote */
 };
@@ -144,6 +195,7 @@ struct snapshot {
 	uint64_t generation;
 	struct arena arena;
 	struct str trust_domain;
+	struct str zone;    /* of this machine; empty: none */
 	bool default_allow; /* mesh.default_policy = "authenticated": any verified identity */
 	struct service *services;
 	uint32_t service_count;
@@ -187,6 +239,8 @@ const struct service *snapshot_service(const struct snapshot *s, struct str name
 const struct endpoint *snapshot_endpoint(const struct snapshot *s, const struct address *a);
 /* NULL: no route names this version of it. */
 const struct subset *service_subset(const struct service *service, struct str version);
+/* The key of an instance that has this as its first address. */
+uint64_t endpoint_key_of(const struct address *first);
 /* The service whose own address it is, or NULL. */
 const struct service *snapshot_service_by_address(
 	const struct snapshot *s, const struct address *a);

@@ -19,6 +19,11 @@ struct state_view {
 	uint64_t refused_total; /* revisions and records that were not taken */
 	uint64_t reconnects_total, resyncs_total;
 	uint64_t bytes_in, bytes_out;
-	char store[ADDRESS_TEXT_MAX]; /* where; "" before the first try */
-	char why[256];		      /* not connected, or objects refused: why; "": all is well */
+	/* limits of the whole mesh */
+	bool tokens_away;	       /* the store does not give any: limits do their when_away */
+	uint64_t tokens_total;	       /* taken from the store; some may have gone back */
+	uint64_t token_commands_total; /* asked for that */
+	uint64_t tokens_refused_total; /* answered with an error */
+	char store[ADDRESS_TEXT_MAX];  /* where; "" before the first try */
+	char why[256];		       /* not connected, or objects refused: why; "": all is well */
 };

@@ -17,6 +17,8 @@
 #include <stdint.h>
 
 struct worker;
+struct plan_wheels;
+struct wheel;
 
 /* All that a worker needs of one generation of the configuration. Immutable; counted by the workers
  * that still have connections begun under it. */
@@ -28,6 +30,7 @@ struct plan {
 	struct snapshot *snapshot;
 	struct tls_store *tls;
 	char *warnings;			    /* lines; NULL when there are none */
+	struct plan_wheels **wheels;	    /* per service index; NULL: needs none */
 	struct ledger_id *figure_ids;	    /* two of each rollout: see figures.h */
 	struct workload_use **uses;	    /* per workload index; counts outlive generations */
 	struct workload_use *last_use;	    /* of all that there ever were, the one made last */
@@ -106,5 +109,9 @@ int plan_build(const struct bundle *b, const struct bundle *picture, uint64_t ge
 	const struct plan *before, struct plan **ret_plan, char *text, size_t size) MUST_CHECK;
 /* Requests and opaque connections in progress at a local workload, from wherever. Any thread. */
 uint32_t plan_serving(const struct plan *plan, uint32_t workload_index);
+/* By which a value finds its endpoint; NULL: none, as the service is balanced otherwise, or has no
+ * endpoint. `subset` NULL: the whole. Any thread. */
+const struct wheel *plan_wheel(
+	const struct plan *plan, const struct service *service, const struct subset *subset);
 /* Only when nobody holds it any more. */
 void plan_free(struct plan *plan);

@@ -116,9 +116,12 @@ struct rollout_watch {
 	enum rollout_state state;
 	struct rollout_figures begun;	  /* totals as the step began */
 	struct rollout_figures recent[2]; /* totals of the last moments, the older first */
-	uint64_t recent_ms;		  /* when the newer was taken */
-	uint64_t counted_ms;		  /* of the step's time, with fresh figures */
-	uint64_t looked_ms;		  /* 0: figures were not fresh then */
+	/* what the old version was like when it last had enough calls, in a step before: to compare
+	 * with where it has none, at 100 % */
+	struct rollout_sums old;
+	uint64_t recent_ms;  /* when the newer was taken */
+	uint64_t counted_ms; /* of the step's time, with fresh figures */
+	uint64_t looked_ms;  /* 0: figures were not fresh then */
 };
 
 /* What is known at a look. */

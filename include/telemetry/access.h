@@ -34,6 +34,7 @@ struct access_entry {
 	struct str policy;		/* the rule that decided, or "default" */
 	struct str route;		/* the rule of a route that was followed; empty: none */
 	struct str limit, shadow_limit; /* that refused, that would have; empty: none */
+	struct str choice; /* how its endpoint was chosen, when not of all that are well; empty */
 	struct str destination_version; /* of the endpoint; empty: none */
 	uint32_t attempt_count;
 	uint64_t connection_number;

@@ -79,6 +79,12 @@
 		"Times that an endpoint was ejected, because calls to it failed, by a worker")     \
 	X(endpoints_ejected, "ringmain_endpoints_ejected", "gauge",                                \
 		"Endpoints that are ejected now, in each worker")                                  \
+	X(picks_other_zone_total, "ringmain_picks_other_zone_total", "counter",                    \
+		"Calls that left the caller's zone, of a service that prefers it")                 \
+	X(picks_panic_total, "ringmain_picks_panic_total", "counter",                              \
+		"Calls that went to any endpoint of a service, as too few were well")              \
+	X(services_in_panic, "ringmain_services_in_panic", "gauge",                                \
+		"Services whose calls go to any endpoint now, in each worker")                     \
 	X(signatures_total, "ringmain_signatures_total", "counter",                                \
 		"Signatures brought back by the keeper")                                           \
 	X(buffers_held, "ringmain_buffers_held", "gauge", "Buffers in use")                        \

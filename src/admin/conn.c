@@ -4,10 +4,12 @@
  *        ┌──────────── reusable ────────────┐
  *        v                                  │
  *      READ ──── request complete ────> WRITE ──── last byte sent ──> CLOSING
- *        └── POST /reload ──> RELOAD ───────^
+ *        ├── POST /reload ──> RELOAD ───────^
+ *        └── of endpoints ──> REPORTS ──────^
  *
  *   READ    waits for: recv, or the timer (a request is complete in time, or idle for too long)
  *   RELOAD  waits for: the timer, which looks whether the reload has ended
+ *   REPORTS waits for: the timer, which looks whether the workers have answered
  *   WRITE   waits for: send, or the timer (a client that does not take its answer)
  *   CLOSING waits for: both operations to end; then the reaper frees
  *
@@ -25,12 +27,15 @@
 #define ADMIN_SEND_TIMEOUT_NS	 (30 * CLOCK_S) /* for one buffer */
 #define ADMIN_RELOAD_LOOK_NS	 (20 * CLOCK_MS)
 #define ADMIN_RELOAD_TIMEOUT_NS	 (15 * CLOCK_S)
-#define ADMIN_BODY_MAX		 65536 /* of a request: read and thrown away */
-#define ADMIN_TEXT_MAX		 4096  /* of each value that is kept of a request's head */
+#define ADMIN_REPORTS_LOOK_NS	 (2 * CLOCK_MS)
+#define ADMIN_REPORTS_TIMEOUT_NS CLOCK_S /* a worker that hangs is not waited for */
+#define ADMIN_BODY_MAX		 65536	 /* of a request: read and thrown away */
+#define ADMIN_TEXT_MAX		 4096	 /* of each value that is kept of a request's head */
 
 enum admin_state {
 	ADMIN_STATE_READ,
 	ADMIN_STATE_RELOAD,
+	ADMIN_STATE_REPORTS,
 	ADMIN_STATE_WRITE,
 	ADMIN_STATE_CLOSING,
 };
@@ -63,6 +68,8 @@ struct admin_conn {
 	size_t body_bytes;
 	struct admin_text method, path, host, accept;
 	uint64_t reload_asked_wall_ns, reload_end_ns;
+	struct reports *reports;
+	uint64_t reports_end_ns;
 	/* the answer */
 	struct page_response response;
 	bool head_written, end_written;
@@ -77,6 +84,7 @@ static bool admin_move_allowed(enum admin_state from, enum admin_state to)
 	case ADMIN_STATE_READ:
 		return to != ADMIN_STATE_READ;
 	case ADMIN_STATE_RELOAD:
+	case ADMIN_STATE_REPORTS:
 		return to == ADMIN_STATE_WRITE || to == ADMIN_STATE_CLOSING;
 	case ADMIN_STATE_WRITE:
 		return to == ADMIN_STATE_READ || to == ADMIN_STATE_CLOSING;
@@ -161,6 +169,7 @@ void admin_conn_free(struct admin_conn *c)
 	http_free(c->http);
 	buf_clear(&c->out);
 	page_response_done(&c->response);
+	reports_free(c->reports);
 	socket_close(c->fd);
 	free(c);
 }
@@ -170,7 +179,7 @@ void admin_conn_free(struct admin_conn *c)
 static struct page_source admin_conn_source(const struct admin_conn *c)
 {
 	struct admin *a = c->admin;
-	return (struct page_source){a->proxy, &a->process, a->loop->wall_ns};
+	return (struct page_source){a->proxy, &a->process, a->loop->wall_ns, c->reports};
 }
 
 static void admin_text_keep(struct admin_text *text, struct str value)
@@ -215,7 +224,7 @@ static bool admin_conn_has_path(const struct admin_conn *c)
 	return c->path.len < sizeof(c->path.bytes);
 }
 
-static void admin_conn_answer(struct admin_conn *c)
+static void admin_conn_ask_page(struct admin_conn *c)
 {
 	const struct page_source source = admin_conn_source(c);
 	const struct page_request request = {
@@ -229,11 +238,35 @@ static void admin_conn_answer(struct admin_conn *c)
 		page_answer(&source, &request, &c->response);
 	else
 		page_text(&c->response, 414, "a path has %d bytes at most\n", ADMIN_TEXT_MAX - 1);
+}
+
+static void admin_conn_await_reports(struct admin_conn *c)
+{
+	c->reports = reports_new(c->admin->proxy, c->response.asked, c->response.asked_count);
+	if (!c->reports) {
+		page_text(&c->response, 500, "out of memory\n");
+		admin_conn_begin_answer(c);
+		return;
+	}
+	(void)reports_look(c->reports, c->admin->proxy);
+	c->reports_end_ns = c->admin->loop->now_ns + ADMIN_REPORTS_TIMEOUT_NS;
+	admin_conn_timer(c, ADMIN_REPORTS_LOOK_NS);
+	admin_conn_move(c, ADMIN_STATE_REPORTS);
+}
+
+static void admin_conn_answer(struct admin_conn *c)
+{
+	uint64_t asked_wall_ns = c->admin->loop->wall_ns;
+	admin_conn_ask_page(c);
+	if (c->response.await_reports) {
+		admin_conn_await_reports(c);
+		return;
+	}
 	if (!c->response.await_reload) {
 		admin_conn_begin_answer(c);
 		return;
 	}
-	c->reload_asked_wall_ns = source.wall_ns;
+	c->reload_asked_wall_ns = asked_wall_ns;
 	c->reload_end_ns = c->admin->loop->now_ns + ADMIN_RELOAD_TIMEOUT_NS;
 	admin_conn_timer(c, ADMIN_RELOAD_LOOK_NS);
 	admin_conn_move(c, ADMIN_STATE_RELOAD);
@@ -340,6 +373,25 @@ static bool admin_conn_reload(struct admin_conn *c)
 	return true;
 }
 
+/* --- waiting for the workers --- */
+
+static bool admin_conn_reports(struct admin_conn *c)
+{
+	if (!c->timer.fired)
+		return false;
+	if (!reports_look(c->reports, c->admin->proxy) &&
+		c->admin->loop->now_ns < c->reports_end_ns) {
+		admin_conn_timer(c, ADMIN_REPORTS_LOOK_NS);
+		return false;
+	}
+	page_response_done(&c->response);
+	admin_conn_ask_page(c);
+	reports_free(c->reports);
+	c->reports = NULL;
+	admin_conn_begin_answer(c);
+	return true;
+}
+
 /* --- writing the answer --- */
 
 static bool admin_conn_write_head(struct admin_conn *c)
@@ -423,6 +475,9 @@ void admin_conn_step(struct admin_conn *c)
 		switch (c->state) {
 		case ADMIN_STATE_READ:
 			again = admin_conn_read(c);
+			break;
+		case ADMIN_STATE_REPORTS:
+			again = admin_conn_reports(c);
 			break;
 		case ADMIN_STATE_RELOAD:
 			again = admin_conn_reload(c);

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "proxy/proxy.h"
+#include "reports.h"
 #include "telemetry/exposition.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,13 +27,21 @@ struct page_response {
 	char *body;	   /* owned; NULL only when `status` says that memory is exhausted */
 	size_t body_len;
 	bool await_reload; /* ask page_reloaded() again until it has a better answer */
+	/* ask the workers, about these services (the plan's texts; none: what is ejected), and then
+	 * this page once more, with their answers as source.reports */
+	bool await_reports;
+	struct str asked[REPORT_SERVICES_MAX];
+	uint32_t asked_count;
 };
 
 /* What pages are made of. */
+struct route_request;
+
 struct page_source {
 	struct proxy *proxy;
 	struct process_watch *process;
-	uint64_t wall_ns; /* now */
+	uint64_t wall_ns;	       /* now */
+	const struct reports *reports; /* NULL: nobody was asked, or can be */
 };
 
 void page_answer(const struct page_source *source, const struct page_request *request,
@@ -75,6 +84,18 @@ void page_undrain_endpoints(const struct page_source *source, const struct page_
 
 /* Whether this machine shares its mesh's state with others. */
 bool page_has_store(const struct proxy *p);
+
+/* --- page_loads.c: what workers know of endpoints --- */
+
+/* The page is to be asked again with their answers, and nothing else is in the response. Each
+ * service that is asked about is in response.asked then. */
+bool page_asks_workers(const struct page_source *source, struct page_response *response);
+void page_asks_about(struct page_response *response, const struct service *service);
+void page_put_ejected(const struct page_source *source, struct json *j);
+/* How a service, or one version of it (empty: any), is balanced; its endpoints, what workers know
+ * of them, and what each is to get of the next calls. `request` as its proxy sees it. */
+void page_put_balance(const struct page_source *source, struct json *j,
+	const struct service *service, struct str version, const struct route_request *request);
 
 /* Parts of more than one page, as a member of the open object. */
 void page_put_identities(const struct page_source *source, struct json *j);

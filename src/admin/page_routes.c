@@ -217,31 +217,6 @@ static const struct route_rule *page_put_rules(struct json *j, const struct snap
 
 /* --- explaining: where to --- */
 
-static void page_put_candidate(struct json *j, const struct endpoint *e)
-{
-	json_open(j, '{');
-	page_put_address(j, "address", &e->address);
-	page_put_str(j, "health", str_of(endpoint_health_name(e->health)));
-	page_put_text(j, "version", e->version);
-	page_put_u64(j, "weight", e->weight);
-	page_put_text(j, "node", e->node_name);
-	page_put_text(j, "zone", e->zone);
-	page_put_bool(j, "local", e->local != NULL);
-	page_put_bool(j, "alternate", e->alternate);
-	json_close(j, '}');
-}
-
-static void page_put_candidates(struct json *j, const struct service *service, struct str version)
-{
-	const struct subset *subset = version.len ? service_subset(service, version) : NULL;
-	uint32_t count = subset ? subset->endpoint_count : service->endpoint_count;
-	json_key(j, "endpoints");
-	json_open(j, '[');
-	for (uint32_t i = 0; i < count; i++)
-		page_put_candidate(j, subset ? subset->endpoints[i] : &service->endpoints[i]);
-	json_close(j, ']');
-}
-
 /* By the rules of the mesh, which the service's own machines ask. In the plain it sees nobody. */
 static void page_put_policies(struct json *j, const struct snapshot *s,
 	const struct service *service, const struct route_request *request)
@@ -278,28 +253,29 @@ static void page_put_leg_limits(struct json *j, const struct snapshot *s,
 	json_close(j, ']');
 }
 
-static void page_put_way(struct json *j, const struct snapshot *s, const struct route_leg *leg,
-	const struct route_request *request)
+static void page_put_way(const struct page_source *source, struct json *j,
+	const struct route_leg *leg, const struct route_request *request)
 {
 	json_open(j, '{');
 	page_put_leg_name(j, leg->service, leg->version, leg->weight);
 	if (leg->service) {
-		page_put_policies(j, s, leg->service, request);
-		page_put_leg_limits(j, s, leg->service, request);
-		page_put_candidates(j, leg->service, leg->version);
+		page_put_policies(j, source->proxy->plan->snapshot, leg->service, request);
+		page_put_leg_limits(j, source->proxy->plan->snapshot, leg->service, request);
+		page_put_balance(source, j, leg->service, leg->version, request);
 	}
 	json_close(j, '}');
 }
 
-static void page_put_legs(struct json *j, const struct snapshot *s, const struct service *service,
-	const struct route_rule *rule, const struct route_request *becomes)
+static void page_put_legs(const struct page_source *source, struct json *j,
+	const struct service *service, const struct route_rule *rule,
+	const struct route_request *becomes)
 {
 	const struct route_leg whole = {.service = service, .version = STR(""), .weight = 1};
 	bool has_legs = rule && rule->leg_count > 0;
 	json_key(j, "split");
 	json_open(j, '[');
 	for (uint32_t i = 0; i < (has_legs ? rule->leg_count : 1); i++)
-		page_put_way(j, s, has_legs ? &rule->legs[i] : &whole, becomes);
+		page_put_way(source, j, has_legs ? &rule->legs[i] : &whole, becomes);
 	json_close(j, ']');
 }
 
@@ -314,10 +290,11 @@ static void page_put_stuck(
 	page_put_u64(j, "sticks_to", split_sticky(value, rule->legs, rule->leg_count) + 1);
 }
 
-static void page_put_forward(struct json *j, const struct snapshot *s, struct page_question *q,
-	const struct route_rule *rule, const struct route_request *request, size_t prefix_len)
+static void page_put_forward(const struct page_source *source, struct json *j,
+	struct page_question *q, const struct route_rule *rule, const struct route_request *request,
+	size_t prefix_len)
 {
-	const struct service *service = snapshot_service(s, q->to);
+	const struct service *service = snapshot_service(source->proxy->plan->snapshot, q->to);
 	struct route_request becomes = *request;
 	char *path = arena_take(&q->arena, route_path_bytes(&rule->target, request->path));
 	if (rule->target.host.len > 0)
@@ -330,8 +307,8 @@ static void page_put_forward(struct json *j, const struct snapshot *s, struct pa
 	if (!str_eq(becomes.authority, request->authority))
 		page_put_str(j, "becomes_host", becomes.authority);
 	page_put_stuck(j, rule, request);
+	page_put_legs(source, j, service, rule, &becomes);
 	page_put_dividers(j, rule);
-	page_put_legs(j, s, service, rule, &becomes);
 }
 
 /* "web", or the id itself, or "anonymous". */
@@ -361,9 +338,30 @@ static void page_put_asked(
 	page_put_str(j, "host", request->authority);
 }
 
-static void page_explain_to(const struct snapshot *s, struct page_question *q,
+/* Of each service that the request may go to the workers are asked. */
+static bool page_explain_asks(const struct page_source *source, struct page_question *q,
+	const struct service *service, struct page_response *response)
+{
+	const struct snapshot *s = source->proxy->plan->snapshot;
+	struct route_request request = page_question_request(q, s, page_source_id(q, s));
+	size_t prefix_len;
+	if (!page_asks_workers(source, response))
+		return false;
+	const struct route_rule *rule =
+		service->route ? route_match(s, service->route, &request, &prefix_len) : NULL;
+	if (!rule || rule->leg_count == 0)
+		page_asks_about(response, service);
+	for (uint32_t i = 0; rule && i < rule->leg_count; i++) {
+		if (rule->legs[i].service)
+			page_asks_about(response, rule->legs[i].service);
+	}
+	return true;
+}
+
+static void page_explain_to(const struct page_source *source, struct page_question *q,
 	const struct service *service, struct json *j)
 {
+	const struct snapshot *s = source->proxy->plan->snapshot;
 	struct route_request request = page_question_request(q, s, page_source_id(q, s));
 	size_t prefix_len;
 	page_put_u64(j, "generation", s->generation);
@@ -373,12 +371,12 @@ static void page_explain_to(const struct snapshot *s, struct page_question *q,
 	const struct route_rule *rule = page_put_rules(j, s, service->route, &request, &prefix_len);
 	page_put_str(j, "rule", rule ? rule->name : STR_NONE);
 	if (!rule) {
-		page_put_legs(j, s, service, NULL, &request);
+		page_put_legs(source, j, service, NULL, &request);
 		return;
 	}
 	page_put_action(j, rule);
 	if (rule->action == ROUTE_FORWARD)
-		page_put_forward(j, s, q, rule, &request, prefix_len);
+		page_put_forward(source, j, q, rule, &request, prefix_len);
 }
 
 void page_explain(const struct page_source *source, const struct page_request *request,
@@ -400,11 +398,11 @@ void page_explain(const struct page_source *source, const struct page_request *r
 	} else if (!service) {
 		page_text(
 			response, 404, "no service \"" STR_FMT "\" is known here\n", STR_ARG(q.to));
-	} else {
+	} else if (!page_explain_asks(source, &q, service, response)) {
 		struct json j;
 		json_init(&j, PAGE_ROUTES_MAX);
 		json_open(&j, '{');
-		page_explain_to(plan->snapshot, &q, service, &j);
+		page_explain_to(source, &q, service, &j);
 		json_close(&j, '}');
 		page_json(response, &j);
 	}

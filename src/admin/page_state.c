@@ -92,6 +92,7 @@ static void page_put_view(const struct page_source *source, struct json *j)
 	page_put_u64(j, "refused", v->refused_total);
 	page_put_u64(j, "reconnects", v->reconnects_total);
 	page_put_u64(j, "resyncs", v->resyncs_total);
+	page_put_bool(j, "limits_away", v->tokens_away);
 	page_put_words(j, "why", v->why, sizeof(v->why));
 	page_put_words(j, "not_taken", m->refused_text, sizeof(m->refused_text));
 	page_put_words(j, "drain_failed", m->view.take_out_why, sizeof(m->view.take_out_why));
@@ -183,6 +184,15 @@ void page_write_state(const struct page_source *source, struct metric_text *out)
 		"Connections to the store made anew", v->reconnects_total);
 	page_write_number(out, "ringmain_state_resyncs_total", "counter",
 		"Comparisons of everything with the store", v->resyncs_total);
+	page_write_number(out, "ringmain_state_limits_away", "gauge",
+		"1 while the store gives no tokens of limits of the whole mesh", v->tokens_away);
+	page_write_number(out, "ringmain_state_tokens_total", "counter",
+		"Tokens of limits of the whole mesh taken from the store", v->tokens_total);
+	page_write_number(out, "ringmain_state_token_commands_total", "counter",
+		"Commands to the store for tokens", v->token_commands_total);
+	page_write_number(out, "ringmain_state_tokens_refused_total", "counter",
+		"Commands for tokens that the store answered with an error",
+		v->tokens_refused_total);
 	page_write_traffic(v, out);
 	page_write_own(&p->mesh, out);
 }

@@ -234,6 +234,8 @@ void page_status(const struct page_source *source, const struct page_request *re
 	struct page_response *response)
 {
 	struct json j;
+	if (page_asks_workers(source, response))
+		return;
 	json_init(&j, PAGE_JSON_MAX);
 	json_open(&j, '{');
 	page_put_process(source, &j);
@@ -244,6 +246,7 @@ void page_status(const struct page_source *source, const struct page_request *re
 	page_put_warnings(source->proxy->plan, &j);
 	page_put_state(source, &j);
 	page_put_rollouts(source, &j);
+	page_put_ejected(source, &j);
 	page_put_counters(source->proxy, &j);
 	json_close(&j, '}');
 	page_json(response, &j);

@@ -15,28 +15,34 @@ uint32_t outlier_out_max(const struct outlier_rules *rules, uint32_t count)
 
 bool outlier_takes(const struct outlier *o, uint64_t now_ns)
 {
-	return o->state == OUTLIER_IN || (o->state == OUTLIER_OUT && now_ns >= o->until_ns);
+	return o->state == OUTLIER_IN || now_ns >= o->until_ns;
 }
 
-bool outlier_begin(struct outlier *o, uint64_t now_ns)
+uint32_t outlier_begin(struct outlier *o, const struct outlier_rules *rules, uint64_t now_ns)
 {
-	if (o->state != OUTLIER_OUT || now_ns < o->until_ns)
-		return false;
+	if (o->state == OUTLIER_IN || now_ns < o->until_ns)
+		return 0;
 	o->state = OUTLIER_PROBED;
-	return true;
+	o->until_ns = now_ns + rules->ejection_ms * CLOCK_MS;
+	if (++o->probe_number == 0)
+		o->probe_number = 1;
+	return o->probe_number;
 }
 
-void outlier_abandon(struct outlier *o)
+void outlier_abandon(struct outlier *o, uint32_t probe_number)
 {
-	if (o->state == OUTLIER_PROBED)
-		o->state = OUTLIER_OUT;
+	if (o->state != OUTLIER_PROBED || o->probe_number != probe_number)
+		return;
+	o->state = OUTLIER_OUT;
+	o->until_ns = 0;
 }
 
 void outlier_release(struct outlier *o, struct outlier_crowd *crowd, uint64_t now_ns)
 {
 	if (o->state != OUTLIER_IN)
 		crowd->out--;
-	*o = (struct outlier){.times = o->times, .back_ns = now_ns};
+	*o = (struct outlier){
+		.times = o->times, .back_ns = now_ns, .probe_number = o->probe_number};
 }
 
 /* --- the last ten seconds --- */
@@ -90,11 +96,17 @@ static void outlier_count(struct outlier *o, enum outlier_verdict verdict, uint6
 	}
 }
 
-static bool outlier_is_one(const struct outlier *o, const struct outlier_rules *rules)
+static bool outlier_is_one(
+	const struct outlier *o, const struct outlier_rules *rules, enum outlier_cause *ret_cause)
 {
-	return (rules->errors > 0 && o->errors >= rules->errors) ||
-	       (rules->connect_errors > 0 && o->connect_errors >= rules->connect_errors) ||
-	       outlier_serves_too_few(o, rules);
+	*ret_cause = OUTLIER_BY_ERRORS;
+	if (rules->errors > 0 && o->errors >= rules->errors)
+		return true;
+	*ret_cause = OUTLIER_BY_CONNECT_ERRORS;
+	if (rules->connect_errors > 0 && o->connect_errors >= rules->connect_errors)
+		return true;
+	*ret_cause = OUTLIER_BY_SHARE;
+	return outlier_serves_too_few(o, rules);
 }
 
 /* Quiet time since it came back takes off what it is worth. */
@@ -105,7 +117,8 @@ static uint32_t outlier_times_left(
 	return forgiven < o->times ? o->times - (uint32_t)forgiven : 0;
 }
 
-static void outlier_eject(struct outlier *o, const struct outlier_rules *rules, uint64_t now_ns)
+static void outlier_eject(struct outlier *o, const struct outlier_rules *rules,
+	enum outlier_cause cause, uint64_t now_ns)
 {
 	uint64_t ms = (uint64_t)rules->ejection_ms * (o->times + 1);
 	if (ms < rules->ejection_max_ms)
@@ -116,6 +129,8 @@ static void outlier_eject(struct outlier *o, const struct outlier_rules *rules, 
 	*o = (struct outlier){.state = OUTLIER_OUT,
 		.times = o->times,
 		.until_ns = now_ns + ms * CLOCK_MS,
+		.probe_number = o->probe_number,
+		.cause = cause,
 		.back_ns = o->back_ns};
 }
 
@@ -123,7 +138,7 @@ static enum outlier_change outlier_judge_probe(struct outlier *o, const struct o
 	struct outlier_crowd *crowd, enum outlier_verdict verdict, uint64_t now_ns)
 {
 	if (verdict == OUTLIER_ERROR || verdict == OUTLIER_UNREACHABLE) {
-		outlier_eject(o, rules, now_ns);
+		outlier_eject(o, rules, OUTLIER_BY_PROBE, now_ns);
 		return OUTLIER_EJECTED;
 	}
 	outlier_release(o, crowd, now_ns);
@@ -140,10 +155,11 @@ enum outlier_change outlier_judge(struct outlier *o, const struct outlier_rules 
 	if (o->state != OUTLIER_IN)
 		return OUTLIER_STAYS;
 	outlier_count(o, verdict, now_ns);
-	if (!outlier_is_one(o, rules) || crowd->out >= outlier_out_max(rules, crowd->count))
+	enum outlier_cause cause;
+	if (!outlier_is_one(o, rules, &cause) || crowd->out >= outlier_out_max(rules, crowd->count))
 		return OUTLIER_STAYS;
 	o->times = outlier_times_left(o, rules, now_ns);
-	outlier_eject(o, rules, now_ns);
+	outlier_eject(o, rules, cause, now_ns);
 	crowd->out++;
 	return OUTLIER_EJECTED;
 }

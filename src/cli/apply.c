@@ -10,7 +10,8 @@
 #define APPLY_BYTES_MAX (1u << 30)
 
 static const char apply_usage[] =
-	"Publishes services, policies, routes and limits to the mesh. Each row of the files becomes one\n"
+	"Publishes services, policies, routes and limits to the mesh. Each row of the files "
+	"becomes one\n"
 	"object, new or changed; others stay. All of them are checked together with everything\n"
 	"that stands and with what the nodes tell of themselves, then signed and written at once,\n"
 	"or not at all. Two who apply at the same time do not overwrite each other: the second is\n"

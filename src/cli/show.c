@@ -348,6 +348,8 @@ static void show_counters(FILE *out, const struct show_source *s)
 		{"retries_total", "requests sent again", false},
 		{"ejections_total", "ejections of endpoints", false},
 		{"endpoints_ejected", "  endpoints ejected now", false},
+		{"picks_other_zone_total", "calls that left the zone", false},
+		{"picks_panic_total", "calls to any endpoint, as too few were well", false},
 		{"handshake_failures_total", "failed TLS handshakes", false},
 		{"unattributed_total", "unattributed connections", false},
 		{"direct_refused_total", "direct dials refused", false},
@@ -507,6 +509,7 @@ int show_status(FILE *out, const struct show_source *source)
 	show_workloads(out, source);
 	show_state_endpoints(out, source);
 	show_rollouts(out, source);
+	show_ejected(out, source);
 	show_counters(out, source);
 	show_check(&l, source);
 	return l.problem_count;

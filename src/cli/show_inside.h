@@ -27,6 +27,15 @@ void show_state_facts(FILE *out, const struct show_source *s);
 void show_state_endpoints(FILE *out, const struct show_source *s);
 void show_check_state(struct show_list *l, const struct show_source *s);
 
+/* --- show_balance.c: of the answer to /routes/explain, and of a status page --- */
+
+/* How calls get their endpoints, leg by leg. */
+void show_balances(FILE *out, const struct json_tree *explained);
+void show_candidates(FILE *out, const struct json_tree *explained);
+void show_ejected(FILE *out, const struct show_source *s);
+/* show_routes.c: in hundredths of a percent, so that thirds can be told. */
+void show_share(char text[32], int64_t weight, int64_t sum);
+
 /* --- show_rollouts.c --- */
 
 void show_rollouts(FILE *out, const struct show_source *s);

@@ -26,7 +26,7 @@ static int64_t show_weights(const struct json_tree *split)
 }
 
 /* In hundredths of a percent, so that thirds can be told. */
-static void show_share(char text[32], int64_t weight, int64_t sum)
+void show_share(char text[32], int64_t weight, int64_t sum)
 {
 	int64_t share = sum > 0 ? weight * 10000 / sum : 0;
 	if (share % 100)
@@ -280,32 +280,6 @@ static void show_legs(FILE *out, const struct json_tree *e)
 	show_rows(out, &t);
 }
 
-static void show_candidates(FILE *out, const struct json_tree *e)
-{
-	static const char *const names[] = {
-		"LEG", "ENDPOINT", "HEALTH", "VERSION", "WEIGHT", "NODE", "ZONE"};
-	struct table t;
-	int number = 0;
-	show_headings(&t, ARRAY_LEN(names), names);
-	for (const struct json_tree *leg = json_tree_list(e, "split"); leg; leg = leg->next) {
-		number++;
-		for (const struct json_tree *c = json_tree_list(leg, "endpoints"); c; c = c->next) {
-			struct str node = json_tree_text(c, "node"),
-				   health = json_tree_text(c, "health");
-			table_cell(&t, "%d", number);
-			table_cell(&t, STR_FMT "%s", STR_ARG(json_tree_text(c, "address")),
-				json_tree_true(c, "alternate") ? " (also)" : "");
-			table_cell(&t, "%s" STR_FMT, str_eq(health, STR("up")) ? "" : "‼ ",
-				STR_ARG(health));
-			table_cell_str(&t, json_tree_text(c, "version"));
-			table_cell_number(&t, json_tree_number(c, "weight"));
-			table_cell_str(&t, json_tree_true(c, "local") ? STR("this machine") : node);
-			table_cell_str(&t, json_tree_text(c, "zone"));
-		}
-	}
-	show_rows(out, &t);
-}
-
 /* What of it the service's machines may refuse, besides policy. */
 static void show_leg_limits(FILE *out, const struct json_tree *e)
 {
@@ -332,6 +306,7 @@ void show_explain(FILE *out, const struct json_tree *explained)
 	show_rule(out, explained);
 	show_legs(out, explained);
 	show_leg_limits(out, explained);
+	show_balances(out, explained);
 	show_candidates(out, explained);
 }
 

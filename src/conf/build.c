@@ -96,14 +96,9 @@ static void conf_build_service(
 	service->protocol = row->protocol;
 	service->server_first = row->server_first;
 	service->mtls = row->mtls;
-	service->balance = row->balance;
 	memcpy(service->breaker, row->breaker, sizeof(service->breaker));
 	service->retry_budget = row->retry_budget;
-	service->slow_start_ms = row->slow_start_ms;
-	service->outlier = row->outlier;
-	if (row->outlier.ejection_max_ms < row->outlier.ejection_ms)
-		conf_error(p, conf_member(row->setting, "outlier"), "ejection_max",
-			"less than the first ejection (`ejection`) takes");
+	conf_build_balance(p, service, row);
 	if (row->server_first && row->protocol != PROTOCOL_TCP)
 		conf_error(p, row->setting, "server_first", "only with protocol \"tcp\"");
 	conf_build_ids(p, service, row);
@@ -139,6 +134,7 @@ static void conf_build_implicit(struct conf_parser *p, uint32_t index)
 	service->protocol = w->protocol;
 	service->mtls = MTLS_STRICT;
 	service->outlier = CONF_OUTLIER_DEFAULT;
+	service->zone_calls = CONF_ZONE_CALLS_DEFAULT;
 	service->retry_budget = CONF_RETRY_BUDGET_DEFAULT;
 	conf_build_ids(p, service, NULL);
 }
@@ -266,4 +262,6 @@ void conf_build(struct conf_parser *p)
 		conf_build_routes(p);
 	if (!p->is_exhausted)
 		conf_build_limits(p);
+	if (!p->is_exhausted)
+		conf_build_zones(p);
 }

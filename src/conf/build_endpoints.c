@@ -21,14 +21,17 @@ static bool conf_has_family(const struct conf *c, uint8_t family)
 	return false;
 }
 
-void conf_build_instance(const struct conf_parser *p, struct endpoint *addresses, uint32_t count)
+void conf_build_instance(
+	const struct conf_parser *p, struct endpoint *addresses, uint32_t count, uint64_t key)
 {
 	uint32_t first = 0;
 	while (first < count && !conf_has_family(p->conf, addresses[first].address.family))
 		first++;
 	first = first < count ? first : 0;
-	for (uint32_t i = 0; i < count; i++)
+	for (uint32_t i = 0; i < count; i++) {
 		addresses[i].alternate = i != first;
+		addresses[i].key = key;
+	}
 }
 
 static void conf_endpoint_fill(struct conf_parser *p, struct service *service,
@@ -41,11 +44,13 @@ static void conf_endpoint_fill(struct conf_parser *p, struct service *service,
 		e->address = row->addresses[i];
 		e->address.port = port;
 		e->version = row->version;
+		e->zone = row->zone;
 		e->weight = row->weight;
 		e->health = ENDPOINT_UP;
 	}
-	conf_build_instance(p, &service->endpoints[service->endpoint_count - row->address_count],
-		row->address_count);
+	struct endpoint *own = &service->endpoints[service->endpoint_count - row->address_count];
+	conf_build_instance(p, own, row->address_count,
+		row->address_count ? endpoint_key_of(&own->address) : 0);
 	if (port == 0)
 		conf_error(p, row->setting, "port",
 			"missing here and in the service: where do clients dial it?");

@@ -122,8 +122,9 @@ static void conf_told_add_all(struct conf_parser *p, const struct record *record
 		uint32_t before = service->endpoint_count;
 		for (uint32_t a = 0; a < told->address_count; a++)
 			conf_told_add(p, record, told, service, &told->addresses[a]);
-		conf_build_instance(
-			p, &service->endpoints[before], service->endpoint_count - before);
+		/* its first address, even if it is left out here */
+		conf_build_instance(p, &service->endpoints[before],
+			service->endpoint_count - before, endpoint_key_of(&told->addresses[0]));
 	}
 }
 

@@ -8,7 +8,8 @@ static const char *const conf_drift_names[] = {"mend", "report", NULL};
 static const char *const conf_protocol_names[] = {"detect", "http", "tcp", NULL};
 static const char *const conf_mtls_names[] = {"strict", "permissive", "disabled", NULL};
 static const char *const conf_balance_names[] = {
-	"least_request", "peak_ewma", "round_robin", "random", NULL};
+	"least_request", "peak_ewma", "round_robin", "random", "ring_hash", "maglev", NULL};
+static const char *const conf_zones_names[] = {"ignore", "prefer", "strict", NULL};
 static const char *const conf_action_names[] = {"allow", "deny", NULL};
 
 static const struct conf_key conf_node_keys[] = {
@@ -317,6 +318,8 @@ static const struct conf_key conf_endpoint_keys[] = {
 	KEY("port", .type = CONF_NUMBER, FIELD(struct conf_endpoint_row, port), .min = 1,
 		.max = 65535, .help = "The service's unless given."),
 	KEY("version", FIELD(struct conf_endpoint_row, version), .help = "Such as \"v1\"."),
+	KEY("zone", FIELD(struct conf_endpoint_row, zone),
+		.help = "Where it stands, as in node.zone of its machine."),
 	KEY("weight", .type = CONF_NUMBER, FIELD(struct conf_endpoint_row, weight),
 		.fallback = "100", .min = 1, .max = 1000,
 		.help = "Its share of the calls to the service's address."),
@@ -425,7 +428,28 @@ static const struct conf_key conf_service_keys[] = {
 		.help = "Which endpoint a call to the service's address gets, of those that are "
 			"well: of two drawn by weight the one with less to do (least_request) or "
 			"the one that should answer sooner (peak_ewma), the next in turn "
-			"(round_robin), or any (random)."),
+			"(round_robin), any (random), or the one that `balance_by` has on every "
+			"machine: by points on a circle (ring_hash), or by a table in which each "
+			"endpoint has exactly its share (maglev)."),
+	KEY("balance_by", FIELD(struct conf_service_row, balance_by),
+		.help = "With ring_hash and maglev, by what: \"source\" (the caller's identity), "
+			"\"client\" (its address), \"header:NAME\", \"cookie:NAME\", "
+			"\"query:NAME\" (the first value). A call without the value goes by "
+			"least_request."),
+	KEY("zones", .type = CONF_ENUM, FIELD(struct conf_service_row, zones), .fallback = "ignore",
+		.names = conf_zones_names,
+		.help = "Endpoints in the caller's zone (node.zone) get its calls as long as they "
+			"are well and not overloaded (prefer), no others get them (strict), or "
+			"zones do not matter (ignore)."),
+	KEY("zone_calls", .type = CONF_NUMBER, FIELD(struct conf_service_row, zone_calls),
+		.fallback = "32", .min = 1, .max = 1048576,
+		.help = "With \"prefer\": so many calls one machine may have under way at each "
+			"endpoint of its zone before other zones get some."),
+	KEY("panic", .type = CONF_NUMBER, FIELD(struct conf_service_row, panic_percent),
+		.fallback = "0", .max = 100,
+		.help = "When less than this percentage of the endpoints is well, calls go to all "
+			"of them, since the checks may be what is broken; drained ones aside. 0: "
+			"never, as long as one is well."),
 	KEY("breaker", .type = CONF_GROUP, .group = &conf_breaker_group,
 		.help = "How much one machine may have under way to it at once, whoever of its "
 			"workloads calls. What is beyond is refused at once."),

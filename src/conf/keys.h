@@ -55,7 +55,7 @@ struct conf_endpoint_row {
 	struct address *addresses;
 	uint32_t address_count;
 	uint16_t port;
-	struct str version;
+	struct str version, zone;
 	uint32_t weight;
 };
 
@@ -67,6 +67,7 @@ struct conf_endpoint_row {
 		.ejection_ms = 30000,        \
 		.ejection_max_ms = 300000,   \
 		.ejected_percent = 50})
+#define CONF_ZONE_CALLS_DEFAULT 32
 
 #define CONF_RETRY_BUDGET_DEFAULT ((struct retry_budget){.percent = 20, .per_second = 3})
 
@@ -78,6 +79,9 @@ struct conf_service_row {
 	bool server_first;
 	enum mtls_mode mtls;
 	enum balance balance;
+	struct str balance_by;
+	enum zone_rule zones;
+	uint32_t zone_calls, panic_percent;
 	uint32_t breaker[BREAKER_LIMITS];
 	struct retry_budget retry_budget;
 	uint32_t slow_start_ms;

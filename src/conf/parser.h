@@ -149,22 +149,28 @@ void conf_check_store(struct conf_parser *p);
 /* --- check_identity.c --- */
 void conf_check_identity(struct conf_parser *p);
 
-/* --- build.c, build_endpoints.c, build_records.c, build_policies.c, build_routes.c, build_limits.c
- * --- */
+/* --- build.c, build_balance.c, build_endpoints.c, build_records.c, build_policies.c,
+ * build_routes.c, build_limits.c --- */
 /* Mesh rows, nodes' records and workloads to a snapshot, with all checks that need them together.
  */
 void conf_build(struct conf_parser *p);
+/* How its calls are balanced. */
+void conf_build_balance(
+	struct conf_parser *p, struct service *service, const struct conf_service_row *row);
 /* What each service has, all services and workloads being there. */
 void conf_build_endpoints(struct conf_parser *p);
 void conf_build_policies(struct conf_parser *p);
 void conf_build_routes(struct conf_parser *p);
+/* Once endpoints and subsets are complete. */
+void conf_build_zones(struct conf_parser *p);
 void conf_build_limits(struct conf_parser *p);
 /* Names of callers: services, SPIFFE ids, "*", "anonymous". */
 void conf_build_check_from(struct conf_parser *p, const config_setting_t *setting,
 	const struct str *names, uint32_t count);
 /* The addresses of one instance: the first that this machine has a family for is called, the others
- * are alternates. */
-void conf_build_instance(const struct conf_parser *p, struct endpoint *addresses, uint32_t count);
+ * are alternates. `key`: what it is known by on all machines. */
+void conf_build_instance(
+	const struct conf_parser *p, struct endpoint *addresses, uint32_t count, uint64_t key);
 /* Those of the picture that can be read; the others get a warning. */
 void conf_build_records(struct conf_parser *p);
 /* Adds to counts[service.index] what is told of a service. */

@@ -15,8 +15,9 @@ static struct ledger_head *ledger_at(const struct ledger_table *t, uint64_t star
 
 static uint64_t ledger_start(const struct ledger_table *t, const struct ledger_id *id)
 {
-	/* Both words are digests: one multiplication mixes the seed in well enough. */
+	/* The words are of a digest: a multiplication each mixes the seed in well enough. */
 	uint64_t mixed = (id->word[0] ^ t->seed) * 0x9e3779b97f4a7c15ull;
+	mixed = (mixed ^ mixed >> 29 ^ id->word[1]) * 0xbf58476d1ce4e5b9ull;
 	return (mixed ^ mixed >> 32) % t->count;
 }
 

@@ -3,6 +3,9 @@
 
 #include "mesh/policy.h"
 
+/* Part of what a mesh agrees upon: with another one all values would move. */
+#define ROUTE_VALUE_SEED UINT64_C(0x76616c7565)
+
 /* --- paths --- */
 
 /* "/orders/{id}/" + "*": both go on in step; what stands in braces takes a whole segment. */
@@ -367,6 +370,47 @@ struct str route_sticky_value(
 		return route_cookie_value(sticky->name, request);
 	}
 	return STR("");
+}
+
+/* The first of that name, as it stands: escapes are part of it. */
+static struct str route_query_value(struct str name, const struct route_request *r)
+{
+	struct str query = r->query;
+	while (query.len > 0) {
+		struct str value = route_cut(&query, '&');
+		struct str key = route_cut(&value, '=');
+		if (route_query_len(key) == name.len && route_query_has(key, 0, name))
+			return value;
+	}
+	return STR("");
+}
+
+static struct str route_value_by(const struct balance_by *by, const struct route_request *request)
+{
+	switch (by->kind) {
+	case BALANCE_BY_NONE:
+	case BALANCE_BY_CLIENT:
+		break;
+	case BALANCE_BY_SOURCE:
+		return request->source_id;
+	case BALANCE_BY_HEADER:
+		return route_header_value(by->name, request);
+	case BALANCE_BY_COOKIE:
+		return route_cookie_value(by->name, request);
+	case BALANCE_BY_QUERY:
+		return route_query_value(by->name, request);
+	}
+	return STR("");
+}
+
+bool route_balance_value(const struct balance_by *by, const struct route_request *request,
+	const struct address *client, uint64_t *ret_hash)
+{
+	struct str value = route_value_by(by, request);
+	if (by->kind == BALANCE_BY_CLIENT && client->family != 0)
+		value = (struct str){(const char *)client->ip, sizeof(client->ip)};
+	*ret_hash = hash_bytes(ROUTE_VALUE_SEED, value.at, value.len);
+	return value.len > 0;
 }
 
 /* --- what a path becomes --- */

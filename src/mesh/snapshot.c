@@ -7,6 +7,8 @@
 /* Names come from operators alone. Addresses come from nodes' records too, but one of them can fill
  * no more than one record's worth of slots. */
 #define SNAPSHOT_SEED 0x72696e67u
+/* Part of what a mesh agrees upon: with another one all values would move to other endpoints. */
+#define SNAPSHOT_KEY_SEED UINT64_C(0x656e64706f696e74)
 
 const char *protocol_name(enum protocol p)
 {
@@ -52,15 +54,33 @@ static uint64_t snapshot_hash_name(struct str name)
 	return hash_bytes(SNAPSHOT_SEED, name.at, name.len);
 }
 
+const char *zone_rule_name(enum zone_rule rule)
+{
+	switch (rule) {
+	case ZONE_IGNORE:
+		return "ignore";
+	case ZONE_PREFER:
+		return "prefer";
+	case ZONE_STRICT:
+		return "strict";
+	}
+	return "?";
+}
+
 /* Field by field: the struct has padding. */
-static uint64_t snapshot_hash_address(const struct address *a)
+static uint64_t snapshot_hash_address(uint64_t seed, const struct address *a)
 {
 	uint8_t key[19];
 	key[0] = a->family;
 	memcpy(key + 1, a->ip, 16);
 	key[17] = (uint8_t)(a->port >> 8);
 	key[18] = (uint8_t)(a->port & 0xff);
-	return hash_bytes(SNAPSHOT_SEED, key, sizeof(key));
+	return hash_bytes(seed, key, sizeof(key));
+}
+
+uint64_t endpoint_key_of(const struct address *first)
+{
+	return snapshot_hash_address(SNAPSHOT_KEY_SEED, first);
 }
 
 /* An own address of a service. */
@@ -77,7 +97,8 @@ bool snapshot_add_service(struct snapshot *s, struct service *service)
 
 bool snapshot_add_endpoint(struct snapshot *s, struct endpoint *e)
 {
-	return map_add(&s->endpoints_by_address, &e->node, snapshot_hash_address(&e->address));
+	return map_add(&s->endpoints_by_address, &e->node,
+		snapshot_hash_address(SNAPSHOT_SEED, &e->address));
 }
 
 bool snapshot_add_address(struct snapshot *s, struct service *service, const struct address *a)
@@ -87,7 +108,8 @@ bool snapshot_add_address(struct snapshot *s, struct service *service, const str
 		return false;
 	own->service = service;
 	own->address = *a;
-	return map_add(&s->services_by_address, &own->node, snapshot_hash_address(a));
+	return map_add(
+		&s->services_by_address, &own->node, snapshot_hash_address(SNAPSHOT_SEED, a));
 }
 
 bool snapshot_index_workloads(struct snapshot *s)
@@ -139,7 +161,8 @@ const struct service *snapshot_service(const struct snapshot *s, struct str name
 
 const struct endpoint *snapshot_endpoint(const struct snapshot *s, const struct address *a)
 {
-	struct map_node *it = map_first(&s->endpoints_by_address, snapshot_hash_address(a));
+	struct map_node *it =
+		map_first(&s->endpoints_by_address, snapshot_hash_address(SNAPSHOT_SEED, a));
 	for (; it; it = map_next(it)) {
 		const struct endpoint *e = CONTAINER_OF(it, struct endpoint, node);
 		if (address_equal(&e->address, a))
@@ -159,7 +182,8 @@ const struct subset *service_subset(const struct service *service, struct str ve
 
 const struct service *snapshot_service_by_address(const struct snapshot *s, const struct address *a)
 {
-	struct map_node *it = map_first(&s->services_by_address, snapshot_hash_address(a));
+	struct map_node *it =
+		map_first(&s->services_by_address, snapshot_hash_address(SNAPSHOT_SEED, a));
 	for (; it; it = map_next(it)) {
 		const struct snapshot_address *own =
 			CONTAINER_OF(it, struct snapshot_address, node);

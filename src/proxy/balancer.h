@@ -14,7 +14,10 @@ void balancer_begin(struct worker *w, struct load_call *call, struct crowd *crow
 /* How it went: the first time decides. A reason that is not the endpoint's doing says nothing. */
 void balancer_judge(struct worker *w, struct load_call *call, enum outlier_verdict verdict);
 void balancer_judge_reason(struct worker *w, struct load_call *call, enum reason reason);
-/* Under a new plan: some of worker.stale_crowds follow it, or go. */
-void balancer_look_again(struct worker *w, uint32_t max);
+/* Under a new plan: some of worker.stale_crowds follow it, or go. So many of them at most, and no
+ * further one once about so many endpoints have been looked at. */
+void balancer_look_again(struct worker *w, uint32_t max, uint32_t endpoint_max);
+/* What is known of those that it asks for. */
+void balancer_report(struct worker *w, struct report *report);
 /* The worker's end. */
 void balancer_done(struct worker *w);

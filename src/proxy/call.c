@@ -174,6 +174,7 @@ static enum reason call_replace(struct worker *w, struct call *c, struct call *f
 	if (!call_count_again(w, c, fresh, 0, fresh->source) ||
 		!call_count_again(w, c, fresh, 1, fresh->target))
 		return REASON_CONNECTIONS_MAX;
+	fresh->pick_way = c->pick_way;
 	call_done(c);
 	call_take(c, fresh);
 	return REASON_NONE;

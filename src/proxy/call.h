@@ -3,7 +3,7 @@
  * plan settles them again: before the next request, and at once for opaque bytes. */
 #pragma once
 
-#include "balance/load.h"
+#include "balance/pick.h"
 #include "figures.h"
 #include "line.h"
 
@@ -54,9 +54,10 @@ struct call {
 	const struct endpoint *endpoint;      /* CALL_WAY_MESH */
 	enum protocol protocol;
 	bool server_first;
-	bool picks;	 /* it came to the service's own address */
-	bool is_mirror;	 /* a copy of a request of it: not counted against the source */
-	bool mutual_tls; /* the downstream side came over it */
+	bool picks;		/* it came to the service's own address */
+	enum pick_way pick_way; /* with `picks`: how it got the endpoint that it leads to */
+	bool is_mirror;		/* a copy of a request of it: not counted against the source */
+	bool mutual_tls;	/* the downstream side came over it */
 	bool tls_resumed;
 	struct address client, original, upstream;
 	struct workload_use *uses[2]; /* counted against these */
@@ -80,6 +81,8 @@ struct call_tries {
 	struct load_call last;	     /* that at the last of them */
 	struct service_hold request; /* of a request, while it is tried */
 	struct figures_try figure;   /* the same as `last`, for a rollout */
+	bool has_value;		     /* by which it gets its endpoint */
+	uint64_t value;
 };
 
 void call_init(struct call *c);
@@ -118,6 +121,11 @@ struct call_lead {
 	bool is_nowhere;    /* the rule names a service that is not known */
 };
 
+struct route_request;
+/* Before it is picked for the first time: the value of the request by which the service that it
+ * goes to, or that of the lead (NULL: none), is balanced. */
+void outbound_value(const struct call *c, struct call_tries *tries, const struct call_lead *lead,
+	const struct route_request *request);
 /* A call to a service's own address leads to one of its endpoints, or to one of those of the lead
  * (NULL: none), from now on, and counts there: another one than those in `tries`, as long as there
  * is one. Other calls stay as they are. A request (CALL_HTTP) counts among those of its service

@@ -104,7 +104,7 @@ static enum reason exchange_place(struct exchange *x)
 {
 	struct call *call = &x->carrier[DOWN]->call;
 	const struct call_lead *lead = x->route ? &x->route->lead : NULL;
-	enum reason reason = outbound_pick(x->being.worker, call, &x->tries, lead, CALL_HTTP);
+	enum reason reason = exchange_pick(x);
 	figures_picked(x->being.worker, call, lead, reason);
 	call_served(x->serving);
 	x->serving = call_serve(call);

@@ -167,6 +167,17 @@ static enum reason exchange_forward_by(struct exchange *x, const struct route *r
 	return REASON_NONE;
 }
 
+enum reason exchange_pick(struct exchange *x)
+{
+	struct call *call = &x->carrier[DOWN]->call;
+	const struct call_lead *lead = x->route ? &x->route->lead : NULL;
+	if (call->picks && x->tries.count == 0) {
+		struct route_request request = exchange_facts(x);
+		outbound_value(call, &x->tries, lead, &request);
+	}
+	return outbound_pick(x->being.worker, call, &x->tries, lead, CALL_HTTP);
+}
+
 /* --- answering --- */
 
 /* Without a port that the other scheme's default would otherwise go on as. */

@@ -35,6 +35,8 @@ struct route_request exchange_facts(const struct exchange *x);
 /* Of a call that has a route: what the caller's own proxy answers, or what becomes of the request.
  * The path is in normal form. */
 enum reason exchange_choose(struct exchange *x);
+/* One of the endpoints that its call, or the rule, leads to. */
+enum reason exchange_pick(struct exchange *x);
 /* The rule was chosen, and is not asked again. */
 bool exchange_is_chosen(const struct exchange *x);
 /* Writes its route's answer. False, with no harm done: there is no room now. */

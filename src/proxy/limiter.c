@@ -257,7 +257,9 @@ static bool limiter_take_mesh(const struct limiter_asked *a, struct limiter_try 
 	t->has_lease = taken == LEDGER_TAKEN;
 	if (t->has_lease)
 		return true;
-	t->retry_ns = reset_ns;
+	/* the store has more, which is not here yet: it takes a moment, not the rest of the window
+	 */
+	t->retry_ns = left.remaining > 0 && reset_ns > CLOCK_S ? CLOCK_S : reset_ns;
 	limiter_put_share_back(t);
 	return false;
 }
@@ -349,9 +351,12 @@ bool limiter_ask(const struct plan *plan, struct ledger *ledger, const struct se
 	const struct limit_request *request, struct arena *arena, uint64_t now_ns,
 	struct limiter_verdict *ret_verdict)
 {
-	struct limiter_asked a = {.ledger = ledger, .now_ns = now_ns};
+	struct limiter_asked a; /* most of it stays unused */
 	*ret_verdict = (struct limiter_verdict){0};
+	a.ledger = ledger;
+	a.now_ns = now_ns;
 	a.source_id = request->asks.source_id;
+	a.try_count = 0;
 	if (!limiter_gather(&a, plan, service, request, arena))
 		return false;
 	struct limiter_try *refused = limiter_look_all(&a);

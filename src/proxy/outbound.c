@@ -3,9 +3,10 @@
  * its SYN; where it wanted to go, by the original destination; what the mesh says about that. */
 #include "call.h"
 
-#include "balance/pick.h"
 #include "balancer.h"
+#include "mesh/route.h"
 #include "net/socket.h"
+#include "plan_wheels.h"
 #include "upstream.h"
 
 static uint32_t outbound_mark(const struct conf *conf, int fd)
@@ -110,6 +111,7 @@ static void outbound_leave(struct call *c)
 	c->target = NULL;
 	c->upstream = (struct address){0};
 	c->series = (struct record_series){0};
+	c->pick_way = PICK_WAY_ALL;
 	upstream_done(c);
 }
 
@@ -141,9 +143,38 @@ static enum reason outbound_follow_lead(const struct call *c, const struct call_
 								 : REASON_NONE;
 }
 
+void outbound_value(const struct call *c, struct call_tries *tries, const struct call_lead *lead,
+	const struct route_request *request)
+{
+	const struct service *service;
+	const struct subset *subset;
+	if (!c->picks || outbound_follow_lead(c, lead, &service, &subset) != REASON_NONE ||
+		!balance_is_by_value(service->balance))
+		return;
+	tries->has_value =
+		route_balance_value(&service->balance_by, request, &c->client, &tries->value);
+}
+
+static void outbound_count_way(struct worker *w, enum pick_way way)
+{
+	switch (way) {
+	case PICK_WAY_ALL:
+	case PICK_WAY_NEAR:
+	case PICK_WAY_ILL:
+		return;
+	case PICK_WAY_FAR:
+	case PICK_WAY_SPILL:
+		metric_add(&w->values->picks_other_zone_total, 1);
+		return;
+	case PICK_WAY_PANIC:
+		metric_add(&w->values->picks_panic_total, 1);
+		return;
+	}
+}
+
 static enum reason outbound_draw(struct worker *w, const struct call *c,
 	const struct service *service, const struct subset *subset, struct call_tries *tries,
-	const struct endpoint **ret)
+	const struct endpoint **ret, enum pick_way *ret_way)
 {
 	const struct endpoint *tried[CALL_TRIES_MAX];
 	uint32_t tried_count = 0;
@@ -158,9 +189,14 @@ static enum reason outbound_draw(struct worker *w, const struct call *c,
 		.tried = tried,
 		.tried_count = tried_count,
 		.crowd = balancer_crowd(w, c, service),
+		.worker_count = w->worker_count,
+		.has_value = tries->has_value,
+		.value = tries->value,
+		.wheel = plan_wheel(c->hold->plan, service, subset),
 		.now_ns = w->loop.now_ns,
 		.random = loop_random(&w->loop)};
-	*ret = pick_endpoint(&pick);
+	*ret = pick_endpoint(&pick, ret_way);
+	outbound_count_way(w, *ret_way);
 	if (*ret && pick.crowd)
 		balancer_begin(w, &tries->last, pick.crowd, service, *ret);
 	return *ret ? REASON_NONE : REASON_NO_ENDPOINT;
@@ -230,10 +266,11 @@ enum reason outbound_pick(struct worker *w, struct call *c, struct call_tries *t
 		return outbound_count_request(w, c, tries, c->service, carriage);
 	enum reason reason = outbound_follow_lead(c, lead, &service, &subset);
 	const struct endpoint *e = NULL;
+	enum pick_way way = PICK_WAY_ALL;
 	if (reason == REASON_NONE)
 		reason = outbound_count_request(w, c, tries, service, carriage);
 	if (reason == REASON_NONE)
-		reason = outbound_draw(w, c, service, subset, tries, &e);
+		reason = outbound_draw(w, c, service, subset, tries, &e, &way);
 	if (reason != REASON_NONE) {
 		outbound_unpick(w, c);
 		return reason;
@@ -244,7 +281,9 @@ enum reason outbound_pick(struct worker *w, struct call *c, struct call_tries *t
 	}
 	tries->at[tries->count++] = e->address;
 	figures_begin(w, &tries->figure, c, e);
-	return outbound_settle_pick(w, c, e);
+	reason = outbound_settle_pick(w, c, e);
+	c->pick_way = way;
+	return reason;
 }
 
 enum reason outbound_admit(struct worker *w, int fd, uint8_t family, struct call *ret_call)

@@ -3,6 +3,7 @@
 #include "limiter.h"
 #include "service_use.h"
 
+#include "plan_wheels.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,7 +110,8 @@ int plan_build(const struct bundle *b, const struct bundle *picture, uint64_t ge
 		plan->figure_ids = figures_ids(plan->snapshot);
 	if (r == 0 &&
 		(!plan->figure_ids || !plan_link_uses(plan, before) ||
-			!plan_link_limiters(plan, before) || !service_uses_link(plan, before))) {
+			!plan_link_limiters(plan, before) || !service_uses_link(plan, before) ||
+			!plan_wheels_build(plan, before))) {
 		snprintf(text, size, "out of memory");
 		r = -ENOMEM;
 	}
@@ -134,6 +136,7 @@ void plan_free(struct plan *plan)
 	ASSERT(atomic_load(&plan->holder_count) == 0);
 	if (plan->tls)
 		tls_store_unref(plan->tls);
+	plan_wheels_done(plan);
 	limiters_done(plan);
 	service_uses_leave(plan);
 	conf_snapshot_free(plan->snapshot);

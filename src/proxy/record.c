@@ -14,6 +14,25 @@ static struct str record_version(const struct call *c)
 	return c->target ? c->target->version : STR("");
 }
 
+static struct str record_choice(const struct call *c)
+{
+	switch (c->pick_way) {
+	case PICK_WAY_ALL:
+		break;
+	case PICK_WAY_NEAR:
+		return STR("own-zone");
+	case PICK_WAY_FAR:
+		return STR("other-zone");
+	case PICK_WAY_SPILL:
+		return STR("other-zone-load");
+	case PICK_WAY_PANIC:
+		return STR("panic");
+	case PICK_WAY_ILL:
+		return STR("none-well");
+	}
+	return STR("");
+}
+
 /* Labels as seen from one end. A pass on one machine is reported from both, as two proxies would.
  */
 static struct metric_labels record_labels(const struct call *c, bool at_source)
@@ -80,6 +99,7 @@ static struct access_entry record_entry(struct worker *w, const struct call *c,
 		.destination_identity = c->service ? c->service->ids[0] : STR(""),
 		.destination_service = record_service_name(c->service),
 		.destination_version = record_version(c),
+		.choice = record_choice(c),
 		.downstream_remote = c->client,
 		.downstream_local = c->original,
 		.upstream_remote = c->upstream,

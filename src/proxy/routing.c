@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A rule's turn goes on from one plan to the next, whatever else has changed, so that its split
- * stays exact: it is kept by the service's name and the rule's place. Those of routes that are gone
- * are let go of when there are too many. */
+ * stays exact: it is kept by the service's name and the rule's place. When there are many, those of
+ * rules that are gone are let go of. */
 #include "routing.h"
 
 #include "balance/split.h"
 #include "mesh/identity.h"
 #include <stdlib.h>
 
-#define ROUTING_TURNS_MAX 4096
+#define ROUTING_TURNS_MIN 4096
 
 struct routing_turn {
 	struct map_node node; /* in worker.turns */
@@ -34,6 +34,33 @@ void routing_done(struct worker *w)
 	map_done(&w->turns);
 }
 
+/* Some call may still ask for it. */
+static bool routing_is_wanted(const struct worker *w, const struct routing_turn *t)
+{
+	const struct service *service = snapshot_service(
+		w->current->plan->snapshot, (struct str){t->service, t->service_len});
+	return service && service->route && t->rule_index < service->route->rule_count;
+}
+
+/* The next time when there are twice as many as are left. */
+static void routing_sweep(struct worker *w)
+{
+	for (size_t i = 0; i < w->turns.slot_count; i++) {
+		struct map_node *node = w->turns.slots[i];
+		while (node) {
+			struct routing_turn *t = CONTAINER_OF(node, struct routing_turn, node);
+			node = node->next;
+			if (routing_is_wanted(w, t))
+				continue;
+			map_remove(&w->turns, &t->node);
+			free(t);
+		}
+	}
+	w->turns_max = 2 * w->turns.count;
+	if (w->turns_max < ROUTING_TURNS_MIN)
+		w->turns_max = ROUTING_TURNS_MIN;
+}
+
 static uint64_t routing_hash(struct str service, uint32_t rule_index)
 {
 	return hash_bytes(0x74726e5f6b6579ull + rule_index, service.at, service.len);
@@ -41,10 +68,8 @@ static uint64_t routing_hash(struct str service, uint32_t rule_index)
 
 static struct routing_turn *routing_new(struct worker *w, struct str service, uint32_t rule_index)
 {
-	if (w->turns.count >= ROUTING_TURNS_MAX) {
-		routing_done(w);
-		map_init(&w->turns);
-	}
+	if (w->turns.count >= ROUTING_TURNS_MIN && w->turns.count >= w->turns_max)
+		routing_sweep(w);
 	struct routing_turn *t = calloc(1, sizeof(*t));
 	if (!t)
 		return NULL;

@@ -161,6 +161,14 @@ static enum reason tunnel_ask_limits(struct tunnel *t)
 	return v.refused ? REASON_RATE_LIMITED : REASON_NONE;
 }
 
+static enum reason tunnel_pick(struct tunnel *t, const struct call_lead *lead)
+{
+	const struct route_request request = {.source_id = t->call.source_id};
+	if (t->tries.count == 0)
+		outbound_value(&t->call, &t->tries, lead, &request);
+	return outbound_pick(t->being.worker, &t->call, &t->tries, lead, CALL_BYTES);
+}
+
 static void tunnel_dial(struct tunnel *t)
 {
 	struct worker *w = t->being.worker;
@@ -171,7 +179,7 @@ static void tunnel_dial(struct tunnel *t)
 		reason = tunnel_choose(t);
 	const struct call_lead *lead = t->route ? &t->lead : NULL;
 	if (reason == REASON_NONE) {
-		reason = outbound_pick(w, &t->call, &t->tries, lead, CALL_BYTES);
+		reason = tunnel_pick(t, lead);
 		figures_picked(w, &t->call, lead, reason);
 	}
 	call_served(t->serving);

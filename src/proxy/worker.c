@@ -95,7 +95,7 @@ static void worker_turn_over(struct worker *w)
 {
 	worker_look_again(w, WORKER_SWAP_STEPS);
 	upstream_look_again(w, WORKER_SWAP_STEPS);
-	balancer_look_again(w, WORKER_SWAP_STEPS);
+	balancer_look_again(w, WORKER_SWAP_STEPS, WORKER_SWAP_ENDPOINTS);
 	w->turning_over = !list_empty(&w->stale) || !list_empty(&w->stale_pools) ||
 			  !list_empty(&w->stale_crowds);
 	if (w->turning_over)
@@ -213,6 +213,7 @@ static void worker_step_wake(struct worker *w)
 	if (w->wake_read.fresh)
 		w->wake_read.fresh = false;
 	worker_take_plan(w);
+	report_answer(w);
 	if (!w->draining && atomic_load_explicit(&w->drain_asked, memory_order_acquire))
 		worker_start_drain(w);
 	if (w->drain_timer.fired) {
@@ -498,6 +499,7 @@ void worker_free(struct worker *w)
 	map_done(&w->upstreams);
 	routing_done(w);
 	balancer_done(w);
+	report_done(w);
 	loop_done(&w->loop);
 	free(w);
 }

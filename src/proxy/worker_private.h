@@ -5,6 +5,7 @@
 #include "base/pool.h"
 #include "net/conn.h"
 #include "proxy/reason.h"
+#include "proxy/report.h"
 #include "proxy/worker.h"
 #include "ring/loop.h"
 #include "signer.h"
@@ -68,6 +69,7 @@ struct worker {
 	struct plan_hold *current;
 	struct map upstreams;	  /* of struct upstream_pool, see upstream.h */
 	struct map turns;	  /* of splits, see routing.c */
+	size_t turns_max;	  /* so many may there be before they are looked through */
 	struct map crowds;	  /* of struct crowd, see balancer.h */
 	struct list live_crowds;  /* the same */
 	struct list stale_crowds; /* those that have not followed the current plan yet */
@@ -88,6 +90,8 @@ struct worker {
 	uint64_t wake_value;
 	_Atomic(struct plan *) next_plan;
 	_Atomic bool drain_asked;
+	_Atomic(struct report *) asked, answered; /* report.c */
+	bool has_report; /* the control thread's: one of its reports is here */
 	_Atomic uint64_t generation;
 	/* draining */
 	bool draining;
@@ -98,6 +102,8 @@ struct worker {
 /* So many connections are looked at or let go in one turn when the plan changes: a worker with many
  * of them does its work meanwhile. */
 #define WORKER_SWAP_STEPS 16
+/* And about so many endpoints, whose figures are kept. */
+#define WORKER_SWAP_ENDPOINTS 4096
 
 struct plan_hold *plan_hold_ref(struct plan_hold *hold);
 void plan_hold_unref(struct plan_hold *hold);
@@ -125,6 +131,10 @@ static inline int64_t worker_wall_s(const struct worker *w)
 void worker_start(struct worker *w);
 void worker_turn(struct worker *w);
 bool worker_ended(struct worker *w);
+
+/* report.c: fills in what the control thread has asked for; the worker's end. */
+void report_answer(struct worker *w);
+void report_done(struct worker *w);
 
 /* Joins the worker's live list and gets a number. */
 void being_init(struct being *b, struct worker *w, enum worker_task kind);

@@ -8,7 +8,8 @@
 #define JUDGE_ALTERNATIVES 48
 #define JUDGE_FACTOR	   1.25
 #define JUDGE_ALLOWED_MIN  1e-6 /* "none at all" is not meant that strictly */
-/* At the last step the old version gets no calls; before, it may have no instance any more. So many
+/* At the last step the old version gets no calls, and what it was before may not be known; earlier
+ * it may have no instance any more. So many
  * times the calls that are enough to go on, with fewer of the old one, and it is not waited for. */
 #define JUDGE_ALONE_TIMES 10
 

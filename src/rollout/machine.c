@@ -16,7 +16,8 @@ struct machine {
 	struct rollout_watch *watch;
 	const struct rollout_seen *seen;
 	struct rollout_turn *turn;
-	struct judge_window step, recent;
+	struct judge_window step, recent; /* what is judged */
+	struct rollout_sums from;	  /* of the step, as it is */
 };
 
 /* --- words --- */
@@ -118,10 +119,25 @@ static uint32_t machine_percent(const struct machine *m)
 	return m->rule->steps[machine_step(m)];
 }
 
+/* As of the window that ends. */
+static void machine_old(const struct machine *m, struct rollout_sums *ret_old)
+{
+	const struct rollout_watch *w = m->watch;
+	*ret_old = (struct rollout_sums){0};
+	if (!w->is_begun || w->attempt != m->rule->attempt)
+		return;
+	figures_between(ret_old, &w->begun.from, &m->seen->total->from);
+	if (ret_old->calls < m->rule->calls_min)
+		*ret_old = w->old;
+}
+
 static void machine_begin_watch(struct machine *m)
 {
 	const struct rollout_progress *p = m->progress;
+	struct rollout_sums old;
+	machine_old(m, &old);
 	*m->watch = (struct rollout_watch){.is_begun = true,
+		.old = old,
 		.attempt = m->rule->attempt,
 		.since_ms = p ? p->since_ms : 0,
 		.step = machine_step(m),
@@ -146,6 +162,13 @@ static bool machine_is_fresh(const struct machine *m)
 	return m->seen->told_count > 0 && m->seen->told_count >= m->seen->silent_count;
 }
 
+/* Where the old version gets next to nothing, it is taken for what it was. */
+static struct rollout_sums machine_with_old(const struct machine *m, const struct rollout_sums *now)
+{
+	bool is_last = machine_percent(m) == 100;
+	return is_last && m->watch->old.calls >= m->rule->calls_min ? m->watch->old : *now;
+}
+
 static void machine_watch(struct machine *m)
 {
 	struct rollout_watch *w = m->watch;
@@ -161,6 +184,11 @@ static void machine_watch(struct machine *m)
 	figures_between(&m->step.from, &w->begun.from, &m->seen->total->from);
 	figures_between(&m->recent.to, &w->recent[0].to, &m->seen->total->to);
 	figures_between(&m->recent.from, &w->recent[0].from, &m->seen->total->from);
+	m->from = m->step.from;
+	if (m->step.from.calls < m->rule->calls_min)
+		m->step.from = machine_with_old(m, &m->step.from);
+	if (m->recent.from.calls < m->rule->calls_min)
+		m->recent.from = machine_with_old(m, &m->recent.from);
 	/* a clock that went back begins the moments anew, too */
 	if (now_ms < w->recent_ms || now_ms - w->recent_ms >= MACHINE_RECENT_MS) {
 		w->recent[0] = w->recent[1];
@@ -332,7 +360,7 @@ void rollout_look(const struct rollout_rule *rule, const struct rollout_progress
 	ret_turn->judged = (struct rollout_judged){.step = machine_step(&m),
 		.counted_ms = watch->counted_ms,
 		.to = rollout_tally(&m.step.to, seen->bounds_ns),
-		.from = rollout_tally(&m.step.from, seen->bounds_ns)};
+		.from = rollout_tally(&m.from, seen->bounds_ns)};
 	switch (rule->order) {
 	case ROLLOUT_RUN:
 		machine_run(&m);

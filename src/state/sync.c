@@ -240,7 +240,8 @@ static const char *sync_why(const struct sync *s)
 	if (s->objects.why[0])
 		return s->objects.why;
 	const char *const whys[] = {s->own.record_why, s->own.why, s->picture_why, s->nodes.why,
-		s->rollouts.why, s->figures.why, rollouts_why(s), s->save_why};
+		s->rollouts.why, s->figures.why, rollouts_why(s),
+		s->tokens.is_away ? s->tokens.why : "", s->save_why};
 	size_t i = 0;
 	while (i + 1 < ARRAY_LEN(whys) && whys[i][0] == '\0')
 		i++;
@@ -271,6 +272,7 @@ void sync_view(const struct sync *s, struct state_view *ret_view)
 		ret_view->bytes_in += stores[i] ? store_bytes_in(stores[i]) : 0;
 		ret_view->bytes_out += stores[i] ? store_bytes_out(stores[i]) : 0;
 	}
+	sync_tokens_view(s, ret_view);
 	if (s->asks)
 		address_text(store_address(s->asks), ret_view->store);
 	snprintf(ret_view->why, sizeof(ret_view->why), "%s", sync_why(s));

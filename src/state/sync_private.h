@@ -351,6 +351,7 @@ void own_done(struct sync *s);
 int sync_tokens_init(struct sync *s, struct err *err) MUST_CHECK;
 void sync_tokens_step(struct sync *s);
 void sync_tokens_lost(struct sync *s);
+void sync_tokens_view(const struct sync *s, struct state_view *view);
 void sync_tokens_done(struct sync *s);
 
 /* --- sync_rollouts.c --- */

@@ -293,6 +293,14 @@ static void tokens_take_answers(struct sync *s)
 		sync_tokens_lost(s);
 }
 
+void sync_tokens_view(const struct sync *s, struct state_view *view)
+{
+	view->tokens_away = s->tokens.is_away;
+	view->tokens_total = s->tokens.book.granted_total;
+	view->token_commands_total = s->tokens.command_count;
+	view->tokens_refused_total = s->tokens.refused_count;
+}
+
 void sync_tokens_lost(struct sync *s)
 {
 	book_lost(&s->tokens.book);

@@ -322,5 +322,6 @@ void tokens_given_back(struct tokens *t, uint64_t window, uint32_t count)
 bool tokens_idle(const struct tokens *t, uint64_t now_ns)
 {
 	bool is_asked = t->windows[0].is_asked || t->windows[1].is_asked;
-	return !is_asked && t->owed == 0 && t->hand <= 1 && !tokens_wished_lately(t, now_ns);
+	return !is_asked && t->owed == 0 && t->hand <= 1 && t->next_hand == 0 &&
+	       !tokens_wished_lately(t, now_ns);
 }

@@ -226,7 +226,7 @@ void book_answer(
 		book_take_number(b, r, tag, number, now_ns);
 	} else if (kind == BOOK_TAKE || kind == BOOK_LOOK) {
 		tokens_failed(&r->tokens, window);
-		if (outcome == BOOK_GARBLED)
+		if (outcome == BOOK_GARBLED && window != UINT64_MAX)
 			lease_set_away(b->ledger, &r->slot, window);
 	}
 }

@@ -253,6 +253,8 @@ static void access_put_parties(struct line *l, const struct access_entry *e)
 	line_str(l, e->destination_version, NAME_MAX_BYTES);
 	LINE_KEY(l, ",\"route_name\":");
 	line_str(l, e->route, NAME_MAX_BYTES);
+	LINE_KEY(l, ",\"endpoint_choice\":");
+	line_str(l, e->choice, NAME_MAX_BYTES);
 	if (e->limit.len > 0) {
 		LINE_KEY(l, ",\"limit_name\":");
 		line_str(l, e->limit, NAME_MAX_BYTES);

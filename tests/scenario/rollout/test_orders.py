@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The operator's word comes before all figures, and it is in force at once; so does the testers' way in."""
 import collections
+import re
 import time
 
 import pytest
+from machines import wait_for
 from rollouts import NEW, STEPS, VERSIONS, Calls, Rollouts
 
 from mesh import request_text
@@ -63,6 +65,11 @@ def test_aborted_all_calls_get_the_old_version_at_once(fleet):
         assert versions(fleet) == {"v1": 20}
         fleet.wait_state("rolled-back")
     assert calls.failed == []
+    wait_for(lambda: fleet["vm-a"].metric("ringmain_rollout_state", service="orders", state="rolled-back") == 1,
+             "the metrics to say so", 5)
+    shown = fleet["vm-a"].ringmain("status", check=False).stdout
+    assert re.search(r"^orders +v1 +v2 +0 % +1 of 3 +rolled-back \(the operator: abort\)$", shown, re.M), shown
+    assert "the rollout of orders to v2 is rolled back: aborted by the operator" in shown, shown
 
 
 def test_blue_green_and_at_once_back(fleet, capsys):

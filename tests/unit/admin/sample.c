@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sample.h"
 
+#include "balance/wheel.h"
+#include "proxy/report.h"
+#include <stdlib.h>
 #include <string.h>
 
 static struct sample *sample_shown;
@@ -17,6 +20,38 @@ bool tls_store_identity(
 uint32_t plan_serving(const struct plan *plan, uint32_t workload_index)
 {
 	return workload_index == 0 ? 3 : 0;
+}
+
+const struct wheel *plan_wheel(
+	const struct plan *plan, const struct service *service, const struct subset *subset)
+{
+	return sample_shown->wheel;
+}
+
+/* Its workers are asked by no test. */
+bool worker_ask(struct worker *w, struct report *report)
+{
+	return false;
+}
+
+bool worker_has_answered(struct worker *w, struct report *report)
+{
+	return false;
+}
+
+struct report *report_new(const struct str *services, uint32_t count)
+{
+	return calloc(1, sizeof(struct report));
+}
+
+void report_free(struct report *r)
+{
+	free(r);
+}
+
+void report_forget(struct report *r)
+{
+	free(r);
 }
 
 static struct address sample_address(const char *text, uint16_t port)
@@ -167,6 +202,10 @@ void sample_join(struct sample *s)
 				.refused_total = 5,
 				.reconnects_total = 6,
 				.resyncs_total = 8,
+				.tokens_away = true,
+				.tokens_total = 700,
+				.token_commands_total = 30,
+				.tokens_refused_total = 3,
 				.bytes_in = 1000,
 				.bytes_out = 2000,
 				.store = "10.77.0.10:6379",
@@ -218,6 +257,7 @@ void sample_enroll(struct sample *s)
 void sample_done(struct sample *s)
 {
 	map_done(&s->snapshot.services_by_name);
+	map_done(&s->snapshot.endpoints_by_address);
 	for (size_t i = 0; i < 2; i++)
 		metrics_free(s->metrics[i]);
 }

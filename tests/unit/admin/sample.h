@@ -29,6 +29,7 @@ struct sample {
 	struct address local_addresses[1];
 	struct address_range passthrough[1];
 	struct metrics *metrics[2];
+	struct wheel *wheel; /* what plan_wheel() gives */
 	struct proxy_listener listeners[5];
 	/* what tls_store_identity() shows */
 	struct tls_identity_view identities[2];

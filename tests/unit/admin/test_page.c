@@ -424,7 +424,8 @@ static void status_of_the_state(void **state)
 		"\"state\":{\"mode\":\"redis\",\"lease_s\":15,\"silent_s\":1,\"connected\":true,"
 		"\"told\":false,\"loaded\":true,\"store\":\"10.77.0.10:6379\",\"revision\":41,"
 		"\"store_revision\":42,\"age_s\":7,\"nodes\":4,\"endpoints\":20,"
-		"\"objects\":9,\"held\":1,\"refused\":5,\"reconnects\":6,\"resyncs\":8,"
+		"\"objects\":9,\"held\":1,\"refused\":5,\"reconnects\":6,\"resyncs\":8,\"limits_"
+		"away\":true,"
 		"\"why\":\"object service/orders: not signed\",\"not_taken\":\"\","
 		"\"drain_failed\":\"\",\"own\":["
 		"{\"service\":\"orders\",\"health\":\"up\",\"drained\":false,\"why\":\"\"},"
@@ -480,6 +481,10 @@ static void metrics_of_the_state(void **state)
 	assert_has(&r, "\nringmain_state_refused_total 7\n");
 	assert_has(&r, "\nringmain_state_reconnects_total 6\n");
 	assert_has(&r, "\nringmain_state_resyncs_total 8\n");
+	assert_has(&r, "\nringmain_state_limits_away 1\n");
+	assert_has(&r, "\nringmain_state_tokens_total 700\n");
+	assert_has(&r, "\nringmain_state_token_commands_total 30\n");
+	assert_has(&r, "\nringmain_state_tokens_refused_total 3\n");
 	assert_has(&r, "\nringmain_state_bytes_total{direction=\"out\"} 2000\n");
 	assert_has(&r, "ringmain_endpoint_health{service=\"orders\",health=\"up\"} 1\n"
 		       "ringmain_endpoint_health{service=\"orders\",health=\"down\"} 1\n"

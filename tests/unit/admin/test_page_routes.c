@@ -2,6 +2,7 @@
 /* /routes and /routes/explain. The sample's route gets more rules here. */
 #include "admin/page.h"
 
+#include "balance/wheel.h"
 #include "json_check.h"
 #include "mesh/limit.h"
 #include "sample.h"
@@ -182,10 +183,14 @@ static void the_way_is_told(void **state)
 		"\"orders\",\"version\":\"v1\",\"weight\":90,\"allowed\":true,\"policy\":\"policies"
 		"[0]\",\"identity\":true,\"policies\":[\"policies[0]\",\"no-secrets\"],\"limits\":["
 		"\"some-paths\"],"
-		"\"endpoints\":[{\"address\":\"10.77.0.1:8080\",\"health\":\"up\",\"version\":"
+		"\"balance\":{\"way\":\"least_request\",\"zones\":\"ignore\",\"zone\":null,"
+		"\"panic\":0,\"choice\":\"well\",\"calls\":0,\"requests_max\":0,\"workers\":0,"
+		"\"workers_answered\":0},\"endpoints\":[{\"address\":\"10.77.0.1:8080\",\"health\":"
+		"\"up\",\"version\":"
 		"\"v1\"");
 	assert_part(LAST, 200,
-		"\"local\":true,\"alternate\":false}]},{\"service\":null,\"version\":null,"
+		"\"local\":true,\"alternate\":false,\"calls\":0,\"share\":0}]},{\"service\":"
+		"null,\"version\":null,"
 		"\"weight\":"
 		"10}]}");
 	assert_part(LAST "&header=x-user:ann", 200, "\"sticks_by\":\"ann\",\"sticks_to\":");
@@ -200,6 +205,92 @@ static void the_way_is_told(void **state)
 	/* in the plain nobody knows who calls */
 	sample.services[0].mtls = MTLS_DISABLED;
 	assert_part(LAST, 200, "\"allowed\":false,\"policy\":\"default\",\"identity\":false");
+}
+
+static struct report told[2];
+static struct report *of[3] = {&told[0], NULL, &told[1]};
+static struct reports reports = {.count = 3, .of = of};
+
+static struct report_row row_of(size_t endpoint, uint32_t calls, enum outlier_state state)
+{
+	return (struct report_row){.service_len = 6,
+		.service = "orders",
+		.address = sample.endpoints[endpoint].address,
+		.calls = calls,
+		.is_known = true,
+		.latency_ns = (1 + calls) * 1000000ull,
+		.state = state,
+		.cause = OUTLIER_BY_SHARE,
+		.left_ns = 1500000000};
+}
+
+static void assert_told(const char *path, const char *part)
+{
+	struct page_source asked = source;
+	struct page_request request = {.method = STR("GET"), .path = str_of(path), .is_unix = true};
+	struct page_response response;
+	asked.reports = &reports;
+	page_answer(&asked, &request, &response);
+	assert_int_equal(response.status, 200);
+	assert_true(json_valid(response.body, response.body_len));
+	if (!memmem(response.body, response.body_len, part, strlen(part)))
+		fail_msg("missing %s in:\n%.*s", part, (int)response.body_len, response.body);
+	page_response_done(&response);
+}
+
+/* Of three workers two have answered; one of these has ejected the second endpoint. */
+static void what_workers_know_is_added_up(void **state)
+{
+	sample.services[0].route = NULL;
+	sample.endpoints[0].weight = 300;
+	sample.endpoints[1].weight = 100;
+	sample.endpoints[1].health = ENDPOINT_UP;
+	sample.services[0].outlier.ejected_percent = 50;
+	for (size_t i = 0; i < 2; i++)
+		assert_true(snapshot_add_endpoint(&sample.snapshot, &sample.endpoints[i]));
+	memset(told, 0, sizeof(told));
+	for (size_t i = 0; i < 2; i++) {
+		told[i].service_count = 1;
+		told[i].services[0] = (struct report_service){6, "orders", 5};
+		told[i].row_count = 2;
+		told[i].rows[0] = row_of(0, 2, OUTLIER_IN);
+		told[i].rows[1] = row_of(1, 3 + (uint32_t)i, i ? OUTLIER_OUT : OUTLIER_IN);
+	}
+	const char *path = "/routes/explain?from=web&to=orders";
+	assert_told(path, "\"choice\":\"well\",\"calls\":10,\"requests_max\":0,\"workers\":3,"
+			  "\"workers_answered\":2}");
+	/* three quarters, and all */
+	assert_told(path, "\"alternate\":false,\"calls\":4,\"latency_us\":3000,\"share\":875000}");
+	assert_told(path, "\"calls\":7,\"latency_us\":5000,\"ejected\":{\"workers\":1,\"why\":"
+			  "\"too few calls "
+			  "served\",\"left_ms\":1500},\"share\":125000}");
+	told[0].row_count = 0;
+	told[1].rows[0] = told[1].rows[1];
+	told[1].row_count = 1;
+	assert_told("/status", "\"ejected\":[{\"service\":\"orders\",\"endpoint\":\"10.77.0.2:"
+			       "8080\",\"workers\":1,"
+			       "\"why\":\"too few calls served\",\"left_ms\":1500}]");
+}
+
+/* The endpoint that the request's value has, and no other. */
+static void by_value_one_gets_it(void **state)
+{
+	struct wheel_member members[] = {{7, 100, 0}, {8, 100, 1}};
+	sample.services[0].route = NULL;
+	sample.endpoints[1].health = ENDPOINT_UP;
+	sample.endpoints[0].weight = sample.endpoints[1].weight = 100;
+	sample.services[0].balance = BALANCE_RING_HASH;
+	sample.services[0].balance_by = (struct balance_by){BALANCE_BY_HEADER, STR("x-user")};
+	sample.wheel = wheel_new(BALANCE_RING_HASH, members, 2);
+	assert_part("/routes/explain?from=web&to=orders", 200,
+		"\"way\":\"ring_hash\",\"by\":\"header:x-user\",\"has_value\":false");
+	assert_part("/routes/explain?from=web&to=orders", 200, "\"share\":500000}]");
+	assert_part(
+		"/routes/explain?from=web&to=orders&header=x-user:ann", 200, "\"has_value\":true");
+	assert_part(
+		"/routes/explain?from=web&to=orders&header=x-user:ann", 200, "\"share\":1000000}");
+	assert_part("/routes/explain?from=web&to=orders&header=x-user:ann", 200, "\"share\":0}");
+	wheel_unref(sample.wheel);
 }
 
 static void what_is_no_request_is_refused(void **state)
@@ -246,6 +337,8 @@ int main(void)
 		TEST(each_condition_is_told),
 		TEST(the_first_that_matches_decides),
 		TEST(the_way_is_told),
+		TEST(what_workers_know_is_added_up),
+		TEST(by_value_one_gets_it),
 		TEST(what_is_no_request_is_refused),
 		TEST(too_many_headers_are_refused),
 		TEST(routes_are_listed),

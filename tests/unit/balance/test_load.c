@@ -22,6 +22,7 @@ struct place {
 	struct crowd *crowd;
 	uint64_t now_ns, seed, plan_number;
 	uint32_t counts[ENDPOINTS_MAX]; /* by the last byte of the address */
+	enum pick_way way;		/* of the last pick */
 };
 
 static uint64_t rnd(struct place *p)
@@ -78,7 +79,7 @@ static const struct endpoint *place_pick(struct place *p)
 {
 	struct pick pick = {
 		.service = &p->service, .crowd = p->crowd, .now_ns = p->now_ns, .random = rnd(p)};
-	const struct endpoint *e = pick_endpoint(&pick);
+	const struct endpoint *e = pick_endpoint(&pick, &p->way);
 	assert_non_null(e);
 	p->counts[number_of(e)]++;
 	return e;
@@ -345,7 +346,7 @@ static void test_an_outlier_gets_nothing_but_its_probe(void **state)
 				load_end(&call);
 		}
 		assert_int_equal(p.counts[2], before + 1);
-		assert_true(probe.is_probe);
+		assert_true(probe.probe_number != 0);
 		assert_int_equal(load_judge(&probe, OUTLIER_SERVED, p.now_ns), OUTLIER_BACK);
 		load_end(&probe);
 		for (int i = 0; i < 1000; i++)
@@ -407,14 +408,14 @@ static void test_one_that_rests(void **state)
 			.tried = tried,
 			.now_ns = p.now_ns,
 			.random = rnd(&p)};
-		first += pick_endpoint(&pick) == &e[0];
+		first += pick_endpoint(&pick, &p.way) == &e[0];
 		pick.tried_count = 1;
-		again += pick_endpoint(&pick) == &e[0];
+		again += pick_endpoint(&pick, &p.way) == &e[0];
 		pick.now_ns += 2 * CLOCK_S;
-		later += pick_endpoint(&pick) == &e[0];
+		later += pick_endpoint(&pick, &p.way) == &e[0];
 		pick.now_ns = p.now_ns;
 		pick.tried_count = 2;
-		last += pick_endpoint(&pick) == &e[0];
+		last += pick_endpoint(&pick, &p.way) == &e[0];
 	}
 	assert_in_range(first, 60, 140);
 	assert_int_equal(again, 0);
@@ -423,6 +424,55 @@ static void test_one_that_rests(void **state)
 	assert_int_equal(p.crowd->instances.out, 0);
 	load_let_rest(p.crowd->loads[0], p.now_ns, UINT64_MAX);
 	assert_int_equal(p.crowd->loads[0]->rest_until_ns, p.now_ns + LOAD_REST_MAX_NS);
+	crowd_free(p.crowd);
+}
+
+/* Who leaves takes no call along, and may come back. */
+static void test_calls_to_those_that_left_are_counted(void **state)
+{
+	static const uint32_t weights[] = {100, 100};
+	struct load_call calls[3];
+	struct place p;
+	place_init(&p, BALANCE_RANDOM, weights, 2);
+	for (size_t i = 0; i < 3; i++)
+		load_begin(&calls[i], p.crowd->loads[i > 0], p.now_ns);
+	p.service.endpoint_count = 1;
+	place_follow(&p);
+	assert_int_equal(p.crowd->under_way, 3);
+	load_end(&calls[2]);
+	assert_int_equal(p.crowd->under_way, 2);
+	p.service.endpoint_count = 2;
+	place_follow(&p);
+	assert_int_equal(p.crowd->under_way, 2);
+	assert_int_equal(p.crowd->loads[1]->under_way, 1);
+	p.service.endpoint_count = 1;
+	place_follow(&p);
+	load_end(&calls[1]);
+	assert_int_equal(p.crowd->by_address.count, 1);
+	load_end(&calls[0]);
+	assert_int_equal(p.crowd->under_way, 0);
+	crowd_free(p.crowd);
+}
+
+/* A plan in which nothing of it is new costs nothing, and changes nothing. */
+static void test_the_same_again(void **state)
+{
+	static const uint32_t weights[] = {100, 200};
+	struct place p;
+	place_init(&p, BALANCE_RANDOM, weights, 2);
+	p.service.fingerprint = 7;
+	assert_false(crowd_is_same(p.crowd, &p.service));
+	place_follow(&p);
+	assert_true(crowd_is_same(p.crowd, &p.service));
+	uint64_t followed = p.crowd->follow_count;
+	place_follow(&p);
+	assert_int_equal(p.crowd->follow_count, followed);
+	assert_int_equal(p.crowd->plan_number, p.plan_number);
+	p.service.outlier.errors++;
+	assert_false(crowd_is_same(p.crowd, &p.service));
+	place_follow(&p);
+	p.service.fingerprint = 8;
+	assert_false(crowd_is_same(p.crowd, &p.service));
 	crowd_free(p.crowd);
 }
 
@@ -452,7 +502,8 @@ static void history_change(struct history *h)
 	p->service.slow_start_ms = (uint32_t)(rnd(p) % 3 * 20000);
 	p->service.outlier.ejected_percent = (uint32_t)(rnd(p) % 101);
 	place_follow(p);
-	assert_int_equal(p->crowd->by_address.count, count);
+	/* those that are here, and those that have left with calls to them */
+	assert_true(p->crowd->by_address.count >= count);
 }
 
 static bool history_has_healthy(const struct place *p)
@@ -486,15 +537,23 @@ static void history_call(struct history *h, struct load_call *call)
 static void history_check(const struct history *h)
 {
 	const struct crowd *c = h->place.crowd;
-	uint32_t out = 0, known = 0, under_way = 0;
-	for (size_t i = 0; i < CALLS; i++)
+	uint32_t out = 0, known = 0, under_way = 0, left = 0;
+	for (size_t i = 0; i < CALLS; i++) {
 		known += h->calls[i].load && h->calls[i].load->crowd;
+		left += h->calls[i].load && h->calls[i].load->is_gone;
+	}
 	for (uint32_t i = 0; i < c->load_count; i++) {
 		out += c->loads[i]->outlier.state != OUTLIER_IN;
 		under_way += c->loads[i]->under_way;
 	}
 	assert_int_equal(out, c->instances.out);
-	assert_int_equal(known, under_way);
+	assert_int_equal(known, under_way + left);
+	assert_int_equal(known, c->under_way);
+	assert_int_equal(crowd_set(c, 0, LOAD_ALL)->under_way, under_way);
+	assert_int_equal(crowd_set(c, 0, LOAD_ALL)->out_count, out);
+	assert_int_equal(
+		crowd_set(c, 0, LOAD_NEAR)->under_way + crowd_set(c, 0, LOAD_FAR)->under_way,
+		under_way);
 	assert_true(out <= outlier_out_max(&c->rules, c->instances.count));
 }
 
@@ -542,6 +601,8 @@ int main(void)
 		cmocka_unit_test(test_an_outlier_gets_nothing_but_its_probe),
 		cmocka_unit_test(test_a_silent_call_tells_nothing),
 		cmocka_unit_test(test_one_that_rests),
+		cmocka_unit_test(test_calls_to_those_that_left_are_counted),
+		cmocka_unit_test(test_the_same_again),
 		cmocka_unit_test(test_histories),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

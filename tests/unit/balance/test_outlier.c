@@ -99,13 +99,13 @@ static void test_outlier_grows_and_is_forgiven(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(seconds); i++) {
 		assert_int_equal(o.until_ns - now_ns, seconds[i] * CLOCK_S);
 		now_ns = o.until_ns;
-		assert_true(outlier_begin(&o, now_ns));
+		assert_true(outlier_begin(&o, &usual, now_ns));
 		assert_int_equal(outlier_judge(&o, &usual, &crowd, true, OUTLIER_ERROR, now_ns),
 			OUTLIER_EJECTED);
 		assert_int_equal(crowd.out, 1);
 	}
 	now_ns = o.until_ns;
-	assert_true(outlier_begin(&o, now_ns));
+	assert_true(outlier_begin(&o, &usual, now_ns));
 	assert_int_equal(
 		outlier_judge(&o, &usual, &crowd, true, OUTLIER_SERVED, now_ns), OUTLIER_BACK);
 	assert_int_equal(crowd.out, 0);
@@ -123,16 +123,42 @@ static void test_outlier_one_probe(void **state)
 	struct outlier_crowd crowd = {.count = 4};
 	for (int i = 0; i < 5; i++)
 		judge(&o, &crowd, OUTLIER_ERROR, START_NS);
-	assert_false(outlier_begin(&o, START_NS));
+	assert_false(outlier_begin(&o, &usual, START_NS));
 	assert_int_equal(judge(&o, &crowd, OUTLIER_SERVED, START_NS), OUTLIER_STAYS);
 	uint64_t over_ns = o.until_ns;
-	assert_true(outlier_begin(&o, over_ns));
+	assert_true(outlier_begin(&o, &usual, over_ns));
 	assert_false(outlier_takes(&o, over_ns));
-	assert_false(outlier_begin(&o, over_ns));
+	assert_false(outlier_begin(&o, &usual, over_ns));
 	assert_int_equal(judge(&o, &crowd, OUTLIER_SERVED, over_ns), OUTLIER_STAYS);
-	outlier_abandon(&o);
+	outlier_abandon(&o, o.probe_number);
 	assert_true(outlier_takes(&o, over_ns));
-	assert_true(outlier_begin(&o, over_ns));
+	assert_true(outlier_begin(&o, &usual, over_ns));
+}
+
+/* It may be one that never ends: the next one comes when a first ejection would be over, and it is
+ * that one then that may be abandoned. */
+static void test_outlier_probe_without_an_outcome(void **state)
+{
+	struct outlier o = {0};
+	struct outlier_crowd crowd = {.count = 4};
+	for (int i = 0; i < 5; i++)
+		judge(&o, &crowd, OUTLIER_ERROR, START_NS);
+	uint64_t over_ns = o.until_ns, again_ns = over_ns + 30 * CLOCK_S;
+	uint32_t first = outlier_begin(&o, &usual, over_ns);
+	assert_true(first != 0);
+	assert_false(outlier_takes(&o, again_ns - 1));
+	assert_true(outlier_takes(&o, again_ns));
+	uint32_t second = outlier_begin(&o, &usual, again_ns);
+	assert_true(second != 0 && second != first);
+	outlier_abandon(&o, first);
+	assert_false(outlier_takes(&o, again_ns));
+	assert_int_equal(outlier_begin(&o, &usual, again_ns), 0);
+	/* what the first one tells at last counts all the same */
+	assert_int_equal(
+		outlier_judge(&o, &usual, &crowd, true, OUTLIER_SERVED, again_ns), OUTLIER_BACK);
+	assert_int_equal(crowd.out, 0);
+	outlier_abandon(&o, second);
+	assert_true(outlier_takes(&o, again_ns));
 }
 
 static void test_outlier_max(void **state)
@@ -159,6 +185,7 @@ static void outlier_history(uint64_t seed)
 {
 	struct outlier all[CROWD] = {{0}};
 	bool probed[CROWD] = {false};
+	uint64_t probed_ns[CROWD] = {0};
 	struct outlier_crowd crowd = {.count = CROWD};
 	struct outlier_rules rules = usual;
 	uint64_t now_ns = START_NS;
@@ -172,15 +199,16 @@ static void outlier_history(uint64_t seed)
 		enum outlier_verdict verdict = rnd(&seed) % 4;
 		if (rnd(&seed) % 8 < i) /* some are worse than others */
 			verdict = OUTLIER_ERROR;
-		if (outlier_begin(o, now_ns)) {
-			assert_false(probed[i]);
+		if (outlier_begin(o, &rules, now_ns)) {
+			assert_true(!probed[i] || now_ns - probed_ns[i] >= 30 * CLOCK_S);
 			probed[i] = true;
+			probed_ns[i] = now_ns;
 		} else if (probed[i] && rnd(&seed) % 2) {
 			if (rnd(&seed) % 3)
 				assert_true(outlier_judge(o, &rules, &crowd, true, verdict,
 						    now_ns) != OUTLIER_STAYS);
 			else
-				outlier_abandon(o);
+				outlier_abandon(o, o->probe_number);
 			probed[i] = false;
 		} else {
 			outlier_judge(o, &rules, &crowd, false, verdict, now_ns);
@@ -213,6 +241,7 @@ int main(void)
 		cmocka_unit_test(test_outlier_success_share),
 		cmocka_unit_test(test_outlier_grows_and_is_forgiven),
 		cmocka_unit_test(test_outlier_one_probe),
+		cmocka_unit_test(test_outlier_probe_without_an_outcome),
 		cmocka_unit_test(test_outlier_max),
 		cmocka_unit_test(test_outlier_histories),
 	};

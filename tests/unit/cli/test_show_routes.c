@@ -41,16 +41,20 @@ static int teardown(void **state)
 
 #define UP(address)                                                                         \
 	"{\"address\":\"" address "\",\"health\":\"up\",\"version\":\"v1\",\"weight\":100," \
-	"\"node\":\"vm-b\",\"zone\":\"eu-1a\",\"local\":false,\"alternate\":false}"
+	"\"node\":\"vm-b\",\"zone\":\"eu-1a\",\"local\":false,\"alternate\":false,"         \
+	"\"calls\":3,\"latency_us\":1234,\"share\":1000000}"
 #define ALSO                                                                                 \
 	"{\"address\":\"[fd00::b]:80\",\"health\":\"up\",\"version\":\"v1\",\"weight\":100," \
 	"\"node\":\"vm-b\",\"zone\":\"eu-1a\",\"local\":false,\"alternate\":true}"
 #define DOWN                                                                                \
 	"{\"address\":\"10.0.0.3:80\",\"health\":\"down\",\"version\":\"v2\",\"weight\":1," \
 	"\"node\":\"vm-c\",\"zone\":null,\"local\":true,\"alternate\":false}"
-#define LEG(version, weight, allowed, policy, endpoints)                     \
-	"{\"service\":\"orders\",\"version\":" version ",\"weight\":" weight \
-	",\"allowed\":" allowed ",\"policy\":\"" policy "\",\"endpoints\":[" endpoints "]}"
+#define LEG(version, weight, allowed, policy, endpoints)                                        \
+	"{\"service\":\"orders\",\"version\":" version ",\"weight\":" weight                    \
+	",\"allowed\":" allowed ",\"policy\":\"" policy                                         \
+	"\",\"balance\":{\"way\":\"maglev\",\"by\":\"header:x-user\",\"has_value\":true,"       \
+	"\"zones\":\"strict\",\"zone\":\"eu-1a\",\"calls\":3,\"requests_max\":9,\"workers\":2," \
+	"\"workers_answered\":1},\"endpoints\":[" endpoints "]}"
 #define ASKED                                               \
 	"\"from\":\"spiffe://prod.example/service/"         \
 	"web\",\"to\":\"orders\",\"http\":true,\"method\":" \
@@ -92,16 +96,50 @@ static void a_rule_with_a_split(void **state)
 		"1    orders   v1       2       66.66 %  1 up of 1    allowed by web\n"
 		"2    orders   v2       1       33.33 %  ‼ 0 up of 1  allowed by web\n"
 		"\n"
-		"LEG  ENDPOINT             HEALTH  VERSION  WEIGHT  NODE          ZONE\n"
-		"1    10.0.0.2:80          up      v1       100     vm-b          eu-1a\n"
-		"1    [fd00::b]:80 (also)  up      v1       100     vm-b          eu-1a\n"
-		"2    10.0.0.3:80          ‼ down  v2       1       this machine  -\n");
+		"leg 1: maglev by header:x-user; zones strict, this one is eu-1a; 3 of at most 9 "
+		"calls under way (‼ 1 of 2 workers have answered)\n"
+		"leg 2: maglev by header:x-user; zones strict, this one is eu-1a; 3 of at most 9 "
+		"calls under way (‼ 1 of 2 workers have answered)\n"
+		"\n"
+		"LEG  ENDPOINT             VERSION  WEIGHT  NODE          ZONE   CALLS  LATENCY  "
+		"GETS     HEALTH\n"
+		"1    10.0.0.2:80          v1       100     vm-b          eu-1a  3      1.2ms    "
+		"100 %    up\n"
+		"1    [fd00::b]:80 (also)  v1       100     vm-b          eu-1a  -      -        "
+		"nothing  up\n"
+		"2    10.0.0.3:80          v2       1       this machine  -      -      -        "
+		"nothing  ‼ down\n");
 }
 
 static void assert_has(const char *part)
 {
 	if (!strstr(text, part))
 		fail_msg("missing: %s\nin:\n%s\n", part, text);
+}
+
+#define BALANCED(balance, endpoints)                                                            \
+	"{\"has_route\":false,\"addresses\":1,\"split\":[{\"service\":\"orders\",\"weight\":1," \
+	"\"allowed\":true,\"policy\":\"w\",\"balance\":{" balance "},\"endpoints\":[" endpoints \
+	"]}]}"
+
+static void how_it_is_balanced(void **state)
+{
+	explained(BALANCED("\"way\":\"ring_hash\",\"by\":\"cookie:u\",\"has_value\":false,"
+			   "\"zones\":\"ignore\",\"panic\":40,\"choice\":\"panic\",\"calls\":1,"
+			   "\"workers\":2,\"workers_answered\":2",
+		"{\"address\":\"10.0.0.9:80\",\"health\":\"up\",\"weight\":100,\"share\":333333,"
+		"\"latency_us\":25000,\"ejected\":{\"workers\":2,\"why\":\"errors in a row\","
+		"\"left_ms\":23001}}"));
+	assert_has("leg 1: ring_hash by cookie:u, which it has not: least_request; panic below 40 "
+		   "%; 1 call under way\n");
+	assert_has("‼ too few are well");
+	assert_has("25ms     33.33 %  ‼ ejected by 2 workers for 24s: errors in a row\n");
+	teardown(NULL);
+	explained(BALANCED("\"way\":\"least_request\",\"zones\":\"prefer\",\"zone\":\"eu\","
+			   "\"choice\":\"other-zone\"",
+		""));
+	assert_has("leg 1: least_request; zones prefer, this one is eu\n");
+	assert_has("‼ most calls leave the zone");
 }
 
 static void what_does_not_arrive_is_a_problem(void **state)
@@ -178,6 +216,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_rule_with_a_split),
+		TEST(how_it_is_balanced),
 		TEST(what_does_not_arrive_is_a_problem),
 		TEST(answers_of_the_proxy_s_own),
 		TEST(an_answer_with_gaps_is_shown),

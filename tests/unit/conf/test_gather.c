@@ -210,7 +210,7 @@ static size_t gather_read(FILE *file, char *text, size_t size)
 
 static void test_gather_reference(void **state)
 {
-	static char want[1 << 18], text[1 << 18];
+	static char want[1 << 20], text[1 << 20];
 	FILE *out = tmpfile(), *readme = fopen(SOURCE_ROOT "/conf/README.md", "r");
 	assert_true(out && readme);
 	conf_print_reference(fileno(out));

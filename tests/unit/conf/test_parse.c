@@ -244,6 +244,108 @@ static void test_parse_balance(void **state)
 	fixture_done(&f);
 }
 
+static void test_parse_balance_by(void **state)
+{
+	struct fixture f;
+	fixture_init(&f);
+	fixture_parse_good(&f, FIXTURE_NODE,
+		"services: ( { name = \"a\"; balance = \"ring_hash\"; balance_by = \"source\"; "
+		"panic = 30; }, "
+		"{ name = \"b\"; balance = \"maglev\"; balance_by = \"client\"; protocol = "
+		"\"tcp\"; }, "
+		"{ name = \"c\"; balance = \"maglev\"; balance_by = \"header:X-User\"; zones = "
+		"\"strict\"; }, "
+		"{ name = \"d\"; balance = \"maglev\"; balance_by = \"cookie:session\"; }, "
+		"{ name = \"e\"; balance = \"maglev\"; balance_by = \"query:q\"; }, "
+		"{ name = \"f\"; zones = \"prefer\"; zone_calls = 9; } );\n");
+	static const enum balance_by_kind kinds[] = {BALANCE_BY_SOURCE, BALANCE_BY_CLIENT,
+		BALANCE_BY_HEADER, BALANCE_BY_COOKIE, BALANCE_BY_QUERY, BALANCE_BY_NONE};
+	static const char *const names[] = {"", "", "X-User", "session", "q", ""};
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		const struct service *s =
+			snapshot_service(f.snapshot, (struct str){&"abcdef"[i], 1});
+		assert_int_equal(s->balance_by.kind, kinds[i]);
+		assert_true(str_eq(s->balance_by.name, str_of(names[i])));
+		assert_int_equal(s->zones, i == 2   ? ZONE_STRICT
+					   : i == 5 ? ZONE_PREFER
+						    : ZONE_IGNORE);
+		assert_int_equal(s->zone_calls, i == 5 ? 9 : 32);
+		assert_int_equal(s->panic_percent, i == 0 ? 30 : 0);
+	}
+	fixture_done(&f);
+}
+
+/* One bad thing each, and where it says so. */
+static void test_parse_balance_by_errors(void **state)
+{
+	static const struct {
+		const char *keys, *says;
+	} rows[] = {
+		{"balance = \"maglev\";", "balance_by: missing: by which value"},
+		{"balance_by = \"source\";", "balance_by: only with balance \"ring_hash\""},
+		{"balance = \"maglev\"; balance_by = \"header:\";", "\"header:\" is none of"},
+		{"balance = \"maglev\"; balance_by = \"sources\";", "\"sources\" is none of"},
+		{"balance = \"maglev\"; balance_by = \"cookie:a b\";", "is none of"},
+		{"balance = \"ring_hash\"; balance_by = \"path\";", "\"path\" is none of"},
+		{"protocol = \"tcp\"; balance = \"maglev\"; balance_by = \"query:q\";",
+			"opaque bytes have no header"},
+		{"balance = \"maglev\"; balance_by = \"source\"; zones = \"prefer\";",
+			"\"prefer\" has no part in a balance by value"},
+		{"balance = \"maglev\"; balance_by = \"source\"; slow_start = \"1s\";",
+			"slow_start: has no part in a balance by value"},
+		{"zone_calls = 0;", "zone_calls"},
+		{"panic = 101;", "panic"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char text[256];
+		struct fixture f;
+		fixture_init(&f);
+		snprintf(text, sizeof(text), "services: ( { name = \"a\"; %s } );\n", rows[i].keys);
+		fixture_parse(&f, FIXTURE_NODE, text);
+		assert_int_equal(f.result, -EINVAL);
+		if (!strstr(f.report.text, rows[i].says))
+			fail_msg("%s: %s", rows[i].keys, f.report.text);
+		fixture_done(&f);
+	}
+}
+
+/* Who is near: by the endpoint's zone, and without one by being here. */
+static void test_parse_zones(void **state)
+{
+	struct fixture f;
+	fixture_init(&f);
+	fixture_parse_good(&f,
+		"node: { name = \"vm-a\"; address = \"10.0.0.1\"; zone = \"eu\"; };\n"
+		"mesh: { trust_domain = \"prod.example\"; };\n"
+		"workloads: ( { service = \"a\"; user = \"1001\"; port = 80; } );\n",
+		"services: ( { name = \"a\"; port = 80; zones = \"prefer\"; endpoints = ( "
+		"{ address = \"10.0.0.1\"; }, { address = \"10.0.0.2\"; zone = \"us\"; }, "
+		"{ address = [\"10.0.0.3\", \"fd00::3\"]; zone = \"eu\"; weight = 50; }, "
+		"{ address = \"10.0.0.4\"; } ); }, "
+		"{ name = \"b\"; port = 80; zones = \"prefer\"; endpoints = ( "
+		"{ address = \"10.0.1.1\"; zone = \"us\"; } ); }, "
+		"{ name = \"c\"; port = 80; zones = \"strict\"; endpoints = ( "
+		"{ address = \"10.0.2.1\"; zone = \"us\"; } ); } );\n");
+	const struct service *a = snapshot_service(f.snapshot, STR("a"));
+	const struct service *b = snapshot_service(f.snapshot, STR("b"));
+	const struct service *c = snapshot_service(f.snapshot, STR("c"));
+	const struct zone_part *near = &a->parts.near, *far = &a->parts.far;
+	assert_int_equal(near->endpoint_count, 3);
+	assert_ptr_equal(near->endpoints[0], &a->endpoints[0]);
+	assert_ptr_equal(near->endpoints[2], &a->endpoints[3]);
+	assert_int_equal(near->up_sums[2], 150);
+	assert_int_equal(far->endpoint_count, 2);
+	assert_int_equal(far->up_sums[1], 200);
+	/* nothing to prefer */
+	assert_int_equal(b->parts.near.endpoint_count + b->parts.far.endpoint_count, 0);
+	/* and nothing that it may use */
+	assert_int_equal(c->parts.near.endpoint_count, 0);
+	/* of one instance by all its addresses */
+	assert_true(a->endpoints[2].key == a->endpoints[3].key);
+	assert_true(a->endpoints[2].key != a->endpoints[1].key);
+	fixture_done(&f);
+}
+
 static void test_parse_no_node(void **state)
 {
 	struct fixture f;
@@ -262,6 +364,9 @@ int main(void)
 		cmocka_unit_test(test_parse_local_addresses),
 		cmocka_unit_test(test_parse_values),
 		cmocka_unit_test(test_parse_balance),
+		cmocka_unit_test(test_parse_balance_by),
+		cmocka_unit_test(test_parse_balance_by_errors),
+		cmocka_unit_test(test_parse_zones),
 		cmocka_unit_test(test_parse_no_node),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

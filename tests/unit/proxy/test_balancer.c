@@ -3,6 +3,10 @@
  * machines, on the near one as the user shop. */
 #include "lab.h"
 
+#include "balance/wheel.h"
+#include "proxy/report.h"
+#include "proxy/routing.h"
+
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -272,9 +276,141 @@ static void test_a_service_that_goes(void **state)
 	lab_finish(&lab);
 }
 
+/* --- by a value --- */
+
+static bool goes_far(const char *user)
+{
+	char text[256];
+	uint32_t before = far_count();
+	snprintf(text, sizeof(text), "GET /1 HTTP/1.1\r\nHost: h\r\nx-user: %s\r\n\r\n", user);
+	fake_peer_send_text(client, text);
+	lab_pump(&lab);
+	return far_count() > before;
+}
+
+/* Under every plan, and whatever else there is to do. */
+static void test_a_value_keeps_its_endpoint(void **state)
+{
+	static const char *const ways[] = {
+		SERVICE("balance = \"ring_hash\"; balance_by = \"header:x-user\"; ", NEAR ", "),
+		SERVICE("balance = \"maglev\"; balance_by = \"header:X-User\"; ", NEAR ", ")};
+	for (size_t k = 0; k < ARRAY_LEN(ways); k++) {
+		bool far[20];
+		uint32_t far_total = 0;
+		start(LAB_HTTP, ways[k]);
+		const struct wheel *wheel = NULL;
+		for (int round = 0; round < 3; round++) {
+			const struct plan *plan = lab_worker(&lab, 0)->current->plan;
+			const struct service *orders =
+				snapshot_service(plan->snapshot, STR("orders"));
+			/* what has not changed is not made again */
+			assert_true(round == 0 || plan_wheel(plan, orders, NULL) == wheel);
+			wheel = plan_wheel(plan, orders, NULL);
+			assert_non_null(wheel);
+			for (uint32_t i = 0; i < 20; i++) {
+				char user[16];
+				snprintf(user, sizeof(user), "user-%u", i);
+				bool is_far = goes_far(user);
+				assert_true(round == 0 || is_far == far[i]);
+				far[i] = is_far;
+				far_total += is_far;
+			}
+			replan(ways[k]);
+		}
+		assert_in_range(far_total, 3 * 4, 3 * 16);
+		lab_finish(&lab);
+	}
+}
+
+/* --- told to the control thread --- */
+
+static struct report *reported(const char *service)
+{
+	struct str name = str_of(service);
+	struct worker *w = lab_worker(&lab, 0);
+	struct report *report = report_new(&name, name.len > 0);
+	assert_non_null(report);
+	assert_true(worker_ask(w, report));
+	assert_false(worker_ask(w, report)); /* one at a time */
+	assert_false(worker_has_answered(w, report));
+	loop_ready(&w->loop, &w->wake); /* the simulated kernel knows no eventfd */
+	lab_pump(&lab);
+	assert_true(worker_has_answered(w, report));
+	assert_false(worker_has_answered(w, report));
+	return report;
+}
+
+static void test_a_worker_tells_what_it_knows(void **state)
+{
+	start(LAB_HTTP, SERVICE("", NEAR ", "));
+	struct report *report = reported("orders");
+	assert_int_equal(report->row_count, 0); /* nobody has called it */
+	report_free(report);
+	let_mesh(-ECONNREFUSED);
+	for (int i = 0; i < 20; i++)
+		ask();
+	report = reported("orders");
+	assert_int_equal(report->row_count, 2);
+	assert_int_equal(report->services[0].calls, 0);
+	const struct report_row *far = &report->rows[report->rows[0].state == OUTLIER_IN];
+	assert_int_equal(far->state, OUTLIER_OUT);
+	assert_int_equal(far->cause, OUTLIER_BY_CONNECT_ERRORS);
+	assert_in_range(far->left_ns, 29 * CLOCK_S, 30 * CLOCK_S);
+	report_free(report);
+	report = reported("");
+	assert_int_equal(report->row_count, 1);
+	assert_memory_equal(report->rows[0].service, "orders", 6);
+	report_free(report);
+	/* one that nobody waits for is let go of when the next one comes, or with the worker */
+	for (int i = 0; i < 2; i++) {
+		struct str name = STR("web");
+		struct report *left = report_new(&name, 1);
+		assert_non_null(left);
+		assert_true(worker_ask(lab_worker(&lab, 0), left));
+		report_forget(left);
+		loop_ready(&lab_worker(&lab, 0)->loop, &lab_worker(&lab, 0)->wake);
+		lab_pump(&lab);
+	}
+	lab_finish(&lab);
+}
+
+/* --- turns of rules --- */
+
+/* Those of rules that are gone are let go of when there are many; those that are left go on where
+ * they were. */
+static void test_turns_outlive_a_sweep(void **state)
+{
+	const struct route_leg legs[] = {{.weight = 1}, {.weight = 1}};
+	struct route_rule rule = {.legs = (struct route_leg *)(uintptr_t)legs, .leg_count = 2};
+	const struct route_request request = {.source_id = STR("")};
+	start(LAB_HTTP, SERVICE("", NEAR ", "));
+	struct worker *w = lab_worker(&lab, 0);
+	struct service *orders = (struct service *)(uintptr_t)snapshot_service(
+		w->current->plan->snapshot, STR("orders"));
+	struct route kept = {.service = orders, .rules = &rule, .rule_count = 1};
+	orders->route = &kept;
+	const struct route_leg *before = routing_leg(w, &kept, &rule, &request);
+	for (uint32_t i = 0; i < 10001; i++) {
+		char name[16];
+		struct service gone = {.name = {name, 0}};
+		struct route left = {.service = &gone, .rules = &rule, .rule_count = 1};
+		gone.name.len = (size_t)snprintf(name, sizeof(name), "gone-%u", i);
+		routing_leg(w, &left, &rule, &request);
+		assert_true(w->turns.count <= 4097);
+		const struct route_leg *after = routing_leg(w, &kept, &rule, &request);
+		assert_true(after != before);
+		before = after;
+	}
+	orders->route = NULL;
+	lab_finish(&lab);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_value_keeps_its_endpoint),
+		cmocka_unit_test(test_a_worker_tells_what_it_knows),
+		cmocka_unit_test(test_turns_outlive_a_sweep),
 		cmocka_unit_test(test_round_robin_is_exact),
 		cmocka_unit_test(test_an_unreachable_one_is_left_alone),
 		cmocka_unit_test(test_gateway_errors_eject),

@@ -453,19 +453,25 @@ static void test_bad_is_rolled_back_soon(void **state)
 
 static void test_equally_bad_is_never_rolled_back(void **state)
 {
+	uint32_t lasts = 0;
 	for (uint64_t seed = 1; seed <= HISTORIES; seed++) {
 		struct lab *lab = lab_new(seed);
 		lab->rule.steps[1] = 50;
 		lab->rule.steps[2] = 100;
 		lab->rule.step_count = 3;
-		lab->to_fails = lab->from_fails = (uint32_t)(20 + seed % 10 * 50);
-		for (uint32_t i = 0; i < 1000 && lab_percent(lab) < 100; i++) {
+		/* from a little above what is allowed on: then it may come to the last step by
+		 * luck, where there is no old version to compare with but what it was */
+		uint32_t fails = (uint32_t)(seed % 2 ? 20 + seed % 10 * 50 : 12 + seed % 8);
+		lab->to_fails = lab->from_fails = fails;
+		for (uint32_t i = 0; i < 2000; i++) {
 			lab_look(lab);
 			assert_false(lab_is(lab, ROLLOUT_ROLLED_BACK));
 		}
-		assert_true(lab->held > 0);
+		assert_true(lab->held > 0 || fails < 20);
+		lasts += lab_percent(lab) == 100;
 		free(lab);
 	}
+	assert_true(lasts > 0);
 }
 
 /* Anything at any time: lab_look() asserts that the share is a step's and does not fall but by a

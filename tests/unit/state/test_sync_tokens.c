@@ -180,6 +180,13 @@ static uint32_t count_of(enum ledger_taken taken)
 	return lab.nodes[0].counts[taken] + lab.nodes[1].counts[taken];
 }
 
+static struct state_view view_of(int node)
+{
+	struct state_view view;
+	sync_view(lab.nodes[node].sync, &view);
+	return view;
+}
+
 static void test_both_share_one_number(void **state)
 {
 	pass_ms(1000 - lab.loop.now_ns / CLOCK_MS % 1000); /* a window begins */
@@ -190,6 +197,8 @@ static void test_both_share_one_number(void **state)
 	assert_int_equal(count_of(LEDGER_TAKEN) + count_of(LEDGER_SPENT), 10000);
 	assert_true(lab.nodes[0].counts[LEDGER_TAKEN] > 100);
 	assert_true(lab.nodes[1].counts[LEDGER_TAKEN] > 100);
+	assert_true(view_of(0).tokens_total >= 100 && view_of(0).token_commands_total >= 10);
+	assert_int_equal(view_of(0).tokens_refused_total, 0);
 }
 
 /* For half a second it is believed, and what was taken is spent; then it is away. */
@@ -201,6 +210,7 @@ static void expect_outage(void (*begin)(void), void (*end)(void))
 	forget_counts();
 	ask_for_ms(3000, 100);
 	assert_int_equal(count_of(LEDGER_AWAY), 6000);
+	assert_true(view_of(0).tokens_away && view_of(0).why[0] != '\0');
 	end();
 	/* until a connection is made anew, a second at most */
 	ask_for_ms(12000, 100);
@@ -208,6 +218,7 @@ static void expect_outage(void (*begin)(void), void (*end)(void))
 	ask_for_ms(3000, 100);
 	assert_int_equal(count_of(LEDGER_AWAY), 0);
 	assert_in_range(count_of(LEDGER_TAKEN), 280, 320);
+	assert_false(view_of(0).tokens_away);
 }
 
 static void go_down(void)

@@ -65,7 +65,8 @@ static void request_line(void **state)
 		"\"source_identity\":\"spiffe://prod.example/service/web\","
 		"\"destination_identity\":\"spiffe://prod.example/service/orders\","
 		"\"destination_service\":\"orders\",\"destination_version\":\"v1\","
-		"\"route_name\":\"orders/canary\",\"security\":\"mutual_tls\","
+		"\"route_name\":\"orders/"
+		"canary\",\"endpoint_choice\":null,\"security\":\"mutual_tls\","
 		"\"tls_resumed\":false,\"policy\":\"policies[0]\",\"conn_id\":7,"
 		"\"config_generation\":3}\n");
 	assert_true(json_valid(text, len));
