@@ -383,7 +383,7 @@ static void test_a_silent_call_tells_nothing(void **state)
 	load_begin(&silent, l, p.now_ns);
 	load_silence(&silent);
 	load_begin(&probe, l, p.now_ns);
-	assert_true(probe.is_probe);
+	assert_true(probe.probe_number != 0);
 	assert_int_equal(load_judge(&silent, OUTLIER_SERVED, p.now_ns), OUTLIER_STAYS);
 	load_end(&silent);
 	assert_int_equal(load_judge(&probe, OUTLIER_SERVED, p.now_ns), OUTLIER_BACK);
