@@ -356,6 +356,41 @@ static void test_an_outlier_gets_nothing_but_its_probe(void **state)
 	}
 }
 
+/* A call that is to tell nothing is no probe, whatever becomes of it: the next one is. */
+static void test_a_silent_call_tells_nothing(void **state)
+{
+	static const uint32_t weights[] = {100, 100};
+	struct place p;
+	place_init(&p, BALANCE_RANDOM, weights, ARRAY_LEN(weights));
+	struct load *l = p.crowd->loads[0];
+	struct load_call call;
+	for (int i = 0; i < 20; i++) {
+		load_begin(&call, l, p.now_ns);
+		load_silence(&call);
+		assert_int_equal(load_judge(&call, OUTLIER_ERROR, p.now_ns), OUTLIER_STAYS);
+		assert_int_equal(l->under_way, 1);
+		load_end(&call);
+	}
+	assert_int_equal(p.crowd->instances.out, 0);
+	assert_false(load_is_known(l));
+	while (p.crowd->instances.out == 0) {
+		load_begin(&call, l, p.now_ns);
+		load_judge(&call, OUTLIER_ERROR, p.now_ns);
+		load_end(&call);
+	}
+	p.now_ns += 31 * CLOCK_S;
+	struct load_call silent, probe;
+	load_begin(&silent, l, p.now_ns);
+	load_silence(&silent);
+	load_begin(&probe, l, p.now_ns);
+	assert_true(probe.probe_number != 0);
+	assert_int_equal(load_judge(&silent, OUTLIER_SERVED, p.now_ns), OUTLIER_STAYS);
+	load_end(&silent);
+	assert_int_equal(load_judge(&probe, OUTLIER_SERVED, p.now_ns), OUTLIER_BACK);
+	load_end(&probe);
+	crowd_free(p.crowd);
+}
+
 /* It has asked for no retries for a while: they go elsewhere while there is an elsewhere, first
  * tries do not, and it is not ejected. */
 static void test_one_that_rests(void **state)
@@ -564,6 +599,7 @@ int main(void)
 		cmocka_unit_test(test_a_new_one_starts_slowly),
 		cmocka_unit_test(test_a_new_one_starts_slowly_with_the_least),
 		cmocka_unit_test(test_an_outlier_gets_nothing_but_its_probe),
+		cmocka_unit_test(test_a_silent_call_tells_nothing),
 		cmocka_unit_test(test_one_that_rests),
 		cmocka_unit_test(test_calls_to_those_that_left_are_counted),
 		cmocka_unit_test(test_the_same_again),
