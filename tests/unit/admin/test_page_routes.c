@@ -179,7 +179,7 @@ static void the_way_is_told(void **state)
 		"\"action\":\"forward\",\"timeout_ms\":1500,\"retries\":\"2 more tries on "
 		"connect-failure or 5xx\",\"fault\":\"delay 200ms for 10 %, abort with 503 for 5 "
 		"%\",\"mirror\":\"10 % to orders v2, 100 % to a service that is not known\","
-		"\"sticky\":\"header x-user\",\"split\":[{\"service\":"
+		"\"sticky\":\"header x-user\",\"rollouts\":[],\"split\":[{\"service\":"
 		"\"orders\",\"version\":\"v1\",\"weight\":90,\"allowed\":true,\"policy\":\"policies"
 		"[0]\",\"identity\":true,\"policies\":[\"policies[0]\",\"no-secrets\"],\"limits\":["
 		"\"some-paths\"],"
@@ -192,7 +192,7 @@ static void the_way_is_told(void **state)
 		"\"local\":true,\"alternate\":false,\"calls\":0,\"share\":0}]},{\"service\":"
 		"null,\"version\":null,"
 		"\"weight\":"
-		"10}],\"rollouts\":[]}");
+		"10}]}");
 	assert_part(LAST "&header=x-user:ann", 200, "\"sticks_by\":\"ann\",\"sticks_to\":");
 	/* the rule gives the request another path, and policies see that one */
 	assert_part(TO, 200, "\"becomes_path\":\"/secret\",\"becomes_host\":\"other\"");
