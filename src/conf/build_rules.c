@@ -534,6 +534,16 @@ void conf_rule_fault(
 			fault->abort_status);
 }
 
+/* Of whatever service: a rollout divides the legs of other services' routes as well. */
+static bool conf_has_rollouts(const struct conf_parser *p)
+{
+	for (uint32_t f = 0; f < p->mesh_count; f++) {
+		if (p->mesh[f].mesh.rollout_count > 0)
+			return true;
+	}
+	return false;
+}
+
 void conf_rule_sticky(
 	struct conf_parser *p, const struct conf_rule_row *row, struct route_sticky *sticky)
 {
@@ -543,8 +553,10 @@ void conf_rule_sticky(
 		return;
 	if (row->sticky.source + (header.len > 0) + (cookie.len > 0) != 1)
 		conf_error(p, setting, NULL, "one of source, header and cookie is wanted");
-	if (row->leg_count < 2)
-		conf_error(p, setting, NULL, "a split of two or more is wanted, to stay with one");
+	if (row->leg_count < 2 && !conf_has_rollouts(p))
+		conf_warning(p, setting, NULL,
+			"does something during a rollout only: there is no split to stay with a "
+			"leg of");
 	if (header.len > 0)
 		conf_check_header_name(p, setting, "header", header);
 	*sticky = header.len > 0   ? (struct route_sticky){ROUTE_STICKY_HEADER, header}

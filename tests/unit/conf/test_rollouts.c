@@ -318,9 +318,9 @@ static void test_shares_are_exact(void **state)
 }
 
 /* With each step only those values move that must, all of them from the old version to the new. */
-static void test_sticky_values_move_once(void **state)
+static void sticky_values_move_once(const char *route, uint32_t tenths)
 {
-	static bool moved[20000];
+	bool moved[20000] = {0};
 	static const char *const steps[] = {"0", "1", "2", "3", "4"};
 	for (size_t s = 0; s < ARRAY_LEN(steps); s++) {
 		struct fixture f;
@@ -329,10 +329,7 @@ static void test_sticky_values_move_once(void **state)
 		snprintf(progress, sizeof(progress),
 			"rollout 1\nattempt 3\nfrom v1\nto v2\nstate stepping\nstep %s\nsince 1\n",
 			steps[s]);
-		parse(&f, RULE(""),
-			ROUTE("{ split = ( { version = \"v1\"; weight = 90; }, { version = \"v3\"; "
-			      "weight = 10; } ); sticky = { header = \"user\"; }; }"),
-			progress);
+		parse(&f, RULE(""), route, progress);
 		const struct route_rule *rule = rule_of(&f, "orders", 0);
 		for (uint32_t i = 0; i < ARRAY_LEN(moved); i++) {
 			char value[16];
@@ -345,10 +342,19 @@ static void test_sticky_values_move_once(void **state)
 			count += is_new;
 		}
 		static const uint32_t expected[] = {1, 5, 25, 50, 100};
-		uint32_t wanted = (uint32_t)ARRAY_LEN(moved) * 9 / 10 * expected[s] / 100;
+		uint32_t wanted = (uint32_t)ARRAY_LEN(moved) * tenths / 10 * expected[s] / 100;
 		assert_in_range(count, wanted - wanted / 10 - 40, wanted + wanted / 10 + 40);
 		fixture_done(&f);
 	}
+}
+
+static void test_sticky_values_move_once(void **state)
+{
+	sticky_values_move_once(
+		ROUTE("{ split = ( { version = \"v1\"; weight = 90; }, { version = \"v3\"; "
+		      "weight = 10; } ); sticky = { header = \"user\"; }; }"),
+		9);
+	sticky_values_move_once(ROUTE("{ sticky = { header = \"user\"; }; }"), 10);
 }
 
 /* --- what is wrong --- */

@@ -232,7 +232,6 @@ static const struct {
 		"retries.on: \"often\" is no reason; there are \"connect-failure\", "},
 	{"{ retries = { attempts = 2; }; }", "retries.on: missing"},
 	{"{ retries = { on = \"5xx\"; attempts = 0; }; }", "retries.attempts: 0 is out of range"},
-	{"{ sticky = { header = \"x\"; }; }", "sticky: a split of two or more is wanted"},
 	{"{ split = ( { version = \"v1\"; }, { version = \"v2\"; } ); sticky = { header = \"x\"; "
 	 "source = true; "
 	 "}; }",
@@ -351,6 +350,8 @@ static void test_warnings(void **state)
 	parse_says(SERVICES
 		"routes: ( { service = \"cache\"; rules = ( { timeout = \"1s\"; } ); } );\n",
 		0, "warning: routes[0].rules[0].timeout: does nothing for a tcp service");
+	parse_says(ROUTE("{ sticky = { header = \"x\"; }; }"), 0,
+		"warning: routes[0].rules[0].sticky: does something during a rollout only");
 }
 
 /* The second rule of two, and whether the first leaves it anything. */
