@@ -91,6 +91,9 @@ struct load_call {
 };
 
 void load_begin(struct load_call *call, struct load *load, uint64_t now_ns);
+/* Its connection is there: the time to the first byte counts from now on, so that an endpoint does
+ * not look slow for having been called for the first time. */
+void load_sent(struct load_call *call, uint64_t now_ns);
 /* What became of it; only the first verdict counts. */
 enum outlier_change load_judge(
 	struct load_call *call, enum outlier_verdict verdict, uint64_t now_ns);

@@ -118,6 +118,11 @@ void load_begin(struct load_call *call, struct load *load, uint64_t now_ns)
 	call->probe_number = outlier_begin(&load->outlier, &load->crowd->rules, now_ns);
 }
 
+void load_sent(struct load_call *call, uint64_t now_ns)
+{
+	call->begin_ns = now_ns;
+}
+
 enum outlier_change load_judge(
 	struct load_call *call, enum outlier_verdict verdict, uint64_t now_ns)
 {

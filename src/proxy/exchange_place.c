@@ -13,6 +13,7 @@ void exchange_wait(struct exchange *x)
 	if (x->carrier[UP]->state != CARRIER_OPEN)
 		return; /* waits for: the upstream connection, which says when it is there */
 	exchange_move(x, EXCHANGE_FORWARD);
+	load_sent(&x->tries.last, x->being.worker->loop.now_ns);
 	if (x->carrier[DOWN]->plan_number != x->being.worker->current->plan->number)
 		exchange_ready_carrier(x, DOWN); /* it can follow that plan now */
 	exchange_forward(x);

@@ -250,6 +250,24 @@ static void test_latency_peaks_and_ages(void **state)
 	crowd_free(p.crowd);
 }
 
+/* To connect is no answer that is late. */
+static void test_latency_is_without_the_connecting(void **state)
+{
+	static const uint32_t weights[] = {100};
+	struct load_call call;
+	struct place p;
+	place_init(&p, BALANCE_PEAK_EWMA, weights, 1);
+	struct load *l = p.crowd->loads[0];
+	load_begin(&call, l, p.now_ns);
+	p.now_ns += 200 * CLOCK_MS;
+	load_sent(&call, p.now_ns);
+	p.now_ns += 2 * CLOCK_MS;
+	(void)load_judge(&call, OUTLIER_SERVED, p.now_ns);
+	assert_int_equal(load_latency_ns(l, p.now_ns), 2 * CLOCK_MS);
+	load_end(&call);
+	crowd_free(p.crowd);
+}
+
 /* --- slow start --- */
 
 /* Of so many calls at this moment. */
@@ -596,6 +614,7 @@ int main(void)
 		cmocka_unit_test(test_peak_ewma_prefers_the_fast),
 		cmocka_unit_test(test_peak_ewma_failures_are_slow),
 		cmocka_unit_test(test_latency_peaks_and_ages),
+		cmocka_unit_test(test_latency_is_without_the_connecting),
 		cmocka_unit_test(test_a_new_one_starts_slowly),
 		cmocka_unit_test(test_a_new_one_starts_slowly_with_the_least),
 		cmocka_unit_test(test_an_outlier_gets_nothing_but_its_probe),
