@@ -96,6 +96,7 @@ def test_blue_green_and_at_once_back(fleet, capsys):
 
 def test_a_preview_gets_the_new_version_before_the_first_step(fleet):
     fleet.roll_out(order="pause", preview={"headers": [{"name": "x-preview", "exact": "yes"}]})
+    fleet.wait_settled()  # it may have been 0 % before
     fleet.wait_percent(0)
     assert versions(fleet) == {"v1": 20}
     assert versions(fleet, headers=["X-Preview: yes"]) == {"v2": 20}
