@@ -135,7 +135,7 @@ def test_a_version_that_is_replaced_under_load(fleet):
             fleet["vm-c"].more["orders"] = {"version": version}
             fleet["vm-c"].write_config()
             fleet["vm-c"].reload()
-            wait_for(lambda: f" {version} " in fleet.redis.ask("GET", fleet.key("node:vm-c")).decode(), "the record to say so")
+            wait_for(lambda: f"endpoint orders {version} " in fleet.redis.ask("GET", fleet.key("node:vm-c")).decode(), "the record to say so")
             fleet.publish(route(split(v1=1, **{version: 1})))
             fleet.wait_settled()
             load.servers.clear()
