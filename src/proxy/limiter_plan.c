@@ -153,14 +153,16 @@ bool limiter_look(const struct plan *plan, const struct limit *limit, uint64_t n
 	struct limiter *l = plan->limiters[limit->index];
 	if (!l)
 		return false;
-	*ret_view = (struct limiter_view){
-		.counts = l->counts, .key_max = l->slot_count, .quota = l->quota};
+	*ret_view = (struct limiter_view){.counts = l->counts,
+		.has_keys = limit->scope == LIMIT_LOCAL,
+		.key_max = l->slot_count,
+		.quota = l->quota};
 	for (uint32_t i = 0; i < l->slot_count; i++) {
 		struct bucket_left left = bucket_look(&l->slots[i].bucket, &l->rate, now_ns);
 		ret_view->key_count += left.full_ns > 0;
 		ret_view->remaining = left.remaining;
 	}
-	ret_view->is_known = l->slot_count == 1 && limit->scope == LIMIT_LOCAL;
+	ret_view->is_known = ret_view->has_keys && l->slot_count == 1;
 	return true;
 }
 

@@ -142,6 +142,7 @@ static void test_keys_have_buckets_of_their_own(void **state)
 	}
 	struct limiter_view view;
 	assert_true(limiter_look(&p.plan, &p.limits[0], p.now_ns, &view));
+	assert_true(view.has_keys);
 	assert_int_equal(view.key_count, 200);
 	assert_int_equal(view.counts->granted, 800);
 	assert_int_equal(view.counts->refused, 400);
@@ -343,7 +344,7 @@ static void test_while_the_store_is_away(void **state)
 			assert_int_equal(asked(&p, 100), rows[i].granted);
 			assert_true(limiter_look(&p.plan, &p.limits[0], p.now_ns, &view));
 			assert_int_equal(view.counts->away, 100);
-			assert_false(view.is_known);
+			assert_false(view.is_known || view.has_keys);
 			if (rows[i].away == LIMIT_AWAY_DENY)
 				assert_true(
 					p.verdict.retry_ns > 0 && p.verdict.retry_ns <= CLOCK_S);
