@@ -19,8 +19,9 @@ struct limiter_counts {
 /* For a look from outside. */
 struct limiter_view {
 	const struct limiter_counts *counts;
+	bool has_keys;		     /* LOCAL: of others the store has the tokens */
 	uint32_t key_count, key_max; /* whose buckets are not full; 0 of 1 without keys */
-	bool is_known;		     /* what is left of the one bucket: without keys, LOCAL */
+	bool is_known;		     /* what is left of the one bucket: LOCAL, without keys */
 	uint64_t quota, remaining;
 };
 /* False: the limit is of a service that this machine does not serve. */

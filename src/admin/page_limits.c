@@ -46,12 +46,14 @@ static void page_put_counts(struct json *j, const struct limiter_view *view)
 	page_put_u64(j, "shadowed", c->shadowed);
 	page_put_u64(j, "crowded", c->crowded);
 	page_put_u64(j, "away", c->away);
-	page_put_u64(j, "keys", view->key_count);
-	page_put_u64(j, "keys_max", view->key_max);
-	if (!view->is_known)
-		return;
-	page_put_u64(j, "remaining", view->remaining);
-	page_put_u64(j, "quota", view->quota);
+	if (view->has_keys) {
+		page_put_u64(j, "keys", view->key_count);
+		page_put_u64(j, "keys_max", view->key_max);
+	}
+	if (view->is_known) {
+		page_put_u64(j, "remaining", view->remaining);
+		page_put_u64(j, "quota", view->quota);
+	}
 }
 
 static void page_put_limit(struct json *j, const struct plan *plan, const struct limit *limit)

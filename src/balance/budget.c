@@ -12,6 +12,7 @@
 #define BUDGET_SUM_MAX	 ((1u << BUDGET_SUM_BITS) - 1)
 #define BUDGET_TURN_BITS 20
 #define BUDGET_TURN_MAX	 ((1u << BUDGET_TURN_BITS) - 1)
+#define BUDGET_AHEAD	 2 /* turns */
 
 struct budget_sums {
 	uint32_t turn, before, now;
@@ -32,13 +33,14 @@ static uint64_t budget_word(struct budget_sums s)
 	       s.now;
 }
 
-/* Turns are numbered round and round: in half of the numbers another worker was here first, whose
- * clock is ahead. */
+/* Turns are numbered round and round, once in 121 days. One or two back, another worker was here
+ * first, whose clock is ahead; all else is long ago, such as the first turn of a fresh budget on a
+ * machine that has been up for months. */
 static struct budget_sums budget_turn(struct budget_sums s, uint64_t now_ns)
 {
 	uint32_t turn = (uint32_t)(now_ns / BUDGET_TURN_NS) & BUDGET_TURN_MAX;
 	uint32_t passed = (turn - s.turn) & BUDGET_TURN_MAX;
-	if (passed == 0 || passed > BUDGET_TURN_MAX / 2)
+	if (passed == 0 || passed > BUDGET_TURN_MAX - BUDGET_AHEAD)
 		return s;
 	return (struct budget_sums){.turn = turn, .before = passed == 1 ? s.now : 0};
 }

@@ -48,7 +48,7 @@ static void show_cell_left(struct table *t, const struct json_tree *l)
 	else if (json_tree_get(l, "remaining"))
 		table_cell(t, "%lld of %lld", (long long)json_tree_number(l, "remaining"),
 			(long long)json_tree_number(l, "quota"));
-	else if (json_tree_list(l, "by"))
+	else if (json_tree_get(l, "keys"))
 		table_cell(t, "%lld keys", (long long)json_tree_number(l, "keys"));
 	else
 		table_cell(t, "-");

@@ -148,6 +148,12 @@ static bool limiter_is_still(const struct limiter_try *t)
 	       atomic_load_explicit(&t->slot->tag, memory_order_acquire) == t->hash;
 }
 
+static void limiter_count_crowded(const struct limiter_try *t)
+{
+	if (t->slot == &t->of->rest)
+		atomic_fetch_add_explicit(&t->of->counts->crowded, 1, memory_order_relaxed);
+}
+
 static bool limiter_take_here(const struct limiter_asked *a, struct limiter_try *t)
 {
 	for (;;) {
@@ -172,8 +178,7 @@ static bool limiter_take_here(const struct limiter_asked *a, struct limiter_try 
 		else
 			limiter_await(t->of);
 	}
-	if (t->slot == &t->of->rest)
-		atomic_fetch_add_explicit(&t->of->counts->crowded, 1, memory_order_relaxed);
+	limiter_count_crowded(t);
 	return true;
 }
 
@@ -200,7 +205,8 @@ static bool limiter_without_store(const struct limiter_asked *a, struct limiter_
 	return away == LIMIT_AWAY_ALLOW;
 }
 
-/* The pot of a fair one, with its window reckoned; false: another source's turn. */
+/* The pot of a fair one, with its window reckoned; false: another source's turn. A key without a
+ * place of its own has its own tokens all the same: who comes first is served first. */
 static bool limiter_mesh_share(
 	const struct limiter_asked *a, struct limiter_try *t, struct limiter_pot **ret_pot)
 {
@@ -209,6 +215,8 @@ static bool limiter_mesh_share(
 	if (!t->limit->is_fair)
 		return true;
 	t->slot = limiter_find(t->of, t->hash, a->now_ns);
+	if (t->slot == &t->of->rest)
+		return true;
 	pot = *ret_pot = limiter_pot_of(t->of, t->slot);
 	if (!pot)
 		return true;
@@ -255,8 +263,10 @@ static bool limiter_take_mesh(const struct limiter_asked *a, struct limiter_try 
 	t->remaining = left.remaining;
 	t->reset_ns = reset_ns;
 	t->has_lease = taken == LEDGER_TAKEN;
-	if (t->has_lease)
+	if (t->has_lease) {
+		limiter_count_crowded(t);
 		return true;
+	}
 	/* the store has more, which is not here yet: it takes a moment, not the rest of the window
 	 */
 	t->retry_ns = left.remaining > 0 && reset_ns > CLOCK_S ? CLOCK_S : reset_ns;

@@ -6,7 +6,8 @@
  * A request that is known by its key takes its token with one compare-and-swap. The first request
  * of a key finds it a place under a lock, some hundred nanoseconds long. Places are limited: that
  * of a key whose bucket is full again, which is as good as new, is given to another; when there is
- * none, all further keys share one bucket, and are counted. */
+ * none, all further keys share one bucket, and are counted. With a fair limit of the whole mesh a
+ * place is its key's to the end of the window, and further keys go without fairness. */
 #pragma once
 
 #include "base/arena.h"

@@ -7,9 +7,11 @@
 
 /* --- counts --- */
 
-static struct limiter_counts *limiter_counts_of(struct plan *plan, struct str name)
+/* What was made for this plan is of its other limits. */
+static struct limiter_counts *limiter_counts_of(
+	struct plan *plan, const struct plan *before, struct str name)
 {
-	struct limiter_counts *c = plan->last_counts;
+	struct limiter_counts *c = before ? before->last_counts : NULL;
 	while (c && !str_eq(str_of(c->name), name))
 		c = c->before;
 	if (c)
@@ -85,7 +87,8 @@ static uint32_t limiter_keys(const struct snapshot *s, const struct limit *limit
 }
 
 /* Takes `definition` over. */
-static struct limiter *limiter_make(struct plan *plan, const struct limit *limit, char *definition)
+static struct limiter *limiter_make(
+	struct plan *plan, const struct plan *before, const struct limit *limit, char *definition)
 {
 	uint64_t seed = plan->limit_seed ^ (limit->index + 1) * 0x9e3779b97f4a7c15ull;
 	struct limiter *l = limiter_new(limit, limiter_keys(plan->snapshot, limit), seed);
@@ -94,7 +97,7 @@ static struct limiter *limiter_make(struct plan *plan, const struct limit *limit
 		return NULL;
 	}
 	l->definition = definition;
-	l->counts = limiter_counts_of(plan, limit->name);
+	l->counts = limiter_counts_of(plan, before, limit->name);
 	if (l->counts)
 		return l;
 	limiter_free(l);
@@ -111,7 +114,7 @@ static bool limiter_link(struct plan *plan, const struct plan *before, uint32_t 
 	if (l)
 		free(definition);
 	else
-		l = limiter_make(plan, limit, definition);
+		l = limiter_make(plan, before, limit, definition);
 	plan->limiters[index] = l;
 	if (l)
 		l->plan_count++;
@@ -150,14 +153,16 @@ bool limiter_look(const struct plan *plan, const struct limit *limit, uint64_t n
 	struct limiter *l = plan->limiters[limit->index];
 	if (!l)
 		return false;
-	*ret_view = (struct limiter_view){
-		.counts = l->counts, .key_max = l->slot_count, .quota = l->quota};
+	*ret_view = (struct limiter_view){.counts = l->counts,
+		.has_keys = limit->scope == LIMIT_LOCAL,
+		.key_max = l->slot_count,
+		.quota = l->quota};
 	for (uint32_t i = 0; i < l->slot_count; i++) {
 		struct bucket_left left = bucket_look(&l->slots[i].bucket, &l->rate, now_ns);
 		ret_view->key_count += left.full_ns > 0;
 		ret_view->remaining = left.remaining;
 	}
-	ret_view->is_known = l->slot_count == 1 && limit->scope == LIMIT_LOCAL;
+	ret_view->is_known = ret_view->has_keys && l->slot_count == 1;
 	return true;
 }
 

@@ -73,13 +73,22 @@ static struct limiter_slot *limiter_look_up(struct limiter *l, uint64_t hash)
 	return NULL;
 }
 
+/* While the store answers, nothing is taken from the bucket of a limit of the whole mesh: it is the
+ * pot that says what its window has given. */
+static bool limiter_is_counting(struct limiter_slot *slot, uint64_t now_ns)
+{
+	struct limiter_pot *pot = atomic_load_explicit(&slot->pot, memory_order_relaxed);
+	return pot && atomic_load_explicit(&pot->window_ends_ns, memory_order_relaxed) > now_ns;
+}
+
 /* Who looks for the key before knows by the tag that it is not there any more, and by the bucket
  * that it is not the same. */
 static struct limiter_slot *limiter_claim(struct limiter *l, uint64_t hash, uint64_t now_ns)
 {
 	for (uint32_t i = 0; i < limiter_probes(l); i++) {
 		struct limiter_slot *slot = limiter_at(l, hash, i);
-		if (!bucket_shut(&slot->bucket, &l->rate, now_ns))
+		if (limiter_is_counting(slot, now_ns) ||
+			!bucket_shut(&slot->bucket, &l->rate, now_ns))
 			continue;
 		struct limiter_pot *pot = atomic_load_explicit(&slot->pot, memory_order_relaxed);
 		if (pot)

@@ -26,10 +26,12 @@ static struct service_use *service_use_new(struct plan *plan, struct service_use
 	return use;
 }
 
-/* It may have been away for some plans, with calls that go on. */
-static struct service_use *service_use_find(struct plan *plan, struct str name)
+/* It may have been away for some plans, with calls that go on. What was made for this plan is of
+ * its other services: to look through that too would take long for very many new ones. */
+static struct service_use *service_use_find(
+	struct plan *plan, const struct plan *before, struct str name)
 {
-	struct service_use *unused = NULL, *use = plan->last_service_use;
+	struct service_use *unused = NULL, *use = before ? before->last_service_use : NULL;
 	for (; use && !service_use_is_of(use, name); use = use->before) {
 		if (use->plan_count == 0 && breaker_is_unused(&use->breaker))
 			unused = use;
@@ -45,12 +47,13 @@ static struct service_use *service_use_find(struct plan *plan, struct str name)
 	return use;
 }
 
-/* Mostly the plan before has it. Without one there are no others to look through. */
+/* Mostly the plan before has it. */
 static struct service_use *service_use_of(
 	struct plan *plan, const struct plan *before, struct str name)
 {
 	const struct service *service = before ? snapshot_service(before->snapshot, name) : NULL;
-	return service ? before->service_uses[service->index] : service_use_find(plan, name);
+	return service ? before->service_uses[service->index]
+		       : service_use_find(plan, before, name);
 }
 
 bool service_uses_link(struct plan *plan, const struct plan *before)

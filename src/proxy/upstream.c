@@ -5,6 +5,9 @@
 
 /* A far end without channels may have got them since, with a new version or configuration. */
 #define UPSTREAM_PLAIN_MS (5 * 60 * 1000)
+/* Refusing a request must not cost more than serving it, however many places there are. */
+#define UPSTREAM_LOOKS_MAX 256
+
 /* All that must be the same for a connection to be used again. */
 struct upstream_place {
 	enum call_way way;
@@ -417,20 +420,27 @@ static bool upstream_close_one(const struct upstream_pool *pool)
 	return c || t;
 }
 
-static bool upstream_close_one_of(const struct list *pools, struct str service)
+/* The next time it goes on behind those that it has looked at, and begins with the one that had
+ * something: it may have more. */
+static bool upstream_close_one_of(struct list *pools, struct str service, uint32_t *max)
 {
-	LIST_EACH (pools, it) {
+	const struct list *last = pools->prev;
+	for (struct list *it = NULL; it != last && !list_empty(pools) && *max > 0; (*max)--) {
+		it = pools->next;
 		const struct upstream_pool *pool = CONTAINER_OF(it, struct upstream_pool, listed);
 		if (str_eq(pool->place.service, service) && upstream_close_one(pool))
 			return true;
+		list_remove(it);
+		list_add_last(pools, it);
 	}
 	return false;
 }
 
 bool upstream_make_room(struct worker *w, const struct service *service)
 {
-	return upstream_close_one_of(&w->pools, service->name) ||
-	       upstream_close_one_of(&w->stale_pools, service->name);
+	uint32_t max = UPSTREAM_LOOKS_MAX;
+	return upstream_close_one_of(&w->pools, service->name, &max) ||
+	       upstream_close_one_of(&w->stale_pools, service->name, &max);
 }
 
 /* --- under a newer plan --- */

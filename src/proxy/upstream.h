@@ -16,8 +16,8 @@ struct carrier *upstream_take(struct worker *w, struct call *call);
 struct carrier *upstream_dial(struct worker *w, struct call *call, enum reason *ret_reason);
 /* A shared connection is open that can take one more at once. */
 bool upstream_is_there(struct worker *w, struct call *call);
-/* Closes an idle connection to the service, so that another may take its place. False: there is
- * none in this worker. */
+/* Closes an idle connection to the service, so that another may take its place. False: this worker
+ * has none, or so many places that they are not all looked at: then the next call goes on there. */
 bool upstream_make_room(struct worker *w, const struct service *service);
 /* The carrier waited for a trunk that opened or will not carry it: it becomes a channel, waits for
  * another, or gets a connection of its own; not NONE: it has failed. */

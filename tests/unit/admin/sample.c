@@ -268,9 +268,10 @@ bool limiter_look(const struct plan *plan, const struct limit *limit, uint64_t n
 	if (!sample_shown->limit_counts)
 		return false;
 	*ret_view = (struct limiter_view){.counts = sample_shown->limit_counts,
+		.has_keys = limit->scope == LIMIT_LOCAL,
 		.key_count = 2,
 		.key_max = limit->part_count ? 64 : 1,
-		.is_known = limit->part_count == 0,
+		.is_known = limit->scope == LIMIT_LOCAL && limit->part_count == 0,
 		.quota = 10,
 		.remaining = 7};
 	return true;

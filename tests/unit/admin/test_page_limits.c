@@ -82,7 +82,8 @@ static void limits_are_told(void **state)
 		"\"remaining\":7,\"quota\":10}");
 	assert_part("/limits", 200,
 		"\"scope\":\"mesh\",\"when_away\":\"deny\",\"fair\":false,\"shadow\":true,\"by\":["
-		"\"source\",\"header:X-Key\"],\"match\":[],\"here\":true");
+		"\"source\",\"header:X-Key\"],\"match\":[],\"here\":true,\"granted\":11,"
+		"\"refused\":12,\"shadowed\":13,\"crowded\":14,\"away\":15}");
 }
 
 static void limits_of_one_service(void **state)

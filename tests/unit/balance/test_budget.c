@@ -187,6 +187,22 @@ static void test_what_was_earned_is_not_kept(void **state)
 	assert_true(budget_retry(&b, 3, later_ns + CLOCK_S / 3 + 1));
 }
 
+/* Whenever a budget begins, or has been left alone for however long: nothing is kept. */
+static void test_on_a_machine_that_has_been_up_for_long(void **state)
+{
+	const uint64_t day_ns = 86400 * CLOCK_S;
+	for (uint64_t day = 1; day < 400; day++) {
+		struct budget fresh = {0}, left_alone = {0};
+		uint64_t now_ns = day * day_ns;
+		budget_request(&left_alone, 100, CLOCK_S);
+		assert_false(budget_retry(&left_alone, 0, now_ns));
+		budget_request(&fresh, 100, now_ns);
+		assert_false(budget_retry(&fresh, 0, now_ns + 20 * CLOCK_S));
+		budget_request(&fresh, 100, now_ns);
+		assert_true(budget_retry(&fresh, 0, now_ns + 10 * CLOCK_S));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -196,6 +212,7 @@ int main(void)
 		cmocka_unit_test(test_very_many),
 		cmocka_unit_test(test_all_of_it_is_granted),
 		cmocka_unit_test(test_what_was_earned_is_not_kept),
+		cmocka_unit_test(test_on_a_machine_that_has_been_up_for_long),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

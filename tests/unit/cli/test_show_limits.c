@@ -34,9 +34,13 @@ static void test_limits(void **state)
 		"\"by\":[],\"match\":[\"method PUT\",\"from web\"],\"here\":true,\"granted\":9,"
 		"\"refused\":2,\"shadowed\":0,\"keys\":1,\"remaining\":11,\"quota\":20},"
 		"{\"name\":\"each\",\"service\":\"orders\",\"requests\":5,\"per_ms\":90000,"
-		"\"burst\":5,\"scope\":\"mesh\",\"fair\":false,\"shadow\":true,\"by\":[\"source\","
+		"\"burst\":5,\"scope\":\"local\",\"fair\":false,\"shadow\":true,\"by\":[\"source\","
 		"\"header:X-Key\"],\"match\":[],\"here\":true,\"granted\":3,\"refused\":0,"
 		"\"shadowed\":8,\"keys\":4},"
+		"{\"name\":\"wide\",\"service\":\"orders\",\"requests\":5,\"per_ms\":90000,"
+		"\"burst\":5,\"scope\":\"mesh\",\"fair\":false,\"shadow\":false,\"by\":[\"source\"]"
+		","
+		"\"match\":[],\"here\":true,\"granted\":3,\"refused\":0,\"shadowed\":8},"
 		"{\"name\":\"far\",\"service\":\"stock\",\"requests\":1,\"per_ms\":250,\"burst\":1,"
 		"\"scope\":\"mesh\",\"fair\":false,\"shadow\":false,\"by\":[],\"match\":[],"
 		"\"here\":false}]}",
@@ -45,7 +49,9 @@ static void test_limits(void **state)
 		"writes  orders   100 per 1m, burst 20, fair  all together          method PUT, "
 		"from web  local  11 of 20   9        2\n"
 		"each    orders   5 per 90s, shadow           source, header:X-Key  -           "
-		"          mesh   4 keys     3        8\n"
+		"          local  4 keys     3        8\n"
+		"wide    orders   5 per 90s                   source                -           "
+		"          mesh   -          3        -\n"
 		"far     stock    1 per 250ms                 all together          -           "
 		"          mesh   elsewhere  -        -\n");
 }

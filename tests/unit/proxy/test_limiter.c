@@ -142,6 +142,7 @@ static void test_keys_have_buckets_of_their_own(void **state)
 	}
 	struct limiter_view view;
 	assert_true(limiter_look(&p.plan, &p.limits[0], p.now_ns, &view));
+	assert_true(view.has_keys);
 	assert_int_equal(view.key_count, 200);
 	assert_int_equal(view.counts->granted, 800);
 	assert_int_equal(view.counts->refused, 400);
@@ -343,7 +344,7 @@ static void test_while_the_store_is_away(void **state)
 			assert_int_equal(asked(&p, 100), rows[i].granted);
 			assert_true(limiter_look(&p.plan, &p.limits[0], p.now_ns, &view));
 			assert_int_equal(view.counts->away, 100);
-			assert_false(view.is_known);
+			assert_false(view.is_known || view.has_keys);
 			if (rows[i].away == LIMIT_AWAY_DENY)
 				assert_true(
 					p.verdict.retry_ns > 0 && p.verdict.retry_ns <= CLOCK_S);
@@ -418,32 +419,115 @@ static void test_tokens_of_the_ledger_are_put_back(void **state)
 	place_done(&p);
 }
 
-/* Two sources, one of which asks ten times as often, of tokens that come window by window. */
-static void test_fair_shares_of_the_ledger(void **state)
+static void ask_as(struct place *p, struct str source, struct str path, uint32_t *granted)
 {
-	static const struct str sources[] = {
-		{"spiffe://t/service/a", 20}, {"spiffe://t/service/b", 20}};
-	struct place p;
-	uint32_t got[2] = {0};
-	place_init(&p, 1, (struct limit[]){LIMIT("first", 40, MESH, .is_fair = true)});
-	place_open_ledger(&p);
+	p->request.asks.source_id = source;
+	p->request.asks.path = path;
+	*granted += ask(p);
+}
+
+/* What others have asked for is not to be granted. */
+static void nothing_wanted(struct place *p)
+{
+	for (uint32_t word = 0; word < LEASE_WORDS; word++)
+		lease_take_wanted(p->ledger, word);
+}
+
+/* Two sources, one of which asks ten times as often, of tokens that come window by window; somebody
+ * asks with other keys meanwhile. */
+static void fair_windows(struct place *p, const struct str *others, uint32_t other_count)
+{
+	const struct str sources[] = {STR("spiffe://t/service/a"), STR("spiffe://t/service/b")};
+	uint32_t got[2] = {0}, got_others = 0;
 	for (int window = 0; window < 20; window++) {
 		uint32_t before[2] = {got[0], got[1]};
+		nothing_wanted(p);
 		for (int step = 0; step < 100; step++) {
-			for (int i = 0; i < 11; i++) {
-				p.request.asks.source_id = sources[i == 5];
-				got[i == 5] += ask(&p);
-			}
+			for (int i = 0; i < 11; i++)
+				ask_as(p, sources[i == 5], STR("/"), &got[i == 5]);
 			if (step == 0)
-				granted_slot(&p, 20);
-			p.now_ns += 10 * CLOCK_MS;
+				granted_slot(p, 20);
+			for (uint32_t i = 0; i < other_count; i++)
+				ask_as(p, STR("spiffe://t/service/c"), others[i], &got_others);
+			p->now_ns += 10 * CLOCK_MS;
 		}
 		if (window > 3)
 			assert_in_range(got[1] - before[1] + 1, 8, 14);
 		if (window > 3)
 			assert_in_range(got[0] - before[0], 8, 13);
 	}
+}
+
+static void test_fair_shares_of_the_ledger(void **state)
+{
+	struct place p;
+	place_init(&p, 1, (struct limit[]){LIMIT("first", 40, MESH, .is_fair = true)});
+	place_open_ledger(&p);
+	fair_windows(&p, NULL, 0);
 	place_done(&p);
+}
+
+/* Nothing is taken from the buckets here while the store answers; yet no key loses its place to the
+ * others, of which one has none. */
+static void test_fair_shares_of_keys_of_the_ledger(void **state)
+{
+	const struct str others[] = {STR("/other"), STR("/third")};
+	struct place p;
+	struct limiter_view view;
+	place_init(&p, 1,
+		(struct limit[]){LIMIT("first", 40, MESH, .is_fair = true, BY(LIMIT_BY_PATH))});
+	place_open_ledger(&p);
+	p.plan.limiters[0]->slot_count = 2;
+	fair_windows(&p, others, 1);
+	assert_true(limiter_look(&p.plan, &p.limits[0], p.now_ns, &view));
+	assert_int_equal(view.counts->crowded, 0);
+	fair_windows(&p, others, ARRAY_LEN(others));
+	assert_true(view.counts->crowded > 0);
+	place_done(&p);
+}
+
+/* Keys without a place of their own keep their own tokens. */
+static void test_crowded_keys_of_the_ledger(void **state)
+{
+	const struct str paths[] = {STR("/1"), STR("/2"), STR("/3"), STR("/4"), STR("/5")};
+	struct place p;
+	struct limiter_view view;
+	place_init(&p, 1,
+		(struct limit[]){LIMIT("first", 40, MESH, .is_fair = true, BY(LIMIT_BY_PATH))});
+	place_open_ledger(&p);
+	p.plan.limiters[0]->slot_count = 2;
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+		p.request.asks.path = paths[i];
+		nothing_wanted(&p);
+		assert_true(ask(&p)); /* lent */
+		granted_slot(&p, 20);
+		assert_int_equal(asked(&p, 30), i < 2 ? 9 : 20);
+	}
+	assert_true(limiter_look(&p.plan, &p.limits[0], p.now_ns, &view));
+	assert_int_equal(view.counts->crowded, 3 * 21);
+	place_done(&p);
+}
+
+/* A window's end makes the place another's, if it has not begun the next one. */
+static void test_places_of_the_ledger_s_keys(void **state)
+{
+	const struct limit limit = {.amount = 4,
+		.window_ms = 1000,
+		.burst = 1,
+		.node_count = 1,
+		.scope = LIMIT_MESH,
+		.is_fair = true};
+	struct limiter *l = limiter_new(&limit, 2, 1);
+	for (uint64_t key = 2; key <= 4; key += 2) {
+		struct limiter_slot *slot = limiter_find(l, key, NOW);
+		assert_ptr_not_equal(slot, &l->rest);
+		limiter_pot_of(l, slot)->window_ends_ns = NOW + key * CLOCK_S;
+	}
+	assert_ptr_equal(limiter_find(l, 6, NOW), &l->rest);
+	assert_ptr_equal(limiter_find(l, 6, NOW + 2 * CLOCK_S - 1), &l->rest);
+	assert_ptr_equal(limiter_find(l, 6, NOW + 2 * CLOCK_S), &l->slots[0]);
+	assert_ptr_equal(limiter_find(l, 4, NOW + 2 * CLOCK_S), &l->slots[1]);
+	limiter_free(l);
 }
 
 int main(void)
@@ -462,6 +546,9 @@ int main(void)
 		cmocka_unit_test(test_tokens_of_the_ledger),
 		cmocka_unit_test(test_tokens_of_the_ledger_are_put_back),
 		cmocka_unit_test(test_fair_shares_of_the_ledger),
+		cmocka_unit_test(test_fair_shares_of_keys_of_the_ledger),
+		cmocka_unit_test(test_crowded_keys_of_the_ledger),
+		cmocka_unit_test(test_places_of_the_ledger_s_keys),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -213,6 +213,55 @@ static void test_idle_connections_make_room(void **state)
 	lab_finish(&lab);
 }
 
+#define PLACES 600
+
+static void place_text(int i, char ip[16])
+{
+	snprintf(ip, 16, "10.78.%d.%d", i / 200 & 255, i % 200 + 1);
+}
+
+/* With an idle connection to each place of another service. */
+static void start_with_places(const char *orders)
+{
+	char text[PLACES * 40], ip[16];
+	int len = snprintf(text, sizeof(text),
+		"services: ( { name = \"many\"; port = 8082; protocol = \"http\"; "
+		"mtls = \"disabled\"; endpoints = (");
+	for (int i = 0; i < PLACES; i++) {
+		place_text(i, ip);
+		len += snprintf(text + len, sizeof(text) - (size_t)len, "%s { address = \"%s\"; }",
+			i > 0 ? "," : "", ip);
+	}
+	snprintf(text + len, sizeof(text) - (size_t)len, " ); } );\n");
+	start(orders, text, LAB_HTTP);
+	for (int i = 0; i < PLACES; i++) {
+		place_text(i, ip);
+		struct address to = lab_address_of(ip);
+		to.port = 8082;
+		int client = say(dial(ip, to.port), GET("/1"));
+		answer(lab_connected(&to, 0), OK);
+		lab_expect_received(client, OK);
+		fake_peer_close(client);
+		lab_pump(&lab);
+	}
+	assert_int_equal(lab_values(&lab, 0)->pool_idle, PLACES);
+}
+
+/* Some of the places are looked at for each refused request, and further ones for the next. */
+static void test_many_idle_connections(void **state)
+{
+	start_with_places(ORDERS("breaker = { connections = 1; };", NEAR ", " FAR));
+	lab_expect_holds(say(dial("10.77.0.1", 8081), GET("/1")), "HTTP/1.1 200 ");
+	expect_used(PLACES + 1, 0, 0);
+	for (uint64_t i = 1; i <= 2; i++) {
+		lab_expect_holds(say(dial("10.77.0.2", 8080), GET("/1")), "HTTP/1.1 503 ");
+		assert_int_equal(refused(BREAKER_CONNECTIONS), i);
+	}
+	lab_expect_holds(say(dial("10.77.0.2", 8080), GET("/1")), "HTTP/1.1 200 ");
+	assert_int_equal(refused(BREAKER_CONNECTIONS), 2);
+	lab_finish(&lab);
+}
+
 /* Those that wait for the one shared connection; once it is open nobody has to wait. */
 static void test_waiting_callers(void **state)
 {
@@ -545,6 +594,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_served_does_not_count),
 		cmocka_unit_test(test_opaque_connections),
 		cmocka_unit_test(test_idle_connections_make_room),
+		cmocka_unit_test(test_many_idle_connections),
 		cmocka_unit_test(test_waiting_callers),
 		cmocka_unit_test(test_plans_come_and_go),
 		cmocka_unit_test(test_opaque_bytes_follow_the_plan),

@@ -209,11 +209,58 @@ static void test_names_do_not_pile_up(void **state)
 	assert_int_equal(uses_free(last), 2);
 }
 
+#define MANY 10000
+
+struct many { /* a plan of very many services */
+	struct plan plan;
+	struct snapshot snapshot;
+	struct service services[MANY];
+};
+
+static void many_come(struct many *c, char (*texts)[16], uint32_t count, const struct plan *before)
+{
+	c->snapshot.services = c->services;
+	for (; c->snapshot.service_count < count; c->snapshot.service_count++) {
+		struct service *service = &c->services[c->snapshot.service_count];
+		service->index = c->snapshot.service_count;
+		service->name = str_of(texts[service->index]);
+		assert_true(snapshot_add_service(&c->snapshot, service));
+	}
+	c->plan.snapshot = &c->snapshot;
+	assert_true(service_uses_link(&c->plan, before));
+}
+
+/* Each has one of its own, and keeps it. */
+static void test_very_many_services(void **state)
+{
+	struct many *plans = calloc(2, sizeof(*plans));
+	char(*texts)[16] = calloc(MANY, sizeof(*texts));
+	assert_true(plans && texts);
+	for (int i = 0; i < MANY; i++)
+		snprintf(texts[i], sizeof(texts[i]), "s%d", i);
+	many_come(&plans[0], texts, MANY - 10, NULL);
+	many_come(&plans[1], texts, MANY, &plans[0].plan);
+	for (int i = 0; i < MANY - 10; i++) {
+		assert_ptr_equal(plans[1].plan.service_uses[i], plans[0].plan.service_uses[i]);
+		assert_int_equal(plans[1].plan.service_uses[i]->plan_count, 2);
+	}
+	for (int i = MANY - 10; i < MANY; i++)
+		assert_int_equal(plans[1].plan.service_uses[i]->plan_count, 1);
+	for (int i = 0; i < 2; i++) {
+		service_uses_leave(&plans[i].plan);
+		snapshot_done(&plans[i].snapshot);
+	}
+	assert_int_equal(uses_free(plans[1].plan.last_service_use), MANY);
+	free(texts);
+	free(plans);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_histories),
 		cmocka_unit_test(test_names_do_not_pile_up),
+		cmocka_unit_test(test_very_many_services),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
