@@ -162,10 +162,13 @@ static bool mirror_copy_trailers(struct mirror *m, const struct http_head *trail
 
 void mirror_whole(struct exchange *x)
 {
+	const struct call *call = &x->carrier[DOWN]->call;
 	struct mirror *m;
 	while ((m = mirror_first(x))) {
-		if (mirror_copy_trailers(m, x->trailers[DOWN]))
-			mirror_send(m, &x->carrier[DOWN]->call);
+		/* under a plan since it began, the address may be an endpoint's own, of which there
+		 * are no copies */
+		if (call->picks && mirror_copy_trailers(m, x->trailers[DOWN]))
+			mirror_send(m, call);
 		else
 			mirror_drop(m, &m->being.worker->values->mirrors_dropped_total);
 	}

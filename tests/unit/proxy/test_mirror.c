@@ -714,6 +714,41 @@ static void test_a_copy_keeps_no_plan(void **state)
 	lab_finish(&lab);
 }
 
+/* The address becomes an endpoint's own, which has no rules, while an upload waits to be sent
+ * again, or a request is held back. */
+static void replan_to_endpoint(void)
+{
+	lab.edits[0].to = " { name = \"orders\"; port = 8080; protocol = \"http\"; mtls = "
+			  "\"disabled\"; endpoints = ( { address = \"" ORDERS "\"; } ); },\n";
+	lab.edits[2].to = "";
+	replan(NULL);
+}
+
+static void test_an_address_that_becomes_an_endpoints(void **state)
+{
+	struct address shop = lab_deliver(LAB_SHOP), own = lab_address_of(ORDERS);
+	own.port = 8080;
+	start(MIRRORED, LAB_BY_HAND, "timeouts: { connect = \"1s\"; };\n");
+	fake_connect_rule(&shop, FAKE_PENDING);
+	int client = dial();
+	say(client, "POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n");
+	assert_int_equal(lab_alive(&lab, 0, TASK_MIRROR), 1);
+	replan_to_endpoint();
+	lab_run(&lab, 1100 * CLOCK_MS);
+	say(client, "abc");
+	lab_expect_holds(lab_connected(&own, 0), "\r\n\r\nabc");
+	assert_int_equal(VALUE(mirrors_dropped_total), 1);
+	lab_finish(&lab);
+	start(ROUTES(RULE(TO_V2 "fault = { delay = \"1s\"; };")), LAB_BY_HAND, NULL);
+	say(dial(), GET("/1"));
+	replan_to_endpoint();
+	lab_run(&lab, 1100 * CLOCK_MS);
+	lab_expect_holds(lab_connected(&own, 0), "GET /1 ");
+	assert_int_equal(VALUE(mirrors_dropped_total), 1);
+	assert_int_equal(mirror(), -1);
+	lab_finish(&lab);
+}
+
 /* A drain waits for it as long as its own time lasts. */
 static void test_a_drain(void **state)
 {
@@ -775,6 +810,7 @@ int main(void)
 		cmocka_unit_test(test_a_refused_copy),
 		cmocka_unit_test(test_few_buffers),
 		cmocka_unit_test(test_a_copy_keeps_no_plan),
+		cmocka_unit_test(test_an_address_that_becomes_an_endpoints),
 		cmocka_unit_test(test_a_drain),
 		cmocka_unit_test(test_the_end_of_a_drain),
 	};
