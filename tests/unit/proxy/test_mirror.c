@@ -115,7 +115,7 @@ static void test_a_copy_is_as_the_request(void **state)
 		LAB_BY_HAND, NULL);
 	int client = dial();
 	say(client, "PUT /a?q HTTP/1.1\r\nHost: h\r\ntraceparent: 00-1-2-01\r\nx-request-id: id\r\n"
-		    "x-RINGMAIN-mirror: 2\r\nContent-Length: 3\r\n\r\nabc");
+		    "x-RINGMAIN-mirror: 2\r\nX-Ringmain-ROUTE: 3\r\nContent-Length: 3\r\n\r\nabc");
 	lab_expect_holds(service(), "PUT /b?q HTTP/1.1\r\n");
 	lab_expect_holds(service(), "\r\n\r\nabc");
 	lab_expect_lacks(service(), "ingmain-mirror");
@@ -127,6 +127,7 @@ static void test_a_copy_is_as_the_request(void **state)
 	lab_expect_holds(mirror(), "x-set: 1\r\n");
 	lab_expect_holds(mirror(), MARK);
 	lab_expect_lacks(mirror(), "mirror: 2");
+	lab_expect_lacks(mirror(), "-ROUTE: 3");
 	lab_expect_holds(mirror(),
 		"x-forwarded-client-cert: By=spiffe://prod.example/service/orders"
 		";URI=spiffe://prod.example/service/web\r\n");
