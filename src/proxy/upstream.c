@@ -347,7 +347,7 @@ void upstream_put(struct carrier *c)
 	struct worker *w = c->being.worker;
 	if (c->state == CARRIER_CLOSING)
 		return;
-	if (!upstream_keepable(c) || line_makes_room(c->line)) {
+	if (!upstream_keepable(c) || line_take_lack(c->line)) {
 		carrier_close(c, false);
 		return;
 	}
