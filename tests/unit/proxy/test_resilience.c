@@ -213,6 +213,41 @@ static void test_idle_connections_make_room(void **state)
 	lab_finish(&lab);
 }
 
+/* As another worker of this machine does when it finds no connection left for orders. */
+static void another_worker_is_refused(void)
+{
+	const struct lab_machine *m = &lab.machines[0];
+	const struct plan *plan = m->plans[m->plan_count - 1];
+	breaker_lack(&plan->service_uses[snapshot_service(plan->snapshot, STR("orders"))->index]
+			      ->breaker);
+}
+
+/* A shared connection makes room for another worker when the last of its channels has nothing to
+ * do, and once only. */
+static void test_a_shared_connection_makes_room(void **state)
+{
+	start(ORDERS("breaker = { connections = 1; };", FAR), NULL, LAB_BY_HAND);
+	int first = one_more(GET("/1")), second = one_more(GET("/2"));
+	int servers[] = {lab_served(&lab, LAB_ORDERS, 0), lab_served(&lab, LAB_ORDERS, 1)};
+	another_worker_is_refused();
+	answer(servers[0], OK);
+	lab_expect_received(first, OK);
+	assert_int_equal(lab_alive(&lab, 0, TASK_TRUNK), 1);
+	expect_used(1, 0, 1);
+	answer(servers[1], OK);
+	lab_expect_received(second, OK);
+	assert_int_equal(lab_alive(&lab, 0, TASK_TRUNK), 0);
+	assert_int_equal(lab_values(&lab, 0)->pool_idle, 0);
+	expect_used(0, 0, 0);
+	say(first, GET("/3"));
+	answer(lab_served(&lab, LAB_ORDERS, 0), OK);
+	answer(lab_served(&lab, LAB_ORDERS, 1), OK);
+	lab_expect_received(first, OK);
+	assert_int_equal(lab_alive(&lab, 0, TASK_TRUNK), 1);
+	expect_used(1, 0, 0);
+	lab_finish(&lab);
+}
+
 /* Those that wait for the one shared connection; once it is open nobody has to wait. */
 static void test_waiting_callers(void **state)
 {
@@ -588,6 +623,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_served_does_not_count),
 		cmocka_unit_test(test_opaque_connections),
 		cmocka_unit_test(test_idle_connections_make_room),
+		cmocka_unit_test(test_a_shared_connection_makes_room),
 		cmocka_unit_test(test_waiting_callers),
 		cmocka_unit_test(test_plans_come_and_go),
 		cmocka_unit_test(test_opaque_bytes_follow_the_plan),
