@@ -54,6 +54,7 @@ static bool mirror_copy_request(struct mirror *m, const struct exchange *x)
 static void mirror_begin_one(struct exchange *x, const struct call_lead *lead)
 {
 	struct worker *w = x->being.worker;
+	const struct route_request request = exchange_facts(x);
 	struct mirror *m = mirror_is_welcome(w) ? pool_take(&w->mirrors) : NULL;
 	if (!m) {
 		metric_add(&w->values->mirrors_dropped_total, 1);
@@ -69,10 +70,12 @@ static void mirror_begin_one(struct exchange *x, const struct call_lead *lead)
 	metric_add(&w->values->mirrors_active, 1);
 	list_add_last(&x->route->gathering, &m->gathered);
 	if (!mirror_copy_request(m, x) || !mirror_copy_text(m, lead->service, &m->lead.service) ||
-		!mirror_copy_text(m, lead->version, &m->lead.version))
+		!mirror_copy_text(m, lead->version, &m->lead.version)) {
 		mirror_drop(m, &w->values->mirrors_dropped_total);
-	else
-		m->lead.is_nowhere = lead->is_nowhere;
+		return;
+	}
+	m->lead.is_nowhere = lead->is_nowhere;
+	outbound_value(&x->carrier[DOWN]->call, &m->tries, lead, &request);
 }
 
 void mirror_begin(struct exchange *x)

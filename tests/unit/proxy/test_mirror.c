@@ -215,6 +215,34 @@ static void test_a_mirror_on_this_machine(void **state)
 	lab_finish(&lab);
 }
 
+/* A mirror that is balanced by a value of the request gets each value's copies at one endpoint, as
+ * it would get the requests. */
+static void test_a_copy_goes_by_its_value(void **state)
+{
+	char text[128];
+	uint32_t far_total = 0;
+	start(ROUTES(RULE("mirror = ( { service = \"orders\"; } );")), LAB_HTTP, NULL);
+	lab.edits[0].to =
+		" { name = \"orders\"; port = 8080; protocol = \"http\"; address = \"" ORDERS
+		"\"; balance = \"maglev\"; balance_by = \"header:x-user\"; endpoints = ( { address "
+		"= \"10.77.0.1\"; port = 8081; version = \"v1\"; }, { address = \"10.77.0.2\"; "
+		"version = \"v2\"; } ); },\n";
+	replan(lab.objects);
+	int client = dial();
+	for (int user = 0; user < 12; user++) {
+		uint32_t far = lines_of(1, true);
+		snprintf(text, sizeof(text), "GET /1 HTTP/1.1\r\nHost: h\r\nx-user: %d\r\n\r\n",
+			user);
+		for (int i = 0; i < 6; i++)
+			say(client, text);
+		assert_true(lines_of(1, true) == far || lines_of(1, true) == far + 6);
+		far_total += lines_of(1, true) - far;
+	}
+	assert_in_range(far_total, 6, 11 * 6);
+	assert_int_equal(VALUE(mirrors_total), 12 * 6);
+	lab_finish(&lab);
+}
+
 /* The connections to a mirror are kept, and used again. */
 static void test_connections_are_used_again(void **state)
 {
@@ -790,6 +818,7 @@ int main(void)
 		cmocka_unit_test(test_a_copy_is_recorded_by_itself),
 		cmocka_unit_test(test_the_percentage_is_exact),
 		cmocka_unit_test(test_a_mirror_on_this_machine),
+		cmocka_unit_test(test_a_copy_goes_by_its_value),
 		cmocka_unit_test(test_connections_are_used_again),
 		cmocka_unit_test(test_what_is_not_mirrored),
 		cmocka_unit_test(test_a_delayed_request_is_mirrored_once),
