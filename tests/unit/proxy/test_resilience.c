@@ -213,6 +213,33 @@ static void test_idle_connections_make_room(void **state)
 	lab_finish(&lab);
 }
 
+/* Those that wait for the one shared connection; once it is open nobody has to wait. */
+static void test_waiting_callers(void **state)
+{
+	start(ORDERS("breaker = { pending = 2; };", FAR), NULL, LAB_HTTP);
+	int fds[4];
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		fds[i] = dial(OWN, 8080);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		fake_peer_send_text(fds[i], GET("/1"));
+	lab_pump(&lab);
+	uint32_t served = 0;
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		served += lab_holds_text(fake_peer_received(fds[i]), "HTTP/1.1 200 ");
+	assert_int_equal(served, 2);
+	assert_int_equal(refused(BREAKER_PENDING), 2);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+		fake_peer_forget(fds[i]);
+		fake_peer_send_text(fds[i], GET("/1"));
+	}
+	lab_pump(&lab);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		lab_expect_holds(fds[i], "HTTP/1.1 200 ");
+	assert_int_equal(refused(BREAKER_PENDING), 2);
+	expect_used(1, 0, 0);
+	lab_finish(&lab);
+}
+
 /* As another worker of this machine does when it finds no connection left for orders. */
 static void another_worker_is_refused(void)
 {
@@ -244,33 +271,6 @@ static void test_a_shared_connection_makes_room(void **state)
 	answer(lab_served(&lab, LAB_ORDERS, 1), OK);
 	lab_expect_received(first, OK);
 	assert_int_equal(lab_alive(&lab, 0, TASK_TRUNK), 1);
-	expect_used(1, 0, 0);
-	lab_finish(&lab);
-}
-
-/* Those that wait for the one shared connection; once it is open nobody has to wait. */
-static void test_waiting_callers(void **state)
-{
-	start(ORDERS("breaker = { pending = 2; };", FAR), NULL, LAB_HTTP);
-	int fds[4];
-	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
-		fds[i] = dial(OWN, 8080);
-	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
-		fake_peer_send_text(fds[i], GET("/1"));
-	lab_pump(&lab);
-	uint32_t served = 0;
-	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
-		served += lab_holds_text(fake_peer_received(fds[i]), "HTTP/1.1 200 ");
-	assert_int_equal(served, 2);
-	assert_int_equal(refused(BREAKER_PENDING), 2);
-	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
-		fake_peer_forget(fds[i]);
-		fake_peer_send_text(fds[i], GET("/1"));
-	}
-	lab_pump(&lab);
-	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
-		lab_expect_holds(fds[i], "HTTP/1.1 200 ");
-	assert_int_equal(refused(BREAKER_PENDING), 2);
 	expect_used(1, 0, 0);
 	lab_finish(&lab);
 }
@@ -623,8 +623,8 @@ int main(void)
 		cmocka_unit_test(test_what_is_served_does_not_count),
 		cmocka_unit_test(test_opaque_connections),
 		cmocka_unit_test(test_idle_connections_make_room),
-		cmocka_unit_test(test_a_shared_connection_makes_room),
 		cmocka_unit_test(test_waiting_callers),
+		cmocka_unit_test(test_a_shared_connection_makes_room),
 		cmocka_unit_test(test_plans_come_and_go),
 		cmocka_unit_test(test_opaque_bytes_follow_the_plan),
 		cmocka_unit_test(test_retries_under_way),
