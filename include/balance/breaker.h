@@ -21,5 +21,7 @@ void breaker_give(struct breaker *b, enum breaker_limit limit);
 bool breaker_is_unused(const struct breaker *b);
 /* A connection was refused; maybe the room is taken by one that is idle. */
 void breaker_lack(struct breaker *b);
-/* True: an idle connection had better make room. After each refusal one at most. */
-bool breaker_yields(struct breaker *b);
+/* Whether one that is idle had better make room. */
+bool breaker_is_short(const struct breaker *b);
+/* True: this one makes room, and after that refusal no other. */
+bool breaker_take_lack(struct breaker *b) MUST_CHECK;

@@ -37,6 +37,7 @@ enum http_name {
 	HTTP_NAME_CLIENT_CERT, /* X-Forwarded-Client-Cert */
 	HTTP_NAME_MIRROR,      /* X-Ringmain-Mirror */
 	HTTP_NAME_REQUEST_ID,  /* X-Request-Id */
+	HTTP_NAME_ROUTE,       /* X-Ringmain-Route */
 	HTTP_NAME_USER_AGENT,
 	HTTP_NAME_CONNECTION,
 	HTTP_NAME_CONTENT_LENGTH,

@@ -36,8 +36,13 @@ void breaker_lack(struct breaker *b)
 	atomic_store_explicit(&b->is_short, true, memory_order_relaxed);
 }
 
-bool breaker_yields(struct breaker *b)
+bool breaker_is_short(const struct breaker *b)
 {
-	return atomic_load_explicit(&b->is_short, memory_order_relaxed) &&
+	return atomic_load_explicit(&b->is_short, memory_order_relaxed);
+}
+
+bool breaker_take_lack(struct breaker *b)
+{
+	return breaker_is_short(b) &&
 	       atomic_exchange_explicit(&b->is_short, false, memory_order_relaxed);
 }

@@ -151,6 +151,7 @@ static void h1_fields_note(struct h1_fields *f, enum http_name name, struct str 
 	case HTTP_NAME_CLIENT_CERT:
 	case HTTP_NAME_MIRROR:
 	case HTTP_NAME_REQUEST_ID:
+	case HTTP_NAME_ROUTE:
 	case HTTP_NAME_USER_AGENT:
 		break;
 	}

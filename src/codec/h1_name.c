@@ -35,6 +35,8 @@ enum http_name http_name_of(struct str name)
 			return HTTP_NAME_HTTP2_SETTINGS;
 		return http_name_if(name, STR("content-length"), HTTP_NAME_CONTENT_LENGTH);
 	case 16:
+		if (str_eq_nocase(name, STR("x-ringmain-route")))
+			return HTTP_NAME_ROUTE;
 		return http_name_if(name, STR("proxy-connection"), HTTP_NAME_PROXY_CONNECTION);
 	case 17:
 		if (str_eq_nocase(name, STR("x-ringmain-mirror")))

@@ -29,10 +29,12 @@ bool exchange_copy_head(struct arena *a, const struct http_head *from, struct ht
 
 void exchange_see_mark(struct exchange *x)
 {
-	if (x->carrier[DOWN]->call.direction != CALL_INBOUND_MESH)
-		http_header_remove(x->request, HTTP_NAME_MIRROR);
-	else
+	if (x->carrier[DOWN]->call.direction == CALL_INBOUND_MESH) {
 		x->is_mirror = http_header_of(x->request, HTTP_NAME_MIRROR).len > 0;
+		return;
+	}
+	http_header_remove(x->request, HTTP_NAME_MIRROR);
+	http_header_remove(x->request, HTTP_NAME_ROUTE);
 }
 
 enum reason exchange_normalise(struct exchange *x)

@@ -11,8 +11,8 @@
 /* Copies a head with its text into the exchange's arena. False: too much memory. */
 bool exchange_copy_head(
 	struct arena *a, const struct http_head *from, struct http_head *to) MUST_CHECK;
-/* What another proxy says of a request that it copied for us is believed; from anybody else it is
- * taken off. */
+/* What another proxy says of a request is believed: that it is a copy for a mirror, by which rule
+ * it went. From anybody else it is taken off. */
 void exchange_see_mark(struct exchange *x);
 /* Brings the path to its normal form. */
 enum reason exchange_normalise(struct exchange *x);

@@ -20,9 +20,11 @@
 enum reason exchange_tell_route(struct exchange *x)
 {
 	const struct call *call = &x->carrier[DOWN]->call;
+	/* of an earlier try, which may have gone elsewhere */
+	if (call->direction == CALL_OUTBOUND)
+		http_header_remove(x->request, HTTP_NAME_ROUTE);
 	if (call->way != CALL_WAY_MESH || !call->service || !limit_wants_route(call->service))
 		return REASON_NONE;
-	exchange_remove_header(x->request, STR(HEADER_ROUTE));
 	if (!x->route || http_header_add(x->request, STR(HEADER_ROUTE), x->route->name))
 		return REASON_NONE;
 	return REASON_OVERLOAD;
@@ -31,8 +33,8 @@ enum reason exchange_tell_route(struct exchange *x)
 static struct str exchange_route_told(struct exchange *x)
 {
 	const struct call *call = &x->carrier[DOWN]->call;
-	struct str told = http_header_get(x->request, HEADER_ROUTE);
-	exchange_remove_header(x->request, STR(HEADER_ROUTE));
+	struct str told = http_header_of(x->request, HTTP_NAME_ROUTE);
+	http_header_remove(x->request, HTTP_NAME_ROUTE);
 	if (call->direction == CALL_OUTBOUND)
 		return x->route ? x->route->name : STR("");
 	if (call->direction != CALL_INBOUND_MESH)

@@ -152,21 +152,23 @@ void exchange_bad(struct exchange *x, enum side side, enum http_bad bad)
 static bool exchange_may_retry(
 	const struct exchange *x, const struct carrier *up, enum reason reason)
 {
-	return reason_row(reason)->retry && !x->response_started && !x->response && up->reused &&
+	return reason_row(reason)->retry && !x->response_started && up->reused &&
 	       x->input_ended[DOWN] && x->body_bytes[DOWN] == 0 && exchange_idempotent(x) &&
 	       x->attempt_count < EXCHANGE_ATTEMPTS_MAX;
 }
 
 static void exchange_lost_up(struct exchange *x, struct carrier *up, enum reason reason)
 {
+	/* the service has done its work, though the client had no room for the head yet */
+	bool has_answered = x->response;
 	x->response = NULL;
 	x->interim = NULL;
-	if (exchange_may_retry(x, up, reason)) {
+	if (!has_answered && exchange_may_retry(x, up, reason)) {
 		exchange_again(x);
 		return;
 	}
 	outbound_tried(x->being.worker, &x->tries, reason);
-	if (exchange_try_again(x, reason))
+	if (!has_answered && exchange_try_again(x, reason))
 		return;
 	if (x->response_started && reason == REASON_UPSTREAM_CLOSED)
 		reason = REASON_UPSTREAM_ABORTED;

@@ -2,6 +2,7 @@
 #include "figures.h"
 
 #include "call.h"
+#include "codec/grpc.h"
 #include "ledger/figure_id.h"
 #include "mesh/rollout.h"
 #include "worker_private.h"
@@ -69,15 +70,15 @@ void figures_picked(
 
 /* --- gRPC --- */
 
-/* Those that a server gives for its own faults: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED,
- * INTERNAL, UNAVAILABLE, DATA_LOSS. */
-#define FIGURES_GRPC_FAULTS (1u << 2 | 1u << 4 | 1u << 12 | 1u << 13 | 1u << 14 | 1u << 15)
+/* Those that a server gives for its own faults. */
+#define FIGURES_GRPC_FAULTS                                                             \
+	(1u << GRPC_UNKNOWN | 1u << GRPC_DEADLINE_EXCEEDED | 1u << GRPC_UNIMPLEMENTED | \
+		1u << GRPC_INTERNAL | 1u << GRPC_UNAVAILABLE | 1u << GRPC_DATA_LOSS)
 
 static bool figures_is_grpc_fault(const struct http_head *head)
 {
-	uint64_t status = 0;
-	struct str text = http_header_get(head, "grpc-status");
-	return text.len > 0 && str_to_u64(text, &status) && status < 32 &&
+	enum grpc_status status;
+	return grpc_status_read(http_header_get(head, "grpc-status"), &status) &&
 	       (FIGURES_GRPC_FAULTS & 1u << status) != 0;
 }
 

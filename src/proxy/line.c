@@ -58,9 +58,14 @@ void line_close(struct line *l, bool reset)
 	service_hold_give(&l->connection, BREAKER_CONNECTIONS);
 }
 
-bool line_makes_room(const struct line *l)
+bool line_is_lacked(const struct line *l)
 {
-	return l->connection.use && breaker_yields(&l->connection.use->breaker);
+	return l->connection.use && breaker_is_short(&l->connection.use->breaker);
+}
+
+bool line_take_lack(const struct line *l)
+{
+	return l->connection.use && breaker_take_lack(&l->connection.use->breaker);
 }
 
 const struct tls *line_tls(const struct line *l)

@@ -31,8 +31,10 @@ void line_step(struct line *l, struct worker *w);
 void line_close(struct line *l, bool reset);
 /* The session that secures it, on a connection of its own or a shared one; NULL: plain. */
 const struct tls *line_tls(const struct line *l);
-/* It is idle, and somebody else on this machine was refused a connection to the same service. */
-bool line_makes_room(const struct line *l);
+/* Somebody else on this machine was refused a connection to the same service. */
+bool line_is_lacked(const struct line *l);
+/* The same of one that is idle. True: it has to make room, for nobody else will. */
+bool line_take_lack(const struct line *l) MUST_CHECK;
 /* The socket on which it travels. */
 int line_fd(const struct line *l);
 /* When the peer's certificate ends, on the loop's clock; UINT64_MAX without one. After the

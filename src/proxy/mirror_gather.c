@@ -54,6 +54,7 @@ static bool mirror_copy_request(struct mirror *m, const struct exchange *x)
 static void mirror_begin_one(struct exchange *x, const struct call_lead *lead)
 {
 	struct worker *w = x->being.worker;
+	const struct route_request request = exchange_facts(x);
 	struct mirror *m = mirror_is_welcome(w) ? pool_take(&w->mirrors) : NULL;
 	if (!m) {
 		metric_add(&w->values->mirrors_dropped_total, 1);
@@ -69,10 +70,12 @@ static void mirror_begin_one(struct exchange *x, const struct call_lead *lead)
 	metric_add(&w->values->mirrors_active, 1);
 	list_add_last(&x->route->gathering, &m->gathered);
 	if (!mirror_copy_request(m, x) || !mirror_copy_text(m, lead->service, &m->lead.service) ||
-		!mirror_copy_text(m, lead->version, &m->lead.version))
+		!mirror_copy_text(m, lead->version, &m->lead.version)) {
 		mirror_drop(m, &w->values->mirrors_dropped_total);
-	else
-		m->lead.is_nowhere = lead->is_nowhere;
+		return;
+	}
+	m->lead.is_nowhere = lead->is_nowhere;
+	outbound_value(&x->carrier[DOWN]->call, &m->tries, lead, &request);
 }
 
 void mirror_begin(struct exchange *x)
@@ -162,10 +165,13 @@ static bool mirror_copy_trailers(struct mirror *m, const struct http_head *trail
 
 void mirror_whole(struct exchange *x)
 {
+	const struct call *call = &x->carrier[DOWN]->call;
 	struct mirror *m;
 	while ((m = mirror_first(x))) {
-		if (mirror_copy_trailers(m, x->trailers[DOWN]))
-			mirror_send(m, &x->carrier[DOWN]->call);
+		/* under a plan since it began, the address may be an endpoint's own, of which there
+		 * are no copies */
+		if (call->picks && mirror_copy_trailers(m, x->trailers[DOWN]))
+			mirror_send(m, call);
 		else
 			mirror_drop(m, &m->being.worker->values->mirrors_dropped_total);
 	}

@@ -300,7 +300,7 @@ static void trunk_watch(struct trunk *t)
 	if (t->side == DOWN && w->draining)
 		idle_ms = TRUNK_DRAIN_IDLE_MS;
 	uint64_t deadline_ns = t->idle_ns + idle_ms * CLOCK_MS;
-	if (!trunk_wanted(t) || trunk_peer_is_gone(t) || line_makes_room(t->line) ||
+	if (!trunk_wanted(t) || trunk_peer_is_gone(t) || line_take_lack(t->line) ||
 		w->loop.now_ns >= deadline_ns)
 		trunk_close(t, false);
 	else

@@ -172,7 +172,9 @@ static enum reason tunnel_pick(struct tunnel *t, const struct call_lead *lead)
 static void tunnel_dial(struct tunnel *t)
 {
 	struct worker *w = t->being.worker;
-	/* the plan may have changed with detection, or with an endpoint that failed */
+	/* the plan may have changed with detection, or with an endpoint that failed: what an
+	 * earlier try was let through by goes with the plan that it came from */
+	t->policy = STR("");
 	enum reason reason = call_renew(w, t->line[DOWN], &t->call);
 	t->plan_number = t->call.hold->plan->number;
 	if (reason == REASON_NONE)

@@ -345,12 +345,28 @@ static uint64_t upstream_deadline_ns(const struct carrier *c)
 	return idle_ns < expiry_ns ? idle_ns : expiry_ns;
 }
 
+static uint32_t upstream_idle_on(const struct upstream_pool *pool, const struct trunk *t)
+{
+	uint32_t count = 0;
+	LIST_EACH (&pool->idle, it)
+		count += CONTAINER_OF(it, struct carrier, pooled)->line->trunk == t;
+	return count;
+}
+
+/* One channel makes no room: the connection that it shares does, once all of them are idle. */
+static bool upstream_trunk_makes_room(const struct carrier *c)
+{
+	const struct trunk *t = c->line->trunk;
+	return t && t->state == TRUNK_OPEN && line_is_lacked(t->line) &&
+	       upstream_idle_on(c->pool, t) == t->user_count && line_take_lack(t->line);
+}
+
 void upstream_put(struct carrier *c)
 {
 	struct worker *w = c->being.worker;
 	if (c->state == CARRIER_CLOSING)
 		return;
-	if (!upstream_keepable(c) || line_makes_room(c->line)) {
+	if (!upstream_keepable(c) || line_take_lack(c->line)) {
 		carrier_close(c, false);
 		return;
 	}
@@ -363,6 +379,8 @@ void upstream_put(struct carrier *c)
 	timer_set(&w->loop, &c->timer, upstream_deadline_ns(c));
 	if (!conn_listens(&c->line->conn)) /* which sees the far end close */
 		loop_ready(&w->loop, &c->being.task);
+	if (upstream_trunk_makes_room(c))
+		trunk_close(c->line->trunk, false);
 }
 
 void upstream_forget(struct carrier *c)
@@ -378,14 +396,6 @@ void upstream_forget(struct carrier *c)
 }
 
 /* --- to make room --- */
-
-static uint32_t upstream_idle_on(const struct upstream_pool *pool, const struct trunk *t)
-{
-	uint32_t count = 0;
-	LIST_EACH (&pool->idle, it)
-		count += CONTAINER_OF(it, struct carrier, pooled)->line->trunk == t;
-	return count;
-}
 
 /* With nothing but idle channels, which end with it. */
 static struct trunk *upstream_idle_trunk(const struct upstream_pool *pool)

@@ -96,11 +96,13 @@ static void test_one_makes_room(void **state)
 	struct breaker b = {0};
 	assert_true(breaker_take(&b, BREAKER_CONNECTIONS, 1));
 	assert_false(breaker_take(&b, BREAKER_CONNECTIONS, 1));
-	assert_false(breaker_yields(&b));
+	assert_false(breaker_take_lack(&b));
 	breaker_lack(&b);
 	breaker_lack(&b);
-	assert_true(breaker_yields(&b));
-	assert_false(breaker_yields(&b));
+	assert_true(breaker_is_short(&b));
+	assert_true(breaker_take_lack(&b));
+	assert_false(breaker_is_short(&b));
+	assert_false(breaker_take_lack(&b));
 }
 
 int main(void)

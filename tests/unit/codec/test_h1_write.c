@@ -418,6 +418,8 @@ static void test_headers(void **state)
 	assert_true(http_header_add(&head, STR("x-REQUEST-id"), STR("4")));
 	assert_true(str_eq(http_header_of(&head, HTTP_NAME_REQUEST_ID), STR("4")));
 	assert_null(http_header_of(&head, HTTP_NAME_USER_AGENT).at);
+	assert_int_equal(http_name_of(STR("X-Ringmain-Route")), HTTP_NAME_ROUTE);
+	assert_int_equal(http_name_of(STR("Proxy-Connection")), HTTP_NAME_PROXY_CONNECTION);
 	assert_true(http_header_add(&head, STR("a"), STR("5")));
 	http_header_remove(&head, HTTP_NAME_REQUEST_ID);
 	assert_int_equal(head.header_count, 4);

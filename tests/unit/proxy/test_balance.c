@@ -566,6 +566,31 @@ static void test_a_connection_ends_when_its_address_is_given_away(void **state)
 	}
 }
 
+/* A connection that finds no other endpoint under a new plan was let through by no policy of it,
+ * and by none of the plan that has gone. */
+static void test_no_policy_of_an_old_plan(void **state)
+{
+	start(1, LAB_ECHO, "timeouts: { connect = \"1s\"; };\n");
+	lab.edits[EDIT_SERVICES].to = SERVICES("", NEAR_ORDERS, NEAR_BILLING);
+	lab.edits[EDIT_POLICY] =
+		(struct lab_edit){"service = \"cache\"; action = \"deny\"; from = [ \"billing\" ]",
+			"service = \"billing\"; action = \"allow\"; from = [ \"web\" ]"};
+	lab_replan(&lab, 0, NULL);
+	lab_pump(&lab);
+	say(dial(BILLING, 7000), "ping");
+	assert_string_equal(lab_last(&lab, 0)->policy, "no-billing");
+	let_workload(6379, FAKE_PENDING);
+	say(dial(BILLING, 7000), "ping");
+	lab.edits[EDIT_SERVICES].to = SERVICES("", NEAR_ORDERS, "");
+	lab.edits[EDIT_WORKLOADS].to =
+		" { service = \"orders\"; user = \"shop\"; port = 8081; },\n";
+	lab_replan(&lab, 0, NULL);
+	lab_run(&lab, 1100 * CLOCK_MS);
+	lab_expect_reason(&lab, 0, "NO_ENDPOINT");
+	assert_string_equal(lab_last(&lab, 0)->policy, "");
+	lab_finish(&lab);
+}
+
 /* The plan changes in the middle of the tries. */
 static void test_a_new_plan_between_tries(void **state)
 {
@@ -634,6 +659,7 @@ int main(void)
 		cmocka_unit_test(test_a_connection_outlives_its_endpoint_here),
 		cmocka_unit_test(test_a_connection_ends_with_its_service),
 		cmocka_unit_test(test_a_connection_ends_when_its_address_is_given_away),
+		cmocka_unit_test(test_no_policy_of_an_old_plan),
 		cmocka_unit_test(test_a_new_plan_between_tries),
 		cmocka_unit_test(test_chaos),
 	};

@@ -115,7 +115,7 @@ static void test_a_copy_is_as_the_request(void **state)
 		LAB_BY_HAND, NULL);
 	int client = dial();
 	say(client, "PUT /a?q HTTP/1.1\r\nHost: h\r\ntraceparent: 00-1-2-01\r\nx-request-id: id\r\n"
-		    "x-RINGMAIN-mirror: 2\r\nContent-Length: 3\r\n\r\nabc");
+		    "x-RINGMAIN-mirror: 2\r\nX-Ringmain-ROUTE: 3\r\nContent-Length: 3\r\n\r\nabc");
 	lab_expect_holds(service(), "PUT /b?q HTTP/1.1\r\n");
 	lab_expect_holds(service(), "\r\n\r\nabc");
 	lab_expect_lacks(service(), "ingmain-mirror");
@@ -127,6 +127,7 @@ static void test_a_copy_is_as_the_request(void **state)
 	lab_expect_holds(mirror(), "x-set: 1\r\n");
 	lab_expect_holds(mirror(), MARK);
 	lab_expect_lacks(mirror(), "mirror: 2");
+	lab_expect_lacks(mirror(), "-ROUTE: 3");
 	lab_expect_holds(mirror(),
 		"x-forwarded-client-cert: By=spiffe://prod.example/service/orders"
 		";URI=spiffe://prod.example/service/web\r\n");
@@ -211,6 +212,34 @@ static void test_a_mirror_on_this_machine(void **state)
 	say(client, GET("/secret"));
 	lab_expect_holds(client, "HTTP/1.1 403 ");
 	lab_expect_lacks(service(), "/secret"); /* denied here as there */
+	lab_finish(&lab);
+}
+
+/* A mirror that is balanced by a value of the request gets each value's copies at one endpoint, as
+ * it would get the requests. */
+static void test_a_copy_goes_by_its_value(void **state)
+{
+	char text[128];
+	uint32_t far_total = 0;
+	start(ROUTES(RULE("mirror = ( { service = \"orders\"; } );")), LAB_HTTP, NULL);
+	lab.edits[0].to =
+		" { name = \"orders\"; port = 8080; protocol = \"http\"; address = \"" ORDERS
+		"\"; balance = \"maglev\"; balance_by = \"header:x-user\"; endpoints = ( { address "
+		"= \"10.77.0.1\"; port = 8081; version = \"v1\"; }, { address = \"10.77.0.2\"; "
+		"version = \"v2\"; } ); },\n";
+	replan(lab.objects);
+	int client = dial();
+	for (int user = 0; user < 12; user++) {
+		uint32_t far = lines_of(1, true);
+		snprintf(text, sizeof(text), "GET /1 HTTP/1.1\r\nHost: h\r\nx-user: %d\r\n\r\n",
+			user);
+		for (int i = 0; i < 6; i++)
+			say(client, text);
+		assert_true(lines_of(1, true) == far || lines_of(1, true) == far + 6);
+		far_total += lines_of(1, true) - far;
+	}
+	assert_in_range(far_total, 6, 11 * 6);
+	assert_int_equal(VALUE(mirrors_total), 12 * 6);
 	lab_finish(&lab);
 }
 
@@ -714,6 +743,41 @@ static void test_a_copy_keeps_no_plan(void **state)
 	lab_finish(&lab);
 }
 
+/* The address becomes an endpoint's own, which has no rules, while an upload waits to be sent
+ * again, or a request is held back. */
+static void replan_to_endpoint(void)
+{
+	lab.edits[0].to = " { name = \"orders\"; port = 8080; protocol = \"http\"; mtls = "
+			  "\"disabled\"; endpoints = ( { address = \"" ORDERS "\"; } ); },\n";
+	lab.edits[2].to = "";
+	replan(NULL);
+}
+
+static void test_an_address_that_becomes_an_endpoints(void **state)
+{
+	struct address shop = lab_deliver(LAB_SHOP), own = lab_address_of(ORDERS);
+	own.port = 8080;
+	start(MIRRORED, LAB_BY_HAND, "timeouts: { connect = \"1s\"; };\n");
+	fake_connect_rule(&shop, FAKE_PENDING);
+	int client = dial();
+	say(client, "POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n");
+	assert_int_equal(lab_alive(&lab, 0, TASK_MIRROR), 1);
+	replan_to_endpoint();
+	lab_run(&lab, 1100 * CLOCK_MS);
+	say(client, "abc");
+	lab_expect_holds(lab_connected(&own, 0), "\r\n\r\nabc");
+	assert_int_equal(VALUE(mirrors_dropped_total), 1);
+	lab_finish(&lab);
+	start(ROUTES(RULE(TO_V2 "fault = { delay = \"1s\"; };")), LAB_BY_HAND, NULL);
+	say(dial(), GET("/1"));
+	replan_to_endpoint();
+	lab_run(&lab, 1100 * CLOCK_MS);
+	lab_expect_holds(lab_connected(&own, 0), "GET /1 ");
+	assert_int_equal(VALUE(mirrors_dropped_total), 1);
+	assert_int_equal(mirror(), -1);
+	lab_finish(&lab);
+}
+
 /* A drain waits for it as long as its own time lasts. */
 static void test_a_drain(void **state)
 {
@@ -754,6 +818,7 @@ int main(void)
 		cmocka_unit_test(test_a_copy_is_recorded_by_itself),
 		cmocka_unit_test(test_the_percentage_is_exact),
 		cmocka_unit_test(test_a_mirror_on_this_machine),
+		cmocka_unit_test(test_a_copy_goes_by_its_value),
 		cmocka_unit_test(test_connections_are_used_again),
 		cmocka_unit_test(test_what_is_not_mirrored),
 		cmocka_unit_test(test_a_delayed_request_is_mirrored_once),
@@ -775,6 +840,7 @@ int main(void)
 		cmocka_unit_test(test_a_refused_copy),
 		cmocka_unit_test(test_few_buffers),
 		cmocka_unit_test(test_a_copy_keeps_no_plan),
+		cmocka_unit_test(test_an_address_that_becomes_an_endpoints),
 		cmocka_unit_test(test_a_drain),
 		cmocka_unit_test(test_the_end_of_a_drain),
 	};

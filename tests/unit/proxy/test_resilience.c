@@ -289,6 +289,41 @@ static void test_waiting_callers(void **state)
 	lab_finish(&lab);
 }
 
+/* As another worker of this machine does when it finds no connection left for orders. */
+static void another_worker_is_refused(void)
+{
+	const struct lab_machine *m = &lab.machines[0];
+	const struct plan *plan = m->plans[m->plan_count - 1];
+	breaker_lack(&plan->service_uses[snapshot_service(plan->snapshot, STR("orders"))->index]
+			      ->breaker);
+}
+
+/* A shared connection makes room for another worker when the last of its channels has nothing to
+ * do, and once only. */
+static void test_a_shared_connection_makes_room(void **state)
+{
+	start(ORDERS("breaker = { connections = 1; };", FAR), NULL, LAB_BY_HAND);
+	int first = one_more(GET("/1")), second = one_more(GET("/2"));
+	int servers[] = {lab_served(&lab, LAB_ORDERS, 0), lab_served(&lab, LAB_ORDERS, 1)};
+	another_worker_is_refused();
+	answer(servers[0], OK);
+	lab_expect_received(first, OK);
+	assert_int_equal(lab_alive(&lab, 0, TASK_TRUNK), 1);
+	expect_used(1, 0, 1);
+	answer(servers[1], OK);
+	lab_expect_received(second, OK);
+	assert_int_equal(lab_alive(&lab, 0, TASK_TRUNK), 0);
+	assert_int_equal(lab_values(&lab, 0)->pool_idle, 0);
+	expect_used(0, 0, 0);
+	say(first, GET("/3"));
+	answer(lab_served(&lab, LAB_ORDERS, 0), OK);
+	answer(lab_served(&lab, LAB_ORDERS, 1), OK);
+	lab_expect_received(first, OK);
+	assert_int_equal(lab_alive(&lab, 0, TASK_TRUNK), 1);
+	expect_used(1, 0, 0);
+	lab_finish(&lab);
+}
+
 /* A service that goes, with calls under way, and comes back: they count still. */
 static void test_plans_come_and_go(void **state)
 {
@@ -496,6 +531,49 @@ static void test_what_has_left_is_not_unsent(void **state)
 
 /* --- what callers of gRPC are told --- */
 
+/* A client that reads nothing asks twice; the second answer's head has to wait behind the first
+ * answer's `bytes`. Then the service's connection is lost. True: so it was. */
+static bool loses_a_waiting_head(size_t bytes)
+{
+	static char body[40000], head[9000], text[50000];
+	memset(body, 'b', bytes);
+	memset(head, 'h', sizeof(head) - 1);
+	body[bytes] = '\0';
+	int client = dial(OWN, 8080);
+	fake_peer_window(client, 0);
+	fake_peer_send_text(client, GET("/1") GET("/2"));
+	lab_pump(&lab);
+	int server = lab_served(&lab, LAB_SHOP, 0);
+	snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s", bytes,
+		body);
+	answer(server, text);
+	if (!lab_holds_text(fake_peer_received(server), "GET /2"))
+		return false;
+	snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nX-Long: %s\r\nContent-Length: 3\r\n\r\n",
+		head);
+	answer(server, text);
+	fake_peer_reset(server);
+	lab_run(&lab, 100 * CLOCK_MS);
+	return strcmp(lab_last(&lab, 0)->details, "UPSTREAM_CLOSED") == 0;
+}
+
+/* On a connection that was kept, or as a rule wants it. */
+static void test_what_was_answered_is_not_sent_again(void **state)
+{
+	static const char *const routes[] = {NULL, ROUTE(RETRIES("on = \"reset\";"))};
+	for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
+		uint32_t lost = 0;
+		for (size_t bytes = 12000; bytes < 36000; bytes += 4000) {
+			start(ORDERS("", NEAR), routes[i], LAB_BY_HAND);
+			lost += loses_a_waiting_head(bytes);
+			assert_int_equal(lab_served(&lab, LAB_SHOP, 1), -1);
+			assert_int_equal(lab_values(&lab, 0)->retries_total, 0);
+			lab_finish(&lab);
+		}
+		assert_true(lost > 0);
+	}
+}
+
 static void expect_grpc(int client, const char *status, const char *reason)
 {
 	char header[64];
@@ -596,6 +674,7 @@ int main(void)
 		cmocka_unit_test(test_idle_connections_make_room),
 		cmocka_unit_test(test_many_idle_connections),
 		cmocka_unit_test(test_waiting_callers),
+		cmocka_unit_test(test_a_shared_connection_makes_room),
 		cmocka_unit_test(test_plans_come_and_go),
 		cmocka_unit_test(test_opaque_bytes_follow_the_plan),
 		cmocka_unit_test(test_retries_under_way),
@@ -604,6 +683,7 @@ int main(void)
 		cmocka_unit_test(test_no_wait_beyond_the_timeout),
 		cmocka_unit_test(test_statuses_of_grpc),
 		cmocka_unit_test(test_what_has_left_is_not_unsent),
+		cmocka_unit_test(test_what_was_answered_is_not_sent_again),
 		cmocka_unit_test(test_grpc_is_refused_its_way),
 		cmocka_unit_test(test_grpc_and_rules_that_answer),
 		cmocka_unit_test(test_grpc_refused_by_the_other_machine),

@@ -351,6 +351,31 @@ static void test_headers(void **state)
 	}
 }
 
+/* By which rule a request went is the proxies' to say: what a caller says of it goes nowhere,
+ * whether the service has limits or not, nor to whoever is no part of the mesh. */
+static void test_a_caller_names_no_rule(void **state)
+{
+	static const struct {
+		const char *ip;
+		uint16_t port;
+		enum lab_workload to;
+	} rows[] = {{ORDERS, 8080, LAB_SHOP}, {ORDERS, 8080, LAB_ORDERS},
+		{"10.77.0.2", 8080, LAB_ORDERS}, {"10.77.0.1", 8081, LAB_SHOP}};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		start(rows[i].to == LAB_SHOP ? ROUTES("{ " TO("v1") "}")
+					     : ROUTES("{ " TO("v2") "}"),
+			LAB_BY_HAND);
+		say(dial(rows[i].ip, rows[i].port),
+			"GET /1 HTTP/1.1\r\nHost: h\r\nx-ringmain-route: orders/rules[0]\r\n"
+			"X-RINGMAIN-ROUTE: orders/rules[0]\r\n\r\n");
+		int server = lab_served(&lab, rows[i].to, 0);
+		lab_expect_holds(server, "GET /1 ");
+		lab_expect_lacks(server, "ringmain-route");
+		lab_expect_lacks(server, "RINGMAIN-ROUTE");
+		lab_finish(&lab);
+	}
+}
+
 /* Policy is about what the service sees, on this machine as on another. */
 static void test_rewritten_paths(void **state)
 {
@@ -901,6 +926,7 @@ int main(void)
 		cmocka_unit_test(test_a_version_without_endpoints),
 		cmocka_unit_test(test_tries_stay_in_the_version),
 		cmocka_unit_test(test_headers),
+		cmocka_unit_test(test_a_caller_names_no_rule),
 		cmocka_unit_test(test_rewritten_paths),
 		cmocka_unit_test(test_a_timeout),
 		cmocka_unit_test(test_responds),
