@@ -170,15 +170,24 @@ static bool carry_is_due(struct sync *s, const struct sync_rollout *r)
 	bool is_known = mirror_find_rollout(&s->mirror, r->rule.service);
 	if (carry_is_lost(s, r) || (r->is_garbled && is_known))
 		return true;
+	if (r->is_foreign && p)
+		return s->loop->now_ns >= r->begin_ns;
 	if (!p || carry_is_over(p))
 		return carry_is_told(s, r) && s->loop->now_ns >= r->begin_ns;
 	return str_eq(p->node, s->node) || carry_is_silent(s, r);
 }
 
-/* Only by a rule that is the newest as far as the store knows. */
-static bool carry_may(const struct sync *s)
+static bool carry_is_agreed(const struct sync *s)
 {
 	return s->life == SYNC_RUNNING && s->objects.is_known && s->objects.why[0] == '\0';
+}
+
+/* Only by a rule that is the newest as far as the store knows, and not while that is being read:
+ * what its stream says may be of a newer one. */
+static bool carry_may(const struct sync *s)
+{
+	return carry_is_agreed(s) && s->objects.state == OBJECTS_REST &&
+	       s->objects.store_revision == mirror_revision(&s->mirror);
 }
 
 void carry_consider(struct sync *s, struct sync_rollout *r)
@@ -211,10 +220,10 @@ void carry_judge(struct sync *s, struct sync_rollout *r)
 	struct rollout_turn turn;
 	if (r->part != ROLLOUT_CARRIES || r->is_writing || s->rollouts.time_ns == 0 || !known)
 		return;
-	if (!carry_may(s)) {
+	if (!carry_is_agreed(s))
 		carry_end(s, r);
-		return;
-	}
+	if (!carry_may(s))
+		return; /* waits for: the next beat */
 	carry_turn(s, r, &known->progress, &r->watch, r->told_count, &turn);
 	carry_keep_judged(s, r, &turn);
 	carry_text(s, r, turn.moves ? &turn.next : &known->progress);

@@ -74,7 +74,8 @@ enum objects_state {
 struct objects {
 	enum objects_state state;
 	bool again;	 /* news came meanwhile */
-	bool is_known;	 /* what the store has was read to its end once, and agreed with */
+	bool is_known;	 /* what the store has was read to its end in this life of the connection,
+			  * and agreed with */
 	char *head_text; /* being read to */
 	size_t head_len;
 	uint32_t tries; /* whole readings that did not fit their head: a change came in between */
@@ -160,11 +161,12 @@ struct sync_rollout {
 	struct arena arena; /* of the rule */
 	struct rollout_rule rule;
 	uint8_t digest[OBJECT_DIGEST]; /* of the object */
-	uint64_t begin_ns;	       /* nobody has begun with it: not before that */
+	uint64_t begin_ns; /* nobody has begun with it, or another rule's is there: not before */
 	/* its stream, as it was last read */
 	bool is_asked, again; /* news came meanwhile */
 	bool is_known;	      /* read in this life of the connection */
 	bool is_garbled;      /* its last entry is refused */
+	bool is_foreign;      /* it is of another rule than the one in force */
 	struct mirror_place last;
 	uint64_t last_ms;     /* when that was written, by the store's clock as its writer said */
 	uint64_t last_new_ns; /* when it was first seen, by ours */

@@ -297,6 +297,23 @@ static bool rollout_refuse_absurd(
 	return true;
 }
 
+/* An entry of another rule: then ours may be the older one, so the objects are looked at before
+ * anybody writes by it. What is known of the rule in force stays: whoever wrote this has no more to
+ * say than nothing. */
+static bool rollout_is_foreign(
+	struct sync *s, struct sync_rollout *r, struct mirror_place place, struct str text)
+{
+	struct err err;
+	struct rollout_progress progress;
+	bool is_foreign = rollout_progress_parse(text, &progress, &err) == 0 &&
+			  !rollout_belongs(&r->rule, &progress);
+	if (is_foreign && mirror_place_is_after(place, r->last)) {
+		objects_look(s);
+		r->begin_ns = s->loop->now_ns + sync_jitter(s, ROLLOUTS_BEGIN_NS, 3);
+	}
+	return is_foreign;
+}
+
 static void rollout_take_last(struct sync *s, struct sync_rollout *r, const redisReply *reply)
 {
 	struct mirror_place place = {0};
@@ -314,13 +331,15 @@ static void rollout_take_last(struct sync *s, struct sync_rollout *r, const redi
 	if (rollout_refuse_absurd(s, r, &place))
 		return;
 	r->is_known = true;
+	r->is_foreign = !is_empty && rollout_is_foreign(s, r, place, text);
 	if (mirror_place_is_after(place, r->last) || mirror_place_is_after(r->last, place)) {
 		r->last_new_ns = s->loop->now_ns;
 		r->write_why[0] = '\0'; /* somebody could write */
 	}
 	r->last = place;
 	r->last_ms = ms;
-	if (!is_empty && (!known || mirror_place_is_after(place, known->place)))
+	bool stays = r->is_foreign && rollout_progress_of(s, r);
+	if (!is_empty && !stays && (!known || mirror_place_is_after(place, known->place)))
 		r->is_garbled = !rollout_take(s, r, place, text);
 	if (!r->is_garbled)
 		r->why[0] = '\0';

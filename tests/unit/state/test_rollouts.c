@@ -548,7 +548,65 @@ static void test_a_step_that_the_rule_does_not_have_counts_for_nothing(void **st
 		STR("time"), STR("99999999999999")};
 	assert_true(server_stream_say(STREAM, "50-0", fields, ARRAY_LEN(fields)));
 	pass_ms(5000);
+	assert_all(2, ROLLOUT_STEPPING, 1);
+	assert_true(term() > 50);
+	pass_to(2, ROLLOUT_DONE, 2);
+}
+
+static void test_an_entry_of_another_attempt_takes_nothing_away(void **state)
+{
+	begin(2);
+	pass_to(2, ROLLOUT_DONE, 2);
+	const struct str fields[] = {STR("progress"),
+		STR("rollout 1\nattempt 9\nfrom v1\nto v2\nstate stepping\nstep 0\nsince 1\n"
+		    "node vm-e\nwhy because\n"),
+		STR("time"), STR("1")};
+	assert_true(server_stream_say(STREAM, "50-0", fields, ARRAY_LEN(fields)));
+	server_publish(KEY("news"), STR("rollout orders"));
+	pass_ms(10000);
+	assert_all(2, ROLLOUT_DONE, 2);
+	assert_int_equal(progress_of(&lab.nodes[1]).attempt, 1);
+	assert_true(term() > 50); /* one that begins with nothing finds it done, too */
+}
+
+/* It comes back with the old rule, of which it knows that it is over. */
+static void test_one_that_was_away_does_not_begin_the_old_attempt(void **state)
+{
+	begin(3);
+	pass_to(3, ROLLOUT_DONE, 2);
+	lab.nodes[2].is_paused = true;
+	lab.attempt = 2;
+	publish("run");
+	pass_ms(4000);
 	assert_all(2, ROLLOUT_STEPPING, 0);
+	pass_to(2, ROLLOUT_STEPPING, 1);
+	unsigned long before = term();
+	lab.nodes[2].is_paused = false;
+	loop_ready(&lab.loop, &lab.nodes[2].task);
+	for (int i = 0; i < 50; i++) {
+		pass_ms(100);
+		assert_int_equal(progress_of(&lab.nodes[0]).attempt, 2);
+		assert_int_equal(term(), before);
+	}
+	pass_to(3, ROLLOUT_DONE, 2);
+	assert_int_equal(term(), before);
+}
+
+static void test_one_that_was_cut_off_does_not_begin_the_old_attempt(void **state)
+{
+	begin(2);
+	pass_to(2, ROLLOUT_DONE, 2);
+	node_kill(&lab.nodes[1]);
+	lab.attempt = 2;
+	publish("run");
+	pass_ms(5000);
+	assert_all(1, ROLLOUT_STEPPING, 0);
+	pass_to(1, ROLLOUT_STEPPING, 1);
+	unsigned long before = term();
+	node_start(&lab.nodes[1]); /* with what it has on disk */
+	pass_ms(3000);
+	assert_all(2, ROLLOUT_STEPPING, 1);
+	assert_int_equal(term(), before);
 }
 
 static void test_a_time_of_the_future_does_not_stop_it(void **state)
@@ -677,6 +735,9 @@ int main(void)
 		TEST(garbage_is_overwritten),
 		TEST(an_absurd_number_is_said_with_its_cure),
 		TEST(a_step_that_the_rule_does_not_have_counts_for_nothing),
+		TEST(an_entry_of_another_attempt_takes_nothing_away),
+		TEST(one_that_was_away_does_not_begin_the_old_attempt),
+		TEST(one_that_was_cut_off_does_not_begin_the_old_attempt),
 		TEST(a_time_of_the_future_does_not_stop_it),
 		TEST(without_figures_it_stays),
 		TEST(figures_that_begin_anew_count),
