@@ -358,10 +358,11 @@ static void rollout_answer(
 	} else {
 		rollout_take_last(s, r, answer->reply);
 	}
+	/* Hints may come without end: they must not keep anybody from its turn. */
+	if (r->is_known && s->rollouts.time_ns != 0)
+		carry_consider(s, r);
 	if (r->again)
 		rollout_ask(s, r);
-	else if (r->is_known && s->rollouts.time_ns != 0)
-		carry_consider(s, r);
 }
 
 /* [ seconds, microseconds ] */
@@ -429,10 +430,10 @@ static void rollouts_beat(struct sync *s)
 	bool is_carrying = false;
 	ROLLOUTS_EACH(s, r)
 	{
-		if (s->loop->now_ns >= r->look_ns) {
+		if (s->loop->now_ns >= r->look_ns)
 			rollout_ask(s, r);
-			is_carrying = is_carrying || r->part == ROLLOUT_CARRIES;
-		}
+		/* Whether it was hinted at just now or not: figures have a pace of their own. */
+		is_carrying = is_carrying || r->part == ROLLOUT_CARRIES;
 		next_ns = r->look_ns < next_ns ? r->look_ns : next_ns;
 	}
 	if (is_carrying)

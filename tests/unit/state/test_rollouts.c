@@ -672,6 +672,18 @@ static void test_the_rule_goes_and_with_it_what_is_known(void **state)
 	assert_int_equal(term(), before);
 }
 
+/* Anybody in the mesh may send them. */
+static void test_hints_without_end_stop_nothing(void **state)
+{
+	begin(2);
+	for (int i = 0; i < 350; i++) {
+		server_publish(KEY("news"), STR("rollout orders"));
+		pass_ms(100);
+	}
+	pass_ms(3000);
+	assert_all(2, ROLLOUT_DONE, 2);
+}
+
 /* Nobody knows whether its rule is the newest. */
 static void test_without_agreed_objects_nobody_carries_on(void **state)
 {
@@ -743,6 +755,7 @@ int main(void)
 		TEST(figures_that_begin_anew_count),
 		TEST(hostile_figures_are_refused),
 		TEST(the_rule_goes_and_with_it_what_is_known),
+		TEST(hints_without_end_stop_nothing),
 		TEST(without_agreed_objects_nobody_carries_on),
 		TEST(a_refused_write_is_told),
 		TEST(a_refused_reading_is_told),
