@@ -22,6 +22,7 @@
 #define CARRY_KEPT	 "32"	       /* entries of the stream */
 #define CARRY_BEATS	 4	       /* so many without an entry, and it is carried on no more, */
 #define CARRY_SILENCE_NS (4 * CLOCK_S) /* but at least so long */
+#define CARRY_TAKES_MAX	 3	       /* so many refused in vain, and it is said */
 
 static const char *const rollout_part_names[] = {"WATCHES", "TAKES", "CARRIES"};
 
@@ -199,7 +200,8 @@ void carry_consider(struct sync *s, struct sync_rollout *r)
 				     : "the store has lost how far it is");
 		carry_end(s, r);
 	}
-	if (r->part == ROLLOUT_WATCHES && carry_may(s) && carry_is_due(s, r))
+	if (r->part == ROLLOUT_WATCHES && s->loop->now_ns >= r->take_ns && carry_may(s) &&
+		carry_is_due(s, r))
 		carry_take(s, r);
 }
 
@@ -232,6 +234,23 @@ void carry_judge(struct sync *s, struct sync_rollout *r)
 
 /* --- answers --- */
 
+/* Another was first, which is seen with the next beat. Or the stream had a higher number once than
+ * what stands in it, as after XTRIM or XDEL: then it takes none of those that anybody would try. */
+static void carry_refused_take(struct sync *s, struct sync_rollout *r)
+{
+	char key[LAYOUT_KEY_MAX];
+	uint64_t next_ns = s->loop->now_ns + rollouts_beat_ns(s);
+	r->look_ns = r->look_ns < next_ns ? r->look_ns : next_ns;
+	r->take_ns = next_ns; /* whatever is hinted at */
+	if (++r->refused_takes < CARRY_TAKES_MAX)
+		return;
+	struct str name = sync_key(s, key, "rollout", r->rule.service);
+	sync_refuse(s, r->write_why, sizeof(r->write_why),
+		"the stream of the rollout of " STR_FMT
+		" takes no entries, as if it had a higher one than can be seen; DEL " STR_FMT,
+		STR_ARG(r->rule.service), STR_ARG(name));
+}
+
 static void carry_refused(struct sync *s, struct sync_rollout *r, const char *text)
 {
 	bool is_overtaken = strstr(text, "equal or smaller") != NULL;
@@ -242,8 +261,11 @@ static void carry_refused(struct sync *s, struct sync_rollout *r, const char *te
 		sync_refuse(s, r->write_why, sizeof(r->write_why),
 			"the store does not take how far the rollout of " STR_FMT " is: %s",
 			STR_ARG(r->rule.service), text);
+	bool was_taking = r->part == ROLLOUT_TAKES;
 	carry_end(s, r);
-	if (is_overtaken)
+	if (is_overtaken && was_taking)
+		carry_refused_take(s, r);
+	else if (is_overtaken)
 		rollouts_hint(s, r->rule.service);
 }
 
@@ -262,6 +284,7 @@ void carry_answer(struct sync *s, struct sync_rollout *r, const struct store_ans
 		return;
 	}
 	r->write_why[0] = '\0';
+	r->refused_takes = 0;
 	r->last = r->written;
 	r->last_ms = rollouts_now_ms(s);
 	r->last_new_ns = s->loop->now_ns;

@@ -175,6 +175,8 @@ struct sync_rollout {
 	enum rollout_part part;
 	struct rollout_watch watch;
 	bool is_writing;
+	uint64_t take_ns;	     /* no try before that */
+	uint32_t refused_takes;	     /* in a row, while nobody else wrote either */
 	struct mirror_place written; /* what is being written, or was last */
 	size_t written_len;
 	char written_text[ROLLOUT_TEXT_MAX];

@@ -335,6 +335,7 @@ static void rollout_take_last(struct sync *s, struct sync_rollout *r, const redi
 	if (mirror_place_is_after(place, r->last) || mirror_place_is_after(r->last, place)) {
 		r->last_new_ns = s->loop->now_ns;
 		r->write_why[0] = '\0'; /* somebody could write */
+		r->refused_takes = 0;
 	}
 	r->last = place;
 	r->last_ms = ms;

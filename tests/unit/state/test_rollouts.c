@@ -711,6 +711,34 @@ static void test_a_refused_write_is_told(void **state)
 	}
 }
 
+/* As one does that was trimmed to nothing: its last number is high, and nobody sees it. */
+static void test_a_stream_that_takes_nothing_is_tried_slowly(void **state)
+{
+	struct state_view view;
+	begin(2);
+	pass_to(2, ROLLOUT_STEPPING, 1);
+	server_delete(STREAM);
+	server_refuse("XADD", STORE_FAKE_STALE);
+	uint32_t before = server_count("XADD");
+	for (int i = 0; i < 200; i++) {
+		server_publish(KEY("news"), STR("rollout orders"));
+		pass_ms(100);
+	}
+	uint32_t count = server_count("XADD") - before;
+	assert_true(count > 10 && count <= 2 * 30);
+	assert_all(2, ROLLOUT_STEPPING, 1);
+	for (int i = 0; i < 2; i++) {
+		sync_view(lab.nodes[i].sync, &view);
+		assert_non_null(strstr(view.why, "DEL " STREAM));
+	}
+	server_refuse(NULL, NULL);
+	pass_to(2, ROLLOUT_DONE, 2);
+	for (int i = 0; i < 2; i++) {
+		sync_view(lab.nodes[i].sync, &view);
+		assert_string_equal(view.why, "");
+	}
+}
+
 static void test_a_refused_reading_is_told(void **state)
 {
 	begin(2);
@@ -758,6 +786,7 @@ int main(void)
 		TEST(hints_without_end_stop_nothing),
 		TEST(without_agreed_objects_nobody_carries_on),
 		TEST(a_refused_write_is_told),
+		TEST(a_stream_that_takes_nothing_is_tried_slowly),
 		TEST(a_refused_reading_is_told),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
