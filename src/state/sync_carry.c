@@ -272,6 +272,7 @@ static void carry_refused(struct sync *s, struct sync_rollout *r, const char *te
 void carry_answer(struct sync *s, struct sync_rollout *r, const struct store_answer *answer)
 {
 	uint64_t change_count = s->mirror.change_count;
+	bool is_begun = r->part == ROLLOUT_TAKES;
 	if (!r->is_writing)
 		return; /* of the past */
 	r->is_writing = false;
@@ -288,11 +289,13 @@ void carry_answer(struct sync *s, struct sync_rollout *r, const struct store_ans
 	r->last = r->written;
 	r->last_ms = rollouts_now_ms(s);
 	r->last_new_ns = s->loop->now_ns;
-	if (r->part == ROLLOUT_TAKES) {
+	if (is_begun) {
 		carry_move(r, ROLLOUT_CARRIES);
 		r->look_ns = s->loop->now_ns; /* with every beat from now on */
 	}
-	if (s->mirror.change_count != change_count)
+	/* A term's first entry may be new to others though it is not to us: what had been written
+	 * before it, the connection may have broken before it was told. */
+	if (is_begun || s->mirror.change_count != change_count)
 		carry_publish(s, r);
 	if (carry_is_over(rollout_progress_of(s, r)))
 		carry_end(s, r);

@@ -17,8 +17,10 @@
 #define ROLLOUTS_BEAT_NS      CLOCK_S
 #define ROLLOUTS_BEAT_NODE_NS (2 * CLOCK_MS)
 #define ROLLOUTS_NODES_NEAR   64 /* with more, each of those who watch looks less often */
-#define ROLLOUTS_ARENA_MAX    (1u << 20)
-#define ROLLOUTS_BEGIN_NS     (1500 * CLOCK_MS)
+/* but no less often than that, while it goes on: hints get lost, and a rollback must not wait */
+#define ROLLOUTS_LOOK_MAX_NS (30 * CLOCK_S)
+#define ROLLOUTS_ARENA_MAX   (1u << 20)
+#define ROLLOUTS_BEGIN_NS    (1500 * CLOCK_MS)
 /* Terms count up by one: so many there never are, unless somebody wants none to come. */
 #define ROLLOUTS_TERM_MAX (UINT64_C(1) << 53)
 
@@ -33,9 +35,11 @@ static uint64_t rollouts_look_ns(struct sync *s, const struct sync_rollout *r)
 {
 	const struct rollout_progress *p = rollout_progress_of(s, r);
 	bool is_over = p && (p->state == ROLLOUT_DONE || p->state == ROLLOUT_ROLLED_BACK);
-	uint64_t ns = rollouts_beat_ns(s);
+	uint64_t beat_ns = rollouts_beat_ns(s), ns = beat_ns;
 	if (r->part == ROLLOUT_WATCHES && s->mirror.node_count > ROLLOUTS_NODES_NEAR)
 		ns = ns * s->mirror.node_count / ROLLOUTS_NODES_NEAR;
+	if (!is_over && ns > ROLLOUTS_LOOK_MAX_NS)
+		ns = beat_ns > ROLLOUTS_LOOK_MAX_NS ? beat_ns : ROLLOUTS_LOOK_MAX_NS;
 	if (r->part == ROLLOUT_WATCHES && is_over && ns < s->lease_ns / 3)
 		ns = s->lease_ns / 3;
 	return sync_jitter(s, ns, 8);

@@ -672,6 +672,49 @@ static void test_the_rule_goes_and_with_it_what_is_known(void **state)
 	assert_int_equal(term(), before);
 }
 
+/* Nodes that say no more than that they are there. */
+static void fill(int count)
+{
+	for (int i = 0; i < count; i++) {
+		char key[64], text[128];
+		snprintf(key, sizeof(key), KEY("node:x%05d"), i);
+		snprintf(text, sizeof(text), "ringmain 1\nnode x%05d\nstart 5\nnumber 1\n", i);
+		server_set(key, str_of(text), 0);
+		snprintf(key, sizeof(key), KEY("lease:x%05d"), i);
+		server_set(key, STR("5 1 0"), 3600000);
+	}
+}
+
+/* The hint is lost: it must not run on for as long as many nodes would take to look in turn. */
+static void test_a_rollback_is_seen_without_a_hint_among_many(void **state)
+{
+	fill(2000);
+	begin_with(2, 0);
+	pass_ms(60000);
+	assert_all(2, ROLLOUT_STEPPING, 0);
+	const struct str fields[] = {STR("progress"),
+		STR("rollout 1\nattempt 1\nfrom v1\nto v2\nstate rolled-back\nstep 0\nsince 1\n"
+		    "node vm-e\nwhy because\n"),
+		STR("time"), STR("1")};
+	assert_true(server_stream_say(STREAM, "50-0", fields, ARRAY_LEN(fields)));
+	pass_ms(35000);
+	assert_all(2, ROLLOUT_ROLLED_BACK, 0);
+}
+
+/* Its text may be what we know: others may not, for the answer alone was lost. */
+static void test_each_term_is_told(void **state)
+{
+	begin_with(1, 0);
+	pass_ms(10000);
+	uint32_t before = server_count("PUBLISH");
+	server_up(false);
+	pass_ms(1000);
+	server_up(true);
+	pass_ms(1000);
+	assert_int_equal(term(), 2);
+	assert_int_equal(server_count("PUBLISH"), before + 2);
+}
+
 /* Anybody in the mesh may send them. */
 static void test_hints_without_end_stop_nothing(void **state)
 {
@@ -783,6 +826,8 @@ int main(void)
 		TEST(figures_that_begin_anew_count),
 		TEST(hostile_figures_are_refused),
 		TEST(the_rule_goes_and_with_it_what_is_known),
+		TEST(a_rollback_is_seen_without_a_hint_among_many),
+		TEST(each_term_is_told),
 		TEST(hints_without_end_stop_nothing),
 		TEST(without_agreed_objects_nobody_carries_on),
 		TEST(a_refused_write_is_told),
