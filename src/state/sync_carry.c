@@ -184,10 +184,11 @@ static bool carry_is_agreed(const struct sync *s)
 }
 
 /* Only by a rule that is the newest as far as the store knows, and not while that is being read:
- * what its stream says may be of a newer one. */
+ * what its stream says may be of a newer one. And only by those who know how many nodes there are:
+ * with few the beat is short, and somebody who keeps that of many seems to be silent. */
 static bool carry_may(const struct sync *s)
 {
-	return carry_is_agreed(s) && s->objects.state == OBJECTS_REST &&
+	return carry_is_agreed(s) && s->nodes.is_known && s->objects.state == OBJECTS_REST &&
 	       s->objects.store_revision == mirror_revision(&s->mirror);
 }
 

@@ -715,6 +715,26 @@ static void test_each_term_is_told(void **state)
 	assert_int_equal(server_count("PUBLISH"), before + 2);
 }
 
+/* It takes the beat of many for silence. */
+static void test_who_does_not_know_the_nodes_takes_nothing(void **state)
+{
+	fill(2000);
+	begin_with(1, 0);
+	pass_ms(60000);
+	unsigned long before = term();
+	assert_true(before > 0);
+	server_refuse("SCAN", "ERR not now");
+	node_start(&lab.nodes[1]);
+	pass_ms(60000);
+	assert_int_equal(term(), before);
+	server_refuse(NULL, NULL);
+	pass_ms(60000);
+	assert_int_equal(term(), before);
+	node_kill(&lab.nodes[0]);
+	pass_ms(120000);
+	assert_true(term() > before);
+}
+
 /* Anybody in the mesh may send them. */
 static void test_hints_without_end_stop_nothing(void **state)
 {
@@ -828,6 +848,7 @@ int main(void)
 		TEST(the_rule_goes_and_with_it_what_is_known),
 		TEST(a_rollback_is_seen_without_a_hint_among_many),
 		TEST(each_term_is_told),
+		TEST(who_does_not_know_the_nodes_takes_nothing),
 		TEST(hints_without_end_stop_nothing),
 		TEST(without_agreed_objects_nobody_carries_on),
 		TEST(a_refused_write_is_told),
