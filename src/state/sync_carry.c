@@ -124,6 +124,17 @@ static void carry_first(struct sync *s, struct sync_rollout *r)
 	carry_text(s, r, turn.moves ? &turn.next : &known->progress);
 }
 
+static void carry_say_spent(struct sync *s, struct sync_rollout *r)
+{
+	char key[LAYOUT_KEY_MAX];
+	struct str name = sync_key(s, key, "rollout", r->rule.service);
+	sync_refuse(s, r->write_why, sizeof(r->write_why),
+		"the stream of the rollout of " STR_FMT
+		" has the last number that there can be, behind which nobody can write; "
+		"DEL " STR_FMT,
+		STR_ARG(r->rule.service), STR_ARG(name));
+}
+
 static void carry_take(struct sync *s, struct sync_rollout *r)
 {
 	const struct mirror_rollout *known = mirror_find_rollout(&s->mirror, r->rule.service);
@@ -131,6 +142,10 @@ static void carry_take(struct sync *s, struct sync_rollout *r)
 	if (known && known->place.term > place.term)
 		place.term = known->place.term;
 	place.term++;
+	if (place.term > ROLLOUT_TERM_MAX) {
+		carry_say_spent(s, r);
+		return;
+	}
 	carry_forget(r);
 	carry_first(s, r);
 	if (carry_write(s, r, place))
@@ -148,11 +163,12 @@ static bool carry_is_silent(const struct sync *s, const struct sync_rollout *r)
 	return is_old || s->loop->now_ns - r->last_new_ns >= 2 * silence_ns;
 }
 
-/* What the store has is less than what is known. */
+/* What the store has is less than what is known, or nothing. */
 static bool carry_is_lost(const struct sync *s, const struct sync_rollout *r)
 {
 	const struct mirror_rollout *known = mirror_find_rollout(&s->mirror, r->rule.service);
-	return known && mirror_place_is_after(known->place, r->last);
+	bool is_empty = r->last.term == 0 && r->last.entry == 0;
+	return known && (is_empty || mirror_place_is_after(known->place, r->last));
 }
 
 /* There is something to be said without any figures: that it begins, or an operator's word. */

@@ -139,6 +139,10 @@ struct own {
 	char record_why[256]; /* there is no record to be told; "" */
 };
 
+/* Terms count up by one: so many there never are, unless somebody wants none to come. What is above
+ * it is neither read nor written. */
+#define ROLLOUT_TERM_MAX (UINT64_C(1) << 53)
+
 /* What this node does for a rollout. Whoever puts the first entry of a term into its stream carries
  * it on: the store takes no id that is not higher than the last, so of several that try one wins,
  * and one that was overtaken, however long it has slept, cannot write any more.

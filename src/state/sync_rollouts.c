@@ -21,8 +21,6 @@
 #define ROLLOUTS_LOOK_MAX_NS (30 * CLOCK_S)
 #define ROLLOUTS_ARENA_MAX   (1u << 20)
 #define ROLLOUTS_BEGIN_NS    (1500 * CLOCK_MS)
-/* Terms count up by one: so many there never are, unless somebody wants none to come. */
-#define ROLLOUTS_TERM_MAX (UINT64_C(1) << 53)
 
 uint64_t rollouts_beat_ns(const struct sync *s)
 {
@@ -291,7 +289,7 @@ static bool rollout_refuse_absurd(
 	struct sync *s, struct sync_rollout *r, const struct mirror_place *place)
 {
 	char key[LAYOUT_KEY_MAX];
-	if (place->term <= ROLLOUTS_TERM_MAX)
+	if (place->term <= ROLLOUT_TERM_MAX)
 		return false;
 	struct str name = sync_key(s, key, "rollout", r->rule.service);
 	sync_refuse(s, r->why, sizeof(r->why),
@@ -299,6 +297,15 @@ static bool rollout_refuse_absurd(
 		" has an entry with an absurd number, behind which nobody can write; DEL " STR_FMT,
 		STR_ARG(r->rule.service), STR_ARG(name));
 	return true;
+}
+
+/* The last term there can be is known, and the stream is below it: an operator has deleted it, as
+ * was asked for. It would be lost for ever, for nobody can write above; so it begins anew. */
+static void rollout_unplace(struct sync *s, struct mirror_rollout *known, struct mirror_place place)
+{
+	if (known && known->place.term >= ROLLOUT_TERM_MAX &&
+		mirror_place_is_after(known->place, place))
+		mirror_unplace_rollout(&s->mirror, known);
 }
 
 /* An entry of another rule: then ours may be the older one, so the objects are looked at before
@@ -323,7 +330,7 @@ static void rollout_take_last(struct sync *s, struct sync_rollout *r, const redi
 	struct mirror_place place = {0};
 	struct str text;
 	uint64_t ms = 0;
-	const struct mirror_rollout *known = mirror_find_rollout(&s->mirror, r->rule.service);
+	struct mirror_rollout *known = mirror_find_rollout(&s->mirror, r->rule.service);
 	bool is_empty = reply->elements == 0;
 	r->is_known = r->is_garbled = false;
 	if (!is_empty && !rollout_read(reply, &place, &text, &ms)) {
@@ -335,6 +342,7 @@ static void rollout_take_last(struct sync *s, struct sync_rollout *r, const redi
 	if (rollout_refuse_absurd(s, r, &place))
 		return;
 	r->is_known = true;
+	rollout_unplace(s, known, place);
 	r->is_foreign = !is_empty && rollout_is_foreign(s, r, place, text);
 	if (mirror_place_is_after(place, r->last) || mirror_place_is_after(r->last, place)) {
 		r->last_new_ns = s->loop->now_ns;

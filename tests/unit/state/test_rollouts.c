@@ -537,6 +537,36 @@ static void test_an_absurd_number_is_said_with_its_cure(void **state)
 	assert_string_equal(view.why, "");
 }
 
+/* The highest one that is believed: nobody writes what nobody would believe, and what is known of
+ * it, on disk too, is no hindrance once the stream is deleted. */
+static void test_the_last_number_is_said_with_its_cure(void **state)
+{
+	struct state_view view;
+	begin(3);
+	pass_to(3, ROLLOUT_STEPPING, 1);
+	const struct str fields[] = {STR("progress"),
+		STR("rollout 1\nattempt 1\nfrom v1\nto v2\nstate stepping\nstep 1\nsince 1\n"
+		    "node vm-e\nwhy because\n"),
+		STR("time"), STR("1")};
+	assert_true(server_stream_say(STREAM, "9007199254740992-0", fields, ARRAY_LEN(fields)));
+	pass_ms(20000);
+	assert_all(3, ROLLOUT_STEPPING, 1);
+	assert_int_equal(term(), UINT64_C(1) << 53);
+	sync_view(lab.nodes[0].sync, &view);
+	assert_non_null(strstr(view.why, "DEL " STREAM));
+	node_kill(&lab.nodes[2]);
+	server_delete(STREAM);
+	node_start(&lab.nodes[2]);
+	pass_ms(5000);
+	assert_true(term() < 10);
+	assert_all(3, ROLLOUT_STEPPING, 1);
+	pass_to(3, ROLLOUT_DONE, 2);
+	for (int i = 0; i < 3; i++) {
+		sync_view(lab.nodes[i].sync, &view);
+		assert_string_equal(view.why, "");
+	}
+}
+
 /* A node can say that it is at a step that is not one, but that is as good as nothing. */
 static void test_a_step_that_the_rule_does_not_have_counts_for_nothing(void **state)
 {
@@ -837,6 +867,7 @@ int main(void)
 		TEST(those_who_know_win),
 		TEST(garbage_is_overwritten),
 		TEST(an_absurd_number_is_said_with_its_cure),
+		TEST(the_last_number_is_said_with_its_cure),
 		TEST(a_step_that_the_rule_does_not_have_counts_for_nothing),
 		TEST(an_entry_of_another_attempt_takes_nothing_away),
 		TEST(one_that_was_away_does_not_begin_the_old_attempt),
