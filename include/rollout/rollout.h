@@ -68,8 +68,8 @@ struct rollout_progress {
 	struct str why;	   /* of the last change, for people; printable, no line end */
 };
 
-/* Whether it is of this rule: of this attempt, these versions, and one of its steps. What is not is
- * as good as none. */
+/* Whether it is of this rule: of this attempt, these versions, and one of its steps, unless it is
+ * over, which it stays whatever the steps are now. What is not is as good as none. */
 bool rollout_belongs(const struct rollout_rule *rule, const struct rollout_progress *progress);
 /* What share of the calls goes to `to` now, in percent. `progress` NULL: none is known: 0, as
  * before the first step. */

@@ -109,9 +109,12 @@ static void machine_move(struct machine *m, enum rollout_state state, uint32_t s
 		.why = m->turn->judged.why};
 }
 
+/* One that is over may have ended in a step that the rule has no more. */
 static uint32_t machine_step(const struct machine *m)
 {
-	return m->progress ? m->progress->step : 0;
+	uint32_t last = m->rule->step_count - 1;
+	uint32_t step = m->progress ? m->progress->step : 0;
+	return step < last ? step : last;
 }
 
 static uint32_t machine_percent(const struct machine *m)

@@ -31,10 +31,13 @@ const char *rollout_order_name(enum rollout_order order)
 	return names[order];
 }
 
+/* What is over stays so when the rule gets other steps: else it would begin anew, at 0 %, and one
+ * that was rolled back with the bad version. */
 bool rollout_belongs(const struct rollout_rule *rule, const struct rollout_progress *progress)
 {
+	bool is_over = progress->state == ROLLOUT_DONE || progress->state == ROLLOUT_ROLLED_BACK;
 	return progress->attempt == rule->attempt && str_eq(progress->from, rule->from) &&
-	       str_eq(progress->to, rule->to) && progress->step < rule->step_count;
+	       str_eq(progress->to, rule->to) && (is_over || progress->step < rule->step_count);
 }
 
 uint32_t rollout_percent(const struct rollout_rule *rule, const struct rollout_progress *progress)

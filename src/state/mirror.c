@@ -259,6 +259,12 @@ int mirror_take_rollout(struct mirror *m, struct str service, struct mirror_plac
 	return MIRROR_TAKEN;
 }
 
+void mirror_unplace_rollout(struct mirror *m, struct mirror_rollout *r)
+{
+	r->place = (struct mirror_place){0};
+	m->change_count++; /* it is kept with its place */
+}
+
 void mirror_remove_rollout(struct mirror *m, struct mirror_rollout *r)
 {
 	list_remove(&r->node);

@@ -98,6 +98,8 @@ struct mirror_rollout *mirror_find_rollout(const struct mirror *m, struct str se
  * picture. -EINVAL: not a rollout's progress; -ENOMEM, -E2BIG. */
 int mirror_take_rollout(struct mirror *m, struct str service, struct mirror_place place,
 	struct str text, struct err *err) MUST_CHECK;
+/* Its stream has begun anew: what is known stays, and anything that stands there now is newer. */
+void mirror_unplace_rollout(struct mirror *m, struct mirror_rollout *r);
 void mirror_remove_rollout(struct mirror *m, struct mirror_rollout *r);
 /* As mirror_keep() has it. */
 int mirror_load_rollout(

@@ -22,6 +22,7 @@
 #define CARRY_KEPT	 "32"	       /* entries of the stream */
 #define CARRY_BEATS	 4	       /* so many without an entry, and it is carried on no more, */
 #define CARRY_SILENCE_NS (4 * CLOCK_S) /* but at least so long */
+#define CARRY_TAKES_MAX	 3	       /* so many refused in vain, and it is said */
 
 static const char *const rollout_part_names[] = {"WATCHES", "TAKES", "CARRIES"};
 
@@ -123,6 +124,17 @@ static void carry_first(struct sync *s, struct sync_rollout *r)
 	carry_text(s, r, turn.moves ? &turn.next : &known->progress);
 }
 
+static void carry_say_spent(struct sync *s, struct sync_rollout *r)
+{
+	char key[LAYOUT_KEY_MAX];
+	struct str name = sync_key(s, key, "rollout", r->rule.service);
+	sync_refuse(s, r->write_why, sizeof(r->write_why),
+		"the stream of the rollout of " STR_FMT
+		" has the last number that there can be, behind which nobody can write; "
+		"DEL " STR_FMT,
+		STR_ARG(r->rule.service), STR_ARG(name));
+}
+
 static void carry_take(struct sync *s, struct sync_rollout *r)
 {
 	const struct mirror_rollout *known = mirror_find_rollout(&s->mirror, r->rule.service);
@@ -130,6 +142,10 @@ static void carry_take(struct sync *s, struct sync_rollout *r)
 	if (known && known->place.term > place.term)
 		place.term = known->place.term;
 	place.term++;
+	if (place.term > ROLLOUT_TERM_MAX) {
+		carry_say_spent(s, r);
+		return;
+	}
 	carry_forget(r);
 	carry_first(s, r);
 	if (carry_write(s, r, place))
@@ -147,11 +163,12 @@ static bool carry_is_silent(const struct sync *s, const struct sync_rollout *r)
 	return is_old || s->loop->now_ns - r->last_new_ns >= 2 * silence_ns;
 }
 
-/* What the store has is less than what is known. */
+/* What the store has is less than what is known, or nothing. */
 static bool carry_is_lost(const struct sync *s, const struct sync_rollout *r)
 {
 	const struct mirror_rollout *known = mirror_find_rollout(&s->mirror, r->rule.service);
-	return known && mirror_place_is_after(known->place, r->last);
+	bool is_empty = r->last.term == 0 && r->last.entry == 0;
+	return known && (is_empty || mirror_place_is_after(known->place, r->last));
 }
 
 /* There is something to be said without any figures: that it begins, or an operator's word. */
@@ -170,15 +187,25 @@ static bool carry_is_due(struct sync *s, const struct sync_rollout *r)
 	bool is_known = mirror_find_rollout(&s->mirror, r->rule.service);
 	if (carry_is_lost(s, r) || (r->is_garbled && is_known))
 		return true;
+	if (r->is_foreign && p)
+		return s->loop->now_ns >= r->begin_ns;
 	if (!p || carry_is_over(p))
 		return carry_is_told(s, r) && s->loop->now_ns >= r->begin_ns;
 	return str_eq(p->node, s->node) || carry_is_silent(s, r);
 }
 
-/* Only by a rule that is the newest as far as the store knows. */
-static bool carry_may(const struct sync *s)
+static bool carry_is_agreed(const struct sync *s)
 {
 	return s->life == SYNC_RUNNING && s->objects.is_known && s->objects.why[0] == '\0';
+}
+
+/* Only by a rule that is the newest as far as the store knows, and not while that is being read:
+ * what its stream says may be of a newer one. And only by those who know how many nodes there are:
+ * with few the beat is short, and somebody who keeps that of many seems to be silent. */
+static bool carry_may(const struct sync *s)
+{
+	return carry_is_agreed(s) && s->nodes.is_known && s->objects.state == OBJECTS_REST &&
+	       s->objects.store_revision == mirror_revision(&s->mirror);
 }
 
 void carry_consider(struct sync *s, struct sync_rollout *r)
@@ -190,7 +217,8 @@ void carry_consider(struct sync *s, struct sync_rollout *r)
 				     : "the store has lost how far it is");
 		carry_end(s, r);
 	}
-	if (r->part == ROLLOUT_WATCHES && carry_may(s) && carry_is_due(s, r))
+	if (r->part == ROLLOUT_WATCHES && s->loop->now_ns >= r->take_ns && carry_may(s) &&
+		carry_is_due(s, r))
 		carry_take(s, r);
 }
 
@@ -211,10 +239,10 @@ void carry_judge(struct sync *s, struct sync_rollout *r)
 	struct rollout_turn turn;
 	if (r->part != ROLLOUT_CARRIES || r->is_writing || s->rollouts.time_ns == 0 || !known)
 		return;
-	if (!carry_may(s)) {
+	if (!carry_is_agreed(s))
 		carry_end(s, r);
-		return;
-	}
+	if (!carry_may(s))
+		return; /* waits for: the next beat */
 	carry_turn(s, r, &known->progress, &r->watch, r->told_count, &turn);
 	carry_keep_judged(s, r, &turn);
 	carry_text(s, r, turn.moves ? &turn.next : &known->progress);
@@ -222,6 +250,23 @@ void carry_judge(struct sync *s, struct sync_rollout *r)
 }
 
 /* --- answers --- */
+
+/* Another was first, which is seen with the next beat. Or the stream had a higher number once than
+ * what stands in it, as after XTRIM or XDEL: then it takes none of those that anybody would try. */
+static void carry_refused_take(struct sync *s, struct sync_rollout *r)
+{
+	char key[LAYOUT_KEY_MAX];
+	uint64_t next_ns = s->loop->now_ns + rollouts_beat_ns(s);
+	r->look_ns = r->look_ns < next_ns ? r->look_ns : next_ns;
+	r->take_ns = next_ns; /* whatever is hinted at */
+	if (++r->refused_takes < CARRY_TAKES_MAX)
+		return;
+	struct str name = sync_key(s, key, "rollout", r->rule.service);
+	sync_refuse(s, r->write_why, sizeof(r->write_why),
+		"the stream of the rollout of " STR_FMT
+		" takes no entries, as if it had a higher one than can be seen; DEL " STR_FMT,
+		STR_ARG(r->rule.service), STR_ARG(name));
+}
 
 static void carry_refused(struct sync *s, struct sync_rollout *r, const char *text)
 {
@@ -233,14 +278,18 @@ static void carry_refused(struct sync *s, struct sync_rollout *r, const char *te
 		sync_refuse(s, r->write_why, sizeof(r->write_why),
 			"the store does not take how far the rollout of " STR_FMT " is: %s",
 			STR_ARG(r->rule.service), text);
+	bool was_taking = r->part == ROLLOUT_TAKES;
 	carry_end(s, r);
-	if (is_overtaken)
+	if (is_overtaken && was_taking)
+		carry_refused_take(s, r);
+	else if (is_overtaken)
 		rollouts_hint(s, r->rule.service);
 }
 
 void carry_answer(struct sync *s, struct sync_rollout *r, const struct store_answer *answer)
 {
 	uint64_t change_count = s->mirror.change_count;
+	bool is_begun = r->part == ROLLOUT_TAKES;
 	if (!r->is_writing)
 		return; /* of the past */
 	r->is_writing = false;
@@ -253,14 +302,17 @@ void carry_answer(struct sync *s, struct sync_rollout *r, const struct store_ans
 		return;
 	}
 	r->write_why[0] = '\0';
+	r->refused_takes = 0;
 	r->last = r->written;
 	r->last_ms = rollouts_now_ms(s);
 	r->last_new_ns = s->loop->now_ns;
-	if (r->part == ROLLOUT_TAKES) {
+	if (is_begun) {
 		carry_move(r, ROLLOUT_CARRIES);
 		r->look_ns = s->loop->now_ns; /* with every beat from now on */
 	}
-	if (s->mirror.change_count != change_count)
+	/* A term's first entry may be new to others though it is not to us: what had been written
+	 * before it, the connection may have broken before it was told. */
+	if (is_begun || s->mirror.change_count != change_count)
 		carry_publish(s, r);
 	if (carry_is_over(rollout_progress_of(s, r)))
 		carry_end(s, r);

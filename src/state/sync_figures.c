@@ -252,7 +252,7 @@ static void figures_ask(struct sync *s)
 void figures_read(struct sync *s)
 {
 	struct figures *f = &s->figures;
-	uint64_t least_ns = rollouts_beat_ns(s) / 2;
+	uint64_t least_ns = rollouts_beat_ns(s) * 3 / 4;
 	if (f->state != FIGURES_REST || !sync_is_ready(s) ||
 		(f->read_ns != 0 && s->loop->now_ns - f->read_ns < least_ns))
 		return;

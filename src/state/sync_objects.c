@@ -292,6 +292,7 @@ void objects_answer(struct sync *s, enum sync_tag tag, const struct store_answer
 
 void objects_lost(struct sync *s)
 {
+	s->objects.is_known = false; /* the store may have more by now */
 	if (s->objects.state == OBJECTS_REST)
 		return;
 	s->objects.again = false;

@@ -74,7 +74,8 @@ enum objects_state {
 struct objects {
 	enum objects_state state;
 	bool again;	 /* news came meanwhile */
-	bool is_known;	 /* what the store has was read to its end once, and agreed with */
+	bool is_known;	 /* what the store has was read to its end in this life of the connection,
+			  * and agreed with */
 	char *head_text; /* being read to */
 	size_t head_len;
 	uint32_t tries; /* whole readings that did not fit their head: a change came in between */
@@ -138,6 +139,10 @@ struct own {
 	char record_why[256]; /* there is no record to be told; "" */
 };
 
+/* Terms count up by one: so many there never are, unless somebody wants none to come. What is above
+ * it is neither read nor written. */
+#define ROLLOUT_TERM_MAX (UINT64_C(1) << 53)
+
 /* What this node does for a rollout. Whoever puts the first entry of a term into its stream carries
  * it on: the store takes no id that is not higher than the last, so of several that try one wins,
  * and one that was overtaken, however long it has slept, cannot write any more.
@@ -160,11 +165,12 @@ struct sync_rollout {
 	struct arena arena; /* of the rule */
 	struct rollout_rule rule;
 	uint8_t digest[OBJECT_DIGEST]; /* of the object */
-	uint64_t begin_ns;	       /* nobody has begun with it: not before that */
+	uint64_t begin_ns; /* nobody has begun with it, or another rule's is there: not before */
 	/* its stream, as it was last read */
 	bool is_asked, again; /* news came meanwhile */
 	bool is_known;	      /* read in this life of the connection */
 	bool is_garbled;      /* its last entry is refused */
+	bool is_foreign;      /* it is of another rule than the one in force */
 	struct mirror_place last;
 	uint64_t last_ms;     /* when that was written, by the store's clock as its writer said */
 	uint64_t last_new_ns; /* when it was first seen, by ours */
@@ -173,6 +179,8 @@ struct sync_rollout {
 	enum rollout_part part;
 	struct rollout_watch watch;
 	bool is_writing;
+	uint64_t take_ns;	     /* no try before that */
+	uint32_t refused_takes;	     /* in a row, while nobody else wrote either */
 	struct mirror_place written; /* what is being written, or was last */
 	size_t written_len;
 	char written_text[ROLLOUT_TEXT_MAX];

@@ -17,10 +17,10 @@
 #define ROLLOUTS_BEAT_NS      CLOCK_S
 #define ROLLOUTS_BEAT_NODE_NS (2 * CLOCK_MS)
 #define ROLLOUTS_NODES_NEAR   64 /* with more, each of those who watch looks less often */
-#define ROLLOUTS_ARENA_MAX    (1u << 20)
-#define ROLLOUTS_BEGIN_NS     (1500 * CLOCK_MS)
-/* Terms count up by one: so many there never are, unless somebody wants none to come. */
-#define ROLLOUTS_TERM_MAX (UINT64_C(1) << 53)
+/* but no less often than that, while it goes on: hints get lost, and a rollback must not wait */
+#define ROLLOUTS_LOOK_MAX_NS (30 * CLOCK_S)
+#define ROLLOUTS_ARENA_MAX   (1u << 20)
+#define ROLLOUTS_BEGIN_NS    (1500 * CLOCK_MS)
 
 uint64_t rollouts_beat_ns(const struct sync *s)
 {
@@ -33,9 +33,11 @@ static uint64_t rollouts_look_ns(struct sync *s, const struct sync_rollout *r)
 {
 	const struct rollout_progress *p = rollout_progress_of(s, r);
 	bool is_over = p && (p->state == ROLLOUT_DONE || p->state == ROLLOUT_ROLLED_BACK);
-	uint64_t ns = rollouts_beat_ns(s);
+	uint64_t beat_ns = rollouts_beat_ns(s), ns = beat_ns;
 	if (r->part == ROLLOUT_WATCHES && s->mirror.node_count > ROLLOUTS_NODES_NEAR)
 		ns = ns * s->mirror.node_count / ROLLOUTS_NODES_NEAR;
+	if (!is_over && ns > ROLLOUTS_LOOK_MAX_NS)
+		ns = beat_ns > ROLLOUTS_LOOK_MAX_NS ? beat_ns : ROLLOUTS_LOOK_MAX_NS;
 	if (r->part == ROLLOUT_WATCHES && is_over && ns < s->lease_ns / 3)
 		ns = s->lease_ns / 3;
 	return sync_jitter(s, ns, 8);
@@ -287,7 +289,7 @@ static bool rollout_refuse_absurd(
 	struct sync *s, struct sync_rollout *r, const struct mirror_place *place)
 {
 	char key[LAYOUT_KEY_MAX];
-	if (place->term <= ROLLOUTS_TERM_MAX)
+	if (place->term <= ROLLOUT_TERM_MAX)
 		return false;
 	struct str name = sync_key(s, key, "rollout", r->rule.service);
 	sync_refuse(s, r->why, sizeof(r->why),
@@ -297,12 +299,38 @@ static bool rollout_refuse_absurd(
 	return true;
 }
 
+/* The last term there can be is known, and the stream is below it: an operator has deleted it, as
+ * was asked for. It would be lost for ever, for nobody can write above; so it begins anew. */
+static void rollout_unplace(struct sync *s, struct mirror_rollout *known, struct mirror_place place)
+{
+	if (known && known->place.term >= ROLLOUT_TERM_MAX &&
+		mirror_place_is_after(known->place, place))
+		mirror_unplace_rollout(&s->mirror, known);
+}
+
+/* An entry of another rule: then ours may be the older one, so the objects are looked at before
+ * anybody writes by it. What is known of the rule in force stays: whoever wrote this has no more to
+ * say than nothing. */
+static bool rollout_is_foreign(
+	struct sync *s, struct sync_rollout *r, struct mirror_place place, struct str text)
+{
+	struct err err;
+	struct rollout_progress progress;
+	bool is_foreign = rollout_progress_parse(text, &progress, &err) == 0 &&
+			  !rollout_belongs(&r->rule, &progress);
+	if (is_foreign && mirror_place_is_after(place, r->last)) {
+		objects_look(s);
+		r->begin_ns = s->loop->now_ns + sync_jitter(s, ROLLOUTS_BEGIN_NS, 3);
+	}
+	return is_foreign;
+}
+
 static void rollout_take_last(struct sync *s, struct sync_rollout *r, const redisReply *reply)
 {
 	struct mirror_place place = {0};
 	struct str text;
 	uint64_t ms = 0;
-	const struct mirror_rollout *known = mirror_find_rollout(&s->mirror, r->rule.service);
+	struct mirror_rollout *known = mirror_find_rollout(&s->mirror, r->rule.service);
 	bool is_empty = reply->elements == 0;
 	r->is_known = r->is_garbled = false;
 	if (!is_empty && !rollout_read(reply, &place, &text, &ms)) {
@@ -314,13 +342,17 @@ static void rollout_take_last(struct sync *s, struct sync_rollout *r, const redi
 	if (rollout_refuse_absurd(s, r, &place))
 		return;
 	r->is_known = true;
+	rollout_unplace(s, known, place);
+	r->is_foreign = !is_empty && rollout_is_foreign(s, r, place, text);
 	if (mirror_place_is_after(place, r->last) || mirror_place_is_after(r->last, place)) {
 		r->last_new_ns = s->loop->now_ns;
 		r->write_why[0] = '\0'; /* somebody could write */
+		r->refused_takes = 0;
 	}
 	r->last = place;
 	r->last_ms = ms;
-	if (!is_empty && (!known || mirror_place_is_after(place, known->place)))
+	bool stays = r->is_foreign && rollout_progress_of(s, r);
+	if (!is_empty && !stays && (!known || mirror_place_is_after(place, known->place)))
 		r->is_garbled = !rollout_take(s, r, place, text);
 	if (!r->is_garbled)
 		r->why[0] = '\0';
@@ -339,10 +371,11 @@ static void rollout_answer(
 	} else {
 		rollout_take_last(s, r, answer->reply);
 	}
+	/* Hints may come without end: they must not keep anybody from its turn. */
+	if (r->is_known && s->rollouts.time_ns != 0)
+		carry_consider(s, r);
 	if (r->again)
 		rollout_ask(s, r);
-	else if (r->is_known && s->rollouts.time_ns != 0)
-		carry_consider(s, r);
 }
 
 /* [ seconds, microseconds ] */
@@ -410,10 +443,10 @@ static void rollouts_beat(struct sync *s)
 	bool is_carrying = false;
 	ROLLOUTS_EACH(s, r)
 	{
-		if (s->loop->now_ns >= r->look_ns) {
+		if (s->loop->now_ns >= r->look_ns)
 			rollout_ask(s, r);
-			is_carrying = is_carrying || r->part == ROLLOUT_CARRIES;
-		}
+		/* Whether it was hinted at just now or not: figures have a pace of their own. */
+		is_carrying = is_carrying || r->part == ROLLOUT_CARRIES;
 		next_ns = r->look_ns < next_ns ? r->look_ns : next_ns;
 	}
 	if (is_carrying)

@@ -174,6 +174,31 @@ static void test_step_by_step(void **state)
 	free(lab);
 }
 
+/* Other steps under the same attempt: neither the old version nor the bad one comes back. */
+static void test_over_stays_over_with_fewer_steps(void **state)
+{
+	struct lab *lab = lab_new(1);
+	lab_is_over(lab, ROLLOUT_DONE, 400);
+	uint32_t moves = lab->moves;
+	lab->rule.steps[0] = 50;
+	lab->rule.steps[1] = 100;
+	lab->rule.step_count = 2;
+	assert_int_equal(lab_percent(lab), 100);
+	lab_run(lab, 100);
+	assert_int_equal(lab_percent(lab), 100);
+	assert_int_equal(lab->moves, moves);
+	lab->rule.order = ROLLOUT_ABORT; /* moves, to a step that there is */
+	lab_look(lab);
+	assert_int_equal(lab->progress.step, 1);
+	lab->rule.order = ROLLOUT_RUN;
+	lab->rule.step_count = 1;
+	lab->rule.steps[0] = 100;
+	lab_run(lab, 100);
+	assert_int_equal(lab_percent(lab), 0);
+	assert_int_equal(lab->moves, moves + 1);
+	free(lab);
+}
+
 /* A step takes its time, though calls are many; and its calls, though time is long. */
 static void test_time_and_calls(void **state)
 {
@@ -513,6 +538,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_step_by_step),
+		cmocka_unit_test(test_over_stays_over_with_fewer_steps),
 		cmocka_unit_test(test_time_and_calls),
 		cmocka_unit_test(test_worse_is_rolled_back),
 		cmocka_unit_test(test_slower_is_rolled_back),

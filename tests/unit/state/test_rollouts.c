@@ -537,6 +537,36 @@ static void test_an_absurd_number_is_said_with_its_cure(void **state)
 	assert_string_equal(view.why, "");
 }
 
+/* The highest one that is believed: nobody writes what nobody would believe, and what is known of
+ * it, on disk too, is no hindrance once the stream is deleted. */
+static void test_the_last_number_is_said_with_its_cure(void **state)
+{
+	struct state_view view;
+	begin(3);
+	pass_to(3, ROLLOUT_STEPPING, 1);
+	const struct str fields[] = {STR("progress"),
+		STR("rollout 1\nattempt 1\nfrom v1\nto v2\nstate stepping\nstep 1\nsince 1\n"
+		    "node vm-e\nwhy because\n"),
+		STR("time"), STR("1")};
+	assert_true(server_stream_say(STREAM, "9007199254740992-0", fields, ARRAY_LEN(fields)));
+	pass_ms(20000);
+	assert_all(3, ROLLOUT_STEPPING, 1);
+	assert_int_equal(term(), UINT64_C(1) << 53);
+	sync_view(lab.nodes[0].sync, &view);
+	assert_non_null(strstr(view.why, "DEL " STREAM));
+	node_kill(&lab.nodes[2]);
+	server_delete(STREAM);
+	node_start(&lab.nodes[2]);
+	pass_ms(5000);
+	assert_true(term() < 10);
+	assert_all(3, ROLLOUT_STEPPING, 1);
+	pass_to(3, ROLLOUT_DONE, 2);
+	for (int i = 0; i < 3; i++) {
+		sync_view(lab.nodes[i].sync, &view);
+		assert_string_equal(view.why, "");
+	}
+}
+
 /* A node can say that it is at a step that is not one, but that is as good as nothing. */
 static void test_a_step_that_the_rule_does_not_have_counts_for_nothing(void **state)
 {
@@ -548,7 +578,65 @@ static void test_a_step_that_the_rule_does_not_have_counts_for_nothing(void **st
 		STR("time"), STR("99999999999999")};
 	assert_true(server_stream_say(STREAM, "50-0", fields, ARRAY_LEN(fields)));
 	pass_ms(5000);
+	assert_all(2, ROLLOUT_STEPPING, 1);
+	assert_true(term() > 50);
+	pass_to(2, ROLLOUT_DONE, 2);
+}
+
+static void test_an_entry_of_another_attempt_takes_nothing_away(void **state)
+{
+	begin(2);
+	pass_to(2, ROLLOUT_DONE, 2);
+	const struct str fields[] = {STR("progress"),
+		STR("rollout 1\nattempt 9\nfrom v1\nto v2\nstate stepping\nstep 0\nsince 1\n"
+		    "node vm-e\nwhy because\n"),
+		STR("time"), STR("1")};
+	assert_true(server_stream_say(STREAM, "50-0", fields, ARRAY_LEN(fields)));
+	server_publish(KEY("news"), STR("rollout orders"));
+	pass_ms(10000);
+	assert_all(2, ROLLOUT_DONE, 2);
+	assert_int_equal(progress_of(&lab.nodes[1]).attempt, 1);
+	assert_true(term() > 50); /* one that begins with nothing finds it done, too */
+}
+
+/* It comes back with the old rule, of which it knows that it is over. */
+static void test_one_that_was_away_does_not_begin_the_old_attempt(void **state)
+{
+	begin(3);
+	pass_to(3, ROLLOUT_DONE, 2);
+	lab.nodes[2].is_paused = true;
+	lab.attempt = 2;
+	publish("run");
+	pass_ms(4000);
 	assert_all(2, ROLLOUT_STEPPING, 0);
+	pass_to(2, ROLLOUT_STEPPING, 1);
+	unsigned long before = term();
+	lab.nodes[2].is_paused = false;
+	loop_ready(&lab.loop, &lab.nodes[2].task);
+	for (int i = 0; i < 50; i++) {
+		pass_ms(100);
+		assert_int_equal(progress_of(&lab.nodes[0]).attempt, 2);
+		assert_int_equal(term(), before);
+	}
+	pass_to(3, ROLLOUT_DONE, 2);
+	assert_int_equal(term(), before);
+}
+
+static void test_one_that_was_cut_off_does_not_begin_the_old_attempt(void **state)
+{
+	begin(2);
+	pass_to(2, ROLLOUT_DONE, 2);
+	node_kill(&lab.nodes[1]);
+	lab.attempt = 2;
+	publish("run");
+	pass_ms(5000);
+	assert_all(1, ROLLOUT_STEPPING, 0);
+	pass_to(1, ROLLOUT_STEPPING, 1);
+	unsigned long before = term();
+	node_start(&lab.nodes[1]); /* with what it has on disk */
+	pass_ms(3000);
+	assert_all(2, ROLLOUT_STEPPING, 1);
+	assert_int_equal(term(), before);
 }
 
 static void test_a_time_of_the_future_does_not_stop_it(void **state)
@@ -614,6 +702,81 @@ static void test_the_rule_goes_and_with_it_what_is_known(void **state)
 	assert_int_equal(term(), before);
 }
 
+/* Nodes that say no more than that they are there. */
+static void fill(int count)
+{
+	for (int i = 0; i < count; i++) {
+		char key[64], text[128];
+		snprintf(key, sizeof(key), KEY("node:x%05d"), i);
+		snprintf(text, sizeof(text), "ringmain 1\nnode x%05d\nstart 5\nnumber 1\n", i);
+		server_set(key, str_of(text), 0);
+		snprintf(key, sizeof(key), KEY("lease:x%05d"), i);
+		server_set(key, STR("5 1 0"), 3600000);
+	}
+}
+
+/* The hint is lost: it must not run on for as long as many nodes would take to look in turn. */
+static void test_a_rollback_is_seen_without_a_hint_among_many(void **state)
+{
+	fill(2000);
+	begin_with(2, 0);
+	pass_ms(60000);
+	assert_all(2, ROLLOUT_STEPPING, 0);
+	const struct str fields[] = {STR("progress"),
+		STR("rollout 1\nattempt 1\nfrom v1\nto v2\nstate rolled-back\nstep 0\nsince 1\n"
+		    "node vm-e\nwhy because\n"),
+		STR("time"), STR("1")};
+	assert_true(server_stream_say(STREAM, "50-0", fields, ARRAY_LEN(fields)));
+	pass_ms(35000);
+	assert_all(2, ROLLOUT_ROLLED_BACK, 0);
+}
+
+/* Its text may be what we know: others may not, for the answer alone was lost. */
+static void test_each_term_is_told(void **state)
+{
+	begin_with(1, 0);
+	pass_ms(10000);
+	uint32_t before = server_count("PUBLISH");
+	server_up(false);
+	pass_ms(1000);
+	server_up(true);
+	pass_ms(1000);
+	assert_int_equal(term(), 2);
+	assert_int_equal(server_count("PUBLISH"), before + 2);
+}
+
+/* It takes the beat of many for silence. */
+static void test_who_does_not_know_the_nodes_takes_nothing(void **state)
+{
+	fill(2000);
+	begin_with(1, 0);
+	pass_ms(60000);
+	unsigned long before = term();
+	assert_true(before > 0);
+	server_refuse("SCAN", "ERR not now");
+	node_start(&lab.nodes[1]);
+	pass_ms(60000);
+	assert_int_equal(term(), before);
+	server_refuse(NULL, NULL);
+	pass_ms(60000);
+	assert_int_equal(term(), before);
+	node_kill(&lab.nodes[0]);
+	pass_ms(120000);
+	assert_true(term() > before);
+}
+
+/* Anybody in the mesh may send them. */
+static void test_hints_without_end_stop_nothing(void **state)
+{
+	begin(2);
+	for (int i = 0; i < 350; i++) {
+		server_publish(KEY("news"), STR("rollout orders"));
+		pass_ms(100);
+	}
+	pass_ms(3000);
+	assert_all(2, ROLLOUT_DONE, 2);
+}
+
 /* Nobody knows whether its rule is the newest. */
 static void test_without_agreed_objects_nobody_carries_on(void **state)
 {
@@ -633,6 +796,34 @@ static void test_a_refused_write_is_told(void **state)
 	struct state_view view;
 	sync_view(carrying()->sync, &view);
 	assert_non_null(strstr(view.why, "OOM"));
+	server_refuse(NULL, NULL);
+	pass_to(2, ROLLOUT_DONE, 2);
+	for (int i = 0; i < 2; i++) {
+		sync_view(lab.nodes[i].sync, &view);
+		assert_string_equal(view.why, "");
+	}
+}
+
+/* As one does that was trimmed to nothing: its last number is high, and nobody sees it. */
+static void test_a_stream_that_takes_nothing_is_tried_slowly(void **state)
+{
+	struct state_view view;
+	begin(2);
+	pass_to(2, ROLLOUT_STEPPING, 1);
+	server_delete(STREAM);
+	server_refuse("XADD", STORE_FAKE_STALE);
+	uint32_t before = server_count("XADD");
+	for (int i = 0; i < 200; i++) {
+		server_publish(KEY("news"), STR("rollout orders"));
+		pass_ms(100);
+	}
+	uint32_t count = server_count("XADD") - before;
+	assert_true(count > 10 && count <= 2 * 30);
+	assert_all(2, ROLLOUT_STEPPING, 1);
+	for (int i = 0; i < 2; i++) {
+		sync_view(lab.nodes[i].sync, &view);
+		assert_non_null(strstr(view.why, "DEL " STREAM));
+	}
 	server_refuse(NULL, NULL);
 	pass_to(2, ROLLOUT_DONE, 2);
 	for (int i = 0; i < 2; i++) {
@@ -676,14 +867,23 @@ int main(void)
 		TEST(those_who_know_win),
 		TEST(garbage_is_overwritten),
 		TEST(an_absurd_number_is_said_with_its_cure),
+		TEST(the_last_number_is_said_with_its_cure),
 		TEST(a_step_that_the_rule_does_not_have_counts_for_nothing),
+		TEST(an_entry_of_another_attempt_takes_nothing_away),
+		TEST(one_that_was_away_does_not_begin_the_old_attempt),
+		TEST(one_that_was_cut_off_does_not_begin_the_old_attempt),
 		TEST(a_time_of_the_future_does_not_stop_it),
 		TEST(without_figures_it_stays),
 		TEST(figures_that_begin_anew_count),
 		TEST(hostile_figures_are_refused),
 		TEST(the_rule_goes_and_with_it_what_is_known),
+		TEST(a_rollback_is_seen_without_a_hint_among_many),
+		TEST(each_term_is_told),
+		TEST(who_does_not_know_the_nodes_takes_nothing),
+		TEST(hints_without_end_stop_nothing),
 		TEST(without_agreed_objects_nobody_carries_on),
 		TEST(a_refused_write_is_told),
+		TEST(a_stream_that_takes_nothing_is_tried_slowly),
 		TEST(a_refused_reading_is_told),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
