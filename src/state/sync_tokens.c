@@ -87,12 +87,34 @@ static void tokens_log(struct sync_tokens *t, bool is_away)
 		log_info("state", "limits of the whole mesh are kept up again");
 }
 
+/* Whether some limit is for the whole mesh is the proxy's to know: any limit will do. */
+static bool tokens_is_wanted(struct sync *s)
+{
+	struct sync_tokens *t = &s->tokens;
+	if (t->looked_change != s->mirror.change_count) {
+		t->looked_change = s->mirror.change_count;
+		t->has_limits = false;
+		OBJECT_EACH (&s->mirror.objects, it)
+			t->has_limits =
+				t->has_limits || str_eq(object_key_kind(it->key), STR("limit"));
+	}
+	return t->has_limits || book_is_busy(&t->book);
+}
+
+/* It has answered once, and is not there now: lost, or never reached since the settings changed. */
+static bool tokens_is_gone(struct sync *s)
+{
+	const struct sync_tokens *t = &s->tokens;
+	bool was_there = t->life > 0 || t->is_clock_known;
+	return was_there && !tokens_is_ready(t) && (t->store || tokens_is_wanted(s));
+}
+
 /* What the data path may think of the store, until the next turn or a second at most. */
 static void tokens_believe(struct sync *s)
 {
 	struct sync_tokens *t = &s->tokens;
 	uint64_t now_ns = s->loop->now_ns;
-	if (t->store && !tokens_is_ready(t) && t->life > 0)
+	if (tokens_is_gone(s))
 		tokens_doubt(s, now_ns, "the store is gone");
 	else if (t->book.away_count > 0 && now_ns - t->heard_ns > TOKENS_PATIENCE_NS)
 		tokens_doubt(s, t->heard_ns, "the store does not answer");
@@ -308,20 +330,6 @@ void sync_tokens_lost(struct sync *s)
 }
 
 /* --- the turn --- */
-
-/* Whether some limit is for the whole mesh is the proxy's to know: any limit will do. */
-static bool tokens_is_wanted(struct sync *s)
-{
-	struct sync_tokens *t = &s->tokens;
-	if (t->looked_change != s->mirror.change_count) {
-		t->looked_change = s->mirror.change_count;
-		t->has_limits = false;
-		OBJECT_EACH (&s->mirror.objects, it)
-			t->has_limits =
-				t->has_limits || str_eq(object_key_kind(it->key), STR("limit"));
-	}
-	return t->has_limits || book_is_busy(&t->book);
-}
 
 static void tokens_open(struct sync *s)
 {

@@ -236,6 +236,26 @@ static void test_gone(void **state)
 	expect_outage(go_down, come_up);
 }
 
+/* Settings under which no connection ever comes about: a password that is wrong, say. */
+static void change_to_nowhere(void)
+{
+	server_up(false);
+	for (int i = 0; i < NODES; i++) {
+		struct node *n = &lab.nodes[i];
+		struct bundle b;
+		struct err err;
+		bundle_init(&b);
+		n->conf.state.timeout_ms = 4000;
+		assert_int_equal(sync_configure(n->sync, &n->conf, &b, &err), 0);
+		bundle_done(&b);
+	}
+}
+
+static void test_changed_to_one_that_does_not_answer(void **state)
+{
+	expect_outage(change_to_nowhere, come_up);
+}
+
 static void fall_silent(void)
 {
 	server_stall(true);
@@ -348,6 +368,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_both_share_one_number),
 		TEST(test_gone),
+		TEST(test_changed_to_one_that_does_not_answer),
 		TEST(test_silent),
 		TEST(test_full),
 		TEST(test_without_rights),
