@@ -3,8 +3,10 @@
 #include "objects.h"
 
 #include "cli/rollout_change.h"
+#include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int read_line(struct rollout_line *line, int argc, const char **argv)
 {
@@ -45,10 +47,76 @@ static void test_only_names_of_services(void **state)
 	expect_service("../orders", 3);
 }
 
+/* --- a new one --- */
+
+#define VERSIONS 40
+
+/* One node each for versions v1 to v40 of "orders". */
+struct fixture {
+	struct arena arena;
+	struct rollouts standing;
+	struct published_node nodes[VERSIONS];
+	struct record_endpoint endpoints[VERSIONS];
+	char versions[VERSIONS][16];
+};
+
+static void fixture_make(struct fixture *f)
+{
+	*f = (struct fixture){0};
+	arena_init(&f->arena, 1 << 20);
+	for (int i = 0; i < VERSIONS; i++) {
+		snprintf(f->versions[i], sizeof(f->versions[i]), "v%d", i + 1);
+		f->endpoints[i] = (struct record_endpoint){
+			.service = STR("orders"), .version = str_of(f->versions[i])};
+		f->nodes[i] = (struct published_node){.is_readable = true,
+			.record = {.endpoints = &f->endpoints[i], .endpoint_count = 1}};
+	}
+	object_set_init(&f->standing.published.set);
+	f->standing.published.nodes = f->nodes;
+	f->standing.published.node_count = VERSIONS;
+}
+
+static void fixture_done(struct fixture *f)
+{
+	object_set_done(&f->standing.published.set);
+	arena_done(&f->arena);
+}
+
+static int start(struct fixture *f, const char *from, const char *to, struct rollout_change *c,
+	struct err *err)
+{
+	const struct rollout_line line = {
+		.verb = ROLLOUT_VERB_START, .service = "orders", .from = from, .to = to};
+	return rollout_change_make(&line, &f->standing, 1780000000, &f->arena, c, err);
+}
+
+static void test_any_version_that_a_node_tells_of(void **state)
+{
+	struct fixture f;
+	struct rollout_change c;
+	struct err err;
+	fixture_make(&f);
+	for (int i = 1; i < VERSIONS; i++) {
+		assert_int_equal(start(&f, "v1", f.versions[i], &c, &err), 0);
+		assert_non_null(strstr(c.text.at, f.versions[i]));
+	}
+	assert_int_equal(start(&f, "v1", "v41", &c, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "no endpoint of orders has the version v41"));
+	assert_non_null(strstr(err.text, "v1, v2, "));
+	assert_non_null(strstr(err.text, ", ..."));
+	/* unreadable, or another service's: nobody tells of it */
+	f.nodes[1].is_readable = false;
+	f.endpoints[2].service = STR("stock");
+	assert_int_equal(start(&f, "v1", "v2", &c, &err), -EINVAL);
+	assert_int_equal(start(&f, "v1", "v3", &c, &err), -EINVAL);
+	fixture_done(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_only_names_of_services),
+		cmocka_unit_test(test_any_version_that_a_node_tells_of),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
