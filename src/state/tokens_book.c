@@ -197,6 +197,8 @@ static void book_take_number(
 	case BOOK_TAKE:
 		told = tokens_taken(&r->tokens, window, number, now_ns);
 		book_tell(b, r, window, &told);
+		if (told.is_anew)
+			book_put(b, r, BOOK_KEEP, window, 0);
 		break;
 	case BOOK_LOOK:
 		told = tokens_looked(&r->tokens, window, number, now_ns);

@@ -325,14 +325,36 @@ static void test_a_garbled_number_is_one_keys_trouble(void **state)
 	assert_int_equal(take(&lab.nodes[0], 7, 8), LEDGER_TAKEN);
 }
 
+/* Of the window that runs. */
+static void key_of(uint64_t number, char key[200])
+{
+	uint64_t window = lease_window(lab.nodes[0].ledger, lab.loop.now_ns, 1000);
+	snprintf(key, 200, "ringmain:{" MESH "}:tokens:%016x%016x:%u", 0xabc0000 + (unsigned)number,
+		0x123, (unsigned)window);
+}
+
 /* Numbers do not stay for ever. */
 static void test_numbers_are_forgotten(void **state)
 {
 	char key[200];
-	uint64_t window = lease_window(lab.nodes[0].ledger, lab.loop.now_ns, 1000);
+	key_of(1, key);
 	ask_for_ms(300, 100);
-	snprintf(key, sizeof(key), "ringmain:{" MESH "}:tokens:%016x%016x:%u", 0xabc0001, 0x123,
-		(unsigned)window);
+	assert_non_null(server_get(key));
+	pass_ms(20000);
+	assert_null(server_get(key));
+}
+
+/* Neither does one that was lost in its window, emptied or evicted, and is made anew by whoever
+ * takes next. */
+static void test_numbers_that_were_lost_are_forgotten(void **state)
+{
+	char key[200];
+	pass_ms(1000 - lab.loop.now_ns / CLOCK_MS % 1000);
+	ask_for_ms(300, 1000);
+	key_of(1, key);
+	assert_non_null(server_get(key));
+	server_delete(key);
+	ask_for_ms(500, 1000);
 	assert_non_null(server_get(key));
 	pass_ms(20000);
 	assert_null(server_get(key));
@@ -375,6 +397,7 @@ int main(void)
 		TEST(test_one_that_refuses_is_left_in_peace),
 		TEST(test_a_garbled_number_is_one_keys_trouble),
 		TEST(test_numbers_are_forgotten),
+		TEST(test_numbers_that_were_lost_are_forgotten),
 		TEST(test_nothing_is_said_while_nobody_asks),
 		TEST(test_without_a_state_process_limits_are_away),
 	};
