@@ -199,7 +199,9 @@ static bool tokens_send(struct sync *s, const struct book_command *c)
 	case BOOK_TAKE:
 		return store_say(store, c->tag, "INCRBY", key, count, NULL);
 	case BOOK_LOOK:
-		return store_say(store, c->tag, "GET", key, NULL);
+		/* No more than shows that it is no number: any node may have put a text of any
+		 * length there, which this connection is not to break on. */
+		return store_say(store, c->tag, "GETRANGE", key, "0", "31", NULL);
 	case BOOK_BACK:
 		return store_say(store, c->tag, "DECRBY", key, count, NULL);
 	case BOOK_KEEP:
@@ -241,13 +243,13 @@ static enum book_outcome tokens_number(const redisReply *r, int64_t *ret_number)
 		*ret_number = r->integer;
 		return BOOK_TOLD;
 	case REDIS_REPLY_STRING:
-		if (r->len == 0 || r->len >= sizeof(text))
+		if (r->len >= sizeof(text))
 			return BOOK_GARBLED;
 		memcpy(text, r->str, r->len);
 		text[r->len] = '\0';
 		*ret_number = strtoll(text, &end, 10);
 		return *end ? BOOK_GARBLED : BOOK_TOLD;
-	case REDIS_REPLY_NIL: /* nobody has taken any; or the number is there already */
+	case REDIS_REPLY_NIL: /* the number is there already */
 	case REDIS_REPLY_STATUS:
 		return BOOK_TOLD;
 	default:

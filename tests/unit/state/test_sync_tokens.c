@@ -306,6 +306,14 @@ static void test_one_that_refuses_is_left_in_peace(void **state)
 	assert_in_range(server_count("INCRBY") - before, 2, 2 * 4 * 6);
 }
 
+/* Of the window that runs. */
+static void key_of(uint64_t number, char key[200])
+{
+	uint64_t window = lease_window(lab.nodes[0].ledger, lab.loop.now_ns, 1000);
+	snprintf(key, 200, "ringmain:{" MESH "}:tokens:%016x%016x:%u", 0xabc0000 + (unsigned)number,
+		0x123, (unsigned)window);
+}
+
 /* Whoever wrote nonsense there: that key is away for a window, the others are not. */
 static void test_a_garbled_number_is_one_keys_trouble(void **state)
 {
@@ -325,12 +333,41 @@ static void test_a_garbled_number_is_one_keys_trouble(void **state)
 	assert_int_equal(take(&lab.nodes[0], 7, 8), LEDGER_TAKEN);
 }
 
-/* Of the window that runs. */
-static void key_of(uint64_t number, char key[200])
+/* Nor is it read to its end, which could break the connection of all limits. */
+static void test_a_garbled_number_may_be_long(void **state)
 {
-	uint64_t window = lease_window(lab.nodes[0].ledger, lab.loop.now_ns, 1000);
-	snprintf(key, 200, "ringmain:{" MESH "}:tokens:%016x%016x:%u", 0xabc0000 + (unsigned)number,
-		0x123, (unsigned)window);
+	static char endless[100000];
+	char key[200];
+	memset(endless, '7', sizeof(endless));
+	pass_ms(1000 - lab.loop.now_ns / CLOCK_MS % 1000);
+	ask_for_ms(300, 100);
+	uint32_t looks = server_count("GETRANGE");
+	key_of(1, key);
+	server_set(key, (struct str){endless, sizeof(endless)}, 1000);
+	ask_for_ms(500, 100);
+	assert_true(server_count("GETRANGE") > looks);
+	assert_true(server_longest() < 10000);
+	assert_int_equal(take(&lab.nodes[0], 1, 100), LEDGER_AWAY);
+	pass_ms(1000);
+	forget_counts();
+	ask_for_ms(100, 100);
+	assert_int_equal(count_of(LEDGER_AWAY), 0);
+	assert_true(count_of(LEDGER_TAKEN) > 0);
+}
+
+/* What was lost is looked for as one that nobody has taken of. */
+static void test_a_number_that_is_gone_is_nothing_taken(void **state)
+{
+	char key[200];
+	pass_ms(1000 - lab.loop.now_ns / CLOCK_MS % 1000);
+	ask_for_ms(500, 100);
+	assert_int_equal(take(&lab.nodes[0], 1, 100), LEDGER_SPENT);
+	key_of(1, key);
+	server_delete(key);
+	forget_counts();
+	ask_for_ms(400, 100);
+	assert_int_equal(count_of(LEDGER_AWAY), 0);
+	assert_true(count_of(LEDGER_TAKEN) > 50);
 }
 
 /* Numbers do not stay for ever. */
@@ -396,6 +433,8 @@ int main(void)
 		TEST(test_without_rights),
 		TEST(test_one_that_refuses_is_left_in_peace),
 		TEST(test_a_garbled_number_is_one_keys_trouble),
+		TEST(test_a_garbled_number_may_be_long),
+		TEST(test_a_number_that_is_gone_is_nothing_taken),
 		TEST(test_numbers_are_forgotten),
 		TEST(test_numbers_that_were_lost_are_forgotten),
 		TEST(test_nothing_is_said_while_nobody_asks),
