@@ -301,6 +301,8 @@ static void test_thousands_of_keys_share_the_turns(void **state)
 		while (book_next(&b, &c)) {
 			uint64_t key = (c.id.word[0] - 1) / 977;
 			count++;
+			/* until its window is over, and not for another one */
+			assert_in_range(c.keep_ms, 60000 + 1000, 2 * 60000);
 			answered[key] += c.kind == BOOK_TAKE;
 			numbers[key] += c.kind == BOOK_TAKE ? c.count : 0;
 			numbers[key] -= c.kind == BOOK_BACK ? c.count : 0;
