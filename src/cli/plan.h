@@ -23,3 +23,7 @@ void plan_print_json(FILE *out, const struct plan *plan);
 int plan_check(const struct edit *edit, const struct bundle *files,
 	const struct published *standing, struct str mesh, struct conf_report *report,
 	struct err *err) MUST_CHECK;
+/* Whether there would be more rollouts than nodes keep up; those of which there are as many or less
+ * than before are taken. -EINVAL. */
+int plan_check_rollouts(
+	const struct edit *edit, const struct object_set *before, struct err *err) MUST_CHECK;
