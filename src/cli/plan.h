@@ -27,3 +27,8 @@ int plan_check(const struct edit *edit, const struct bundle *files,
  * than before are taken. -EINVAL. */
 int plan_check_rollouts(
 	const struct edit *edit, const struct object_set *before, struct err *err) MUST_CHECK;
+/* Whether this change makes another rollout of one without beginning it anew, and what is to be
+ * said of that. */
+#define PLAN_ROLLOUT_TEXT 256
+bool plan_rollout_differs(const struct edit *edit, const struct object_set *before, struct str key,
+	char text[PLAN_ROLLOUT_TEXT]);

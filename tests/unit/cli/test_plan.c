@@ -241,6 +241,45 @@ static void test_no_more_rollouts_than_nodes_keep_up(void **state)
 	assert_int_equal(plan_check_rollouts(&f->edit, &f->standing.set, &f->err), 0);
 }
 
+static void test_another_rollout_is_another_attempt(void **state)
+{
+	static const struct {
+		const char *more, *said;
+	} rows[] = {
+		{"attempt = 7; steps = [ 10, 50, 100 ];", NULL},
+		{"attempt = 7; steps = [ 10, 50, 100 ]; order = \"pause\"; every = \"5s\";", NULL},
+		{"attempt = 8; steps = [ 10, 100 ];", NULL},
+		{"attempt = 7; steps = [ 10, 100 ];",
+			"rollout/a has other steps under the same attempt, 7: "},
+		{"attempt = 7; steps = [ 10, 60, 100 ];", "other steps"},
+		{"attempt = 7; steps = [ 1, 10, 50, 100 ];", "other steps"},
+	};
+	struct fixture *f = *state;
+	char text[PLAN_ROLLOUT_TEXT], row[512];
+	objects_put(&f->standing.set, "rollout/a", 3, "bob",
+		ROLLOUT("a", "attempt = 7; steps = [ 10, 50, 100 ];"));
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		snprintf(row, sizeof(row), "%.*s%s } );\n", (int)strlen(ROLLOUT("a", "")) - 6,
+			ROLLOUT("a", ""), rows[i].more);
+		file(f, row);
+		make(f, false);
+		assert_int_equal(
+			plan_rollout_differs(&f->edit, &f->standing.set, STR("rollout/a"), text),
+			rows[i].said != NULL);
+		assert_true(!rows[i].said || strstr(text, rows[i].said));
+		assert_false(
+			plan_rollout_differs(&f->edit, &f->standing.set, STR("service/b"), text));
+		edit_done(&f->edit);
+	}
+	file(f, "rollouts = ( { service = \"a\"; from = \"v2\"; to = \"v3\"; attempt = 7; steps = "
+		"[ 10, 50, 100 ]; }, { service = \"b\"; from = \"v1\"; to = \"v2\"; steps = 100; } "
+		");\n");
+	make(f, false);
+	assert_true(plan_rollout_differs(&f->edit, &f->standing.set, STR("rollout/a"), text));
+	assert_non_null(strstr(text, "other versions"));
+	assert_false(plan_rollout_differs(&f->edit, &f->standing.set, STR("rollout/b"), text));
+}
+
 static void test_numbers(void **state)
 {
 	const struct published_node *absurd;
@@ -280,6 +319,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_nodes_are_asked, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_no_more_rollouts_than_nodes_keep_up, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_another_rollout_is_another_attempt, setup, teardown),
 		cmocka_unit_test(test_numbers),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
