@@ -192,6 +192,8 @@ int plan_check(const struct edit *edit, const struct bundle *files,
 	if (r == 0)
 		r = plan_add_nodes(&b, standing, err);
 	report->known = &known;
+	if (r == 0)
+		r = plan_check_rollouts(edit, &standing->set, err);
 	if (r == 0) {
 		r = conf_objects_check(&b, mesh, report);
 		if (r < 0)

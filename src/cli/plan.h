@@ -23,3 +23,12 @@ void plan_print_json(FILE *out, const struct plan *plan);
 int plan_check(const struct edit *edit, const struct bundle *files,
 	const struct published *standing, struct str mesh, struct conf_report *report,
 	struct err *err) MUST_CHECK;
+/* Whether there would be more rollouts than nodes keep up; those of which there are as many or less
+ * than before are taken. -EINVAL. */
+int plan_check_rollouts(
+	const struct edit *edit, const struct object_set *before, struct err *err) MUST_CHECK;
+/* Whether this change makes another rollout of one without beginning it anew, and what is to be
+ * said of that. */
+#define PLAN_ROLLOUT_TEXT 256
+bool plan_rollout_differs(const struct edit *edit, const struct object_set *before, struct str key,
+	char text[PLAN_ROLLOUT_TEXT]);

@@ -136,6 +136,15 @@ static int publish_make(struct publish *t, struct err *err)
 	return r;
 }
 
+static void publish_warn_rollouts(const struct publish *t)
+{
+	char text[PLAN_ROLLOUT_TEXT];
+	for (uint32_t i = 0; i < t->edit.change_count; i++) {
+		if (plan_rollout_differs(&t->edit, &t->standing.set, t->edit.changes[i].key, text))
+			publisher_say(t->p, "warning: %s", text);
+	}
+}
+
 static int publish_check(struct publish *t, struct err *err)
 {
 	struct conf_report report;
@@ -148,6 +157,8 @@ static int publish_check(struct publish *t, struct err *err)
 			"note: %u older problem%s not of this change; see: ringmain get --check",
 			report.known_count, report.known_count == 1 ? " is" : "s are");
 	conf_report_done(&report);
+	if (r == 0)
+		publish_warn_rollouts(t);
 	return r;
 }
 

@@ -16,7 +16,7 @@
 struct change_versions {
 	struct str all[CHANGE_WORDS_MAX];
 	uint32_t count;
-	bool is_told; /* some node tells of the service at all */
+	bool has_to; /* some node tells of the version that the calls come to */
 };
 
 static bool change_has(const struct change_versions *v, struct str version)
@@ -30,13 +30,13 @@ static bool change_has(const struct change_versions *v, struct str version)
 
 static void change_add(struct change_versions *v, struct str version)
 {
-	v->is_told = true;
 	if (version.len > 0 && v->count < CHANGE_WORDS_MAX && !change_has(v, version))
 		v->all[v->count++] = version;
 }
 
-/* As the nodes tell. */
-static struct change_versions change_versions(const struct published *s, struct str service)
+/* As the nodes tell; not all, when there are many: `to` is looked for in what they tell itself. */
+static struct change_versions change_versions(
+	const struct published *s, struct str service, struct str to)
 {
 	struct change_versions v = {0};
 	for (uint32_t i = 0; i < s->node_count; i++) {
@@ -44,14 +44,17 @@ static struct change_versions change_versions(const struct published *s, struct 
 		if (!s->nodes[i].is_readable)
 			continue;
 		for (uint32_t k = 0; k < record->endpoint_count; k++) {
-			if (str_eq(record->endpoints[k].service, service))
-				change_add(&v, record->endpoints[k].version);
+			const struct record_endpoint *e = &record->endpoints[k];
+			if (!str_eq(e->service, service))
+				continue;
+			change_add(&v, e->version);
+			v.has_to = v.has_to || (to.len > 0 && str_eq(e->version, to));
 		}
 	}
 	return v;
 }
 
-/* "v1, v2"; "none" */
+/* "v1, v2"; "v1, v2, ..." when there may be more; "none" */
 static const char *change_words(const struct change_versions *v, char text[512])
 {
 	size_t len = 0;
@@ -59,6 +62,8 @@ static const char *change_words(const struct change_versions *v, char text[512])
 	for (uint32_t i = 0; i < v->count && len < 512; i++)
 		len += (size_t)snprintf(
 			text + len, 512 - len, "%s" STR_FMT, i ? ", " : "", STR_ARG(v->all[i]));
+	if (v->count == CHANGE_WORDS_MAX && len < 512)
+		snprintf(text + len, 512 - len, ", ...");
 	return text;
 }
 
@@ -117,8 +122,7 @@ static int change_check_to(const struct rollout_line *line, const struct publish
 	const struct change_versions *v, struct err *err)
 {
 	char words[512];
-	if (line->hold || change_has(v, str_of(line->to)) ||
-		change_has_endpoints(s, str_of(line->service)))
+	if (line->hold || v->has_to || change_has_endpoints(s, str_of(line->service)))
 		return 0;
 	return err_set(err, EINVAL,
 		"no endpoint of %s has the version %s; there are: %s. Start its workloads first, "
@@ -224,7 +228,8 @@ static int change_start(const struct rollout_line *line, const struct rollouts *
 {
 	const char *steps = line->steps ? line->steps : CHANGE_STEPS;
 	const struct rollout_known *k = rollout_read_find(standing, str_of(line->service));
-	struct change_versions v = change_versions(&standing->published, str_of(line->service));
+	struct change_versions v =
+		change_versions(&standing->published, str_of(line->service), str_of(line->to));
 	struct str from = STR("");
 	int r = change_check_numbers("--steps", steps, true, err);
 	if (r == 0 && line->calls_min)

@@ -3,6 +3,7 @@
 
 #include "base/str.h"
 #include "base/usage.h"
+#include "mesh/identity.h"
 #include "state/object.h"
 #include <getopt.h>
 #include <stdio.h>
@@ -147,6 +148,11 @@ static int line_check(const struct rollout_line *l, int argc, char **argv)
 		return usage_wrong(l->name, "an argument too many, \"%s\"", argv[optind]);
 	if (!l->service && !is_for_all)
 		return usage_wrong(l->name, "of which service?");
+	/* It becomes part of keys of the store, whose length is bounded. */
+	if (l->service && !identity_service_valid(str_of(l->service)))
+		return usage_wrong(l->name,
+			"\"%.100s\" is no service's name: at most %d of a-z, 0-9 and '-'",
+			l->service, IDENTITY_SERVICE_MAX);
 	if (l->verb == ROLLOUT_VERB_START && !l->to)
 		return usage_wrong(l->name, "--to is missing: which version do the calls come to?");
 	if (l->watch && l->json)

@@ -52,6 +52,17 @@ static struct str read_entry_text(const redisReply *reply)
 	return STR_NONE;
 }
 
+/* Any node may have written an entry there that is too long for the connection; that must keep
+ * nobody from the others. */
+static int read_unread(int result, struct rollout_known *k, const struct err *err)
+{
+	if (result != -EPIPE)
+		return read_lenient(result);
+	k->is_unread = true;
+	k->unread_why = *err;
+	return 0;
+}
+
 static int read_progress(
 	struct publisher *p, struct arena *arena, struct rollout_known *k, struct err *err)
 {
@@ -63,7 +74,7 @@ static int read_progress(
 	redisReply *reply = NULL;
 	int r = publisher_ask(p, words, ARRAY_LEN(words), &reply, err);
 	if (r < 0)
-		return read_lenient(r);
+		return read_unread(r, k, err);
 	struct str text = arena_str(arena, read_entry_text(reply));
 	freeReplyObject(reply);
 	k->has_entry = text.len > 0 && rollout_progress_parse(text, &k->entry, &why) == 0;
@@ -153,6 +164,7 @@ int rollout_read_all(
 {
 	struct rollouts rollouts = {0};
 	struct published *s = &rollouts.published;
+	bool is_any_unread = false;
 	int r = published_load(p, false, s, err);
 	if (r < 0)
 		return r;
@@ -169,7 +181,10 @@ int rollout_read_all(
 			r = read_progress(p, &s->arena, k, err);
 		if (k->is_rule && r == 0)
 			r = read_judged(p, &s->arena, k, err);
+		is_any_unread = is_any_unread || k->is_unread;
 	}
+	if (r == 0 && is_any_unread) /* is the store there at all? */
+		r = read_time(p, &rollouts.now_ms, err);
 	if (r < 0)
 		published_done(s);
 	else

@@ -14,6 +14,10 @@ struct rollout_known {
 	/* the last entry of the stream, whether or not it belongs to the rule */
 	bool has_entry;
 	struct rollout_progress entry;
+	/* the connection broke on the stream, as on one that is longer than any that is ours: what
+	 * the service's machines know is not known here */
+	bool is_unread;
+	struct err unread_why;
 	bool is_judged; /* the node that carries it on has told lately what it thinks */
 	struct rollout_judged judged;
 };

@@ -11,7 +11,7 @@
 static const char *rollout_show_mark(const struct rollout_known *k)
 {
 	const struct rollout_progress *p = rollout_known_progress(k);
-	if (!k->is_rule || (p && p->state == ROLLOUT_ROLLED_BACK))
+	if (!k->is_rule || k->is_unread || (p && p->state == ROLLOUT_ROLLED_BACK))
 		return "× ";
 	return p && p->state == ROLLOUT_HELD ? "‼ " : "";
 }
@@ -28,12 +28,14 @@ static const char *rollout_show_state(const struct rollout_known *k)
 	case ROLLOUT_ABORT:
 		return "aborted";
 	case ROLLOUT_PAUSE:
-		if (!p)
+		if (!p && !k->is_unread)
 			return "on hold";
 		break;
 	case ROLLOUT_RUN:
 		break;
 	}
+	if (k->is_unread)
+		return "unreadable";
 	return p ? rollout_state_name(p->state) : "waiting";
 }
 
@@ -101,7 +103,7 @@ static void rollout_row(struct table *t, const struct rollouts *r, const struct 
 	else
 		table_cell(t, "-");
 	table_cell(t, "%s%s", rollout_show_mark(k), rollout_show_state(k));
-	if (k->is_rule)
+	if (k->is_rule && !k->is_unread)
 		rollout_cell_step(t, k);
 	else
 		table_cell(t, "-");
@@ -206,6 +208,13 @@ static void rollout_detail(FILE *out, const struct rollout_known *k)
 		fprintf(out, "    × its object is not taken: %s\n", k->why.text);
 		return;
 	}
+	if (k->is_unread) {
+		fprintf(out,
+			"    × how far it is cannot be read: %s\n"
+			"    DEL its key rollout:" STR_FMT "; machines write it anew\n",
+			k->unread_why.text, STR_ARG(k->rule.service));
+		return;
+	}
 	if (!p) {
 		rollout_say_nobody(out, k);
 		return;
@@ -290,10 +299,12 @@ static void rollout_put(struct json *j, const struct rollout_known *k)
 	rollout_put_str(j, "state", str_of(rollout_show_state(k)));
 	if (!k->is_rule)
 		rollout_put_str(j, "problem", str_of(k->why.text));
-	if (k->is_rule) {
+	else if (k->is_unread)
+		rollout_put_str(j, "problem", str_of(k->unread_why.text));
+	if (k->is_rule)
 		rollout_put_rule(j, &k->rule);
+	if (k->is_rule && !k->is_unread)
 		rollout_put_u64(j, "percent", rollout_show_percent(k));
-	}
 	if (p)
 		rollout_put_progress(j, p);
 	if (p && k->is_judged && rollout_known_is_open(k)) {

@@ -95,8 +95,7 @@ void conf_build_balance(
 
 /* --- zones --- */
 
-/* Whose zone nobody tells is this machine's only when it is of this machine. */
-static bool conf_zone_is_near(const struct snapshot *s, const struct endpoint *e)
+bool conf_zone_is_near(const struct snapshot *s, const struct endpoint *e)
 {
 	return e->zone.len > 0 ? str_eq(e->zone, s->zone) : e->local != NULL;
 }

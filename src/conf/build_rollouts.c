@@ -28,21 +28,25 @@ struct conf_divider {
 
 /* --- from rows --- */
 
-static uint32_t conf_count_up(const struct service *service, struct str version)
+/* Those that calls from here may go to. */
+static uint32_t conf_count_up(
+	const struct snapshot *s, const struct service *service, struct str version)
 {
 	uint32_t count = 0;
 	for (uint32_t i = 0; i < service->endpoint_count; i++) {
 		const struct endpoint *e = &service->endpoints[i];
-		count += str_eq(e->version, version) && e->health == ENDPOINT_UP && !e->alternate;
+		bool is_open = service->zones != ZONE_STRICT || conf_zone_is_near(s, e);
+		count += is_open && str_eq(e->version, version) && e->health == ENDPOINT_UP &&
+			 !e->alternate;
 	}
 	return count;
 }
 
 /* Calls go where somebody is there to take them. */
-static uint32_t conf_rollout_share(const struct rollout *r)
+static uint32_t conf_rollout_share(const struct snapshot *s, const struct rollout *r)
 {
-	bool is_from_up = conf_count_up(r->service, r->from) > 0;
-	bool is_to_up = conf_count_up(r->service, r->to) > 0;
+	bool is_from_up = conf_count_up(s, r->service, r->from) > 0;
+	bool is_to_up = conf_count_up(s, r->service, r->to) > 0;
 	if (is_from_up == is_to_up)
 		return r->percent;
 	return is_to_up ? 100 : 0;
@@ -89,7 +93,7 @@ static void conf_rollout_fill(struct conf_parser *p, const struct conf_rollout_r
 		.step_count = rule->step_count,
 		.order = str_of(rollout_order_name(rule->order)),
 		.why = conf_keep(p, is_begun ? progress.why : STR(""))};
-	r->share = conf_rollout_share(r);
+	r->share = conf_rollout_share(p->snapshot, r);
 }
 
 static void conf_rollout_preview(struct conf_divider *d, const struct conf_rollout_row *row,

@@ -163,6 +163,8 @@ void conf_build_policies(struct conf_parser *p);
 void conf_build_routes(struct conf_parser *p);
 /* Once endpoints and subsets are complete. */
 void conf_build_zones(struct conf_parser *p);
+/* Whose zone nobody tells is this machine's only when it is of this machine. */
+bool conf_zone_is_near(const struct snapshot *s, const struct endpoint *e);
 void conf_build_limits(struct conf_parser *p);
 /* Names of callers: services, SPIFFE ids, "*", "anonymous". */
 void conf_build_check_from(struct conf_parser *p, const config_setting_t *setting,

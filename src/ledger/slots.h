@@ -29,6 +29,7 @@
 /* A loop around a compare-and-exchange fails when another one succeeds; so often in a row only when
  * the other process does nothing else. */
 #define LEDGER_TRIES 1000
+#define LEDGER_LATE  4u /* windows; no thread sleeps through more of them */
 
 enum ledger_claim { LEDGER_FREE, LEDGER_MAKING, LEDGER_USED };
 
@@ -114,10 +115,12 @@ static inline uint32_t ledger_tag(uint64_t window, uint32_t turn)
 	return tag ? tag : UINT32_MAX;
 }
 
-/* Whether the first is of a later window of the same owner. */
+/* Whether the first is of a later window of the same owner, as a thread finds that slept. Further
+ * on than LEDGER_LATE windows it is none that will come soon: the store's clock has gone back. */
 static inline bool ledger_tag_later(uint32_t tag, uint32_t than)
 {
-	return (tag & 0xff) == (than & 0xff) && tag != than && tag - than < UINT32_MAX / 2;
+	uint32_t windows = (tag - than) >> 8;
+	return (tag & 0xff) == (than & 0xff) && windows > 0 && windows <= LEDGER_LATE;
 }
 
 /* What a tagged word says of this window, else 0. */

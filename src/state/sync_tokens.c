@@ -87,12 +87,34 @@ static void tokens_log(struct sync_tokens *t, bool is_away)
 		log_info("state", "limits of the whole mesh are kept up again");
 }
 
+/* Whether some limit is for the whole mesh is the proxy's to know: any limit will do. */
+static bool tokens_is_wanted(struct sync *s)
+{
+	struct sync_tokens *t = &s->tokens;
+	if (t->looked_change != s->mirror.change_count) {
+		t->looked_change = s->mirror.change_count;
+		t->has_limits = false;
+		OBJECT_EACH (&s->mirror.objects, it)
+			t->has_limits =
+				t->has_limits || str_eq(object_key_kind(it->key), STR("limit"));
+	}
+	return t->has_limits || book_is_busy(&t->book);
+}
+
+/* It has answered once, and is not there now: lost, or never reached since the settings changed. */
+static bool tokens_is_gone(struct sync *s)
+{
+	const struct sync_tokens *t = &s->tokens;
+	bool was_there = t->life > 0 || t->is_clock_known;
+	return was_there && !tokens_is_ready(t) && (t->store || tokens_is_wanted(s));
+}
+
 /* What the data path may think of the store, until the next turn or a second at most. */
 static void tokens_believe(struct sync *s)
 {
 	struct sync_tokens *t = &s->tokens;
 	uint64_t now_ns = s->loop->now_ns;
-	if (t->store && !tokens_is_ready(t) && t->life > 0)
+	if (tokens_is_gone(s))
 		tokens_doubt(s, now_ns, "the store is gone");
 	else if (t->book.away_count > 0 && now_ns - t->heard_ns > TOKENS_PATIENCE_NS)
 		tokens_doubt(s, t->heard_ns, "the store does not answer");
@@ -177,7 +199,9 @@ static bool tokens_send(struct sync *s, const struct book_command *c)
 	case BOOK_TAKE:
 		return store_say(store, c->tag, "INCRBY", key, count, NULL);
 	case BOOK_LOOK:
-		return store_say(store, c->tag, "GET", key, NULL);
+		/* No more than shows that it is no number: any node may have put a text of any
+		 * length there, which this connection is not to break on. */
+		return store_say(store, c->tag, "GETRANGE", key, "0", "31", NULL);
 	case BOOK_BACK:
 		return store_say(store, c->tag, "DECRBY", key, count, NULL);
 	case BOOK_KEEP:
@@ -219,13 +243,13 @@ static enum book_outcome tokens_number(const redisReply *r, int64_t *ret_number)
 		*ret_number = r->integer;
 		return BOOK_TOLD;
 	case REDIS_REPLY_STRING:
-		if (r->len == 0 || r->len >= sizeof(text))
+		if (r->len >= sizeof(text))
 			return BOOK_GARBLED;
 		memcpy(text, r->str, r->len);
 		text[r->len] = '\0';
 		*ret_number = strtoll(text, &end, 10);
 		return *end ? BOOK_GARBLED : BOOK_TOLD;
-	case REDIS_REPLY_NIL: /* nobody has taken any; or the number is there already */
+	case REDIS_REPLY_NIL: /* the number is there already */
 	case REDIS_REPLY_STATUS:
 		return BOOK_TOLD;
 	default:
@@ -308,20 +332,6 @@ void sync_tokens_lost(struct sync *s)
 }
 
 /* --- the turn --- */
-
-/* Whether some limit is for the whole mesh is the proxy's to know: any limit will do. */
-static bool tokens_is_wanted(struct sync *s)
-{
-	struct sync_tokens *t = &s->tokens;
-	if (t->looked_change != s->mirror.change_count) {
-		t->looked_change = s->mirror.change_count;
-		t->has_limits = false;
-		OBJECT_EACH (&s->mirror.objects, it)
-			t->has_limits =
-				t->has_limits || str_eq(object_key_kind(it->key), STR("limit"));
-	}
-	return t->has_limits || book_is_busy(&t->book);
-}
 
 static void tokens_open(struct sync *s)
 {

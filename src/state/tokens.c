@@ -276,6 +276,8 @@ struct tokens_told tokens_taken(struct tokens *t, uint64_t window, int64_t total
 		t->owed += tokens_least(w->debt, with_debt - t->amount);
 		t->owed_window = window;
 	}
+	/* What this node has taken of the number is in it, unless it was lost on the way. */
+	bool is_anew = before < w->mine || (w->is_known && before == 0);
 	w->mine += granted + w->debt;
 	w->total = with_debt + granted;
 	w->is_known = true;
@@ -284,6 +286,7 @@ struct tokens_told tokens_taken(struct tokens *t, uint64_t window, int64_t total
 	struct tokens_told told = tokens_tell(t, w);
 	told.granted = granted;
 	told.back = w->wanted - granted;
+	told.is_anew = is_anew;
 	if (t->wished_window == window)
 		t->hand += granted;
 	return told;

@@ -76,7 +76,8 @@ uint32_t tokens_step(
 
 /* What an answer means for the ledger. */
 struct tokens_told {
-	bool is_old; /* nothing: not asked for any more */
+	bool is_old;  /* nothing: not asked for any more */
+	bool is_anew; /* the number was lost, and is there again by our TAKE: without an end */
 	uint32_t granted;
 	uint32_t back;	   /* to be taken off the number again: it went beyond the amount */
 	uint32_t unleased; /* what the store has left */

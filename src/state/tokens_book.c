@@ -4,6 +4,10 @@
 #include "base/clock.h"
 #include <stdlib.h>
 
+/* A number is made half a second before its window at the earliest, and nothing is asked of one
+ * that is over. */
+#define BOOK_KEEP_MS 10000u
+
 bool book_init(struct book *b, struct ledger *l)
 {
 	*b = (struct book){.ledger = l};
@@ -58,7 +62,7 @@ static void book_put(struct book *b, const struct book_row *r, enum book_kind ki
 			.id = r->slot.rule.id,
 			.window = window,
 			.count = count,
-			.keep_ms = 3ull * r->slot.rule.window_ms + 10000};
+			.keep_ms = (uint64_t)r->slot.rule.window_ms + BOOK_KEEP_MS};
 }
 
 bool book_next(struct book *b, struct book_command *ret_command)
@@ -197,6 +201,8 @@ static void book_take_number(
 	case BOOK_TAKE:
 		told = tokens_taken(&r->tokens, window, number, now_ns);
 		book_tell(b, r, window, &told);
+		if (told.is_anew)
+			book_put(b, r, BOOK_KEEP, window, 0);
 		break;
 	case BOOK_LOOK:
 		told = tokens_looked(&r->tokens, window, number, now_ns);

@@ -52,6 +52,7 @@ static struct {
 	bool is_up, is_stalled, is_scan_endless;
 	size_t longest; /* bytes of a value */
 	const char *refused_word, *refused_error;
+	const char *cut_key;
 	struct {
 		char word[16];
 		uint32_t count;
@@ -547,6 +548,11 @@ void server_refuse(const char *word, const char *error)
 	server.refused_error = error;
 }
 
+void server_cut(const char *key)
+{
+	server.cut_key = key;
+}
+
 void server_scan_endless(bool is_endless)
 {
 	server.is_scan_endless = is_endless;
@@ -722,11 +728,26 @@ uint64_t store_bytes_out(const struct store *s)
 	return s->life;
 }
 
+/* Answered by nothing, as all before it that had no answer yet. */
+static void store_cut(struct store *s, uint64_t tag)
+{
+	struct waiting *w = calloc(1, sizeof(*w));
+	ASSERT(w);
+	w->tag = tag;
+	list_add_last(&s->stalled, &w->node);
+	store_lose(s);
+	loop_ready(s->loop, &s->task);
+}
+
 bool store_send(struct store *s, uint64_t tag, const struct str *words, size_t word_count)
 {
 	struct text t = {0};
 	if (s->state != STORE_READY)
 		return false;
+	if (server.cut_key && word_count > 1 && str_eq(words[1], str_of(server.cut_key))) {
+		store_cut(s, tag);
+		return true;
+	}
 	ASSERT(s->channel[0] == '\0' && word_count <= WORDS_MAX);
 	server.now_ns = s->loop->now_ns;
 	server_counted(words[0]);

@@ -19,6 +19,9 @@ void server_up(bool is_up);
 void server_stall(bool is_stalled);
 /* From now on a command that begins with this word is answered with this error; NULL: none is. */
 void server_refuse(const char *word, const char *error);
+/* From now on a command about this key ends the connection, and is not answered; NULL: none does.
+ */
+void server_cut(const char *key);
 /* Loses all it knows. */
 void server_flush(void);
 

@@ -3,6 +3,7 @@
 
 #include "cli/json_tree.h"
 #include "cli/plan.h"
+#include "rollout/rollout.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -195,6 +196,90 @@ static void test_nodes_are_asked(void **state)
 	assert_int_equal(check(f, &f->files), -EINVAL);
 }
 
+#define ROLLOUT(service, more) \
+	"rollouts = ( { service = \"" service "\"; from = \"v1\"; to = \"v2\"; " more " } );\n"
+
+static void put_rollouts(struct fixture *f, uint32_t from, uint32_t to)
+{
+	for (uint32_t i = from; i < to; i++) {
+		char key[32], text[256];
+		snprintf(key, sizeof(key), "rollout/s%u", i);
+		snprintf(text, sizeof(text),
+			"rollouts = ( { service = \"s%u\"; from = \"v1\"; to = \"v2\"; } );\n", i);
+		objects_put(&f->standing.set, key, 3, "bob", text);
+	}
+}
+
+static void file(struct fixture *f, const char *text)
+{
+	bundle_done(&f->files);
+	assert_int_equal(
+		bundle_add(&f->files, STR("mesh"), STR("x.conf"), str_of(text), &f->err), 0);
+}
+
+/* Nodes keep up so many; but where there are more, none of them must be out of reach. */
+static void test_no_more_rollouts_than_nodes_keep_up(void **state)
+{
+	struct fixture *f = *state;
+	const struct str keys[] = {STR("rollout/s0")};
+	put_rollouts(f, 0, ROLLOUT_TOLD_MAX - 1);
+	file(f, ROLLOUT("a", "steps = 100;"));
+	make(f, false);
+	assert_int_equal(plan_check_rollouts(&f->edit, &f->standing.set, &f->err), 0);
+	edit_done(&f->edit);
+	put_rollouts(f, ROLLOUT_TOLD_MAX - 1, ROLLOUT_TOLD_MAX);
+	make(f, false);
+	assert_int_equal(check(f, &f->files), -EINVAL);
+	assert_non_null(strstr(f->err.text, "there would be 129 rollouts, and nodes keep up 128"));
+	edit_done(&f->edit);
+	put_rollouts(f, ROLLOUT_TOLD_MAX, ROLLOUT_TOLD_MAX + 2);
+	file(f, ROLLOUT("s7", "steps = 100; order = \"abort\";"));
+	make(f, false);
+	assert_int_equal(plan_check_rollouts(&f->edit, &f->standing.set, &f->err), 0);
+	edit_done(&f->edit);
+	take(f, keys, 1);
+	assert_int_equal(plan_check_rollouts(&f->edit, &f->standing.set, &f->err), 0);
+}
+
+static void test_another_rollout_is_another_attempt(void **state)
+{
+	static const struct {
+		const char *more, *said;
+	} rows[] = {
+		{"attempt = 7; steps = [ 10, 50, 100 ];", NULL},
+		{"attempt = 7; steps = [ 10, 50, 100 ]; order = \"pause\"; every = \"5s\";", NULL},
+		{"attempt = 8; steps = [ 10, 100 ];", NULL},
+		{"attempt = 7; steps = [ 10, 100 ];",
+			"rollout/a has other steps under the same attempt, 7: "},
+		{"attempt = 7; steps = [ 10, 60, 100 ];", "other steps"},
+		{"attempt = 7; steps = [ 1, 10, 50, 100 ];", "other steps"},
+	};
+	struct fixture *f = *state;
+	char text[PLAN_ROLLOUT_TEXT], row[512];
+	objects_put(&f->standing.set, "rollout/a", 3, "bob",
+		ROLLOUT("a", "attempt = 7; steps = [ 10, 50, 100 ];"));
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		snprintf(row, sizeof(row), "%.*s%s } );\n", (int)strlen(ROLLOUT("a", "")) - 6,
+			ROLLOUT("a", ""), rows[i].more);
+		file(f, row);
+		make(f, false);
+		assert_int_equal(
+			plan_rollout_differs(&f->edit, &f->standing.set, STR("rollout/a"), text),
+			rows[i].said != NULL);
+		assert_true(!rows[i].said || strstr(text, rows[i].said));
+		assert_false(
+			plan_rollout_differs(&f->edit, &f->standing.set, STR("service/b"), text));
+		edit_done(&f->edit);
+	}
+	file(f, "rollouts = ( { service = \"a\"; from = \"v2\"; to = \"v3\"; attempt = 7; steps = "
+		"[ 10, 50, 100 ]; }, { service = \"b\"; from = \"v1\"; to = \"v2\"; steps = 100; } "
+		");\n");
+	make(f, false);
+	assert_true(plan_rollout_differs(&f->edit, &f->standing.set, STR("rollout/a"), text));
+	assert_non_null(strstr(text, "other versions"));
+	assert_false(plan_rollout_differs(&f->edit, &f->standing.set, STR("rollout/b"), text));
+}
+
 static void test_numbers(void **state)
 {
 	const struct published_node *absurd;
@@ -232,6 +317,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_old_problems_are_not_of_this_change, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nodes_are_asked, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_no_more_rollouts_than_nodes_keep_up, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_another_rollout_is_another_attempt, setup, teardown),
 		cmocka_unit_test(test_numbers),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -244,6 +244,48 @@ static void test_calls_go_where_somebody_is(void **state)
 	}
 }
 
+#define ZONED(node, zone, version, health, address)                                            \
+	"ringmain 1\nnode " node "\nstart 1\nnumber 1\nzone " zone "\nendpoint stock " version \
+	" " health " 100 " address ":8080\n"
+#define STORE_IN(zone)                                                           \
+	"node: { name = \"vm-a\"; address = \"10.77.0.1\"; zone = \"" zone       \
+	"\"; };\nmesh: { trust_domain = \"prod.example\"; };\nstate: { redis = " \
+	"\"10.77.0.10:6379\"; operators = \"/etc/ringmain/alice.pub\"; };\n"
+
+/* Where no call may leave its zone, who is elsewhere is not there. */
+static void test_calls_that_stay_in_their_zone(void **state)
+{
+	static const struct {
+		const char *zones, *node, *legs;
+	} rows[] = {
+		{"strict", STORE_IN("a"), "v1 1, v2 0"}, /* v2 is in zone b only */
+		{"strict", STORE_IN("b"), "v1 3, v2 1"}, /* both are there */
+		{"strict", STORE_IN("c"), "v1 3, v2 1"}, /* nobody is: no share is better */
+		{"prefer", STORE_IN("a"), "v1 3, v2 1"},
+		{"ignore", STORE_IN("a"), "v1 3, v2 1"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct fixture f;
+		char service[256];
+		snprintf(service, sizeof(service),
+			"services: ( { name = \"stock\"; port = 8080; protocol = \"http\"; "
+			"address = \"10.96.0.9\"; zones = \"%s\"; } );\n",
+			rows[i].zones);
+		fixture_init(&f);
+		fixture_tell(&f, "mesh", "service/stock@1", service);
+		fixture_tell(&f, "mesh", "rollout/stock@1",
+			"rollouts: ( { service = \"stock\"; from = \"v1\"; to = \"v2\"; attempt = "
+			"3; steps = [ 1, 5, 25, 50, 100 ]; } );\n");
+		fixture_tell(&f, "node", "vm-b", ZONED("vm-b", "a", "v1", "up", "10.77.0.2"));
+		fixture_tell(&f, "node", "vm-c", ZONED("vm-c", "b", "v2", "up", "10.77.0.3"));
+		fixture_tell(&f, "node", "vm-d", ZONED("vm-d", "b", "v1", "up", "10.77.0.4"));
+		fixture_tell(&f, "rollout", "stock", PROGRESS("stepping", "2"));
+		fixture_parse_good(&f, rows[i].node, NULL);
+		assert_legs(rule_of(&f, "stock", 0), rows[i].legs);
+		fixture_done(&f);
+	}
+}
+
 /* --- preview --- */
 
 static void test_preview(void **state)
@@ -524,6 +566,7 @@ int main(void)
 		cmocka_unit_test(test_legs_from_another_route),
 		cmocka_unit_test(test_tcp),
 		cmocka_unit_test(test_calls_go_where_somebody_is),
+		cmocka_unit_test(test_calls_that_stay_in_their_zone),
 		cmocka_unit_test(test_preview),
 		cmocka_unit_test(test_shares_are_exact),
 		cmocka_unit_test(test_sticky_values_move_once),

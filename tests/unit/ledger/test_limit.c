@@ -2,6 +2,8 @@
 /* One slot: what is granted is spent, in its window, by its key, and nothing else. */
 #include "ledger_lab.h"
 
+#include "ledger/slots.h"
+
 static void test_away_until_the_store_is_believed(void **state)
 {
 	struct lab lab;
@@ -126,6 +128,41 @@ static void test_lends_a_little_until_told(void **state)
 	lab_done(&lab);
 }
 
+/* Who slept through a window or two lends nothing of one that is over, and forgets nothing of the
+ * one that runs. */
+static void test_who_slept_lends_nothing(void **state)
+{
+	for (uint64_t later = 2; later <= LEDGER_LATE; later += 2) {
+		struct lab lab;
+		lab_init(&lab);
+		lease_set_believed(lab.state, UINT64_MAX);
+		struct ledger_limit_rule rule = lab_rule(1, 8);
+		assert_int_equal(lab_take(&lab, &rule, LAB_NOW + later * LAB_S), LEDGER_TAKEN);
+		assert_int_equal(lab_take(&lab, &rule, LAB_NOW), LEDGER_SPENT);
+		assert_int_equal(lab_take(&lab, &rule, LAB_NOW + later * LAB_S), LEDGER_SPENT);
+		lab_done(&lab);
+	}
+}
+
+/* The store's clock has gone back, for it is another server's now. */
+static void test_lends_when_the_clock_has_gone_back(void **state)
+{
+	static const int64_t back_s[] = {20, 100, 3600, 86400, 100000000};
+	for (size_t i = 0; i < ARRAY_LEN(back_s); i++) {
+		struct lab lab;
+		lab_init(&lab);
+		lease_set_believed(lab.state, UINT64_MAX);
+		struct ledger_limit_rule rule = lab_rule(1, 8);
+		for (uint64_t s = 0; s < 10; s++) {
+			int64_t clock_s = 1764236129 - (s < 2 ? 0 : back_s[i]);
+			lease_set_clock(lab.state, clock_s * (int64_t)LAB_S);
+			assert_int_equal(lab_take(&lab, &rule, LAB_NOW + s * LAB_S), LEDGER_TAKEN);
+			assert_int_equal(lab_take(&lab, &rule, LAB_NOW + s * LAB_S), LEDGER_SPENT);
+		}
+		lab_done(&lab);
+	}
+}
+
 static void test_credit_is_small(void **state)
 {
 	assert_int_equal(ledger_limit_credit(0, 1000), 0);
@@ -224,6 +261,8 @@ int main(void)
 		cmocka_unit_test(test_tokens_are_void_outside_their_window),
 		cmocka_unit_test(test_windows_are_of_the_stores_clock),
 		cmocka_unit_test(test_lends_a_little_until_told),
+		cmocka_unit_test(test_who_slept_lends_nothing),
+		cmocka_unit_test(test_lends_when_the_clock_has_gone_back),
 		cmocka_unit_test(test_credit_is_small),
 		cmocka_unit_test(test_a_key_that_the_store_garbles_is_away),
 		cmocka_unit_test(test_an_idle_slot_becomes_anothers),

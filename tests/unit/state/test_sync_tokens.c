@@ -236,6 +236,26 @@ static void test_gone(void **state)
 	expect_outage(go_down, come_up);
 }
 
+/* Settings under which no connection ever comes about: a password that is wrong, say. */
+static void change_to_nowhere(void)
+{
+	server_up(false);
+	for (int i = 0; i < NODES; i++) {
+		struct node *n = &lab.nodes[i];
+		struct bundle b;
+		struct err err;
+		bundle_init(&b);
+		n->conf.state.timeout_ms = 4000;
+		assert_int_equal(sync_configure(n->sync, &n->conf, &b, &err), 0);
+		bundle_done(&b);
+	}
+}
+
+static void test_changed_to_one_that_does_not_answer(void **state)
+{
+	expect_outage(change_to_nowhere, come_up);
+}
+
 static void fall_silent(void)
 {
 	server_stall(true);
@@ -286,6 +306,14 @@ static void test_one_that_refuses_is_left_in_peace(void **state)
 	assert_in_range(server_count("INCRBY") - before, 2, 2 * 4 * 6);
 }
 
+/* Of the window that runs. */
+static void key_of(uint64_t number, char key[200])
+{
+	uint64_t window = lease_window(lab.nodes[0].ledger, lab.loop.now_ns, 1000);
+	snprintf(key, 200, "ringmain:{" MESH "}:tokens:%016x%016x:%u", 0xabc0000 + (unsigned)number,
+		0x123, (unsigned)window);
+}
+
 /* Whoever wrote nonsense there: that key is away for a window, the others are not. */
 static void test_a_garbled_number_is_one_keys_trouble(void **state)
 {
@@ -305,14 +333,65 @@ static void test_a_garbled_number_is_one_keys_trouble(void **state)
 	assert_int_equal(take(&lab.nodes[0], 7, 8), LEDGER_TAKEN);
 }
 
+/* Nor is it read to its end, which could break the connection of all limits. */
+static void test_a_garbled_number_may_be_long(void **state)
+{
+	static char endless[100000];
+	char key[200];
+	memset(endless, '7', sizeof(endless));
+	pass_ms(1000 - lab.loop.now_ns / CLOCK_MS % 1000);
+	ask_for_ms(300, 100);
+	uint32_t looks = server_count("GETRANGE");
+	key_of(1, key);
+	server_set(key, (struct str){endless, sizeof(endless)}, 1000);
+	ask_for_ms(500, 100);
+	assert_true(server_count("GETRANGE") > looks);
+	assert_true(server_longest() < 10000);
+	assert_int_equal(take(&lab.nodes[0], 1, 100), LEDGER_AWAY);
+	pass_ms(1000);
+	forget_counts();
+	ask_for_ms(100, 100);
+	assert_int_equal(count_of(LEDGER_AWAY), 0);
+	assert_true(count_of(LEDGER_TAKEN) > 0);
+}
+
+/* What was lost is looked for as one that nobody has taken of. */
+static void test_a_number_that_is_gone_is_nothing_taken(void **state)
+{
+	char key[200];
+	pass_ms(1000 - lab.loop.now_ns / CLOCK_MS % 1000);
+	ask_for_ms(500, 100);
+	assert_int_equal(take(&lab.nodes[0], 1, 100), LEDGER_SPENT);
+	key_of(1, key);
+	server_delete(key);
+	forget_counts();
+	ask_for_ms(400, 100);
+	assert_int_equal(count_of(LEDGER_AWAY), 0);
+	assert_true(count_of(LEDGER_TAKEN) > 50);
+}
+
 /* Numbers do not stay for ever. */
 static void test_numbers_are_forgotten(void **state)
 {
 	char key[200];
-	uint64_t window = lease_window(lab.nodes[0].ledger, lab.loop.now_ns, 1000);
+	key_of(1, key);
 	ask_for_ms(300, 100);
-	snprintf(key, sizeof(key), "ringmain:{" MESH "}:tokens:%016x%016x:%u", 0xabc0001, 0x123,
-		(unsigned)window);
+	assert_non_null(server_get(key));
+	pass_ms(20000);
+	assert_null(server_get(key));
+}
+
+/* Neither does one that was lost in its window, emptied or evicted, and is made anew by whoever
+ * takes next. */
+static void test_numbers_that_were_lost_are_forgotten(void **state)
+{
+	char key[200];
+	pass_ms(1000 - lab.loop.now_ns / CLOCK_MS % 1000);
+	ask_for_ms(300, 1000);
+	key_of(1, key);
+	assert_non_null(server_get(key));
+	server_delete(key);
+	ask_for_ms(500, 1000);
 	assert_non_null(server_get(key));
 	pass_ms(20000);
 	assert_null(server_get(key));
@@ -348,12 +427,16 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_both_share_one_number),
 		TEST(test_gone),
+		TEST(test_changed_to_one_that_does_not_answer),
 		TEST(test_silent),
 		TEST(test_full),
 		TEST(test_without_rights),
 		TEST(test_one_that_refuses_is_left_in_peace),
 		TEST(test_a_garbled_number_is_one_keys_trouble),
+		TEST(test_a_garbled_number_may_be_long),
+		TEST(test_a_number_that_is_gone_is_nothing_taken),
 		TEST(test_numbers_are_forgotten),
+		TEST(test_numbers_that_were_lost_are_forgotten),
 		TEST(test_nothing_is_said_while_nobody_asks),
 		TEST(test_without_a_state_process_limits_are_away),
 	};

@@ -277,6 +277,7 @@ static void test_thousands_of_keys_share_the_turns(void **state)
 {
 	enum { KEYS = 4000 };
 	static uint32_t answered[KEYS];
+	static int64_t numbers[KEYS];
 	struct err err;
 	struct ledger *l;
 	struct book b;
@@ -288,6 +289,7 @@ static void test_thousands_of_keys_share_the_turns(void **state)
 	assert_true(book_init(&b, l));
 	lease_set_believed(l, UINT64_MAX);
 	memset(answered, 0, sizeof(answered));
+	memset(numbers, 0, sizeof(numbers));
 	for (uint64_t turn = 0; turn < 200; turn++) {
 		uint64_t now_ns = 1000 * 1000 * MESH_MS + turn * BOOK_TURN_NS;
 		for (uint32_t key = 0; key < KEYS; key++) {
@@ -297,10 +299,14 @@ static void test_thousands_of_keys_share_the_turns(void **state)
 		book_turn(&b, now_ns);
 		uint32_t count = 0;
 		while (book_next(&b, &c)) {
+			uint64_t key = (c.id.word[0] - 1) / 977;
 			count++;
-			if (c.kind == BOOK_TAKE)
-				answered[(c.id.word[0] - 1) / 977]++;
-			book_answer(&b, c.tag, BOOK_TOLD, c.count, now_ns);
+			/* until its window is over, and not for another one */
+			assert_in_range(c.keep_ms, 60000 + 1000, 2 * 60000);
+			answered[key] += c.kind == BOOK_TAKE;
+			numbers[key] += c.kind == BOOK_TAKE ? c.count : 0;
+			numbers[key] -= c.kind == BOOK_BACK ? c.count : 0;
+			book_answer(&b, c.tag, BOOK_TOLD, numbers[key], now_ns);
 		}
 		assert_true(count <= BOOK_COMMANDS + 3 * TOKENS_ASKS);
 	}
@@ -308,6 +314,35 @@ static void test_thousands_of_keys_share_the_turns(void **state)
 		assert_true(answered[key] > 0);
 	book_done(&b);
 	ledger_unmap(l);
+}
+
+/* Whose number does not have what this node took of it, lost what it was; given back, it has not.
+ */
+static void test_a_number_that_was_lost_is_known_by_what_it_lacks(void **state)
+{
+	static const struct {
+		uint32_t back;
+		int64_t before; /* of the second TAKE */
+		bool is_anew;
+	} rows[] = {{0, 50, false}, {0, 49, true}, {0, 0, true}, {0, -7, true}, {20, 30, false},
+		{20, 29, true}, {0, 90, false}};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct tokens t;
+		struct tokens_ask asks[TOKENS_ASKS];
+		tokens_init(&t, 200, 1000);
+		struct tokens_seen seen = {.now_ns = 77, .store_ns = 5500 * MESH_MS, .lent = 50};
+		assert_int_equal(tokens_step(&t, &seen, asks), 1);
+		uint32_t more = asks[0].count - 50;
+		struct tokens_told told = tokens_taken(&t, 5, asks[0].count, 78);
+		assert_false(told.is_anew);
+		assert_int_equal(told.granted, more);
+		tokens_given_back(&t, 5, more + rows[i].back);
+		seen = (struct tokens_seen){.now_ns = 99, .store_ns = 5501 * MESH_MS, .lent = 60};
+		assert_in_range(tokens_step(&t, &seen, asks), 1, TOKENS_ASKS);
+		assert_int_equal(asks[0].kind, TOKENS_TAKE);
+		told = tokens_taken(&t, 5, rows[i].before + asks[0].count, 100);
+		assert_int_equal(told.is_anew, rows[i].is_anew);
+	}
 }
 
 /* Numbers that any stolen node may have written. */
@@ -346,6 +381,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_lent_beyond_the_amount_is_paid),
 		cmocka_unit_test(test_nothing_is_said_to_the_store_while_nobody_asks),
 		cmocka_unit_test(test_thousands_of_keys_share_the_turns),
+		cmocka_unit_test(test_a_number_that_was_lost_is_known_by_what_it_lacks),
 		cmocka_unit_test(test_numbers_of_anybody_are_bounded),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
