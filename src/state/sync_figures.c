@@ -52,7 +52,7 @@ static void figures_of_version(const struct sync *s, const struct rollout_rule *
 	memcpy(ret_sums->latencies, sums.latencies, sizeof(ret_sums->latencies));
 }
 
-/* In the arena. */
+/* In the arena, of those that are not over: nobody judges these any more. */
 static struct str figures_own(const struct sync *s, struct arena *arena)
 {
 	uint32_t count = 0;
@@ -61,6 +61,8 @@ static struct str figures_own(const struct sync *s, struct arena *arena)
 		return STR_NONE;
 	ROLLOUTS_EACH(s, r)
 	{
+		if (rollout_is_over(rollout_progress_of(s, r)))
+			continue;
 		struct rollout_told *t = &told[count++];
 		t->service = r->rule.service;
 		t->attempt = r->rule.attempt;
@@ -97,9 +99,21 @@ static void figures_write(struct sync *s, struct str text)
 	f->told = strndup(text.at, text.len);
 }
 
+static bool figures_are_open(const struct sync *s)
+{
+	ROLLOUTS_EACH(s, r)
+	{
+		if (!rollout_is_over(rollout_progress_of(s, r)))
+			return true;
+	}
+	return false;
+}
+
 static void figures_tell(struct sync *s)
 {
 	struct arena arena;
+	if (!figures_are_open(s))
+		return; /* what was told last ends by itself */
 	arena_init(&arena, FIGURES_ARENA_MAX);
 	struct str text = figures_own(s, &arena);
 	if (text.at)

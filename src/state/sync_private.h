@@ -383,6 +383,8 @@ uint64_t rollouts_now_ms(const struct sync *s);
  * refused, and why is said. */
 bool rollout_take(struct sync *s, struct sync_rollout *r, struct mirror_place place,
 	struct str text) MUST_CHECK;
+/* NULL: it is not. */
+bool rollout_is_over(const struct rollout_progress *progress);
 /* Of the rule in force; NULL: none is known. */
 const struct rollout_progress *rollout_progress_of(
 	const struct sync *s, const struct sync_rollout *r);

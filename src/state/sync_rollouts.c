@@ -22,6 +22,11 @@
 #define ROLLOUTS_ARENA_MAX   (1u << 20)
 #define ROLLOUTS_BEGIN_NS    (1500 * CLOCK_MS)
 
+bool rollout_is_over(const struct rollout_progress *p)
+{
+	return p && (p->state == ROLLOUT_DONE || p->state == ROLLOUT_ROLLED_BACK);
+}
+
 uint64_t rollouts_beat_ns(const struct sync *s)
 {
 	uint64_t beat_ns = s->mirror.node_count * ROLLOUTS_BEAT_NODE_NS;
@@ -32,7 +37,7 @@ uint64_t rollouts_beat_ns(const struct sync *s)
 static uint64_t rollouts_look_ns(struct sync *s, const struct sync_rollout *r)
 {
 	const struct rollout_progress *p = rollout_progress_of(s, r);
-	bool is_over = p && (p->state == ROLLOUT_DONE || p->state == ROLLOUT_ROLLED_BACK);
+	bool is_over = rollout_is_over(p);
 	uint64_t beat_ns = rollouts_beat_ns(s), ns = beat_ns;
 	if (r->part == ROLLOUT_WATCHES && s->mirror.node_count > ROLLOUTS_NODES_NEAR)
 		ns = ns * s->mirror.node_count / ROLLOUTS_NODES_NEAR;

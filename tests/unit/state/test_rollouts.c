@@ -765,6 +765,21 @@ static void test_who_does_not_know_the_nodes_takes_nothing(void **state)
 	assert_true(term() > before);
 }
 
+static void test_nothing_is_told_of_what_is_over(void **state)
+{
+	begin(2);
+	assert_non_null(server_get(KEY("figures:vm-a")));
+	pass_to(2, ROLLOUT_DONE, 2);
+	pass_ms(20000);
+	assert_null(server_get(KEY("figures:vm-a")));
+	assert_null(server_get(KEY("figures:vm-b")));
+	lab.attempt = 2;
+	publish("run");
+	pass_ms(3000);
+	assert_non_null(server_get(KEY("figures:vm-a")));
+	pass_to(2, ROLLOUT_DONE, 2);
+}
+
 /* Anybody in the mesh may send them. */
 static void test_hints_without_end_stop_nothing(void **state)
 {
@@ -880,6 +895,7 @@ int main(void)
 		TEST(a_rollback_is_seen_without_a_hint_among_many),
 		TEST(each_term_is_told),
 		TEST(who_does_not_know_the_nodes_takes_nothing),
+		TEST(nothing_is_told_of_what_is_over),
 		TEST(hints_without_end_stop_nothing),
 		TEST(without_agreed_objects_nobody_carries_on),
 		TEST(a_refused_write_is_told),
