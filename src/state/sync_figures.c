@@ -15,8 +15,6 @@
 #define FIGURES_AGAIN_NS  (4 * CLOCK_S)	  /* told again even when nothing has changed */
 #define FIGURES_EXPIRY_NS (15 * CLOCK_S)
 #define FIGURES_EXPIRIES  10 /* at least so many times the time until it is told again */
-/* What one node writes all others read: no more than shows that it is too long. */
-#define FIGURES_END	  "262144"
 #define FIGURES_ARENA_MAX (4u * ROLLOUT_TOLD_BYTES_MAX)
 
 _Static_assert(
@@ -239,7 +237,9 @@ static void figures_end(struct sync *s, bool is_whole)
 static void figures_ask(struct sync *s)
 {
 	struct figures *f = &s->figures;
-	char key[LAYOUT_KEY_MAX];
+	char key[LAYOUT_KEY_MAX], end[16];
+	/* What one node writes all others read: no more than shows that it is too long. */
+	int end_len = snprintf(end, sizeof(end), "%d", ROLLOUT_TOLD_BYTES_MAX);
 	f->batch_count = f->answered = 0;
 	while (f->batch_count < FIGURES_BATCH) {
 		const struct mirror_node *next = mirror_after(&s->mirror, str_of(f->last));
@@ -249,7 +249,7 @@ static void figures_ask(struct sync *s)
 		if (mirror_compare(name, str_of(f->last)) <= 0)
 			break; /* it begins again */
 		struct str words[] = {STR("GETRANGE"), sync_key(s, key, "figures", name), STR("0"),
-			STR(FIGURES_END)};
+			{end, (size_t)end_len}};
 		if (!sync_ask(s, SYNC_TAG_FIGURES, words, ARRAY_LEN(words))) {
 			f->is_cut = true;
 			break;

@@ -690,6 +690,25 @@ static void test_hostile_figures_are_refused(void **state)
 	assert_true(refused > 0);
 }
 
+/* As many rollouts make it; lines that are not known are passed over. */
+static void test_long_figures_are_read_to_their_end(void **state)
+{
+	static char text[ROLLOUT_TOLD_BYTES_MAX];
+	size_t len = (size_t)snprintf(text, sizeof(text), "figures 1\nrollout orders 1\n");
+	begin(3);
+	node_kill(&lab.nodes[2]);
+	while (len < sizeof(text))
+		text[len++] = 'x';
+	text[len - 1] = '\n';
+	server_set(KEY("figures:vm-c"), (struct str){text, len}, 0);
+	pass_to(2, ROLLOUT_DONE, 2);
+	for (int i = 0; i < 2; i++) {
+		struct state_view view;
+		sync_view(lab.nodes[i].sync, &view);
+		assert_int_equal(view.refused_total, 0);
+	}
+}
+
 static void test_the_rule_goes_and_with_it_what_is_known(void **state)
 {
 	begin(2);
@@ -891,6 +910,7 @@ int main(void)
 		TEST(without_figures_it_stays),
 		TEST(figures_that_begin_anew_count),
 		TEST(hostile_figures_are_refused),
+		TEST(long_figures_are_read_to_their_end),
 		TEST(the_rule_goes_and_with_it_what_is_known),
 		TEST(a_rollback_is_seen_without_a_hint_among_many),
 		TEST(each_term_is_told),
