@@ -40,6 +40,7 @@ struct store_command {
 	enum store_failure failure;
 	redisReply *reply;
 	size_t reply_bytes;
+	bool is_unreadable;
 };
 
 struct store_message {

@@ -214,7 +214,7 @@ bool store_answer(struct store *s, struct store_answer *ret_answer)
 	struct store_command *c = store_command_of(list_pop(&s->answered));
 	if (!c)
 		return false;
-	*ret_answer = (struct store_answer){c->tag, c->failure, c->reply};
+	*ret_answer = (struct store_answer){c->tag, c->failure, c->reply, c->is_unreadable};
 	s->command_count--;
 	store_taken(s, c->reply_bytes);
 	c->reply = NULL;

@@ -19,8 +19,10 @@
 #define ROLLOUTS_NODES_NEAR   64 /* with more, each of those who watch looks less often */
 /* but no less often than that, while it goes on: hints get lost, and a rollback must not wait */
 #define ROLLOUTS_LOOK_MAX_NS (30 * CLOCK_S)
-#define ROLLOUTS_ARENA_MAX   (1u << 20)
-#define ROLLOUTS_BEGIN_NS    (1500 * CLOCK_MS)
+/* An answer that ends the connection is not asked for again before that */
+#define ROLLOUTS_QUIET_NS  (300 * CLOCK_S)
+#define ROLLOUTS_ARENA_MAX (1u << 20)
+#define ROLLOUTS_BEGIN_NS  (1500 * CLOCK_MS)
 
 bool rollout_is_over(const struct rollout_progress *p)
 {
@@ -211,6 +213,10 @@ static void rollout_ask(struct sync *s, struct sync_rollout *r)
 		STR("+"), STR("-"), STR("COUNT"), STR("1")};
 	if (r->is_asked) {
 		r->again = true;
+		return;
+	}
+	if (s->loop->now_ns < r->quiet_ns) {
+		r->look_ns = r->quiet_ns;
 		return;
 	}
 	rollouts_ask_time(s);
@@ -417,6 +423,22 @@ void rollouts_answer(
 		rollout_answer(s, r, answer);
 	else
 		carry_answer(s, r, answer);
+}
+
+/* One that can write to the stream must not keep all else from being read: objects are asked for on
+ * the same connection. */
+void rollouts_unreadable(struct sync *s, uint64_t tag)
+{
+	char key[LAYOUT_KEY_MAX];
+	struct sync_rollout *r = rollouts_numbered(s, tag >> SYNC_TAG_BITS);
+	if ((tag & ((1u << SYNC_TAG_BITS) - 1)) != SYNC_TAG_ROLLOUT || !r)
+		return;
+	struct str name = sync_key(s, key, "rollout", r->rule.service);
+	r->quiet_ns = s->loop->now_ns + ROLLOUTS_QUIET_NS;
+	sync_refuse(s, r->why, sizeof(r->why),
+		"the stream of the rollout of " STR_FMT
+		" is too long to be read, and left alone for %llu s; DEL " STR_FMT,
+		STR_ARG(r->rule.service), ROLLOUTS_QUIET_NS / CLOCK_S, STR_ARG(name));
 }
 
 void rollouts_lost(struct sync *s)

@@ -19,6 +19,8 @@ void server_up(bool is_up);
 void server_stall(bool is_stalled);
 /* From now on a command that begins with this word is answered with this error; NULL: none is. */
 void server_refuse(const char *word, const char *error);
+/* From now on the answer to such a command ends the connection, as one does that is too long. */
+void server_break(const char *word);
 /* Loses all it knows. */
 void server_flush(void);
 

@@ -866,6 +866,37 @@ static void test_a_stream_that_takes_nothing_is_tried_slowly(void **state)
 	}
 }
 
+/* One entry of a hundred megabytes would be enough. */
+static void test_a_stream_that_ends_the_connection_is_left_alone(void **state)
+{
+	struct state_view view;
+	begin(2);
+	pass_to(2, ROLLOUT_STEPPING, 1);
+	server_break("XREVRANGE");
+	pass_ms(10000);
+	publisher_put(&lab.publisher, "service/web", "services = ( { name = \"web\"; } );\n");
+	for (int i = 0; i < 100; i++) {
+		server_publish(KEY("news"), STR("rollout orders"));
+		pass_ms(100);
+	}
+	assert_all(2, ROLLOUT_STEPPING, 1);
+	for (int i = 0; i < 2; i++) {
+		sync_view(lab.nodes[i].sync, &view);
+		assert_true(view.connected);
+		assert_int_equal(view.revision, lab.publisher.revision);
+		assert_int_equal(view.reconnects_total, 1);
+		assert_non_null(strstr(view.why, "DEL " STREAM));
+	}
+	server_break(NULL);
+	server_delete(STREAM);
+	pass_ms(300000);
+	pass_to(2, ROLLOUT_DONE, 2);
+	for (int i = 0; i < 2; i++) {
+		sync_view(lab.nodes[i].sync, &view);
+		assert_string_equal(view.why, "");
+	}
+}
+
 static void test_a_refused_reading_is_told(void **state)
 {
 	begin(2);
@@ -920,6 +951,7 @@ int main(void)
 		TEST(without_agreed_objects_nobody_carries_on),
 		TEST(a_refused_write_is_told),
 		TEST(a_stream_that_takes_nothing_is_tried_slowly),
+		TEST(a_stream_that_ends_the_connection_is_left_alone),
 		TEST(a_refused_reading_is_told),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
