@@ -181,6 +181,14 @@ void store_take_reply(struct store *s, redisReply *reply, size_t bytes)
 		store_fail(s, "%s", store_shown(reply, text));
 }
 
+void store_blame(struct store *s)
+{
+	struct store_command *c =
+		list_empty(&s->pending) ? NULL : store_command_of(s->pending.next);
+	if (c)
+		c->is_unreadable = !c->bytes;
+}
+
 void store_lose(struct store *s)
 {
 	struct store_command *c;
