@@ -20,7 +20,8 @@
  *                           that is not higher than the last, so of
  *                           several who begin a term one wins, and who
  *                           was overtaken cannot write. An entry every
- *                           second or so; about 32 are kept
+ *                           second or so; trimmed to 32 and a node of the
+ *                           stream's memory more, some 50 in all
  *   tokens:<id>:<window> string  how many tokens of a limit nodes have    written by all nodes
  *                           taken in a window; with an expiry. <id>: of the limit, its numbers and
  *                           the values of its key, in hexadecimal; <window>: the store's time

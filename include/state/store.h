@@ -77,6 +77,8 @@ struct store_answer {
 	uint64_t tag; /* as given to store_send() */
 	enum store_failure failure;
 	redisReply *reply; /* NULL when LOST. Valid until store_answer_done() */
+	/* LOST: it was this one's answer that ended the connection, for it was too long, or none */
+	bool is_unreadable;
 };
 
 /* `kind`: of the store's own task, chosen by the loop's owner, who calls store_step() for it.

@@ -243,6 +243,9 @@ void conf_build(struct conf_parser *p)
 {
 	struct snapshot *s = p->snapshot;
 	s->trust_domain = arena_str(&s->arena, p->conf->trust_domain);
+	s->zone = arena_str(&s->arena, p->conf->node_zone);
+	if (!s->trust_domain.at || !s->zone.at)
+		p->is_exhausted = true;
 	s->default_allow = p->conf->default_allow;
 	s->passthrough_count = p->conf->passthrough_count;
 	s->passthrough = conf_build_array(p, s->passthrough_count, sizeof(*s->passthrough));

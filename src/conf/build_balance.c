@@ -179,9 +179,6 @@ static uint64_t conf_fingerprint(const struct service *service)
 void conf_build_zones(struct conf_parser *p)
 {
 	struct snapshot *s = p->snapshot;
-	s->zone = arena_str(&s->arena, p->conf->node_zone);
-	if (!s->zone.at)
-		p->is_exhausted = true;
 	for (uint32_t i = 0; !p->is_exhausted && i < s->service_count; i++) {
 		conf_zone_service(p, &s->services[i]);
 		s->services[i].fingerprint = conf_fingerprint(&s->services[i]);

@@ -75,6 +75,7 @@ static void store_read(struct store *s, const uint8_t *bytes, size_t len)
 		store_take_reply(s, reply, before + used);
 		return;
 	case STORE_READ_BAD:
+		store_blame(s);
 		store_fail(s, "%s", store_reader_fault(&s->reader));
 		return;
 	}

@@ -40,6 +40,7 @@ struct store_command {
 	enum store_failure failure;
 	redisReply *reply;
 	size_t reply_bytes;
+	bool is_unreadable;
 };
 
 struct store_message {
@@ -150,6 +151,8 @@ bool store_ask(struct store *s, enum store_question question, uint64_t tag, cons
 void store_command_sent(struct store_command *c);
 /* A whole reply; takes it over. */
 void store_take_reply(struct store *s, redisReply *reply, size_t bytes);
+/* What has come is the answer to the first that waits for one, and cannot be read. */
+void store_blame(struct store *s);
 /* All that is pending is lost. */
 void store_lose(struct store *s);
 /* Everything goes, answers not taken too. */

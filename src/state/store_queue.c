@@ -181,6 +181,14 @@ void store_take_reply(struct store *s, redisReply *reply, size_t bytes)
 		store_fail(s, "%s", store_shown(reply, text));
 }
 
+void store_blame(struct store *s)
+{
+	struct store_command *c =
+		list_empty(&s->pending) ? NULL : store_command_of(s->pending.next);
+	if (c)
+		c->is_unreadable = !c->bytes;
+}
+
 void store_lose(struct store *s)
 {
 	struct store_command *c;
@@ -214,7 +222,7 @@ bool store_answer(struct store *s, struct store_answer *ret_answer)
 	struct store_command *c = store_command_of(list_pop(&s->answered));
 	if (!c)
 		return false;
-	*ret_answer = (struct store_answer){c->tag, c->failure, c->reply};
+	*ret_answer = (struct store_answer){c->tag, c->failure, c->reply, c->is_unreadable};
 	s->command_count--;
 	store_taken(s, c->reply_bytes);
 	c->reply = NULL;

@@ -329,6 +329,8 @@ static void sync_take_answers(struct sync *s)
 	struct store_answer answer;
 	bool is_lost = false;
 	while (store_answer(s->asks, &answer)) {
+		if (answer.failure == STORE_LOST && answer.is_unreadable)
+			rollouts_unreadable(s, answer.tag);
 		if (answer.failure == STORE_LOST)
 			is_lost = true;
 		else if (!is_lost)

@@ -55,11 +55,6 @@ void carry_end(struct sync *s, struct sync_rollout *r)
 	carry_forget(r);
 }
 
-static bool carry_is_over(const struct rollout_progress *p)
-{
-	return p && (p->state == ROLLOUT_DONE || p->state == ROLLOUT_ROLLED_BACK);
-}
-
 /* --- writing --- */
 
 /* One entry at this place: what it says stands in r->written_text. */
@@ -89,7 +84,7 @@ static void carry_text(struct sync *s, struct sync_rollout *r, const struct roll
 {
 	struct rollout_progress mine = *next;
 	char text[ROLLOUT_TEXT_MAX];
-	if (!carry_is_over(next) || next->node.len == 0)
+	if (!rollout_is_over(next) || next->node.len == 0)
 		mine.node = s->node;
 	struct str written = rollout_progress_write(&mine, text);
 	memcpy(r->written_text, written.at, written.len);
@@ -189,7 +184,7 @@ static bool carry_is_due(struct sync *s, const struct sync_rollout *r)
 		return true;
 	if (r->is_foreign && p)
 		return s->loop->now_ns >= r->begin_ns;
-	if (!p || carry_is_over(p))
+	if (!p || rollout_is_over(p))
 		return carry_is_told(s, r) && s->loop->now_ns >= r->begin_ns;
 	return str_eq(p->node, s->node) || carry_is_silent(s, r);
 }
@@ -314,6 +309,6 @@ void carry_answer(struct sync *s, struct sync_rollout *r, const struct store_ans
 	 * before it, the connection may have broken before it was told. */
 	if (is_begun || s->mirror.change_count != change_count)
 		carry_publish(s, r);
-	if (carry_is_over(rollout_progress_of(s, r)))
+	if (rollout_is_over(rollout_progress_of(s, r)))
 		carry_end(s, r);
 }

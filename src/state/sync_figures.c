@@ -15,8 +15,6 @@
 #define FIGURES_AGAIN_NS  (4 * CLOCK_S)	  /* told again even when nothing has changed */
 #define FIGURES_EXPIRY_NS (15 * CLOCK_S)
 #define FIGURES_EXPIRIES  10 /* at least so many times the time until it is told again */
-/* What one node writes all others read: no more than shows that it is too long. */
-#define FIGURES_END	  "262144"
 #define FIGURES_ARENA_MAX (4u * ROLLOUT_TOLD_BYTES_MAX)
 
 _Static_assert(
@@ -52,7 +50,7 @@ static void figures_of_version(const struct sync *s, const struct rollout_rule *
 	memcpy(ret_sums->latencies, sums.latencies, sizeof(ret_sums->latencies));
 }
 
-/* In the arena. */
+/* In the arena, of those that are not over: nobody judges these any more. */
 static struct str figures_own(const struct sync *s, struct arena *arena)
 {
 	uint32_t count = 0;
@@ -61,6 +59,8 @@ static struct str figures_own(const struct sync *s, struct arena *arena)
 		return STR_NONE;
 	ROLLOUTS_EACH(s, r)
 	{
+		if (rollout_is_over(rollout_progress_of(s, r)))
+			continue;
 		struct rollout_told *t = &told[count++];
 		t->service = r->rule.service;
 		t->attempt = r->rule.attempt;
@@ -97,9 +97,21 @@ static void figures_write(struct sync *s, struct str text)
 	f->told = strndup(text.at, text.len);
 }
 
+static bool figures_are_open(const struct sync *s)
+{
+	ROLLOUTS_EACH(s, r)
+	{
+		if (!rollout_is_over(rollout_progress_of(s, r)))
+			return true;
+	}
+	return false;
+}
+
 static void figures_tell(struct sync *s)
 {
 	struct arena arena;
+	if (!figures_are_open(s))
+		return; /* what was told last ends by itself */
 	arena_init(&arena, FIGURES_ARENA_MAX);
 	struct str text = figures_own(s, &arena);
 	if (text.at)
@@ -225,7 +237,9 @@ static void figures_end(struct sync *s, bool is_whole)
 static void figures_ask(struct sync *s)
 {
 	struct figures *f = &s->figures;
-	char key[LAYOUT_KEY_MAX];
+	char key[LAYOUT_KEY_MAX], end[16];
+	/* What one node writes all others read: no more than shows that it is too long. */
+	int end_len = snprintf(end, sizeof(end), "%d", ROLLOUT_TOLD_BYTES_MAX);
 	f->batch_count = f->answered = 0;
 	while (f->batch_count < FIGURES_BATCH) {
 		const struct mirror_node *next = mirror_after(&s->mirror, str_of(f->last));
@@ -235,7 +249,7 @@ static void figures_ask(struct sync *s)
 		if (mirror_compare(name, str_of(f->last)) <= 0)
 			break; /* it begins again */
 		struct str words[] = {STR("GETRANGE"), sync_key(s, key, "figures", name), STR("0"),
-			STR(FIGURES_END)};
+			{end, (size_t)end_len}};
 		if (!sync_ask(s, SYNC_TAG_FIGURES, words, ARRAY_LEN(words))) {
 			f->is_cut = true;
 			break;

@@ -175,6 +175,7 @@ struct sync_rollout {
 	uint64_t last_ms;     /* when that was written, by the store's clock as its writer said */
 	uint64_t last_new_ns; /* when it was first seen, by ours */
 	uint64_t look_ns;     /* when it is to be read next */
+	uint64_t quiet_ns;    /* not before that, whatever is hinted at */
 	/* carrying it on */
 	enum rollout_part part;
 	struct rollout_watch watch;
@@ -371,6 +372,8 @@ void rollouts_look(struct sync *s);
 void rollouts_step(struct sync *s);
 void rollouts_answer(
 	struct sync *s, enum sync_tag tag, uint64_t number, const struct store_answer *answer);
+/* The answer to what was asked with this tag ended the connection. */
+void rollouts_unreadable(struct sync *s, uint64_t tag);
 void rollouts_lost(struct sync *s);
 void rollouts_done(struct sync *s);
 /* Of one of them; "": nothing is refused. */
@@ -383,6 +386,8 @@ uint64_t rollouts_now_ms(const struct sync *s);
  * refused, and why is said. */
 bool rollout_take(struct sync *s, struct sync_rollout *r, struct mirror_place place,
 	struct str text) MUST_CHECK;
+/* NULL: it is not. */
+bool rollout_is_over(const struct rollout_progress *progress);
 /* Of the rule in force; NULL: none is known. */
 const struct rollout_progress *rollout_progress_of(
 	const struct sync *s, const struct sync_rollout *r);

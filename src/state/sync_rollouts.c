@@ -19,8 +19,15 @@
 #define ROLLOUTS_NODES_NEAR   64 /* with more, each of those who watch looks less often */
 /* but no less often than that, while it goes on: hints get lost, and a rollback must not wait */
 #define ROLLOUTS_LOOK_MAX_NS (30 * CLOCK_S)
-#define ROLLOUTS_ARENA_MAX   (1u << 20)
-#define ROLLOUTS_BEGIN_NS    (1500 * CLOCK_MS)
+/* An answer that ends the connection is not asked for again before that */
+#define ROLLOUTS_QUIET_NS  (300 * CLOCK_S)
+#define ROLLOUTS_ARENA_MAX (1u << 20)
+#define ROLLOUTS_BEGIN_NS  (1500 * CLOCK_MS)
+
+bool rollout_is_over(const struct rollout_progress *p)
+{
+	return p && (p->state == ROLLOUT_DONE || p->state == ROLLOUT_ROLLED_BACK);
+}
 
 uint64_t rollouts_beat_ns(const struct sync *s)
 {
@@ -32,7 +39,7 @@ uint64_t rollouts_beat_ns(const struct sync *s)
 static uint64_t rollouts_look_ns(struct sync *s, const struct sync_rollout *r)
 {
 	const struct rollout_progress *p = rollout_progress_of(s, r);
-	bool is_over = p && (p->state == ROLLOUT_DONE || p->state == ROLLOUT_ROLLED_BACK);
+	bool is_over = rollout_is_over(p);
 	uint64_t beat_ns = rollouts_beat_ns(s), ns = beat_ns;
 	if (r->part == ROLLOUT_WATCHES && s->mirror.node_count > ROLLOUTS_NODES_NEAR)
 		ns = ns * s->mirror.node_count / ROLLOUTS_NODES_NEAR;
@@ -206,6 +213,10 @@ static void rollout_ask(struct sync *s, struct sync_rollout *r)
 		STR("+"), STR("-"), STR("COUNT"), STR("1")};
 	if (r->is_asked) {
 		r->again = true;
+		return;
+	}
+	if (s->loop->now_ns < r->quiet_ns) {
+		r->look_ns = r->quiet_ns;
 		return;
 	}
 	rollouts_ask_time(s);
@@ -412,6 +423,22 @@ void rollouts_answer(
 		rollout_answer(s, r, answer);
 	else
 		carry_answer(s, r, answer);
+}
+
+/* One that can write to the stream must not keep all else from being read: objects are asked for on
+ * the same connection. */
+void rollouts_unreadable(struct sync *s, uint64_t tag)
+{
+	char key[LAYOUT_KEY_MAX];
+	struct sync_rollout *r = rollouts_numbered(s, tag >> SYNC_TAG_BITS);
+	if ((tag & ((1u << SYNC_TAG_BITS) - 1)) != SYNC_TAG_ROLLOUT || !r)
+		return;
+	struct str name = sync_key(s, key, "rollout", r->rule.service);
+	r->quiet_ns = s->loop->now_ns + ROLLOUTS_QUIET_NS;
+	sync_refuse(s, r->why, sizeof(r->why),
+		"the stream of the rollout of " STR_FMT
+		" is too long to be read, and left alone for %llu s; DEL " STR_FMT,
+		STR_ARG(r->rule.service), ROLLOUTS_QUIET_NS / CLOCK_S, STR_ARG(name));
 }
 
 void rollouts_lost(struct sync *s)

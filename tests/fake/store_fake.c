@@ -31,6 +31,7 @@ struct waiting {
 	uint64_t tag;
 	enum store_failure failure;
 	redisReply *reply;
+	bool is_unreadable;
 };
 
 struct store {
@@ -51,7 +52,7 @@ static struct {
 	struct list entries, stores;
 	bool is_up, is_stalled, is_scan_endless;
 	size_t longest; /* bytes of a value */
-	const char *refused_word, *refused_error;
+	const char *refused_word, *refused_error, *broken_word;
 	const char *cut_key;
 	struct {
 		char word[16];
@@ -553,6 +554,11 @@ void server_cut(const char *key)
 	server.cut_key = key;
 }
 
+void server_break(const char *word)
+{
+	server.broken_word = word;
+}
+
 void server_scan_endless(bool is_endless)
 {
 	server.is_scan_endless = is_endless;
@@ -760,6 +766,14 @@ bool store_send(struct store *s, uint64_t tag, const struct str *words, size_t w
 	list_add_last(server.is_stalled ? &s->stalled : &s->answers, &w->node);
 	if (!server.is_stalled)
 		loop_ready(s->loop, s->owner);
+	if (server.broken_word && str_eq(words[0], str_of(server.broken_word))) {
+		freeReplyObject(w->reply);
+		w->reply = NULL;
+		w->failure = STORE_LOST;
+		w->is_unreadable = true;
+		store_lose(s);
+		loop_ready(s->loop, &s->task);
+	}
 	return true;
 }
 
@@ -783,8 +797,10 @@ bool store_answer(struct store *s, struct store_answer *ret_answer)
 	if (!node)
 		return false;
 	struct waiting *w = CONTAINER_OF(node, struct waiting, node);
-	*ret_answer =
-		(struct store_answer){.tag = w->tag, .failure = w->failure, .reply = w->reply};
+	*ret_answer = (struct store_answer){.tag = w->tag,
+		.failure = w->failure,
+		.reply = w->reply,
+		.is_unreadable = w->is_unreadable};
 	free(w);
 	return true;
 }

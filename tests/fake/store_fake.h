@@ -22,6 +22,8 @@ void server_refuse(const char *word, const char *error);
 /* From now on a command about this key ends the connection, and is not answered; NULL: none does.
  */
 void server_cut(const char *key);
+/* From now on the answer to such a command ends the connection, as one does that is too long. */
+void server_break(const char *word);
 /* Loses all it knows. */
 void server_flush(void);
 

@@ -215,7 +215,8 @@ def test_an_emptied_redis_costs_a_window_at_most(fleet):
                 lab.ask("DEL", key)
         found = flood.whole_windows(3)
     assert flood.failures == []
-    assert max(found) <= AMOUNT * 1.02 and sum(found) >= 0.95 * 3 * AMOUNT
+    # the first whole one may have been taken from ahead, when the numbers of that went, too
+    assert found[0] <= AMOUNT * 2.02 and max(found[1:]) <= AMOUNT * 1.02 and sum(found) >= 0.95 * 3 * AMOUNT
 
 
 @pytest.mark.seconds(60)

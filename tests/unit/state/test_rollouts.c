@@ -690,6 +690,25 @@ static void test_hostile_figures_are_refused(void **state)
 	assert_true(refused > 0);
 }
 
+/* As many rollouts make it; lines that are not known are passed over. */
+static void test_long_figures_are_read_to_their_end(void **state)
+{
+	static char text[ROLLOUT_TOLD_BYTES_MAX];
+	size_t len = (size_t)snprintf(text, sizeof(text), "figures 1\nrollout orders 1\n");
+	begin(3);
+	node_kill(&lab.nodes[2]);
+	while (len < sizeof(text))
+		text[len++] = 'x';
+	text[len - 1] = '\n';
+	server_set(KEY("figures:vm-c"), (struct str){text, len}, 0);
+	pass_to(2, ROLLOUT_DONE, 2);
+	for (int i = 0; i < 2; i++) {
+		struct state_view view;
+		sync_view(lab.nodes[i].sync, &view);
+		assert_int_equal(view.refused_total, 0);
+	}
+}
+
 static void test_the_rule_goes_and_with_it_what_is_known(void **state)
 {
 	begin(2);
@@ -765,6 +784,21 @@ static void test_who_does_not_know_the_nodes_takes_nothing(void **state)
 	assert_true(term() > before);
 }
 
+static void test_nothing_is_told_of_what_is_over(void **state)
+{
+	begin(2);
+	assert_non_null(server_get(KEY("figures:vm-a")));
+	pass_to(2, ROLLOUT_DONE, 2);
+	pass_ms(20000);
+	assert_null(server_get(KEY("figures:vm-a")));
+	assert_null(server_get(KEY("figures:vm-b")));
+	lab.attempt = 2;
+	publish("run");
+	pass_ms(3000);
+	assert_non_null(server_get(KEY("figures:vm-a")));
+	pass_to(2, ROLLOUT_DONE, 2);
+}
+
 /* Anybody in the mesh may send them. */
 static void test_hints_without_end_stop_nothing(void **state)
 {
@@ -832,6 +866,37 @@ static void test_a_stream_that_takes_nothing_is_tried_slowly(void **state)
 	}
 }
 
+/* One entry of a hundred megabytes would be enough. */
+static void test_a_stream_that_ends_the_connection_is_left_alone(void **state)
+{
+	struct state_view view;
+	begin(2);
+	pass_to(2, ROLLOUT_STEPPING, 1);
+	server_break("XREVRANGE");
+	pass_ms(10000);
+	publisher_put(&lab.publisher, "service/web", "services = ( { name = \"web\"; } );\n");
+	for (int i = 0; i < 100; i++) {
+		server_publish(KEY("news"), STR("rollout orders"));
+		pass_ms(100);
+	}
+	assert_all(2, ROLLOUT_STEPPING, 1);
+	for (int i = 0; i < 2; i++) {
+		sync_view(lab.nodes[i].sync, &view);
+		assert_true(view.connected);
+		assert_int_equal(view.revision, lab.publisher.revision);
+		assert_int_equal(view.reconnects_total, 1);
+		assert_non_null(strstr(view.why, "DEL " STREAM));
+	}
+	server_break(NULL);
+	server_delete(STREAM);
+	pass_ms(300000);
+	pass_to(2, ROLLOUT_DONE, 2);
+	for (int i = 0; i < 2; i++) {
+		sync_view(lab.nodes[i].sync, &view);
+		assert_string_equal(view.why, "");
+	}
+}
+
 static void test_a_refused_reading_is_told(void **state)
 {
 	begin(2);
@@ -876,14 +941,17 @@ int main(void)
 		TEST(without_figures_it_stays),
 		TEST(figures_that_begin_anew_count),
 		TEST(hostile_figures_are_refused),
+		TEST(long_figures_are_read_to_their_end),
 		TEST(the_rule_goes_and_with_it_what_is_known),
 		TEST(a_rollback_is_seen_without_a_hint_among_many),
 		TEST(each_term_is_told),
 		TEST(who_does_not_know_the_nodes_takes_nothing),
+		TEST(nothing_is_told_of_what_is_over),
 		TEST(hints_without_end_stop_nothing),
 		TEST(without_agreed_objects_nobody_carries_on),
 		TEST(a_refused_write_is_told),
 		TEST(a_stream_that_takes_nothing_is_tried_slowly),
+		TEST(a_stream_that_ends_the_connection_is_left_alone),
 		TEST(a_refused_reading_is_told),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

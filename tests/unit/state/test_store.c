@@ -209,6 +209,17 @@ static void test_errors_that_are_the_callers(void **state)
 	lab_done(&lab);
 }
 
+static void lab_lost(struct lab *lab, uint64_t tag, bool is_unreadable)
+{
+	struct store_answer answer;
+	assert_true(store_answer(lab->store, &answer));
+	assert_int_equal(answer.tag, tag);
+	assert_string_equal(store_failure_name(answer.failure), "lost");
+	assert_int_equal(answer.is_unreadable, is_unreadable);
+	store_answer_done(lab->store, &answer);
+}
+
+/* Whose answer it was is told, so that it need not be asked for again. */
 static void test_garbage_ends_the_connection(void **state)
 {
 	static const char *const garbage[] = {"HTTP/1.1 200 OK\r\n", "*1000000000\r\n",
@@ -217,10 +228,12 @@ static void test_garbage_ends_the_connection(void **state)
 		struct lab lab;
 		lab_ready(&lab);
 		assert_true(store_say(lab.store, 1, "GET", "a", NULL));
+		assert_true(store_say(lab.store, 2, "GET", "b", NULL));
 		lab_pump(&lab);
 		lab_say(&lab, garbage[i]);
 		assert_int_equal(store_state(lab.store), STORE_DOWN);
-		lab_answer(&lab, 1, STORE_LOST, NULL);
+		lab_lost(&lab, 1, true);
+		lab_lost(&lab, 2, false);
 		assert_true(store_why(lab.store)[0]);
 		lab_done(&lab);
 	}
