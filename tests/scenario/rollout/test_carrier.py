@@ -72,7 +72,7 @@ def test_it_goes_on_without_the_node_that_is_cut_off(fleet):
                 step = fleet.progress()["step"]
                 time.sleep(6)
                 assert (fleet.progress()["state"], fleet.progress()["step"]) == ("stepping", step)
-            else:
+            elif node == "vm-b":  # vm-c takes all of v2 along: its calls are those of before, until it is back
                 assert_whole(fleet.wait_state("done", timeout=60))
         finally:
             machine.run(["iptables", "-w", "-D", *block])
