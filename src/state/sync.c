@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "state/layout.h"
 #include <errno.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +14,6 @@
 #define SYNC_REPLY_BYTES_MAX (96u << 20)
 #define SYNC_HAND_ON_NS	     (200 * CLOCK_MS)
 #define SYNC_HAND_ON_BAD_NS  (5 * CLOCK_S) /* after one that could not be made */
-#define SYNC_SAVE_NS	     (2 * CLOCK_S)
-#define SYNC_SAVE_BAD_MAX_NS (300 * CLOCK_S)
 #define SYNC_LEAVE_NS	     CLOCK_S
 #define SYNC_PATIENCE_NS     (2 * CLOCK_S)
 /* After a reconnect not all look at once: a look is as long as there are nodes. */
@@ -89,109 +86,6 @@ void sync_refuse(struct sync *s, char *why, size_t size, const char *format, ...
 	log_error("state", "%s", text);
 }
 
-/* --- what is kept --- */
-
-static int sync_load_objects(struct sync *s, const struct bundle *b, struct err *err)
-{
-	const struct bundle_item *head_item = bundle_next(b, "head", NULL), *item = NULL;
-	struct object_set set;
-	struct head head;
-	int r = 0;
-	if (!head_item)
-		return 0;
-	object_set_init(&set);
-	while (r == 0 && (item = bundle_next(b, "object", item)))
-		r = object_set_put(&set, item->name, item->text, err);
-	if (r == 0)
-		r = head_verify(head_item->text, s->mesh, s->operators, &head, err);
-	if (r == 0 && !head_fits(&head, &set))
-		r = err_set(err, EBADMSG, "its objects are not those that its head is signed for");
-	if (r == 0)
-		r = mirror_take_objects(&s->mirror, head_item->text, &head, &set, err);
-	object_set_done(&set);
-	return r;
-}
-
-static int sync_load_file(struct sync *s, const char *name, struct err *err)
-{
-	struct bundle b;
-	const struct bundle_item *item = NULL;
-	bundle_init(&b);
-	int r = disk_load(s->dir_fd, name, &b, err);
-	/* A torn one must not take the place of the one before. */
-	if (r < 0 && r != -ENOENT)
-		(void)renameat(s->dir_fd, name, s->dir_fd, DISK_FILE_TORN);
-	if (r == 0)
-		r = sync_load_objects(s, &b, err);
-	while (r == 0 && (item = bundle_next(&b, "node", item))) {
-		r = mirror_take_record(&s->mirror, item->name, item->text, err);
-		r = r < 0 ? r : 0;
-	}
-	while (r == 0 && (item = bundle_next(&b, "rollout", item))) {
-		r = mirror_load_rollout(&s->mirror, item, err);
-		r = r < 0 ? r : 0;
-	}
-	bundle_done(&b);
-	return r;
-}
-
-/* The last known state; the one before when that is unusable; else none. */
-static void sync_load(struct sync *s)
-{
-	static const char *const names[] = {DISK_FILE, DISK_FILE_OLD};
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		struct err err;
-		int r = sync_load_file(s, names[i], &err);
-		if (r == 0) {
-			s->is_loaded = true;
-			log_info("state",
-				"begins with what was last known: revision %" PRIu64
-				" of the objects, %u nodes",
-				mirror_revision(&s->mirror), s->mirror.node_count);
-			return;
-		}
-		mirror_done(&s->mirror);
-		mirror_init(&s->mirror);
-		if (r == -ENOENT)
-			continue;
-		s->refused_count++;
-		log_error("state", "the kept state is refused: %s", err.text);
-	}
-}
-
-/* The disk may be full for a while; nothing else may change meanwhile, so it is tried again. */
-static void sync_save_later(struct sync *s, const struct err *why)
-{
-	uint64_t wait_ns = s->save_wait_ns ? 2 * s->save_wait_ns : 2 * SYNC_SAVE_NS;
-	s->save_wait_ns = wait_ns < SYNC_SAVE_BAD_MAX_NS ? wait_ns : SYNC_SAVE_BAD_MAX_NS;
-	timer_set(s->loop, &s->save, s->loop->now_ns + s->save_wait_ns);
-	sync_refuse(s, s->save_why, sizeof(s->save_why),
-		"what is known cannot be kept for the next start: %s", why->text);
-}
-
-static void sync_save(struct sync *s)
-{
-	struct bundle b;
-	struct err err;
-	timer_clear(s->loop, &s->save);
-	if (!s->is_loaded || s->saved_change == s->mirror.change_count)
-		return;
-	bundle_init(&b);
-	int r = mirror_keep(&s->mirror, s->node, &b, &err);
-	if (r == 0)
-		r = disk_save(s->dir_fd, &b, &err);
-	bundle_done(&b);
-	if (r < 0) {
-		sync_save_later(s, &err);
-		return;
-	}
-	s->saved_change = s->mirror.change_count;
-	s->save_wait_ns = 0;
-	if (s->save_why[0])
-		log_info("state", "what is known is kept for the next start again");
-	s->save_why[0] = '\0';
-}
-
 /* --- what is handed on --- */
 
 static void sync_offer(struct sync *s)
@@ -201,7 +95,7 @@ static void sync_offer(struct sync *s)
 		return;
 	if (!s->own.text && s->patience.deadline_ns != 0)
 		return; /* waits for: this node's own endpoints */
-	sync_soon(s, &s->save, s->save_wait_ns ? s->save_wait_ns : SYNC_SAVE_NS);
+	sync_soon(s, &s->save, s->save_wait_ns ? s->save_wait_ns : KEEP_NS);
 	if (s->hand_on.deadline_ns != 0)
 		return; /* waits for: the time of the next one */
 	s->picture_due = true;

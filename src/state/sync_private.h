@@ -2,6 +2,7 @@
 /* The inside of sync, shared by its files:
  *
  *   sync.c         its life: the two connections, time, what is handed on
+ *   sync_keep.c    what is kept on disk for the next start
  *   sync_objects.c reads what operators publish, and judges it
  *   sync_nodes.c   reads what other nodes tell of themselves, and judges who is gone
  *   sync_own.c     tells of this node
@@ -323,6 +324,14 @@ void sync_soon(struct sync *s, struct timer *t, uint64_t ns);
 /* As sync_ask(), of something that has a number. */
 bool sync_ask_of(
 	struct sync *s, enum sync_tag tag, uint64_t number, const struct str *words, size_t count);
+
+/* --- sync_keep.c --- */
+#define KEEP_NS (2 * CLOCK_S) /* from a change until it is saved */
+/* The last known state; the one before when that is unusable; else none. Blocks on disk. */
+void sync_load(struct sync *s);
+/* What has changed since the last time; when it cannot be, it is tried again later. Blocks on disk.
+ */
+void sync_save(struct sync *s);
 
 /* --- sync_objects.c --- */
 void objects_look(struct sync *s);
