@@ -8,7 +8,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define SYNC_ARENA_BYTES_MAX (4u << 20)
 #define SYNC_REPLY_BYTES_MAX (96u << 20)
