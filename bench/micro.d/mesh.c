@@ -14,6 +14,7 @@ struct mesh {
 	const struct snapshot *snapshot;
 	struct address address; /* asked for */
 	struct policy_request request;
+	struct route_request http;
 	const struct service *service;
 };
 
@@ -27,9 +28,10 @@ static void *mesh_start(const struct large_size *size)
 	m->address = lab_address(LAB_ORDERS);
 	m->service = snapshot_service(m->snapshot, STR("orders"));
 	ASSERT(m->service);
-	m->request = (struct policy_request){.source_id = STR("spiffe://prod.example/service/web"),
-		.method = STR("GET"),
-		.path = STR("/api/orders/1042")};
+	m->http = (struct route_request){
+		.is_http = true, .method = STR("GET"), .path = STR("/api/orders/1042")};
+	m->request = (struct policy_request){
+		.source_id = STR("spiffe://prod.example/service/web"), .http = &m->http};
 	return m;
 }
 

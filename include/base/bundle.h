@@ -25,6 +25,11 @@
  * object and its revision; text = its libconfig text node     name = a node's name, text = its
  * record (mesh/record.h) rollout  name = a service, text = how far its rollout is
  * (rollout/rollout.h) revision name = "objects", text = decimal revision of the mesh objects
+ * What the proxy process wants to know of the world outside, and what the state process tells it
+ * (bundles of their own):
+ *   host     name = a host's name; text = nothing, and in the answer its addresses, one to a line
+ *   jwks     name = an issuer's name; text = the URL of its keys, and in the answer the JWK Set
+ * The second also in the keeper's bundle, where the keys are a file.
  *
  * Private keys are never in a bundle. */
 #pragma once

@@ -86,6 +86,7 @@ struct conf {
 	/* mesh */
 	struct str trust_domain;
 	bool default_allow;
+	bool is_audited;	/* what policy would refuse passes, and is told */
 	bool channels;		/* requests share connections between proxies */
 	struct str *mesh_files; /* files or directories of *.conf, in order */
 	uint32_t mesh_file_count;

@@ -1,35 +1,113 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* May this caller do this? Pure. What is missing means deny. */
+/* May this caller do this? Pure. What is missing means deny.
+ *
+ * Each condition of a rule is so, is not so, or cannot be known: of opaque bytes no path is known,
+ * of a caller without identity not who it is, of a request without a token no claim, of a header
+ * that comes twice with different values not which of them the server will take. An allow rule
+ * matches when all of its conditions are so; a deny rule unless one of them is not so. `not_` turns
+ * an answer round, and what cannot be known stays so.
+ *
+ * Of the rules that match, the one whose `from` names the caller most exactly decides
+ * (source_rank()); of equally exact ones any that denies. A deny rule without `from` is a guard:
+ * nothing is more exact. An allow rule without `from` is for any verified identity. Where no rule
+ * matches the service's own default decides, then that of the mesh, which lets nobody in who has no
+ * identity, and holds only for services that no allow rule names. */
 #pragma once
 
+#include "mesh/route.h"
 #include "mesh/snapshot.h"
+#include "mesh/source.h"
+
+enum policy_action {
+	POLICY_ALLOW,
+	POLICY_DENY,
+	POLICY_AUDIT, /* decides nothing: what matches is told */
+};
+
+/* What is written and what is done. AUDITED: what it would refuse is let through and told. */
+enum policy_mode { POLICY_ENFORCED, POLICY_AUDITED };
+
+/* Paths as in routes, without regular expressions; hosts in lower case, without port and without a
+ * dot at the end. A list that is empty asks for nothing. */
+struct policy_operations {
+	struct route_path *paths;
+	uint32_t path_count;
+	struct str *methods;
+	uint32_t method_count;
+	struct str *hosts;
+	uint32_t host_count;
+	uint16_t *ports;
+	uint32_t port_count;
+};
+
+/* Of a token that was verified. Claims are asked as headers are, but any one of the values that a
+ * claim has is enough: they are a set. */
+struct policy_token_rule {
+	bool is_wanted;	     /* one of any issuer that is known */
+	struct str *issuers; /* names of issuers */
+	uint32_t issuer_count;
+	struct str *audiences;
+	uint32_t audience_count;
+	struct route_fields claims;
+};
+
+struct policy {
+	struct str name;  /* "policies[3]" unless named */
+	struct str where; /* "mesh.conf:41"; of a published one "policy/web@12" */
+	enum policy_action action;
+	enum policy_mode mode;
+	struct source *from, *not_from;
+	uint32_t from_count, not_from_count;
+	struct policy_operations to, not_to; /* what must be, and what must not be */
+	struct route_fields headers;
+	struct policy_token_rule token;
+};
+
+struct policy_claim {
+	struct str name;  /* "groups", "realm_access.roles" */
+	struct str value; /* of an array one after the other; numbers and bools as JSON has them */
+};
+/* What a token says, once its signature, its time and its issuer were found good. */
+struct policy_token {
+	struct str issuer; /* name of the issuer in the mesh */
+	struct str subject;
+	const struct policy_claim *claims; /* those of one name together; "aud" is one of them */
+	uint32_t claim_count;
+};
 
 struct policy_request {
-	struct str source_id; /* the caller's verified SPIFFE id; empty = none (plain text) */
-	struct str method; /* empty for opaque TCP: rules with methods or paths then cannot allow */
-	struct str path;   /* without the query, normalised by path_normalise() */
+	struct str source_id;  /* the caller's verified SPIFFE id; empty = none (plain text) */
+	struct address client; /* whence it came; family 0: not known */
+	uint16_t port;	       /* of the service's workload; 0: not known */
+	/* As it is forwarded: path in normal form, without query; NULL: opaque bytes. Its
+	 * `source_id` is not looked at. */
+	const struct route_request *http;
+	const struct policy_token *token; /* NULL: none that is good */
 };
 
 struct policy_verdict {
-	bool allowed;
-	const struct policy *policy; /* the rule that decided, NULL for the default */
+	bool allowed;		     /* what is to be done */
+	const struct policy *policy; /* the rule that decided, NULL for a default */
+	enum policy_default by;	     /* policy NULL: whose: MESH, or the service's own */
+	/* What would have been refused, were nothing audited: let through, and told. `audited` is
+	 * the rule that would have; NULL: a default. */
+	bool would_deny;
+	const struct policy *audited;
+	const struct policy *noted; /* the first audit rule that matches, or NULL */
 };
 
-/* Deny rules first, then allow rules, then the default: deny, unless snapshot.default_allow, the
- * caller has an identity and no allow rule names the service.
- *
- * What is unknown counts against the caller. An allow rule needs a certain match: methods or paths
- * never allow opaque TCP; without `from` it means any verified identity; a caller without identity
- * is allowed only by `from = ["anonymous"]`. A deny rule matches unless it certainly does not:
- * methods and paths match opaque TCP whatever they say, `from` matches a caller without identity
- * whoever it names, and paths are also compared as a lenient server might read them (escapes
- * decoded, path parameters removed). */
 struct policy_verdict policy_check(const struct snapshot *s, const struct service *service,
 	const struct policy_request *request);
 
-/* Whether an entry of `from` names whoever has this id; an empty id is named by "anonymous" only.
- */
-bool policy_names_source(const struct snapshot *s, struct str entry, struct str source_id);
+/* The same rule by rule, without any index: what policy_check() is compared with. */
+struct policy_verdict policy_check_each(const struct snapshot *s, const struct service *service,
+	const struct policy_request *request);
+
+/* Whether any rule of it, enforced or not, asks for more of a request than bytes have: such a
+ * service gets only what can be read. */
+bool policy_asks_http(const struct service *service);
+/* Whether any asks for a token. */
+bool policy_asks_token(const struct service *service);
 
 /* Path for matching and forwarding alike, so that both see the same bytes: percent-encoded
  * unreserved characters decoded, other escapes in upper case, "." and ".." resolved, "//" merged.

@@ -214,6 +214,12 @@ struct route_verdict route_ask(const struct snapshot *s, const struct route_rule
 const struct route_rule *route_match(const struct snapshot *s, const struct route *route,
 	const struct route_request *request, size_t *ret_prefix_len);
 
+/* The parts of a `when`, for whoever asks the same of a request otherwise. */
+bool route_path_matches(const struct route_path *p, struct str path);
+bool route_host_matches(struct str pattern, struct str host);
+bool route_text_matches(const struct route_field *f, struct str value);
+const struct route_header *route_header_at(const struct route_request *r, uint32_t index);
+
 /* Without the port: "[::1]" of "[::1]:80". */
 struct str route_host(struct str authority);
 /* The value by which the request sticks to a leg; empty: it has none. */

@@ -91,6 +91,13 @@ struct retry_budget {
 	uint32_t percent, per_second;
 };
 
+/* What holds where no rule of a service's policies matches (mesh/policy.h). */
+enum policy_default {
+	POLICY_DEFAULT_MESH, /* whatever the mesh says */
+	POLICY_DEFAULT_DENY,
+	POLICY_DEFAULT_AUTHENTICATED, /* any verified identity may */
+};
+
 struct service {
 	struct map_node node; /* in snapshot.services_by_name */
 	uint32_t index;	      /* 0..service_count-1, dense: for tables beside the snapshot */
@@ -119,8 +126,10 @@ struct service {
 	/* Of all that matters to who gets its calls: as long as it is the same, endpoints and
 	 * subsets are the same, in the same order. */
 	uint64_t fingerprint;
-	struct policy **policies; /* those that name this service, in file order */
+	struct policy **policies; /* mesh/policy.h; those that name this service, in file order */
 	uint32_t policy_count;
+	struct policy_index *policy_index; /* of these; NULL: none was made */
+	enum policy_default policy_default;
 	struct limit **limits; /* mesh/limit.h: of what is asked of it, in file order */
 	uint32_t limit_count;
 	const struct route *route;     /* mesh/route.h; NULL: none */
@@ -176,27 +185,13 @@ struct workload {
 	uint32_t connections_max; /* inbound and outbound together; 0 = the node's default */
 };
 
-enum policy_action { POLICY_ALLOW, POLICY_DENY };
-
-/* Matches when every list that is given has a match. */
-struct policy {
-	struct str name; /* "policies[3]" unless named */
-	enum policy_action action;
-	struct str *from; /* service names, SPIFFE ids, "*" (any verified identity), "anonymous"
-			     (none) */
-	uint32_t from_count;
-	struct str *methods;
-	uint32_t method_count;
-	struct str *paths; /* exact, "/prefix/" + "*", or "*" + suffix */
-	uint32_t path_count;
-};
-
 struct snapshot {
 	uint64_t generation;
 	struct arena arena;
 	struct str trust_domain;
 	struct str zone;    /* of this machine; empty: none */
 	bool default_allow; /* mesh.default_policy = "authenticated": any verified identity */
+	bool is_audited;    /* mesh.policy_mode = "audit": what policy would refuse passes */
 	struct service *services;
 	uint32_t service_count;
 	struct workload *workloads;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The configuration as the proxy sees it. Nothing secret is in it: keys never enter this process.
  */
-#include "mesh/route.h"
+#include "mesh/policy.h"
 #include "page.h"
 
 #include <stdio.h>
@@ -58,14 +58,53 @@ static void page_put_match(
 		page_put_str(j, key, STR_NONE);
 }
 
+static void page_put_sources(
+	struct json *j, const char *key, const struct source *sources, uint32_t count)
+{
+	json_key(j, key);
+	if (count == 0) {
+		json_str(j, STR_NONE);
+		return;
+	}
+	json_open(j, '[');
+	for (uint32_t i = 0; i < count; i++) {
+		if (i == 0 || !str_eq(sources[i].entry, sources[i - 1].entry))
+			json_str(j, sources[i].entry);
+	}
+	json_close(j, ']');
+}
+
+static void page_put_paths(struct json *j, const char *key, const struct policy_operations *o)
+{
+	json_key(j, key);
+	if (o->path_count == 0) {
+		json_str(j, STR_NONE);
+		return;
+	}
+	json_open(j, '[');
+	for (uint32_t i = 0; i < o->path_count; i++) {
+		char text[2048];
+		const struct route_path *path = &o->paths[i];
+		int len = snprintf(text, sizeof(text), STR_FMT "%s", STR_ARG(path->text),
+			path->kind == ROUTE_PATH_PREFIX ? "/*" : "");
+		json_str(j, (struct str){text,
+				    (size_t)len < sizeof(text) ? (size_t)len : sizeof(text) - 1});
+	}
+	json_close(j, ']');
+}
+
 static void page_put_policy(struct json *j, const struct policy *p)
 {
+	static const char *const actions[] = {
+		[POLICY_ALLOW] = "allow", [POLICY_DENY] = "deny", [POLICY_AUDIT] = "audit"};
 	json_open(j, '{');
 	page_put_str(j, "name", p->name);
-	page_put_str(j, "action", p->action == POLICY_ALLOW ? STR("allow") : STR("deny"));
-	page_put_match(j, "from", p->from, p->from_count);
-	page_put_match(j, "methods", p->methods, p->method_count);
-	page_put_match(j, "paths", p->paths, p->path_count);
+	page_put_str(j, "where", p->where);
+	page_put_str(j, "action", str_of(actions[p->action]));
+	page_put_str(j, "mode", p->mode == POLICY_AUDITED ? STR("audit") : STR("enforce"));
+	page_put_sources(j, "from", p->from, p->from_count);
+	page_put_match(j, "methods", p->to.methods, p->to.method_count);
+	page_put_paths(j, "paths", &p->to);
 	json_close(j, '}');
 }
 

@@ -221,13 +221,10 @@ static const struct route_rule *page_put_rules(struct json *j, const struct snap
 static void page_put_policies(struct json *j, const struct snapshot *s,
 	const struct service *service, const struct route_request *request)
 {
-	struct policy_request asked = {.source_id = request->source_id};
+	struct policy_request asked = {
+		.source_id = request->source_id, .http = request->is_http ? request : NULL};
 	if (service->mtls == MTLS_DISABLED)
 		asked.source_id = STR("");
-	if (request->is_http) {
-		asked.method = request->method;
-		asked.path = request->path;
-	}
 	struct policy_verdict verdict = policy_check(s, service, &asked);
 	page_put_bool(j, "allowed", verdict.allowed);
 	page_put_str(j, "policy", verdict.policy ? verdict.policy->name : STR("default"));

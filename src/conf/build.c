@@ -96,6 +96,7 @@ static void conf_build_service(
 	service->protocol = row->protocol;
 	service->server_first = row->server_first;
 	service->mtls = row->mtls;
+	service->policy_default = row->policy_default;
 	memcpy(service->breaker, row->breaker, sizeof(service->breaker));
 	service->retry_budget = row->retry_budget;
 	conf_build_balance(p, service, row);
@@ -247,6 +248,7 @@ void conf_build(struct conf_parser *p)
 	if (!s->trust_domain.at || !s->zone.at)
 		p->is_exhausted = true;
 	s->default_allow = p->conf->default_allow;
+	s->is_audited = p->conf->is_audited;
 	s->passthrough_count = p->conf->passthrough_count;
 	s->passthrough = conf_build_array(p, s->passthrough_count, sizeof(*s->passthrough));
 	if (s->passthrough)

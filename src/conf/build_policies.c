@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Policies from rows. What would be matched differently from what was meant is an error here, since
  * a rule that quietly matches less (deny) or more (allow) leaves a door open. */
-#include "parser.h"
-
+#include "build_routes.h"
 #include "mesh/identity.h"
 #include "mesh/policy.h"
-
-#define CONF_POLICY_PATH_MAX 2048
 
 /* Of a service that is not there: with a store it may be another node's, or come later, when it can
  * be one's name at all. */
@@ -19,89 +16,98 @@ static void conf_policy_check_name(
 		conf_build_unknown_service(p, setting, key, name);
 }
 
+/* --- callers --- */
+
+static void conf_check_source(
+	struct conf_parser *p, const config_setting_t *setting, const char *key, struct str from)
+{
+	if (from.len == 0)
+		return;
+	bool is_name = !memchr(from.at, '/', from.len) && !memchr(from.at, ':', from.len) &&
+		       !memchr(from.at, '.', from.len);
+	if (is_name && !str_eq(from, STR("*")) && !str_eq(from, STR("anonymous"))) {
+		if (!snapshot_service(p->snapshot, from))
+			conf_policy_check_name(p, setting, key, from);
+	} else if (source_count(p->snapshot, from) == 0) {
+		conf_error(p, setting, key,
+			"\"%.*s\" names no caller: a service, \"shop/web\", \"shop/*\", a SPIFFE "
+			"id or \"spiffe://domain/*\", \"*\", \"anonymous\", or a range of "
+			"addresses",
+			STR_ARG(from));
+	}
+}
+
 void conf_build_check_from(struct conf_parser *p, const config_setting_t *setting,
 	const struct str *names, uint32_t count)
 {
-	for (uint32_t i = 0; i < count; i++) {
-		struct str from = names[i];
-		if (from.len == 0 || str_eq(from, STR("*")) || str_eq(from, STR("anonymous")) ||
-			snapshot_service(p->snapshot, from))
-			continue;
-		if (!str_starts(from, STR("spiffe://")))
-			conf_policy_check_name(p, setting, "from", from);
-		else if (!identity_id_valid(from))
-			conf_error(p, setting, "from", "\"%.*s\" is no SPIFFE id of a workload",
-				STR_ARG(from));
+	for (uint32_t i = 0; i < count; i++)
+		conf_check_source(p, setting, "from", names[i]);
+}
+
+static struct source *conf_policy_sources(struct conf_parser *p, const struct conf_policy_row *row,
+	const char *key, const struct str *entries, uint32_t entry_count, uint32_t *ret_count)
+{
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < entry_count; i++) {
+		conf_check_source(p, row->setting, key, entries[i]);
+		count += source_count(p->snapshot, entries[i]);
 	}
-}
-
-static void conf_policy_check_methods(struct conf_parser *p, const struct conf_policy_row *row)
-{
-	for (uint32_t i = 0; i < row->method_count; i++) {
-		struct str method = row->methods[i];
-		bool is_upper = true;
-		for (size_t c = 0; c < method.len; c++)
-			is_upper = is_upper && ((method.at[c] >= 'A' && method.at[c] <= 'Z') ||
-						       method.at[c] == '-');
-		if (!is_upper)
-			conf_error(p, row->setting, "methods",
-				"\"%.*s\" is no HTTP method; they are written in upper case",
-				STR_ARG(method));
+	struct source *sources = conf_build_array(p, count, sizeof(*sources));
+	for (uint32_t i = 0; sources && i < entry_count; i++) {
+		uint32_t more = source_count(p->snapshot, entries[i]);
+		if (more > 0 && !source_read(p->snapshot, entries[i], &p->snapshot->arena,
+					&sources[*ret_count]))
+			p->is_exhausted = true;
+		*ret_count += more;
 	}
+	return sources;
 }
 
-/* The part of a rule that is compared, without its star. */
-static struct str conf_policy_path_text(struct str path)
-{
-	if (path.at[0] == '*')
-		return (struct str){path.at + 1, path.len - 1};
-	if (path.at[path.len - 1] == '*')
-		return (struct str){path.at, path.len - 1};
-	return path;
-}
+/* --- operations --- */
 
-/* Requests are compared in their normal form, so a rule in another form would never match. A suffix
- * is tried behind "/~", which keeps dots at its start from being a segment of their own. */
-static void conf_policy_check_form(
-	struct conf_parser *p, const struct conf_policy_row *row, struct str path, struct str text)
+static struct route_path *conf_policy_paths(struct conf_parser *p,
+	const struct conf_policy_row *row, const char *key, const struct str *texts, uint32_t count,
+	uint32_t *ret_count)
 {
-	bool is_suffix = path.at[0] == '*', is_prefix = !is_suffix && text.len < path.len;
-	char given[CONF_POLICY_PATH_MAX + 2] = "/~", normal[CONF_POLICY_PATH_MAX + 2];
-	size_t lead = is_suffix ? 2 : 0, len = 0;
-	memcpy(given + lead, text.at, text.len);
-	struct str whole = {given, lead + text.len};
-	bool is_good = !memchr(given, '?', whole.len) && path_normalise(whole, normal, &len);
-	if (!is_good || len < lead || memcmp(given, normal, lead) != 0)
-		conf_error(p, row->setting, "paths", "\"%.*s\" is no path that a request can have",
-			STR_ARG(path));
-	else if (!str_eq(whole, (struct str){normal, len}))
-		conf_error(p, row->setting, "paths",
-			"\"%.*s\" never matches: requests come as \"%s%.*s%s\"", STR_ARG(path),
-			is_suffix ? "*" : "", (int)(len - lead), normal + lead,
-			is_prefix ? "*" : "");
-}
-
-static void conf_policy_check_path(
-	struct conf_parser *p, const struct conf_policy_row *row, struct str path)
-{
-	struct str text = conf_policy_path_text(path);
-	bool is_suffix = path.at[0] == '*', is_prefix = !is_suffix && text.len < path.len;
-	if (!is_suffix && path.at[0] != '/') {
-		conf_error(p, row->setting, "paths",
-			"\"%.*s\" begins neither with '/' nor with '*'", STR_ARG(path));
-	} else if (text.len > 0 && memchr(text.at, '*', text.len)) {
-		conf_error(p, row->setting, "paths",
-			"\"%.*s\": one '*', at the beginning or after the last '/'", STR_ARG(path));
-	} else if (is_prefix && text.at[text.len - 1] != '/') {
-		conf_error(p, row->setting, "paths",
-			"\"%.*s\" would match names that only begin alike; write \"%.*s/*\"",
-			STR_ARG(path), STR_ARG(text));
-	} else if (text.len > CONF_POLICY_PATH_MAX - 1) {
-		conf_error(
-			p, row->setting, "paths", "longer than %d bytes", CONF_POLICY_PATH_MAX - 1);
-	} else {
-		conf_policy_check_form(p, row, path, text);
+	struct route_path *paths = conf_build_array(p, count, sizeof(*paths));
+	for (uint32_t i = 0; paths && i < count; i++) {
+		if (texts[i].len > 0)
+			paths[(*ret_count)++] = conf_policy_path(p, row->setting, key, texts[i]);
 	}
+	return paths;
+}
+
+static void conf_policy_operations(struct conf_parser *p, const struct conf_policy_row *row,
+	bool is_not, struct policy_operations *to)
+{
+	const struct conf_operation_rows *from = is_not ? &row->not_to : &row->to;
+	*to = (struct policy_operations){
+		.methods = from->methods,
+		.method_count = from->method_count,
+		.hosts = from->hosts,
+		.host_count = from->host_count,
+		.ports = from->ports,
+		.port_count = from->port_count,
+	};
+	to->paths = conf_policy_paths(p, row, is_not ? "not_paths" : "paths", from->paths,
+		from->path_count, &to->path_count);
+	conf_check_methods(p, row->setting, is_not ? "not_methods" : "methods", from->methods,
+		from->method_count);
+	conf_check_hosts(
+		p, row->setting, is_not ? "not_hosts" : "hosts", from->hosts, from->host_count);
+}
+
+static void conf_policy_token(
+	struct conf_parser *p, const struct conf_policy_row *row, struct policy_token_rule *rule)
+{
+	*rule = (struct policy_token_rule){
+		.is_wanted = conf_member(row->setting, "token") != NULL,
+		.issuers = row->token.issuers,
+		.issuer_count = row->token.issuer_count,
+		.audiences = row->token.audiences,
+		.audience_count = row->token.audience_count,
+	};
+	rule->claims = conf_rule_fields(p, row->token.claims, row->token.claim_count, false);
 }
 
 static bool conf_policy_is_for_anonymous(const struct conf_policy_row *row)
@@ -121,8 +127,8 @@ static void conf_policy_warn(struct conf_parser *p, const struct conf_policy_row
 {
 	bool is_allow = row->action == POLICY_ALLOW;
 	bool is_anonymous_allow = is_allow && conf_policy_is_for_anonymous(row);
-	bool is_http = row->method_count > 0 || row->path_count > 0;
-	const char *key = row->method_count > 0 ? "methods" : "paths";
+	bool is_http = row->to.method_count > 0 || row->to.path_count > 0;
+	const char *key = row->to.method_count > 0 ? "methods" : "paths";
 	if (is_http && service->protocol == PROTOCOL_TCP)
 		conf_warning(p, row->setting, key,
 			is_allow ? "\"%.*s\" is a tcp service, which has none: the rule never "
@@ -146,25 +152,30 @@ static void conf_policy_warn(struct conf_parser *p, const struct conf_policy_row
 			STR_ARG(service->name), STR_ARG(anonymous_denial->name));
 }
 
+static struct str conf_policy_where(struct conf_parser *p, const struct conf_policy_row *row)
+{
+	char place[512];
+	return arena_str(&p->snapshot->arena,
+		str_of(conf_place_text(p, row->setting, place, sizeof(place))));
+}
+
 static void conf_policy_build(struct conf_parser *p, struct policy *policy,
 	const struct conf_policy_row *row, unsigned index)
 {
 	*policy = (struct policy){.name = row->name,
+		.where = conf_policy_where(p, row),
 		.action = row->action,
-		.from = row->from,
-		.from_count = row->from_count,
-		.methods = row->methods,
-		.method_count = row->method_count,
-		.paths = row->paths,
-		.path_count = row->path_count};
+		.mode = row->mode};
 	if (row->name.len == 0)
 		policy->name = arena_printf(&p->snapshot->arena, "policies[%u]", index);
-	conf_build_check_from(p, row->setting, row->from, row->from_count);
-	conf_policy_check_methods(p, row);
-	for (uint32_t i = 0; i < row->path_count; i++) {
-		if (row->paths[i].len > 0)
-			conf_policy_check_path(p, row, row->paths[i]);
-	}
+	policy->from = conf_policy_sources(
+		p, row, "from", row->from, row->from_count, &policy->from_count);
+	policy->not_from = conf_policy_sources(
+		p, row, "not_from", row->not_from, row->not_from_count, &policy->not_from_count);
+	conf_policy_operations(p, row, false, &policy->to);
+	conf_policy_operations(p, row, true, &policy->not_to);
+	policy->headers = conf_rule_fields(p, row->headers, row->header_count, true);
+	conf_policy_token(p, row, &policy->token);
 	for (uint32_t i = 0; i < row->service_count; i++) {
 		struct str name = row->services[i];
 		if (name.len > 0 && !str_eq(name, STR("*")) && !snapshot_service(p->snapshot, name))
@@ -225,8 +236,8 @@ static void conf_policy_warn_service(
 	const struct policy *anonymous_denial = NULL, *total_denial = NULL;
 	for (uint32_t i = 0; i < service->policy_count; i++) {
 		const struct policy *policy = service->policies[i];
-		if (policy->action == POLICY_ALLOW || policy->method_count > 0 ||
-			policy->path_count > 0)
+		if (policy->action == POLICY_ALLOW || policy->to.method_count > 0 ||
+			policy->to.path_count > 0)
 			continue;
 		anonymous_denial = policy;
 		if (policy->from_count == 0)

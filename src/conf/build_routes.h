@@ -10,6 +10,13 @@
 /* --- build_rules.c --- */
 void conf_rule_when(
 	struct conf_parser *p, const struct conf_rule_row *row, struct route_when *when);
+/* "/exact", "/below/" + "*", "/orders/{id}/items": of policies, by the same words as above. */
+struct route_path conf_policy_path(
+	struct conf_parser *p, const config_setting_t *setting, const char *key, struct str text);
+void conf_check_methods(struct conf_parser *p, const config_setting_t *setting, const char *key,
+	const struct str *methods, uint32_t count);
+void conf_check_hosts(struct conf_parser *p, const config_setting_t *setting, const char *key,
+	const struct str *hosts, uint32_t count);
 /* One that a proxy can look for. */
 void conf_check_header_name(
 	struct conf_parser *p, const config_setting_t *setting, const char *key, struct str name);

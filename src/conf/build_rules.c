@@ -138,16 +138,47 @@ static void conf_rule_paths(
 	conf_rule_regexes(p, row, when);
 }
 
+static bool conf_ends_with_star(struct str text)
+{
+	return text.len >= 2 && text.at[text.len - 1] == '*' && text.at[text.len - 2] == '/';
+}
+
+struct route_path conf_policy_path(
+	struct conf_parser *p, const config_setting_t *setting, const char *key, struct str text)
+{
+	bool is_all = str_eq(text, STR("*"));
+	bool is_template = memchr(text.at, '{', text.len);
+	bool is_below = is_all || (!is_template && conf_ends_with_star(text));
+	if (is_all)
+		return (struct route_path){ROUTE_PATH_PREFIX, STR("")};
+	struct str path = {text.at, text.len - (is_below ? 2 : 0)};
+	if (is_template ? !conf_template_is_good(text) : !is_below || path.len > 0) {
+		if (is_template)
+			conf_error(p, setting, key,
+				"\"%.*s\" is no template: a path in normal form, in which "
+				"\"{name}\" takes the place of a whole segment, and \"*\" of the "
+				"last one",
+				STR_ARG(text));
+		else
+			conf_check_path(p, setting, key, path);
+	}
+	return (struct route_path){is_template ? ROUTE_PATH_TEMPLATE
+				   : is_below  ? ROUTE_PATH_PREFIX
+					       : ROUTE_PATH_EXACT,
+		path};
+}
+
 /* --- words --- */
 
-static void conf_rule_methods(struct conf_parser *p, const struct conf_rule_row *row)
+void conf_check_methods(struct conf_parser *p, const config_setting_t *setting, const char *key,
+	const struct str *methods, uint32_t count)
 {
-	for (uint32_t i = 0; i < row->when.method_count; i++) {
-		struct str method = row->when.methods[i];
+	for (uint32_t i = 0; i < count; i++) {
+		struct str method = methods[i];
 		for (size_t c = 0; c < method.len; c++) {
 			if ((method.at[c] >= 'A' && method.at[c] <= 'Z') || method.at[c] == '-')
 				continue;
-			conf_error(p, conf_member(row->setting, "match"), "method",
+			conf_error(p, setting, key,
 				"\"%.*s\" is no HTTP method; they are written in upper case",
 				STR_ARG(method));
 			break;
@@ -165,16 +196,17 @@ static bool conf_host_is_good(struct str host, const char *marks)
 	return host.len > 0 && host.len <= CONF_HOST_BYTES_MAX;
 }
 
-static void conf_rule_hosts(struct conf_parser *p, const struct conf_rule_row *row)
+void conf_check_hosts(struct conf_parser *p, const config_setting_t *setting, const char *key,
+	const struct str *hosts, uint32_t count)
 {
-	for (uint32_t i = 0; i < row->when.host_count; i++) {
-		struct str host = row->when.hosts[i];
+	for (uint32_t i = 0; i < count; i++) {
+		struct str host = hosts[i];
 		struct str name = str_starts(host, STR("*."))
 					  ? (struct str){host.at + 2, host.len - 2}
 					  : host;
 		bool is_v6 = name.len > 2 && name.at[0] == '[' && name.at[name.len - 1] == ']';
 		if (host.len > 0 && !conf_host_is_good(name, is_v6 ? "[:]." : "-._"))
-			conf_error(p, conf_member(row->setting, "match"), "host",
+			conf_error(p, setting, key,
 				"\"%.*s\" is no host: a name in lower case or an address, without "
 				"port; \"*.\" stands at the beginning only",
 				STR_ARG(host));
@@ -281,8 +313,9 @@ void conf_rule_when(struct conf_parser *p, const struct conf_rule_row *row, stru
 		.from_count = row->when.from_count,
 	};
 	conf_rule_paths(p, row, when);
-	conf_rule_methods(p, row);
-	conf_rule_hosts(p, row);
+	const config_setting_t *match = conf_member(row->setting, "match");
+	conf_check_methods(p, match, "method", row->when.methods, row->when.method_count);
+	conf_check_hosts(p, match, "host", row->when.hosts, row->when.host_count);
 	when->headers = conf_rule_fields(p, row->when.headers, row->when.header_count, true);
 	when->query = conf_rule_fields(p, row->when.query, row->when.query_count, false);
 	when->cookies = conf_rule_fields(p, row->when.cookies, row->when.cookie_count, false);

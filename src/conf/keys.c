@@ -10,7 +10,8 @@ static const char *const conf_mtls_names[] = {"strict", "permissive", "disabled"
 static const char *const conf_balance_names[] = {
 	"least_request", "peak_ewma", "round_robin", "random", "ring_hash", "maglev", NULL};
 static const char *const conf_zones_names[] = {"ignore", "prefer", "strict", NULL};
-static const char *const conf_action_names[] = {"allow", "deny", NULL};
+static const char *const conf_policy_mode_names[] = {"enforce", "audit", NULL};
+static const char *const conf_service_default_names[] = {"mesh", "deny", "authenticated", NULL};
 
 static const struct conf_key conf_node_keys[] = {
 	KEY("name", FIELD(struct conf, node_name), .required = true,
@@ -50,6 +51,11 @@ static const struct conf_key conf_mesh_keys[] = {
 		.fallback = "deny", .names = conf_default_policy_names,
 		.help = "What holds for a service that no allow rule names. \"authenticated\": any "
 			"caller with a verified identity may."),
+	KEY("policy_mode", .type = CONF_ENUM, FIELD(struct conf, is_audited), .fallback = "enforce",
+		.names = conf_policy_mode_names,
+		.help = "\"audit\": what policy would refuse at this machine's workloads passes, "
+			"is "
+			"counted and logged."),
 	KEY("channels", .type = CONF_BOOL, FIELD(struct conf, channels), .fallback = "true",
 		.help = "Requests of one caller to one destination share a connection, each on a "
 			"channel of its own. With another proxy that has it switched off, each "
@@ -415,6 +421,10 @@ static const struct conf_key conf_service_keys[] = {
 		.help = "Plain text to it is refused (strict), let in without an identity "
 			"(permissive), or all that is expected (disabled). Policy holds in every "
 			"case."),
+	KEY("default_policy", .type = CONF_ENUM, FIELD(struct conf_service_row, policy_default),
+		.fallback = "mesh", .names = conf_service_default_names,
+		.help = "What holds for it where no policy matches: mesh.default_policy (mesh), "
+			"nobody may (deny), any verified identity may (authenticated)."),
 	KEY("identities", LIST(struct conf_service_row, identities, identity_count),
 		.help = "What its servers may be besides spiffe://<trust domain>/service/<name>: "
 			"names or whole SPIFFE ids."),
@@ -469,29 +479,8 @@ static const struct conf_key conf_service_keys[] = {
 			"theirs besides; not of a service whose mtls is \"disabled\"."),
 };
 
-static const struct conf_key conf_policy_keys[] = {
-	KEY("name", FIELD(struct conf_policy_row, name),
-		.help = "For logs and status; \"policies[3]\" unless given."),
-	KEY("service", .plural = "services", LIST(struct conf_policy_row, services, service_count),
-		.required = true,
-		.help = "The service, or the list of services, that it protects; \"*\" is all."),
-	KEY("action", .type = CONF_ENUM, FIELD(struct conf_policy_row, action), .required = true,
-		.names = conf_action_names, .help = "Deny rules are asked first."),
-	KEY("from", LIST(struct conf_policy_row, from, from_count),
-		.help = "Callers: service names, SPIFFE ids, \"*\" (any verified identity), "
-			"\"anonymous\" (no identity)."),
-	KEY("methods", LIST(struct conf_policy_row, methods, method_count),
-		.help = "HTTP methods, exactly."),
-	KEY("paths", LIST(struct conf_policy_row, paths, path_count),
-		.help = "\"/exact\", \"/prefix/*\", \"*suffix\" or \"*\"; compared without the "
-			"query."),
-};
-
 static const struct conf_group conf_service_group = {GROUP_OF(conf_service_keys),
 	.row_size = sizeof(struct conf_service_row), .keeps_setting = true};
-static const struct conf_group conf_policy_group = {GROUP_OF(conf_policy_keys),
-	.row_size = sizeof(struct conf_policy_row), .keeps_setting = true};
-
 static const struct conf_key conf_node_root_keys[] = {
 	KEY("node", .type = CONF_GROUP, .group = &conf_node_group, .help = "This machine."),
 	KEY("mesh", .type = CONF_GROUP, .group = &conf_mesh_group,

@@ -2,11 +2,13 @@
 /* The table of keys: what may stand in a configuration file, where it goes, and what it means. The
  * reader, the defaults, the list of what needs a restart and the reference are made from it.
  *
- * To add a key: a field in struct conf (or in a row below) and one entry in keys.c. */
+ * To add a key: a field in struct conf (or in a row below) and one entry in keys.c, or in the file
+ * beside it that has the group. */
 #pragma once
 
 #include "conf/conf.h"
 #include "mesh/limit.h"
+#include "mesh/policy.h"
 #include <libconfig.h>
 #include <stddef.h>
 
@@ -78,6 +80,7 @@ struct conf_service_row {
 	enum protocol protocol;
 	bool server_first;
 	enum mtls_mode mtls;
+	enum policy_default policy_default;
 	enum balance balance;
 	struct str balance_by;
 	enum zone_rule zones;
@@ -94,18 +97,34 @@ struct conf_service_row {
 	uint32_t endpoint_count;
 };
 
+/* What a policy says of a request, or what it must not be. */
+struct conf_operation_rows {
+	struct str *methods, *paths, *hosts;
+	uint32_t method_count, path_count, host_count;
+	uint16_t *ports;
+	uint32_t port_count;
+};
+struct conf_field_row;
+struct conf_token_row {
+	struct str *issuers, *audiences;
+	uint32_t issuer_count, audience_count;
+	struct conf_field_row *claims;
+	uint32_t claim_count;
+};
+
 struct conf_policy_row {
 	const config_setting_t *setting;
 	struct str name;
 	struct str *services;
 	uint32_t service_count;
 	enum policy_action action;
-	struct str *from;
-	uint32_t from_count;
-	struct str *methods;
-	uint32_t method_count;
-	struct str *paths;
-	uint32_t path_count;
+	enum policy_mode mode;
+	struct str *from, *not_from;
+	uint32_t from_count, not_from_count;
+	struct conf_operation_rows to, not_to;
+	struct conf_field_row *headers;
+	uint32_t header_count;
+	struct conf_token_row token;
 };
 
 struct conf_field_row {
@@ -246,6 +265,7 @@ extern const struct conf_group conf_mesh_root;	       /* into struct conf_mesh *
 extern const struct conf_group conf_ca_root;	       /* into struct conf_ca */
 extern const struct conf_group conf_registration_root; /* into struct conf_registration */
 extern const struct conf_group conf_route_group;       /* rows of it, in keys_routes.c */
+extern const struct conf_group conf_policy_group;      /* rows of it, in keys_policies.c */
 extern const struct conf_group conf_match_group;       /* into struct conf_rule_row */
 extern const struct conf_group conf_limit_group;       /* rows of it, in keys_limits.c */
 extern const struct conf_group conf_field_group;       /* headers, likewise */

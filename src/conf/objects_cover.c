@@ -36,13 +36,13 @@ static bool conf_cover_from(const struct conf_policy_row *by, const struct conf_
 
 static bool conf_cover_methods(const struct conf_policy_row *by, const struct conf_policy_row *row)
 {
-	if (by->method_count == 0)
+	if (by->to.method_count == 0)
 		return true;
-	for (uint32_t i = 0; i < row->method_count; i++) {
-		if (!conf_cover_has(by->methods, by->method_count, row->methods[i]))
+	for (uint32_t i = 0; i < row->to.method_count; i++) {
+		if (!conf_cover_has(by->to.methods, by->to.method_count, row->to.methods[i]))
 			return false;
 	}
-	return row->method_count > 0;
+	return row->to.method_count > 0;
 }
 
 static bool conf_cover_ends(struct str text, struct str end)
@@ -66,16 +66,16 @@ static bool conf_cover_path(struct str by, struct str path)
 
 static bool conf_cover_paths(const struct conf_policy_row *by, const struct conf_policy_row *row)
 {
-	if (by->path_count == 0)
+	if (by->to.path_count == 0)
 		return true;
-	for (uint32_t i = 0; i < row->path_count; i++) {
+	for (uint32_t i = 0; i < row->to.path_count; i++) {
 		bool is_covered = false;
-		for (uint32_t j = 0; j < by->path_count && !is_covered; j++)
-			is_covered = conf_cover_path(by->paths[j], row->paths[i]);
+		for (uint32_t j = 0; j < by->to.path_count && !is_covered; j++)
+			is_covered = conf_cover_path(by->to.paths[j], row->to.paths[i]);
 		if (!is_covered)
 			return false;
 	}
-	return row->path_count > 0;
+	return row->to.path_count > 0;
 }
 
 /* A deny rule that leaves these callers no way in, of which the build warns already. */
@@ -84,12 +84,24 @@ static bool conf_cover_is_known(const struct conf_policy_row *by, const struct c
 	bool is_for_anonymous = row->from_count > 0;
 	for (uint32_t i = 0; i < row->from_count; i++)
 		is_for_anonymous = is_for_anonymous && str_eq(row->from[i], STR("anonymous"));
-	return row->action == POLICY_ALLOW && by->method_count == 0 && by->path_count == 0 &&
+	return row->action == POLICY_ALLOW && by->to.method_count == 0 && by->to.path_count == 0 &&
 	       (by->from_count == 0 || is_for_anonymous);
+}
+
+/* One that says more than from, methods and paths is not looked at. */
+static bool conf_cover_is_plain(const struct conf_policy_row *row)
+{
+	return row->action != POLICY_AUDIT && row->mode == POLICY_ENFORCED &&
+	       row->not_from_count == 0 && row->to.host_count == 0 && row->to.port_count == 0 &&
+	       row->not_to.method_count == 0 && row->not_to.path_count == 0 &&
+	       row->not_to.host_count == 0 && row->not_to.port_count == 0 &&
+	       row->header_count == 0 && !conf_member(row->setting, "token");
 }
 
 static bool conf_covers(const struct conf_policy_row *by, const struct conf_policy_row *row)
 {
+	if (!conf_cover_is_plain(by) || !conf_cover_is_plain(row))
+		return false;
 	if (by->action == POLICY_ALLOW && row->action == POLICY_DENY)
 		return false;
 	if (by->action == POLICY_DENY && conf_cover_is_known(by, row))

@@ -1,201 +1,377 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bytes are compared, never patterns: no name, method or path ever becomes an expression. Allow and
- * deny ask the same questions and differ in what an unknown answer means. */
-#include "mesh/policy.h"
+/* One rule against one request, in three values, and all rules of a service one after the other.
+ * Bytes are compared, never patterns: no name, method or path ever becomes an expression. */
+#include "policy_private.h"
 
-static bool policy_service_has_id(const struct service *service, struct str id)
+/* In this order: of conditions that must all be so the least holds, of those of which one is enough
+ * the greatest. */
+static enum policy_truth policy_all(enum policy_truth a, enum policy_truth b)
 {
-	for (uint32_t i = 0; i < service->id_count; i++) {
-		if (str_eq(service->ids[i], id))
+	return a < b ? a : b;
+}
+
+static enum policy_truth policy_any(enum policy_truth a, enum policy_truth b)
+{
+	return a > b ? a : b;
+}
+
+static enum policy_truth policy_not(enum policy_truth a)
+{
+	return (enum policy_truth)(POLICY_TRUE - a);
+}
+
+static enum policy_truth policy_known(bool is_so)
+{
+	return is_so ? POLICY_TRUE : POLICY_FALSE;
+}
+
+/* --- who --- */
+
+/* Somebody without identity may be anybody who has one, but is no address that it does not have. */
+static enum policy_truth policy_source(
+	const struct source *source, const struct policy_request *request)
+{
+	bool is_about_address = source->kind == SOURCE_ANONYMOUS || source->kind == SOURCE_RANGE;
+	if (source_names(source, request->source_id, &request->client))
+		return POLICY_TRUE;
+	if (request->source_id.len > 0)
+		return POLICY_FALSE;
+	bool is_unknown =
+		!is_about_address || (source->kind == SOURCE_RANGE && request->client.family == 0);
+	return is_unknown ? POLICY_UNKNOWN : POLICY_FALSE;
+}
+
+static enum policy_truth policy_sources(const struct source *sources, uint32_t count,
+	const struct policy_request *request, uint32_t *rank)
+{
+	enum policy_truth truth = POLICY_FALSE;
+	for (uint32_t i = 0; i < count; i++) {
+		enum policy_truth one = policy_source(&sources[i], request);
+		uint32_t its_rank = source_rank(&sources[i]);
+		if (one != POLICY_FALSE && its_rank > *rank)
+			*rank = its_rank;
+		truth = policy_any(truth, one);
+	}
+	return truth;
+}
+
+enum policy_truth policy_ask_from(
+	const struct policy *p, const struct policy_request *request, uint32_t *ret_rank)
+{
+	uint32_t not_rank = 0;
+	enum policy_truth truth;
+	*ret_rank = SOURCE_RANK_LEAST;
+	if (p->from_count > 0)
+		truth = policy_sources(p->from, p->from_count, request, ret_rank);
+	else if (p->action == POLICY_ALLOW)
+		truth = policy_known(request->source_id.len > 0);
+	else
+		truth = POLICY_TRUE;
+	if (p->action == POLICY_DENY && p->from_count == 0)
+		*ret_rank = POLICY_RANK_GUARD;
+	return policy_all(truth,
+		policy_not(policy_sources(p->not_from, p->not_from_count, request, &not_rank)));
+}
+
+/* --- what --- */
+
+static enum policy_truth policy_path(
+	const struct route_path *path, const struct policy_request *request)
+{
+	if (route_path_matches(path, request->http->path))
+		return POLICY_TRUE;
+	return path_lenient_matches(path, request->http->path) ? POLICY_UNKNOWN : POLICY_FALSE;
+}
+
+static enum policy_truth policy_paths(
+	const struct policy_operations *o, const struct policy_request *request)
+{
+	enum policy_truth truth = POLICY_FALSE;
+	for (uint32_t i = 0; i < o->path_count && truth != POLICY_TRUE; i++)
+		truth = policy_any(truth, policy_path(&o->paths[i], request));
+	return truth;
+}
+
+static enum policy_truth policy_methods(
+	const struct policy_operations *o, const struct policy_request *request)
+{
+	for (uint32_t i = 0; i < o->method_count; i++) {
+		if (str_eq(o->methods[i], request->http->method))
+			return POLICY_TRUE;
+	}
+	return POLICY_FALSE;
+}
+
+/* Without the port and without a dot at the end. */
+static struct str policy_host(struct str authority)
+{
+	struct str host = route_host(authority);
+	if (host.len > 1 && host.at[host.len - 1] == '.')
+		host.len--;
+	return host;
+}
+
+static enum policy_truth policy_hosts(
+	const struct policy_operations *o, const struct policy_request *request)
+{
+	struct str host = policy_host(request->http->authority);
+	if (host.len == 0)
+		return POLICY_UNKNOWN;
+	for (uint32_t i = 0; i < o->host_count; i++) {
+		if (route_host_matches(o->hosts[i], host))
+			return POLICY_TRUE;
+	}
+	return POLICY_FALSE;
+}
+
+static enum policy_truth policy_ports(
+	const struct policy_operations *o, const struct policy_request *request)
+{
+	if (request->port == 0)
+		return POLICY_UNKNOWN;
+	for (uint32_t i = 0; i < o->port_count; i++) {
+		if (o->ports[i] == request->port)
+			return POLICY_TRUE;
+	}
+	return POLICY_FALSE;
+}
+
+/* Of each list one is enough; `is_not`: none may be. */
+static enum policy_truth policy_operations(
+	const struct policy_operations *o, const struct policy_request *request, bool is_not)
+{
+	static const struct {
+		size_t count;
+		bool is_http;
+		enum policy_truth (*ask)(
+			const struct policy_operations *o, const struct policy_request *request);
+	} lists[] = {
+		{offsetof(struct policy_operations, port_count), false, policy_ports},
+		{offsetof(struct policy_operations, path_count), true, policy_paths},
+		{offsetof(struct policy_operations, method_count), true, policy_methods},
+		{offsetof(struct policy_operations, host_count), true, policy_hosts},
+	};
+	enum policy_truth all = POLICY_TRUE;
+	for (size_t i = 0; i < ARRAY_LEN(lists) && all != POLICY_FALSE; i++) {
+		if (*(const uint32_t *)((const char *)o + lists[i].count) == 0)
+			continue;
+		enum policy_truth one = lists[i].is_http && !request->http
+						? POLICY_UNKNOWN
+						: lists[i].ask(o, request);
+		all = policy_all(all, is_not ? policy_not(one) : one);
+	}
+	return all;
+}
+
+/* --- headers, claims --- */
+
+/* Whether one of the parts between commas is so: a server may take the value for a list. */
+static bool policy_part_matches(const struct route_field *f, struct str value)
+{
+	while (value.len > 0) {
+		const char *comma = memchr(value.at, ',', value.len);
+		size_t len = comma ? (size_t)(comma - value.at) : value.len;
+		if (route_text_matches(f, str_trim((struct str){value.at, len})))
+			return true;
+		len += comma ? 1 : 0;
+		value = (struct str){value.at + len, value.len - len};
+	}
+	return false;
+}
+
+/* All of its values, or none, or nobody knows which one the server takes. */
+static enum policy_truth policy_header(
+	const struct route_field *f, const struct policy_request *request)
+{
+	uint32_t is_so = 0, may_be = 0, count = 0;
+	for (uint32_t i = 0; request->http && i < request->http->header_count; i++) {
+		const struct route_header *h = route_header_at(request->http, i);
+		if (!str_eq_nocase(h->name, f->name))
+			continue;
+		count++;
+		is_so += route_text_matches(f, h->value);
+		may_be += policy_part_matches(f, h->value);
+	}
+	if (!request->http || (is_so < count && is_so + may_be > 0))
+		return POLICY_UNKNOWN;
+	return policy_known(count > 0 && is_so == count);
+}
+
+static enum policy_truth policy_headers(
+	const struct policy *p, const struct policy_request *request)
+{
+	enum policy_truth all = POLICY_TRUE;
+	for (uint32_t i = 0; i < p->headers.count && all != POLICY_FALSE; i++) {
+		const struct route_field *f = &p->headers.at[i];
+		enum policy_truth one = policy_header(f, request);
+		all = policy_all(all, f->invert ? policy_not(one) : one);
+	}
+	return all;
+}
+
+static bool policy_claim(const struct route_field *f, const struct policy_token *token)
+{
+	for (uint32_t i = 0; i < token->claim_count; i++) {
+		if (str_eq(token->claims[i].name, f->name) &&
+			route_text_matches(f, token->claims[i].value))
 			return true;
 	}
 	return false;
 }
 
-/* "spiffe://<trust domain>/service/<name>". */
-static bool policy_is_id_of(const struct snapshot *s, struct str id, struct str name)
+static bool policy_is_one_of(const struct str *list, uint32_t count, struct str word)
 {
-	const struct str parts[] = {STR("spiffe://"), s->trust_domain, STR("/service/"), name};
-	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
-		if (!str_starts(id, parts[i]))
-			return false;
-		id = (struct str){id.at + parts[i].len, id.len - parts[i].len};
+	for (uint32_t i = 0; i < count; i++) {
+		if (str_eq(list[i], word))
+			return true;
 	}
-	return id.len == 0;
+	return count == 0;
 }
 
-/* Does one entry of `from` name this verified identity? A service that is not declared has the
- * identity of its name and no other. */
-static bool policy_names(const struct snapshot *s, struct str entry, struct str id)
+static bool policy_audience(const struct policy_token_rule *rule, const struct policy_token *token)
 {
-	if (str_eq(entry, STR("*")))
-		return true;
-	if (str_eq(entry, STR("anonymous")))
+	for (uint32_t i = 0; i < token->claim_count; i++) {
+		if (str_eq(token->claims[i].name, STR("aud")) &&
+			policy_is_one_of(
+				rule->audiences, rule->audience_count, token->claims[i].value))
+			return true;
+	}
+	return rule->audience_count == 0;
+}
+
+static enum policy_truth policy_token(
+	const struct policy_token_rule *rule, const struct policy_request *request)
+{
+	const struct policy_token *token = request->token;
+	if (!rule->is_wanted)
+		return POLICY_TRUE;
+	if (!token)
+		return POLICY_UNKNOWN;
+	if (!policy_is_one_of(rule->issuers, rule->issuer_count, token->issuer) ||
+		!policy_audience(rule, token))
+		return POLICY_FALSE;
+	for (uint32_t i = 0; i < rule->claims.count; i++) {
+		const struct route_field *f = &rule->claims.at[i];
+		if (policy_claim(f, token) == f->invert)
+			return POLICY_FALSE;
+	}
+	return POLICY_TRUE;
+}
+
+/* --- a rule --- */
+
+bool policy_matches(
+	const struct policy *p, const struct policy_request *request, uint32_t *ret_rank)
+{
+	enum policy_truth truth = policy_ask_from(p, request, ret_rank);
+	if (truth != POLICY_FALSE)
+		truth = policy_all(truth, policy_operations(&p->to, request, false));
+	if (truth != POLICY_FALSE)
+		truth = policy_all(truth, policy_operations(&p->not_to, request, true));
+	if (truth != POLICY_FALSE)
+		truth = policy_all(truth, policy_headers(p, request));
+	if (truth != POLICY_FALSE)
+		truth = policy_all(truth, policy_token(&p->token, request));
+	return p->action == POLICY_ALLOW ? truth == POLICY_TRUE : truth != POLICY_FALSE;
+}
+
+/* --- all of them --- */
+
+void policy_weigh(struct policy_weighing *w, const struct policy *p, uint32_t rank)
+{
+	bool is_more = rank > w->rank || !w->policy;
+	bool is_denial =
+		rank == w->rank && p->action == POLICY_DENY && w->policy->action == POLICY_ALLOW;
+	if (!is_more && !is_denial)
+		return;
+	w->rank = rank;
+	w->policy = p;
+}
+
+/* What one weighing comes to. */
+static bool policy_outcome(const struct snapshot *s, const struct service *service,
+	const struct policy_request *request, const struct policy_weighing *w,
+	enum policy_default *ret_by)
+{
+	*ret_by = service->policy_default;
+	if (w->policy)
+		return w->policy->action == POLICY_ALLOW;
+	if (request->source_id.len == 0 || service->policy_default == POLICY_DEFAULT_DENY)
 		return false;
-	if (str_starts(entry, STR("spiffe://")))
-		return str_eq(entry, id);
-	const struct service *service = snapshot_service(s, entry);
-	return service ? policy_service_has_id(service, id) : policy_is_id_of(s, id, entry);
-}
-
-bool policy_names_source(const struct snapshot *s, struct str entry, struct str source_id)
-{
-	return source_id.len == 0 ? str_eq(entry, STR("anonymous"))
-				  : policy_names(s, entry, source_id);
-}
-
-static bool policy_from_matches(
-	const struct snapshot *s, const struct policy *p, const struct policy_request *request)
-{
-	bool is_anonymous = request->source_id.len == 0;
-	if (p->from_count == 0)
-		return p->action == POLICY_DENY || !is_anonymous;
-	if (is_anonymous && p->action == POLICY_DENY)
+	if (service->policy_default == POLICY_DEFAULT_AUTHENTICATED)
 		return true;
-	for (uint32_t i = 0; i < p->from_count; i++) {
-		if (is_anonymous ? str_eq(p->from[i], STR("anonymous"))
-				 : policy_names(s, p->from[i], request->source_id))
-			return true;
+	return s->default_allow && !w->has_allow;
+}
+
+struct policy_verdict policy_conclude(const struct snapshot *s, const struct service *service,
+	const struct policy_request *request, const struct policy_weighed *weighed)
+{
+	enum policy_default whole_by;
+	struct policy_verdict v = {.noted = weighed->noted};
+	v.allowed = policy_outcome(s, service, request, &weighed->enforced, &v.by);
+	v.policy = weighed->enforced.policy;
+	bool would = policy_outcome(s, service, request, &weighed->whole, &whole_by);
+	if (v.allowed && !would) {
+		v.would_deny = true;
+		v.audited = weighed->whole.policy;
+	} else if (!v.allowed && s->is_audited) {
+		v.allowed = v.would_deny = true;
+		v.audited = v.policy;
 	}
-	return false;
+	return v;
 }
 
-static bool policy_method_matches(const struct policy *p, struct str method)
+struct policy_verdict policy_check_each(const struct snapshot *s, const struct service *service,
+	const struct policy_request *request)
 {
-	for (uint32_t i = 0; i < p->method_count; i++) {
-		if (str_eq(p->methods[i], method))
-			return true;
-	}
-	return p->method_count == 0;
-}
-
-static bool policy_path_strict(struct str rule, struct str path)
-{
-	if (rule.len > 0 && rule.at[0] == '*') {
-		struct str suffix = {rule.at + 1, rule.len - 1};
-		return path.len >= suffix.len &&
-		       str_eq((struct str){path.at + path.len - suffix.len, suffix.len}, suffix);
-	}
-	if (rule.len > 0 && rule.at[rule.len - 1] == '*')
-		return str_starts(path, (struct str){rule.at, rule.len - 1});
-	return str_eq(rule, path);
-}
-
-static int policy_hex(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-static void policy_skip_parameters(struct str path, size_t *at)
-{
-	if (*at < path.len && path.at[*at] == ';') {
-		while (*at < path.len && path.at[*at] != '/')
-			(*at)++;
-	}
-}
-
-/* The next character as a lenient server reads it, or -1 at the end: escapes decoded, parameters
- * (";" up to the next "/") passed over, and the empty segments that they leave. */
-static int policy_lenient_next(struct str path, size_t *at)
-{
-	policy_skip_parameters(path, at);
-	if (*at >= path.len)
-		return -1;
-	if (path.at[*at] == '%' && path.len - *at >= 3) {
-		int high = policy_hex(path.at[*at + 1]), low = policy_hex(path.at[*at + 2]);
-		if (high >= 0 && low >= 0) {
-			*at += 3;
-			return high * 16 + low;
+	struct policy_weighed weighed = {0};
+	for (uint32_t i = 0; i < service->policy_count; i++) {
+		const struct policy *p = service->policies[i];
+		uint32_t rank;
+		bool is_allow = p->action == POLICY_ALLOW;
+		weighed.whole.has_allow = weighed.whole.has_allow || is_allow;
+		weighed.enforced.has_allow =
+			weighed.enforced.has_allow || (is_allow && p->mode == POLICY_ENFORCED);
+		if (!policy_matches(p, request, &rank))
+			continue;
+		if (p->action == POLICY_AUDIT) {
+			weighed.noted = weighed.noted ? weighed.noted : p;
+			continue;
 		}
+		policy_weigh(&weighed.whole, p, rank);
+		if (p->mode == POLICY_ENFORCED)
+			policy_weigh(&weighed.enforced, p, rank);
 	}
-	int c = (unsigned char)path.at[(*at)++];
-	while (c == '/') {
-		policy_skip_parameters(path, at);
-		if (*at >= path.len || path.at[*at] != '/')
-			break;
-		(*at)++;
-	}
-	return c;
-}
-
-static size_t policy_lenient_len(struct str path)
-{
-	size_t len = 0;
-	for (size_t at = 0; policy_lenient_next(path, &at) >= 0;)
-		len++;
-	return len;
-}
-
-/* Which a lenient server reads as a strict one does. */
-static bool policy_path_is_plain(struct str path)
-{
-	for (size_t i = 0; i < path.len; i++) {
-		char c = path.at[i];
-		if (c == '%' || c == ';' || (c == '/' && i > 0 && path.at[i - 1] == '/'))
-			return false;
-	}
-	return true;
-}
-
-static bool policy_path_lenient(struct str rule, struct str path)
-{
-	if (policy_path_is_plain(rule) && policy_path_is_plain(path))
-		return policy_path_strict(rule, path);
-	bool is_suffix = rule.len > 0 && rule.at[0] == '*';
-	bool is_prefix = !is_suffix && rule.len > 0 && rule.at[rule.len - 1] == '*';
-	struct str want = {rule.at + is_suffix, rule.len - is_suffix - is_prefix};
-	size_t want_len = policy_lenient_len(want), path_len = policy_lenient_len(path);
-	if (is_suffix || is_prefix ? path_len < want_len : path_len != want_len)
-		return false;
-	size_t at = 0, want_at = 0;
-	for (size_t skip = is_suffix ? path_len - want_len : 0; skip > 0; skip--)
-		policy_lenient_next(path, &at);
-	for (size_t i = 0; i < want_len; i++) {
-		if (policy_lenient_next(path, &at) != policy_lenient_next(want, &want_at))
-			return false;
-	}
-	return true;
-}
-
-static bool policy_path_matches(const struct policy *p, struct str path)
-{
-	for (uint32_t i = 0; i < p->path_count; i++) {
-		if (policy_path_strict(p->paths[i], path) ||
-			(p->action == POLICY_DENY && policy_path_lenient(p->paths[i], path)))
-			return true;
-	}
-	return p->path_count == 0;
-}
-
-static bool policy_matches(
-	const struct snapshot *s, const struct policy *p, const struct policy_request *request)
-{
-	if (!policy_from_matches(s, p, request))
-		return false;
-	bool is_opaque = request->method.len == 0;
-	if (is_opaque && (p->method_count > 0 || p->path_count > 0))
-		return p->action == POLICY_DENY;
-	return policy_method_matches(p, request->method) && policy_path_matches(p, request->path);
+	return policy_conclude(s, service, request, &weighed);
 }
 
 struct policy_verdict policy_check(const struct snapshot *s, const struct service *service,
 	const struct policy_request *request)
 {
-	const struct policy *allow = NULL;
-	bool has_allow = false;
+	return policy_check_each(s, service, request);
+}
+
+static bool policy_operations_ask_http(const struct policy_operations *o)
+{
+	return o->path_count > 0 || o->method_count > 0 || o->host_count > 0;
+}
+
+bool policy_asks_token(const struct service *service)
+{
+	for (uint32_t i = 0; i < service->policy_count; i++) {
+		if (service->policies[i]->token.is_wanted)
+			return true;
+	}
+	return false;
+}
+
+bool policy_asks_http(const struct service *service)
+{
 	for (uint32_t i = 0; i < service->policy_count; i++) {
 		const struct policy *p = service->policies[i];
-		has_allow = has_allow || p->action == POLICY_ALLOW;
-		if (p->action == POLICY_ALLOW && allow)
-			continue;
-		if (!policy_matches(s, p, request))
-			continue;
-		if (p->action == POLICY_DENY)
-			return (struct policy_verdict){.allowed = false, .policy = p};
-		allow = p;
+		if (policy_operations_ask_http(&p->to) || policy_operations_ask_http(&p->not_to) ||
+			p->headers.count > 0 || p->token.is_wanted)
+			return true;
 	}
-	if (allow)
-		return (struct policy_verdict){.allowed = true, .policy = allow};
-	return (struct policy_verdict){
-		.allowed = s->default_allow && request->source_id.len > 0 && !has_allow};
+	return false;
 }

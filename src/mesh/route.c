@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mesh/route.h"
 
-#include "mesh/policy.h"
+#include "mesh/source.h"
 
 /* Part of what a mesh agrees upon: with another one all values would move. */
 #define ROUTE_VALUE_SEED UINT64_C(0x76616c7565)
@@ -38,7 +38,7 @@ static bool route_prefix_matches(struct str prefix, struct str path)
 	return str_starts(path, prefix) && (path.len == prefix.len || path.at[prefix.len] == '/');
 }
 
-static bool route_path_matches(const struct route_path *p, struct str path)
+bool route_path_matches(const struct route_path *p, struct str path)
 {
 	switch (p->kind) {
 	case ROUTE_PATH_EXACT:
@@ -90,7 +90,7 @@ struct str route_host(struct str authority)
 	return authority;
 }
 
-static bool route_host_matches(struct str pattern, struct str host)
+bool route_host_matches(struct str pattern, struct str host)
 {
 	if (!str_starts(pattern, STR("*.")))
 		return str_eq(pattern, host);
@@ -112,7 +112,7 @@ static bool route_sources_match(
 	const struct snapshot *s, const struct route_when *when, struct str source_id)
 {
 	for (uint32_t i = 0; i < when->from_count; i++) {
-		if (policy_names_source(s, when->from[i], source_id))
+		if (source_entry_names(s, when->from[i], source_id))
 			return true;
 	}
 	return when->from_count == 0;
@@ -120,7 +120,7 @@ static bool route_sources_match(
 
 /* --- headers, cookies --- */
 
-static bool route_text_matches(const struct route_field *f, struct str value)
+bool route_text_matches(const struct route_field *f, struct str value)
 {
 	size_t len = f->text.len;
 	switch (f->kind) {
@@ -137,7 +137,7 @@ static bool route_text_matches(const struct route_field *f, struct str value)
 	return false;
 }
 
-static const struct route_header *route_header_at(const struct route_request *r, uint32_t index)
+const struct route_header *route_header_at(const struct route_request *r, uint32_t index)
 {
 	return (const void *)((const char *)r->headers + index * r->header_bytes);
 }

@@ -284,7 +284,7 @@ static bool call_is_still_judged(const struct call *before, const struct call *c
 }
 
 enum reason call_check(struct worker *w, const struct line *down, const struct line *up,
-	struct call *c, struct str method, struct str path, struct str *ret_policy)
+	struct call *c, const struct route_request *http, struct str *ret_policy)
 {
 	struct call fresh;
 	struct str policy;
@@ -295,7 +295,7 @@ enum reason call_check(struct worker *w, const struct line *down, const struct l
 		 (fresh.way == CALL_WAY_PICK || !call_is_still_judged(c, &fresh)))
 		reason = REASON_NO_SERVICE;
 	if (reason == REASON_NONE)
-		reason = call_authorise(&fresh, method, path, &policy);
+		reason = call_authorise(&fresh, http, &policy);
 	if (reason == REASON_NONE)
 		reason = call_check_upstream(w, up, &fresh);
 	if (reason == REASON_NONE && call_leads_alike(c, &fresh) &&
@@ -313,12 +313,15 @@ bool call_may_pick_again(const struct call *c, const struct call_tries *tries, e
 }
 
 enum reason call_authorise(
-	const struct call *c, struct str method, struct str path, struct str *ret_policy)
+	const struct call *c, const struct route_request *http, struct str *ret_policy)
 {
 	*ret_policy = STR("");
 	if (c->way != CALL_WAY_LOCAL)
 		return REASON_NONE;
-	struct policy_request request = {.source_id = c->source_id, .method = method, .path = path};
+	struct policy_request request = {.source_id = c->source_id,
+		.client = c->client,
+		.port = c->target->port,
+		.http = http};
 	struct policy_verdict verdict = policy_check(c->hold->plan->snapshot, c->service, &request);
 	*ret_policy = verdict.policy ? verdict.policy->name : STR("default");
 	return verdict.allowed ? REASON_NONE : REASON_POLICY_DENIED;

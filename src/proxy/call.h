@@ -156,7 +156,7 @@ void call_follow(struct worker *w, const struct line *line, struct call *c, bool
  * *ret_policy is what lets it in; else both stay. A connection to another machine outlives what is
  * known of its endpoint, as long as its service is known. */
 enum reason call_check(struct worker *w, const struct line *down, const struct line *up,
-	struct call *c, struct str method, struct str path, struct str *ret_policy);
+	struct call *c, const struct route_request *http, struct str *ret_policy);
 
 /* What the worker's current plan says of a running request's certificates: that a peer is revoked,
  * or trusted by nobody any more, or the identity that it knows us by is gone. Whatever else is new
@@ -175,9 +175,9 @@ struct workload_use *call_serve(const struct call *c);
 void call_served(struct workload_use *use);
 
 /* Policy for a call to a local workload; NONE for others: their own machine decides. `ret_policy`
- * gets the rule's name, or "default". */
+ * gets the rule's name, or "default". `http`: as it is forwarded; NULL: opaque bytes. */
 enum reason call_authorise(
-	const struct call *c, struct str method, struct str path, struct str *ret_policy);
+	const struct call *c, const struct route_request *http, struct str *ret_policy);
 
 /* Starts to connect `line` (fresh) to where the call leads. */
 enum reason call_dial(

@@ -68,8 +68,8 @@ static enum reason exchange_authorise(struct exchange *x)
 {
 	struct str policy;
 	const struct call *call = &x->carrier[DOWN]->call;
-	enum reason reason =
-		call_authorise(call, x->request->method, exchange_head_path(x->request), &policy);
+	const struct route_request request = exchange_facts(x);
+	enum reason reason = call_authorise(call, &request, &policy);
 	x->plan_number = x->trust_number = call->hold->plan->number;
 	/* A copy: the plan that it comes from may be gone before this is logged. */
 	x->policy = arena_str(&x->arena, policy);

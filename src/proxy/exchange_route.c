@@ -11,14 +11,13 @@ _Static_assert(offsetof(struct http_header, name) == offsetof(struct route_heade
 		       offsetof(struct http_header, value) == offsetof(struct route_header, value),
 	"a codec's header begins as a route's");
 
-struct route_request exchange_facts(const struct exchange *x)
+struct route_request exchange_head_facts(struct str source_id, const struct http_head *head)
 {
-	const struct http_head *head = x->request;
 	struct str path = head->path;
 	const char *mark = path.len ? memchr(path.at, '?', path.len) : NULL;
 	size_t len = mark ? (size_t)(mark - path.at) : path.len;
 	return (struct route_request){
-		.source_id = x->carrier[DOWN]->call.source_id,
+		.source_id = source_id,
 		.is_http = true,
 		.method = head->method,
 		.path = {path.at, len},
@@ -28,6 +27,11 @@ struct route_request exchange_facts(const struct exchange *x)
 		.header_bytes = sizeof(head->headers[0]),
 		.header_count = head->header_count,
 	};
+}
+
+struct route_request exchange_facts(const struct exchange *x)
+{
+	return exchange_head_facts(x->carrier[DOWN]->call.source_id, x->request);
 }
 
 /* --- headers --- */

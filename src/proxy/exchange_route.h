@@ -32,6 +32,8 @@ struct exchange_route {
 
 /* What the request is, for rules and limits. */
 struct route_request exchange_facts(const struct exchange *x);
+/* The same of any head. */
+struct route_request exchange_head_facts(struct str source_id, const struct http_head *head);
 /* Of a call that has a route: what the caller's own proxy answers, or what becomes of the request.
  * The path is in normal form. */
 enum reason exchange_choose(struct exchange *x);

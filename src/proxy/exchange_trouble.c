@@ -50,8 +50,8 @@ enum reason exchange_recheck(struct exchange *x)
 		return REASON_NONE;
 	x->plan_number = w->current->plan->number;
 	struct str policy = x->policy;
-	enum reason reason = call_check(w, down->line, up->line, &down->call, x->request->method,
-		exchange_head_path(x->request), &policy);
+	const struct route_request request = exchange_facts(x);
+	enum reason reason = call_check(w, down->line, up->line, &down->call, &request, &policy);
 	if (!str_eq(policy, x->policy))
 		x->policy = arena_str(&x->arena, policy);
 	return reason;

@@ -3,6 +3,7 @@
 
 #include "balancer.h"
 #include "exchange_head.h"
+#include "exchange_route.h"
 #include "record.h"
 #include "service_use.h"
 #include "upstream.h"
@@ -206,9 +207,9 @@ static enum reason mirror_authorise(struct mirror *m)
 	struct str policy;
 	struct call *c = &m->call;
 	enum reason reason = exchange_head_name_caller(&m->arena, c, m->request);
+	const struct route_request request = exchange_head_facts(c->source_id, m->request);
 	if (reason == REASON_NONE)
-		reason = call_authorise(
-			c, m->request->method, exchange_head_path(m->request), &policy);
+		reason = call_authorise(c, &request, &policy);
 	if (reason == REASON_NONE || reason == REASON_POLICY_DENIED)
 		m->policy = arena_str(&m->arena, policy);
 	return reason;

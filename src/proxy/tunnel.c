@@ -187,7 +187,7 @@ static void tunnel_dial(struct tunnel *t)
 	call_served(t->serving);
 	t->serving = call_serve(&t->call);
 	if (reason == REASON_NONE)
-		reason = call_authorise(&t->call, STR(""), STR(""), &t->policy);
+		reason = call_authorise(&t->call, NULL, &t->policy);
 	if (reason == REASON_NONE)
 		reason = tunnel_ask_limits(t);
 	if (reason == REASON_NONE &&
@@ -330,7 +330,7 @@ static enum reason tunnel_recheck(struct tunnel *t)
 	if (t->plan_number == w->current->plan->number)
 		return REASON_NONE;
 	t->plan_number = w->current->plan->number;
-	return call_check(w, t->line[DOWN], t->line[UP], &t->call, STR(""), STR(""), &t->policy);
+	return call_check(w, t->line[DOWN], t->line[UP], &t->call, NULL, &t->policy);
 }
 
 static enum reason tunnel_failure(const struct conn *down, const struct conn *up)

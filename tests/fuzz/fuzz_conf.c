@@ -26,8 +26,10 @@ static void fuzz_add(struct bundle *b, const char *kind, const char *name, struc
 
 static void fuzz_look_up(const struct snapshot *s)
 {
-	static const struct policy_request requests[] = {{STR_NONE, STR_NONE, STR_NONE},
-		{{"spiffe://a/service/a", 20}, {"GET", 3}, {"/a;b/%3A", 8}}};
+	static const struct route_request http = {
+		.is_http = true, .method = {"GET", 3}, .path = {"/a;b/%3A", 8}};
+	static const struct policy_request requests[] = {
+		{.port = 0}, {.source_id = {"spiffe://a/service/a", 20}, .http = &http}};
 	char name[SERVER_NAME_MAX];
 	for (uint32_t i = 0; i < s->service_count; i++) {
 		const struct service *service = &s->services[i];

@@ -66,8 +66,11 @@ static void sample_init_services(struct sample *s)
 {
 	s->ids[0] = STR("spiffe://prod.example/service/orders");
 	s->ids[1] = STR("spiffe://prod.example/service/web");
-	s->from[0] = STR("web");
+	s->from[0] = (struct source){.kind = SOURCE_ID,
+		.entry = STR("web"),
+		.text = STR("spiffe://prod.example/service/web")};
 	s->policy = (struct policy){.name = STR("policies[0]"),
+		.where = STR("mesh.conf:1"),
 		.action = POLICY_ALLOW,
 		.from = s->from,
 		.from_count = 1};

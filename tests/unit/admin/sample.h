@@ -4,6 +4,7 @@
 #pragma once
 
 #include "conf/conf.h"
+#include "mesh/policy.h"
 #include "mesh/route.h"
 #include "proxy/limiter_view.h"
 #include "proxy/proxy.h"
@@ -25,7 +26,8 @@ struct sample {
 	struct route route;
 	struct route_rule rule;
 	struct route_leg legs[2];
-	struct str from[1], ids[2];
+	struct source from[1];
+	struct str ids[2];
 	struct address local_addresses[1];
 	struct address_range passthrough[1];
 	struct metrics *metrics[2];

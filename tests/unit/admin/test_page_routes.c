@@ -26,7 +26,7 @@ static struct route_field cookie = {{"beta", 4}, ROUTE_TEXT_PREFIX, {"b", 1}, tr
 static struct endpoint *versioned[1];
 static struct subset subset = {.version = {"v1", 2}, .endpoints = versioned, .endpoint_count = 1};
 static struct route_rule rules[9];
-static struct str denied_paths[] = {{"/secret", 7}};
+static struct route_path denied_paths[] = {{ROUTE_PATH_EXACT, {"/secret", 7}}};
 static struct policy denial;
 static struct route_path limited_path = {ROUTE_PATH_EXACT, {"/other", 6}};
 static struct limit limits[2], *limit_list[2];
@@ -76,8 +76,7 @@ static int setup(void **state)
 	sample.endpoints[1].health = ENDPOINT_DRAINED;
 	denial = (struct policy){.name = STR("no-secrets"),
 		.action = POLICY_DENY,
-		.paths = denied_paths,
-		.path_count = 1};
+		.to = {.paths = denied_paths, .path_count = 1}};
 	policies[0] = &sample.policy;
 	policies[1] = &denial;
 	sample.services[0].policies = policies;

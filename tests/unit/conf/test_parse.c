@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Good files: defaults, every kind of value, and the snapshot that comes of it. */
 #include "conf_fixture.h"
+#include "mesh/policy.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -82,9 +83,6 @@ static const struct policy_row policy_rows[] = {
 		NULL, false, -1},
 	{"undeclared service denies no other", {DENY(FROM("gone"))}, 1, true, WEB, NULL, NULL, true,
 		-1},
-	{"a name is no pattern", {ALLOW(FROM("w*"))}, 1, false, WEB, NULL, NULL, false, -1},
-	{"an id is no pattern", {ALLOW(FROM("spiffe://td/*"))}, 1, false, WEB, NULL, NULL, false,
-		-1},
 	/* deny before allow, whatever the order */
 	{"deny wins", {ALLOW(FROM("*")), DENY(FROM("web"))}, 2, false, WEB, NULL, NULL, false, 1},
 	{"deny misses", {ALLOW(FROM("*")), DENY(FROM("web"))}, 2, false, OTHER, NULL, NULL, true,
@@ -117,14 +115,11 @@ static const struct policy_row policy_rows[] = {
 	{"exact has a case", {ALLOW(PATHS("/a"))}, 1, false, WEB, "GET", "/A", false, -1},
 	{"prefix", {ALLOW(PATHS("/a/*"))}, 1, false, WEB, "GET", "/a/b/c", true, 0},
 	{"prefix, empty rest", {ALLOW(PATHS("/a/*"))}, 1, false, WEB, "GET", "/a/", true, 0},
-	{"prefix needs its slash", {ALLOW(PATHS("/a/*"))}, 1, false, WEB, "GET", "/a", false, -1},
+	{"prefix is the segment itself too", {ALLOW(PATHS("/a/*"))}, 1, false, WEB, "GET", "/a",
+		true, 0},
 	{"prefix is of segments", {ALLOW(PATHS("/a/*"))}, 1, false, WEB, "GET", "/ab", false, -1},
-	{"suffix", {ALLOW(PATHS("*.png"))}, 1, false, WEB, "GET", "/x/a.png", true, 0},
-	{"suffix misses", {ALLOW(PATHS("*.png"))}, 1, false, WEB, "GET", "/x/a.png2", false, -1},
-	{"suffix longer than the path", {ALLOW(PATHS("*/a/b/c"))}, 1, false, WEB, "GET", "/c",
-		false, -1},
 	{"star", {ALLOW(PATHS("*"))}, 1, false, WEB, "GET", "/", true, 0},
-	{"no path at all", {ALLOW(PATHS("/a"))}, 1, false, WEB, "GET", NULL, false, -1},
+	{"no path at all", {ALLOW(PATHS("/a"))}, 1, false, WEB, "GET", "", false, -1},
 	{"every list must match", {ALLOW(FROM("web"), METHODS("GET"), PATHS("/a"))}, 1, false, WEB,
 		"GET", "/b", false, -1},
 	{"second rule", {ALLOW(PATHS("/a")), ALLOW(PATHS("/b"))}, 2, false, WEB, "GET", "/b", true,
@@ -138,8 +133,6 @@ static const struct policy_row policy_rows[] = {
 		"GET", "/admin;x", false, 0},
 	{"deny, escape", {DENY(PATHS("/a:b")), ALLOW(FROM("*"))}, 2, false, WEB, "GET", "/a%3Ab",
 		false, 0},
-	{"deny, suffix with escape", {DENY(PATHS("*:b")), ALLOW(FROM("*"))}, 2, false, WEB, "GET",
-		"/a%3Ab;c", false, 0},
 	{"deny, parameter as written", {DENY(PATHS("/a;b")), ALLOW(FROM("*"))}, 2, false, WEB,
 		"GET", "/a;b", false, 0},
 	{"deny, another path", {DENY(PATHS("/admin/*")), ALLOW(FROM("*"))}, 2, false, WEB, "GET",
@@ -158,6 +151,41 @@ static uint32_t policy_list(const char *const *texts, struct str *ret_list)
 	return count;
 }
 
+/* As the configuration reads it. */
+static struct route_path policy_path_of(const char *text)
+{
+	size_t len = strlen(text);
+	if (strcmp(text, "*") == 0)
+		return (struct route_path){ROUTE_PATH_PREFIX, STR("")};
+	if (text[len - 1] == '*')
+		return (struct route_path){ROUTE_PATH_PREFIX, {text, len - 2}};
+	return (struct route_path){ROUTE_PATH_EXACT, {text, len}};
+}
+
+struct policy_lists {
+	struct source from[2 * LIST_MAX];
+	struct str methods[LIST_MAX];
+	struct route_path paths[LIST_MAX];
+};
+
+static void policy_make(struct snapshot *s, const struct policy_rule *rule,
+	struct policy_lists *lists, struct policy *policy)
+{
+	*policy = (struct policy){.action = rule->action, .from = lists->from};
+	policy->to.methods = lists->methods;
+	policy->to.method_count = policy_list(rule->methods, lists->methods);
+	policy->to.paths = lists->paths;
+	for (size_t i = 0; i < LIST_MAX && rule->from[i]; i++) {
+		struct str entry = str_of(rule->from[i]);
+		uint32_t count = source_count(s, entry);
+		assert_true(count > 0);
+		assert_true(source_read(s, entry, &s->arena, &lists->from[policy->from_count]));
+		policy->from_count += count;
+	}
+	for (size_t i = 0; i < LIST_MAX && rule->paths[i]; i++)
+		lists->paths[policy->to.path_count++] = policy_path_of(rule->paths[i]);
+}
+
 static void policy_run(const struct policy_row *row)
 {
 	struct str ids[3] = {STR(ORDERS), STR(WEB), STR(OLD)};
@@ -170,23 +198,18 @@ static void policy_run(const struct policy_row *row)
 	arena_init(&s.arena, 4096);
 	for (uint32_t i = 0; i < s.service_count; i++)
 		assert_true(snapshot_add_service(&s, &services[i]));
-	struct str lists[3][3][LIST_MAX];
+	struct policy_lists lists[3];
 	struct policy policies[3], *pointers[3];
 	for (uint32_t i = 0; i < row->rule_count; i++) {
-		const struct policy_rule *rule = &row->rules[i];
-		policies[i] = (struct policy){.action = rule->action,
-			.from = lists[i][0],
-			.from_count = policy_list(rule->from, lists[i][0]),
-			.methods = lists[i][1],
-			.method_count = policy_list(rule->methods, lists[i][1]),
-			.paths = lists[i][2],
-			.path_count = policy_list(rule->paths, lists[i][2])};
+		policy_make(&s, &row->rules[i], &lists[i], &policies[i]);
 		pointers[i] = &policies[i];
 	}
 	services[0].policies = pointers;
 	services[0].policy_count = row->rule_count;
+	const struct route_request http = {
+		.is_http = true, .method = str_of(row->method), .path = str_of(row->path)};
 	struct policy_request request = {
-		str_of(row->source), str_of(row->method), str_of(row->path)};
+		.source_id = str_of(row->source), .http = row->method ? &http : NULL};
 	struct policy_verdict verdict = policy_check(&s, &services[0], &request);
 	const struct policy *want = row->decided_by >= 0 ? &policies[row->decided_by] : NULL;
 	if (verdict.allowed != row->is_allowed)
