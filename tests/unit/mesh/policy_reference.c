@@ -177,7 +177,8 @@ static void reference_end_word(struct words *w, const int *chars, int count)
 /* The segments that a lenient server sees. */
 static void reference_words(struct str path, struct words *w)
 {
-	int chars[512], start = 0;
+	static int chars[512];
+	int start = 0;
 	int count = reference_decode(path, chars);
 	w->count = 0;
 	w->is_odd = false;
