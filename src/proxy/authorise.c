@@ -22,8 +22,8 @@ static struct authorise_rule authorise_rule_of(const struct policy *p, enum poli
 	return (struct authorise_rule){STR("default"), authorise_default_where(by)};
 }
 
-/* Of opaque bytes nobody can say what a rule about paths or the like would have said: where there is
- * one they stay out. With one on trial they pass, and that is told. */
+/* Of opaque bytes nobody can say what a rule about paths or the like would have said: where there
+ * is one they stay out. With one on trial they pass, and that is told. */
 static void authorise_bytes(
 	const struct call *c, const struct policy_verdict *v, struct authorisation *a)
 {
@@ -62,6 +62,35 @@ enum reason authorise(
 	if (!asks->http)
 		authorise_bytes(c, &v, ret);
 	return ret->reason;
+}
+
+/* Plain text, or a caller of this machine whom nobody knows, to a port that takes neither now. */
+static enum reason authorise_mode(const struct call *c)
+{
+	if (service_mtls(c->service, c->target->port) != MTLS_STRICT)
+		return REASON_NONE;
+	if (c->direction == CALL_INBOUND_PLAIN)
+		return REASON_PLAINTEXT;
+	return c->direction == CALL_OUTBOUND && !c->source ? REASON_UNATTRIBUTED : REASON_NONE;
+}
+
+enum reason authorise_again(struct worker *w, const struct call *c,
+	const struct authorise_asks *asks, struct authorisation *ret)
+{
+	const struct snapshot *s = w->current->plan->snapshot;
+	*ret = authorisation_none();
+	if (c->way != CALL_WAY_LOCAL)
+		return REASON_NONE;
+	struct call now = *c;
+	now.hold = w->current;
+	now.service = snapshot_service(s, c->service->name);
+	if (!now.service)
+		return REASON_NO_SERVICE;
+	if (c->direction == CALL_OUTBOUND)
+		outbound_identify(
+			&now, c->source ? snapshot_workload_by_uid(s, c->source->uid) : NULL);
+	enum reason reason = authorise_mode(&now);
+	return reason == REASON_NONE ? authorise(&now, asks, ret) : reason;
 }
 
 static bool authorise_is_same(const struct authorise_rule *a, const struct authorise_rule *b)
