@@ -70,6 +70,16 @@ struct plan *worker_hand_plan(struct worker *w, struct plan *plan)
 	return NULL;
 }
 
+struct facts *control_facts(struct control *c, const struct bundle *b, char *text, size_t size)
+{
+	static char known;
+	return (struct facts *)&known;
+}
+
+void facts_unref(struct facts *f)
+{
+}
+
 void control_look_at_trust(struct control *c)
 {
 }
