@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon/control_private.h"
+#include "proxy/facts.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
