@@ -120,9 +120,15 @@ bool policy_index_build(struct snapshot *s, struct service *service) MUST_CHECK;
 struct policy_verdict policy_check_each(const struct snapshot *s, const struct service *service,
 	const struct policy_request *request);
 
-/* Whether any rule of it, enforced or not, asks for more of a request than bytes have: such a
- * service gets only what can be read. */
-bool policy_asks_http(const struct service *service);
+/* Whether it asks for more of a request than bytes have. */
+bool policy_asks_http(const struct policy *p);
+/* The first rules of it that ask for more of a request than bytes have; NULL: none. With one in
+ * force the service gets only what can be read; with one on trial, what cannot be read passes and
+ * is told. Rules that only note ask nothing of anybody. */
+struct policy_need {
+	const struct policy *enforced, *audited;
+};
+struct policy_need policy_need_http(const struct service *service);
 /* Whether any asks for a token. */
 bool policy_asks_token(const struct service *service);
 
