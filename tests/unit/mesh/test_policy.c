@@ -662,7 +662,7 @@ struct policy_mesh {
 
 static void policy_mesh_init(struct policy_mesh *m, const struct policy_row *row, bool with_index)
 {
-	static const struct policy_rule nobody = DENY(FROM("*"), PORTS(9));
+	static const struct policy_rule nobody = AUDIT(FROM("anonymous"), NOT_FROM("anonymous"));
 	*m = (struct policy_mesh){.ids = {STR(ORDERS), STR(WEB), STR(OLD)},
 		.s = {.trust_domain = STR("td"),
 			.default_allow = row->default_allow,
