@@ -32,7 +32,7 @@ static struct str conf_template_head(struct str template)
 	return head;
 }
 
-static bool conf_path_covered(const struct route_path *by, const struct route_path *path)
+bool conf_path_covers(const struct route_path *by, const struct route_path *path)
 {
 	if (by->kind == ROUTE_PATH_PREFIX && by->text.len == 0)
 		return true;
@@ -51,12 +51,20 @@ static bool conf_path_covered(const struct route_path *by, const struct route_pa
 	return false;
 }
 
+bool conf_host_covers(struct str by, struct str host)
+{
+	bool is_below = str_starts(host, STR("*."));
+	struct str name = is_below ? (struct str){host.at + 2, host.len - 2} : host;
+	return str_eq(by, host) ||
+	       ((!is_below || str_starts(by, STR("*."))) && route_host_matches(by, name));
+}
+
 static bool conf_paths_covered(const struct route_when *by, const struct route_when *when)
 {
 	for (uint32_t i = 0; i < when->path_count && by->path_count > 0; i++) {
 		bool is_covered = false;
 		for (uint32_t j = 0; j < by->path_count && !is_covered; j++)
-			is_covered = conf_path_covered(&by->paths[j], &when->paths[i]);
+			is_covered = conf_path_covers(&by->paths[j], &when->paths[i]);
 		if (!is_covered)
 			return false;
 	}

@@ -468,8 +468,8 @@ static void test_what_the_build_warns_of_is_said_once(void **state)
 		"{ name = \"one\"; service = \"a\"; action = \"deny\"; },\n"
 		"{ name = \"two\"; service = \"a\"; action = \"allow\"; paths = \"/x\"; } );");
 	check_warns(f, "x.conf:3: warning: policies[1].paths: \"a\" is a tcp service");
-	assert_said(f, "x.conf:3: warning: policies[1]: never matches for \"a\": \"one\" denies "
-		       "everybody");
+	assert_said(f, "x.conf:3: warning: policies[1]: never allows anything for \"a\": "
+		       "\"one\" denies everybody");
 	assert_int_equal(f->report.warning_count, 2);
 }
 
@@ -488,6 +488,39 @@ static void test_what_stood_before_is_not_said_again(void **state)
 	check_bad(f, "server_first");
 	assert_int_equal(f->report.error_count, 1);
 	conf_report_done(&standing);
+}
+
+/* One that a newer version has published, or that is broken: the others are checked all the same.
+ */
+static void test_what_cannot_be_read_hides_nothing(void **state)
+{
+	static const char *const texts[] = {
+		"policies: (", RULE("action = \"deny\"; of_a_newer_version = 1;"), "services: ();"};
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		struct fixture *f = *state;
+		struct conf_report standing;
+		conf_report_init(&standing);
+		bundle_done(&f->bundle);
+		conf_report_done(&f->report);
+		add(f, "object", "service/orders (revision 1)", ORDERS);
+		add(f, "object", "policy/r (revision 1)", texts[i]);
+		assert_int_equal(
+			conf_objects_check(&f->bundle, STR("prod.example"), &standing), -EINVAL);
+		f->report.known = &standing;
+		check_good(f);
+		add(f, "mesh", "x.conf", "services: ( { name = \"a\"; server_first = true; } );");
+		check_bad(f, "server_first: only with protocol \"tcp\"");
+		f->report.known = NULL;
+		conf_report_done(&standing);
+	}
+}
+
+/* An operator publishes none of them. */
+static void test_what_cannot_be_read_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	add(f, "mesh", "x.conf", ORDERS RULE("action = \"deny\"; of_a_newer_version = 1;"));
+	check_bad(f, "x.conf:2: policies[0].of_a_newer_version: unknown key");
 }
 
 int main(void)
@@ -528,6 +561,10 @@ int main(void)
 			test_what_the_build_warns_of_is_said_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_what_stood_before_is_not_said_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_what_cannot_be_read_hides_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_what_cannot_be_read_is_refused, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
