@@ -222,4 +222,6 @@ void conf_build_policies(struct conf_parser *p)
 		conf_policy_names(p, rows);
 	if (!p->is_exhausted)
 		conf_policies_warn(p, rows);
+	for (uint32_t i = 0; !p->is_exhausted && i < s->service_count; i++)
+		p->is_exhausted = !policy_index_build(s, &s->services[i]);
 }

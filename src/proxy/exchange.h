@@ -10,6 +10,7 @@
  * go to ENDED: recorded, taken off its carriers, freed at the end of the turn. */
 #pragma once
 
+#include "authorise.h"
 #include "base/arena.h"
 #include "carrier.h"
 #include "record.h"
@@ -58,7 +59,7 @@ struct exchange {
 	uint32_t attempt_count;
 	enum reason reason;
 	const char *details;
-	struct str policy;
+	struct authorisation authorisation; /* copies in the arena */
 	struct str request_id;
 	struct workload_use *serving; /* counted there as in progress; or NULL */
 	uint64_t start_wall_ns;
@@ -91,7 +92,8 @@ bool exchange_rests(const struct exchange *x);
 bool exchange_runs(const struct exchange *x);
 /* Of a new plan it is asked whether the certificates on both sides are still good: a request that
  * runs ends when one is revoked, or the identity that it was for is gone. One whose root has gone
- * is good until the request is over, as roots are rotated while requests run. */
+ * is good until the request is over, as roots are rotated while requests run. And it ends when
+ * policy would refuse it now: before its response has begun with an answer, else with a reset. */
 void exchange_follow(struct exchange *x);
 /* The message from this side is still being read. */
 bool exchange_reading(const struct exchange *x, enum side side);
