@@ -60,6 +60,8 @@ void conf_route_cover(
 /* Every path, or host, that one matches is matched by the other, as far as can be seen. */
 bool conf_path_covers(const struct route_path *by, const struct route_path *path);
 bool conf_host_covers(struct str by, struct str host);
+/* Whatever one asks of fields is asked by the other, too. */
+bool conf_fields_cover(const struct route_fields *by, const struct route_fields *fields);
 /* `by` asks for nothing more than `when`, as far as can be seen. */
 bool conf_when_covers(const struct route_when *by, const struct route_when *when);
 

@@ -117,8 +117,7 @@ static bool conf_source_looks_like_range(struct str from)
 	       memchr(from.at, ':', from.len) != NULL || (has_digit && has_mark && !has_other);
 }
 
-/* The same without the bits behind the prefix. */
-static struct address_range conf_range_of(const struct address_range *range)
+struct address_range conf_range_cut(const struct address_range *range)
 {
 	struct address_range cut = *range;
 	for (unsigned i = 0; i < sizeof(cut.base.ip); i++) {
@@ -151,7 +150,7 @@ static void conf_source_range(
 			STR_ARG(from));
 		return;
 	}
-	struct address_range cut = conf_range_of(&range);
+	struct address_range cut = conf_range_cut(&range);
 	if (!address_same_ip(&cut.base, &range.base))
 		conf_error(p, setting, key,
 			"\"%.*s\" has bits behind its prefix; write \"%s/%u\", or \"%.*s\" for the "

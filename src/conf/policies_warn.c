@@ -122,33 +122,28 @@ static bool conf_warn_is_total(const struct policy *policy)
 	       conf_operations_are_any(&policy->to) && conf_operations_are_any(&policy->not_to);
 }
 
-/* The most exact entry of those that name somebody with an identity; 0: none does. */
-static uint32_t conf_warn_identity_rank(const struct policy *policy)
+static bool conf_warn_has_identity(const struct policy *policy)
 {
-	uint32_t most = 0;
-	for (uint32_t i = 0; i < policy->from_count; i++) {
-		uint32_t rank = source_rank(&policy->from[i]);
-		if (!conf_source_is_anonymous(&policy->from[i]) && rank > most)
-			most = rank;
-	}
-	return most;
+	return policy->from_count > conf_warn_anonymous_count(policy);
 }
 
-static uint32_t conf_warn_rank(const struct policy *policy)
+static bool conf_warn_is_for_anonymous(const struct policy *policy)
 {
-	uint32_t most = 0;
-	for (uint32_t i = 0; i < policy->from_count; i++) {
-		uint32_t rank = source_rank(&policy->from[i]);
-		most = rank > most ? rank : most;
-	}
-	return most;
+	return policy->from_count > 0 && !conf_warn_has_identity(policy);
 }
 
-/* Of a service: a guard against everything, and of the rules that deny somebody everything the one
- * that is the most exact against callers without identity, who may be any of those. */
+/* A caller without identity may be any that a rule denies, and is then named exactly. */
+bool conf_warns_denied(const struct policy *by, const struct policy *policy)
+{
+	return conf_warn_is_total(by) &&
+	       (by->from_count == 0 ||
+		       (conf_warn_is_for_anonymous(policy) && conf_warn_has_identity(by)));
+}
+
+/* Of a service, the first that denies everybody everything, and the first that denies everything to
+ * somebody with an identity; NULL: none does. */
 struct conf_denials {
 	const struct policy *total, *anonymous;
-	uint32_t anonymous_rank;
 };
 
 static struct conf_denials conf_denials_of(const struct service *service)
@@ -158,13 +153,10 @@ static struct conf_denials conf_denials_of(const struct service *service)
 		const struct policy *policy = service->policies[i];
 		if (!conf_warn_is_total(policy))
 			continue;
-		uint32_t rank = conf_warn_identity_rank(policy);
-		if (policy->from_count == 0)
-			d.total = d.total ? d.total : policy;
-		else if (rank > d.anonymous_rank) {
+		if (policy->from_count == 0 && !d.total)
+			d.total = policy;
+		if (conf_warn_has_identity(policy) && !d.anonymous)
 			d.anonymous = policy;
-			d.anonymous_rank = rank;
-		}
 	}
 	return d;
 }
@@ -173,16 +165,13 @@ static void conf_warn_denied(
 	const struct conf_warn *w, const struct service *service, const struct conf_denials *d)
 {
 	const struct policy *policy = w->policy;
-	bool is_for_anonymous =
-		policy->from_count > 0 && conf_warn_anonymous_count(policy) == policy->from_count;
 	if (policy->action != POLICY_ALLOW || conf_warn_is_for_all(w->row))
 		return;
 	if (d->total)
 		conf_warning(w->p, w->row->setting, NULL,
-			"never allows anything for \"%.*s\": \"%.*s\" denies "
-			"everybody",
+			"never allows anything for \"%.*s\": \"%.*s\" denies everybody",
 			STR_ARG(service->name), STR_ARG(d->total->name));
-	else if (is_for_anonymous && d->anonymous && d->anonymous_rank >= conf_warn_rank(policy))
+	else if (d->anonymous && conf_warns_denied(d->anonymous, policy))
 		conf_warning(w->p, w->row->setting, NULL,
 			"never allows anything for \"%.*s\": a caller without identity may be one "
 			"that \"%.*s\" denies",

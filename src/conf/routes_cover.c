@@ -99,7 +99,7 @@ static bool conf_field_same(const struct route_field *a, const struct route_fiel
 	       str_eq(a->text, b->text);
 }
 
-static bool conf_fields_covered(const struct route_fields *by, const struct route_fields *fields)
+bool conf_fields_cover(const struct route_fields *by, const struct route_fields *fields)
 {
 	for (uint32_t i = 0; i < by->count; i++) {
 		bool is_asked = false;
@@ -117,9 +117,9 @@ bool conf_when_covers(const struct route_when *by, const struct route_when *when
 	       conf_words_covered(
 		       by->methods, by->method_count, when->methods, when->method_count) &&
 	       conf_words_covered(by->hosts, by->host_count, when->hosts, when->host_count) &&
-	       conf_fields_covered(&by->headers, &when->headers) &&
-	       conf_fields_covered(&by->query, &when->query) &&
-	       conf_fields_covered(&by->cookies, &when->cookies);
+	       conf_fields_cover(&by->headers, &when->headers) &&
+	       conf_fields_cover(&by->query, &when->query) &&
+	       conf_fields_cover(&by->cookies, &when->cookies);
 }
 
 static bool conf_rule_covers(
