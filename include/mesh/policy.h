@@ -69,6 +69,8 @@ struct policy {
 	struct str where; /* "mesh.conf:41"; of a published one "policy/web@12" */
 	enum policy_action action;
 	enum policy_mode mode;
+	/* A guard in place of a published policy that cannot be read here: why. Else empty. */
+	struct str fault;
 	struct source *from, *not_from;
 	uint32_t from_count, not_from_count;
 	struct policy_operations to, not_to; /* what must be, and what must not be */
