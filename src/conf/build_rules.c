@@ -3,6 +3,7 @@
  * seems to, is an error. */
 #include "build_routes.h"
 
+#include "mesh/header.h"
 #include "mesh/policy.h"
 #include <stdio.h>
 #include <strings.h>
@@ -226,21 +227,6 @@ static bool conf_is_token(struct str name)
 	return name.len > 0;
 }
 
-/* What the proxies read, or write anew, at each hop: no rule sees it or has a say in it. */
-static bool conf_is_hop_header(struct str name)
-{
-	static const char *const names[] = {"connection", "content-length", "expect", "host",
-		"http2-settings", "keep-alive", "proxy-connection", "te", "trailer",
-		"transfer-encoding", "upgrade", "x-forwarded-client-cert", "x-ringmain-mirror",
-		"x-ringmain-overloaded", "x-ringmain-reset", "x-ringmain-route",
-		"x-ringmain-unsent"};
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		if (str_eq_nocase(name, str_of(names[i])))
-			return true;
-	}
-	return false;
-}
-
 void conf_check_header_name(
 	struct conf_parser *p, const config_setting_t *setting, const char *key, struct str name)
 {
@@ -248,7 +234,7 @@ void conf_check_header_name(
 	bool is_caller = str_eq_nocase(name, STR("x-forwarded-client-cert"));
 	if (name.len > CONF_HEADER_NAME_MAX || !conf_is_token(name))
 		conf_error(p, setting, key, "\"%.*s\" is no name of a header", STR_ARG(name));
-	else if (conf_is_hop_header(name))
+	else if (header_is_hop(name) || header_is_ours(name))
 		conf_error(p, setting, key, "\"%.*s\" is the proxies' own%s", STR_ARG(name),
 			is_host	    ? "; see match.host and rewrite.host"
 			: is_caller ? "; see match.from"
