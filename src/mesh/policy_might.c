@@ -28,16 +28,14 @@ bool policy_might_allow(const struct snapshot *s, const struct service *service,
 	const struct policy_request *request)
 {
 	struct policy_weighed weighed = {0};
-	const struct policy_request bytes = {.source_id = request->source_id,
-		.client = request->client,
-		.port = request->port};
+	const struct policy_request bytes = {
+		.source_id = request->source_id, .client = request->client, .port = request->port};
 	for (uint32_t i = 0; i < service->policy_count; i++) {
 		const struct policy *p = service->policies[i];
 		uint32_t rank;
-		if (p->action == POLICY_ALLOW && p->mode == POLICY_ENFORCED)
-			weighed.enforced.has_allow = true;
+		policy_count_allows(&weighed, p);
 		if (policy_might_match(p, &bytes, &rank))
-			policy_weigh(&weighed.enforced, p, rank);
+			policy_weigh(&weighed.enforced, p, i, rank);
 	}
 	weighed.whole = weighed.enforced;
 	return policy_conclude(s, service, &bytes, &weighed).allowed;

