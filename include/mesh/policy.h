@@ -131,6 +131,10 @@ struct policy_need {
 	const struct policy *enforced, *audited;
 };
 struct policy_need policy_need_http(const struct service *service);
+/* Whether something that this caller might ask of the port would be allowed. What the request asks
+ * itself is not looked at. False: nothing would. */
+bool policy_might_allow(const struct snapshot *s, const struct service *service,
+	const struct policy_request *request);
 /* Whether any asks for a token. */
 bool policy_asks_token(const struct service *service);
 
