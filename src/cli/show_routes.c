@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Routes, and where a request goes by them, for people. */
-#include "show_inside.h"
+#include "show_authz.h"
 
 #include <stdlib.h>
 
@@ -280,6 +280,31 @@ static void show_legs(FILE *out, const struct json_tree *e)
 	show_rows(out, &t);
 }
 
+/* Where the rules stand that decide, and what is on trial. */
+static void show_leg_policies(FILE *out, const struct json_tree *e)
+{
+	int number = 1;
+	for (const struct json_tree *leg = json_tree_list(e, "split"); leg; leg = leg->next) {
+		struct str policy = json_tree_text(leg, "policy");
+		if (policy.len > 0) {
+			fprintf(out, "leg %d: %s by ", number,
+				json_tree_true(leg, "allowed") ? "allowed" : "denied");
+			show_decider(out, policy, json_tree_text(leg, "policy_where"));
+		}
+		if (json_tree_true(leg, "would_deny")) {
+			fputs("; ‼ would be denied by ", out);
+			show_decider(out, json_tree_text(leg, "audited"),
+				json_tree_text(leg, "audited_where"));
+			fputs(", on trial", out);
+		}
+		if (policy.len > 0)
+			fputc('\n', out);
+		number++;
+	}
+	if (number > 1)
+		fputc('\n', out);
+}
+
 /* What of it the service's machines may refuse, besides policy. */
 static void show_leg_limits(FILE *out, const struct json_tree *e)
 {
@@ -305,6 +330,7 @@ void show_explain(FILE *out, const struct json_tree *explained)
 		show_verdicts(out, explained);
 	show_rule(out, explained);
 	show_legs(out, explained);
+	show_leg_policies(out, explained);
 	show_leg_limits(out, explained);
 	show_balances(out, explained);
 	show_candidates(out, explained);
