@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "record.h"
 
-<<<<<<< HEAD
 #include "decisions.h"
-=======
 #include "outside.h"
->>>>>>> lead
 
 static struct str record_service_name(const struct service *s)
 {
@@ -170,11 +167,8 @@ void record_request(struct worker *w, struct call *c, const struct record_http *
 	if (record_is_destination(c))
 		record_request_series(w, c, r, false);
 	record_count(w, r->authorisation, r->reason);
-<<<<<<< HEAD
 	decisions_add_http(w, c, r);
-=======
 	record_count_unknown(w, c);
->>>>>>> lead
 	if (!w->access)
 		return;
 	struct access_entry e = record_entry(w, c, ACCESS_HTTP, r->reason, r->details);
@@ -232,11 +226,8 @@ void record_tcp_open(struct worker *w, const struct call *c, const struct record
 {
 	record_tcp_series(w, c, r, 1, 0);
 	record_count(w, r->authorisation, r->reason);
-<<<<<<< HEAD
 	decisions_add_tcp(w, c, r);
-=======
 	record_count_unknown(w, c);
->>>>>>> lead
 	record_tcp_line(w, c, r, ACCESS_TCP_OPEN);
 }
 
