@@ -108,6 +108,7 @@ static void conf_policy_token(
 		.audience_count = row->token.audience_count,
 	};
 	rule->claims = conf_rule_fields(p, row->token.claims, row->token.claim_count, false);
+	conf_check_issuer_names(p, row->setting, row->token.issuers, row->token.issuer_count);
 }
 
 static bool conf_policy_is_for_anonymous(const struct conf_policy_row *row)

@@ -68,8 +68,11 @@ static enum reason exchange_authorise(struct exchange *x)
 {
 	struct authorisation now;
 	const struct call *call = &x->carrier[DOWN]->call;
+	if (!tokens_take(call, call->hold->plan, x->request, &x->arena, &x->token))
+		return REASON_OVERLOAD;
 	const struct route_request request = exchange_facts(x);
-	const struct authorise_asks asks = {.http = &request};
+	const struct authorise_asks asks = {.http = &request,
+		.token = tokens_verified(x->being.worker, call->hold->plan, &x->token)};
 	enum reason reason = authorise(call, &asks, &now);
 	x->plan_number = x->trust_number = call->hold->plan->number;
 	/* A copy: the plan that it comes from may be gone before this is logged. */

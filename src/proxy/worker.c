@@ -11,6 +11,7 @@
 #include "mirror.h"
 #include "routing.h"
 #include "session.h"
+#include "tokens.h"
 #include "trunk.h"
 #include "tunnel.h"
 #include "upstream.h"
@@ -493,6 +494,7 @@ void worker_free(struct worker *w)
 		buf_pool_done(&w->large_buffers);
 	buf_pool_done(&w->buffers);
 	tls_sessions_free(w->tls_sessions);
+	tokens_free(w->tokens);
 	free(w->listeners);
 	if (w->wake_fd >= 0)
 		close(w->wake_fd);
