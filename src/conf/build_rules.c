@@ -3,6 +3,7 @@
  * seems to, is an error. */
 #include "build_routes.h"
 
+#include "mesh/header.h"
 #include "mesh/policy.h"
 #include <stdio.h>
 #include <strings.h>
@@ -277,21 +278,6 @@ static bool conf_is_printable(struct str text)
 	return true;
 }
 
-/* What the proxies read, or write anew, at each hop: no rule sees it or has a say in it. */
-static bool conf_is_hop_header(struct str name)
-{
-	static const char *const names[] = {"connection", "content-length", "expect", "host",
-		"http2-settings", "keep-alive", "proxy-connection", "te", "trailer",
-		"transfer-encoding", "upgrade", "x-forwarded-client-cert", "x-ringmain-mirror",
-		"x-ringmain-overloaded", "x-ringmain-reset", "x-ringmain-route",
-		"x-ringmain-unsent"};
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		if (str_eq_nocase(name, str_of(names[i])))
-			return true;
-	}
-	return false;
-}
-
 /* What to ask instead. */
 static const char *conf_header_cure(struct str name, enum conf_fields fields)
 {
@@ -311,7 +297,7 @@ static void conf_check_field_name(struct conf_parser *p, const config_setting_t 
 	if (name.len > CONF_HEADER_NAME_MAX || !conf_is_token(name))
 		conf_error(p, setting, key, "\"%.*s\" is no name of a header%s", STR_ARG(name),
 			conf_header_cure(name, fields));
-	else if (conf_is_hop_header(name))
+	else if (header_is_hop(name) || header_is_ours(name))
 		conf_error(p, setting, key, "\"%.*s\" is the proxies' own%s", STR_ARG(name),
 			conf_header_cure(name, fields));
 }
