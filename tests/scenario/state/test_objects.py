@@ -166,6 +166,8 @@ def test_a_policy_that_nodes_cannot_read_closes_its_service_and_holds_up_nothing
     told = 'cannot be read, so everything is denied at "orders": in_season: unknown key'
     assert told in log_of(fleet, "vm-b")[before:]
     assert told in fleet["vm-b"].ringmain("status", check=False).stdout
+    shown = fleet["vm-b"].ringmain("authz", "list", "orders", check=False).stdout
+    assert "summer cannot be read here, so it denies everything: in_season: unknown key" in shown, shown
     # Our own operator neither publishes such a one nor is kept from publishing others.
     done = fleet.publish({"policies": [{"name": "autumn", "service": "orders", "action": "allow",
                                         "in_season": ["autumn.example"]}]}, check=False)
