@@ -163,6 +163,7 @@ void conf_build_endpoints(struct conf_parser *p);
 void conf_build_issuers(struct conf_parser *p);
 void conf_check_issuer_names(struct conf_parser *p, const config_setting_t *setting,
 	const struct str *names, uint32_t count);
+void conf_build_externals(struct conf_parser *p);
 void conf_build_policies(struct conf_parser *p);
 void conf_build_routes(struct conf_parser *p);
 /* Once endpoints and subsets are complete. */

@@ -50,12 +50,8 @@ enum reason exchange_recheck(struct exchange *x)
 		return REASON_NONE;
 	x->plan_number = w->current->plan->number;
 	struct authorisation now = x->authorisation;
-	const struct plan *plan = w->current->plan;
-	if (!tokens_take(&down->call, plan, x->request, &x->arena, &x->token))
-		return REASON_OVERLOAD;
-	const struct route_request request = exchange_facts(x);
-	const struct authorise_asks asks = {
-		.http = &request, .token = tokens_verified(w, plan, &x->token)};
+	struct route_request request;
+	const struct authorise_asks asks = exchange_asks(x, w->current->plan, &request);
 	enum reason reason = call_check(w, down->line, up->line, &down->call, &asks, &now);
 	if (!authorisation_equal(&now, &x->authorisation))
 		x->authorisation = authorisation_copy(&now, &x->arena);
