@@ -2,7 +2,7 @@
 """Plain text by service and port, and policies on trial: one of them, or all of the mesh."""
 import pytest
 from machines import wait_for
-from mesh import ECHO, GUEST, ORDERS, QUOTES, STOCK, WEB, ScenarioMesh, at
+from mesh import ECHO, GUEST, ORDERS, QUOTES, STOCK, STRANGER_UID, WEB, ScenarioMesh, at
 
 SERVICES = [WEB, GUEST, ORDERS, STOCK, ECHO, QUOTES]
 ANYBODY = {"service": "*", "action": "allow", "from": ["anonymous", "*"]}
@@ -34,8 +34,7 @@ class Moded(ScenarioMesh):
 
 @pytest.fixture(scope="module")
 def plain():
-    """vm-c is no machine of the mesh: whoever calls from there calls in the plain."""
-    with Moded(SERVICES, machines=["vm-a", "vm-b", "vm-c"], policies=[ANYBODY], default_policy="deny") as mesh:
+    with Moded(SERVICES, policies=[ANYBODY], default_policy="deny") as mesh:
         mesh.settings = {"orders": {"mtls": "strict"}, "stock": {"mtls": "permissive"},
                          "quotes": {"mtls": "strict", "mtls_ports": [{"port": QUOTES.port, "mtls": "permissive"}]},
                          "echo": {"mtls": "permissive", "mtls_ports": [{"port": ECHO.port, "mtls": "strict"}]}}
@@ -45,10 +44,10 @@ def plain():
 @pytest.mark.parametrize("name, status", [("orders", None), ("stock", 200), ("quotes", 200), ("echo", None)])
 def test_who_takes_plain_text(plain, name, status):
     if status is None:
-        assert plain.turned_away(12099, name, machine="vm-c")
+        assert plain.turned_away(STRANGER_UID, name, machine="vm-a")
         assert wait_for(lambda: plain.access_lines("vm-b", destination_service=name), "a line")[-1]["response_code_details"] == "PLAINTEXT"
     else:
-        reply = plain.call(12099, name, machine="vm-c")
+        reply = plain.call(STRANGER_UID, name, machine="vm-a")
         assert reply.status == status and "x-forwarded-client-cert" not in reply.body.decode().lower()
 
 
@@ -61,9 +60,9 @@ def test_policy_holds_for_plain_text(plain):
     plain.policies = [ANYBODY, {"name": "read-only", "service": "stock", "action": "deny", "not_methods": ["GET"]},
                       {"name": "known", "service": "quotes", "action": "deny", "from": ["anonymous"]}]
     plain.change()
-    assert plain.call(12099, "stock", machine="vm-c").status == 200
-    assert plain.call(12099, "stock", "POST /echo", body=b"x", machine="vm-c").status == 403
-    assert plain.call(12099, "quotes", machine="vm-c").status == 403
+    assert plain.call(STRANGER_UID, "stock", machine="vm-a").status == 200
+    assert plain.call(STRANGER_UID, "stock", "POST /echo", body=b"x", machine="vm-a").status == 403
+    assert plain.call(STRANGER_UID, "quotes", machine="vm-a").status == 403
     assert plain.call("web", "quotes").status == 200
 
 
