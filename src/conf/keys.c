@@ -466,7 +466,7 @@ static const struct conf_key conf_service_keys[] = {
 		.help = "Plain text to it is refused (strict), let in without an identity "
 			"(permissive), or all that is expected (disabled). Policy holds in every "
 			"case."),
-	KEY("mtls_ports",
+	KEY("mtls_ports", .never_empty = true,
 		ROWS(struct conf_service_row, mtls_ports, mtls_port_count, &conf_mtls_group),
 		.help = "Ports that are not as `mtls` says: one that is open for a monitor, or "
 			"one that is closed while the others still take plain text."),
@@ -559,6 +559,8 @@ static const struct conf_key conf_mesh_root_keys[] = {
 	KEY("policies", ROWS(struct conf_mesh, policies, policy_count, &conf_policy_group),
 		.help = "Who may call what. A rule matches when every list that it gives has a "
 			"match."),
+	KEY("issuers", ROWS(struct conf_mesh, issuers, issuer_count, &conf_issuer_group),
+		.help = "Who signs the tokens of end users that policies may ask for."),
 	KEY("routes", ROWS(struct conf_mesh, routes, route_count, &conf_route_group),
 		.help = "Where calls to a service's own address lead, one route per service."),
 	KEY("limits", ROWS(struct conf_mesh, limits, limit_count, &conf_limit_group),
