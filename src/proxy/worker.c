@@ -13,6 +13,7 @@
 #include "routing.h"
 #include "seen.h"
 #include "session.h"
+#include "tokens.h"
 #include "trunk.h"
 #include "tunnel.h"
 #include "upstream.h"
@@ -499,6 +500,7 @@ void worker_free(struct worker *w)
 	tls_sessions_free(w->tls_sessions);
 	decisions_free(w->decisions);
 	seen_free(w->seen);
+	tokens_free(w->tokens);
 	free(w->listeners);
 	if (w->wake_fd >= 0)
 		close(w->wake_fd);
