@@ -53,7 +53,8 @@ static void conf_external_host(struct conf_parser *p, const struct conf_external
 		return;
 	}
 	for (uint32_t i = 0; i < e->port_count && is_free; i++) {
-		const struct external *first = external_of_host(p->snapshot, host, e->ports[i]);
+		const struct external *first =
+			external_of_host(p->snapshot, host, (uint16_t)e->ports[i]);
 		is_free = !first;
 		if (first)
 			conf_external_twice(p, row, "host", first, host);
@@ -79,7 +80,7 @@ static void conf_external_address(struct conf_parser *p, const struct conf_exter
 		conf_error(p, row->setting, "address", "%s is no machine outside",
 			address_ip_text(&a, text));
 	for (uint32_t i = 0; is_single && i < e->port_count; i++) {
-		a.port = e->ports[i];
+		a.port = (uint16_t)e->ports[i];
 		struct destination to = snapshot_destination(p->snapshot, &a);
 		if (to.kind != DESTINATION_UNKNOWN)
 			conf_error(p, row->setting, "address", "%s is \"%.*s\", of the mesh",
@@ -90,7 +91,7 @@ static void conf_external_address(struct conf_parser *p, const struct conf_exter
 static bool conf_externals_share_port(const struct external *a, const struct external *b)
 {
 	for (uint32_t i = 0; i < a->port_count; i++) {
-		if (external_has_port(b, a->ports[i]))
+		if (external_has_port(b, (uint16_t)a->ports[i]))
 			return true;
 	}
 	return false;
@@ -106,9 +107,9 @@ static void conf_external_alone(
 		if (other->host_count > 0 || !conf_externals_share_port(e, other))
 			continue;
 		for (uint32_t j = 0; j < e->address_count * other->address_count; j++) {
-			const struct address_range *one = &e->addresses[j / other->address_count],
-						   *two = &other->addresses[j %
-									    other->address_count];
+			const struct address_range
+				*one = &e->addresses[j / other->address_count],
+				*two = &other->addresses[j % other->address_count];
 			if (one->prefix_len == two->prefix_len && address_in(&one->base, two))
 				conf_external_twice(p, row, "address", other,
 					str_of(address_ip_text(&one->base, text)));
@@ -164,7 +165,8 @@ static void conf_external_tls(struct conf_parser *p, const struct conf_external_
 	}
 	if (row->host_count == 0 && row->tls == EXTERNAL_PASSTHROUGH)
 		conf_error(p, row->setting, "tls",
-			"without hosts there is no name to look for in the workload's TLS: \"none\" "
+			"without hosts there is no name to look for in the workload's TLS: "
+			"\"none\" "
 			"lets its bytes pass as they are");
 	if (row->host_count == 0 && is_origin && row->sni.len == 0)
 		conf_error(p, row->setting, "sni",

@@ -135,6 +135,7 @@ bool access_write(struct access_queue *q, const struct access_entry *entry)
 	lab_copy(e->workload, sizeof(e->workload), entry->workload);
 	lab_copy(e->route, sizeof(e->route), entry->route);
 	lab_copy(e->service, sizeof(e->service), entry->destination_service);
+	lab_copy(e->outside, sizeof(e->outside), entry->outside);
 	lab_copy(e->version, sizeof(e->version), entry->destination_version);
 	return true;
 }
@@ -252,6 +253,8 @@ static struct plan *lab_plan(
 	snprintf(node, sizeof(node), "%s%s%s", lab_nodes[machine], lab_node_common,
 		l->node ? l->node : "");
 	lab_add(&b, "conf", "node.conf", lab_edited(l, node, edited, sizeof(edited)));
+	if (l->outside)
+		lab_add(&b, "outside", "", l->outside);
 	struct bundle *mesh = l->with_store ? &picture : &b;
 	bundle_init(&picture);
 	lab_add(mesh, "mesh", "mesh.conf", lab_edited(l, lab_mesh, edited, sizeof(edited)));
@@ -333,6 +336,7 @@ void lab_start(struct lab *l, const struct lab_options *options)
 	*l = (struct lab){.machine_count = options->machine_count ? options->machine_count : 1,
 		.node = options->node,
 		.objects = options->objects,
+		.outside = options->outside,
 		.with_store = options->with_store,
 		.serving = options->serving};
 	for (unsigned i = 0; i < LAB_WORKLOAD_COUNT; i++)
