@@ -1,70 +1,88 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The authorities of servers outside of the mesh, which the proxy process cannot read itself: the
- * system's, and files of a directory that externals name. Which of them are wanted the keeper does
- * not know, for the mesh's objects may come from its store; so all are given, and nothing but
- * these: no object can have another file read. A file that is not there, or cannot be read, is left
- * out: the proxy process says which external lacks it. Read anew with the configuration. */
+/* What the proxy process wants to know of the world outside goes to the state process, and what
+ * that finds out comes back. The keeper does not look at either: it sees to it that the memory
+ * cannot change any more and is not too large, keeps the newest of each, and says it again to a
+ * child that is started again. */
 #include "keeper.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <stdio.h>
+#include "base/log.h"
 #include <unistd.h>
 
-#define KEEPER_OUTSIDE_FILES_MAX 256
-
-/* "corp.pem" → "corp" */
-static bool keeper_outside_name(const char *file, struct str *ret_name)
+static void keeper_relayed_forget(struct keeper_relayed *r)
 {
-	struct str name = str_of(file), end = STR(".pem");
-	if (name.len <= end.len || file[0] == '.' ||
-		!str_eq((struct str){name.at + name.len - end.len, end.len}, end))
+	if (r->fd >= 0)
+		close(r->fd);
+	*r = (struct keeper_relayed){.fd = -1};
+}
+
+void keeper_outside_done(struct keeper *k)
+{
+	keeper_relayed_forget(&k->outside.want);
+	keeper_relayed_forget(&k->outside.facts);
+}
+
+bool keeper_outside_wanted(const struct keeper *k)
+{
+	return k->outside.want.count > 0;
+}
+
+void keeper_outside_begin_proxy(struct keeper *k)
+{
+	k->outside.facts.unsaid = false; /* the opening has them */
+}
+
+void keeper_outside_begin_state(struct keeper *k)
+{
+	k->outside.want.unsaid = k->outside.want.fd >= 0;
+}
+
+static void keeper_outside_keep(struct keeper *k, struct keeper_relayed *r, uint32_t count, int fd)
+{
+	if (fd < 0 || !keeper_sealed(fd, WIRE_OUTSIDE_BYTES_MAX)) {
+		if (!k->outside.nonsense_told)
+			log_error("keeper", "a child passed on what is no bundle of the world "
+					    "outside");
+		k->outside.nonsense_told = true;
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	keeper_relayed_forget(r);
+	*r = (struct keeper_relayed){.fd = fd, .count = count, .unsaid = true};
+}
+
+bool keeper_outside_hear(struct keeper *k, const union channel_message *m, size_t len, int fd)
+{
+	if (len != sizeof(m->outside) || (m->head.kind != WIRE_WANT && m->head.kind != WIRE_FACTS))
 		return false;
-	*ret_name = (struct str){name.at, name.len - end.len};
+	if (m->head.kind == WIRE_FACTS) {
+		keeper_outside_keep(k, &k->outside.facts, m->outside.count, fd);
+		return true;
+	}
+	keeper_outside_keep(k, &k->outside.want, m->outside.count, fd);
+	/* What nobody wants any more is old when it is wanted again. */
+	if (k->outside.want.count == 0)
+		keeper_relayed_forget(&k->outside.facts);
 	return true;
 }
 
-static int keeper_outside_add_file(
-	struct bundle *b, struct str name, const char *path, struct err *err)
+static int keeper_outside_say(
+	struct keeper_child *c, enum wire_kind kind, struct keeper_relayed *relayed)
 {
-	struct err why;
-	int r = keeper_files_add_public(b, "outside", name, str_of(path), &why);
-	if (r == -ENOMEM)
-		return err_set(err, ENOMEM, "%s", why.text);
-	if (r < 0)
-		log_warning("keeper", "authorities of servers outside: %s", why.text);
-	return 0;
-}
-
-static int keeper_outside_add_all(struct bundle *b, const char *path, DIR *dir, struct err *err)
-{
-	char file[PATH_MAX];
-	const struct dirent *entry;
-	uint32_t count = 0;
-	int r = 0;
-	while (r == 0 && (entry = readdir(dir))) {
-		struct str name;
-		if (!keeper_outside_name(entry->d_name, &name))
-			continue;
-		if (++count > KEEPER_OUTSIDE_FILES_MAX)
-			return err_set(err, E2BIG, "outside.directory %s: more than %d files", path,
-				KEEPER_OUTSIDE_FILES_MAX);
-		int len = snprintf(file, sizeof(file), "%s/%s", path, entry->d_name);
-		if (len > 0 && len < (int)sizeof(file))
-			r = keeper_outside_add_file(b, name, file, err);
-	}
+	struct wire_outside m = {.head = keeper_head(kind), .count = relayed->count};
+	if (relayed->fd < 0)
+		return 0;
+	int r = keeper_child_say(c, &m, sizeof(m), relayed->fd);
+	relayed->unsaid = r < 0;
 	return r;
 }
 
-int keeper_outside_add(const struct conf *conf, struct bundle *b, struct err *err)
+int keeper_outside_say_want(struct keeper *k)
 {
-	int r = 0;
-	if (access(conf->outside_roots.at, F_OK) == 0)
-		r = keeper_outside_add_file(b, STR(""), conf->outside_roots.at, err);
-	DIR *dir = r < 0 ? NULL : opendir(conf->outside_dir.at);
-	if (!dir)
-		return r;
-	r = keeper_outside_add_all(b, conf->outside_dir.at, dir, err);
-	closedir(dir);
-	return r;
+	return keeper_outside_say(&k->mesh.child, WIRE_WANT, &k->outside.want);
+}
+
+int keeper_outside_tell_facts(struct keeper *k)
+{
+	return keeper_outside_say(&k->proxy, WIRE_FACTS, &k->outside.facts);
 }
