@@ -2,6 +2,7 @@
 #include "lab.h"
 
 #include "net/socket.h"
+#include "proxy/facts.h"
 #include "proxy/limiter_view.h"
 #include <errno.h>
 #include <openssl/digest.h>
@@ -237,6 +238,18 @@ static void lab_certificates(const struct lab *l, struct bundle *b)
 		lab_add(b, "crl", "prod.example", l->list);
 }
 
+static struct facts *lab_facts(const struct lab *l)
+{
+	struct bundle b;
+	bundle_init(&b);
+	for (const char *const *host = l->hosts; *host; host += 2)
+		lab_add(&b, "host", host[0], host[1]);
+	struct facts *facts = facts_new(&b, &b);
+	assert_non_null(facts);
+	bundle_done(&b);
+	return facts;
+}
+
 static struct plan *lab_plan(
 	struct lab *l, uint32_t machine, uint64_t generation, const struct plan *before)
 {
@@ -265,6 +278,8 @@ static struct plan *lab_plan(
 		fail_msg("%s", text);
 	bundle_done(&picture);
 	bundle_done(&b);
+	if (l->hosts)
+		plan->facts = lab_facts(l);
 	return plan;
 }
 
@@ -337,6 +352,7 @@ void lab_start(struct lab *l, const struct lab_options *options)
 		.node = options->node,
 		.objects = options->objects,
 		.outside = options->outside,
+		.hosts = options->hosts,
 		.with_store = options->with_store,
 		.serving = options->serving};
 	for (unsigned i = 0; i < LAB_WORKLOAD_COUNT; i++)

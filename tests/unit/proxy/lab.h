@@ -105,10 +105,11 @@ struct lab_server {
 struct lab {
 	struct lab_machine machines[2];
 	uint32_t machine_count;
-	const char *node;    /* appended to the node files */
-	const char *objects; /* one more mesh file, NULL: none */
-	const char *outside; /* PEM of the authorities of servers outside; NULL: none */
-	bool with_store;     /* the mesh files are what the picture of the mesh holds */
+	const char *node;	  /* appended to the node files */
+	const char *objects;	  /* one more mesh file, NULL: none */
+	const char *outside;	  /* PEM of the authorities of servers outside; NULL: none */
+	const char *const *hosts; /* looked up: name, addresses one to a line, ..., NULL */
+	bool with_store;	  /* the mesh files are what the picture of the mesh holds */
 	struct lab_edit edits[LAB_EDITS_MAX];
 	const char *list;	       /* of revoked certificates, PEM */
 	const struct certs_pair *root; /* instead of the mesh's own */
@@ -125,6 +126,7 @@ struct lab_options {
 	const char *node;	      /* more groups for the node files: limits, timeouts */
 	const char *objects;	      /* one more mesh file */
 	const char *outside;	      /* authorities of servers outside */
+	const char *const *hosts;     /* looked up */
 	bool with_store;	      /* `node` names one */
 	const struct lab_edit *edits; /* LAB_EDITS_MAX, from the first generation on */
 	enum lab_serving serving;

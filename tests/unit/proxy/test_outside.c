@@ -315,6 +315,51 @@ static void test_no_way_into_the_mesh(void **state)
 	}
 }
 
+/* --- looked up --- */
+
+static void ask_lost(const char *const *hosts, const char *address)
+{
+	lab_start(&lab, &(struct lab_options){.objects = externals, .hosts = hosts});
+	int client = dial(LAB_WEB, OTHER, 80);
+	say(client, "GET /l HTTP/1.1\r\nHost: lost.example\r\n\r\n");
+	if (address) {
+		lab_expect_holds(connected(address, 80), "GET /l ");
+	} else {
+		lab_expect_holds(client, "HTTP/1.1 503 ");
+		lab_expect_reason(&lab, 0, "EXTERNAL_UNRESOLVED");
+		assert_int_equal(fake_opened_count(), 0);
+	}
+	lab_finish(&lab);
+}
+
+static void test_a_host_leads_to_what_it_was_looked_up_as(void **state)
+{
+	static const char *const other[] = {"other.example", "198.51.100.30", NULL};
+	static const char *const found[] = {"lost.example", "2001:db8::1\n198.51.100.20", NULL};
+	/* what whoever owns the name would like us to dial */
+	static const char *const hostile[] = {"lost.example",
+		"127.0.0.1\n10.77.0.1\n169.254.169.254\n0.0.0.0\n::1\nfe80::1\n224.0.0.1", NULL};
+	ask_lost(other, NULL);
+	ask_lost(found, "198.51.100.20");
+	ask_lost(hostile, NULL);
+}
+
+/* A name that leads to a service of the mesh leads nowhere. */
+static void test_a_host_does_not_lead_to_a_service(void **state)
+{
+	static const char *const hosts[] = {"lost.example", "10.77.0.2", NULL};
+	lab_start(
+		&lab, &(struct lab_options){
+			      .objects = "externals: ( { name = \"lost\"; host = \"lost.example\"; "
+					 "port = 8080; tls = \"none\"; } );\n",
+			      .hosts = hosts});
+	int client = dial(LAB_WEB, OTHER, 8080);
+	say(client, "GET /l HTTP/1.1\r\nHost: lost.example\r\n\r\n");
+	lab_expect_reason(&lab, 0, "EXTERNAL_UNRESOLVED");
+	assert_int_equal(fake_opened_count(), 0);
+	lab_finish(&lab);
+}
+
 /* --- by address --- */
 
 static void test_an_address_alone(void **state)
@@ -558,6 +603,8 @@ int main(void)
 		cmocka_unit_test(test_another_host_on_the_same_connection),
 		cmocka_unit_test(test_pools_are_one_external_s),
 		cmocka_unit_test(test_no_way_into_the_mesh),
+		cmocka_unit_test(test_a_host_leads_to_what_it_was_looked_up_as),
+		cmocka_unit_test(test_a_host_does_not_lead_to_a_service),
 		cmocka_unit_test(test_an_address_alone),
 		cmocka_unit_test(test_bytes_without_a_name),
 		cmocka_unit_test(test_declared_addresses_of_the_link),
