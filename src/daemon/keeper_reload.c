@@ -196,7 +196,7 @@ static int keeper_plan_fill(struct keeper *k, enum keeper_scope scope,
 	/* Before the keys are read: a change that comes after that is seen as one. */
 	k->watch.loaded = keeper_fingerprint(plan->conf);
 	if (scope != KEEPER_SCOPE_WATCHED)
-		r = keeper_roots_add(plan->conf, &plan->bundle, err);
+		r = keeper_external_add(plan->conf, &plan->bundle, err);
 	if (r == 0)
 		r = keeper_keys_load(k, scope, before, plan, err);
 	if (r == 0)

@@ -167,8 +167,10 @@ static void test_what_may_be_outside(void **state)
 	static const char *const no[] = {"127.0.0.1", "127.9.9.9", "::1", "0.0.0.0", "0.1.2.3",
 		"::", "224.0.0.1", "255.255.255.255", "ff02::1", "169.254.169.254", "169.254.1.1",
 		"fe80::1", "fd00:ec2::254", "168.63.129.16", "100.100.100.200", "::ffff:127.0.0.1",
-		"::ffff:169.254.169.254"};
-	static const char *const yes[] = {"198.51.100.7", "10.0.0.1", "2001:db8::1", "fd00::1"};
+		"::ffff:169.254.169.254", "64:ff9b::127.0.0.1", "64:ff9b::a9fe:a9fe",
+		"2002:7f00:1::1", "2002:a9fe:a9fe::1", "::127.0.0.1"};
+	static const char *const yes[] = {
+		"198.51.100.7", "10.0.0.1", "2001:db8::1", "fd00::1", "64:ff9b::198.51.100.7"};
 	struct address a;
 	for (size_t i = 0; i < ARRAY_LEN(no); i++) {
 		assert_true(address_parse(str_of(no[i]), &a));

@@ -11,10 +11,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define KEEPER_ROOTS_FILES_MAX 256
+#define KEEPER_OUTSIDE_FILES_MAX 256
 
 /* "corp.pem" → "corp" */
-static bool keeper_roots_name(const char *file, struct str *ret_name)
+static bool keeper_external_name(const char *file, struct str *ret_name)
 {
 	struct str name = str_of(file), end = STR(".pem");
 	if (name.len <= end.len || file[0] == '.' ||
@@ -24,7 +24,7 @@ static bool keeper_roots_name(const char *file, struct str *ret_name)
 	return true;
 }
 
-static int keeper_roots_add_file(
+static int keeper_external_add_file(
 	struct bundle *b, struct str name, const char *path, struct err *err)
 {
 	struct err why;
@@ -36,7 +36,7 @@ static int keeper_roots_add_file(
 	return 0;
 }
 
-static int keeper_roots_add_all(struct bundle *b, const char *path, DIR *dir, struct err *err)
+static int keeper_external_add_all(struct bundle *b, const char *path, DIR *dir, struct err *err)
 {
 	char file[PATH_MAX];
 	const struct dirent *entry;
@@ -44,27 +44,27 @@ static int keeper_roots_add_all(struct bundle *b, const char *path, DIR *dir, st
 	int r = 0;
 	while (r == 0 && (entry = readdir(dir))) {
 		struct str name;
-		if (!keeper_roots_name(entry->d_name, &name))
+		if (!keeper_external_name(entry->d_name, &name))
 			continue;
-		if (++count > KEEPER_ROOTS_FILES_MAX)
+		if (++count > KEEPER_OUTSIDE_FILES_MAX)
 			return err_set(err, E2BIG, "outside.directory %s: more than %d files", path,
-				KEEPER_ROOTS_FILES_MAX);
+				KEEPER_OUTSIDE_FILES_MAX);
 		int len = snprintf(file, sizeof(file), "%s/%s", path, entry->d_name);
 		if (len > 0 && len < (int)sizeof(file))
-			r = keeper_roots_add_file(b, name, file, err);
+			r = keeper_external_add_file(b, name, file, err);
 	}
 	return r;
 }
 
-int keeper_roots_add(const struct conf *conf, struct bundle *b, struct err *err)
+int keeper_external_add(const struct conf *conf, struct bundle *b, struct err *err)
 {
 	int r = 0;
 	if (access(conf->outside_roots.at, F_OK) == 0)
-		r = keeper_roots_add_file(b, STR(""), conf->outside_roots.at, err);
+		r = keeper_external_add_file(b, STR(""), conf->outside_roots.at, err);
 	DIR *dir = r < 0 ? NULL : opendir(conf->outside_dir.at);
 	if (!dir)
 		return r;
-	r = keeper_roots_add_all(b, conf->outside_dir.at, dir, err);
+	r = keeper_external_add_all(b, conf->outside_dir.at, dir, err);
 	closedir(dir);
 	return r;
 }
