@@ -65,6 +65,8 @@ COSTS = {
     "local": (2, 0.8),
     "mtls": (35, 0.5),
     "observability": (30, 0.3),
+    "outbound/test_external": (14, 0.5),
+    "outbound/test_unknown": (4, 0.5),
     "process": (60, 0.5),
     "publish": (30, 0.5),
     "ratelimit/test_local": (35, 0.5),

@@ -209,6 +209,8 @@ static const struct route {
 		"where a request would go, and why; what `ringmain routes explain` asks"},
 	{"/limits", page_limits, false, false,
 		"limits in force, and what is left; ?service=NAME: of that one"},
+	{"/externals", page_externals, false, false,
+		"what may be reached outside of the mesh, and where that is"},
 	{"/authz", page_authz_list, false, false,
 		"rules of ?service=NAME in the order in which they count, or all services"},
 	{"/authz/check", page_authz_check, false, false,
@@ -225,7 +227,7 @@ static const struct route {
 static void page_index(const struct page_source *source, const struct page_request *request,
 	struct page_response *response)
 {
-	char text[2048];
+	char text[4096];
 	size_t len = 0;
 	for (size_t i = 0; i < ARRAY_LEN(routes); i++)
 		len += (size_t)snprintf(text + len, sizeof(text) - len, "%-4s  %-18s %c %s\n",

@@ -142,6 +142,14 @@ def test_nothing_in_the_plain_on_the_wire(mesh):
     assert all(b"only-for-the-server" not in stream for stream in streams.values())
 
 
+def test_what_is_known_is_shown(mesh):
+    shown = mesh["vm-a"].ringmain("externals", "list").stdout
+    rows = {line.split()[0]: line for line in shown.splitlines() if line}
+    assert "api.payments.example" in rows["payments"] and "passthrough" in rows["payments"]
+    assert mesh.outside.v4 in rows["found"] and "no roots" in rows["lacking"]
+    assert "refuse" in rows["web"]
+
+
 # --- changes ------------------------------------------------------------------------------------------
 
 
