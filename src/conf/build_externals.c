@@ -123,6 +123,10 @@ static void conf_external_from(
 	struct conf_parser *p, const struct conf_external_row *row, struct external *e)
 {
 	uint32_t count = 0;
+	if (row->from_count == 0 && conf_member(row->setting, "from"))
+		conf_error(p, row->setting, "from",
+			"an empty list would name nobody; leave it out for any workload of the "
+			"mesh");
 	conf_build_check_from(p, row->setting, row->from, row->from_count);
 	for (uint32_t i = 0; i < row->from_count; i++)
 		count += source_count(p->snapshot, row->from[i]);

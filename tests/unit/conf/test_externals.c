@@ -129,6 +129,8 @@ static const struct {
 		"nobody without an identity is let out"},
 	{"{ name = \"a\"; host = \"a.example\"; port = 443; from = \"10.0.0.0/8\"; }",
 		"nobody without an identity is let out"},
+	{"{ name = \"a\"; host = \"a.example\"; port = 443; from = [ ]; }",
+		"an empty list would name nobody"},
 	{"{ name = \"a\"; host = \"a.example\"; port = 443; from = \"wbe\"; }",
 		"there is no service \"wbe\" in the mesh files; did you mean \"web\"?"},
 };
