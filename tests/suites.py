@@ -66,6 +66,7 @@ COSTS = {
     "mtls": (35, 0.5),
     "observability": (30, 0.3),
     "outbound/test_external": (14, 0.5),
+    "outbound/test_published": (8, 0.4),
     "outbound/test_unknown": (4, 0.5),
     "process": (60, 0.5),
     "publish": (30, 0.5),

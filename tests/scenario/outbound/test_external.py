@@ -22,6 +22,8 @@ def externals_of(address):
          "from": ["guest"]},
         origin("good", 8443), origin("expired", 8444), origin("wrong", 8445), origin("untrusted", 8446),
         origin("old", 8447), origin("other", 8446, ca="corp"), origin("lacking", 8443, ca="nowhere"),
+        {"name": "rows", "port": 9000, "tls": "originate", "port_tls": 8443, "sni": "good.example",
+         "address": address, "from": ["web"]},
         {"name": "found", "host": "found.example", "port": 8000, "tls": "none"},
         {"name": "rebound", "host": "rebound.example", "port": 8000, "tls": "none"},
     ]
@@ -113,8 +115,17 @@ def test_tls_begins_at_the_proxy(mesh):
             assert (said["tls"], said["sni"], said["alpn"]) == ("TLSv1.3", "good.example", "http/1.1")
             assert said["host"] == "good.example" and said["number"] == number
             assert "x-forwarded-client-cert" not in said["headers"]
-    lines = mesh.access_lines("vm-a", authority="good.example")
-    assert lines[-1]["security"] == "tls" and lines[-1]["destination_service"] == "good"
+    wait_for(lambda: mesh.access_lines("vm-a", authority="good.example", security="tls",
+                                       destination_service="good", path="/secret"), "the line")
+
+
+def test_tls_for_bytes_of_any_kind(mesh):
+    """What the workload sends is not looked at; where it goes is said by the address."""
+    with mesh.dial("web", (mesh.outside.v4, 9000)) as wire:
+        wire.send("ANY bytes\r\n\r\n")
+        said = wire.reply().json
+        assert (said["tls"], said["sni"], said["line"], said["host"]) == ("TLSv1.3", "good.example", "ANY bytes", None)
+    assert mesh.turned_away("guest", (mesh.outside.v4, 9000))
 
 
 @pytest.mark.parametrize("host, details", [

@@ -281,6 +281,50 @@ static void test_another_host_on_the_same_connection(void **state)
 	}
 }
 
+/* The target is what is asked for, whatever a Host beside it says; and two of those are none. */
+static void test_the_host_is_the_one_that_the_server_sees(void **state)
+{
+	start();
+	int client = dial(LAB_WEB, OTHER, 80);
+	say(client, "GET http://private.example/ HTTP/1.1\r\nHost: feed.example\r\n\r\n");
+	lab_expect_holds(client, "HTTP/1.1 403 ");
+	fake_peer_forget(client);
+	say(client, "GET http://feed.example/x HTTP/1.1\r\nHost: private.example\r\n\r\n");
+	lab_expect_holds(connected("198.51.100.8", 80), "Host: feed.example\r\n");
+	lab_expect_lacks(connected("198.51.100.8", 80), "private");
+	lab_finish(&lab);
+	start();
+	client = dial(LAB_WEB, OTHER, 80);
+	say(client, "GET / HTTP/1.1\r\nHost: feed.example\r\nHost: private.example\r\n\r\n");
+	lab_expect_holds(client, "HTTP/1.1 400 ");
+	assert_int_equal(fake_opened_count(), 0);
+	lab_finish(&lab);
+}
+
+/* What became of an upgrade has no further request: a new plan ends it. */
+static void test_an_upgraded_connection_is_asked_again(void **state)
+{
+	start();
+	int client = dial(LAB_WEB, OTHER, 80);
+	say(client, "GET /ws HTTP/1.1\r\nHost: feed.example\r\nConnection: upgrade\r\n"
+		    "Upgrade: websocket\r\n\r\n");
+	int server = connected("198.51.100.8", 80);
+	say(server, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n"
+		    "Upgrade: websocket\r\n\r\n");
+	say(server, "x");
+	lab_replan(&lab, 0, NULL);
+	say(server, "y");
+	lab_expect_holds(client, "xy");
+	lab.objects = "externals: ( { name = \"feed\"; host = \"feed.example\"; port = 80; tls = "
+		      "\"none\"; addresses = [ \"198.51.100.8\" ]; from = [ \"billing\" ]; } );\n";
+	lab_replan(&lab, 0, NULL);
+	lab_pump(&lab);
+	say(client, "z");
+	lab_expect_reason(&lab, 0, "EXTERNAL_DENIED");
+	assert_false(fake_is_open(client));
+	lab_finish(&lab);
+}
+
 static void test_pools_are_one_external_s(void **state)
 {
 	start();
@@ -601,6 +645,8 @@ int main(void)
 		cmocka_unit_test(test_a_greeting_that_never_ends),
 		cmocka_unit_test(test_the_host_leads_to_our_address),
 		cmocka_unit_test(test_another_host_on_the_same_connection),
+		cmocka_unit_test(test_the_host_is_the_one_that_the_server_sees),
+		cmocka_unit_test(test_an_upgraded_connection_is_asked_again),
 		cmocka_unit_test(test_pools_are_one_external_s),
 		cmocka_unit_test(test_no_way_into_the_mesh),
 		cmocka_unit_test(test_a_host_leads_to_what_it_was_looked_up_as),
