@@ -269,7 +269,7 @@ struct conf_external_row {
 	struct str name;
 	struct str *hosts;
 	uint32_t host_count;
-	uint16_t *ports;
+	uint32_t *ports;
 	uint32_t port_count;
 	struct address_range *addresses;
 	uint32_t address_count;
