@@ -262,8 +262,9 @@ MUTATIONS = [mutate_target] * 6 + [mutate_host] * 3 + [mutate_lines] * 4 + [muta
 
 def mutated(rng):
     """A draft that differs from one of CASES in one to four ways."""
-    draft = rng.choice(CASES) if rng.random() < 0.6 else Draft(target=rng.choice(PATHS))
-    for _ in range(rng.choice((1, 1, 2, 2, 3, 4))):
+    luck = rng.random()
+    draft = rng.choice(CASES) if luck < 0.35 else Draft(target=rng.choice(PATHS)) if luck < 0.5 else Draft()
+    for _ in range(rng.choice((1, 1, 2, 2, 3))):
         draft = rng.choice(MUTATIONS)(rng, draft)
     return draft
 
