@@ -33,8 +33,9 @@ def mesh_status(mesh, certificate, line="GET /public/x", headers=(), **how):
 
 
 def statuses(wire):
-    """Of all answers until the connection ends."""
+    """Of all answers until the connection ends, or there are no more."""
     found = []
+    wire.sock.settimeout(1)
     with contextlib.suppress(*NO_ANSWER):
         while True:
             found.append(wire.reply().status)
@@ -63,7 +64,7 @@ def certify(mesh, name, san, chain=1, **more):
     place = mesh.lab.dir / "forged"
     place.mkdir(exist_ok=True)
     base, issuer = place / name, mesh.ca_dir / "issuer"
-    lines = {"subjectAltName": san, "keyUsage": "critical,digitalSignature", "basicConstraints": "critical,CA:FALSE",
+    lines = {"subjectAltName": f"critical,{san}", "keyUsage": "critical,digitalSignature", "basicConstraints": "critical,CA:FALSE",
              "extendedKeyUsage": "serverAuth,clientAuth", **more}
     (place / f"{name}.ext").write_text("".join(f"{key}={value}\n" for key, value in lines.items() if value))
     run("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", f"{base}.key")
@@ -84,30 +85,37 @@ def san_bytes(*names):
 # --- servers -------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def answering(mesh, name, *answers):
-    """Serves a workload by hand: to each connection, one after the other, its bytes, whatever was asked. Gives what the
-    connections got."""
-    listener, got = mesh.listen(name), []
+class Answering:
+    """Serves a workload by hand: to each connection, whatever it asks, the bytes in `answer`. `got` is what came."""
 
-    def serve():
-        for answer in answers:
+    def __init__(self, mesh, name, answer=b""):
+        self.listener, self.answer, self.got = mesh.listen(name), answer, []
+        self.listener.settimeout(0.1)
+        self.is_over = False
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.is_over = True
+        self.thread.join()
+        self.listener.close()
+
+    def run(self):
+        while not self.is_over:
             with contextlib.suppress(OSError):
-                sock, _ = listener.accept()
-                sock.settimeout(5)
-                got.append(sock.recv(65536))
-                sock.sendall(answer)
-                with contextlib.suppress(OSError):
-                    while part := sock.recv(65536):
-                        got[-1] += part
-                sock.close()
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield got
-    finally:
-        listener.close()
-        thread.join(timeout=5)
+                sock, _ = self.listener.accept()
+                threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
+
+    def serve(self, sock):
+        with sock, contextlib.suppress(OSError):
+            sock.settimeout(2)
+            self.got.append(sock.recv(65536))
+            sock.sendall(self.answer)
+            while part := sock.recv(65536):
+                self.got.append(part)
 
 
 def web_certificate(mesh):
