@@ -71,6 +71,15 @@ struct conf_authority {
 	uint32_t refresh_ms; /* anchors and CRLs */
 };
 
+/* Where the keys come from that tokens of end users are checked with. */
+struct conf_tokens {
+	struct str dir;		       /* <issuer>.json, of issuers without a URL */
+	struct str ca;		       /* PEM, of the servers of URLs; empty: the system's */
+	uint32_t refresh_ms;	       /* of what is fetched */
+	struct address_range *allowed; /* may be asked although they are this machine's or link's */
+	uint32_t allowed_count;
+};
+
 struct conf {
 	struct arena arena;
 	/* node */
@@ -97,6 +106,7 @@ struct conf {
 	struct conf_authority authority;
 	bool refuse_stale_crls;
 	bool resumption; /* of TLS sessions with other machines */
+	struct conf_tokens tokens;
 	/* listeners */
 	uint16_t outbound_port, inbound_port; /* first of each range */
 	uint16_t port_range;		      /* how many ports in each */

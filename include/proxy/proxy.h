@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 struct worker;
+struct facts;
 struct plan_wheels;
 struct wheel;
 
@@ -29,6 +30,7 @@ struct plan {
 	struct conf *conf;
 	struct snapshot *snapshot;
 	struct tls_store *tls;
+	struct facts *facts;		    /* of the world outside: proxy/facts.h; or NULL */
 	char *warnings;			    /* lines; NULL when there are none */
 	struct plan_wheels **wheels;	    /* per service index; NULL: needs none */
 	struct ledger_id *figure_ids;	    /* two of each rollout: see figures.h */

@@ -24,6 +24,9 @@
 	X(PLAINTEXT, 0, GRPC_OK, "UAEX", false,                                                    \
 		"plain text to a service that takes mutual TLS only")                              \
 	X(POLICY_DENIED, 403, GRPC_PERMISSION_DENIED, "UAEX", false, "policy does not allow it")   \
+	X(POLICY_NEEDS_HTTP, 0, GRPC_OK, "UAEX", false,                                            \
+		"a policy of the service asks for paths, methods, hosts, headers or tokens: it "   \
+		"takes only HTTP that can be read")                                                \
 	X(RATE_LIMITED, 429, GRPC_RESOURCE_EXHAUSTED, "RL", false,                                 \
 		"more is asked of the service than a limit allows")                                \
 	X(PATH_INVALID, 400, GRPC_INVALID_ARGUMENT, "DPE", false, "the path cannot be normalised") \

@@ -155,6 +155,26 @@ static const struct conf_key conf_identity_keys[] = {
 			"more."),
 };
 
+static const struct conf_key conf_tokens_keys[] = {
+	KEY("dir", FIELD(struct conf, tokens.dir), .fallback = "/etc/ringmain/jwks",
+		.help = "Keys of issuers that have no URL: for the issuer \"staff\" the JWK Set in "
+			"staff.json. Read at the start and by a reload."),
+	KEY("refresh", .type = CONF_DURATION, FIELD(struct conf, tokens.refresh_ms),
+		.fallback = "5m", .min = SECOND, .max = 24 * HOUR,
+		.help = "How often the keys of issuers that have a URL are fetched, give or take a "
+			"tenth. When that fails those that were fetched last go on."),
+	KEY("ca", FIELD(struct conf, tokens.ca),
+		.help = "PEM file of the authorities that the certificates of these servers may be "
+			"of; those of the system unless given. The user of the processes must be "
+			"able to read it."),
+	KEY("allow_addresses", .type = CONF_RANGE,
+		LIST(struct conf, tokens.allowed, tokens.allowed_count),
+		.help = "Addresses that a URL may lead to although they are loopback, link-local "
+			"or a cloud's metadata. None unless given: who may write mesh objects "
+			"could "
+			"have this machine asked for its secrets otherwise."),
+};
+
 static const struct conf_key conf_listeners_keys[] = {
 	KEY("outbound_port", .type = CONF_NUMBER, FIELD(struct conf, outbound_port),
 		.fallback = "15201", .min = 1, .max = 65535, .restart = true,
@@ -335,6 +355,7 @@ static const struct conf_group conf_node_group = {GROUP_OF(conf_node_keys)};
 static const struct conf_group conf_mesh_group = {GROUP_OF(conf_mesh_keys)};
 static const struct conf_group conf_state_group = {GROUP_OF(conf_state_keys)};
 static const struct conf_group conf_identity_group = {GROUP_OF(conf_identity_keys)};
+static const struct conf_group conf_tokens_group = {GROUP_OF(conf_tokens_keys)};
 static const struct conf_group conf_listeners_group = {GROUP_OF(conf_listeners_keys)};
 static const struct conf_group conf_redirect_group = {GROUP_OF(conf_redirect_keys)};
 static const struct conf_group conf_limits_group = {GROUP_OF(conf_limits_keys)};
@@ -502,6 +523,8 @@ static const struct conf_key conf_node_root_keys[] = {
 		.help = "The store of the mesh's state."),
 	KEY("identity", .type = CONF_GROUP, .group = &conf_identity_group,
 		.help = "Where certificates come from."),
+	KEY("tokens", .type = CONF_GROUP, .group = &conf_tokens_group,
+		.help = "The keys that tokens of end users are checked with."),
 	KEY("listeners", .type = CONF_GROUP, .group = &conf_listeners_group,
 		.help = "Ports of the proxy. They must not meet each other or a workload's."),
 	KEY("redirect", .type = CONF_GROUP, .group = &conf_redirect_group,

@@ -168,9 +168,6 @@ static int keeper_mesh_fill(struct keeper *k, const struct keeper_plan *before,
 	struct keeper_plan *plan, struct err *err)
 {
 	struct bundle b;
-	const struct conf *conf = plan->conf;
-	if (conf->state.redis_count == 0 && conf->authority.server_count == 0)
-		return 0;
 	bundle_init(&b);
 	int r = keeper_mesh_gather(k, before, plan, &b, err);
 	if (r == 0)

@@ -268,7 +268,7 @@ static bool call_outlives_endpoint(const struct call *before, struct call *c, en
 		return false;
 	const struct service *service =
 		snapshot_service(c->hold->plan->snapshot, before->service->name);
-	if (!service || service->mtls == MTLS_DISABLED)
+	if (!service || service_mtls(service, before->endpoint->address.port) == MTLS_DISABLED)
 		return false;
 	c->service = service;
 	c->way = CALL_WAY_MESH;

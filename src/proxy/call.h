@@ -105,6 +105,8 @@ bool inbound_is_own(const struct line *line);
 /* Second half, after the handshake. */
 enum reason inbound_admit_mesh(struct worker *w, struct line *line, struct call *ret_call);
 
+/* Who calls: a workload of this machine, or NULL: nobody that is known. */
+void outbound_identify(struct call *c, const struct workload *source);
 /* The same, once the facts are in the call and it holds a plan. `source` may be NULL: nobody. */
 enum reason outbound_settle(struct call *c, const struct workload *source);
 /* To this endpoint of the service whose own address was dialled; `local`: the workload behind it,

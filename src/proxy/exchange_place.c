@@ -68,8 +68,8 @@ static enum reason exchange_authorise(struct exchange *x)
 {
 	struct authorisation now;
 	const struct call *call = &x->carrier[DOWN]->call;
-	const struct route_request request = exchange_facts(x);
-	const struct authorise_asks asks = {.http = &request};
+	struct route_request request;
+	const struct authorise_asks asks = exchange_asks(x, &request);
 	enum reason reason = authorise(call, &asks, &now);
 	x->plan_number = x->trust_number = call->hold->plan->number;
 	/* A copy: the plan that it comes from may be gone before this is logged. */

@@ -15,9 +15,11 @@ static uint32_t outbound_mark(const struct conf *conf, int fd)
 	return (socket_mark(fd) & conf->mark_mask) >> shift;
 }
 
-static void outbound_identify(struct call *c, const struct workload *source)
+void outbound_identify(struct call *c, const struct workload *source)
 {
 	c->source = source;
+	c->source_service = NULL;
+	c->source_id = STR("");
 	if (!source)
 		return;
 	c->source_service = source->service;
@@ -30,7 +32,7 @@ static enum reason outbound_to_local(struct call *c, const struct destination *t
 	c->target = to->workload;
 	c->protocol = to->workload->protocol;
 	c->upstream = to->workload->deliver;
-	if (!c->source && to->service->mtls == MTLS_STRICT)
+	if (!c->source && service_mtls(to->service, to->workload->port) == MTLS_STRICT)
 		return REASON_UNATTRIBUTED;
 	return REASON_NONE;
 }
@@ -40,7 +42,7 @@ static enum reason outbound_to_remote(struct call *c, const struct destination *
 	c->endpoint = to->endpoint;
 	c->protocol = to->service->protocol;
 	c->upstream = to->endpoint->address;
-	if (to->service->mtls == MTLS_DISABLED) {
+	if (service_mtls(to->service, to->endpoint->address.port) == MTLS_DISABLED) {
 		c->way = CALL_WAY_PLAIN;
 		return REASON_NONE;
 	}
@@ -66,7 +68,8 @@ static enum reason outbound_to_service(struct call *c, const struct destination 
 	c->way = CALL_WAY_PICK;
 	c->picks = true;
 	c->protocol = to->service->protocol;
-	return c->source || to->service->mtls != MTLS_STRICT ? REASON_NONE : REASON_UNATTRIBUTED;
+	return c->source || !service_is_mtls(to->service, MTLS_STRICT) ? REASON_NONE
+								       : REASON_UNATTRIBUTED;
 }
 
 enum reason outbound_settle(struct call *c, const struct workload *source)

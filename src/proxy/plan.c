@@ -4,6 +4,7 @@
 #include "service_use.h"
 
 #include "plan_wheels.h"
+#include "proxy/facts.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -136,6 +137,7 @@ void plan_free(struct plan *plan)
 	ASSERT(atomic_load(&plan->holder_count) == 0);
 	if (plan->tls)
 		tls_store_unref(plan->tls);
+	facts_unref(plan->facts);
 	plan_wheels_done(plan);
 	limiters_done(plan);
 	service_uses_leave(plan);

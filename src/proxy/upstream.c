@@ -488,7 +488,8 @@ static const struct endpoint *upstream_endpoint(
 static bool upstream_leads_to_mesh(const struct upstream_place *place, const struct plan *plan)
 {
 	const struct endpoint *e = upstream_endpoint(place, plan->snapshot, place->port);
-	return e && e->service->mtls != MTLS_DISABLED && upstream_same_tls(place, plan->tls) &&
+	return e && service_mtls(e->service, e->address.port) != MTLS_DISABLED &&
+	       upstream_same_tls(place, plan->tls) &&
 	       place->address.port == plan->conf->mesh_port &&
 	       place->channels == plan->conf->channels &&
 	       upstream_same_ids(
@@ -502,7 +503,7 @@ static bool upstream_leads_outside(const struct upstream_place *place, const str
 		return snapshot_destination(s, &place->address).kind == DESTINATION_UNKNOWN &&
 		       snapshot_may_pass_through(s, &place->address);
 	const struct endpoint *e = upstream_endpoint(place, s, place->address.port);
-	return e && e->service->mtls == MTLS_DISABLED;
+	return e && service_mtls(e->service, e->address.port) == MTLS_DISABLED;
 }
 
 /* Whether a call under this plan may lead there. */
