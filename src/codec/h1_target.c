@@ -14,8 +14,8 @@ static bool h1_target_port_valid(struct str port)
 	return port.len <= 5 && str_to_u64(port, &number) && number > 0 && number <= UINT16_MAX;
 }
 
-/* Host names as they are in use: percent signs, commas, empty labels and the like are legal in a URI
- * and are nothing but ways to be read differently by the next hop. */
+/* Host names as they are in use: percent signs, commas, empty labels and the like are legal in a
+ * URI and are nothing but ways to be read differently by the next hop. */
 static bool h1_target_name_valid(struct str name)
 {
 	for (size_t i = 0; i < name.len; i++) {
