@@ -112,10 +112,9 @@ class Answering:
     def serve(self, sock):
         with sock, contextlib.suppress(OSError):
             sock.settimeout(2)
-            self.got.append(sock.recv(65536))
-            sock.sendall(self.answer)
             while part := sock.recv(65536):
                 self.got.append(part)
+                sock.sendall(self.answer)
 
 
 def web_certificate(mesh):
