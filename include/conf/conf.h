@@ -28,6 +28,13 @@ struct conf_health {
 	uint32_t unhealthy_count, healthy_count; /* results in a row that turn it over */
 };
 
+enum conf_unknown {
+	CONF_UNKNOWN_NODE,   /* the node's */
+	CONF_UNKNOWN_REFUSE, /* and from here on as enum unknown_mode */
+	CONF_UNKNOWN_AUDIT,
+	CONF_UNKNOWN_ALLOW,
+};
+
 struct conf_workload {
 	struct str service, version, user;
 	uint32_t uid; /* looked up from the bundle's `user` items */
@@ -37,6 +44,7 @@ struct conf_workload {
 	uint32_t connections_max;
 	uint32_t weight; /* against other endpoints of the service, 1 to 1000 */
 	struct conf_health health;
+	enum conf_unknown unknown;
 	int line; /* of the node file */
 };
 
@@ -119,6 +127,9 @@ struct conf {
 	struct address_range
 		*passthrough; /* unknown destinations that may be dialled in the plain */
 	uint32_t passthrough_count;
+	enum unknown_mode unknown;
+	/* outside */
+	struct str outside_roots, outside_dir;
 	/* limits */
 	uint32_t connections_max;	   /* all together, this process */
 	uint32_t workload_connections_max; /* default per workload */

@@ -41,6 +41,7 @@ struct plan {
 	uint64_t limit_seed;		    /* the process's, of keys */
 	struct service_use **service_uses;  /* per service index; the same, of services */
 	struct service_use *last_service_use;
+	struct tls_store **outside_tls; /* per external index; NULL: no TLS of ours, or no roots */
 	_Atomic uint32_t holder_count;
 };
 

@@ -16,6 +16,14 @@
 		"the caller is no known workload of this machine")                                 \
 	X(DIRECT_DIAL, 0, GRPC_OK, "NR", false, "a proxy port was dialled directly")               \
 	X(NO_SERVICE, 0, GRPC_OK, "NR", false, "no service of the mesh has this address")          \
+	X(UNKNOWN_DESTINATION, 403, GRPC_PERMISSION_DENIED, "NR", false,                           \
+		"no external that the caller may reach has this name")                             \
+	X(EXTERNAL_DENIED, 403, GRPC_PERMISSION_DENIED, "UAEX", false,                             \
+		"the external service is not for this caller")                                     \
+	X(EXTERNAL_UNRESOLVED, 503, GRPC_UNAVAILABLE, "DF", false,                                 \
+		"no address of the external service is known that may be dialled")                 \
+	X(EXTERNAL_NO_ROOTS, 503, GRPC_UNAVAILABLE, "UF", false,                                   \
+		"this machine has no authorities to know the external service by")                 \
 	X(NO_ENDPOINT, 503, GRPC_UNAVAILABLE, "UH", false, "the service has no endpoint")          \
 	X(ROUTE_NO_SERVICE, 503, GRPC_UNAVAILABLE, "NC", false,                                    \
 		"the route leads to a service that is not known")                                  \

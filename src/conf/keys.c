@@ -5,6 +5,9 @@
 
 static const char *const conf_default_policy_names[] = {"deny", "authenticated", NULL};
 static const char *const conf_drift_names[] = {"mend", "report", NULL};
+static const char *const conf_unknown_names[] = {"refuse", "audit", "allow", NULL};
+static const char *const conf_workload_unknown_names[] = {
+	"node", "refuse", "audit", "allow", NULL};
 static const char *const conf_protocol_names[] = {"detect", "http", "tcp", NULL};
 static const char *const conf_mtls_names[] = {"strict", "permissive", "disabled", NULL};
 static const char *const conf_balance_names[] = {
@@ -203,7 +206,15 @@ static const struct conf_key conf_redirect_keys[] = {
 		.help = "Destinations that are never captured."),
 	KEY("passthrough", .type = CONF_RANGE, LIST(struct conf, passthrough, passthrough_count),
 		.help = "Destinations outside the mesh that workloads may reach through the proxy, "
-			"as they are. Other unknown destinations are refused."),
+			"as they are, before all else."),
+	KEY("unknown", .type = CONF_ENUM, FIELD(struct conf, unknown), .fallback = "refuse",
+		.names = conf_unknown_names,
+		.help = "What becomes of a workload's connection to what is no service of the "
+			"mesh, no external and not in `passthrough`: refused, let through and "
+			"logged and counted as such (audit), or let through. This machine, ports "
+			"of proxies, and addresses of the machine's own link, at which clouds tell "
+			"their secrets (169.254.0.0/16, fe80::/10 and the like), are refused in "
+			"any case."),
 };
 
 static const struct conf_key conf_limits_keys[] = {
@@ -328,6 +339,10 @@ static const struct conf_key conf_workload_keys[] = {
 	KEY("connections_max", .type = CONF_NUMBER, FIELD(struct conf_workload, connections_max),
 		.fallback = "0", .max = 1048576,
 		.help = "Its connections, in and out. 0: limits.workload_connections_max."),
+	KEY("unknown", .type = CONF_ENUM, FIELD(struct conf_workload, unknown), .fallback = "node",
+		.names = conf_workload_unknown_names,
+		.help = "What becomes of its connections to unknown destinations: "
+			"redirect.unknown (node), or as there."),
 	KEY("weight", .type = CONF_NUMBER, FIELD(struct conf_workload, weight), .fallback = "100",
 		.min = 1, .max = 1000,
 		.help = "Its share of the calls to the service's address, against other "
@@ -529,6 +544,8 @@ static const struct conf_key conf_node_root_keys[] = {
 		.help = "Ports of the proxy. They must not meet each other or a workload's."),
 	KEY("redirect", .type = CONF_GROUP, .group = &conf_redirect_group,
 		.help = "What is captured."),
+	KEY("outside", .type = CONF_GROUP, .group = &conf_outside_group,
+		.help = "Servers outside of the mesh."),
 	KEY("limits", .type = CONF_GROUP, .group = &conf_limits_group, .help = "What is too much."),
 	KEY("timeouts", .type = CONF_GROUP, .group = &conf_timeouts_group,
 		.help = "What is too long."),
@@ -550,6 +567,8 @@ static const struct conf_key conf_mesh_root_keys[] = {
 	KEY("rollouts", ROWS(struct conf_mesh, rollouts, rollout_count, &conf_rollout_group),
 		.help = "Versions that take over from others step by step, one rollout per "
 			"service. `ringmain rollout` writes them."),
+	KEY("externals", ROWS(struct conf_mesh, externals, external_count, &conf_external_group),
+		.help = "Services outside of the mesh that its workloads may reach."),
 };
 
 static const struct conf_group conf_operator_mesh_group = {

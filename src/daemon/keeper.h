@@ -13,6 +13,7 @@
  *   keeper_spawn.c    a child: start and privileges
  *   keeper_reload.c   plans: from files to memfds, and the watch for changed ones
  *   keeper_keys.c     keys and certificates of a plan, and what the state process gets of them
+ *   keeper_external.c authorities of servers outside of the mesh
  *   keeper_files.c    what the state process gets of the disk: secrets, its directory
  *
  * One thread, one owner: struct keeper stands in keeper_main(). Besides it there is one errand at
@@ -456,6 +457,10 @@ int keeper_keys_load_node(struct keeper *k, const struct keeper_plan *before,
 	struct keeper_plan *plan, struct bundle *b, struct err *err) MUST_CHECK;
 /* Adds what was or will be loaded to a fingerprint. */
 uint64_t keeper_keys_mark(const struct conf *conf, uint64_t mark);
+
+/* --- keeper_external.c --- */
+/* Items of kind `outside`. */
+int keeper_external_add(const struct conf *conf, struct bundle *b, struct err *err) MUST_CHECK;
 
 /* --- keeper_files.c --- */
 

@@ -6,6 +6,7 @@
 #include "balancer.h"
 #include "mesh/route.h"
 #include "net/socket.h"
+#include "outside.h"
 #include "plan_wheels.h"
 #include "upstream.h"
 
@@ -51,17 +52,6 @@ static enum reason outbound_to_remote(struct call *c, const struct destination *
 	return c->source ? REASON_NONE : REASON_UNATTRIBUTED;
 }
 
-static enum reason outbound_to_unknown(struct call *c)
-{
-	c->way = CALL_WAY_PLAIN;
-	c->protocol = PROTOCOL_TCP;
-	c->upstream = c->original;
-	if (!c->source)
-		return REASON_UNATTRIBUTED;
-	return snapshot_may_pass_through(c->hold->plan->snapshot, &c->original) ? REASON_NONE
-										: REASON_NO_SERVICE;
-}
-
 /* Who has no identity may still be let in by an endpoint of this machine. */
 static enum reason outbound_to_service(struct call *c, const struct destination *to)
 {
@@ -88,7 +78,7 @@ enum reason outbound_settle(struct call *c, const struct workload *source)
 		c->server_first = to.service->server_first;
 		return outbound_to_service(c, &to);
 	case DESTINATION_UNKNOWN:
-		return outbound_to_unknown(c);
+		return outside_settle(c);
 	}
 	return REASON_NO_SERVICE;
 }
