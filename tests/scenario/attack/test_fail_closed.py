@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is missing denies. ROWS is the list of what may be missing, with the test that shows the refusal, here or where the
 thing has its other tests; beside it what others let pass that was not as it should be (ztunnel's own list)."""
+import contextlib
 import re
-import struct
+import ssl
 
 import pytest
 from attack import NO_ANSWER, ask, certify, get, mesh_client, mesh_status, web_certificate
 from mesh import (BINARY, CACHE, ECHO, GUEST, MESH_PORT, ORDERS, PROBE, QUOTES, ROOT, STOCK, STRANGER_UID, WEB, ScenarioMesh, at,
                   request_text, run, wait_for)
+from machines import LabError
 from nodes import config_file_text
 
 HERE, MISSING = "scenario/attack/test_fail_closed.py::", "unit/mesh/test_policy_missing.c::"
@@ -166,26 +168,15 @@ BYTES = {"nonsense": b"\1\2\3\4\r\n\r\n", "http2": b"PRI * HTTP/2.0\r\n\r\nSM\r\
 @pytest.mark.parametrize("kind", BYTES)
 def test_bytes_that_are_no_request(mesh, kind):
     """Neither where HTTP is expected, nor where it is to be found out."""
-    listener = mesh.listen("probe")
-    listener.settimeout(0.5)
-    for to in ("orders", "probe"):
-        try:
-            with mesh.dial(WEB.uid, mesh.target(to), machine="vm-b") as wire:
-                wire.send(BYTES[kind]).finish()
-                answer = wire.rest()
-        except NO_ANSWER:
+    with Answering(mesh, "probe") as server:
+        for to in ("orders", "probe"):
             answer = b""
-        assert answer == b"" or re.match(rb"HTTP/1\.1 (4|5)\d\d", answer)
-    got = b""
-    try:
-        sock, _ = listener.accept()
-        sock.settimeout(0.5)
-        got = sock.recv(1000)
-        sock.close()
-    except OSError:
-        pass
-    listener.close()
-    assert got == b""
+            with contextlib.suppress(*NO_ANSWER):
+                with mesh.dial(WEB.uid, mesh.target(to), machine="vm-b") as wire:
+                    wire.send(BYTES[kind]).finish()
+                    answer = wire.rest()
+            assert answer == b"" or re.match(rb"HTTP/1\.1 (4|5)\d\d", answer)
+    assert server.got == []
 
 
 # --- who calls -----------------------------------------------------------------------------------------
@@ -241,7 +232,6 @@ def test_handshake_that_does_not_go_on(mesh):
 
 def mesh_hello():
     """A ClientHello that is good as far as it goes."""
-    import ssl
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     options = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     options.check_hostname, options.verify_mode = False, ssl.CERT_NONE
@@ -265,11 +255,10 @@ def start_again(mesh, node="vm-b"):
     """Whether it comes up, with what is there now."""
     mesh[node].stop()
     mesh[node].start(wait=False)
-    try:
-        mesh[node].wait_ready(timeout=2)
+    with contextlib.suppress(LabError):
+        mesh[node].wait_ready(timeout=1)
         return True
-    except Exception:
-        return False
+    return False
 
 
 def refused(mesh):
@@ -290,7 +279,7 @@ def test_no_trust_anchors(own_mesh):
     assert refused(mesh) and mesh.turned_away("web", "echo")
     roots.write_text("")
     assert not start_again(mesh)
-    assert refused(mesh) and b"/x" not in mesh.record("orders")[len(mesh.record("orders")):]
+    assert refused(mesh)
 
 
 def test_trust_anchors_cut_short(own_mesh):
@@ -342,11 +331,10 @@ def nobody_gets_in(mesh):
     for name, first in (("orders", get("/unpublished")), ("echo", b"x")):
         for target in (mesh.target(name), mesh.own(name)):
             for machine in ("vm-a", "vm-b"):
-                try:
-                    with mesh.dial(WEB.uid, target, machine=machine, timeout=3) as wire:
+                answer = b""
+                with contextlib.suppress(*NO_ANSWER):
+                    with mesh.dial(WEB.uid, target, machine=machine, timeout=2) as wire:
                         answer = wire.send(first).sock.recv(100)
-                except NO_ANSWER:
-                    answer = b""
                 assert answer == b"" or re.match(rb"HTTP/1\.1 (403|503)", answer)
     assert mesh_status(mesh, web_certificate(mesh)) in (None, 403, 503)
     assert mesh.record("orders") == b""
@@ -354,10 +342,8 @@ def nobody_gets_in(mesh):
 
 def test_store_that_is_empty_at_the_first_start():
     with Unpublished(SERVICES, stores=["vm-r"], default_policy="authenticated") as mesh:
-        try:
+        with contextlib.suppress(LabError):  # it need not be ready
             mesh.start()
-        except Exception:  # it need not be ready
-            pass
         nobody_gets_in(mesh)
 
 
