@@ -35,6 +35,7 @@ COSTS = {
     "attack/test_cves": (28, 0.5),
     "attack/test_differential": (40, 0.9),
     "attack/test_fail_closed": (40, 0.4),
+    "authz/test_explain": (30, 0.5),
     "balance/test_balance": (14, 0.4),
     "balance/test_ejection": (40, 0.3),
     "balance/test_kinds": (15, 0.4),

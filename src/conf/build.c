@@ -288,6 +288,8 @@ void conf_build(struct conf_parser *p)
 	if (!p->is_exhausted)
 		conf_build_externals(p);
 	if (!p->is_exhausted)
+		conf_build_issuers(p);
+	if (!p->is_exhausted)
 		conf_build_policies(p);
 	if (!p->is_exhausted)
 		conf_build_routes(p);

@@ -52,6 +52,7 @@ static void conf_policy_token(
 	};
 	rule->claims =
 		conf_rule_fields(p, row->token.claims, row->token.claim_count, CONF_FIELDS_PLAIN);
+	conf_check_issuer_names(p, row->setting, row->token.issuers, row->token.issuer_count);
 }
 
 static struct str conf_policy_where(struct conf_parser *p, const struct conf_policy_row *row)

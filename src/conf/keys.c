@@ -559,6 +559,8 @@ static const struct conf_key conf_mesh_root_keys[] = {
 	KEY("policies", ROWS(struct conf_mesh, policies, policy_count, &conf_policy_group),
 		.help = "Who may call what. A rule matches when every list that it gives has a "
 			"match."),
+	KEY("issuers", ROWS(struct conf_mesh, issuers, issuer_count, &conf_issuer_group),
+		.help = "Who signs the tokens of end users that policies may ask for."),
 	KEY("routes", ROWS(struct conf_mesh, routes, route_count, &conf_route_group),
 		.help = "Where calls to a service's own address lead, one route per service."),
 	KEY("limits", ROWS(struct conf_mesh, limits, limit_count, &conf_limit_group),

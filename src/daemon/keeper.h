@@ -466,6 +466,8 @@ int keeper_external_add(const struct conf *conf, struct bundle *b, struct err *e
 
 /* What the state process needs beside the configuration: operators' keys, secrets, authorities. */
 int keeper_files_add(const struct conf_state *s, struct bundle *b, struct err *err) MUST_CHECK;
+/* Keys of issuers of tokens: <name>.json of a directory, which need not be there. */
+int keeper_files_add_issuers(struct str dir, struct bundle *b, struct err *err) MUST_CHECK;
 /* Adds these files to a fingerprint. */
 uint64_t keeper_files_mark(const struct conf_state *s, uint64_t mark);
 /* A file that anybody may read, named by its path or as a credential. */

@@ -106,10 +106,13 @@ static void exchange_leave_untrusted(struct exchange *x)
 static bool exchange_is_refused_now(struct exchange *x)
 {
 	struct carrier *down = x->carrier[DOWN];
+	struct worker *w = x->being.worker;
 	struct route_request request;
-	const struct authorise_asks asks = exchange_asks(x, &request);
-	struct authorisation now;
-	enum reason reason = authorise_again(x->being.worker, &down->call, &asks, &now);
+	struct authorise_asks asks;
+	struct authorisation now = authorisation_none();
+	enum reason reason = REASON_OVERLOAD;
+	if (exchange_ask(x, w->current->plan, &request, &asks))
+		reason = authorise_again(w, &down->call, &asks, &now);
 	if (reason == REASON_NONE)
 		return false;
 	x->authorisation = authorisation_copy(&now, &x->arena);

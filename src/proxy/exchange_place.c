@@ -70,7 +70,9 @@ static enum reason exchange_authorise(struct exchange *x)
 	struct authorisation now;
 	const struct call *call = &x->carrier[DOWN]->call;
 	struct route_request request;
-	const struct authorise_asks asks = exchange_asks(x, &request);
+	struct authorise_asks asks;
+	if (!exchange_ask(x, call->hold->plan, &request, &asks))
+		return REASON_OVERLOAD;
 	enum reason reason = authorise(call, &asks, &now);
 	x->plan_number = x->trust_number = call->hold->plan->number;
 	/* A copy: the plan that it comes from may be gone before this is logged. */

@@ -34,10 +34,15 @@ struct route_request exchange_facts(const struct exchange *x)
 	return exchange_head_facts(x->carrier[DOWN]->call.source_id, x->request);
 }
 
-struct authorise_asks exchange_asks(const struct exchange *x, struct route_request *ret_request)
+bool exchange_ask(struct exchange *x, const struct plan *plan, struct route_request *ret_request,
+	struct authorise_asks *ret_asks)
 {
+	if (!tokens_take(&x->carrier[DOWN]->call, plan, x->request, &x->arena, &x->token))
+		return false;
 	*ret_request = exchange_facts(x);
-	return (struct authorise_asks){.http = ret_request};
+	*ret_asks = (struct authorise_asks){.http = ret_request,
+		.token = tokens_verified(x->being.worker, plan, &x->token)};
+	return true;
 }
 
 /* --- headers --- */
