@@ -6,7 +6,7 @@ import re
 import ssl
 
 import pytest
-from attack import NO_ANSWER, ask, certify, get, mesh_client, mesh_status, web_certificate
+from attack import NO_ANSWER, Answering, ask, certify, get, mesh_client, mesh_status, web_certificate
 from mesh import (BINARY, CACHE, ECHO, GUEST, MESH_PORT, ORDERS, PROBE, QUOTES, ROOT, STOCK, STRANGER_UID, WEB, ScenarioMesh, at,
                   request_text, run, wait_for)
 from machines import LabError
@@ -28,7 +28,8 @@ ROWS = [
     ("trust anchors", HERE + "test_no_trust_anchors"),
     ("a part of the trust anchors", HERE + "test_trust_anchors_cut_short"),
     ("a list of revoked certificates that can be read", HERE + "test_list_of_revoked_certificates_that_cannot_be_read"),
-    ("one that is not over its time, where that is asked for", "unit/tls/test_revoked.c::test_a_list_over_its_time"),
+    ("one that is not over its time, where that is asked for", "unit/tls/test_revoked.c::test_stale"),
+    ("one of its issuer, where others are known", "unit/tls/test_revoked.c::test_missing"),
     ("keys of an issuer", "scenario/attack/test_cves.py::test_cve_2026_31837_no_key_no_token"),
     ("a token", HERE + "test_no_token"),
     ("a token that is still good", MISSING + "test_nothing_is_allowed_by_what_is_missing"),
