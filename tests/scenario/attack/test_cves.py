@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from attack import (NO_ANSWER, Answering, ask, certify, get, mesh_client, mesh_status, san_bytes, statuses, web_certificate)
 from differential import PUBLIC, ROLE, SITES
-from mesh import (BINARY, CACHE, ECHO, GUEST, ORDERS, PROBE, QUOTES, ROOT, STRANGER_UID, WEB, ScenarioMesh, at,
+from mesh import (BINARY, CACHE, ECHO, FAMILIES, GUEST, ORDERS, PROBE, QUOTES, ROOT, STRANGER_UID, WEB, ScenarioMesh, at,
                   request_text, run, wait_for)
 from nodes import config_file_text
 
@@ -274,9 +274,8 @@ def test_cve_2025_66220_nul_in_a_name(mesh):
 @pytest.mark.parametrize("san", ["otherName:1.3.6.1.4.1.311.20.2.3;UTF8:spiffe://mesh.test/service/web", "DNS:web.mesh.test", "email:web@mesh.test",
                                  "dirName:name", "RID:1.2.3.4", "IP:10.77.0.1"])
 def test_cve_2026_47778_other_name(mesh, san):
-    section = "critical,digitalSignature\n[name]\nCN=spiffe://mesh.test/service/web\n[more]\nx" if san.startswith("dirName") else None
-    more = {"keyUsage": "critical,digitalSignature"} if not section else {"nsComment": "x\n[name]\nCN=spiffe://mesh.test/service/web"}
-    assert mesh_status(mesh, certify(mesh, "other-" + san[:3], san, **more)) is None
+    section = {"nsComment": "x\n[name]\nCN=spiffe://mesh.test/service/web"}  # of dirName
+    assert mesh_status(mesh, certify(mesh, "other-" + san[:3], san, **section)) is None
 
 
 def test_cve_2022_40716_several_names(mesh):
@@ -381,7 +380,7 @@ def test_cve_2024_27919_headers_without_an_end(mesh):
 # --- what comes in another form ------------------------------------------------------------------------
 
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + struct.pack(">IB", 4 << 8 >> 8 & 0, 0)[:0] + b"\0\0\0\4\0\0\0\0\0"
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"  # and settings
 
 
 def test_cve_2023_44487_http2_to_rules_about_requests(mesh):
@@ -513,20 +512,40 @@ def token(header, claims, signature=b"x"):
 
 
 CLAIMS = {"iss": "https://issuer.example", "sub": "ann", "aud": "orders", "exp": 4102444800}
+INNER = ["https://169.254.169.254/latest/keys", "https://127.0.0.1:8443/keys", "https://[::1]:8443/keys", "https://localhost:8443/keys", "https://[fe80::1]/keys",
+         "https://0x7f.1:8443/keys", "https://2130706433:8443/keys", "https://[::ffff:127.0.0.1]:8443/keys", "https://0.0.0.0:8443/keys"]
+
+
+class TokenMesh(ScenarioMesh):
+    """With issuers whose keys are where they must not be asked for, nowhere, or in no file. 8443 on vm-b counts who comes."""
+
+    def mesh_groups(self):
+        urls = [*self.usable, "https://no-such-host.invalid/keys"]
+        issuers = [{"name": f"i{number}", "issuer": f"https://{number}.example", "jwks_url": url} for number, url in enumerate(urls)]
+        return {**super().mesh_groups(), "issuers": [*issuers, {"name": "corp", "issuer": CLAIMS["iss"]}]}
 
 
 @pytest.fixture(scope="module")
-def token_mesh():
+def token_mesh(checked):
     policies = [{"service": "orders", "action": "allow", "from": "web", "token": {"audiences": ["orders"]}}]
-    with ScenarioMesh([at(WEB, "vm-b"), ORDERS], machines=("vm-b",), policies=policies, default_policy="deny") as mesh:
+    with TokenMesh([at(WEB, "vm-b"), ORDERS], machines=("vm-b",), policies=policies, default_policy="deny", groups={"tokens": {"refresh": "1s"}}) as mesh:
+        mesh.usable = [url for url in INNER if checked(f'issuers: ( {{ name = "i"; issuer = "https://i.example"; jwks_url = "{url}"; }} );\n')[0] == 0]
+        mesh.inner = [mesh.lab["vm-b"].sockets(0, family)[0] for family in FAMILIES]
+        for sock, host in zip(mesh.inner, ("127.0.0.1", "::1")):
+            sock.bind((host, 8443))
+            sock.listen(16)
+            sock.settimeout(1.5)
         yield mesh.start()
+        for sock in mesh.inner:
+            sock.close()
 
 
 @pytest.mark.parametrize("header", [{"alg": "none"}, {"alg": "None"}, {"alg": "HS256", "kid": "default"}, {"alg": "RS256"}, {"alg": "ES256", "kid": ""},
                                     {"alg": "HS256", "jwk": {"kty": "oct", "k": ""}}, {"alg": "RS256", "jku": "http://127.0.0.1/keys"}, {}], ids=str)
 def test_cve_2026_31837_no_key_no_token(token_mesh, header):
-    for signature in (b"", b"x", b"\0" * 64, b"\0" * 256):
-        assert ask(token_mesh, get("/public/x", f"Authorization: Bearer {token(header, CLAIMS, signature)}")) == 403
+    for issuer in (CLAIMS["iss"], "https://0.example", "https://unknown.example"):
+        for signature in (b"", b"x", b"\0" * 64, b"\0" * 256):
+            assert ask(token_mesh, get("/public/x", f"Authorization: Bearer {token(header, {**CLAIMS, 'iss': issuer}, signature)}")) == 403
     assert token_mesh.record("orders") == b""
 
 
@@ -538,15 +557,29 @@ def test_cve_2026_48042_nested_json(token_mesh):
     assert ask(token_mesh, get()) == 403 and token_mesh["vm-b"].ready()
 
 
-def test_istio_security_2026_003_inner_key_url(checked):
-    """See authz/test_tokens.py for those that are taken."""
-    for url in ("http://169.254.169.254/latest/meta-data", "https://169.254.169.254/keys", "https://[fe80::1]/keys", "file:///etc/shadow", "https://127.0.0.1/keys"):
-        status, text = checked(f'issuers: ( {{ name = "i"; issuer = "https://i.example"; jwks_url = "{url}"; }} );\n')
-        assert status == 1 and "issuers" in text
+@pytest.mark.parametrize("url", ["http://issuer.example/keys", "file:///etc/shadow", "https://", "https://user@issuer.example/keys", "gopher://x/", "https://a b/keys", "HTTPS:/x"])
+def test_istio_security_2026_003_url_of_another_kind(checked, url):
+    status, text = checked(f'issuers: ( {{ name = "i"; issuer = "https://i.example"; jwks_url = "{url}"; }} );\n')
+    assert status == 1 and "issuers[0].jwks_url" in text
+
+
+def test_istio_security_2026_003_inner_key_url(token_mesh):
+    """Whoever may write mesh objects does not have a machine ask itself, its neighbours or its cloud."""
+    assert token_mesh.usable  # else it is refused before
+    for sock in token_mesh.inner:
+        with pytest.raises(socket.timeout):
+            sock.accept()
+    for number in range(len(token_mesh.usable) + 1):
+        claims = {**CLAIMS, "iss": f"https://{number}.example"}
+        assert ask(token_mesh, get("/public/x", f"Authorization: Bearer {token({'alg': 'ES256', 'kid': 'k'}, claims)}")) == 403
 
 
 def test_cve_2025_64527_keys_that_do_not_come(token_mesh):
-    assert ask(token_mesh, get("/public/x", f"Authorization: Bearer {token({'alg': 'ES256', 'kid': 'missing'}, CLAIMS)}")) == 403
+    """Tried again and again, and nothing else stops meanwhile."""
+    for _ in range(3):
+        assert ask(token_mesh, get("/public/x", f"Authorization: Bearer {token({'alg': 'ES256', 'kid': 'missing'}, CLAIMS)}")) == 403
+        token_mesh["vm-b"].reload()
+    assert token_mesh["vm-b"].ready() and token_mesh["vm-b"].process.running
 
 
 # --- parsers -------------------------------------------------------------------------------------------
