@@ -36,6 +36,8 @@ COSTS = {
     "attack/test_differential": (40, 0.9),
     "attack/test_fail_closed": (40, 0.4),
     "authz/test_explain": (30, 0.5),
+    "authz/test_live": (30, 0.5),
+    "authz/test_modes": (12, 0.6),
     "balance/test_balance": (14, 0.4),
     "balance/test_ejection": (40, 0.3),
     "balance/test_kinds": (15, 0.4),
