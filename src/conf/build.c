@@ -153,6 +153,7 @@ static void conf_build_implicit(struct conf_parser *p, uint32_t index)
 	struct service *service = conf_build_add_service(p, NULL, conf_build_name(p, w->service));
 	service->protocol = w->protocol;
 	service->mtls = MTLS_STRICT;
+	service->policy_default = POLICY_DEFAULT_DENY;
 	service->outlier = CONF_OUTLIER_DEFAULT;
 	service->zone_calls = CONF_ZONE_CALLS_DEFAULT;
 	service->retry_budget = CONF_RETRY_BUDGET_DEFAULT;

@@ -166,13 +166,29 @@ static enum policy_truth policy_operations(
 
 /* --- headers, claims --- */
 
+static bool policy_is_wide_blank(char c)
+{
+	return c == ' ' || c == '\t' || (unsigned char)c >= 0x80;
+}
+
+/* Blanks beyond ASCII are taken off by many a server, each in the character set that it thinks of:
+ * so anything there may be one. */
+static struct str policy_trim_wide(struct str s)
+{
+	while (s.len > 0 && policy_is_wide_blank(s.at[0]))
+		s = (struct str){s.at + 1, s.len - 1};
+	while (s.len > 0 && policy_is_wide_blank(s.at[s.len - 1]))
+		s.len--;
+	return s;
+}
+
 /* Whether one of the parts between commas is so: a server may take the value for a list. */
 static bool policy_part_matches(const struct route_field *f, struct str value)
 {
 	while (value.len > 0) {
 		const char *comma = memchr(value.at, ',', value.len);
 		size_t len = comma ? (size_t)(comma - value.at) : value.len;
-		if (route_text_matches(f, str_trim((struct str){value.at, len})))
+		if (route_text_matches(f, policy_trim_wide((struct str){value.at, len})))
 			return true;
 		len += comma ? 1 : 0;
 		value = (struct str){value.at + len, value.len - len};
