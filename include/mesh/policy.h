@@ -9,9 +9,11 @@
  *
  * Of the rules that match, the one whose `from` names the caller most exactly decides
  * (source_rank()); of equally exact ones any that denies. A deny rule without `from` is a guard:
- * nothing is more exact. An allow rule without `from` is for any verified identity. Where no rule
- * matches the service's own default decides, then that of the mesh, which lets nobody in who has no
- * identity, and holds only for services that no allow rule names. */
+ * nothing is more exact. An allow rule without `from` is for any verified identity, as one with "*"
+ * is: of whatever trust domain. Where no rule matches the service's own default decides, then that
+ * of the mesh, which holds only for services that no allow rule names. A default lets in identities
+ * of our own trust domain at most: to trust another one's anchors is to know its workloads, not to
+ * open anything to them. */
 #pragma once
 
 #include "mesh/route.h"

@@ -21,7 +21,7 @@ static void outbound_identify(struct call *c, const struct workload *source)
 	if (!source)
 		return;
 	c->source_service = source->service;
-	c->source_id = source->service->ids[0];
+	c->source_id = source->id;
 }
 
 static enum reason outbound_to_local(struct call *c, const struct destination *to)
@@ -32,7 +32,8 @@ static enum reason outbound_to_local(struct call *c, const struct destination *t
 	c->upstream = to->workload->deliver;
 	if (!c->source && to->service->mtls == MTLS_STRICT)
 		return REASON_UNATTRIBUTED;
-	return REASON_NONE;
+	/* No other machine would take it for this service. */
+	return to->workload->is_refused ? REASON_UPSTREAM_IDENTITY : REASON_NONE;
 }
 
 static enum reason outbound_to_remote(struct call *c, const struct destination *to)
