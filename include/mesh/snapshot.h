@@ -20,6 +20,12 @@ const char *protocol_name(enum protocol p);
 /* What to do with plain text at a service's port. */
 enum mtls_mode { MTLS_STRICT, MTLS_PERMISSIVE, MTLS_DISABLED };
 const char *mtls_mode_name(enum mtls_mode m);
+/* Of a port of the service's workloads that has a mode of its own. */
+struct mtls_port {
+	uint16_t port;
+	enum mtls_mode mode;
+};
+#define MTLS_PORTS_MAX 64 /* of a service */
 
 /* Which of the endpoints that are well gets the next call. */
 enum balance {
@@ -107,8 +113,10 @@ struct service {
 	struct str *ids; /* SPIFFE ids a server of it may have; the first is that of `identity` */
 	uint32_t id_count;
 	enum protocol protocol;
-	bool server_first; /* the server speaks first: never wait for the client's bytes */
-	enum mtls_mode mtls;
+	bool server_first;   /* the server speaks first: never wait for the client's bytes */
+	enum mtls_mode mtls; /* of all ports but those: service_mtls() */
+	const struct mtls_port *mtls_ports; /* mtls_port_count, no port twice */
+	uint32_t mtls_port_count;
 	enum balance balance;
 	uint32_t breaker[BREAKER_LIMITS]; /* at most; 0: any number */
 	struct retry_budget retry_budget;
@@ -245,6 +253,11 @@ const struct service *snapshot_service_by_id(const struct snapshot *s, struct st
 /* Whether a server of it may have this SPIFFE id. */
 bool service_has_id(const struct service *service, struct str id);
 const struct endpoint *snapshot_endpoint(const struct snapshot *s, const struct address *a);
+/* What to do with plain text at a port of its workloads and endpoints, as they listen; 0: no
+ * certain one, which has the service's own mode. */
+enum mtls_mode service_mtls(const struct service *service, uint16_t port);
+/* Whether all of its ports have this mode. */
+bool service_is_mtls(const struct service *service, enum mtls_mode mode);
 /* NULL: no route names this version of it. */
 const struct subset *service_subset(const struct service *service, struct str version);
 /* The key of an instance that has this as its first address. */

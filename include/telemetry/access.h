@@ -30,8 +30,12 @@ struct access_entry {
 	struct str response_details; /* the reason's name */
 	uint64_t bytes_received, bytes_sent;
 	bool mutual_tls, tls_resumed, local;
-	bool is_mirror;			/* HTTP: a copy for a mirror; only then the line says so */
-	struct str policy;		/* the rule that decided, or "default" */
+	bool is_mirror;		 /* HTTP: a copy for a mirror; only then the line says so */
+	struct str policy;	 /* the rule that decided, or "default"; empty: not asked */
+	struct str policy_where; /* "mesh.conf:41", or which default; empty: not known */
+	struct str would_deny;	 /* the rule on trial that would have refused it, or empty */
+	struct str noted;	 /* the audit rule that matches, or empty */
+	struct str would_deny_where, noted_where;
 	struct str route;		/* the rule of a route that was followed; empty: none */
 	struct str limit, shadow_limit; /* that refused, that would have; empty: none */
 	struct str choice; /* how its endpoint was chosen, when not of all that are well; empty */

@@ -20,6 +20,12 @@
 		"Connections made to a proxy port directly, refused")                              \
 	X(limit_refused_total, "ringmain_limit_refused_total", "counter",                          \
 		"Connections and calls refused because a limit was reached")                       \
+	X(policy_denied_total, "ringmain_policy_denied_total", "counter",                          \
+		"Requests and opaque connections that policy refused, or ended")                   \
+	X(policy_would_deny_total, "ringmain_policy_would_deny_total", "counter",                  \
+		"Let in, though a policy on trial would refuse them")                              \
+	X(policy_noted_total, "ringmain_policy_noted_total", "counter",                            \
+		"Requests and opaque connections that an audit policy matches")                    \
 	X(detect_http_total, "ringmain_detect_http_total", "counter", "Detected as HTTP")          \
 	X(detect_tcp_total, "ringmain_detect_tcp_total", "counter", "Detected as opaque TCP")      \
 	X(detect_timeout_total, "ringmain_detect_timeout_total", "counter",                        \

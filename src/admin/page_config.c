@@ -26,6 +26,20 @@ static void page_put_endpoint(struct json *j, const struct endpoint *e)
 	json_close(j, '}');
 }
 
+static void page_put_mtls(struct json *j, const struct service *s)
+{
+	page_put_str(j, "mtls", str_of(mtls_mode_name(s->mtls)));
+	json_key(j, "mtls_ports");
+	json_open(j, '[');
+	for (uint32_t i = 0; i < s->mtls_port_count; i++) {
+		json_open(j, '{');
+		page_put_u64(j, "port", s->mtls_ports[i].port);
+		page_put_str(j, "mtls", str_of(mtls_mode_name(s->mtls_ports[i].mode)));
+		json_close(j, '}');
+	}
+	json_close(j, ']');
+}
+
 static void page_put_service(struct json *j, const struct service *s)
 {
 	json_open(j, '{');
@@ -34,7 +48,7 @@ static void page_put_service(struct json *j, const struct service *s)
 	page_put_list(j, "ids", s->ids, s->id_count);
 	page_put_str(j, "protocol", str_of(protocol_name(s->protocol)));
 	page_put_bool(j, "server_first", s->server_first);
-	page_put_str(j, "mtls", str_of(mtls_mode_name(s->mtls)));
+	page_put_mtls(j, s);
 	json_key(j, "endpoints");
 	json_open(j, '[');
 	for (uint32_t i = 0; i < s->endpoint_count; i++)

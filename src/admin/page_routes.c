@@ -223,7 +223,7 @@ static void page_put_policies(struct json *j, const struct snapshot *s,
 {
 	struct policy_request asked = {
 		.source_id = request->source_id, .http = request->is_http ? request : NULL};
-	if (service->mtls == MTLS_DISABLED)
+	if (service_is_mtls(service, MTLS_DISABLED))
 		asked.source_id = STR("");
 	struct policy_verdict verdict = policy_check(s, service, &asked);
 	page_put_bool(j, "allowed", verdict.allowed);

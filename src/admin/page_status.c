@@ -192,7 +192,7 @@ static void page_put_workloads(const struct plan *plan, struct json *j)
 		page_put_u64(j, "mark", w->mark);
 		page_put_u64(j, "port", w->port);
 		page_put_str(j, "protocol", str_of(protocol_name(w->protocol)));
-		page_put_str(j, "mtls", str_of(mtls_mode_name(w->service->mtls)));
+		page_put_str(j, "mtls", str_of(mtls_mode_name(service_mtls(w->service, w->port))));
 		page_put_address(j, "deliver", &w->deliver);
 		page_put_u64(j, "serving", plan_serving(plan, i));
 		json_close(j, '}');

@@ -30,5 +30,10 @@ int show_explain_problems(const struct json_tree *explained);
 /* The page of `ringmain limits`, of the answer to /limits. */
 void show_limits(FILE *out, const struct json_tree *limits);
 
+/* The pages of `ringmain authz`, of the answers to /authz/check, /authz/why and /authz. */
+void show_authz_check(FILE *out, const struct json_tree *answer);
+void show_authz_why(FILE *out, const struct json_tree *answer);
+void show_authz_list(FILE *out, const struct json_tree *answer);
+
 /* "3d 4h", "2h 5m", "10s". */
 const char *show_duration(int64_t seconds, char text[32]);

@@ -57,12 +57,31 @@ static struct service *conf_build_add_service(
 	return service;
 }
 
+static void conf_build_mtls(
+	struct conf_parser *p, struct service *service, const struct conf_service_row *row)
+{
+	struct mtls_port *ports = conf_build_array(p, row->mtls_port_count, sizeof(*ports));
+	service->mtls = row->mtls;
+	service->mtls_ports = ports;
+	if (row->mtls_port_count > MTLS_PORTS_MAX)
+		conf_error(p, row->setting, "mtls_ports", "more than %d of them", MTLS_PORTS_MAX);
+	for (uint32_t i = 0; ports && i < row->mtls_port_count && i < MTLS_PORTS_MAX; i++) {
+		const struct conf_mtls_row *port = &row->mtls_ports[i];
+		for (uint32_t k = 0; k < i; k++) {
+			if (port->port == ports[k].port && port->port != 0)
+				conf_error(p, port->setting, "port",
+					"%u is declared already, at mtls_ports[%u]", port->port, k);
+		}
+		ports[service->mtls_port_count++] = (struct mtls_port){port->port, port->mode};
+	}
+}
+
 static void conf_build_service(
 	struct conf_parser *p, struct service *service, const struct conf_service_row *row)
 {
 	service->protocol = row->protocol;
 	service->server_first = row->server_first;
-	service->mtls = row->mtls;
+	conf_build_mtls(p, service, row);
 	service->policy_default = row->policy_default;
 	memcpy(service->breaker, row->breaker, sizeof(service->breaker));
 	service->retry_budget = row->retry_budget;

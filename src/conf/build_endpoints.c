@@ -109,8 +109,9 @@ static void conf_endpoint_join(
 static void conf_endpoints_warn(
 	struct conf_parser *p, const struct service *service, const struct conf_service_row *row)
 {
-	bool is_called = conf_member(row->setting, "port") ||
-			 conf_member(row->setting, "protocol") || conf_member(row->setting, "mtls");
+	bool is_called =
+		conf_member(row->setting, "port") || conf_member(row->setting, "protocol") ||
+		conf_member(row->setting, "mtls") || conf_member(row->setting, "mtls_ports");
 	bool is_here = p->with_store || p->published;
 	for (uint32_t i = 0; !is_here && i < p->snapshot->workload_count; i++)
 		is_here = p->snapshot->workloads[i].service == service;

@@ -217,7 +217,7 @@ static void conf_limit_warn(
 		return;
 	if (service->protocol == PROTOCOL_TCP)
 		conf_limit_warn_tcp(p, row, limit);
-	if (service->mtls == MTLS_DISABLED &&
+	if (service_is_mtls(service, MTLS_DISABLED) &&
 		(row->fair || conf_limit_is_by(limit, LIMIT_BY_SOURCE)))
 		conf_warning(p, row->rule.setting, row->fair ? "fair" : "by",
 			"\"%.*s\" has mtls \"disabled\": callers from other machines have no "

@@ -137,7 +137,7 @@ static void conf_policy_warn(struct conf_parser *p, const struct conf_policy_row
 				   "every "
 				   "connection of these callers",
 			STR_ARG(service->name));
-	if (is_anonymous_allow && service->mtls == MTLS_STRICT)
+	if (is_anonymous_allow && service_is_mtls(service, MTLS_STRICT))
 		conf_warning(p, row->setting, "from",
 			"\"%.*s\" is strict: callers without identity are refused before policy",
 			STR_ARG(service->name));

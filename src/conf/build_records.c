@@ -73,7 +73,7 @@ static const char *conf_told_refused(const struct conf_parser *p, const struct r
 	if (snapshot_service_by_address(s, a))
 		return "a service's own address";
 	if (!is_own)
-		return service->mtls == MTLS_DISABLED ? conf_told_plain : NULL;
+		return service_mtls(service, a->port) == MTLS_DISABLED ? conf_told_plain : NULL;
 	struct workload *w = snapshot_is_local(s, a)
 				     ? (struct workload *)snapshot_workload_by_port(s, a->port)
 				     : NULL;

@@ -408,6 +408,15 @@ static const struct conf_key conf_retry_budget_keys[] = {
 };
 static const struct conf_group conf_retry_budget_group = {GROUP_OF(conf_retry_budget_keys)};
 
+static const struct conf_key conf_mtls_keys[] = {
+	KEY("port", .type = CONF_NUMBER, FIELD(struct conf_mtls_row, port), .required = true,
+		.min = 1, .max = 65535, .help = "Of its workloads and endpoints, as they listen."),
+	KEY("mtls", .type = CONF_ENUM, FIELD(struct conf_mtls_row, mode), .required = true,
+		.names = conf_mtls_names, .help = "As the service's, for this port."),
+};
+static const struct conf_group conf_mtls_group = {
+	GROUP_OF(conf_mtls_keys), .row_size = sizeof(struct conf_mtls_row), .keeps_setting = true};
+
 static const struct conf_key conf_service_keys[] = {
 	KEY("name", FIELD(struct conf_service_row, name), .required = true,
 		.help = "Lower-case letters, digits and '-', at most 63."),
@@ -425,6 +434,10 @@ static const struct conf_key conf_service_keys[] = {
 		.help = "Plain text to it is refused (strict), let in without an identity "
 			"(permissive), or all that is expected (disabled). Policy holds in every "
 			"case."),
+	KEY("mtls_ports",
+		ROWS(struct conf_service_row, mtls_ports, mtls_port_count, &conf_mtls_group),
+		.help = "Ports that are not as `mtls` says: one that is open for a monitor, or "
+			"one that is closed while the others still take plain text."),
 	KEY("default_policy", .type = CONF_ENUM, FIELD(struct conf_service_row, policy_default),
 		.fallback = "mesh", .names = conf_service_default_names,
 		.help = "What holds for it where no policy matches: mesh.default_policy (mesh), "

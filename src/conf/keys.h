@@ -73,6 +73,12 @@ struct conf_endpoint_row {
 
 #define CONF_RETRY_BUDGET_DEFAULT ((struct retry_budget){.percent = 20, .per_second = 3})
 
+struct conf_mtls_row {
+	const config_setting_t *setting;
+	uint16_t port;
+	enum mtls_mode mode;
+};
+
 struct conf_service_row {
 	const config_setting_t *setting;
 	struct str name;
@@ -80,6 +86,8 @@ struct conf_service_row {
 	enum protocol protocol;
 	bool server_first;
 	enum mtls_mode mtls;
+	struct conf_mtls_row *mtls_ports;
+	uint32_t mtls_port_count;
 	enum policy_default policy_default;
 	enum balance balance;
 	struct str balance_by;

@@ -5,6 +5,7 @@
 #include "base/usage.h"
 #include "ca/ca.h"
 #include "check.h"
+#include "cli/authz.h"
 #include "cli/certs.h"
 #include "cli/commands.h"
 #include "cli/drain.h"
@@ -70,6 +71,7 @@ static const struct main_command main_commands[] = {
 	{"status", cli_status_main, "what the running proxy is doing"},
 	{"certs", cli_certs_main, "certificates: when they end, and when the next ones come"},
 	{"routes", cli_routes_main, "routes in force, and where a request would go and why"},
+	{"authz", cli_authz_main, "who may do what to a service, which rule says so, and why"},
 	{"limits", cli_limits_main, "limits in force, and what is left of them"},
 	{"apply", cli_apply_main, "publish services and policies to the mesh"},
 	{"get", cli_get_main, "what is published"},

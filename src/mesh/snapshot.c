@@ -197,6 +197,24 @@ const struct endpoint *snapshot_endpoint(const struct snapshot *s, const struct 
 	return NULL;
 }
 
+enum mtls_mode service_mtls(const struct service *service, uint16_t port)
+{
+	for (uint32_t i = 0; i < service->mtls_port_count; i++) {
+		if (service->mtls_ports[i].port == port)
+			return service->mtls_ports[i].mode;
+	}
+	return service->mtls;
+}
+
+bool service_is_mtls(const struct service *service, enum mtls_mode mode)
+{
+	for (uint32_t i = 0; i < service->mtls_port_count; i++) {
+		if (service->mtls_ports[i].mode != mode)
+			return false;
+	}
+	return service->mtls == mode;
+}
+
 const struct subset *service_subset(const struct service *service, struct str version)
 {
 	for (uint32_t i = 0; i < service->subset_count; i++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "call.h"
 
-#include "mesh/policy.h"
+#include "authorise.h"
 #include "net/socket.h"
 #include "upstream.h"
 #include <stdlib.h>
@@ -286,10 +286,10 @@ static bool call_is_still_judged(const struct call *before, const struct call *c
 }
 
 enum reason call_check(struct worker *w, const struct line *down, const struct line *up,
-	struct call *c, const struct route_request *http, struct str *ret_policy)
+	struct call *c, const struct authorise_asks *asks, struct authorisation *ret)
 {
 	struct call fresh;
-	struct str policy;
+	struct authorisation now = authorisation_none();
 	enum reason reason = call_settle_again(w, down, c, &fresh);
 	if (call_outlives_endpoint(c, &fresh, reason))
 		reason = REASON_NONE;
@@ -297,12 +297,13 @@ enum reason call_check(struct worker *w, const struct line *down, const struct l
 		 (fresh.way == CALL_WAY_PICK || !call_is_still_judged(c, &fresh)))
 		reason = REASON_NO_SERVICE;
 	if (reason == REASON_NONE)
-		reason = call_authorise(&fresh, http, &policy);
+		reason = authorise(&fresh, asks, &now);
 	if (reason == REASON_NONE)
 		reason = call_check_upstream(w, up, &fresh);
-	if (reason == REASON_NONE && call_leads_alike(c, &fresh) &&
-		call_replace(w, c, &fresh) == REASON_NONE)
-		*ret_policy = policy;
+	bool follows = reason == REASON_NONE && call_leads_alike(c, &fresh) &&
+		       call_replace(w, c, &fresh) == REASON_NONE;
+	if (follows || now.reason != REASON_NONE)
+		*ret = now;
 	call_done(&fresh);
 	return reason;
 }
@@ -312,21 +313,6 @@ enum reason call_check(struct worker *w, const struct line *down, const struct l
 bool call_may_pick_again(const struct call *c, const struct call_tries *tries, enum reason reason)
 {
 	return c->picks && tries->count < CALL_TRIES_MAX && reason_row(reason)->retry;
-}
-
-enum reason call_authorise(
-	const struct call *c, const struct route_request *http, struct str *ret_policy)
-{
-	*ret_policy = STR("");
-	if (c->way != CALL_WAY_LOCAL)
-		return REASON_NONE;
-	struct policy_request request = {.source_id = c->source_id,
-		.client = c->client,
-		.port = c->target->port,
-		.http = http};
-	struct policy_verdict verdict = policy_check(c->hold->plan->snapshot, c->service, &request);
-	*ret_policy = verdict.policy ? verdict.policy->name : STR("default");
-	return verdict.allowed ? REASON_NONE : REASON_POLICY_DENIED;
 }
 
 static const enum tls_alpn call_alpns[] = {

@@ -151,12 +151,15 @@ enum reason call_renew(struct worker *w, const struct line *line, struct call *c
 /* The same, so that the plan before may go; a call that would be refused stays as it is, and so
  * does one that is `running` and would lead to another place. */
 void call_follow(struct worker *w, const struct line *line, struct call *c, bool running);
-/* Whether opaque bytes, or those after a request of this method and path, would be let in and out
- * now. `up` is the line that was dialled for the call. Then the call follows, as it is running, and
- * *ret_policy is what lets it in; else both stay. A connection to another machine outlives what is
- * known of its endpoint, as long as its service is known. */
+struct authorise_asks;
+struct authorisation;
+/* Whether opaque bytes, or those after a request that asks this, would be let in and out now. `up`
+ * is the line that was dialled for the call. Then the call follows, as it is running, and *ret is
+ * what lets it in; else both stay. What policy refuses is told in *ret, too: its texts are those of
+ * the worker's current plan. A connection to another machine outlives what is known of its
+ * endpoint, as long as its service is known. */
 enum reason call_check(struct worker *w, const struct line *down, const struct line *up,
-	struct call *c, const struct route_request *http, struct str *ret_policy);
+	struct call *c, const struct authorise_asks *asks, struct authorisation *ret);
 
 /* What the worker's current plan says of a running request's certificates: that a peer is revoked,
  * or trusted by nobody any more, or the identity that it knows us by is gone. Whatever else is new
@@ -173,11 +176,6 @@ enum reason call_count_target(struct worker *w, struct call *c);
  * and ends. */
 struct workload_use *call_serve(const struct call *c);
 void call_served(struct workload_use *use);
-
-/* Policy for a call to a local workload; NONE for others: their own machine decides. `ret_policy`
- * gets the rule's name, or "default". `http`: as it is forwarded; NULL: opaque bytes. */
-enum reason call_authorise(
-	const struct call *c, const struct route_request *http, struct str *ret_policy);
 
 /* Starts to connect `line` (fresh) to where the call leads. */
 enum reason call_dial(

@@ -81,7 +81,7 @@ void exchange_begin(struct carrier *down, uint32_t stream, struct http_head *hea
 	arena_lend(&x->arena, x->text, sizeof(x->text));
 	x->request = head;
 	x->start_wall_ns = w->loop.wall_ns;
-	x->policy = STR("");
+	x->authorisation = authorisation_none();
 	x->stream[DOWN] = stream;
 	exchange_attach(x, DOWN, down);
 	exchange_see_mark(x);
@@ -102,7 +102,7 @@ static void exchange_record(struct exchange *x, struct call *call)
 		.authority = x->route ? x->route->authority : x->request->authority,
 		.user_agent = http_header_of(x->request, HTTP_NAME_USER_AGENT),
 		.request_id = x->request_id,
-		.policy = x->policy,
+		.authorisation = &x->authorisation,
 		.route = x->route ? x->route->name : STR(""),
 		.limit = exchange_limit_named(x),
 		.shadow_limit = x->limit ? x->limit->shadow : STR(""),

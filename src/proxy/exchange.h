@@ -10,6 +10,7 @@
  * go to ENDED: recorded, taken off its carriers, freed at the end of the turn. */
 #pragma once
 
+#include "authorise.h"
 #include "base/arena.h"
 #include "carrier.h"
 #include "record.h"
@@ -58,7 +59,7 @@ struct exchange {
 	uint32_t attempt_count;
 	enum reason reason;
 	const char *details;
-	struct str policy;
+	struct authorisation authorisation; /* copies in the arena */
 	struct str request_id;
 	struct workload_use *serving; /* counted there as in progress; or NULL */
 	uint64_t start_wall_ns;

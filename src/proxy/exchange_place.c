@@ -66,13 +66,14 @@ static void exchange_take_upstream(struct exchange *x)
 
 static enum reason exchange_authorise(struct exchange *x)
 {
-	struct str policy;
+	struct authorisation now;
 	const struct call *call = &x->carrier[DOWN]->call;
 	const struct route_request request = exchange_facts(x);
-	enum reason reason = call_authorise(call, &request, &policy);
+	const struct authorise_asks asks = {.http = &request};
+	enum reason reason = authorise(call, &asks, &now);
 	x->plan_number = x->trust_number = call->hold->plan->number;
 	/* A copy: the plan that it comes from may be gone before this is logged. */
-	x->policy = arena_str(&x->arena, policy);
+	x->authorisation = authorisation_copy(&now, &x->arena);
 	return reason;
 }
 

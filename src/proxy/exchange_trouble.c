@@ -49,11 +49,12 @@ enum reason exchange_recheck(struct exchange *x)
 	if (x->plan_number == w->current->plan->number)
 		return REASON_NONE;
 	x->plan_number = w->current->plan->number;
-	struct str policy = x->policy;
+	struct authorisation now = x->authorisation;
 	const struct route_request request = exchange_facts(x);
-	enum reason reason = call_check(w, down->line, up->line, &down->call, &request, &policy);
-	if (!str_eq(policy, x->policy))
-		x->policy = arena_str(&x->arena, policy);
+	const struct authorise_asks asks = {.http = &request};
+	enum reason reason = call_check(w, down->line, up->line, &down->call, &asks, &now);
+	if (!authorisation_equal(&now, &x->authorisation))
+		x->authorisation = authorisation_copy(&now, &x->arena);
 	return reason;
 }
 

@@ -80,7 +80,7 @@ static void mirror_record(struct mirror *m, enum reason reason)
 		.authority = m->authority,
 		.user_agent = m->user_agent,
 		.request_id = m->request_id,
-		.policy = m->policy,
+		.authorisation = &m->authorisation,
 		.route = m->route,
 		.status = m->status,
 		.reason = reason,
@@ -204,14 +204,14 @@ static bool mirror_is_many(const struct mirror *m)
 
 static enum reason mirror_authorise(struct mirror *m)
 {
-	struct str policy;
+	struct authorisation now = authorisation_none();
 	struct call *c = &m->call;
 	enum reason reason = exchange_head_name_caller(&m->arena, c, m->request);
 	const struct route_request request = exchange_head_facts(c->source_id, m->request);
+	const struct authorise_asks asks = {.http = &request};
 	if (reason == REASON_NONE)
-		reason = call_authorise(c, &request, &policy);
-	if (reason == REASON_NONE || reason == REASON_POLICY_DENIED)
-		m->policy = arena_str(&m->arena, policy);
+		reason = authorise(c, &asks, &now);
+	m->authorisation = authorisation_copy(&now, &m->arena);
 	return reason;
 }
 

@@ -14,6 +14,7 @@
  * Its identity is the caller's, and so what policy at the mirror is about. */
 #pragma once
 
+#include "authorise.h"
 #include "base/arena.h"
 #include "carrier.h"
 #include "codec/http.h"
@@ -54,7 +55,8 @@ struct mirror {
 	bool answered;	/* to the end */
 	bool is_closed; /* the proxy ends: so does it, in its next step */
 	bool is_cut;	/* more of an answer came than anybody throws away */
-	struct str method, path, authority, user_agent, request_id, route, policy;
+	struct str method, path, authority, user_agent, request_id, route;
+	struct authorisation authorisation; /* copies in the arena */
 	uint16_t status;
 	const char *details;
 	uint64_t request_bytes, response_bytes;

@@ -66,7 +66,7 @@ static void mirror_begin_one(struct exchange *x, const struct call_lead *lead)
 	list_init(&m->blocks);
 	call_init(&m->call);
 	arena_init(&m->arena, MIRROR_ARENA_MAX);
-	m->policy = STR("");
+	m->authorisation = authorisation_none();
 	metric_add(&w->values->mirrors_active, 1);
 	list_add_last(&x->route->gathering, &m->gathered);
 	if (!mirror_copy_request(m, x) || !mirror_copy_text(m, lead->service, &m->lead.service) ||

@@ -122,6 +122,29 @@ static struct access_entry record_entry(struct worker *w, const struct call *c,
 	};
 }
 
+static void record_authorisation(struct access_entry *e, const struct authorisation *a)
+{
+	if (!a)
+		return;
+	e->policy = a->decided.name;
+	e->policy_where = a->decided.where;
+	e->would_deny = a->audited.name;
+	e->would_deny_where = a->audited.where;
+	e->noted = a->noted.name;
+	e->noted_where = a->noted.where;
+}
+
+/* One request, or one connection when it is opened or turned away, counts once. */
+static void record_count(struct worker *w, const struct authorisation *a, enum reason reason)
+{
+	if (authorise_is_denial(reason))
+		metric_add(&w->values->policy_denied_total, 1);
+	if (a && a->audited.name.len > 0)
+		metric_add(&w->values->policy_would_deny_total, 1);
+	if (a && a->noted.name.len > 0)
+		metric_add(&w->values->policy_noted_total, 1);
+}
+
 static void record_write(struct worker *w, const struct access_entry *entry)
 {
 	if (w->access && !access_write(w->access, entry))
@@ -134,6 +157,7 @@ void record_request(struct worker *w, struct call *c, const struct record_http *
 		record_request_series(w, c, r, true);
 	if (record_is_destination(c))
 		record_request_series(w, c, r, false);
+	record_count(w, r->authorisation, r->reason);
 	if (!w->access)
 		return;
 	struct access_entry e = record_entry(w, c, ACCESS_HTTP, r->reason, r->details);
@@ -145,7 +169,7 @@ void record_request(struct worker *w, struct call *c, const struct record_http *
 	e.authority = r->authority;
 	e.user_agent = r->user_agent;
 	e.request_id = r->request_id;
-	e.policy = r->policy;
+	record_authorisation(&e, r->authorisation);
 	e.route = r->route;
 	e.limit = r->limit;
 	e.shadow_limit = r->shadow_limit;
@@ -178,7 +202,7 @@ static void record_tcp_line(
 	e.start_wall_ns = r->start_wall_ns;
 	e.duration_ns = w->loop.now_ns - r->start_ns;
 	e.protocol = STR("tcp");
-	e.policy = r->policy;
+	record_authorisation(&e, r->authorisation);
 	e.route = r->route;
 	e.limit = r->limit;
 	e.shadow_limit = r->shadow_limit;
@@ -190,6 +214,7 @@ static void record_tcp_line(
 void record_tcp_open(struct worker *w, const struct call *c, const struct record_tcp *r)
 {
 	record_tcp_series(w, c, r, 1, 0);
+	record_count(w, r->authorisation, r->reason);
 	record_tcp_line(w, c, r, ACCESS_TCP_OPEN);
 }
 
@@ -201,10 +226,12 @@ void record_tcp_bytes(struct worker *w, const struct call *c, const struct recor
 void record_tcp_close(struct worker *w, const struct call *c, const struct record_tcp *r)
 {
 	record_tcp_series(w, c, r, 0, 1);
+	record_count(w, NULL, r->reason);
 	record_tcp_line(w, c, r, ACCESS_TCP_CLOSE);
 }
 
 void record_refused(struct worker *w, const struct call *c, const struct record_tcp *r)
 {
+	record_count(w, r->authorisation, r->reason);
 	record_tcp_line(w, c, r, ACCESS_TCP_CLOSE);
 }

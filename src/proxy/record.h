@@ -3,13 +3,14 @@
  * its opening and its closing, its bytes also in between, each refusal with its one reason. */
 #pragma once
 
-#include "call.h"
+#include "authorise.h"
 #include "codec/http.h"
 
 struct record_http {
 	uint64_t start_ns, start_wall_ns;
-	struct str method, path, authority, user_agent, request_id, policy, route;
-	struct str limit, shadow_limit; /* which refused, which would have; or empty */
+	struct str method, path, authority, user_agent, request_id, route;
+	const struct authorisation *authorisation; /* NULL: policy was not asked */
+	struct str limit, shadow_limit;		   /* which refused, which would have; or empty */
 	uint16_t status;
 	enum reason reason;
 	const char *details; /* instead of the reason's name, when not NULL */
@@ -21,7 +22,8 @@ void record_request(struct worker *w, struct call *c, const struct record_http *
 
 struct record_tcp {
 	uint64_t start_ns, start_wall_ns;
-	struct str policy, route; /* route: the rule's name, or empty */
+	const struct authorisation *authorisation; /* NULL: policy was not asked */
+	struct str route;			   /* the rule's name, or empty */
 	struct str limit, shadow_limit;
 	enum reason reason;
 	const char *details;

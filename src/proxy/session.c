@@ -69,7 +69,6 @@ static void session_refuse(struct session *s, enum reason reason, const char *de
 	struct record_tcp r = {
 		.start_ns = s->being.born_ns,
 		.start_wall_ns = s->born_wall_ns,
-		.policy = STR(""),
 		.reason = reason,
 		.details = details,
 	};

@@ -178,7 +178,6 @@ static void trunk_refused(struct trunk *t, struct call *call, enum reason reason
 	struct record_tcp r = {
 		.start_ns = w->loop.now_ns,
 		.start_wall_ns = w->loop.wall_ns,
-		.policy = STR(""),
 		.reason = reason,
 		.details = t->details,
 	};

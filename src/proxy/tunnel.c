@@ -12,6 +12,9 @@
 /* Of its limits: source and address, each twice at most. */
 #define TUNNEL_KEYS_MAX (256u << 10)
 
+/* Opaque bytes say nothing of what they ask. */
+static const struct authorise_asks tunnel_asks;
+
 static const uint8_t tunnel_moves[] = {
 	[TUNNEL_CONNECT] = 1u << TUNNEL_AGAIN | 1u << TUNNEL_OPEN | 1u << TUNNEL_CLOSING,
 	[TUNNEL_AGAIN] = 1u << TUNNEL_CONNECT | 1u << TUNNEL_CLOSING,
@@ -31,7 +34,7 @@ static struct record_tcp tunnel_record_now(const struct tunnel *t)
 	return (struct record_tcp){
 		.start_ns = t->being.born_ns,
 		.start_wall_ns = t->start_wall_ns,
-		.policy = t->policy,
+		.authorisation = &t->authorisation,
 		.route = str_of(t->route ? t->route : ""),
 		.limit = str_of(t->limit ? t->limit : ""),
 		.shadow_limit = str_of(t->shadow_limit ? t->shadow_limit : ""),
@@ -174,7 +177,7 @@ static void tunnel_dial(struct tunnel *t)
 	struct worker *w = t->being.worker;
 	/* the plan may have changed with detection, or with an endpoint that failed: what an
 	 * earlier try was let through by goes with the plan that it came from */
-	t->policy = STR("");
+	t->authorisation = authorisation_none();
 	enum reason reason = call_renew(w, t->line[DOWN], &t->call);
 	t->plan_number = t->call.hold->plan->number;
 	if (reason == REASON_NONE)
@@ -187,7 +190,7 @@ static void tunnel_dial(struct tunnel *t)
 	call_served(t->serving);
 	t->serving = call_serve(&t->call);
 	if (reason == REASON_NONE)
-		reason = call_authorise(&t->call, NULL, &t->policy);
+		reason = authorise(&t->call, &tunnel_asks, &t->authorisation);
 	if (reason == REASON_NONE)
 		reason = tunnel_ask_limits(t);
 	if (reason == REASON_NONE &&
@@ -216,7 +219,7 @@ bool tunnel_take(struct worker *w, struct line *line, struct call *call)
 	being_init(&t->being, w, TASK_TUNNEL);
 	timer_init(&t->timer, &t->being.task);
 	t->start_wall_ns = w->loop.wall_ns;
-	t->policy = STR("");
+	t->authorisation = authorisation_none();
 	call_take(&t->call, call);
 	t->line[DOWN] = line;
 	line_own(line, &t->being.task);
@@ -236,6 +239,7 @@ void tunnel_close(struct tunnel *t, enum reason reason)
 	line_close(t->line[DOWN], reset);
 	line_close(t->line[UP], reset);
 	tunnel_record(t, false);
+	t->authorisation = authorisation_none(); /* its plan may go before we do */
 }
 
 /* The far proxy learns where the client came from and where it wanted to go. */
@@ -330,7 +334,7 @@ static enum reason tunnel_recheck(struct tunnel *t)
 	if (t->plan_number == w->current->plan->number)
 		return REASON_NONE;
 	t->plan_number = w->current->plan->number;
-	return call_check(w, t->line[DOWN], t->line[UP], &t->call, NULL, &t->policy);
+	return call_check(w, t->line[DOWN], t->line[UP], &t->call, &tunnel_asks, &t->authorisation);
 }
 
 static enum reason tunnel_failure(const struct conn *down, const struct conn *up)

@@ -10,7 +10,7 @@
  * CLOSING for armed operations to end. */
 #pragma once
 
-#include "call.h"
+#include "authorise.h"
 
 enum tunnel_state {
 	TUNNEL_CONNECT,
@@ -31,7 +31,7 @@ struct tunnel {
 	struct timer timer;
 	enum reason reason;
 	const char *details;
-	struct str policy;
+	struct authorisation authorisation; /* texts of the plan that the call holds */
 	uint64_t start_wall_ns;
 	bool opened;	      /* told to the counters */
 	uint64_t plan_number; /* of the plan under which it was last let go on */

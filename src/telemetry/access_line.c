@@ -22,7 +22,7 @@ enum {
 	IDENTITY_MAX_BYTES = 2048,
 	KEYS_BYTES = 2048, /* keys, numbers, addresses, punctuation */
 };
-_Static_assert(6 * (9 * NAME_MAX_BYTES + METHOD_MAX_BYTES + PATH_MAX_BYTES + AUTHORITY_MAX_BYTES +
+_Static_assert(6 * (16 * NAME_MAX_BYTES + METHOD_MAX_BYTES + PATH_MAX_BYTES + AUTHORITY_MAX_BYTES +
 			   AGENT_MAX_BYTES + ID_MAX_BYTES + 2 * IDENTITY_MAX_BYTES) +
 			       KEYS_BYTES <=
 		       ACCESS_LINE_MAX,
@@ -265,6 +265,28 @@ static void access_put_parties(struct line *l, const struct access_entry *e)
 	}
 }
 
+static void access_put_policy(struct line *l, const struct access_entry *e)
+{
+	LINE_KEY(l, ",\"policy\":");
+	line_str(l, e->policy, NAME_MAX_BYTES);
+	if (e->policy_where.len > 0) {
+		LINE_KEY(l, ",\"policy_where\":");
+		line_str(l, e->policy_where, NAME_MAX_BYTES);
+	}
+	if (e->would_deny.len > 0) {
+		LINE_KEY(l, ",\"would_deny\":");
+		line_str(l, e->would_deny, NAME_MAX_BYTES);
+		LINE_KEY(l, ",\"would_deny_where\":");
+		line_str(l, e->would_deny_where, NAME_MAX_BYTES);
+	}
+	if (e->noted.len > 0) {
+		LINE_KEY(l, ",\"policy_noted\":");
+		line_str(l, e->noted, NAME_MAX_BYTES);
+		LINE_KEY(l, ",\"policy_noted_where\":");
+		line_str(l, e->noted_where, NAME_MAX_BYTES);
+	}
+}
+
 static void access_put_security(struct line *l, const struct access_entry *e)
 {
 	struct str security = e->mutual_tls ? STR("mutual_tls")
@@ -274,8 +296,7 @@ static void access_put_security(struct line *l, const struct access_entry *e)
 	line_str(l, security, NAME_MAX_BYTES);
 	LINE_KEY(l, ",\"tls_resumed\":");
 	line_bool(l, e->tls_resumed);
-	LINE_KEY(l, ",\"policy\":");
-	line_str(l, e->policy, NAME_MAX_BYTES);
+	access_put_policy(l, e);
 	LINE_KEY(l, ",\"conn_id\":");
 	line_u64(l, e->connection_number);
 	LINE_KEY(l, ",\"config_generation\":");

@@ -35,7 +35,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	struct access_entry e = {0};
 	struct str *const texts[] = {&e.path, &e.method, &e.authority, &e.user_agent, &e.request_id,
 		&e.protocol, &e.workload, &e.source_identity, &e.destination_identity,
-		&e.destination_service, &e.response_flags, &e.response_details, &e.policy};
+		&e.destination_service, &e.response_flags, &e.response_details, &e.policy,
+		&e.policy_where, &e.would_deny, &e.would_deny_where, &e.noted, &e.noted_where};
 	if (size < 1)
 		return 0;
 	e.kind = (enum access_kind)(bytes[0] % 3);

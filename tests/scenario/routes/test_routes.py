@@ -378,7 +378,7 @@ def test_explain_shows_what_would_be_refused(fleet):
     done = fleet["vm-a"].ringmain("routes", "explain", "--from", "web", "--to", "nobody", check=False)
     assert done.returncode == 1 and 'no service "nobody" is known here' in done.stderr
     for words, told in ((("routes",), "list or explain?"), (("routes", "explain", "--to", "orders"), "--from is missing"),
-                        (("routes", "list", "--from", "web"), "--from is for explain"),
+                        (("routes", "list", "--from", "web"), "--from is not for this command"),
                         (("routes", "explain", "--from", "web", "--to", "echo", "--tcp", "--path", "/"), "opaque bytes have no")):
         done = fleet["vm-a"].ringmain(*words, check=False)
         assert done.returncode == 2 and told in done.stderr, done

@@ -62,6 +62,8 @@ static struct address sample_address(const char *text, uint16_t port)
 	return a;
 }
 
+static const struct mtls_port sample_mtls_port = {9100, MTLS_DISABLED};
+
 static void sample_init_services(struct sample *s)
 {
 	s->ids[0] = STR("spiffe://prod.example/service/orders");
@@ -86,6 +88,8 @@ static void sample_init_services(struct sample *s)
 		.ids = &s->ids[0],
 		.id_count = 1,
 		.protocol = PROTOCOL_HTTP,
+		.mtls_ports = &sample_mtls_port,
+		.mtls_port_count = 1,
 		.endpoints = s->endpoints,
 		.endpoint_count = 2,
 		.policies = s->orders_policies,

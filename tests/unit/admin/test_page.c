@@ -355,6 +355,7 @@ static void config_page(void **state)
 		       "\"identity\":\"service/orders\","
 		       "\"ids\":[\"spiffe://prod.example/service/orders\"],"
 		       "\"protocol\":\"http\",\"server_first\":false,\"mtls\":\"strict\","
+		       "\"mtls_ports\":[{\"port\":9100,\"mtls\":\"disabled\"}],"
 		       "\"endpoints\":[{\"address\":\"10.77.0.1:8080\",\"version\":\"v1\","
 		       "\"local\":true},{\"address\":\"10.77.0.2:8080\",\"version\":null,"
 		       "\"local\":false}],\"policies\":[\"policies[0]\"]}");

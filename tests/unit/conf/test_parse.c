@@ -26,6 +26,7 @@
 #define MESH                                                                                     \
 	"services: (\n"                                                                          \
 	"  { name = \"orders\"; port = 8080; protocol = \"http\"; mtls = \"permissive\";\n"      \
+	"    mtls_ports = ( { port = 9100; mtls = \"disabled\"; } );\n"                          \
 	"    identities = [ \"orders-old\", \"spiffe://other.example/orders\" ];\n"              \
 	"    endpoints = ( { addresses = [ \"10.77.0.1\", \"fd00::1\" ]; version = \"v1\"; },\n" \
 	"                  { address = \"10.77.0.2\"; port = 9090; } ); },\n"                    \
@@ -87,7 +88,8 @@ static void test_parse_snapshot(void **state)
 	assert_str_equal(orders->ids[1], "spiffe://prod.example/service/orders-old");
 	assert_str_equal(orders->ids[2], "spiffe://other.example/orders");
 	assert_int_equal(orders->protocol, PROTOCOL_HTTP);
-	assert_int_equal(orders->mtls, MTLS_PERMISSIVE);
+	assert_int_equal(service_mtls(orders, 8080), MTLS_PERMISSIVE);
+	assert_int_equal(service_mtls(orders, 9100), MTLS_DISABLED);
 	assert_int_equal(orders->endpoint_count, 3);
 	assert_int_equal(orders->endpoints[2].address.port, 9090);
 	assert_int_equal(orders->policy_count, 2);

@@ -239,6 +239,25 @@ static void test_snapshot_names(void **state)
 	assert_string_equal(mtls_mode_name(MTLS_DISABLED), "disabled");
 }
 
+static void test_snapshot_mtls(void **state)
+{
+	static const struct mtls_port ports[] = {{9100, MTLS_DISABLED}, {9200, MTLS_STRICT}};
+	struct service service = {.mtls = MTLS_STRICT};
+	assert_true(service_is_mtls(&service, MTLS_STRICT));
+	assert_false(service_is_mtls(&service, MTLS_DISABLED));
+	assert_int_equal(service_mtls(&service, 9100), MTLS_STRICT);
+	service.mtls_ports = ports;
+	service.mtls_port_count = 2;
+	assert_int_equal(service_mtls(&service, 9100), MTLS_DISABLED);
+	assert_int_equal(service_mtls(&service, 9200), MTLS_STRICT);
+	assert_int_equal(service_mtls(&service, 8080), MTLS_STRICT);
+	assert_int_equal(service_mtls(&service, 0), MTLS_STRICT);
+	assert_false(service_is_mtls(&service, MTLS_STRICT));
+	service.mtls = MTLS_PERMISSIVE;
+	assert_int_equal(service_mtls(&service, 9200), MTLS_STRICT);
+	assert_int_equal(service_mtls(&service, 0), MTLS_PERMISSIVE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -249,6 +268,7 @@ int main(void)
 		cmocka_unit_test(test_snapshot_addresses),
 		cmocka_unit_test(test_snapshot_server_names),
 		cmocka_unit_test(test_snapshot_names),
+		cmocka_unit_test(test_snapshot_mtls),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

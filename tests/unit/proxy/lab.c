@@ -127,6 +127,9 @@ bool access_write(struct access_queue *q, const struct access_entry *entry)
 	lab_copy(e->details, sizeof(e->details), entry->response_details);
 	lab_copy(e->flags, sizeof(e->flags), entry->response_flags);
 	lab_copy(e->policy, sizeof(e->policy), entry->policy);
+	lab_copy(e->where, sizeof(e->where), entry->policy_where);
+	lab_copy(e->would_deny, sizeof(e->would_deny), entry->would_deny);
+	lab_copy(e->noted, sizeof(e->noted), entry->noted);
 	lab_copy(e->path, sizeof(e->path), entry->path);
 	lab_copy(e->source, sizeof(e->source), entry->source_identity);
 	lab_copy(e->workload, sizeof(e->workload), entry->workload);

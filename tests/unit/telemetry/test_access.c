@@ -154,6 +154,28 @@ static void many_redactions_fit(void **state)
 	assert_true(len > 0 && json_valid(text, len));
 }
 
+static void what_policy_said(void **state)
+{
+	char text[ACCESS_LINE_MAX];
+	struct access_entry e = request;
+	e.policy_where = STR("mesh.conf:41");
+	size_t len = access_format(&e, text, sizeof(text));
+	text[len] = 0;
+	assert_non_null(strstr(
+		text, "\"policy\":\"policies[0]\",\"policy_where\":\"mesh.conf:41\",\"conn_id\""));
+	assert_true(json_valid(text, len));
+	e.would_deny = STR("default");
+	e.would_deny_where = STR("mesh.default_policy");
+	e.noted = STR("watch");
+	e.noted_where = STR("mesh.conf:7");
+	len = access_format(&e, text, sizeof(text));
+	text[len] = 0;
+	assert_non_null(strstr(text,
+		"\"would_deny\":\"default\",\"would_deny_where\":\"mesh.default_policy\","
+		"\"policy_noted\":\"watch\",\"policy_noted_where\":\"mesh.conf:7\",\"conn_id\""));
+	assert_true(json_valid(text, len));
+}
+
 static void any_bytes_make_valid_json(void **state)
 {
 	char bytes[256], text[ACCESS_LINE_MAX];
@@ -178,7 +200,8 @@ static void longest_values_fit(void **state)
 	e.method = e.path = e.authority = e.user_agent = e.request_id = e.protocol = all;
 	e.workload = e.source_identity = e.destination_identity = e.destination_service = all;
 	e.policy = e.response_flags = e.response_details = e.route = e.destination_version = all;
-	e.limit = e.shadow_limit = all;
+	e.limit = e.shadow_limit = e.choice = e.policy_where = all;
+	e.would_deny = e.would_deny_where = e.noted = e.noted_where = all;
 	e.duration_ns = e.bytes_sent = e.bytes_received = e.processing_ns = UINT64_MAX;
 	e.connection_number = e.config_generation = e.start_wall_ns = UINT64_MAX;
 	memset(&e.downstream_remote, 0xff, sizeof(e.downstream_remote));
@@ -350,6 +373,7 @@ int main(void)
 		cmocka_unit_test(tcp_lines),
 		cmocka_unit_test(signatures_are_redacted),
 		cmocka_unit_test(many_redactions_fit),
+		cmocka_unit_test(what_policy_said),
 		cmocka_unit_test(any_bytes_make_valid_json),
 		cmocka_unit_test(longest_values_fit),
 		cmocka_unit_test(short_room_gives_nothing),

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `ringmain authz`: asks the proxy process over the admin socket who may do what to a service, by
+ * which rule, and what it has decided lately. */
+#pragma once
+
+/* argv[0] is "authz". Exit status: 0; 1 `check` says refused, `why` knows of no such request, or
+ * the proxy cannot be asked; 2 wrong usage, and of `check` no answer. */
+int cli_authz_main(int argc, char **argv);

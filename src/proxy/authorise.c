@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "authorise.h"
+
+struct authorisation authorisation_none(void)
+{
+	const struct authorise_rule none = {STR(""), STR("")};
+	return (struct authorisation){
+		.reason = REASON_NONE, .decided = none, .audited = none, .noted = none};
+}
+
+static struct str authorise_default_where(enum policy_default by)
+{
+	return by == POLICY_DEFAULT_MESH ? STR("mesh.default_policy")
+					 : STR("services.default_policy");
+}
+
+/* NULL: what holds where no rule matches. */
+static struct authorise_rule authorise_rule_of(const struct policy *p, enum policy_default by)
+{
+	if (p)
+		return (struct authorise_rule){p->name, p->where};
+	return (struct authorise_rule){STR("default"), authorise_default_where(by)};
+}
+
+enum reason authorise(
+	const struct call *c, const struct authorise_asks *asks, struct authorisation *ret)
+{
+	*ret = authorisation_none();
+	if (c->way != CALL_WAY_LOCAL)
+		return REASON_NONE;
+	struct policy_request request = {.source_id = c->source_id,
+		.client = c->client,
+		.port = c->target->port,
+		.http = asks->http,
+		.token = asks->token};
+	struct policy_verdict v = policy_check(c->hold->plan->snapshot, c->service, &request);
+	ret->decided = authorise_rule_of(v.policy, v.by);
+	if (v.would_deny)
+		ret->audited = authorise_rule_of(v.audited, c->service->policy_default);
+	if (v.noted)
+		ret->noted = authorise_rule_of(v.noted, v.by);
+	ret->reason = v.allowed ? REASON_NONE : REASON_POLICY_DENIED;
+	return ret->reason;
+}
+
+static bool authorise_is_same(const struct authorise_rule *a, const struct authorise_rule *b)
+{
+	return str_eq(a->name, b->name) && str_eq(a->where, b->where);
+}
+
+bool authorisation_equal(const struct authorisation *a, const struct authorisation *b)
+{
+	return a->reason == b->reason && authorise_is_same(&a->decided, &b->decided) &&
+	       authorise_is_same(&a->audited, &b->audited) &&
+	       authorise_is_same(&a->noted, &b->noted);
+}
+
+static void authorise_copy_rule(struct authorise_rule *rule, struct arena *arena)
+{
+	if (rule->name.len == 0)
+		return;
+	rule->name = arena_str(arena, rule->name);
+	rule->where = arena_str(arena, rule->where);
+}
+
+struct authorisation authorisation_copy(const struct authorisation *from, struct arena *arena)
+{
+	struct authorisation copy = *from;
+	authorise_copy_rule(&copy.decided, arena);
+	authorise_copy_rule(&copy.audited, arena);
+	authorise_copy_rule(&copy.noted, arena);
+	return copy;
+}
+
+bool authorise_is_denial(enum reason reason)
+{
+	return reason == REASON_POLICY_DENIED;
+}
