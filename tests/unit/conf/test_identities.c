@@ -150,7 +150,7 @@ static void test_identities_refused(void **state)
 
 /* --- with a store --- */
 
-#define RECORD "ringmain 1\nnode vm-a\nstart 0011aabb\ntime 1790165280.123\nzone -\n"
+#define RECORD "ringmain 1\nnode vm-a\nstart 1\nnumber 1\nzone eu-1\n"
 
 /* What is published costs nobody else anything: the workload alone is refused, and says so. */
 static void test_identities_published_otherwise(void **state)
