@@ -401,7 +401,7 @@ static void carrier_follow(struct carrier *c)
 	if (c->state != CARRIER_OPEN)
 		return;
 	x = carrier_first(c);
-	if (!x && carrier_peer_is_gone(c))
+	if (!x && (carrier_peer_is_gone(c) || (c->side == DOWN && inbound_is_renamed(w, c->line))))
 		carrier_close(c, false);
 	else if (c->side == DOWN)
 		call_follow(w, c->line, &c->call, x && exchange_runs(x));

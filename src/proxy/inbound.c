@@ -46,6 +46,16 @@ bool inbound_is_own(const struct line *line)
 	return socket_peer(line_fd(line), &peer) == 0 && address_is_loopback(&peer);
 }
 
+bool inbound_is_renamed(const struct worker *w, const struct line *line)
+{
+	const struct tls *tls = line_tls(line);
+	const struct workload *target =
+		tls ? snapshot_workload_by_server_name(
+			      w->current->plan->snapshot, tls_server_name(tls))
+		    : NULL;
+	return target && !str_eq(target->identity, tls_own_identity(tls));
+}
+
 static bool inbound_protocol_fits(enum protocol declared, enum tls_alpn alpn)
 {
 	switch (declared) {
@@ -69,7 +79,8 @@ enum reason inbound_settle_mesh(struct worker *w, const struct line *line, struc
 		snapshot_workload_by_server_name(plan->snapshot, tls_server_name(tls));
 	if (!target)
 		return REASON_NO_SERVICE;
-	if (!tls_store_has_identity(plan->tls, target->identity))
+	if (!str_eq(target->identity, tls_own_identity(tls)) ||
+		!tls_store_has_identity(plan->tls, target->identity))
 		return REASON_NO_IDENTITY;
 	struct str id = tls_peer_id(tls);
 	c->source_id_text = strndup(id.at, id.len);
