@@ -31,7 +31,7 @@ struct conf_health {
 struct conf_workload {
 	struct str service, version, user;
 	struct str identity; /* path: "service/<service>" unless the file says another */
-	uint32_t uid; /* looked up from the bundle's `user` items */
+	uint32_t uid;	     /* looked up from the bundle's `user` items */
 	uint16_t port;
 	enum protocol protocol;
 	struct address deliver;

@@ -107,9 +107,9 @@ enum policy_default {
 struct service {
 	struct map_node node;	 /* in snapshot.services_by_name */
 	struct map_node id_node; /* in snapshot.services_by_id */
-	uint32_t index;	      /* 0..service_count-1, dense: for tables beside the snapshot */
-	struct str name;      /* [a-z0-9-], at most 63 */
-	struct str identity;  /* identity path: "service/<name>" unless it says another */
+	uint32_t index;		 /* 0..service_count-1, dense: for tables beside the snapshot */
+	struct str name;	 /* [a-z0-9-], at most 63 */
+	struct str identity;	 /* identity path: "service/<name>" unless it says another */
 	struct str *ids; /* SPIFFE ids a server of it may have; the first is that of `identity` */
 	uint32_t id_count;
 	enum protocol protocol;
@@ -299,6 +299,7 @@ size_t server_name_write(const struct snapshot *s, const struct service *service
 /* The same without a snapshot. */
 size_t server_name_of(
 	struct str trust_domain, struct str service, uint16_t port, char ret_text[SERVER_NAME_MAX]);
-/* The local workload that a server name means, or NULL: none, or one that is refused. Only the name that server_name_write()
- * gives for a workload with a port, letter case aside: no wildcard, no trailing dot. */
+/* The local workload that a server name means, or NULL: none, or one that is refused. Only the name
+ * that server_name_write() gives for a workload with a port, letter case aside: no wildcard, no
+ * trailing dot. */
 const struct workload *snapshot_workload_by_server_name(const struct snapshot *s, struct str name);

@@ -312,8 +312,8 @@ static void show_listeners(FILE *out, const struct show_source *s)
 
 static void show_workloads(FILE *out, const struct show_source *s)
 {
-	static const char *const names[] = {
-		"WORKLOAD", "IDENTITY", "VERSION", "USER", "UID", "MARK", "PORT", "PROTOCOL", "MTLS"};
+	static const char *const names[] = {"WORKLOAD", "IDENTITY", "VERSION", "USER", "UID",
+		"MARK", "PORT", "PROTOCOL", "MTLS"};
 	struct table t;
 	show_headings(&t, ARRAY_LEN(names), names);
 	for (const struct json_tree *w = json_tree_list(s->status, "workloads"); w; w = w->next) {

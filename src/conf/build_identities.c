@@ -18,9 +18,9 @@ static struct str conf_identity_copy(struct conf_parser *p, struct str text)
 
 static struct str conf_identity_id(struct conf_parser *p, struct str path)
 {
-	return conf_identity_copy(p,
-		arena_printf(&p->snapshot->arena, "spiffe://" STR_FMT "/" STR_FMT,
-			STR_ARG(p->snapshot->trust_domain), STR_ARG(path)));
+	return conf_identity_copy(
+		p, arena_printf(&p->snapshot->arena, "spiffe://" STR_FMT "/" STR_FMT,
+			   STR_ARG(p->snapshot->trust_domain), STR_ARG(path)));
 }
 
 static struct str conf_identity_of_name(struct conf_parser *p, struct str name)
@@ -29,8 +29,8 @@ static struct str conf_identity_of_name(struct conf_parser *p, struct str name)
 		p, arena_printf(&p->snapshot->arena, "service/" STR_FMT, STR_ARG(name)));
 }
 
-bool conf_identity_check(struct conf_parser *p, const config_setting_t *setting, struct str service,
-	struct str path)
+bool conf_identity_check(
+	struct conf_parser *p, const config_setting_t *setting, struct str service, struct str path)
 {
 	struct str prefix = STR("service/");
 	if (!identity_workload_valid(path)) {
@@ -80,8 +80,8 @@ static void conf_service_add_others(
 		struct str text = row->identities[i];
 		if (identity_service_valid(text))
 			conf_service_add_id(service,
-				conf_identity_id(p,
-					conf_identity_named(p, service, row->setting, text)));
+				conf_identity_id(
+					p, conf_identity_named(p, service, row->setting, text)));
 		else if (identity_workload_valid(text))
 			conf_service_add_id(service, conf_identity_id(p, text));
 		else if (identity_id_valid(text))
@@ -118,8 +118,7 @@ static void conf_service_declared(
 {
 	bool has_own = conf_member(row->setting, "identity") &&
 		       conf_identity_check(p, row->setting, row->name, row->identity);
-	service->identity =
-		has_own ? row->identity : conf_identity_of_name(p, service->name);
+	service->identity = has_own ? row->identity : conf_identity_of_name(p, service->name);
 	service->ids = conf_build_array(p, row->identity_count + 1u, sizeof(*service->ids));
 	if (!service->ids || !service->identity.at)
 		return;

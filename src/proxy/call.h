@@ -165,8 +165,8 @@ enum reason call_check(struct worker *w, const struct line *down, const struct l
 	struct call *c, const struct authorise_asks *asks, struct authorisation *ret);
 
 /* What the worker's current plan says of a running request's certificates: that a peer is revoked,
- * or trusted by nobody any more, or the identity that it knows us by is gone or another. Whatever else is new
- * is for the next request. */
+ * or trusted by nobody any more, or the identity that it knows us by is gone or another. Whatever
+ * else is new is for the next request. */
 enum reason call_check_down(struct worker *w, const struct line *down, const struct call *c);
 enum reason call_check_up(struct worker *w, const struct line *up, const struct call *c);
 

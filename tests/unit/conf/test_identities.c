@@ -12,9 +12,9 @@
 
 #include <cmocka.h>
 
-#define TD	     "spiffe://prod.example/"
-#define WEB(more)    "{ service = \"web\"; user = \"web\"; " more " }"
-#define ORDERS(more) "{ service = \"orders\"; user = \"orders\"; port = 8080; " more " }"
+#define TD	       "spiffe://prod.example/"
+#define WEB(more)      "{ service = \"web\"; user = \"web\"; " more " }"
+#define ORDERS(more)   "{ service = \"orders\"; user = \"orders\"; port = 8080; " more " }"
 #define WORKLOADS(...) "workloads: (\n" __VA_ARGS__ " );\n"
 
 #define assert_str_equal(s, literal)                                                    \
@@ -36,8 +36,8 @@ static void test_identities_of_files(void **state)
 	struct fixture f;
 	fixture_init(&f);
 	fixture_parse_good(&f,
-		FIXTURE_NODE WORKLOADS(
-			WEB("identity = \"shop/web\";") ",\n" ORDERS("identity = \"shop/orders-blue\";")),
+		FIXTURE_NODE WORKLOADS(WEB("identity = \"shop/web\";") ",\n" ORDERS(
+			"identity = \"shop/orders-blue\";")),
 		"services: ( { name = \"web\"; identity = \"shop/web\"; },\n"
 		"{ name = \"orders\"; port = 8080; identity = \"shop/orders\";\n"
 		"  identities = [ \"web\", \"shop/orders-blue\", \"service/orders\",\n"
@@ -74,14 +74,15 @@ static void test_identities_unless_given(void **state)
 {
 	struct fixture f;
 	fixture_init(&f);
-	fixture_parse_good(&f, FIXTURE_NODE WORKLOADS(WEB("")), "services: ( { name = \"web\"; } );\n");
+	fixture_parse_good(
+		&f, FIXTURE_NODE WORKLOADS(WEB("")), "services: ( { name = \"web\"; } );\n");
 	assert_str_equal(f.conf->workloads[0].identity, "service/web");
 	assert_str_equal(f.snapshot->workloads[0].id, TD "service/web");
 	assert_str_equal(snapshot_service(f.snapshot, STR("web"))->identity, "service/web");
 	fixture_done(&f);
 }
 
-#define NO_PATH(identity)                                                                      \
+#define NO_PATH(identity)                                                                        \
 	"\"" identity "\" is no path of an identity such as \"shop/web\": two segments or more " \
 	"of letters, digits, '.', '-' and '_', at most 200 bytes, no '.' at the start, and the " \
 	"first neither \"node\" nor \"ca\"\n"
@@ -94,7 +95,8 @@ static void test_identities_refused(void **state)
 		/* no paths, or not a workload's */
 		{WORKLOADS(WEB("identity = \"web\";")), "services: ( { name = \"web\"; } );\n",
 			"node.conf:4: workloads[0].identity: " NO_PATH("web")},
-		{WORKLOADS(WEB("identity = \"node/vm-a\";")), "services: ( { name = \"web\"; } );\n",
+		{WORKLOADS(WEB("identity = \"node/vm-a\";")),
+			"services: ( { name = \"web\"; } );\n",
 			"node.conf:4: workloads[0].identity: " NO_PATH("node/vm-a")},
 		{WORKLOADS(WEB("identity = \"shop/../web\";")),
 			"services: ( { name = \"web\"; } );\n",
@@ -114,7 +116,8 @@ static void test_identities_refused(void **state)
 		{"",
 			"services: ( { name = \"web\"; identity = \"shop/web\"; },\n"
 			"{ name = \"front\"; identity = \"shop/web\"; } );\n",
-			"mesh.conf:2: services[1].identity: \"shop/web\" is the identity of \"web\" "
+			"mesh.conf:2: services[1].identity: \"shop/web\" is the identity of "
+			"\"web\" "
 			"already, at mesh.conf:1: whoever has it could pass for either\n"},
 		{WORKLOADS(WEB("identity = \"shop/x\";") ",\n" ORDERS("identity = \"shop/x\";")),
 			"services: ( { name = \"web\"; identity = \"shop/x\"; },\n"
@@ -122,16 +125,20 @@ static void test_identities_refused(void **state)
 			"node.conf:5: workloads[1].identity: \"shop/x\" is that of workloads[0], "
 			"which is another service: whoever has it could pass for either\n"},
 		{"",
-			"services: ( { name = \"web\"; identity = \"shop/web\"; identities = \"web\"; "
+			"services: ( { name = \"web\"; identity = \"shop/web\"; identities = "
+			"\"web\"; "
 			"} );\n",
-			"mesh.conf:1: services[0].identities: \"web\" is this service itself; write "
+			"mesh.conf:1: services[0].identities: \"web\" is this service itself; "
+			"write "
 			"\"service/web\" for what it would be without `identity`\n"},
 		/* the two do not meet */
-		{WORKLOADS(WEB("")), "services: (\n{ name = \"web\"; identity = \"shop/web\"; } );\n",
+		{WORKLOADS(WEB("")),
+			"services: (\n{ name = \"web\"; identity = \"shop/web\"; } );\n",
 			"node.conf:4: workloads[0].identity: \"service/web\" is none that the "
 			"service \"web\" may have: it is \"shop/web\", at mesh.conf:2; write "
 			"identity = \"shop/web\" here, or name this one among its identities\n"},
-		{WORKLOADS(WEB("identity = \"shop/web\";")), "services: (\n{ name = \"web\"; } );\n",
+		{WORKLOADS(WEB("identity = \"shop/web\";")),
+			"services: (\n{ name = \"web\"; } );\n",
 			"node.conf:4: workloads[0].identity: \"shop/web\" is none that the service "
 			"\"web\" may have: it is \"service/web\", at mesh.conf:2; write identity = "
 			"\"service/web\" here, or name this one among its identities\n"},
@@ -169,14 +176,14 @@ static void test_identities_published_otherwise(void **state)
 	assert_int_equal(w->service->id_count, 1);
 	assert_str_equal(w->service->ids[0], TD "shop/orders");
 	assert_int_equal(w->service->endpoint_count, 0);
-	assert_null(snapshot_workload_by_server_name(
-		f.snapshot, STR("8080.orders.prod.example")));
+	assert_null(snapshot_workload_by_server_name(f.snapshot, STR("8080.orders.prod.example")));
 	assert_false(f.snapshot->workloads[1].is_refused);
 	expect_report(&f,
 		"node.conf:5: warning: workloads[0].identity: \"service/orders\" is none that the "
 		"service \"orders\" may have (\"shop/orders\", by service/orders@41:1): nobody "
 		"is led to this workload until one of the two is changed\n"
-		"warning: node \"vm-a\": the endpoint 10.77.0.1:8080 of \"orders\" is left out: its "
+		"warning: node \"vm-a\": the endpoint 10.77.0.1:8080 of \"orders\" is left out: "
+		"its "
 		"identity is none that the service may have\n");
 	fixture_done(&f);
 }
@@ -189,9 +196,7 @@ static void test_identities_of_nobody_published(void **state)
 	fixture_tell(&f, "mesh", "service/far@1",
 		"services: ( { name = \"far\"; identities = [ \"web\" ]; } );\n");
 	fixture_parse_good(&f,
-		FIXTURE_STORE WORKLOADS(
-			ORDERS("") ",\n" WEB("identity = \"shop/web\";")),
-		NULL);
+		FIXTURE_STORE WORKLOADS(ORDERS("") ",\n" WEB("identity = \"shop/web\";")), NULL);
 	const struct service *web = snapshot_service(f.snapshot, STR("web"));
 	assert_str_equal(web->identity, "shop/web");
 	assert_int_equal(web->id_count, 1);
@@ -231,8 +236,8 @@ static void check_objects(const char *first, const char *second, const char *exp
 	assert_int_equal(bundle_add(&b, STR("object"), STR("service/web (revision 3)"),
 				 str_of(second), &err),
 		0);
-	assert_int_equal(conf_objects_check(&b, STR("prod.example"), &report),
-		*expected ? -EINVAL : 0);
+	assert_int_equal(
+		conf_objects_check(&b, STR("prod.example"), &report), *expected ? -EINVAL : 0);
 	assert_string_equal(report.text ? report.text : "", expected);
 	conf_report_done(&report);
 	bundle_done(&b);

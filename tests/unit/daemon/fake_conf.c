@@ -59,8 +59,8 @@ static void fake_workloads(struct conf *c)
 		.identity = STR("service/orders"),
 		.port = 8080,
 		.health = {.tcp = true}};
-	c->workloads[1] = (struct conf_workload){
-		.service = STR("web"), .identity = STR("service/web")};
+	c->workloads[1] =
+		(struct conf_workload){.service = STR("web"), .identity = STR("service/web")};
 }
 
 static void fake_authority(struct conf *c, const char *dir)
