@@ -25,3 +25,8 @@ void admin_reap(struct task *t);
 void admin_close(struct admin *a);
 bool admin_idle(const struct admin *a);
 void admin_free(struct admin *a);
+
+/* The text of a page that needs no proxy to be running, made of a configuration that is in force
+ * nowhere, and its HTTP status. The caller's to free; NULL: out of memory. */
+char *admin_answer_of(
+	struct conf *conf, struct snapshot *snapshot, struct str path, int *ret_status);

@@ -13,6 +13,7 @@
  *   key      name = identity path, text = decimal key number to ask signatures for
  *   roots    name = trust domain, text = PEM of its trust anchors
  *   crl      name = trust domain, text = PEM of the CRLs of its authorities
+ *   outside  name = "" or a file's, without ".pem"; text = PEM of authorities of servers outside
  *   tickets  name = "secret", text = 32 bytes that ticket keys are made of
  * For the state process only:
  *   operator name = path, text = PEM public key of an operator

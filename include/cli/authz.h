@@ -4,5 +4,9 @@
 #pragma once
 
 /* argv[0] is "authz". Exit status: 0; 1 `check` says refused, `why` knows of no such request, or
- * the proxy cannot be asked; 2 wrong usage, and of `check` no answer. */
-int cli_authz_main(int argc, char **argv);
+ * the proxy cannot be asked; 2 wrong usage, and of `check` no answer.
+ *
+ * `ask_offline`: the same page of a configuration that nobody has put in force. NULL: it has none,
+ * and that was said; otherwise the text is the caller's to free. */
+int cli_authz_main(int argc, char **argv,
+	char *(*ask_offline)(const char *conf_path, const char *path, int *ret_status));

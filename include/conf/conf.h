@@ -28,6 +28,13 @@ struct conf_health {
 	uint32_t unhealthy_count, healthy_count; /* results in a row that turn it over */
 };
 
+enum conf_unknown {
+	CONF_UNKNOWN_NODE,   /* the node's */
+	CONF_UNKNOWN_REFUSE, /* and from here on as enum unknown_mode */
+	CONF_UNKNOWN_AUDIT,
+	CONF_UNKNOWN_ALLOW,
+};
+
 struct conf_workload {
 	struct str service, version, user;
 	struct str identity; /* path: "service/<service>" unless the file says another */
@@ -38,6 +45,7 @@ struct conf_workload {
 	uint32_t connections_max;
 	uint32_t weight; /* against other endpoints of the service, 1 to 1000 */
 	struct conf_health health;
+	enum conf_unknown unknown;
 	int line; /* of the node file */
 };
 
@@ -72,6 +80,15 @@ struct conf_authority {
 	uint32_t refresh_ms; /* anchors and CRLs */
 };
 
+/* Where the keys come from that tokens of end users are checked with. */
+struct conf_tokens {
+	struct str dir;		       /* <issuer>.json, of issuers without a URL */
+	struct str ca;		       /* PEM, of the servers of URLs; empty: the system's */
+	uint32_t refresh_ms;	       /* of what is fetched */
+	struct address_range *allowed; /* may be asked although they are this machine's or link's */
+	uint32_t allowed_count;
+};
+
 struct conf {
 	struct arena arena;
 	/* node */
@@ -98,6 +115,7 @@ struct conf {
 	struct conf_authority authority;
 	bool refuse_stale_crls;
 	bool resumption; /* of TLS sessions with other machines */
+	struct conf_tokens tokens;
 	/* listeners */
 	uint16_t outbound_port, inbound_port; /* first of each range */
 	uint16_t port_range;		      /* how many ports in each */
@@ -110,6 +128,9 @@ struct conf {
 	struct address_range
 		*passthrough; /* unknown destinations that may be dialled in the plain */
 	uint32_t passthrough_count;
+	enum unknown_mode unknown;
+	/* outside */
+	struct str outside_roots, outside_dir;
 	/* limits */
 	uint32_t connections_max;	   /* all together, this process */
 	uint32_t workload_connections_max; /* default per workload */

@@ -101,21 +101,33 @@ struct policy_verdict {
 struct policy_verdict policy_check(const struct snapshot *s, const struct service *service,
 	const struct policy_request *request);
 
+/* Made once the service's policies are final, so that many of them cost hardly more than a few.
+ * Memory is the snapshot's. False: there is none. Without it they are asked one by one. */
+bool policy_index_build(struct snapshot *s, struct service *service) MUST_CHECK;
+
 /* The same rule by rule, without any index: what policy_check() is compared with. */
 struct policy_verdict policy_check_each(const struct snapshot *s, const struct service *service,
 	const struct policy_request *request);
 
-/* Whether any rule of it, enforced or not, asks for more of a request than bytes have: such a
- * service gets only what can be read. */
-bool policy_asks_http(const struct service *service);
+/* Whether it asks for more of a request than bytes have. */
+bool policy_asks_http(const struct policy *p);
+/* The first rules of it that ask for more of a request than bytes have; NULL: none. With one in
+ * force the service gets only what can be read; with one on trial, what cannot be read passes and
+ * is told. Rules that only note ask nothing of anybody. */
+struct policy_need {
+	const struct policy *enforced, *audited;
+};
+struct policy_need policy_need_http(const struct service *service);
 /* Whether any asks for a token. */
 bool policy_asks_token(const struct service *service);
 
 /* Path for matching and forwarding alike, so that both see the same bytes: percent-encoded
  * unreserved characters decoded, other escapes in upper case, "." and ".." resolved, "//" merged.
- * Refused (false): %2F, %5C, %00, '\\', '#', broken escapes, anything but printable ASCII, a dot
- * segment with parameters ("..;x"), a ".." above the root, and what does not begin with "/" ("*"
- * alone is let through). Query kept as it is. `ret` has room for path.len bytes. */
+ * Refused (false): %2F, %5C, '\\', '#', broken escapes, those of control characters and of UTF-8
+ * that is longer than it must be (%C0%AF), anything but printable ASCII, a dot segment with
+ * parameters ("..;x"), what becomes a dot segment when it is decoded once more or cut at an escaped
+ * character ("%252e%252e", "..%3B", "..%20"), a ".." above the root, and what does not begin with
+ * "/" ("*" alone is let through). Query kept as it is. `ret` has room for path.len bytes. */
 bool path_normalise(struct str path, char *ret, size_t *ret_len);
 /* True: path_normalise() would give back the same bytes, as with nearly all of them. False says
  * nothing. */

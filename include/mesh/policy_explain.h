@@ -54,3 +54,31 @@ enum policy_part {
 };
 enum policy_part policy_part_of(const struct policy_verdict *verdict, const struct policy *p,
 	const struct policy_finding *finding, const struct policy_request *request);
+
+/* Why a rule cannot decide about a caller, whatever is asked. */
+enum policy_never {
+	POLICY_NEVER_NOT,      /* it may */
+	POLICY_NEVER_OUTVOTED, /* one that asks for nothing more denies the same caller, or
+				  everybody */
+	POLICY_NEVER_LATER,    /* one that asks for nothing more says the same before it */
+	POLICY_NEVER_HTTP,   /* it allows by what opaque bytes do not have, and the service has only
+				those */
+	POLICY_NEVER_STRICT, /* callers without identity do not get so far */
+	POLICY_NEVER_DISABLED, /* no caller has an identity there */
+};
+
+/* One source of one rule. */
+struct policy_row {
+	const struct policy *policy;
+	const struct source *source; /* NULL: it names nobody */
+	uint32_t rank;
+	uint32_t number; /* of the rule, in the order in which they are written */
+	uint32_t entry;	 /* of all rules', in the order in which they are written */
+	bool is_more;	 /* not the first of the ids that its entry stands for */
+	enum policy_never never;
+	const struct policy *by; /* OUTVOTED, LATER */
+};
+/* In the order in which they count: the most exact first, of equal ones those that deny; the ones
+ * that only note come last. Texts are the snapshot's, the rows the arena's. False: no memory. */
+bool policy_rows(const struct service *service, struct arena *arena, struct policy_row **ret_rows,
+	uint32_t *ret_count) MUST_CHECK;

@@ -165,6 +165,10 @@ enum endpoint_health {
 };
 const char *endpoint_health_name(enum endpoint_health h); /* "up" */
 
+/* What becomes of a workload's connection to a destination that the mesh knows nothing of. */
+enum unknown_mode { UNKNOWN_REFUSE, UNKNOWN_AUDIT, UNKNOWN_ALLOW };
+const char *unknown_mode_name(enum unknown_mode m); /* "refuse" */
+
 /* Where an instance of a service listens, anywhere in the mesh. */
 struct endpoint {
 	struct map_node node; /* in snapshot.endpoints_by_address */
@@ -197,6 +201,7 @@ struct workload {
 	struct address deliver; /* where the proxy hands bytes to it; 127.0.0.1:port by default */
 	enum protocol protocol;
 	uint32_t connections_max; /* inbound and outbound together; 0 = the node's default */
+	enum unknown_mode unknown;
 };
 
 struct snapshot {
@@ -218,6 +223,8 @@ struct snapshot {
 	uint32_t limit_count;
 	struct rollout *rollouts;
 	uint32_t rollout_count;
+	struct external *externals; /* mesh/external.h */
+	uint32_t external_count;
 	uint32_t regex_count;		 /* of all of them */
 	struct address *local_addresses; /* of this machine, ports 0 */
 	uint32_t local_address_count;
@@ -230,6 +237,7 @@ struct snapshot {
 	struct map services_by_id;
 	struct map endpoints_by_address;
 	struct map services_by_address;	    /* their own addresses */
+	struct map externals_by_host;	    /* external.c's */
 	struct workload **workload_by_mark; /* mark_count slots, NULL where free */
 	uint32_t mark_count;
 };

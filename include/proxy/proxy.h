@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 struct worker;
+struct facts;
 struct plan_wheels;
 struct wheel;
 
@@ -29,6 +30,7 @@ struct plan {
 	struct conf *conf;
 	struct snapshot *snapshot;
 	struct tls_store *tls;
+	struct facts *facts;		    /* of the world outside: proxy/facts.h; or NULL */
 	char *warnings;			    /* lines; NULL when there are none */
 	struct plan_wheels **wheels;	    /* per service index; NULL: needs none */
 	struct ledger_id *figure_ids;	    /* two of each rollout: see figures.h */
@@ -39,6 +41,7 @@ struct plan {
 	uint64_t limit_seed;		    /* the process's, of keys */
 	struct service_use **service_uses;  /* per service index; the same, of services */
 	struct service_use *last_service_use;
+	struct tls_store **outside_tls; /* per external index; NULL: no TLS of ours, or no roots */
 	_Atomic uint32_t holder_count;
 };
 

@@ -16,6 +16,14 @@
 		"the caller is no known workload of this machine")                                 \
 	X(DIRECT_DIAL, 0, GRPC_OK, "NR", false, "a proxy port was dialled directly")               \
 	X(NO_SERVICE, 0, GRPC_OK, "NR", false, "no service of the mesh has this address")          \
+	X(UNKNOWN_DESTINATION, 403, GRPC_PERMISSION_DENIED, "NR", false,                           \
+		"no external that the caller may reach has this name")                             \
+	X(EXTERNAL_DENIED, 403, GRPC_PERMISSION_DENIED, "UAEX", false,                             \
+		"the external service is not for this caller")                                     \
+	X(EXTERNAL_UNRESOLVED, 503, GRPC_UNAVAILABLE, "DF", false,                                 \
+		"no address of the external service is known that may be dialled")                 \
+	X(EXTERNAL_NO_ROOTS, 503, GRPC_UNAVAILABLE, "UF", false,                                   \
+		"this machine has no authorities to know the external service by")                 \
 	X(NO_ENDPOINT, 503, GRPC_UNAVAILABLE, "UH", false, "the service has no endpoint")          \
 	X(ROUTE_NO_SERVICE, 503, GRPC_UNAVAILABLE, "NC", false,                                    \
 		"the route leads to a service that is not known")                                  \
@@ -24,6 +32,9 @@
 	X(PLAINTEXT, 0, GRPC_OK, "UAEX", false,                                                    \
 		"plain text to a service that takes mutual TLS only")                              \
 	X(POLICY_DENIED, 403, GRPC_PERMISSION_DENIED, "UAEX", false, "policy does not allow it")   \
+	X(POLICY_NEEDS_HTTP, 0, GRPC_OK, "UAEX", false,                                            \
+		"a policy of the service asks for paths, methods, hosts, headers or tokens: it "   \
+		"takes only HTTP that can be read")                                                \
 	X(RATE_LIMITED, 429, GRPC_RESOURCE_EXHAUSTED, "RL", false,                                 \
 		"more is asked of the service than a limit allows")                                \
 	X(PATH_INVALID, 400, GRPC_INVALID_ARGUMENT, "DPE", false, "the path cannot be normalised") \

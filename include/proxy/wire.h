@@ -40,6 +40,11 @@ enum wire_kind {
 	WIRE_STATE_TAKEN, /* struct wire_state: looked at, in force or not; the next may come */
 	/* proxy process → keeper → state process */
 	WIRE_TAKE_OUT, /* struct wire_take_out: an operator wants endpoints out of the mesh */
+	/* The world outside. Of each the newest is kept for the other child, and for the next one.
+	 * proxy process → keeper → state process */
+	WIRE_WANT, /* struct wire_outside with one fd: a bundle of what is to be asked for */
+	/* state process → keeper → proxy process */
+	WIRE_FACTS, /* struct wire_outside with one fd: a bundle of what is known of it */
 	/* state process → keeper, each answered with the same kind and identity */
 	WIRE_REQUEST,	  /* struct wire_identity; the answer has one fd: a PKCS#10 request, DER */
 	WIRE_CERTIFICATE, /* struct wire_identity with one fd: a chain to be kept, PEM */
@@ -122,6 +127,14 @@ struct wire_state {
 
 /* A picture's memfd has at most so many bytes: the texts of a full bundle, and their lengths. */
 #define WIRE_STATE_BYTES_MAX (128u << 20)
+
+/* Bundles of kinds `host` and `jwks` (base/bundle.h), sealed. As long as something is wanted there
+ * is a state process, whether there is a store or not. */
+struct wire_outside {
+	struct wire_head head;
+	uint32_t count; /* items in it */
+};
+#define WIRE_OUTSIDE_BYTES_MAX (16u << 20)
 
 #define WIRE_OWN_MAX 64
 struct wire_own {

@@ -30,6 +30,10 @@ struct access_entry {
 	struct str response_details; /* the reason's name */
 	uint64_t bytes_received, bytes_sent;
 	bool mutual_tls, tls_resumed, local;
+	bool tls; /* of ours, to a server outside */
+	/* where it is for no service of the mesh, one of a few words of ours; empty */
+	struct str outside;
+	struct str server_name;	 /* TCP: that the client's TLS asked for; empty: not looked at */
 	bool is_mirror;		 /* HTTP: a copy for a mirror; only then the line says so */
 	struct str policy;	 /* the rule that decided, or "default"; empty: not asked */
 	struct str policy_where; /* "mesh.conf:41", or which default; empty: not known */

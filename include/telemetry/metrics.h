@@ -26,6 +26,11 @@
 		"Let in, though a policy on trial would refuse them")                              \
 	X(policy_noted_total, "ringmain_policy_noted_total", "counter",                            \
 		"Requests and opaque connections that an audit policy matches")                    \
+	X(policy_sessions_ended_total, "ringmain_policy_sessions_ended_total", "counter",          \
+		"Idle keep-alive sessions that were ended because a new policy refuses what "      \
+		"they asked last")                                                                 \
+	X(unknown_audited_total, "ringmain_unknown_audited_total", "counter",                      \
+		"Requests and opaque connections let out to unknown destinations, on trial")       \
 	X(detect_http_total, "ringmain_detect_http_total", "counter", "Detected as HTTP")          \
 	X(detect_tcp_total, "ringmain_detect_tcp_total", "counter", "Detected as opaque TCP")      \
 	X(detect_timeout_total, "ringmain_detect_timeout_total", "counter",                        \

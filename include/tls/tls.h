@@ -35,6 +35,7 @@ enum tls_alpn {
 #define TLS_FAILURE_LIST(X)                                                                       \
 	X(NONE, "")                                                                               \
 	X(PROTOCOL, "not TLS 1.3, or a malformed handshake")                                      \
+	X(VERSION, "the server does not speak TLS 1.3")                                           \
 	X(CLOSED, "the peer closed during the handshake")                                         \
 	X(ALERT, "the peer refused our certificate or the handshake")                             \
 	X(NO_IDENTITY, "this machine has no certificate for the workload")                        \
@@ -90,6 +91,11 @@ int tls_store_renew(const struct tls_store *before, const struct bundle *b, stru
  * tls_client_new_pki() only. */
 int tls_store_new_pki(
 	const struct bundle *b, struct tls_store **ret_store, struct err *err) MUST_CHECK;
+/* The same from the PEM text of many authorities, as a system keeps them for all its programs: one
+ * that cannot be used is left out, and *ret_left_out says how many were. `before`, when it is of
+ * the same text (NULL: none), is shared. For tls_client_new_outside() only. */
+int tls_store_new_outside(struct str pem, struct tls_store *before, struct tls_store **ret_store,
+	uint32_t *ret_left_out, struct err *err) MUST_CHECK;
 /* Builds one for the server side of an authority (EST): items `pki` "chain" (PEM, ours), `pki-key`
  * (its number in decimal, whatever its name) and the `roots` and `crl` of `trust_domain`, whose
  * machines may show a certificate. For tls_server_new_est() only. */
@@ -155,6 +161,11 @@ struct tls *tls_client_new(struct tls_store *s, struct tls_sessions *sessions,
  * names (RFC 9525; the common name does not count): a DNS name, or an address in text form. It must
  * lead to one of the authorities, for servers, be valid now, with strong keys and signatures. */
 struct tls *tls_client_new_pki(struct tls_store *s, struct str host, struct buf *wire_out);
+/* The same for a service outside of the mesh that workloads call. `alpn` is offered, NONE: none is;
+ * a server that knows nothing of it will do. It is judged at its handshake, once and for all:
+ * tls_peer_again() has nothing against it, and its certificate ends no connection. */
+struct tls *tls_client_new_outside(
+	struct tls_store *s, struct str host, enum tls_alpn alpn, struct buf *wire_out);
 /* Between workloads: machines' and authorities' certificates (spiffe_path_reserved) are refused. */
 struct tls *tls_server_new(struct tls_store *s, struct buf *wire_out);
 /* The first contact with an authority whose anchors are not known yet (RFC 7030 4.1.1): any server

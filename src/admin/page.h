@@ -74,6 +74,10 @@ void page_explain(const struct page_source *source, const struct page_request *r
 	struct page_response *response);
 void page_limits(const struct page_source *source, const struct page_request *request,
 	struct page_response *response);
+void page_authz_check(const struct page_source *source, const struct page_request *request,
+	struct page_response *response);
+void page_authz_list(const struct page_source *source, const struct page_request *request,
+	struct page_response *response);
 void page_metrics(const struct page_source *source, const struct page_request *request,
 	struct page_response *response);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The configuration as the proxy sees it. Nothing secret is in it: keys never enter this process.
  */
-#include "mesh/policy.h"
 #include "page.h"
+#include "page_policies.h"
 
 #include <stdio.h>
 
@@ -49,6 +49,7 @@ static void page_put_service(struct json *j, const struct service *s)
 	page_put_str(j, "protocol", str_of(protocol_name(s->protocol)));
 	page_put_bool(j, "server_first", s->server_first);
 	page_put_mtls(j, s);
+	page_put_str(j, "default_policy", str_of(page_default_name(s->policy_default)));
 	json_key(j, "endpoints");
 	json_open(j, '[');
 	for (uint32_t i = 0; i < s->endpoint_count; i++)
@@ -59,66 +60,6 @@ static void page_put_service(struct json *j, const struct service *s)
 	for (uint32_t i = 0; i < s->policy_count; i++)
 		json_str(j, s->policies[i]->name);
 	json_close(j, ']');
-	json_close(j, '}');
-}
-
-/* An absent list matches anything, so it is shown as null and not as empty. */
-static void page_put_match(
-	struct json *j, const char *key, const struct str *values, uint32_t count)
-{
-	if (count)
-		page_put_list(j, key, values, count);
-	else
-		page_put_str(j, key, STR_NONE);
-}
-
-static void page_put_sources(
-	struct json *j, const char *key, const struct source *sources, uint32_t count)
-{
-	json_key(j, key);
-	if (count == 0) {
-		json_str(j, STR_NONE);
-		return;
-	}
-	json_open(j, '[');
-	for (uint32_t i = 0; i < count; i++) {
-		if (i == 0 || !str_eq(sources[i].entry, sources[i - 1].entry))
-			json_str(j, sources[i].entry);
-	}
-	json_close(j, ']');
-}
-
-static void page_put_paths(struct json *j, const char *key, const struct policy_operations *o)
-{
-	json_key(j, key);
-	if (o->path_count == 0) {
-		json_str(j, STR_NONE);
-		return;
-	}
-	json_open(j, '[');
-	for (uint32_t i = 0; i < o->path_count; i++) {
-		char text[2048];
-		const struct route_path *path = &o->paths[i];
-		int len = snprintf(text, sizeof(text), STR_FMT "%s", STR_ARG(path->text),
-			path->kind == ROUTE_PATH_PREFIX ? "/*" : "");
-		json_str(j, (struct str){text,
-				    (size_t)len < sizeof(text) ? (size_t)len : sizeof(text) - 1});
-	}
-	json_close(j, ']');
-}
-
-static void page_put_policy(struct json *j, const struct policy *p)
-{
-	static const char *const actions[] = {
-		[POLICY_ALLOW] = "allow", [POLICY_DENY] = "deny", [POLICY_AUDIT] = "audit"};
-	json_open(j, '{');
-	page_put_str(j, "name", p->name);
-	page_put_str(j, "where", p->where);
-	page_put_str(j, "action", str_of(actions[p->action]));
-	page_put_str(j, "mode", p->mode == POLICY_AUDITED ? STR("audit") : STR("enforce"));
-	page_put_sources(j, "from", p->from, p->from_count);
-	page_put_match(j, "methods", p->to.methods, p->to.method_count);
-	page_put_paths(j, "paths", &p->to);
 	json_close(j, '}');
 }
 
@@ -175,7 +116,9 @@ static void page_put_snapshot(struct json *j, const struct snapshot *s)
 {
 	page_put_u64(j, "generation", s->generation);
 	page_put_str(j, "trust_domain", s->trust_domain);
-	page_put_str(j, "default_policy", s->default_allow ? STR("authenticated") : STR("deny"));
+	page_put_str(j, "default_policy", str_of(page_mesh_default(s)));
+	page_put_str(j, "policy_mode",
+		str_of(page_mode_name(s->is_audited ? POLICY_AUDITED : POLICY_ENFORCED)));
 	json_key(j, "services");
 	json_open(j, '[');
 	for (uint32_t i = 0; i < s->service_count; i++)

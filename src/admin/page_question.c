@@ -7,7 +7,7 @@
 #define PAGE_QUESTION_BYTES_MAX 65536
 
 /* at == NULL: no text that a request could bring, or out of memory. */
-static struct str page_decode(struct arena *a, struct str text)
+struct str page_decode(struct arena *a, struct str text)
 {
 	char *plain = arena_take(a, text.len + 1);
 	size_t len = 0;
@@ -28,8 +28,7 @@ static struct str page_decode(struct arena *a, struct str text)
 	return (struct str){plain, len};
 }
 
-/* Takes what is before `end`, or all, off the front. */
-static struct str page_cut(struct str *text, char end)
+struct str page_cut(struct str *text, char end)
 {
 	const char *at = text->len ? memchr(text->at, end, text->len) : NULL;
 	struct str part = {text->at, at ? (size_t)(at - text->at) : text->len};
@@ -55,11 +54,63 @@ static bool page_question_header(struct page_question *q, struct str line, struc
 	return true;
 }
 
+static bool page_question_claim(struct page_question *q, struct str text, struct err *err)
+{
+	bool has_value = text.len > 0 && memchr(text.at, '=', text.len);
+	struct str value = text, name = page_cut(&value, '=');
+	if (!has_value || name.len == 0) {
+		err_set(err, EINVAL, "\"" STR_FMT "\" is no claim: name=value", STR_ARG(text));
+		return false;
+	}
+	if (str_eq(name, STR("iss")))
+		q->issuer = value;
+	if (q->claim_count == PAGE_QUESTION_CLAIMS_MAX) {
+		err_set(err, EINVAL, "more than %d claims", PAGE_QUESTION_CLAIMS_MAX);
+		return false;
+	}
+	/* those of one name together */
+	uint32_t at = q->claim_count++;
+	for (uint32_t i = at; i > 0 && !str_eq(q->claims[at - 1].name, name); i--) {
+		if (str_eq(q->claims[i - 1].name, name))
+			at = i;
+	}
+	memmove(&q->claims[at + 1], &q->claims[at],
+		(q->claim_count - 1 - at) * sizeof(q->claims[0]));
+	q->claims[at] = (struct policy_claim){name, value};
+	return true;
+}
+
+static bool page_question_number(struct page_question *q, struct str value, struct err *err)
+{
+	uint64_t port;
+	if (!str_to_u64(value, &port) || port == 0 || port > UINT16_MAX) {
+		err_set(err, EINVAL, "port: 1 to 65535, not \"" STR_FMT "\"", STR_ARG(value));
+		return false;
+	}
+	q->port = (uint16_t)port;
+	return true;
+}
+
+static bool page_question_client(struct page_question *q, struct str value, struct err *err)
+{
+	if (address_parse(value, &q->client))
+		return true;
+	err_set(err, EINVAL, "client: an address, not \"" STR_FMT "\"", STR_ARG(value));
+	return false;
+}
+
 static bool page_question_take(
 	struct page_question *q, struct str key, struct str value, struct err *err)
 {
-	if (str_eq(key, STR("header")))
-		return page_question_header(q, value, err);
+	static const struct {
+		const char *key;
+		bool (*take)(struct page_question *q, struct str value, struct err *err);
+	} read[] = {{"header", page_question_header}, {"claim", page_question_claim},
+		{"port", page_question_number}, {"client", page_question_client}};
+	for (size_t i = 0; i < ARRAY_LEN(read); i++) {
+		if (str_eq(key, str_of(read[i].key)))
+			return read[i].take(q, value, err);
+	}
 	if (str_eq(key, STR("from")))
 		q->from = value;
 	else if (str_eq(key, STR("to")))
@@ -74,7 +125,8 @@ static bool page_question_take(
 		q->is_tcp = true;
 	else
 		err_set(err, EINVAL,
-			"\"" STR_FMT "\" is none of from, to, method, path, host, header and tcp",
+			"\"" STR_FMT "\" is none of from, to, method, path, host, header, claim, "
+			"port, client and tcp",
 			STR_ARG(key));
 	return !err->text[0];
 }
@@ -89,14 +141,10 @@ static bool page_question_normalise(struct page_question *q, struct err *err)
 		err_set(err, ENOMEM, "out of memory");
 		return false;
 	}
-	if (!path_normalise(q->path, path, &len)) {
-		err_set(err, EINVAL,
-			"\"" STR_FMT "\" is no path that a proxy would let through: it begins with "
-			"'/', without broken or hidden parts",
-			STR_ARG(q->path));
-		return false;
-	}
-	q->path = (struct str){path, len};
+	q->asked_path = q->path;
+	q->is_path_refused = !path_normalise(q->path, path, &len);
+	if (!q->is_path_refused)
+		q->path = (struct str){path, len};
 	for (size_t i = 0; i < q->host.len; i++) {
 		char c = q->host.at[i];
 		host[i] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
@@ -107,7 +155,8 @@ static bool page_question_normalise(struct page_question *q, struct err *err)
 
 bool page_question_read(struct page_question *q, struct str query, struct err *err)
 {
-	*q = (struct page_question){.method = STR("GET"), .path = STR("/")};
+	*q = (struct page_question){
+		.method = STR("GET"), .path = STR("/"), .issuer = STR(""), .source_id = STR("")};
 	*err = (struct err){0};
 	arena_init(&q->arena, PAGE_QUESTION_BYTES_MAX);
 	while (query.len > 0) {
@@ -134,13 +183,88 @@ void page_question_done(struct page_question *q)
 	arena_done(&q->arena);
 }
 
-struct route_request page_question_request(
-	const struct page_question *q, const struct snapshot *s, struct str source_id)
+bool page_question_passes(const struct page_question *q, struct err *err)
+{
+	if (q->is_path_refused)
+		err_set(err, EINVAL,
+			"\"" STR_FMT "\" is no path that a proxy would let through: it begins with "
+			"'/', without broken or hidden parts",
+			STR_ARG(q->path));
+	return !q->is_path_refused;
+}
+
+/* Of a range only one address is somebody. */
+static bool page_question_address(
+	struct page_question *q, const struct address_range *range, struct err *err)
+{
+	uint8_t whole = range->base.family == AF_INET ? 32 : 128;
+	if (range->prefix_len != whole) {
+		err_set(err, EINVAL, "from: which address of " STR_FMT "?", STR_ARG(q->from));
+		return false;
+	}
+	q->client = range->base;
+	return true;
+}
+
+bool page_question_caller(struct page_question *q, const struct snapshot *s, struct err *err)
+{
+	q->source_id = STR("");
+	uint32_t count = q->from.len > 0 ? source_count(s, q->from) : 0;
+	if (q->from.len == 0)
+		return true;
+	if (count == 0) {
+		err_set(err, EINVAL,
+			"from: \"" STR_FMT "\" is no service, identity or address, nor anonymous",
+			STR_ARG(q->from));
+		return false;
+	}
+	struct source *sources = arena_take(&q->arena, count * sizeof(*sources));
+	if (!sources || !source_read(s, q->from, &q->arena, sources)) {
+		err_set(err, ENOMEM, "out of memory");
+		return false;
+	}
+	switch (sources->kind) {
+	case SOURCE_ANONYMOUS:
+		return true;
+	case SOURCE_RANGE:
+		return page_question_address(q, &sources->range, err);
+	case SOURCE_ID:
+		q->source_id = sources->text;
+		return true;
+	case SOURCE_ANY:
+	case SOURCE_UNDER:
+		break;
+	}
+	err_set(err, EINVAL, "from: \"" STR_FMT "\" is many callers; ask for one",
+		STR_ARG(q->from));
+	return false;
+}
+
+bool page_question_token(const struct page_question *q, struct policy_token *ret_token)
+{
+	*ret_token = (struct policy_token){.issuer = q->issuer,
+		.subject = STR(""),
+		.claims = q->claims,
+		.claim_count = q->claim_count};
+	for (uint32_t i = 0; i < q->claim_count; i++) {
+		if (str_eq(q->claims[i].name, STR("sub")))
+			ret_token->subject = q->claims[i].value;
+	}
+	return q->claim_count > 0;
+}
+
+struct str page_query(struct str path)
+{
+	const char *mark = path.len ? memchr(path.at, '?', path.len) : NULL;
+	return mark ? (struct str){mark + 1, path.len - (size_t)(mark + 1 - path.at)} : STR("");
+}
+
+struct route_request page_question_request(const struct page_question *q, const struct snapshot *s)
 {
 	const struct service *service = snapshot_service(s, q->to);
 	struct str query = q->path, path = page_cut(&query, '?');
 	return (struct route_request){
-		.source_id = source_id,
+		.source_id = q->source_id,
 		.is_http = !q->is_tcp && service && service->protocol != PROTOCOL_TCP,
 		.method = q->method,
 		.path = path,

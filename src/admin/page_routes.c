@@ -15,14 +15,6 @@
 static const char *const page_actions[] = {
 	[ROUTE_FORWARD] = "forward", [ROUTE_REDIRECT] = "redirect", [ROUTE_RESPOND] = "respond"};
 
-static const char *page_query_of(struct str path, struct str *ret_query)
-{
-	const char *mark = path.len ? memchr(path.at, '?', path.len) : NULL;
-	*ret_query =
-		mark ? (struct str){mark + 1, path.len - (size_t)(mark + 1 - path.at)} : STR("");
-	return mark;
-}
-
 static void page_put_text(struct json *j, const char *key, struct str value)
 {
 	page_put_str(j, key, value.len ? value : STR_NONE);
@@ -134,12 +126,12 @@ void page_routes(const struct page_source *source, const struct page_request *re
 	struct page_response *response)
 {
 	const struct plan *plan = source->proxy->plan;
-	struct str query, key = STR("service="), name = STR("");
+	struct str query = page_query(request->path), key = STR("service="), name = STR("");
 	if (!plan) {
 		page_text(response, 503, "no configuration in force\n");
 		return;
 	}
-	if (page_query_of(request->path, &query)) {
+	if (query.len > 0) {
 		if (!str_starts(query, key) || query.len == key.len) {
 			page_text(response, 400, "?service=NAME, or no query for all\n");
 			return;
@@ -308,20 +300,6 @@ static void page_put_forward(const struct page_source *source, struct json *j,
 	page_put_legs(source, j, service, rule, &becomes);
 }
 
-/* "web", or the id itself, or "anonymous". */
-static struct str page_source_id(struct page_question *q, const struct snapshot *s)
-{
-	const struct service *service = snapshot_service(s, q->from);
-	if (q->from.len == 0 || str_eq(q->from, STR("anonymous")))
-		return STR("");
-	if (service)
-		return service->ids[0];
-	if (str_starts(q->from, STR("spiffe://")))
-		return q->from;
-	const struct str parts[] = {STR("spiffe://"), s->trust_domain, STR("/service/"), q->from};
-	return arena_join(&q->arena, parts, ARRAY_LEN(parts));
-}
-
 static void page_put_asked(
 	struct json *j, const struct page_question *q, const struct route_request *request)
 {
@@ -340,7 +318,7 @@ static bool page_explain_asks(const struct page_source *source, struct page_ques
 	const struct service *service, struct page_response *response)
 {
 	const struct snapshot *s = source->proxy->plan->snapshot;
-	struct route_request request = page_question_request(q, s, page_source_id(q, s));
+	struct route_request request = page_question_request(q, s);
 	size_t prefix_len;
 	if (!page_asks_workers(source, response))
 		return false;
@@ -359,7 +337,7 @@ static void page_explain_to(const struct page_source *source, struct page_questi
 	const struct service *service, struct json *j)
 {
 	const struct snapshot *s = source->proxy->plan->snapshot;
-	struct route_request request = page_question_request(q, s, page_source_id(q, s));
+	struct route_request request = page_question_request(q, s);
 	size_t prefix_len;
 	page_put_u64(j, "generation", s->generation);
 	page_put_asked(j, q, &request);
@@ -381,14 +359,14 @@ void page_explain(const struct page_source *source, const struct page_request *r
 {
 	const struct plan *plan = source->proxy->plan;
 	struct page_question q;
-	struct str query;
 	struct err err;
-	page_query_of(request->path, &query);
 	if (!plan) {
 		page_text(response, 503, "no configuration in force\n");
 		return;
 	}
-	bool is_good = page_question_read(&q, query, &err);
+	bool is_good = page_question_read(&q, page_query(request->path), &err) &&
+		       page_question_passes(&q, &err) &&
+		       page_question_caller(&q, plan->snapshot, &err);
 	const struct service *service = is_good ? snapshot_service(plan->snapshot, q.to) : NULL;
 	if (!is_good) {
 		page_text(response, 400, "%s\n", err.text);

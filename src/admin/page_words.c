@@ -4,8 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static void page_say(struct page_words *w, const char *format, ...) PRINTF_LIKE(2, 3);
-static void page_say(struct page_words *w, const char *format, ...)
+void page_say(struct page_words *w, const char *format, ...)
 {
 	va_list args;
 	va_start(args, format);
@@ -16,8 +15,7 @@ static void page_say(struct page_words *w, const char *format, ...)
 		w->len += (size_t)len < room ? (size_t)len : room - 1;
 }
 
-static void page_say_list(
-	struct page_words *w, const char *key, const struct str *list, uint32_t count)
+void page_say_list(struct page_words *w, const char *key, const struct str *list, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++)
 		page_say(w, "%s " STR_FMT, i ? " or" : key, STR_ARG(list[i]));
@@ -36,7 +34,7 @@ static void page_say_paths(struct page_words *w, const struct route_when *when)
 	}
 }
 
-static void page_say_field(struct page_words *w, const char *place, const struct route_field *f)
+void page_say_field(struct page_words *w, const char *place, const struct route_field *f)
 {
 	static const char *const kinds[] = {[ROUTE_TEXT_EXACT] = "exact",
 		[ROUTE_TEXT_PREFIX] = "prefix",

@@ -16,6 +16,12 @@ static inline struct str page_words_str(const struct page_words *w)
 	return (struct str){w->text, w->len};
 }
 
+void page_say(struct page_words *w, const char *format, ...) PRINTF_LIKE(2, 3);
+/* "from web or guest" */
+void page_say_list(struct page_words *w, const char *key, const struct str *list, uint32_t count);
+/* "header x-team exact "blue"", "no header x" */
+void page_say_field(struct page_words *w, const char *place, const struct route_field *f);
+
 /* One condition of a rule, "method PUT or DELETE"; HEADER, QUERY and COOKIE have several. Empty: it
  * asks nothing of the kind. */
 void page_say_condition(

@@ -37,7 +37,8 @@ static const char authz_usage[] =
 	"  --tcp              opaque bytes, which have none of these\n"
 	"  -c, --config FILE  the configuration, for its admin socket (" CONF_PATH_DEFAULT ")\n"
 	"  --socket PATH      the admin socket itself\n"
-	"  --offline          of check: by the configuration as it is written, asking no proxy\n"
+	"  --offline          of check and list: by the configuration as it is written, asking no "
+	"proxy\n"
 	"  -o, --output json  for programs\n"
 	"\n"
 	"Exit status: 0; 1 check: refused, why: nothing is known of it, or the proxy cannot be "
@@ -64,23 +65,30 @@ static int authz_list(FILE *out, const struct json_tree *answer)
 	return 0;
 }
 
-int cli_authz_main(int argc, char **argv)
+int cli_authz_main(int argc, char **argv,
+	char *(*ask_offline)(const char *conf_path, const char *path, int *ret_status))
 {
 	/* One row for each word. A command that asks otherwise has `run` alone. */
-	static const struct question_kind kinds[] = {
+	const struct question_kind kinds[] = {
 		{.word = "check",
 			.page = "/authz/check",
-			.takes = "ftmpaHTPCk",
+			.takes = "ftmpaHTPCkF",
 			.needs = "ft",
 			.exit_unanswered = USAGE_WRONG,
-			.report = authz_check},
+			.report = authz_check,
+			.ask_offline = ask_offline},
 		{.word = "why",
 			.page = "/authz/why",
 			.subject = "id",
 			.subject_missing = "which request? its id is in the access log and in "
 					   "x-request-id",
 			.report = authz_why},
-		{.word = "list", .page = "/authz", .subject = "service", .report = authz_list},
+		{.word = "list",
+			.page = "/authz",
+			.takes = "F",
+			.subject = "service",
+			.report = authz_list,
+			.ask_offline = ask_offline},
 	};
 	return question_main(argc, argv, authz_usage, kinds, ARRAY_LEN(kinds));
 }

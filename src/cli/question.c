@@ -186,13 +186,15 @@ static int question_unanswered(const struct question *q)
 
 static int question_report(const struct question *q, int status, struct str body)
 {
+	while (body.len > 0 && body.at[body.len - 1] == '\n')
+		body.len--;
 	struct arena arena;
 	int exit_status = question_unanswered(q);
 	if (status != 200 && q->is_offline)
-		fprintf(stderr, "%s: " STR_FMT "\n", q->name, STR_ARG(str_trim(body)));
+		fprintf(stderr, "%s: " STR_FMT "\n", q->name, STR_ARG(body));
 	else if (status != 200)
 		fprintf(stderr, "%s: the proxy answers %d: " STR_FMT "\n", q->name, status,
-			STR_ARG(str_trim(body)));
+			STR_ARG(body));
 	if (status != 200)
 		return exit_status;
 	arena_init(&arena, QUESTION_TREE_MAX);
@@ -200,7 +202,7 @@ static int question_report(const struct question *q, int status, struct str body
 	if (tree && tree->kind == JSON_OBJECT) {
 		exit_status = q->kind->report(q->json ? NULL : stdout, tree);
 		if (q->json)
-			printf(STR_FMT "\n", STR_ARG(str_trim(body)));
+			printf(STR_FMT "\n", STR_ARG(body));
 	} else {
 		fprintf(stderr, "%s: the answer is no JSON object\n", q->name);
 	}

@@ -192,7 +192,10 @@ static void conf_build_workload(struct conf_parser *p, uint32_t index)
 		.port = from->port,
 		.deliver = from->deliver,
 		.protocol = from->protocol,
-		.connections_max = from->connections_max};
+		.connections_max = from->connections_max,
+		.unknown = from->unknown == CONF_UNKNOWN_NODE
+				   ? p->conf->unknown
+				   : (enum unknown_mode)(from->unknown - CONF_UNKNOWN_REFUSE)};
 	w->user = arena_str(&p->snapshot->arena, from->user);
 	w->version = arena_str(&p->snapshot->arena, from->version);
 	conf_build_workload_identity(p, w);
@@ -248,6 +251,8 @@ void conf_build(struct conf_parser *p)
 	conf_build_workloads(p);
 	if (!p->is_exhausted)
 		conf_build_endpoints(p);
+	if (!p->is_exhausted)
+		conf_build_externals(p);
 	if (!p->is_exhausted)
 		conf_build_policies(p);
 	if (!p->is_exhausted)

@@ -268,4 +268,6 @@ void conf_build_policies(struct conf_parser *p)
 		conf_policy_attach(p, rows);
 	for (uint32_t i = 0; !p->is_exhausted && i < s->service_count; i++)
 		conf_policy_warn_service(p, &s->services[i], rows);
+	for (uint32_t i = 0; !p->is_exhausted && i < s->service_count; i++)
+		p->is_exhausted = !policy_index_build(s, &s->services[i]);
 }

@@ -48,6 +48,8 @@ static void conf_check_paths(struct conf_parser *p)
 	const struct conf *c = p->conf;
 	conf_check_path(p, "node", "admin_socket", c->admin_socket);
 	conf_check_path(p, "node", "run_dir", c->run_dir);
+	conf_check_path(p, "outside", "roots", c->outside_roots);
+	conf_check_path(p, "outside", "directory", c->outside_dir);
 	if (!str_eq(c->access_log, STR("stderr")) && !str_eq(c->access_log, STR("off")))
 		conf_check_path(p, "node", "access_log", c->access_log);
 	if (c->admin_socket.len > CONF_SOCKET_PATH_MAX)

@@ -5,6 +5,9 @@
 
 static const char *const conf_default_policy_names[] = {"deny", "authenticated", NULL};
 static const char *const conf_drift_names[] = {"mend", "report", NULL};
+static const char *const conf_unknown_names[] = {"refuse", "audit", "allow", NULL};
+static const char *const conf_workload_unknown_names[] = {
+	"node", "refuse", "audit", "allow", NULL};
 static const char *const conf_protocol_names[] = {"detect", "http", "tcp", NULL};
 static const char *const conf_mtls_names[] = {"strict", "permissive", "disabled", NULL};
 static const char *const conf_balance_names[] = {
@@ -156,6 +159,26 @@ static const struct conf_key conf_identity_keys[] = {
 			"more."),
 };
 
+static const struct conf_key conf_tokens_keys[] = {
+	KEY("dir", FIELD(struct conf, tokens.dir), .fallback = "/etc/ringmain/jwks",
+		.help = "Keys of issuers that have no URL: for the issuer \"staff\" the JWK Set in "
+			"staff.json. Read at the start and by a reload."),
+	KEY("refresh", .type = CONF_DURATION, FIELD(struct conf, tokens.refresh_ms),
+		.fallback = "5m", .min = SECOND, .max = 24 * HOUR,
+		.help = "How often the keys of issuers that have a URL are fetched, give or take a "
+			"tenth. When that fails those that were fetched last go on."),
+	KEY("ca", FIELD(struct conf, tokens.ca),
+		.help = "PEM file of the authorities that the certificates of these servers may be "
+			"of; those of the system unless given. The user of the processes must be "
+			"able to read it."),
+	KEY("allow_addresses", .type = CONF_RANGE,
+		LIST(struct conf, tokens.allowed, tokens.allowed_count),
+		.help = "Addresses that a URL may lead to although they are loopback, link-local "
+			"or a cloud's metadata. None unless given: who may write mesh objects "
+			"could "
+			"have this machine asked for its secrets otherwise."),
+};
+
 static const struct conf_key conf_listeners_keys[] = {
 	KEY("outbound_port", .type = CONF_NUMBER, FIELD(struct conf, outbound_port),
 		.fallback = "15201", .min = 1, .max = 65535, .restart = true,
@@ -184,7 +207,15 @@ static const struct conf_key conf_redirect_keys[] = {
 		.help = "Destinations that are never captured."),
 	KEY("passthrough", .type = CONF_RANGE, LIST(struct conf, passthrough, passthrough_count),
 		.help = "Destinations outside the mesh that workloads may reach through the proxy, "
-			"as they are. Other unknown destinations are refused."),
+			"as they are, before all else."),
+	KEY("unknown", .type = CONF_ENUM, FIELD(struct conf, unknown), .fallback = "refuse",
+		.names = conf_unknown_names,
+		.help = "What becomes of a workload's connection to what is no service of the "
+			"mesh, no external and not in `passthrough`: refused, let through and "
+			"logged and counted as such (audit), or let through. This machine, ports "
+			"of proxies, and addresses of the machine's own link, at which clouds tell "
+			"their secrets (169.254.0.0/16, fe80::/10 and the like), are refused in "
+			"any case."),
 };
 
 static const struct conf_key conf_limits_keys[] = {
@@ -312,6 +343,10 @@ static const struct conf_key conf_workload_keys[] = {
 	KEY("connections_max", .type = CONF_NUMBER, FIELD(struct conf_workload, connections_max),
 		.fallback = "0", .max = 1048576,
 		.help = "Its connections, in and out. 0: limits.workload_connections_max."),
+	KEY("unknown", .type = CONF_ENUM, FIELD(struct conf_workload, unknown), .fallback = "node",
+		.names = conf_workload_unknown_names,
+		.help = "What becomes of its connections to unknown destinations: "
+			"redirect.unknown (node), or as there."),
 	KEY("weight", .type = CONF_NUMBER, FIELD(struct conf_workload, weight), .fallback = "100",
 		.min = 1, .max = 1000,
 		.help = "Its share of the calls to the service's address, against other "
@@ -339,6 +374,7 @@ static const struct conf_group conf_node_group = {GROUP_OF(conf_node_keys)};
 static const struct conf_group conf_mesh_group = {GROUP_OF(conf_mesh_keys)};
 static const struct conf_group conf_state_group = {GROUP_OF(conf_state_keys)};
 static const struct conf_group conf_identity_group = {GROUP_OF(conf_identity_keys)};
+static const struct conf_group conf_tokens_group = {GROUP_OF(conf_tokens_keys)};
 static const struct conf_group conf_listeners_group = {GROUP_OF(conf_listeners_keys)};
 static const struct conf_group conf_redirect_group = {GROUP_OF(conf_redirect_keys)};
 static const struct conf_group conf_limits_group = {GROUP_OF(conf_limits_keys)};
@@ -512,10 +548,14 @@ static const struct conf_key conf_node_root_keys[] = {
 		.help = "The store of the mesh's state."),
 	KEY("identity", .type = CONF_GROUP, .group = &conf_identity_group,
 		.help = "Where certificates come from."),
+	KEY("tokens", .type = CONF_GROUP, .group = &conf_tokens_group,
+		.help = "The keys that tokens of end users are checked with."),
 	KEY("listeners", .type = CONF_GROUP, .group = &conf_listeners_group,
 		.help = "Ports of the proxy. They must not meet each other or a workload's."),
 	KEY("redirect", .type = CONF_GROUP, .group = &conf_redirect_group,
 		.help = "What is captured."),
+	KEY("outside", .type = CONF_GROUP, .group = &conf_outside_group,
+		.help = "Servers outside of the mesh."),
 	KEY("limits", .type = CONF_GROUP, .group = &conf_limits_group, .help = "What is too much."),
 	KEY("timeouts", .type = CONF_GROUP, .group = &conf_timeouts_group,
 		.help = "What is too long."),
@@ -537,6 +577,8 @@ static const struct conf_key conf_mesh_root_keys[] = {
 	KEY("rollouts", ROWS(struct conf_mesh, rollouts, rollout_count, &conf_rollout_group),
 		.help = "Versions that take over from others step by step, one rollout per "
 			"service. `ringmain rollout` writes them."),
+	KEY("externals", ROWS(struct conf_mesh, externals, external_count, &conf_external_group),
+		.help = "Services outside of the mesh that its workloads may reach."),
 };
 
 static const struct conf_group conf_operator_mesh_group = {

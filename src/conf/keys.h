@@ -7,6 +7,7 @@
 #pragma once
 
 #include "conf/conf.h"
+#include "mesh/external.h"
 #include "mesh/limit.h"
 #include "mesh/policy.h"
 #include <libconfig.h>
@@ -255,6 +256,22 @@ struct conf_rollout_row {
 	uint32_t order; /* enum rollout_order */
 };
 
+struct conf_external_row {
+	const config_setting_t *setting;
+	struct str name;
+	struct str *hosts;
+	uint32_t host_count;
+	uint16_t *ports;
+	uint32_t port_count;
+	struct address_range *addresses;
+	uint32_t address_count;
+	struct str *from;
+	uint32_t from_count;
+	enum external_tls tls;
+	struct str sni, ca;
+	uint16_t port_tls;
+};
+
 struct conf_mesh {
 	struct conf_service_row *services;
 	uint32_t service_count;
@@ -266,6 +283,8 @@ struct conf_mesh {
 	uint32_t limit_count;
 	struct conf_rollout_row *rollouts;
 	uint32_t rollout_count;
+	struct conf_external_row *externals;
+	uint32_t external_count;
 };
 
 extern const struct conf_group conf_node_root;	       /* into struct conf */
@@ -279,6 +298,8 @@ extern const struct conf_group conf_match_group;       /* into struct conf_rule_
 extern const struct conf_group conf_limit_group;       /* rows of it, in keys_limits.c */
 extern const struct conf_group conf_field_group;       /* headers, likewise */
 extern const struct conf_group conf_rollout_group;     /* rows of it, in keys_rollouts.c */
+extern const struct conf_group conf_external_group;    /* rows of it, in keys_externals.c */
+extern const struct conf_group conf_outside_group;     /* likewise, into struct conf */
 
 /* "a text in quotes", "a duration such as \"5s\"". */
 const char *conf_type_text(enum conf_type type);

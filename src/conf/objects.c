@@ -18,6 +18,7 @@ static const struct conf_kind conf_kinds[] = {
 	{"route", "routes", "service"},
 	{"limit", "limits", "name"},
 	{"rollout", "rollouts", "service"},
+	{"external", "externals", "name"},
 };
 
 const struct conf_kind *conf_kind_at(size_t index)

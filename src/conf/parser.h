@@ -166,6 +166,7 @@ void conf_build_balance(
 	struct conf_parser *p, struct service *service, const struct conf_service_row *row);
 /* What each service has, all services and workloads being there. */
 void conf_build_endpoints(struct conf_parser *p);
+void conf_build_externals(struct conf_parser *p);
 void conf_build_policies(struct conf_parser *p);
 void conf_build_routes(struct conf_parser *p);
 /* Once endpoints and subsets are complete. */

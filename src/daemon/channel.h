@@ -21,6 +21,7 @@ union channel_message {
 	struct wire_state state;
 	struct wire_state_view view;
 	struct wire_take_out take_out;
+	struct wire_outside outside;
 	struct wire_identity identity;
 	struct wire_identities identities;
 	struct wire_sign sign[WIRE_SIGN_BATCH];

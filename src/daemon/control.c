@@ -31,7 +31,12 @@
 
 bool control_tell(struct control *c, const void *message, size_t len)
 {
-	int r = channel_send(c->channel_fd, message, len, -1);
+	return control_tell_fd(c, message, len, -1);
+}
+
+bool control_tell_fd(struct control *c, const void *message, size_t len, int pass_fd)
+{
+	int r = channel_send(c->channel_fd, message, len, pass_fd);
 	if (r < 0 && r != -EAGAIN)
 		c->keeper_gone = true;
 	return r == 0;
@@ -94,6 +99,12 @@ static void control_message(struct control *c, const union channel_message *m, s
 		if (len == sizeof(m->identities))
 			control_take_identities(c, &m->identities, fd);
 		break;
+	case WIRE_FACTS:
+		if (len == sizeof(m->outside) && fd >= 0) {
+			control_take_facts(c, fd);
+			return; /* the descriptor is kept */
+		}
+		break;
 	case WIRE_START:
 	case WIRE_SIGNER:
 	case WIRE_READY:
@@ -105,6 +116,7 @@ static void control_message(struct control *c, const union channel_message *m, s
 	case WIRE_DIRECTORY:
 	case WIRE_STATE_TAKEN:
 	case WIRE_TAKE_OUT:
+	case WIRE_WANT:
 	case WIRE_REQUEST:
 	case WIRE_CERTIFICATE:
 	case WIRE_TRUST:
@@ -141,6 +153,7 @@ static void control_step_tick(struct control *c, uint64_t *turns)
 	timer_set(&c->loop, &c->tick, c->loop.now_ns + CONTROL_TICK_MS * CLOCK_MS);
 	control_free_retired(c);
 	control_step_picture(c);
+	control_step_outside(c);
 	control_say(c, turns);
 }
 
@@ -225,6 +238,10 @@ static int control_start_message(struct control *c, struct control_start *s,
 	}
 	if (m->head.kind == WIRE_STATE && len == sizeof(m->state) && fd >= 0) {
 		control_keep_picture(c, &m->state, fd);
+		return 0;
+	}
+	if (m->head.kind == WIRE_FACTS && len == sizeof(m->outside) && fd >= 0) {
+		control_take_facts(c, fd);
 		return 0;
 	}
 	if (m->head.kind == WIRE_PLAN && len == sizeof(m->plan) && fd >= 0) {
@@ -388,7 +405,7 @@ int control_main(int channel_fd)
 	struct err err;
 	sandbox_hide();
 	c.channel_fd = channel_fd;
-	c.access_fd = c.waiting_fd = -1;
+	c.access_fd = c.waiting_fd = c.facts_fd = -1;
 	c.proxy.start_wall_ns = clock_wall_ns();
 	control_note(&c, c.proxy.start_wall_ns, true);
 	list_init(&c.retired);
@@ -403,6 +420,7 @@ int control_main(int channel_fd)
 	}
 	access_log_free(c.proxy.access_log);
 	control_plans_done(&c);
+	control_outside_done(&c);
 	control_identities_done(&c);
 	return c.keeper_gone ? 1 : 0;
 }

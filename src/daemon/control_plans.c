@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "proxy/facts.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -100,6 +101,23 @@ static void control_log_warnings(const struct plan *before, const struct plan *p
 		}
 		log_warning("proxy", "%.*s", (int)len, at);
 	}
+}
+
+/* With what is known of the world outside. */
+static int control_build(struct control *c, const struct bundle *b, const struct bundle *picture,
+	uint64_t generation, struct plan **ret_plan, char *text, size_t size)
+{
+	struct facts *facts = control_facts(c, b, text, size);
+	if (!facts)
+		return -ENOMEM;
+	int r = plan_build(b, picture, generation, c->proxy.plan, ret_plan, text, size);
+	if (r == 0) {
+		(*ret_plan)->facts = facts;
+	} else {
+		facts_unref(facts);
+		c->facts_of = NULL; /* that configuration goes */
+	}
+	return r;
 }
 
 static void control_swap(struct control *c, struct plan *plan)
@@ -197,7 +215,7 @@ static void control_try_picture(struct control *c, struct bundle *picture)
 		control_bundle_free(picture);
 		return;
 	}
-	if (plan_build(c->bundle, picture, c->proxy.plan->generation, c->proxy.plan, &plan, text,
+	if (control_build(c, c->bundle, picture, c->proxy.plan->generation, &plan, text,
 		    sizeof(text)) < 0) {
 		control_picture_refused(c, picture, text);
 		return;
@@ -262,6 +280,19 @@ void control_step_picture(struct control *c)
 	c->picture_next_ns = c->loop.now_ns + control_pause_ns(c, clock_monotonic_ns() - start_ns);
 }
 
+void control_plan_again(struct control *c)
+{
+	char text[sizeof(c->proxy.mesh.refused_text)] = "";
+	struct plan *plan;
+	uint64_t start_ns = clock_monotonic_ns();
+	if (control_build(c, c->bundle, c->picture, c->proxy.plan->generation, &plan, text,
+		    sizeof(text)) < 0)
+		log_error("proxy", "what is new of the world outside is not taken: %s", text);
+	else
+		control_swap(c, plan);
+	c->picture_next_ns = c->loop.now_ns + control_pause_ns(c, clock_monotonic_ns() - start_ns);
+}
+
 void control_take_view(struct control *c, const struct wire_state_view *view)
 {
 	struct proxy_mesh *m = &c->proxy.mesh;
@@ -281,7 +312,7 @@ void control_take_plan(struct control *c, const struct wire_plan *message, int f
 	if (fd < 0)
 		return;
 	struct bundle *b = control_bundle_read(fd, p->reload_text, sizeof(p->reload_text));
-	int r = b ? plan_build(b, c->picture, message->generation, p->plan, &plan, p->reload_text,
+	int r = b ? control_build(c, b, c->picture, message->generation, &plan, p->reload_text,
 			    sizeof(p->reload_text))
 		  : -1;
 	control_note(c, clock_wall_ns(), r == 0);
@@ -315,15 +346,15 @@ int control_first_plan(struct control *c, uint64_t generation, int fd, struct er
 	struct bundle *picture = control_waiting_picture(c);
 	int r = -EINVAL;
 	if (picture) {
-		r = plan_build(c->bundle, picture, generation, NULL, &p->plan, text, sizeof(text));
+		r = control_build(c, c->bundle, picture, generation, &p->plan, text, sizeof(text));
 		if (r == 0)
 			control_picture_taken(c, picture, c->waiting_number);
 		else
 			control_picture_refused(c, picture, text);
 	}
 	if (r < 0)
-		r = plan_build(
-			c->bundle, NULL, generation, NULL, &p->plan, err->text, sizeof(err->text));
+		r = control_build(
+			c, c->bundle, NULL, generation, &p->plan, err->text, sizeof(err->text));
 	if (r == 0)
 		control_log_warnings(NULL, p->plan);
 	if (r == 0 && p->plan->conf->state.redis_count == 0)

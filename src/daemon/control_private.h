@@ -4,6 +4,7 @@
  *   control.c        start-up, the loop, the line to the keeper
  *   control_say.c    what the keeper is told with each tick
  *   control_identities.c   how it stands with certificates, for status
+ *   control_outside.c   what is wanted of the world outside, and what comes of it
  *   control_plans.c  plans: from the keeper's bundle and the state process's picture of the mesh */
 #pragma once
 
@@ -47,7 +48,14 @@ struct control {
 	uint64_t told_generation;    /* the keeper knows that this one is in force */
 	uint64_t ping_number;	     /* not yet answered; 0 = none */
 	uint64_t taken_unsaid;	     /* the picture whose turn is over; 0: the keeper knows */
-	uint64_t refused_unsaid;     /* the generation that is refused; 0: the keeper knows */
+	/* the world outside */
+	struct bundle *outside; /* what is known of it; NULL: nothing yet */
+	int facts_fd;		/* newer, to be looked at; -1: none */
+	struct facts *facts;	/* made of it and of `facts_of`, for the plans */
+	const struct bundle *facts_of;
+	uint64_t want_plan;	 /* the number of the plan whose wants were looked at */
+	uint64_t want_told;	 /* a fingerprint of those that the keeper has; 0: none */
+	uint64_t refused_unsaid; /* the generation that is refused; 0: the keeper knows */
 	bool keeper_gone;
 };
 
@@ -55,6 +63,8 @@ struct control {
 
 /* False: not now, for the keeper is behind: to be told again with the next tick. */
 bool control_tell(struct control *c, const void *message, size_t len);
+/* The descriptor stays the caller's; -1: none. */
+bool control_tell_fd(struct control *c, const void *message, size_t len, int pass_fd);
 struct wire_head control_head(enum wire_kind kind);
 
 /* --- control_say.c --- */
@@ -69,7 +79,21 @@ void control_take_identities(struct control *c, const struct wire_identities *m,
 void control_look_at_trust(struct control *c);
 void control_identities_done(struct control *c);
 
+/* --- control_outside.c --- */
+
+/* Takes the descriptor over. */
+void control_take_facts(struct control *c, int fd);
+/* With each turn: tells what is wanted, and makes a plan of what came, when there is time. */
+void control_step_outside(struct control *c);
+/* What a plan made of this configuration is to know; a reference of its own. NULL, with text: it
+ * cannot be. */
+struct facts *control_facts(struct control *c, const struct bundle *b, char *text, size_t size);
+void control_outside_done(struct control *c);
+
 /* --- control_plans.c --- */
+
+/* A plan of the same two halves: what is known of the world outside has changed. */
+void control_plan_again(struct control *c);
 
 /* The first one; with the picture that came before it if they go together, else without. */
 int control_first_plan(struct control *c, uint64_t generation, int fd, struct err *err) MUST_CHECK;

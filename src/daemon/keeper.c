@@ -400,6 +400,7 @@ static void keeper_done(struct keeper *k)
 	keeper_child_done(&k->proxy);
 	keeper_mesh_done(k);
 	keeper_identity_done(k);
+	keeper_outside_done(k);
 	keeper_listen_done(k);
 	keeper_plan_free(k->next);
 	keeper_plan_free(k->current);
@@ -419,6 +420,7 @@ static int keeper_start(const char *conf_path)
 		.ledger_fd = -1,
 		.proxy = {.channel_fd = -1},
 		.mesh = {.child = {.channel_fd = -1}, .picture_fd = -1},
+		.outside = {.want = {.fd = -1}, .facts = {.fd = -1}},
 		.next_key_number = 1,
 		.notify = {.fd = -1}};
 	struct err err;

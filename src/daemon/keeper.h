@@ -5,6 +5,7 @@
  *   keeper_child.c    what both children have in common: start, death, pings, the channel
  *   keeper_channel.c  what is said to the proxy process and heard from it
  *   keeper_mesh.c     the state process: its life, and the picture of the mesh that it makes
+ *   keeper_outside.c  what is between the two about the world outside
  *   keeper_identity.c what the state process asks of the keys, and says of certificates
  *   keeper_work.c     that of it which waits for the disk, in a thread of its own
  *   keeper_sign.c     signatures
@@ -12,6 +13,7 @@
  *   keeper_spawn.c    a child: start and privileges
  *   keeper_reload.c   plans: from files to memfds, and the watch for changed ones
  *   keeper_keys.c     keys and certificates of a plan, and what the state process gets of them
+ *   keeper_external.c authorities of servers outside of the mesh
  *   keeper_files.c    what the state process gets of the disk: secrets, its directory
  *
  * One thread, one owner: struct keeper stands in keeper_main(). Besides it there is one errand at
@@ -64,7 +66,7 @@ struct keeper_plan {
 	/* for the state process alone */
 	struct keyring *mesh_keyring; /* its client certificate's key at the store; NULL: none */
 	struct keyring *node_keyring; /* the machine's own, for the authority; NULL: none */
-	int mesh_memfd;		      /* its bundle, sealed; -1: neither store nor authority */
+	int mesh_memfd;		      /* its bundle, sealed */
 	uint64_t retire_ns;	      /* when the keys may go */
 	/* what could not be read anew, and is as in the plan before */
 	struct keyring_faults faults;
@@ -123,9 +125,10 @@ struct keeper_child {
  *      └──────────────────┼──┴─────────────────┼────────────────────────┘
  *                         └────────────────────┘
  *
- * Wanted as long as the configuration in force has a store or an authority, and the keeper is not
- * stopping. One that was started with a store does not go on without one, nor the other way round:
- * it leaves, and another is started. The same when there is no authority any more. */
+ * Wanted as long as the configuration in force has a store or an authority, or the proxy process
+ * wants to know something of the world outside, and the keeper is not stopping. One that was
+ * started with a store does not go on without one, nor the other way round: it leaves, and another
+ * is started. The same when there is no authority any more. */
 #define KEEPER_MESH_LIST(X) X(OFF) X(WAITING) X(RUNNING) X(LEAVING)
 enum keeper_mesh_state {
 #define X(name) KEEPER_MESH_##name,
@@ -197,6 +200,18 @@ struct keeper_identity {
 	bool rows_unsaid;
 };
 
+/* The newest that one child has for the other. */
+struct keeper_relayed {
+	int fd; /* sealed by its maker; -1: none */
+	uint32_t count;
+	bool unsaid;
+};
+/* What is wanted of the world outside, and what is known of it. */
+struct keeper_outside {
+	struct keeper_relayed want, facts;
+	bool nonsense_told;
+};
+
 /* Who the children run as. */
 struct keeper_user {
 	uid_t uid;
@@ -241,6 +256,7 @@ struct keeper {
 	bool next_unsaid, note_unsaid, log_unsaid;
 	struct wire_note note;
 	struct keeper_mesh mesh;
+	struct keeper_outside outside;
 	struct keeper_identity identity;
 	uint32_t refused_count; /* signatures, since the last tick */
 };
@@ -324,6 +340,20 @@ void keeper_mesh_take_out(struct keeper *k, const struct wire_take_out *m);
 
 /* The memory behind it can change no more, and is not too large. */
 bool keeper_sealed(int fd, size_t bytes_max);
+
+/* --- keeper_outside.c --- */
+
+void keeper_outside_done(struct keeper *k);
+/* Something is wanted, so that there has to be a state process. */
+bool keeper_outside_wanted(const struct keeper *k);
+/* True: the message was for here, and the descriptor is taken over. */
+bool keeper_outside_hear(struct keeper *k, const union channel_message *m, size_t len, int fd);
+/* A child is started: everything is to be said to it. */
+void keeper_outside_begin_proxy(struct keeper *k);
+void keeper_outside_begin_state(struct keeper *k);
+/* To the state process, and to the proxy process; nothing there is 0. */
+int keeper_outside_say_want(struct keeper *k) MUST_CHECK;
+int keeper_outside_tell_facts(struct keeper *k) MUST_CHECK;
 
 /* --- keeper_identity.c --- */
 
@@ -427,6 +457,10 @@ int keeper_keys_load_node(struct keeper *k, const struct keeper_plan *before,
 	struct keeper_plan *plan, struct bundle *b, struct err *err) MUST_CHECK;
 /* Adds what was or will be loaded to a fingerprint. */
 uint64_t keeper_keys_mark(const struct conf *conf, uint64_t mark);
+
+/* --- keeper_external.c --- */
+/* Items of kind `outside`. */
+int keeper_external_add(const struct conf *conf, struct bundle *b, struct err *err) MUST_CHECK;
 
 /* --- keeper_files.c --- */
 

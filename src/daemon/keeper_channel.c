@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* There is no queue of messages: what is still to be said follows from what has been said (the
- * opening: start, ledger, listeners, signers, the mesh's state, plan, in this order) and from the
+ * opening: start, ledger, listeners, signers, the mesh's state, what is known of
+ * the world outside, plan, in this order) and from the
  * `_unsaid` marks. So a proxy process that does not read costs no memory, and a new one hears
  * everything again. */
 #include "keeper.h"
@@ -21,6 +22,7 @@ void keeper_channel_begin(struct keeper *k)
 	k->mesh.picture_away = false;
 	k->mesh.view_unsaid = k->mesh.view_known;
 	k->identity.rows_unsaid = k->identity.rows_fd >= 0;
+	keeper_outside_begin_proxy(k);
 }
 
 static int keeper_say_listener(struct keeper *k, const struct keeper_listener *l)
@@ -43,7 +45,7 @@ static int keeper_say_log(struct keeper *k)
 
 static uint32_t keeper_opening_count(const struct keeper *k)
 {
-	return 2 + k->listeners.count + k->proxy.signer_count + 2;
+	return 2 + k->listeners.count + k->proxy.signer_count + 3;
 }
 
 static int keeper_say_opening(struct keeper *k)
@@ -62,6 +64,8 @@ static int keeper_say_opening(struct keeper *k)
 	i -= k->proxy.signer_count;
 	if (i == 0)
 		return keeper_mesh_tell_picture(k);
+	if (i == 1)
+		return keeper_outside_tell_facts(k);
 	return keeper_child_say_plan(&k->proxy, k->current->generation, k->current->memfd);
 }
 
@@ -196,6 +200,8 @@ void keeper_channel_read(struct keeper *k, uint64_t now_ns)
 	for (int i = 0; i < KEEPER_HEAR_BATCH; i++) {
 		if (!keeper_child_hear(&k->proxy, &m, &len, &passed_fd))
 			return;
+		if (m.head.kind == WIRE_WANT && keeper_outside_hear(k, &m, len, passed_fd))
+			continue;
 		if (passed_fd >= 0)
 			close(passed_fd);
 		keeper_hear(k, &m, len, now_ns);

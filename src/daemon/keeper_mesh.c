@@ -74,16 +74,18 @@ void keeper_mesh_done(struct keeper *k)
 	keeper_mesh_forget(&k->mesh);
 }
 
+static bool keeper_mesh_has_store(const struct keeper *k)
+{
+	return k->current->conf->state.redis_count > 0;
+}
+
 static bool keeper_mesh_wanted(const struct keeper *k)
 {
 	bool serving = k->state == KEEPER_STATE_WAITING || k->state == KEEPER_STATE_STARTING ||
 		       k->state == KEEPER_STATE_RUNNING;
-	return serving && k->current->mesh_memfd >= 0;
-}
-
-static bool keeper_mesh_has_store(const struct keeper *k)
-{
-	return k->current->conf->state.redis_count > 0;
+	return serving &&
+	       (keeper_mesh_has_store(k) || k->current->conf->authority.server_count > 0 ||
+		       keeper_outside_wanted(k));
 }
 
 /* The process that runs cannot become what is wanted now. */
@@ -102,6 +104,7 @@ static void keeper_mesh_start(struct keeper *k, uint64_t now_ns)
 	keeper_identity_forget(k, KEEPER_ROWS_STAY);
 	k->mesh.said_generation = k->mesh.taken_generation = 0;
 	k->mesh.nonsense_told = false;
+	keeper_outside_begin_state(k);
 	if (keeper_child_start(k, &k->mesh.child, now_ns, &err) < 0)
 		keeper_mesh_move(&k->mesh, KEEPER_MESH_WAITING, now_ns + CLOCK_S);
 	else
@@ -234,12 +237,18 @@ static bool keeper_mesh_has_plan(const struct keeper *k)
 	       k->mesh.said_generation != k->current->generation;
 }
 
+static bool keeper_mesh_has_want(const struct keeper *k)
+{
+	return k->mesh.state == KEEPER_MESH_RUNNING && k->outside.want.unsaid;
+}
+
 bool keeper_mesh_wants_write(const struct keeper *k)
 {
 	const struct keeper_child *c = &k->mesh.child;
 	return c->channel_fd >= 0 &&
 	       (c->said < keeper_mesh_opening_count(k) || keeper_mesh_has_plan(k) ||
-		       keeper_identity_wants_write(k) || c->drain_unsaid || c->ping_unsaid);
+		       keeper_mesh_has_want(k) || keeper_identity_wants_write(k) ||
+		       c->drain_unsaid || c->ping_unsaid);
 }
 
 /* Says one thing; the order is the order of the cases. */
@@ -256,6 +265,8 @@ static int keeper_mesh_say(struct keeper *k)
 			k->mesh.said_generation = k->current->generation;
 			k->mesh.has_authority = k->current->conf->authority.server_count > 0;
 		}
+	} else if (keeper_mesh_has_want(k)) {
+		r = keeper_outside_say_want(k);
 	} else if (keeper_identity_wants_write(k)) {
 		r = keeper_identity_say(k);
 	} else if (c->drain_unsaid) {
@@ -357,6 +368,8 @@ static void keeper_mesh_hear(struct keeper *k, const union channel_message *m, s
 	}
 	if (keeper_identity_hear(k, m, len, passed_fd))
 		return;
+	if (m->head.kind == WIRE_FACTS && keeper_outside_hear(k, m, len, passed_fd))
+		return;
 	if (passed_fd >= 0)
 		close(passed_fd);
 	if (m->head.kind == WIRE_STATE_VIEW && len == sizeof(m->view)) {
@@ -395,7 +408,8 @@ static bool keeper_picture_due(const struct keeper_mesh *m)
 
 bool keeper_mesh_wants_telling(const struct keeper *k)
 {
-	return keeper_picture_due(&k->mesh) || k->mesh.view_unsaid || k->identity.rows_unsaid;
+	return keeper_picture_due(&k->mesh) || k->mesh.view_unsaid || k->identity.rows_unsaid ||
+	       k->outside.facts.unsaid;
 }
 
 int keeper_mesh_tell_picture(struct keeper *k)
@@ -419,6 +433,8 @@ int keeper_mesh_tell(struct keeper *k)
 		return keeper_mesh_tell_picture(k);
 	if (k->identity.rows_unsaid)
 		return keeper_identity_tell(k);
+	if (k->outside.facts.unsaid)
+		return keeper_outside_tell_facts(k);
 	struct wire_state_view view = m->view;
 	view.head = keeper_head(WIRE_STATE_VIEW);
 	int r = keeper_child_say(&k->proxy, &view, sizeof(view), -1);

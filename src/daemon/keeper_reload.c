@@ -168,9 +168,6 @@ static int keeper_mesh_fill(struct keeper *k, const struct keeper_plan *before,
 	struct keeper_plan *plan, struct err *err)
 {
 	struct bundle b;
-	const struct conf *conf = plan->conf;
-	if (conf->state.redis_count == 0 && conf->authority.server_count == 0)
-		return 0;
 	bundle_init(&b);
 	int r = keeper_mesh_gather(k, before, plan, &b, err);
 	if (r == 0)
@@ -198,7 +195,10 @@ static int keeper_plan_fill(struct keeper *k, enum keeper_scope scope,
 	conf_snapshot_free(snapshot);
 	/* Before the keys are read: a change that comes after that is seen as one. */
 	k->watch.loaded = keeper_fingerprint(plan->conf);
-	r = keeper_keys_load(k, scope, before, plan, err);
+	if (scope != KEEPER_SCOPE_WATCHED)
+		r = keeper_external_add(plan->conf, &plan->bundle, err);
+	if (r == 0)
+		r = keeper_keys_load(k, scope, before, plan, err);
 	if (r == 0)
 		r = keeper_add_ticket_secret(k, &plan->bundle, err);
 	if (r == 0)

@@ -17,6 +17,7 @@
 #include "daemon/sandbox.h"
 #include "daemon/state_process.h"
 #include "enroll/enroll.h"
+#include "offline.h"
 #include "proxy/wire.h"
 #include "redirect/redirect.h"
 #include <fcntl.h>
@@ -65,13 +66,18 @@ static int main_ca(int argc, char **argv)
 	return ca_main(argc, argv);
 }
 
+static int main_authz(int argc, char **argv)
+{
+	return cli_authz_main(argc, argv, offline_ask);
+}
+
 static const struct main_command main_commands[] = {
 	{"run", keeper_main, "run this machine's proxy"},
 	{"check", check_main, "say whether the configuration would be taken, and why not"},
 	{"status", cli_status_main, "what the running proxy is doing"},
 	{"certs", cli_certs_main, "certificates: when they end, and when the next ones come"},
 	{"routes", cli_routes_main, "routes in force, and where a request would go and why"},
-	{"authz", cli_authz_main, "who may do what to a service, which rule says so, and why"},
+	{"authz", main_authz, "who may do what to a service, which rule says so, and why"},
 	{"limits", cli_limits_main, "limits in force, and what is left of them"},
 	{"apply", cli_apply_main, "publish services and policies to the mesh"},
 	{"get", cli_get_main, "what is published"},

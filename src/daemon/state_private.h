@@ -3,6 +3,7 @@
  *
  *   state_process.c   start-up, plans, the loop, the line to the keeper
  *   state_mesh.c      with a store: the sync with it, and the checks of local workloads
+ *   state_outside.c   what the proxy process wants to know of the world outside
  *   state_identity.c  with an authority: certificates, and what the keeper is asked for them
  */
 #pragma once
@@ -10,6 +11,7 @@
 #include "channel.h"
 #include "conf/conf.h"
 #include "enroll/enroll.h"
+#include "fetch/fetch.h"
 #include "health/health.h"
 #include "ledger/ledger.h"
 #include "ring/loop.h"
@@ -25,6 +27,8 @@ enum state_task {
 	STATE_TASK_SYNC_NEWS,
 	STATE_TASK_HEALTH_NEWS,
 	STATE_TASK_ENROLL_NEWS,
+	STATE_TASK_FETCH_NEWS,
+	STATE_TASK_FETCH,
 };
 
 #define STATE_HEALTH_KIND 100
@@ -63,6 +67,14 @@ struct state_identity {
 	uint64_t rows_told; /* a fingerprint of those told last; 0: none */
 };
 
+/* What goes on with the world outside. */
+struct state_outside {
+	struct fetch *fetch;
+	struct task news;
+	int facts_fd; /* not told yet; -1: none */
+	uint32_t facts_count;
+};
+
 struct state_process {
 	struct state_ear channel, signer, signals;
 	int dir_fd; /* -1: there is no store */
@@ -72,6 +84,7 @@ struct state_process {
 	struct timer tick;
 	struct state_mesh mesh;
 	struct state_identity identity;
+	struct state_outside outside;
 	struct conf *conf; /* as last taken */
 	bool leaving, keeper_gone;
 };
@@ -102,6 +115,21 @@ void state_mesh_take_out(struct state_process *s, const struct wire_take_out *m)
 void state_mesh_close(struct state_process *s);
 bool state_mesh_idle(const struct state_process *s);
 void state_mesh_free(struct state_process *s);
+
+/* --- state_outside.c --- */
+
+void state_outside_init(struct state_process *s);
+/* Once there is a loop. */
+int state_outside_start(struct state_process *s, struct err *err) MUST_CHECK;
+/* The plan is in force. */
+void state_outside_configured(struct state_process *s);
+/* The descriptor stays the caller's. */
+void state_outside_want(struct state_process *s, int fd);
+void state_outside_step(struct state_process *s);
+void state_outside_tick(struct state_process *s);
+void state_outside_close(struct state_process *s);
+bool state_outside_idle(const struct state_process *s);
+void state_outside_free(struct state_process *s);
 
 /* --- state_identity.c --- */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The state process, as its parts know each other: the sync with the store, the checks of local
- * workloads, the certificates from an authority, and the line to the keeper. One loop, in which
+ * workloads, the certificates from an authority, what is asked of the world outside, and the line
+ * to the keeper. One loop, in which
  * nothing is in a hurry; a program that a check runs, a store or an authority that stalls, or a
  * crash here costs no connection of anybody.
  *
@@ -140,6 +141,7 @@ static int state_take_plan(struct state_process *s, uint64_t generation, int fd)
 	if (r == 0) {
 		state_swap_conf(s, &p);
 		state_mesh_configured(s);
+		state_outside_configured(s);
 	}
 	if (p.text[0])
 		state_tell_refused(s, generation, p.text);
@@ -160,6 +162,7 @@ static void state_leave(struct state_process *s)
 		log_info("state", "leaving the mesh");
 	state_mesh_close(s);
 	state_identity_close(s);
+	state_outside_close(s);
 }
 
 static void state_message(
@@ -173,6 +176,10 @@ static void state_message(
 	case WIRE_TAKE_OUT:
 		if (len == sizeof(m->take_out) && !s->leaving)
 			state_mesh_take_out(s, &m->take_out);
+		break;
+	case WIRE_WANT:
+		if (len == sizeof(m->outside) && fd >= 0 && !s->leaving)
+			state_outside_want(s, fd);
 		break;
 	case WIRE_REQUEST:
 	case WIRE_CERTIFICATE:
@@ -202,6 +209,7 @@ static void state_message(
 	case WIRE_PONG:
 	case WIRE_STATE:
 	case WIRE_STATE_VIEW:
+	case WIRE_FACTS:
 	case WIRE_STATE_TAKEN:
 	case WIRE_SIGN:
 	case WIRE_IDENTITIES:
@@ -295,6 +303,7 @@ static void state_step_tick(struct state_process *s)
 	timer_set(&s->loop, &s->tick, s->loop.now_ns + STATE_TICK_MS * CLOCK_MS);
 	state_mesh_tick(s);
 	state_identity_tick(s);
+	state_outside_tick(s);
 }
 
 static void state_step(struct state_process *s, struct task *t)
@@ -321,6 +330,12 @@ static void state_step(struct state_process *s, struct task *t)
 	case STATE_TASK_ENROLL_NEWS:
 		state_identity_after_step(s);
 		return;
+	case STATE_TASK_FETCH_NEWS:
+		state_outside_step(s);
+		return;
+	case STATE_TASK_FETCH:
+		fetch_step(t);
+		return;
 	}
 	if (t->kind >= STATE_ENROLL_KIND) {
 		enroll_step(t);
@@ -335,7 +350,7 @@ static void state_step(struct state_process *s, struct task *t)
 
 static bool state_ended(const struct state_process *s)
 {
-	return s->leaving && state_mesh_idle(s) && state_identity_idle(s);
+	return s->leaving && state_mesh_idle(s) && state_identity_idle(s) && state_outside_idle(s);
 }
 
 static void state_run(struct state_process *s)
@@ -447,7 +462,7 @@ static int state_start_loop(
 	if (r < 0)
 		return r;
 	s->mesh.health = health_new(&s->loop, STATE_HEALTH_KIND, &s->mesh.health_news);
-	return s->mesh.health ? 0 : err_set(err, ENOMEM, "out of memory");
+	return s->mesh.health ? state_outside_start(s, err) : err_set(err, ENOMEM, "out of memory");
 }
 
 static int state_start(struct state_process *s, struct err *err)
@@ -476,6 +491,7 @@ static void state_init(struct state_process *s, int channel_fd)
 	timer_init(&s->tick, &s->tick_task);
 	state_mesh_init(s);
 	state_identity_init(s);
+	state_outside_init(s);
 }
 
 int state_process_main(int channel_fd)
@@ -493,6 +509,7 @@ int state_process_main(int channel_fd)
 		return 1;
 	state_mesh_free(&s);
 	state_identity_free(&s);
+	state_outside_free(&s);
 	conf_free(s.conf);
 	ledger_unmap(s.ledger);
 	return 0;

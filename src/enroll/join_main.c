@@ -5,11 +5,11 @@
 
 #include "base/clock.h"
 #include "base/usage.h"
+#include "fetch/lookup.h"
 #include "join.h"
 #include "judge.h"
 #include "keys/cert.h"
 #include "keys/file.h"
-#include "lookup.h"
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>

@@ -5,8 +5,8 @@
 
 #include "base/clock.h"
 #include "codec/http.h"
+#include "fetch/lookup.h"
 #include "link.h"
-#include "lookup.h"
 #include "net/conn.h"
 
 #define LINK_SHOWN_MAX 160 /* of what a server says, in an error */

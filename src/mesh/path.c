@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One normal form for a request's path, made once: routed, authorised and forwarded are the same
  * bytes. Whatever a server behind us could read in two ways is refused rather than guessed. */
-#include "mesh/policy.h"
+#include "policy_private.h"
 
 struct path_writer {
 	char *bytes;
@@ -20,6 +20,16 @@ static bool path_is_printable(char c)
 	return c > ' ' && c < 0x7f;
 }
 
+/* "%C0%AF" and the like: UTF-8 that some decode, though no character has that form. */
+static bool path_is_overlong(int c, struct str next)
+{
+	int high = next.len >= 3 && next.at[0] == '%' ? str_hex(next.at[1]) : -1;
+	if (high < 0 || str_hex(next.at[2]) < 0)
+		return false;
+	return ((c == 0xc0 || c == 0xc1) && high >= 8 && high <= 0xb) ||
+	       (c == 0xe0 && (high == 8 || high == 9)) || (c == 0xf0 && high == 8);
+}
+
 /* Writes the escape that starts at `escape` in its normal form; false: refused. */
 static bool path_write_escape(struct path_writer *w, struct str escape)
 {
@@ -29,7 +39,8 @@ static bool path_write_escape(struct path_writer *w, struct str escape)
 	if (high < 0 || low < 0)
 		return false;
 	int c = high * 16 + low;
-	if (c == '/' || c == '\\' || c == '\0')
+	if (c == '/' || c == '\\' || c < ' ' || c == 0x7f ||
+		path_is_overlong(c, (struct str){escape.at + 3, escape.len - 3}))
 		return false;
 	if (path_is_unreserved(c)) {
 		w->bytes[w->len++] = (char)c;
@@ -85,7 +96,10 @@ static bool path_write_segments(struct path_writer *w, struct str path)
 			i++;
 		}
 	}
-	return path_end_segment(w, false);
+	if (!path_end_segment(w, false))
+		return false;
+	struct str whole = {w->bytes, w->len};
+	return !memchr(whole.at, '%', whole.len) || !path_hides_dots(whole);
 }
 
 static bool path_write_query(struct path_writer *w, struct str query)

@@ -1,110 +1,229 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A path as the most lenient server would read it: escapes decoded, parameters (";" up to the next
- * "/") dropped with the empty segments that they leave, letter case aside, a slash at the end or
- * none alike. What matches so, and not as it stands, may or may not be the same resource there. */
+/* A path as the most lenient of servers would read it, one character after the other: "/" before
+ * each segment that is left, and nothing at the end. Escapes are decoded, those of escapes too; a
+ * backslash is a slash; what comes after ";" in a segment is gone, and after an escaped "?" or "#"
+ * everything; so are dots and spaces at the end of a segment, and empty segments; letter case is
+ * put aside. Whatever servers do of that, two paths that one of them takes for the same are read
+ * alike here, so that a rule that denies asks for no more. What matches so, and not as it stands,
+ * may or may not be the same resource there.
+ *
+ * Each character is looked at twice at most, whatever the path. */
 #include "policy_private.h"
 
-static void path_skip_parameters(struct str path, size_t *at)
+/* What a reader does at a character, once it is decoded. */
+enum path_mark {
+	PATH_PLAIN,
+	PATH_SOFT,	/* goes at the end of a segment: dots, spaces */
+	PATH_SEPARATOR, /* "/" */
+	PATH_PARAMETER, /* ";": up to the next separator */
+	PATH_END,
+};
+
+struct path_unit {
+	size_t next; /* where the next one begins */
+	enum path_mark mark;
+	unsigned char c;
+	bool is_escaped;
+};
+
+static enum path_mark path_mark_of(int c)
 {
-	if (*at < path.len && path.at[*at] == ';') {
-		while (*at < path.len && path.at[*at] != '/')
-			(*at)++;
+	switch (c) {
+	case '.':
+	case ' ':
+		return PATH_SOFT;
+	case '/':
+	case '\\':
+		return PATH_SEPARATOR;
+	case ';':
+		return PATH_PARAMETER;
+	case '?':
+	case '#':
+	case '\0':
+		return PATH_END;
 	}
+	return PATH_PLAIN;
 }
 
-static int path_fold(int c)
+static int path_escape(struct str path, size_t at)
 {
-	return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c;
+	int high = at + 1 < path.len ? str_hex(path.at[at]) : -1;
+	int low = high >= 0 ? str_hex(path.at[at + 1]) : -1;
+	return low < 0 ? -1 : high * 16 + low;
 }
 
-/* The next character, or -1 at the end. */
-static int path_lenient_next(struct str path, size_t *at)
+static struct path_unit path_unit_at(struct str path, size_t at)
 {
-	path_skip_parameters(path, at);
-	if (*at >= path.len)
-		return -1;
-	if (path.at[*at] == '%' && path.len - *at >= 3) {
-		int high = str_hex(path.at[*at + 1]), low = str_hex(path.at[*at + 2]);
-		if (high >= 0 && low >= 0) {
-			*at += 3;
-			return path_fold(high * 16 + low);
-		}
+	struct path_unit u = {.next = at, .mark = PATH_END};
+	if (at >= path.len)
+		return u;
+	u.c = (unsigned char)path.at[at];
+	u.next = at + 1;
+	for (int c; u.c == '%' && (c = path_escape(path, u.next)) >= 0;) {
+		u.c = (unsigned char)c;
+		u.next += 2;
+		u.is_escaped = true;
 	}
-	int c = (unsigned char)path.at[(*at)++];
-	while (c == '/') {
-		path_skip_parameters(path, at);
-		if (*at >= path.len || path.at[*at] != '/')
+	u.mark = path_mark_of(u.c);
+	if (u.c >= 'A' && u.c <= 'Z')
+		u.c = (unsigned char)(u.c - 'A' + 'a');
+	return u;
+}
+
+struct path_lenient path_lenient_of(struct str path)
+{
+	return (struct path_lenient){.path = path, .held = -1};
+}
+
+/* Past dots and spaces, to where they stay if anything of the segment follows. */
+static bool path_lenient_stays(struct path_lenient *p, struct path_unit u)
+{
+	while (u.mark == PATH_SOFT)
+		u = path_unit_at(p->path, p->at = u.next);
+	p->soft_end = p->at;
+	return u.mark == PATH_PLAIN;
+}
+
+/* The next character of a segment; -1 at its end, where parameters were left behind. */
+static int path_lenient_within(struct path_lenient *p)
+{
+	struct path_unit u = path_unit_at(p->path, p->at);
+	size_t at = p->at;
+	if (u.mark == PATH_SOFT && at >= p->soft_end) {
+		if (path_lenient_stays(p, u))
+			p->at = at;
+		else
+			u = path_unit_at(p->path, p->at);
+	}
+	if (u.mark == PATH_PLAIN || u.mark == PATH_SOFT) {
+		p->at = u.next;
+		return u.c;
+	}
+	while (u.mark != PATH_SEPARATOR && u.mark != PATH_END)
+		u = path_unit_at(p->path, p->at = u.next);
+	return -1;
+}
+
+int path_lenient_next(struct path_lenient *p)
+{
+	int c = p->held;
+	p->held = -1;
+	if (c < 0 && p->is_within)
+		c = path_lenient_within(p);
+	if (c >= 0)
+		return c;
+	p->is_within = false;
+	while (p->at < p->path.len) {
+		struct path_unit u = path_unit_at(p->path, p->at);
+		p->is_odd = p->is_odd || (u.is_escaped && u.mark != PATH_PLAIN);
+		if (u.mark == PATH_END)
 			break;
-		(*at)++;
+		if (u.mark == PATH_SEPARATOR) {
+			p->at = u.next;
+			continue;
+		}
+		p->held = path_lenient_within(p);
+		p->is_within = p->held >= 0;
+		p->is_odd = p->is_odd || !p->is_within;
+		if (p->is_within)
+			return '/';
 	}
-	return path_fold(c);
+	return -1;
 }
 
-/* Nothing, or a slash and nothing. */
-static bool path_is_over(struct str path, size_t at)
+bool path_hides_dots(struct str path)
 {
-	int c = path_lenient_next(path, &at);
-	return c < 0 || (c == '/' && path_lenient_next(path, &at) < 0);
-}
-
-static bool path_lenient_whole(struct str text, struct str path)
-{
-	size_t at = 0, path_at = 0;
-	while (!path_is_over(text, at)) {
-		if (path_lenient_next(text, &at) != path_lenient_next(path, &path_at))
-			return false;
-	}
-	return path_is_over(path, path_at);
-}
-
-static bool path_lenient_prefix(struct str text, struct str path)
-{
-	size_t at = 0, path_at = 0;
-	while (!path_is_over(text, at)) {
-		if (path_lenient_next(text, &at) != path_lenient_next(path, &path_at))
-			return false;
-	}
-	return path_is_over(path, path_at) || path_lenient_next(path, &path_at) == '/';
-}
-
-/* A whole segment; false: it has none there. */
-static bool path_lenient_segment(struct str path, size_t *at)
-{
-	size_t start = *at;
-	for (size_t next = *at;; *at = next) {
-		int c = path_lenient_next(path, &next);
-		if (c < 0 || c == '/')
-			return *at > start;
-	}
-}
-
-static bool path_lenient_template(struct str template, struct str path)
-{
-	size_t at = 0, path_at = 0;
-	while (!path_is_over(template, at)) {
-		if (template.at[at] == '*' && at + 1 == template.len)
-			return true;
-		if (template.at[at] == '{') {
-			const char *end = memchr(template.at + at, '}', template.len - at);
-			if (!end || !path_lenient_segment(path, &path_at))
-				return false;
-			at = (size_t)(end - template.at) + 1;
-		} else if (path_lenient_next(template, &at) != path_lenient_next(path, &path_at)) {
-			return false;
+	size_t dots = 0;
+	bool is_other = false;
+	for (struct path_unit u = {0}; dots > 0 || u.next < path.len;) {
+		u = path_unit_at(path, u.next);
+		if (u.mark == PATH_SOFT) {
+			dots += u.c == '.';
+		} else if (u.mark == PATH_PLAIN) {
+			is_other = true;
+		} else {
+			if (!is_other && (dots == 1 || dots == 2))
+				return true;
+			dots = 0;
+			is_other = u.mark == PATH_PARAMETER;
 		}
 	}
-	return path_is_over(path, path_at);
+	return false;
+}
+
+/* Goes on behind `text`, which must be there as whole segments. */
+static bool path_lenient_starts(struct path_lenient *p, struct str text)
+{
+	struct path_lenient want = path_lenient_of(text);
+	for (int c; (c = path_lenient_next(&want)) >= 0;) {
+		if (path_lenient_next(p) != c)
+			return false;
+	}
+	struct path_lenient ahead = *p;
+	int c = path_lenient_next(&ahead);
+	return c < 0 || c == '/';
+}
+
+static bool path_lenient_skip(struct path_lenient *p)
+{
+	if (path_lenient_next(p) != '/')
+		return false;
+	struct path_lenient ahead = *p;
+	for (int c; (c = path_lenient_next(&ahead)) >= 0 && c != '/';)
+		*p = ahead;
+	return true;
+}
+
+struct str path_template_start(struct str template)
+{
+	size_t len = 0;
+	while (len < template.len && template.at[len] != '{' &&
+		!(template.at[len] == '*' && len + 1 == template.len))
+		len++;
+	return (struct str){template.at, len};
+}
+
+/* What follows the first brace. */
+static bool path_lenient_rest(struct path_lenient *p, struct str rest)
+{
+	while (rest.len > 0) {
+		const char *slash = memchr(rest.at, '/', rest.len);
+		struct str part = {rest.at, slash ? (size_t)(slash - rest.at) : rest.len};
+		size_t used = part.len + (slash ? 1 : 0);
+		rest = (struct str){rest.at + used, rest.len - used};
+		if (part.len == 0)
+			continue;
+		if (rest.len == 0 && part.at[part.len - 1] == '*')
+			return true;
+		if (part.at[0] == '{' ? !path_lenient_skip(p) : !path_lenient_starts(p, part))
+			return false;
+	}
+	return path_lenient_next(p) < 0;
+}
+
+/* Where another server may count the segments otherwise, none can be told from the next. */
+static bool path_lenient_template(struct str template, struct path_lenient *p)
+{
+	struct str start = path_template_start(template);
+	if (!path_lenient_starts(p, start))
+		return false;
+	bool is_so = path_lenient_rest(
+		p, (struct str){template.at + start.len, template.len - start.len});
+	while (!is_so && !p->is_odd && path_lenient_next(p) >= 0)
+		continue;
+	return is_so || p->is_odd;
 }
 
 bool path_lenient_matches(const struct route_path *pattern, struct str path)
 {
+	struct path_lenient p = path_lenient_of(path);
 	switch (pattern->kind) {
 	case ROUTE_PATH_EXACT:
-		return path_lenient_whole(pattern->text, path);
+		return path_lenient_starts(&p, pattern->text) && path_lenient_next(&p) < 0;
 	case ROUTE_PATH_PREFIX:
-		return path_lenient_prefix(pattern->text, path);
+		return path_lenient_starts(&p, pattern->text);
 	case ROUTE_PATH_TEMPLATE:
-		return path_lenient_template(pattern->text, path);
+		return path_lenient_template(pattern->text, &p);
 	case ROUTE_PATH_REGEX:
 		return false;
 	}

@@ -41,14 +41,24 @@ static enum policy_truth policy_source(
 	return is_unknown ? POLICY_UNKNOWN : POLICY_FALSE;
 }
 
+/* Who may be the one that is named may be him exactly: no address is more exact than that. Of an
+ * allow rule only what is so counts. */
+static uint32_t policy_source_rank(
+	const struct source *source, enum policy_truth truth, enum policy_action action)
+{
+	if (truth == POLICY_TRUE)
+		return source_rank(source);
+	return truth == POLICY_UNKNOWN && action != POLICY_ALLOW ? SOURCE_RANK_ID : 0;
+}
+
 static enum policy_truth policy_sources(const struct source *sources, uint32_t count,
-	const struct policy_request *request, uint32_t *rank)
+	const struct policy_request *request, enum policy_action action, uint32_t *rank)
 {
 	enum policy_truth truth = POLICY_FALSE;
 	for (uint32_t i = 0; i < count; i++) {
 		enum policy_truth one = policy_source(&sources[i], request);
-		uint32_t its_rank = source_rank(&sources[i]);
-		if (one != POLICY_FALSE && its_rank > *rank)
+		uint32_t its_rank = policy_source_rank(&sources[i], one, action);
+		if (its_rank > *rank)
 			*rank = its_rank;
 		truth = policy_any(truth, one);
 	}
@@ -62,15 +72,15 @@ enum policy_truth policy_ask_from(
 	enum policy_truth truth;
 	*ret_rank = SOURCE_RANK_LEAST;
 	if (p->from_count > 0)
-		truth = policy_sources(p->from, p->from_count, request, ret_rank);
+		truth = policy_sources(p->from, p->from_count, request, p->action, ret_rank);
 	else if (p->action == POLICY_ALLOW)
 		truth = policy_known(request->source_id.len > 0);
 	else
 		truth = POLICY_TRUE;
 	if (p->action == POLICY_DENY && p->from_count == 0)
 		*ret_rank = POLICY_RANK_GUARD;
-	return policy_all(truth,
-		policy_not(policy_sources(p->not_from, p->not_from_count, request, &not_rank)));
+	return policy_all(truth, policy_not(policy_sources(p->not_from, p->not_from_count, request,
+					 p->action, &not_rank)));
 }
 
 /* --- what --- */
@@ -87,41 +97,26 @@ static enum policy_truth policy_paths(
 	const struct policy_operations *o, const struct policy_request *request)
 {
 	enum policy_truth truth = POLICY_FALSE;
+	if (request->http->path.len == 0)
+		return POLICY_UNKNOWN;
 	for (uint32_t i = 0; i < o->path_count && truth != POLICY_TRUE; i++)
 		truth = policy_any(truth, policy_path(&o->paths[i], request));
 	return truth;
 }
 
+/* Methods have a letter case, and servers that put it aside. */
 static enum policy_truth policy_methods(
 	const struct policy_operations *o, const struct policy_request *request)
 {
+	struct str method = request->http->method;
+	enum policy_truth truth = method.len > 0 ? POLICY_FALSE : POLICY_UNKNOWN;
 	for (uint32_t i = 0; i < o->method_count; i++) {
-		if (str_eq(o->methods[i], request->http->method))
+		if (str_eq(o->methods[i], method))
 			return POLICY_TRUE;
+		if (str_eq_nocase(o->methods[i], method))
+			truth = POLICY_UNKNOWN;
 	}
-	return POLICY_FALSE;
-}
-
-/* Without the port and without a dot at the end. */
-static struct str policy_host(struct str authority)
-{
-	struct str host = route_host(authority);
-	if (host.len > 1 && host.at[host.len - 1] == '.')
-		host.len--;
-	return host;
-}
-
-static enum policy_truth policy_hosts(
-	const struct policy_operations *o, const struct policy_request *request)
-{
-	struct str host = policy_host(request->http->authority);
-	if (host.len == 0)
-		return POLICY_UNKNOWN;
-	for (uint32_t i = 0; i < o->host_count; i++) {
-		if (route_host_matches(o->hosts[i], host))
-			return POLICY_TRUE;
-	}
-	return POLICY_FALSE;
+	return truth;
 }
 
 static enum policy_truth policy_ports(
@@ -134,6 +129,12 @@ static enum policy_truth policy_ports(
 			return POLICY_TRUE;
 	}
 	return POLICY_FALSE;
+}
+
+static enum policy_truth policy_hosts(
+	const struct policy_operations *o, const struct policy_request *request)
+{
+	return policy_host_ask(o->hosts, o->host_count, request->http->authority);
 }
 
 /* Of each list one is enough; `is_not`: none may be. */
@@ -179,20 +180,37 @@ static bool policy_part_matches(const struct route_field *f, struct str value)
 	return false;
 }
 
-/* All of its values, or none, or nobody knows which one the server takes. */
+/* As servers do who make variables of headers: letter case aside, and "_" is "-". */
+static bool policy_name_may_be(struct str a, struct str b)
+{
+	if (a.len != b.len)
+		return false;
+	for (size_t i = 0; i < a.len; i++) {
+		struct str one = {a.at + i, 1}, other = {b.at + i, 1};
+		bool is_mark =
+			(a.at[i] == '_' || a.at[i] == '-') && (b.at[i] == '_' || b.at[i] == '-');
+		if (!is_mark && !str_eq_nocase(one, other))
+			return false;
+	}
+	return true;
+}
+
+/* All of its values, or none, or nobody knows which one the server takes. It may also take several
+ * for one with commas in it. */
 static enum policy_truth policy_header(
 	const struct route_field *f, const struct policy_request *request)
 {
 	uint32_t is_so = 0, may_be = 0, count = 0;
 	for (uint32_t i = 0; request->http && i < request->http->header_count; i++) {
 		const struct route_header *h = route_header_at(request->http, i);
-		if (!str_eq_nocase(h->name, f->name))
+		if (!policy_name_may_be(h->name, f->name))
 			continue;
 		count++;
-		is_so += route_text_matches(f, h->value);
-		may_be += policy_part_matches(f, h->value);
+		is_so += str_eq_nocase(h->name, f->name) && route_text_matches(f, h->value);
+		may_be += route_text_matches(f, h->value) || policy_part_matches(f, h->value);
 	}
-	if (!request->http || (is_so < count && is_so + may_be > 0))
+	bool may_be_joined = count > 1 && f->text.len > 0 && memchr(f->text.at, ',', f->text.len);
+	if (!request->http || (is_so < count && (is_so + may_be > 0 || may_be_joined)))
 		return POLICY_UNKNOWN;
 	return policy_known(count > 0 && is_so == count);
 }
@@ -277,15 +295,42 @@ bool policy_matches(
 
 /* --- all of them --- */
 
-void policy_weigh(struct policy_weighing *w, const struct policy *p, uint32_t rank)
+void policy_weigh(struct policy_weighing *w, const struct policy *p, uint32_t place, uint32_t rank)
 {
-	bool is_more = rank > w->rank || !w->policy;
-	bool is_denial =
-		rank == w->rank && p->action == POLICY_DENY && w->policy->action == POLICY_ALLOW;
-	if (!is_more && !is_denial)
+	bool is_more = !w->policy || rank > w->rank;
+	if (!is_more && rank == w->rank) {
+		bool is_same = p->action == w->policy->action;
+		is_more = is_same ? place < w->place : p->action == POLICY_DENY;
+	}
+	if (!is_more)
 		return;
 	w->rank = rank;
+	w->place = place;
 	w->policy = p;
+}
+
+void policy_judge(struct policy_weighed *weighed, const struct service *service, uint32_t place,
+	const struct policy_request *request)
+{
+	const struct policy *p = service->policies[place];
+	uint32_t rank;
+	if (!policy_matches(p, request, &rank))
+		return;
+	if (p->action != POLICY_AUDIT) {
+		policy_weigh(&weighed->whole, p, place, rank);
+		if (p->mode == POLICY_ENFORCED)
+			policy_weigh(&weighed->enforced, p, place, rank);
+	} else if (!weighed->noted || place < weighed->noted_place) {
+		weighed->noted = p;
+		weighed->noted_place = place;
+	}
+}
+
+void policy_count_allows(struct policy_weighed *weighed, const struct policy *p)
+{
+	weighed->whole.has_allow = weighed->whole.has_allow || p->action == POLICY_ALLOW;
+	weighed->enforced.has_allow = weighed->enforced.has_allow ||
+				      (p->action == POLICY_ALLOW && p->mode == POLICY_ENFORCED);
 }
 
 /* What one weighing comes to. */
@@ -326,21 +371,8 @@ struct policy_verdict policy_check_each(const struct snapshot *s, const struct s
 {
 	struct policy_weighed weighed = {0};
 	for (uint32_t i = 0; i < service->policy_count; i++) {
-		const struct policy *p = service->policies[i];
-		uint32_t rank;
-		bool is_allow = p->action == POLICY_ALLOW;
-		weighed.whole.has_allow = weighed.whole.has_allow || is_allow;
-		weighed.enforced.has_allow =
-			weighed.enforced.has_allow || (is_allow && p->mode == POLICY_ENFORCED);
-		if (!policy_matches(p, request, &rank))
-			continue;
-		if (p->action == POLICY_AUDIT) {
-			weighed.noted = weighed.noted ? weighed.noted : p;
-			continue;
-		}
-		policy_weigh(&weighed.whole, p, rank);
-		if (p->mode == POLICY_ENFORCED)
-			policy_weigh(&weighed.enforced, p, rank);
+		policy_count_allows(&weighed, service->policies[i]);
+		policy_judge(&weighed, service, i, request);
 	}
 	return policy_conclude(s, service, request, &weighed);
 }
@@ -348,7 +380,11 @@ struct policy_verdict policy_check_each(const struct snapshot *s, const struct s
 struct policy_verdict policy_check(const struct snapshot *s, const struct service *service,
 	const struct policy_request *request)
 {
-	return policy_check_each(s, service, request);
+	struct policy_weighed weighed = {0};
+	if (!service->policy_index)
+		return policy_check_each(s, service, request);
+	policy_index_ask(&weighed, service, request);
+	return policy_conclude(s, service, request, &weighed);
 }
 
 static bool policy_operations_ask_http(const struct policy_operations *o)
@@ -365,13 +401,23 @@ bool policy_asks_token(const struct service *service)
 	return false;
 }
 
-bool policy_asks_http(const struct service *service)
+bool policy_asks_http(const struct policy *p)
 {
-	for (uint32_t i = 0; i < service->policy_count; i++) {
+	return policy_operations_ask_http(&p->to) || policy_operations_ask_http(&p->not_to) ||
+	       p->headers.count > 0 || p->token.is_wanted;
+}
+
+struct policy_need policy_need_http(const struct service *service)
+{
+	struct policy_need need = {NULL, NULL};
+	for (uint32_t i = 0; i < service->policy_count && !need.enforced; i++) {
 		const struct policy *p = service->policies[i];
-		if (policy_operations_ask_http(&p->to) || policy_operations_ask_http(&p->not_to) ||
-			p->headers.count > 0 || p->token.is_wanted)
-			return true;
+		if (p->action == POLICY_AUDIT || !policy_asks_http(p))
+			continue;
+		if (p->mode == POLICY_ENFORCED)
+			need.enforced = p;
+		else if (!need.audited)
+			need.audited = p;
 	}
-	return false;
+	return need;
 }

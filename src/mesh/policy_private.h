@@ -16,21 +16,56 @@ enum policy_truth policy_ask_from(
 bool policy_matches(
 	const struct policy *p, const struct policy_request *request, uint32_t *ret_rank);
 
-/* The most exact rule so far. */
+/* The most exact rule so far; of equal ones that say the same, the first in file order, in whatever
+ * order they come. */
 struct policy_weighing {
 	const struct policy *policy;
-	uint32_t rank;
+	uint32_t rank, place;
 	bool has_allow; /* the service has an allow rule, whoever it is for */
 };
 struct policy_weighed {
 	struct policy_weighing enforced, whole; /* without those that are audited, and with them */
 	const struct policy *noted;
+	uint32_t noted_place;
 };
-void policy_weigh(struct policy_weighing *w, const struct policy *p, uint32_t rank);
+/* `place`: where among the service's policies it stands. */
+void policy_weigh(struct policy_weighing *w, const struct policy *p, uint32_t place, uint32_t rank);
+/* Asks one of the service's policies and weighs it. More than once is as good as once. */
+void policy_judge(struct policy_weighed *weighed, const struct service *service, uint32_t place,
+	const struct policy_request *request);
+/* Notes what the service's allow rules mean for the default of the mesh. */
+void policy_count_allows(struct policy_weighed *weighed, const struct policy *p);
 struct policy_verdict policy_conclude(const struct snapshot *s, const struct service *service,
 	const struct policy_request *request, const struct policy_weighed *weighed);
 
+/* --- policy_host.c --- */
+
+/* Whether the host of an authority is one of these. */
+enum policy_truth policy_host_ask(const struct str *hosts, uint32_t count, struct str authority);
+
+/* --- policy_index.c --- */
+
+/* Judges at least those of the service's policies that match. */
+void policy_index_ask(struct policy_weighed *weighed, const struct service *service,
+	const struct policy_request *request);
+
 /* --- path_lenient.c --- */
 
-/* Whether a server that decodes escapes and drops path parameters may read one as the other. */
+/* A path that is being read as a lenient server would. */
+struct path_lenient {
+	struct str path;
+	size_t at, soft_end;
+	int held; /* the first character of a segment that was begun; -1: none */
+	bool is_within;
+	bool is_odd; /* so far: another server may divide it into other segments */
+};
+struct path_lenient path_lenient_of(struct str path);
+/* The next character; -1 at the end. */
+int path_lenient_next(struct path_lenient *p);
+
+/* Whether some server may read a segment "." or ".." in a path that has none as it stands. */
+bool path_hides_dots(struct str path);
+/* What of a template comes before its first brace. */
+struct str path_template_start(struct str template);
+/* Whether a server that reads paths leniently may take one for what the other says. */
 bool path_lenient_matches(const struct route_path *pattern, struct str path);

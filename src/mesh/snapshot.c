@@ -36,6 +36,19 @@ const char *mtls_mode_name(enum mtls_mode m)
 	return "?";
 }
 
+const char *unknown_mode_name(enum unknown_mode m)
+{
+	switch (m) {
+	case UNKNOWN_REFUSE:
+		return "refuse";
+	case UNKNOWN_AUDIT:
+		return "audit";
+	case UNKNOWN_ALLOW:
+		return "allow";
+	}
+	return "?";
+}
+
 const char *endpoint_health_name(enum endpoint_health h)
 {
 	switch (h) {
@@ -151,6 +164,7 @@ void snapshot_done(struct snapshot *s)
 	map_done(&s->services_by_id);
 	map_done(&s->endpoints_by_address);
 	map_done(&s->services_by_address);
+	map_done(&s->externals_by_host);
 	arena_done(&s->arena);
 }
 

@@ -22,6 +22,25 @@ static struct authorise_rule authorise_rule_of(const struct policy *p, enum poli
 	return (struct authorise_rule){STR("default"), authorise_default_where(by)};
 }
 
+/* Of opaque bytes nobody can say what a rule about paths or the like would have said: where there
+ * is one they stay out. With one on trial they pass, and that is told. */
+static void authorise_bytes(
+	const struct call *c, const struct policy_verdict *v, struct authorisation *a)
+{
+	struct policy_need need = policy_need_http(c->service);
+	const struct policy *by = need.enforced ? need.enforced : need.audited;
+	bool is_audited = c->hold->plan->snapshot->is_audited;
+	if (!by || (v->policy && !v->allowed && !policy_asks_http(v->policy)))
+		return;
+	if (need.enforced && !is_audited) {
+		*a = authorisation_none();
+		a->reason = REASON_POLICY_NEEDS_HTTP;
+		a->decided = authorise_rule_of(v->allowed || !v->policy ? by : v->policy, v->by);
+	} else if (v->allowed && a->audited.name.len == 0) {
+		a->audited = authorise_rule_of(by, v->by);
+	}
+}
+
 enum reason authorise(
 	const struct call *c, const struct authorise_asks *asks, struct authorisation *ret)
 {
@@ -40,7 +59,38 @@ enum reason authorise(
 	if (v.noted)
 		ret->noted = authorise_rule_of(v.noted, v.by);
 	ret->reason = v.allowed ? REASON_NONE : REASON_POLICY_DENIED;
+	if (!asks->http)
+		authorise_bytes(c, &v, ret);
 	return ret->reason;
+}
+
+/* Plain text, or a caller of this machine whom nobody knows, to a port that takes neither now. */
+static enum reason authorise_mode(const struct call *c)
+{
+	if (service_mtls(c->service, c->target->port) != MTLS_STRICT)
+		return REASON_NONE;
+	if (c->direction == CALL_INBOUND_PLAIN)
+		return REASON_PLAINTEXT;
+	return c->direction == CALL_OUTBOUND && !c->source ? REASON_UNATTRIBUTED : REASON_NONE;
+}
+
+enum reason authorise_again(struct worker *w, const struct call *c,
+	const struct authorise_asks *asks, struct authorisation *ret)
+{
+	const struct snapshot *s = w->current->plan->snapshot;
+	*ret = authorisation_none();
+	if (c->way != CALL_WAY_LOCAL)
+		return REASON_NONE;
+	struct call now = *c;
+	now.hold = w->current;
+	now.service = snapshot_service(s, c->service->name);
+	if (!now.service)
+		return REASON_NO_SERVICE;
+	if (c->direction == CALL_OUTBOUND)
+		outbound_identify(
+			&now, c->source ? snapshot_workload_by_uid(s, c->source->uid) : NULL);
+	enum reason reason = authorise_mode(&now);
+	return reason == REASON_NONE ? authorise(&now, asks, ret) : reason;
 }
 
 static bool authorise_is_same(const struct authorise_rule *a, const struct authorise_rule *b)
@@ -74,5 +124,5 @@ struct authorisation authorisation_copy(const struct authorisation *from, struct
 
 bool authorise_is_denial(enum reason reason)
 {
-	return reason == REASON_POLICY_DENIED;
+	return reason == REASON_POLICY_DENIED || reason == REASON_POLICY_NEEDS_HTTP;
 }

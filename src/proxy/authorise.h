@@ -31,6 +31,12 @@ struct authorisation authorisation_none(void);
 /* Returns its reason, too. Nothing is allocated. */
 enum reason authorise(
 	const struct call *c, const struct authorise_asks *asks, struct authorisation *ret);
+/* The same under the worker's current plan, of a call to a workload of this machine that was
+ * settled under an older one: for a request that runs, or a session that waits for its next one.
+ * Besides policy's reasons UNATTRIBUTED, PLAINTEXT, NO_SERVICE: it would not get as far as to be
+ * asked. Texts are those of that plan. NONE for calls to other machines. */
+enum reason authorise_again(struct worker *w, const struct call *c,
+	const struct authorise_asks *asks, struct authorisation *ret);
 /* The same rules said the same. */
 bool authorisation_equal(const struct authorisation *a, const struct authorisation *b);
 /* With texts of its own. What there is no memory for is left out. */

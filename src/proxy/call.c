@@ -3,6 +3,7 @@
 
 #include "authorise.h"
 #include "net/socket.h"
+#include "outside.h"
 #include "upstream.h"
 #include <stdlib.h>
 
@@ -24,6 +25,7 @@ void call_done(struct call *c)
 	for (size_t i = 0; i < ARRAY_LEN(c->uses); i++)
 		call_uncount(c, i);
 	free(c->source_id_text);
+	free(c->host);
 	upstream_done(c);
 	if (c->hold)
 		plan_hold_unref(c->hold);
@@ -97,11 +99,13 @@ void call_served(struct workload_use *use)
 
 /* The mark on the SYN said which user called, once and for all; numbers of marks may be given to
  * others meanwhile. What was picked stays picked while it is there. */
-static enum reason call_settle_outbound(const struct call *before, struct call *c)
+static enum reason call_settle_outbound(struct worker *w, const struct call *before, struct call *c)
 {
 	const struct snapshot *s = c->hold->plan->snapshot;
 	enum reason reason = outbound_settle(
 		c, before->source ? snapshot_workload_by_uid(s, before->source->uid) : NULL);
+	if (reason == REASON_NONE)
+		reason = outside_name_again(w, before, c);
 	if (reason != REASON_NONE || !c->picks)
 		return reason;
 	const struct service *to =
@@ -123,7 +127,7 @@ static enum reason call_settle_way(
 {
 	switch (before->direction) {
 	case CALL_OUTBOUND:
-		return call_settle_outbound(before, c);
+		return call_settle_outbound(w, before, c);
 	case CALL_INBOUND_PLAIN:
 		return inbound_settle_plain(c);
 	case CALL_INBOUND_MESH:
@@ -195,6 +199,8 @@ enum reason call_renew(struct worker *w, const struct line *line, struct call *c
 static bool call_leads_alike(const struct call *a, const struct call *b)
 {
 	return a->way == b->way && address_equal(&a->upstream, &b->upstream) &&
+	       !a->external == !b->external &&
+	       (!a->external || str_eq(a->external->name, b->external->name)) &&
 	       !a->service == !b->service &&
 	       (!a->service || str_eq(a->service->name, b->service->name)) &&
 	       (a->way == CALL_WAY_LOCAL ||
@@ -242,7 +248,8 @@ enum reason call_check_down(struct worker *w, const struct line *down, const str
 
 enum reason call_check_up(struct worker *w, const struct line *up, const struct call *c)
 {
-	return call_check_certificates(w, up, c->source);
+	/* who is outside does not know us by it */
+	return call_check_certificates(w, up, c->way == CALL_WAY_OUTSIDE ? NULL : c->source);
 }
 
 /* A server that was let go of, or that may not be this service any more. */
@@ -270,7 +277,7 @@ static bool call_outlives_endpoint(const struct call *before, struct call *c, en
 		return false;
 	const struct service *service =
 		snapshot_service(c->hold->plan->snapshot, before->service->name);
-	if (!service || service->mtls == MTLS_DISABLED)
+	if (!service || service_mtls(service, before->endpoint->address.port) == MTLS_DISABLED)
 		return false;
 	c->service = service;
 	c->way = CALL_WAY_MESH;
@@ -291,6 +298,12 @@ enum reason call_check(struct worker *w, const struct line *down, const struct l
 	struct call fresh;
 	struct authorisation now = authorisation_none();
 	enum reason reason = call_settle_again(w, down, c, &fresh);
+	if (reason == REASON_NONE)
+		reason = outside_check(&fresh);
+	if (reason == REASON_EXTERNAL_UNRESOLVED) { /* where it is going it has found already */
+		call_done(&fresh);
+		return REASON_NONE;
+	}
 	if (call_outlives_endpoint(c, &fresh, reason))
 		reason = REASON_NONE;
 	else if (reason == REASON_NONE &&
@@ -359,6 +372,8 @@ enum reason call_dial(
 		return REASON_BREAKER_CONNECTIONS;
 	if (conn_dial(&line->conn, &c->upstream) < 0)
 		return REASON_UPSTREAM_CONNECT_FAILED;
+	if (c->way == CALL_WAY_OUTSIDE)
+		return outside_secure(c, carriage == CALL_HTTP, line);
 	return c->way == CALL_WAY_MESH ? call_secure(w, c, carriage, line) : REASON_NONE;
 }
 

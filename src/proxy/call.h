@@ -6,6 +6,7 @@
 #include "balance/pick.h"
 #include "figures.h"
 #include "line.h"
+#include "mesh/external.h"
 
 struct workload_use { /* of one workload (by uid), all workers and generations together */
 	struct workload_use *before; /* made before it; the control thread's */
@@ -22,10 +23,12 @@ enum call_direction {
 
 /* How the far end is reached. */
 enum call_way {
-	CALL_WAY_LOCAL, /* this machine's workload, plain, on the loopback */
-	CALL_WAY_MESH,	/* another machine's proxy, mutual TLS */
-	CALL_WAY_PLAIN, /* the original destination itself: not of the mesh, or mtls disabled */
-	CALL_WAY_PICK,	/* to an endpoint of the service that is still to be picked */
+	CALL_WAY_LOCAL,	  /* this machine's workload, plain, on the loopback */
+	CALL_WAY_MESH,	  /* another machine's proxy, mutual TLS */
+	CALL_WAY_PLAIN,	  /* the original destination itself: not of the mesh, or mtls disabled */
+	CALL_WAY_OUTSIDE, /* an external service, in the plain or by TLS of its own; see outside.h
+			   */
+	CALL_WAY_PICK,	  /* to an endpoint of the service that is still to be picked */
 };
 
 struct metric_series;
@@ -52,6 +55,12 @@ struct call {
 	const struct service *service;	      /* NULL for CALL_WAY_PLAIN to no service */
 	const struct workload *target;	      /* CALL_WAY_LOCAL */
 	const struct endpoint *endpoint;      /* CALL_WAY_MESH */
+	const struct external *external;      /* outside of the mesh, or NULL */
+	enum unknown_mode unknown;	      /* not REFUSE: let out as something unknown */
+	bool by_name, is_named; /* what it is for is said in its bytes; it has been, as: */
+	enum external_speech speech;
+	char *host; /* owned; NULL: no name */
+	enum reason named;
 	enum protocol protocol;
 	bool server_first;
 	bool picks;		/* it came to the service's own address */
@@ -108,6 +117,8 @@ bool inbound_is_renamed(const struct worker *w, const struct line *line);
 /* Second half, after the handshake. */
 enum reason inbound_admit_mesh(struct worker *w, struct line *line, struct call *ret_call);
 
+/* Who calls: a workload of this machine, or NULL: nobody that is known. */
+void outbound_identify(struct call *c, const struct workload *source);
 /* The same, once the facts are in the call and it holds a plan. `source` may be NULL: nobody. */
 enum reason outbound_settle(struct call *c, const struct workload *source);
 /* To this endpoint of the service whose own address was dialled; `local`: the workload behind it,

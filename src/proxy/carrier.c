@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "carrier.h"
 
+#include "authorise.h"
 #include "exchange.h"
 #include "mirror.h"
 #include "record.h"
@@ -384,10 +385,33 @@ static bool carrier_peer_is_gone(const struct carrier *c)
 	return tls && tls_peer_again(tls, w->current->plan->tls, worker_wall_s(w));
 }
 
+/* Idle, and its last request would be refused now. Where that is not known, or needed a token, it
+ * ends only when every other request would be refused, too: else the next one is asked by itself.
+ */
+static bool carrier_is_refused_now(const struct carrier *c)
+{
+	struct worker *w = c->being.worker;
+	struct authorise_asks asks = {.http = asked_last(c->asked)};
+	struct authorisation now;
+	if (c->side == UP || c->call.way != CALL_WAY_LOCAL)
+		return false;
+	enum reason reason = authorise_again(w, &c->call, &asks, &now);
+	if (asks.http && authorise_is_denial(reason) &&
+		policy_asks_token(
+			snapshot_service(w->current->plan->snapshot, c->call.service->name))) {
+		asks.http = NULL;
+		reason = authorise_again(w, &c->call, &asks, &now);
+	}
+	if (reason == REASON_NONE || reason == REASON_POLICY_NEEDS_HTTP)
+		return false;
+	metric_add(&w->values->policy_sessions_ended_total, 1);
+	return true;
+}
+
 /* So that the plan under which the call came may go; whether the next request is taken is asked
  * when it comes. Not while a request waits for its connection to somewhere. Idle ones of a peer
- * whose requests would not be taken are closed at once; a request that runs is asked by
- * exchange_follow(). */
+ * whose requests would not be taken are closed at once, and so are those whose last request would
+ * be refused; a request that runs is asked by exchange_follow(). */
 static void carrier_follow(struct carrier *c)
 {
 	struct worker *w = c->being.worker;
@@ -403,6 +427,8 @@ static void carrier_follow(struct carrier *c)
 	x = carrier_first(c);
 	if (!x && (carrier_peer_is_gone(c) || (c->side == DOWN && inbound_is_renamed(w, c->line))))
 		carrier_close(c, false);
+	else if (!x && carrier_is_refused_now(c))
+		carrier_leave(c);
 	else if (c->side == DOWN)
 		call_follow(w, c->line, &c->call, x && exchange_runs(x));
 }
@@ -527,6 +553,7 @@ static void carrier_join(struct carrier *c)
 		w->connection_count--;
 	http_free(c->http);
 	upstream_leave(c);
+	asked_free(c->asked);
 	call_done(&c->call);
 	being_end(&c->being);
 }

@@ -9,6 +9,7 @@
  * to take the last response and go (RFC 9112 9.6), CLOSING for armed operations to end. */
 #pragma once
 
+#include "asked.h"
 #include "call.h"
 #include "codec/http.h"
 
@@ -29,6 +30,7 @@ struct carrier {
 	struct line *line;
 	struct http *http;
 	struct call call;      /* DOWN: who is calling; UP: unused */
+	struct asked *asked;   /* DOWN, to a workload of this machine: its last request */
 	struct list exchanges; /* of struct exchange, by node[side] */
 	struct timer timer;
 	uint64_t head_since_ns; /* DOWN: when the head being read began; 0 = none begun */

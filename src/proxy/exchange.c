@@ -131,6 +131,11 @@ void exchange_finish(struct exchange *x, enum reason reason)
 	struct carrier *down = x->carrier[DOWN];
 	ASSERT(down);
 	exchange_record(x, &down->call);
+	if (reason == REASON_NONE && down->call.way == CALL_WAY_LOCAL &&
+		http_reusable(down->http)) {
+		const struct route_request request = exchange_facts(x);
+		asked_keep(&down->asked, &request);
+	}
 	exchange_detach(x, DOWN);
 	if (x->carrier[UP]) {
 		struct carrier *up = exchange_detach(x, UP);

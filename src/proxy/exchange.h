@@ -92,7 +92,8 @@ bool exchange_rests(const struct exchange *x);
 bool exchange_runs(const struct exchange *x);
 /* Of a new plan it is asked whether the certificates on both sides are still good: a request that
  * runs ends when one is revoked, or the identity that it was for is gone. One whose root has gone
- * is good until the request is over, as roots are rotated while requests run. */
+ * is good until the request is over, as roots are rotated while requests run. And it ends when
+ * policy would refuse it now: before its response has begun with an answer, else with a reset. */
 void exchange_follow(struct exchange *x);
 /* The message from this side is still being read. */
 bool exchange_reading(const struct exchange *x, enum side side);

@@ -101,6 +101,23 @@ static void exchange_leave_untrusted(struct exchange *x)
 	exchange_again(x);
 }
 
+/* A newer plan refuses it: however far it has got, it ends, and the session that it came on with
+ * it. */
+static bool exchange_is_refused_now(struct exchange *x)
+{
+	struct carrier *down = x->carrier[DOWN];
+	struct route_request request;
+	const struct authorise_asks asks = exchange_asks(x, &request);
+	struct authorisation now;
+	enum reason reason = authorise_again(x->being.worker, &down->call, &asks, &now);
+	if (reason == REASON_NONE)
+		return false;
+	x->authorisation = authorisation_copy(&now, &x->arena);
+	http_close_after(down->http);
+	exchange_fail_reason(x, reason);
+	return true;
+}
+
 void exchange_follow(struct exchange *x)
 {
 	struct worker *w = x->being.worker;
@@ -116,6 +133,8 @@ void exchange_follow(struct exchange *x)
 		exchange_fail_reason(x, reason);
 		return;
 	}
+	if (exchange_is_refused_now(x))
+		return;
 	reason = call_check_up(w, x->carrier[UP]->line, &down->call);
 	if (reason == REASON_PEER_UNTRUSTED)
 		exchange_leave_untrusted(x);

@@ -6,6 +6,7 @@
 #include "exchange_refuse.h"
 #include "exchange_route.h"
 #include "mirror.h"
+#include "outside.h"
 #include "upstream.h"
 
 void exchange_wait(struct exchange *x)
@@ -68,8 +69,8 @@ static enum reason exchange_authorise(struct exchange *x)
 {
 	struct authorisation now;
 	const struct call *call = &x->carrier[DOWN]->call;
-	const struct route_request request = exchange_facts(x);
-	const struct authorise_asks asks = {.http = &request};
+	struct route_request request;
+	const struct authorise_asks asks = exchange_asks(x, &request);
 	enum reason reason = authorise(call, &asks, &now);
 	x->plan_number = x->trust_number = call->hold->plan->number;
 	/* A copy: the plan that it comes from may be gone before this is logged. */
@@ -159,7 +160,11 @@ void exchange_route(struct exchange *x)
 		exchange_fail(x, REASON_BAD_REQUEST, 405, "CONNECT is not taken here");
 		return;
 	}
-	if (!exchange_is_chosen(x)) {
+	/* each request by its own host, whatever those before it asked for */
+	if (down->call.by_name)
+		reason = outside_name(
+			x->being.worker, &down->call, EXTERNAL_HTTP, x->request->authority);
+	if (reason == REASON_NONE && !exchange_is_chosen(x)) {
 		reason = exchange_normalise(x);
 		if (reason == REASON_NONE && routing_of(&down->call))
 			reason = exchange_choose(x);

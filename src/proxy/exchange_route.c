@@ -34,6 +34,12 @@ struct route_request exchange_facts(const struct exchange *x)
 	return exchange_head_facts(x->carrier[DOWN]->call.source_id, x->request);
 }
 
+struct authorise_asks exchange_asks(const struct exchange *x, struct route_request *ret_request)
+{
+	*ret_request = exchange_facts(x);
+	return (struct authorise_asks){.http = ret_request};
+}
+
 /* --- headers --- */
 
 static bool exchange_copy_text(struct arena *a, struct str *text)

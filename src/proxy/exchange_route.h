@@ -32,7 +32,9 @@ struct exchange_route {
 
 /* What the request is, for rules and limits. */
 struct route_request exchange_facts(const struct exchange *x);
-/* The same of any head. */
+/* What is asked of policy for it. `ret_request` holds part of that. */
+struct authorise_asks exchange_asks(const struct exchange *x, struct route_request *ret_request);
+/* The same facts of any head. */
 struct route_request exchange_head_facts(struct str source_id, const struct http_head *head);
 /* Of a call that has a route: what the caller's own proxy answers, or what becomes of the request.
  * The path is in normal form. */

@@ -50,8 +50,8 @@ enum reason exchange_recheck(struct exchange *x)
 		return REASON_NONE;
 	x->plan_number = w->current->plan->number;
 	struct authorisation now = x->authorisation;
-	const struct route_request request = exchange_facts(x);
-	const struct authorise_asks asks = {.http = &request};
+	struct route_request request;
+	const struct authorise_asks asks = exchange_asks(x, &request);
 	enum reason reason = call_check(w, down->line, up->line, &down->call, &asks, &now);
 	if (!authorisation_equal(&now, &x->authorisation))
 		x->authorisation = authorisation_copy(&now, &x->arena);

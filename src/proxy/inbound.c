@@ -23,7 +23,8 @@ enum reason inbound_settle_plain(struct call *c)
 	if (!target)
 		return REASON_NO_SERVICE;
 	inbound_deliver(c, target);
-	return target->service->mtls == MTLS_STRICT ? REASON_PLAINTEXT : REASON_NONE;
+	return service_mtls(target->service, target->port) == MTLS_STRICT ? REASON_PLAINTEXT
+									  : REASON_NONE;
 }
 
 enum reason inbound_admit_plain(struct worker *w, int fd, uint8_t family, struct call *ret_call)

@@ -309,8 +309,15 @@ static void mirror_follow(struct mirror *m)
 	if (m->plan_number == w->current->plan->number)
 		return;
 	m->plan_number = w->current->plan->number;
+	struct authorisation now;
+	const struct route_request request = exchange_head_facts(m->call.source_id, m->request);
+	const struct authorise_asks asks = {.http = &request};
 	enum reason reason = call_check_up(w, m->up->line, &m->call);
-	if (reason != REASON_NONE && reason != REASON_PEER_UNTRUSTED)
+	if (reason == REASON_NONE || reason == REASON_PEER_UNTRUSTED)
+		reason = authorise_again(w, &m->call, &asks, &now);
+	if (authorise_is_denial(reason))
+		m->authorisation = authorisation_copy(&now, &m->arena);
+	if (reason != REASON_NONE)
 		mirror_finish(m, reason);
 	else
 		call_follow(w, NULL, &m->call, true);

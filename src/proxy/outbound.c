@@ -6,6 +6,7 @@
 #include "balancer.h"
 #include "mesh/route.h"
 #include "net/socket.h"
+#include "outside.h"
 #include "plan_wheels.h"
 #include "upstream.h"
 
@@ -15,9 +16,11 @@ static uint32_t outbound_mark(const struct conf *conf, int fd)
 	return (socket_mark(fd) & conf->mark_mask) >> shift;
 }
 
-static void outbound_identify(struct call *c, const struct workload *source)
+void outbound_identify(struct call *c, const struct workload *source)
 {
 	c->source = source;
+	c->source_service = NULL;
+	c->source_id = STR("");
 	if (!source)
 		return;
 	c->source_service = source->service;
@@ -30,7 +33,7 @@ static enum reason outbound_to_local(struct call *c, const struct destination *t
 	c->target = to->workload;
 	c->protocol = to->workload->protocol;
 	c->upstream = to->workload->deliver;
-	if (!c->source && to->service->mtls == MTLS_STRICT)
+	if (!c->source && service_mtls(to->service, to->workload->port) == MTLS_STRICT)
 		return REASON_UNATTRIBUTED;
 	/* No other machine would take it for this service. */
 	return to->workload->is_refused ? REASON_UPSTREAM_IDENTITY : REASON_NONE;
@@ -41,7 +44,7 @@ static enum reason outbound_to_remote(struct call *c, const struct destination *
 	c->endpoint = to->endpoint;
 	c->protocol = to->service->protocol;
 	c->upstream = to->endpoint->address;
-	if (to->service->mtls == MTLS_DISABLED) {
+	if (service_mtls(to->service, to->endpoint->address.port) == MTLS_DISABLED) {
 		c->way = CALL_WAY_PLAIN;
 		return REASON_NONE;
 	}
@@ -50,24 +53,14 @@ static enum reason outbound_to_remote(struct call *c, const struct destination *
 	return c->source ? REASON_NONE : REASON_UNATTRIBUTED;
 }
 
-static enum reason outbound_to_unknown(struct call *c)
-{
-	c->way = CALL_WAY_PLAIN;
-	c->protocol = PROTOCOL_TCP;
-	c->upstream = c->original;
-	if (!c->source)
-		return REASON_UNATTRIBUTED;
-	return snapshot_may_pass_through(c->hold->plan->snapshot, &c->original) ? REASON_NONE
-										: REASON_NO_SERVICE;
-}
-
 /* Who has no identity may still be let in by an endpoint of this machine. */
 static enum reason outbound_to_service(struct call *c, const struct destination *to)
 {
 	c->way = CALL_WAY_PICK;
 	c->picks = true;
 	c->protocol = to->service->protocol;
-	return c->source || to->service->mtls != MTLS_STRICT ? REASON_NONE : REASON_UNATTRIBUTED;
+	return c->source || !service_is_mtls(to->service, MTLS_STRICT) ? REASON_NONE
+								       : REASON_UNATTRIBUTED;
 }
 
 enum reason outbound_settle(struct call *c, const struct workload *source)
@@ -86,7 +79,7 @@ enum reason outbound_settle(struct call *c, const struct workload *source)
 		c->server_first = to.service->server_first;
 		return outbound_to_service(c, &to);
 	case DESTINATION_UNKNOWN:
-		return outbound_to_unknown(c);
+		return outside_settle(c);
 	}
 	return REASON_NO_SERVICE;
 }

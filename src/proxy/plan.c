@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "call.h"
 #include "limiter.h"
+#include "outside.h"
 #include "service_use.h"
 
 #include "plan_wheels.h"
+#include "proxy/facts.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,8 +112,8 @@ int plan_build(const struct bundle *b, const struct bundle *picture, uint64_t ge
 		plan->figure_ids = figures_ids(plan->snapshot);
 	if (r == 0 &&
 		(!plan->figure_ids || !plan_link_uses(plan, before) ||
-			!plan_link_limiters(plan, before) || !service_uses_link(plan, before) ||
-			!plan_wheels_build(plan, before))) {
+			!plan_link_limiters(plan, before) || !outside_build(plan, b, before) ||
+			!service_uses_link(plan, before) || !plan_wheels_build(plan, before))) {
 		snprintf(text, size, "out of memory");
 		r = -ENOMEM;
 	}
@@ -136,8 +138,10 @@ void plan_free(struct plan *plan)
 	ASSERT(atomic_load(&plan->holder_count) == 0);
 	if (plan->tls)
 		tls_store_unref(plan->tls);
+	facts_unref(plan->facts);
 	plan_wheels_done(plan);
 	limiters_done(plan);
+	outside_done(plan);
 	service_uses_leave(plan);
 	conf_snapshot_free(plan->snapshot);
 	conf_free(plan->conf);

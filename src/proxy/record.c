@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "record.h"
 
+#include "outside.h"
+
 static struct str record_service_name(const struct service *s)
 {
 	return s ? s->name : STR("");
+}
+
+static struct str record_destination(const struct call *c)
+{
+	return c->external ? c->external->name : record_service_name(c->service);
 }
 
 /* That of the endpoint, by which routes choose; else what its own machine says. */
@@ -50,9 +57,9 @@ static struct metric_labels record_labels(const struct call *c, bool at_source)
 		.source_workload = record_service_name(c->source_service),
 		.source_principal = c->source_id,
 		.source_version = c->source ? c->source->version : STR(""),
-		.destination_workload = record_service_name(c->service),
+		.destination_workload = record_destination(c),
 		.destination_principal = record_destination_id(c),
-		.destination_service = record_service_name(c->service),
+		.destination_service = record_destination(c),
 		.destination_version = record_version(c),
 		.mutual_tls = c->mutual_tls || c->way == CALL_WAY_MESH,
 		.local = c->hold && c->direction == CALL_OUTBOUND && c->way == CALL_WAY_LOCAL,
@@ -105,8 +112,11 @@ static struct access_entry record_entry(struct worker *w, const struct call *c,
 		.workload = workload ? workload->service->name : STR(""),
 		.source_identity = c->source_id,
 		.destination_identity = record_destination_id(c),
-		.destination_service = record_service_name(c->service),
+		.destination_service = record_destination(c),
 		.destination_version = record_version(c),
+		.outside = outside_word(c),
+		.server_name = c->speech == EXTERNAL_TLS ? str_of(c->host) : STR(""),
+		.tls = outside_server_name(c).len > 0,
 		.choice = record_choice(c),
 		.downstream_remote = c->client,
 		.downstream_local = c->original,
@@ -145,6 +155,12 @@ static void record_count(struct worker *w, const struct authorisation *a, enum r
 		metric_add(&w->values->policy_noted_total, 1);
 }
 
+static void record_count_unknown(struct worker *w, const struct call *c)
+{
+	if (outside_is_audited(c))
+		metric_add(&w->values->unknown_audited_total, 1);
+}
+
 static void record_write(struct worker *w, const struct access_entry *entry)
 {
 	if (w->access && !access_write(w->access, entry))
@@ -158,6 +174,7 @@ void record_request(struct worker *w, struct call *c, const struct record_http *
 	if (record_is_destination(c))
 		record_request_series(w, c, r, false);
 	record_count(w, r->authorisation, r->reason);
+	record_count_unknown(w, c);
 	if (!w->access)
 		return;
 	struct access_entry e = record_entry(w, c, ACCESS_HTTP, r->reason, r->details);
@@ -215,6 +232,7 @@ void record_tcp_open(struct worker *w, const struct call *c, const struct record
 {
 	record_tcp_series(w, c, r, 1, 0);
 	record_count(w, r->authorisation, r->reason);
+	record_count_unknown(w, c);
 	record_tcp_line(w, c, r, ACCESS_TCP_OPEN);
 }
 

@@ -2,8 +2,10 @@
 #include "session.h"
 
 #include "carrier.h"
+#include "codec/client_hello.h"
 #include "codec/sniff.h"
 #include "net/socket.h"
+#include "outside.h"
 #include "record.h"
 #include "trunk.h"
 #include "tunnel.h"
@@ -155,6 +157,42 @@ static enum sniff session_sniff(struct conn *c, bool *ret_full)
 	return sniff;
 }
 
+/* Opaque bytes. Where the name that they are for decides, it is in them or they have none; of
+ * requests each has its own. */
+static void session_detected_bytes(
+	struct session *s, enum external_speech speech, const char *server_name)
+{
+	enum reason reason = REASON_NONE;
+	if (s->call.by_name)
+		reason = outside_name(s->being.worker, &s->call, speech, str_of(server_name));
+	if (reason != REASON_NONE)
+		session_refuse(s, reason, NULL);
+	else
+		session_detected(s, PROTOCOL_TCP);
+}
+
+static void session_detect_name(struct session *s)
+{
+	char name[CLIENT_HELLO_NAME_MAX + 1];
+	struct conn *c = &s->line->conn;
+	const uint8_t *bytes;
+	size_t name_len, before, len = conn_input(c, &bytes);
+	enum client_hello hello;
+	bool full = c->eof || s->timer.fired;
+	do {
+		before = len;
+		hello = client_hello_read(bytes, len, name, &name_len);
+		if (hello == CLIENT_HELLO_MORE && !conn_gather(c))
+			full = true;
+		len = conn_input(c, &bytes);
+	} while (hello == CLIENT_HELLO_MORE && len > before);
+	if (hello == CLIENT_HELLO_MORE && !full)
+		return; /* waits for: more bytes or the detection timer */
+	/* one with a NUL in it is none */
+	bool is_name = hello == CLIENT_HELLO_DONE && strlen(name) == name_len;
+	session_detected_bytes(s, EXTERNAL_TLS, is_name ? name : "");
+}
+
 static void session_detect(struct session *s)
 {
 	struct worker *w = s->being.worker;
@@ -168,12 +206,18 @@ static void session_detect(struct session *s)
 			metric_add(&w->values->detect_timeout_total, 1);
 		else if (!full)
 			return; /* waits for: more bytes or the detection timer */
+		session_detected_bytes(s, EXTERNAL_BYTES, "");
+		return;
+	case SNIFF_TLS:
+		if (s->call.by_name) {
+			session_detect_name(s);
+			return;
+		}
 		session_detected(s, PROTOCOL_TCP);
 		return;
 	case SNIFF_HTTP2: /* carried as opaque bytes: no codec for it yet */
-	case SNIFF_TLS:
 	case SNIFF_OTHER:
-		session_detected(s, PROTOCOL_TCP);
+		session_detected_bytes(s, EXTERNAL_BYTES, "");
 		return;
 	}
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "upstream.h"
 
+#include "outside.h"
 #include <stdlib.h>
 
 /* A far end without channels may have got them since, with a new version or configuration. */
@@ -14,7 +15,8 @@ struct upstream_place {
 	struct str source_id, service;
 	uint16_t port; /* MESH: of the endpoint */
 	struct address address;
-	/* MESH: whose certificates and anchors proved whom to be one of these */
+	/* MESH: whose certificates and anchors proved whom to be one of these; OUTSIDE: whose
+	 * authorities proved what name, where the TLS is ours */
 	struct tls_store *tls;
 	const struct str *ids;
 	uint32_t id_count;
@@ -36,7 +38,8 @@ struct upstream_pool {
 	struct str ids[];
 };
 
-static struct upstream_place upstream_place_of(const struct call *call)
+/* `ret_name`: what the place may point to. */
+static struct upstream_place upstream_place_of(const struct call *call, struct str *ret_name)
 {
 	struct upstream_place place = {
 		.way = call->way,
@@ -50,6 +53,12 @@ static struct upstream_place upstream_place_of(const struct call *call)
 		place.ids = call->service->ids;
 		place.id_count = call->service->id_count;
 		place.channels = call->hold->plan->conf->channels;
+	} else if (call->external) {
+		place.service = call->external->name;
+		place.tls = call->hold->plan->outside_tls[call->external->index];
+		*ret_name = outside_server_name(call);
+		place.ids = ret_name;
+		place.id_count = ret_name->len > 0;
 	}
 	return place;
 }
@@ -156,7 +165,8 @@ static struct upstream_pool *upstream_pool_of(struct worker *w, struct call *cal
 {
 	if (call->pool)
 		return call->pool;
-	struct upstream_place place = upstream_place_of(call);
+	struct str name;
+	struct upstream_place place = upstream_place_of(call, &name);
 	struct upstream_pool *pool = upstream_find(w, &place);
 	if (!pool)
 		pool = upstream_new(w, &place);
@@ -488,7 +498,8 @@ static const struct endpoint *upstream_endpoint(
 static bool upstream_leads_to_mesh(const struct upstream_place *place, const struct plan *plan)
 {
 	const struct endpoint *e = upstream_endpoint(place, plan->snapshot, place->port);
-	return e && e->service->mtls != MTLS_DISABLED && upstream_same_tls(place, plan->tls) &&
+	return e && service_mtls(e->service, e->address.port) != MTLS_DISABLED &&
+	       upstream_same_tls(place, plan->tls) &&
 	       place->address.port == plan->conf->mesh_port &&
 	       place->channels == plan->conf->channels &&
 	       upstream_same_ids(
@@ -496,13 +507,13 @@ static bool upstream_leads_to_mesh(const struct upstream_place *place, const str
 	       upstream_has_source(plan->snapshot, place->source_id);
 }
 
-static bool upstream_leads_outside(const struct upstream_place *place, const struct snapshot *s)
+static bool upstream_leads_in_plain(const struct upstream_place *place, const struct plan *plan)
 {
+	const struct snapshot *s = plan->snapshot;
 	if (place->service.len == 0)
-		return snapshot_destination(s, &place->address).kind == DESTINATION_UNKNOWN &&
-		       snapshot_may_pass_through(s, &place->address);
+		return outside_leads(plan, place->source_id, STR(""), &place->address, NULL);
 	const struct endpoint *e = upstream_endpoint(place, s, place->address.port);
-	return e && e->service->mtls == MTLS_DISABLED;
+	return e && service_mtls(e->service, e->address.port) == MTLS_DISABLED;
 }
 
 /* Whether a call under this plan may lead there. */
@@ -514,7 +525,10 @@ static bool upstream_leads(const struct upstream_place *place, const struct plan
 	case CALL_WAY_MESH:
 		return upstream_leads_to_mesh(place, plan);
 	case CALL_WAY_PLAIN:
-		return upstream_leads_outside(place, plan->snapshot);
+		return upstream_leads_in_plain(place, plan);
+	case CALL_WAY_OUTSIDE:
+		return outside_leads(
+			plan, place->source_id, place->service, &place->address, place->tls);
 	case CALL_WAY_PICK:
 		break;
 	}

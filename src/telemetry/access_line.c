@@ -20,7 +20,8 @@ enum {
 	AGENT_MAX_BYTES = 256,
 	ID_MAX_BYTES = 128,
 	IDENTITY_MAX_BYTES = 2048,
-	KEYS_BYTES = 2048, /* keys, numbers, addresses, punctuation */
+	OUTSIDE_MAX_BYTES = 16, /* a word of ours: nothing to escape */
+	KEYS_BYTES = 2048,	/* keys, numbers, addresses, punctuation */
 };
 _Static_assert(6 * (16 * NAME_MAX_BYTES + METHOD_MAX_BYTES + PATH_MAX_BYTES + AUTHORITY_MAX_BYTES +
 			   AGENT_MAX_BYTES + ID_MAX_BYTES + 2 * IDENTITY_MAX_BYTES) +
@@ -251,6 +252,14 @@ static void access_put_parties(struct line *l, const struct access_entry *e)
 	line_str(l, e->destination_service, NAME_MAX_BYTES);
 	LINE_KEY(l, ",\"destination_version\":");
 	line_str(l, e->destination_version, NAME_MAX_BYTES);
+	if (e->outside.len > 0) {
+		LINE_KEY(l, ",\"outside\":");
+		line_str(l, e->outside, OUTSIDE_MAX_BYTES);
+	}
+	if (e->server_name.len > 0 && e->kind != ACCESS_HTTP) {
+		LINE_KEY(l, ",\"requested_server_name\":");
+		line_str(l, e->server_name, AUTHORITY_MAX_BYTES);
+	}
 	LINE_KEY(l, ",\"route_name\":");
 	line_str(l, e->route, NAME_MAX_BYTES);
 	LINE_KEY(l, ",\"endpoint_choice\":");
@@ -291,6 +300,7 @@ static void access_put_security(struct line *l, const struct access_entry *e)
 {
 	struct str security = e->mutual_tls ? STR("mutual_tls")
 			      : e->local    ? STR("local")
+			      : e->tls	    ? STR("tls")
 					    : STR("plaintext");
 	LINE_KEY(l, ",\"security\":");
 	line_str(l, security, NAME_MAX_BYTES);

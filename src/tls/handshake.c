@@ -66,6 +66,7 @@ static enum tls_failure handshake_reason(struct tls *t)
 {
 	uint32_t error = ERR_peek_error();
 	int library = ERR_GET_LIB(error), reason = ERR_GET_REASON(error);
+	bool is_outside = !t->server && t->store->kind == STORE_PKI;
 	if (error == 0)
 		return TLS_FAILURE_CLOSED;
 	if (reason == ERR_R_MALLOC_FAILURE)
@@ -77,7 +78,8 @@ static enum tls_failure handshake_reason(struct tls *t)
 		return TLS_FAILURE_PROTOCOL;
 	if (reason >= SSL_AD_REASON_OFFSET) {
 		t->peer_alert = (uint8_t)(reason - SSL_AD_REASON_OFFSET);
-		return TLS_FAILURE_ALERT;
+		return is_outside && t->peer_alert == SSL_AD_PROTOCOL_VERSION ? TLS_FAILURE_VERSION
+									      : TLS_FAILURE_ALERT;
 	}
 	switch (reason) {
 	case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
@@ -86,6 +88,8 @@ static enum tls_failure handshake_reason(struct tls *t)
 		return TLS_FAILURE_KEY_USAGE;
 	case SSL_R_NO_APPLICATION_PROTOCOL:
 		return TLS_FAILURE_ALPN;
+	case SSL_R_UNSUPPORTED_PROTOCOL:
+		return is_outside ? TLS_FAILURE_VERSION : TLS_FAILURE_PROTOCOL;
 	case SSL_R_EXCESSIVE_MESSAGE_SIZE:
 		return t->identity ? TLS_FAILURE_CHAIN_LENGTH : TLS_FAILURE_PROTOCOL;
 	case SSL_R_CANNOT_PARSE_LEAF_CERT:
@@ -192,13 +196,18 @@ bool handshake_offer(struct tls *t, const struct tls_client_want *want)
 		return false;
 	if (t->server_name[0] && !SSL_set_tlsext_host_name(t->ssl, t->server_name))
 		return false;
-	t->alpn = want->alpn;
-	t->setup->alpn_other = want->alpn_other;
-	if (want->alpn == TLS_ALPN_NONE)
+	return handshake_offer_alpn(t, want->alpn, want->alpn_other);
+}
+
+bool handshake_offer_alpn(struct tls *t, enum tls_alpn alpn, enum tls_alpn other)
+{
+	t->alpn = alpn;
+	t->setup->alpn_other = other;
+	if (alpn == TLS_ALPN_NONE)
 		return true;
 	uint8_t offer[64];
-	size_t len = handshake_offer_one(want->alpn, offer);
-	len += handshake_offer_one(want->alpn_other, offer + len);
+	size_t len = handshake_offer_one(alpn, offer);
+	len += handshake_offer_one(other, offer + len);
 	return SSL_set_alpn_protos(t->ssl, offer, (unsigned)len) == 0;
 }
 
@@ -255,6 +264,8 @@ static enum tls_failure handshake_judge(struct tls *t, const STACK_OF(CRYPTO_BUF
 	case STORE_PKI:
 		failure = pki_verify(
 			t->store, chain, str_of(setup->host), setup->wall_s, &setup->refused_names);
+		t->peer.valid_from_s = INT64_MIN;
+		t->peer.valid_until_s = INT64_MAX;
 		break;
 	case STORE_EST:
 		failure = verify_shown(t->store, chain, setup->wall_s, &t->peer, &t->shown);
@@ -438,8 +449,9 @@ static enum tls_result handshake_finish(struct tls *t)
 	unsigned len;
 	SSL_get0_alpn_selected(t->ssl, &name, &len);
 	enum tls_alpn alpn = handshake_protocol_of(name, len);
-	if (!t->server && alpn != t->alpn &&
-		(alpn == TLS_ALPN_NONE || alpn != t->setup->alpn_other))
+	bool is_enough =
+		alpn == TLS_ALPN_NONE ? t->setup->alpn_optional : alpn == t->setup->alpn_other;
+	if (!t->server && alpn != t->alpn && !is_enough)
 		return handshake_refuse(t, TLS_FAILURE_ALPN);
 	t->alpn = alpn;
 	enum tls_failure failure =

@@ -34,6 +34,7 @@ struct handshake_setup {
 	uint32_t alpn_mask; /* a server's */
 	bool alpn_offered;
 	enum tls_alpn alpn_other; /* a client's second choice */
+	bool alpn_optional;	  /* a client's: none at all will do, too */
 	char *host;		  /* what a server outside of the mesh must be called */
 	char *refused_names;
 	struct tls_sign_request sign;
@@ -86,6 +87,8 @@ struct tls {
 bool handshake_present(struct tls *t, const struct tls_identity *identity) MUST_CHECK;
 /* A client's name of the server, and protocols; false: out of memory. */
 bool handshake_offer(struct tls *t, const struct tls_client_want *want) MUST_CHECK;
+/* The protocols alone. */
+bool handshake_offer_alpn(struct tls *t, enum tls_alpn alpn, enum tls_alpn other) MUST_CHECK;
 /* When the handshake is done. */
 void handshake_setup_free(struct tls *t);
 void handshake_install_client(SSL_CTX *client);

@@ -97,6 +97,19 @@ struct tls *tls_client_new_pki(struct tls_store *s, struct str host, struct buf 
 	return t;
 }
 
+struct tls *tls_client_new_outside(
+	struct tls_store *s, struct str host, enum tls_alpn alpn, struct buf *wire_out)
+{
+	struct tls *t = tls_client_new_pki(s, host, wire_out);
+	if (!t)
+		return NULL;
+	t->setup->alpn_optional = true;
+	if (handshake_offer_alpn(t, alpn, TLS_ALPN_NONE))
+		return t;
+	tls_free(t);
+	return NULL;
+}
+
 /* A client that takes any certificate. */
 static struct tls *life_provisional(struct buf *wire_out)
 {

@@ -31,15 +31,19 @@ bool pki_is_address(struct str host)
 
 /* --- loading --- */
 
+/* NULL: it can stand as one. */
+static const char *pki_authority_fault(X509 *authority)
+{
+	if (X509_get_version(authority) != X509_VERSION_3)
+		return "not an X.509 version 3 certificate";
+	if (!verify_extensions_sound(authority))
+		return "a malformed or repeated extension";
+	return verify_key_strong(authority) ? NULL : "weak or unsupported key";
+}
+
 static int pki_load_authority(struct tls_store *s, X509 *authority, size_t number, struct err *err)
 {
-	const char *fault = NULL;
-	if (X509_get_version(authority) != X509_VERSION_3)
-		fault = "not an X.509 version 3 certificate";
-	else if (!verify_extensions_sound(authority))
-		fault = "a malformed or repeated extension";
-	else if (!verify_key_strong(authority))
-		fault = "weak or unsupported key";
+	const char *fault = pki_authority_fault(authority);
 	if (fault)
 		return err_set(err, EINVAL, "authorities: certificate %zu: %s", number, fault);
 	return trust_add(&s->authorities, authority) ? 0 : err_set(err, ENOMEM, "out of memory");
@@ -53,6 +57,36 @@ static int pki_load_authorities(struct tls_store *s, const struct bundle_item *i
 		return err_set(err, EINVAL, "authorities: no certificate");
 	for (size_t i = 0; r == 0 && i < sk_X509_num(certificates); i++)
 		r = pki_load_authority(s, sk_X509_value(certificates, i), i + 1, err);
+	return r;
+}
+
+static int pki_load_some(
+	struct tls_store *s, STACK_OF(X509) * certificates, uint32_t *ret_left_out, struct err *err)
+{
+	size_t count = sk_X509_num(certificates);
+	for (size_t i = 0; i < count; i++) {
+		X509 *authority = sk_X509_value(certificates, i);
+		if (pki_authority_fault(authority))
+			(*ret_left_out)++;
+		else if (!trust_add(&s->authorities, authority))
+			return err_set(err, ENOMEM, "out of memory");
+	}
+	ERR_clear_error();
+	if (*ret_left_out == count)
+		return err_set(err, EINVAL, "no certificate of an authority that can be used");
+	return 0;
+}
+
+int store_load_outside(struct tls_store *s, struct str pem, uint32_t *ret_left_out, struct err *err)
+{
+	const struct bundle_item item = {
+		.kind = STR("authorities"), .name = STR("servers outside"), .text = pem};
+	STACK_OF(X509) *certificates = sk_X509_new_null();
+	int r = certificates ? store_load_pem(&item, certificates, err)
+			     : err_set(err, ENOMEM, "out of memory");
+	if (r == 0)
+		r = pki_load_some(s, certificates, ret_left_out, err);
+	sk_X509_pop_free(certificates, X509_free);
 	return r;
 }
 

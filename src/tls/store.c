@@ -10,6 +10,7 @@
 #include "tickets.h"
 #include <errno.h>
 #include <openssl/nid.h>
+#include <openssl/sha.h>
 #include <stdlib.h>
 
 /* How long a ticket may be used. The peer's certificate bounds it further. */
@@ -132,6 +133,24 @@ int tls_store_new_pki(const struct bundle *b, struct tls_store **ret_store, stru
 		return err_set(err, ENOMEM, "out of memory");
 	s->resume_nothing = true;
 	return store_loaded(s, store_load_pki(s, b, err), ret_store);
+}
+
+int tls_store_new_outside(struct str pem, struct tls_store *before, struct tls_store **ret_store,
+	uint32_t *ret_left_out, struct err *err)
+{
+	uint8_t digest[32];
+	*ret_left_out = 0;
+	SHA256((const uint8_t *)pem.at, pem.len, digest);
+	if (before && memcmp(before->source_digest, digest, sizeof(digest)) == 0) {
+		*ret_store = tls_store_ref(before);
+		return 0;
+	}
+	struct tls_store *s = store_alloc(STORE_PKI, STR(""), 0, NULL);
+	if (!s)
+		return err_set(err, ENOMEM, "out of memory");
+	s->resume_nothing = true;
+	memcpy(s->source_digest, digest, sizeof(digest));
+	return store_loaded(s, store_load_outside(s, pem, ret_left_out, err), ret_store);
 }
 
 int tls_store_new_est(const struct bundle *b, struct str trust_domain, struct tls_store **ret_store,

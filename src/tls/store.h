@@ -90,6 +90,9 @@ int store_load_trust(struct tls_store *s, const struct bundle *b, struct err *er
 void store_unload(struct tls_store *s);
 /* The same for servers outside of the mesh: authorities and our own chain, if there is one. */
 int store_load_pki(struct tls_store *s, const struct bundle *b, struct err *err) MUST_CHECK;
+/* Many authorities, some of which may be of no use. */
+int store_load_outside(
+	struct tls_store *s, struct str pem, uint32_t *ret_left_out, struct err *err) MUST_CHECK;
 /* For the server of an authority: our own chain, and the anchors of the mesh. */
 int store_load_est(struct tls_store *s, const struct bundle *b, struct err *err) MUST_CHECK;
 /* All certificates of a PEM text. None is fine here; anything else than certificates is not. */

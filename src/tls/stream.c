@@ -360,7 +360,7 @@ int64_t tls_peer_not_after_s(const struct tls *t)
 enum tls_failure tls_peer_again(const struct tls *t, const struct tls_store *now, int64_t wall_s)
 {
 	struct verify_peer peer = {0};
-	if (store_same_trust(t->store, now))
+	if (t->store->kind == STORE_PKI || store_same_trust(t->store, now))
 		return TLS_FAILURE_NONE;
 	if (wall_s >= t->peer.valid_until_s)
 		wall_s = t->peer.valid_until_s - 1;

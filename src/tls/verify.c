@@ -344,6 +344,7 @@ uint8_t verify_alert(enum tls_failure failure)
 		return SSL_AD_INTERNAL_ERROR;
 	case TLS_FAILURE_NONE:
 	case TLS_FAILURE_PROTOCOL:
+	case TLS_FAILURE_VERSION:
 	case TLS_FAILURE_CLOSED:
 	case TLS_FAILURE_ALERT:
 	case TLS_FAILURE_NOT_YET_VALID:

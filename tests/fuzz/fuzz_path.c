@@ -16,7 +16,7 @@ static bool fuzz_path_holds(struct str path, const char *text)
 static void fuzz_path_check(struct str whole)
 {
 	static const char *const banned[] = {"//", "/./", "/../", "\\", "#", "%2F", "%2f", "%5C",
-		"%5c", "%00", "/..;", "/.;", "%2E"};
+		"%5c", "%00", "%0A", "/..;", "/.;", "/..%3B", "%2E", "/%252e%252e/", "%C0%AF"};
 	const char *mark = memchr(whole.at, '?', whole.len);
 	struct str path = {whole.at, mark ? (size_t)(mark - whole.at) : whole.len};
 	for (size_t i = 0; i < ARRAY_LEN(banned); i++)

@@ -28,7 +28,7 @@ static void fuzz_request(const struct page_question *q)
 {
 	struct snapshot snapshot = {.trust_domain = STR("prod.example")};
 	map_init(&snapshot.services_by_name);
-	struct route_request r = page_question_request(q, &snapshot, STR(""));
+	struct route_request r = page_question_request(q, &snapshot);
 	ASSERT(q->to.len > 0 && r.authority.len > 0 && !r.is_http);
 	ASSERT(fuzz_is_normal(r.path));
 	ASSERT(r.path.len + r.query.len <= q->path.len);

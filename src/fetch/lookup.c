@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "lookup.h"
+#include "fetch/lookup.h"
 
 #include <netdb.h>
 #include <pthread.h>

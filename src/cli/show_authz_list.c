@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* All rules of a service in the order in which they count, and all services in short. */
+#include "show_authz.h"
+
+/* --- one service --- */
+
+/* "shop/web", "any identity", "everybody"; and who is left out of it. */
+static void show_cell_from(struct table *t, const struct json_tree *r)
+{
+	struct str from = json_tree_text(r, "from");
+	bool is_allow = str_eq(json_tree_text(r, "action"), STR("allow"));
+	char text[TABLE_CELL_MAX];
+	size_t len = (size_t)snprintf(text, sizeof(text), STR_FMT,
+		STR_ARG(from.len   ? from
+			: is_allow ? STR("any identity")
+				   : STR("everybody")));
+	const struct json_tree *first = json_tree_list(r, "not_from");
+	for (const struct json_tree *n = first; n && len < sizeof(text); n = n->next)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s" STR_FMT,
+			n == first ? " but not " : ", ", STR_ARG(n->text));
+	table_cell(t, "%s", text);
+}
+
+static void show_row(struct table *t, const struct json_tree *r)
+{
+	const struct json_tree *when = json_tree_list(r, "when");
+	bool is_audited = str_eq(json_tree_text(r, "mode"), STR("audit"));
+	show_cell_from(t, r);
+	table_cell(t, STR_FMT "%s", STR_ARG(json_tree_text(r, "action")),
+		is_audited ? ", on trial" : "");
+	table_cell_str(t, when ? when->text : STR("everything"));
+	table_cell(t, "%s" STR_FMT, json_tree_text(r, "never").len > 0 ? "‼ " : "",
+		STR_ARG(json_tree_text(r, "name")));
+	table_cell_str(t, json_tree_text(r, "where"));
+	/* one condition a line */
+	for (when = when ? when->next : NULL; when; when = when->next) {
+		table_cell(t, "%s", "");
+		table_cell(t, "%s", "");
+		table_cell(t, "and " STR_FMT, STR_ARG(when->text));
+		table_cell(t, "%s", "");
+		table_cell(t, "%s", "");
+	}
+}
+
+static void show_never(FILE *out, const struct json_tree *r)
+{
+	static const struct {
+		const char *never, *text;
+	} texts[] = {
+		{"outvoted", "whom another rule refuses whatever is asked"},
+		{"later", "about whom another rule says the same before it, whatever is asked"},
+		{"tcp", "since the service is opaque TCP, which has none of what it asks for"},
+		{"strict", "since mtls is \"strict\": nobody without an identity gets so far"},
+		{"disabled", "since mtls is \"disabled\": nobody has an identity there"},
+	};
+	struct str never = json_tree_text(r, "never"), by = json_tree_text(r, "by"),
+		   from = json_tree_text(r, "from");
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		if (!str_eq(never, str_of(texts[i].never)))
+			continue;
+		fprintf(out, "‼ " STR_FMT " never decides about " STR_FMT ", %s",
+			STR_ARG(json_tree_text(r, "name")),
+			STR_ARG(from.len ? from : STR("anybody")), texts[i].text);
+		if (by.len > 0)
+			fputs(": ", out);
+		if (by.len > 0)
+			show_decider(out, by, json_tree_text(r, "by_where"));
+		fputc('\n', out);
+	}
+}
+
+static void show_modes(FILE *out, const struct json_tree *s)
+{
+	fprintf(out, STR_FMT, STR_ARG(json_tree_text(s, "mtls")));
+	for (const struct json_tree *p = json_tree_list(s, "mtls_ports"); p; p = p->next)
+		fprintf(out, ", port %lld: " STR_FMT, (long long)json_tree_number(p, "port"),
+			STR_ARG(json_tree_text(p, "mtls")));
+}
+
+/* "any identity (mesh.default_policy)". */
+static void show_default_text(char text[TABLE_CELL_MAX], const struct json_tree *s)
+{
+	bool is_open = str_eq(json_tree_text(s, "default"), STR("authenticated"));
+	bool is_closed = json_tree_true(s, "default_closed");
+	snprintf(text, TABLE_CELL_MAX, "%s (" STR_FMT "%s)",
+		is_open ? "any identity may" : "refused",
+		STR_ARG(json_tree_text(s, "default_where")),
+		is_closed ? " is \"authenticated\", but allow rules name the service" : "");
+}
+
+static void show_rules(FILE *out, const struct json_tree *answer)
+{
+	static const char *const names[] = {"FROM", "ACTION", "WHEN", "RULE", "WHERE"};
+	struct table t;
+	char text[TABLE_CELL_MAX];
+	const struct json_tree *first = json_tree_list(answer, "rules");
+	fprintf(out, STR_FMT ", mtls ", STR_ARG(json_tree_text(answer, "service")));
+	show_modes(out, answer);
+	fputs(json_tree_true(answer, "here") ? "\n" : ", no workload here\n", out);
+	if (json_tree_true(answer, "mesh_audit"))
+		fputs("‼ mesh.policy_mode is \"audit\": what is refused passes, and is told\n",
+			out);
+	fputc('\n', out);
+	show_default_text(text, answer);
+	show_headings(&t, ARRAY_LEN(names), names);
+	for (const struct json_tree *r = first; r; r = r->next)
+		show_row(&t, r);
+	table_cell(&t, "whoever is left");
+	table_cell(&t, "%s", "");
+	table_cell(&t, "%s", text);
+	table_cell(&t, "%s", "");
+	table_cell(&t, "%s", "");
+	table_print(&t, out, 0);
+	table_done(&t);
+	for (const struct json_tree *r = first; r; r = r->next)
+		show_never(out, r);
+}
+
+/* --- all of them --- */
+
+static void show_cell_modes(struct table *t, const struct json_tree *s)
+{
+	char text[TABLE_CELL_MAX];
+	size_t len =
+		(size_t)snprintf(text, sizeof(text), STR_FMT, STR_ARG(json_tree_text(s, "mtls")));
+	const struct json_tree *p = json_tree_list(s, "mtls_ports");
+	for (; p && len < sizeof(text); p = p->next)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, ", %lld " STR_FMT,
+			(long long)json_tree_number(p, "port"), STR_ARG(json_tree_text(p, "mtls")));
+	table_cell(t, "%s", text);
+}
+
+static void show_services(FILE *out, const struct json_tree *answer)
+{
+	static const char *const names[] = {"SERVICE", "PROTOCOL", "MTLS", "ALLOW", "DENY", "AUDIT",
+		"ON TRIAL", "WHOEVER IS LEFT"};
+	struct table t;
+	char text[TABLE_CELL_MAX];
+	const struct json_tree *first = json_tree_list(answer, "services");
+	if (!first) {
+		fputs("no services\n", out);
+		return;
+	}
+	if (json_tree_true(answer, "mesh_audit"))
+		fputs("‼ mesh.policy_mode is \"audit\": what is refused passes, and is told\n\n",
+			out);
+	show_headings(&t, ARRAY_LEN(names), names);
+	for (const struct json_tree *s = first; s; s = s->next) {
+		table_cell_str(&t, json_tree_text(s, "service"));
+		table_cell_str(&t, json_tree_text(s, "protocol"));
+		show_cell_modes(&t, s);
+		table_cell_number(&t, json_tree_number(s, "allow"));
+		table_cell_number(&t, json_tree_number(s, "deny"));
+		table_cell_number(&t, json_tree_number(s, "audit"));
+		table_cell_number(&t, json_tree_number(s, "on_trial"));
+		show_default_text(text, s);
+		table_cell(&t, "%s", text);
+	}
+	table_print(&t, out, 0);
+	table_done(&t);
+}
+
+void show_authz_list(FILE *out, const struct json_tree *answer)
+{
+	if (json_tree_text(answer, "service").len > 0)
+		show_rules(out, answer);
+	else
+		show_services(out, answer);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A program whose output is wanted: a child in a process group of its own, looked at now and then,
+ * never waited for. */
+#pragma once
+
+#include "base/assert.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct fetch_program {
+	pid_t pid; /* 0: none */
+	int out_fd, err_fd;
+	char *out; /* out_max bytes, ours */
+	size_t out_len, out_max;
+	bool out_over; /* it wrote more than that */
+	char why[256]; /* what it wrote to standard error, as one line */
+	size_t why_len;
+};
+
+/* Without a shell, in "/", with no environment but PATH and no descriptor but /dev/null and two
+ * pipes. 0 or -errno. */
+int fetch_program_start(struct fetch_program *p, char *const argv[], size_t out_max) MUST_CHECK;
+/* Takes what it has written. True: it has ended, is reaped, and *ret_status as of waitpid(2), -1:
+ * not known. `out` and `why` are there until fetch_program_done(). */
+bool fetch_program_look(struct fetch_program *p, int *ret_status) MUST_CHECK;
+void fetch_program_kill(struct fetch_program *p);
+/* Once it has ended, or never was. */
+void fetch_program_done(struct fetch_program *p);

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Calls of local workloads to what is no service of the mesh: to an external that is declared
+ * (mesh/external.h), to what the node lets pass as it is, or to something unknown.
+ *
+ * Which external it is, is said by the address that was dialled, or by a name in what the workload
+ * sends: then the address says nothing, and the call goes where we know that name to be. */
+#pragma once
+
+#include "call.h"
+#include "mesh/external.h"
+
+/* By the address alone. NONE may also mean that its name is still to be seen (c->by_name). */
+enum reason outside_settle(struct call *c);
+/* A call that is by name: what its bytes, or this request of them, ask for. Nothing changes for one
+ * that asks for the same again. `text`: as it was sent; empty: nothing. Else a call that is refused
+ * leads nowhere. */
+enum reason outside_name(
+	struct worker *w, struct call *c, enum external_speech speech, struct str text);
+/* The same as for `before`, which is the call under an earlier plan; at the same address, if that
+ * is still one. What is said of requests is kept for outside_check(), as the next may ask for
+ * something else. */
+enum reason outside_name_again(struct worker *w, const struct call *before, struct call *c);
+enum reason outside_check(const struct call *c);
+
+/* What the server is asked to be; empty: nothing is known, or no TLS of ours. */
+struct str outside_server_name(const struct call *c);
+/* Begins TLS on a line that was dialled, where it is ours to begin. */
+enum reason outside_secure(const struct call *c, bool is_http, struct line *line);
+
+/* Whether calls of this identity may still lead to this address under a plan: of an external with
+ * the name, secured by that store (NULL: not), or, with no name, as something unknown. */
+bool outside_leads(const struct plan *plan, struct str source_id, struct str external,
+	const struct address *a, const struct tls_store *tls);
+
+/* For the access log: "external", "passthrough", "audited", "allowed", or empty. */
+struct str outside_word(const struct call *c);
+bool outside_is_audited(const struct call *c);
+
+/* --- of a plan --- */
+
+/* The authorities of each external's server; false: out of memory. What cannot be had is said in
+ * the plan's warnings, and nothing of that external is reached. */
+bool outside_build(struct plan *plan, const struct bundle *b, const struct plan *before) MUST_CHECK;
+void outside_done(struct plan *plan);
