@@ -82,7 +82,8 @@ class Namespaces(Certified):
                 return self.call(caller, service, f"GET {path}").status
             with self.keep_open(service, self["vm-b"], self.callers[caller]) as wire:
                 return wire.send(request_text(f"GET {path}", service)).reply().status
-        except (OSError, EOFError):
+        except (OSError, EOFError) as error:
+            print(f"{caller} to {service}{path}: {error!r}")
             return None
 
     def kept(self, node, name):
