@@ -32,6 +32,8 @@ struct page_response {
 	bool await_reports;
 	struct str asked[REPORT_SERVICES_MAX];
 	uint32_t asked_count;
+	char asked_id[DECISION_ID_MAX]; /* or about what they have decided of this request */
+	uint8_t asked_id_len;
 };
 
 /* What pages are made of. */
@@ -77,6 +79,8 @@ void page_limits(const struct page_source *source, const struct page_request *re
 void page_authz_check(const struct page_source *source, const struct page_request *request,
 	struct page_response *response);
 void page_authz_list(const struct page_source *source, const struct page_request *request,
+	struct page_response *response);
+void page_authz_why(const struct page_source *source, const struct page_request *request,
 	struct page_response *response);
 void page_metrics(const struct page_source *source, const struct page_request *request,
 	struct page_response *response);

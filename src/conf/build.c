@@ -237,7 +237,8 @@ void conf_build(struct conf_parser *p)
 	s->zone = arena_str(&s->arena, p->conf->node_zone);
 	if (!s->trust_domain.at || !s->zone.at)
 		p->is_exhausted = true;
-	s->default_allow = p->conf->default_allow;
+	/* As long as nothing is known of the mesh, what its policies forbid is not known either. */
+	s->default_allow = p->conf->default_allow && (!p->with_store || p->picture);
 	s->is_audited = p->conf->is_audited;
 	s->passthrough_count = p->conf->passthrough_count;
 	s->passthrough = conf_build_array(p, s->passthrough_count, sizeof(*s->passthrough));

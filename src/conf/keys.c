@@ -470,7 +470,7 @@ static const struct conf_key conf_service_keys[] = {
 		.help = "Plain text to it is refused (strict), let in without an identity "
 			"(permissive), or all that is expected (disabled). Policy holds in every "
 			"case."),
-	KEY("mtls_ports",
+	KEY("mtls_ports", .never_empty = true,
 		ROWS(struct conf_service_row, mtls_ports, mtls_port_count, &conf_mtls_group),
 		.help = "Ports that are not as `mtls` says: one that is open for a monitor, or "
 			"one that is closed while the others still take plain text."),

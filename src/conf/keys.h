@@ -34,6 +34,7 @@ struct conf_key {
 	enum conf_type type;
 	bool many; /* one value or a list of them: an array in the arena */
 	bool required;
+	bool never_empty;	  /* CONF_ROWS: a list without rows is an error */
 	bool restart;		  /* takes effect at the next start only */
 	size_t offset;		  /* of the field; of the array's pointer */
 	size_t size;		  /* of the field */
@@ -111,7 +112,7 @@ struct conf_service_row {
 struct conf_operation_rows {
 	struct str *methods, *paths, *hosts;
 	uint32_t method_count, path_count, host_count;
-	uint16_t *ports;
+	uint32_t *ports;
 	uint32_t port_count;
 };
 struct conf_field_row;

@@ -12,7 +12,7 @@ static const struct conf_key conf_token_keys[] = {
 		.help = "Names of issuers; any that the mesh has unless given."),
 	KEY("audiences", LIST(struct conf_policy_row, token.audiences, token.audience_count),
 		.help = "One of them is in its \"aud\"."),
-	KEY("claims",
+	KEY("claims", .never_empty = true,
 		ROWS(struct conf_policy_row, token.claims, token.claim_count, &conf_field_group),
 		.help = "All of them must match. Of an array any value may: \"groups\"; inside an "
 			"object: \"realm_access.roles\"."),
@@ -46,10 +46,11 @@ static const struct conf_key conf_policy_keys[] = {
 	KEY("not_from", LIST(struct conf_policy_row, not_from, not_from_count),
 		.help = "But none of these."),
 	KEY("ports", .type = CONF_NUMBER, LIST(struct conf_policy_row, to.ports, to.port_count),
-		.min = 1, .max = 65535, .help = "Of the service's workloads."),
+		.size = sizeof(uint32_t), .min = 1, .max = 65535,
+		.help = "Of the service's workloads."),
 	KEY("not_ports", .type = CONF_NUMBER,
-		LIST(struct conf_policy_row, not_to.ports, not_to.port_count), .min = 1,
-		.max = 65535, .help = "But none of these."),
+		LIST(struct conf_policy_row, not_to.ports, not_to.port_count),
+		.size = sizeof(uint32_t), .min = 1, .max = 65535, .help = "But none of these."),
 	KEY("methods", LIST(struct conf_policy_row, to.methods, to.method_count),
 		.help = "HTTP methods, exactly."),
 	KEY("not_methods", LIST(struct conf_policy_row, not_to.methods, not_to.method_count),
@@ -66,7 +67,8 @@ static const struct conf_key conf_policy_keys[] = {
 			"\"*.example.com\" is any name below it."),
 	KEY("not_hosts", LIST(struct conf_policy_row, not_to.hosts, not_to.host_count),
 		.help = "But none of these."),
-	KEY("headers", ROWS(struct conf_policy_row, headers, header_count, &conf_field_group),
+	KEY("headers", .never_empty = true,
+		ROWS(struct conf_policy_row, headers, header_count, &conf_field_group),
 		.help = "All of them must match. Of a header that comes several times, an allow "
 			"rule "
 			"wants every value to match, and for a deny rule one is enough."),

@@ -215,6 +215,7 @@ void exchange_response(struct exchange *x, struct http_head *head)
 
 void exchange_interim(struct exchange *x, struct http_head *head)
 {
+	exchange_remove_ours(head, HTTP_NAME_OTHER);
 	x->interim = head;
 	if (x->state == EXCHANGE_FORWARD)
 		exchange_write_interim(x);
@@ -275,8 +276,10 @@ void exchange_trailers(struct exchange *x, enum side side, const struct http_hea
 	struct http_head *copy = arena_take(&x->arena, sizeof(*copy));
 	if (side == UP)
 		figures_trailers(&x->tries.figure, trailers);
-	if (copy && exchange_copy_head(&x->arena, trailers, copy))
-		x->trailers[side] = copy;
+	if (!copy || !exchange_copy_head(&x->arena, trailers, copy))
+		return;
+	exchange_remove_ours(copy, HTTP_NAME_OTHER);
+	x->trailers[side] = copy;
 }
 
 void exchange_end(struct exchange *x, enum side side)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "record.h"
 
+#include "decisions.h"
 #include "outside.h"
 
 static struct str record_service_name(const struct service *s)
@@ -174,6 +175,7 @@ void record_request(struct worker *w, struct call *c, const struct record_http *
 	if (record_is_destination(c))
 		record_request_series(w, c, r, false);
 	record_count(w, r->authorisation, r->reason);
+	decisions_add_http(w, c, r);
 	record_count_unknown(w, c);
 	if (!w->access)
 		return;
@@ -232,6 +234,7 @@ void record_tcp_open(struct worker *w, const struct call *c, const struct record
 {
 	record_tcp_series(w, c, r, 1, 0);
 	record_count(w, r->authorisation, r->reason);
+	decisions_add_tcp(w, c, r);
 	record_count_unknown(w, c);
 	record_tcp_line(w, c, r, ACCESS_TCP_OPEN);
 }
@@ -245,11 +248,14 @@ void record_tcp_close(struct worker *w, const struct call *c, const struct recor
 {
 	record_tcp_series(w, c, r, 0, 1);
 	record_count(w, NULL, r->reason);
+	if (authorise_is_denial(r->reason)) /* it was let in before */
+		decisions_add_tcp(w, c, r);
 	record_tcp_line(w, c, r, ACCESS_TCP_CLOSE);
 }
 
 void record_refused(struct worker *w, const struct call *c, const struct record_tcp *r)
 {
 	record_count(w, r->authorisation, r->reason);
+	decisions_add_tcp(w, c, r);
 	record_tcp_line(w, c, r, ACCESS_TCP_CLOSE);
 }

@@ -4,6 +4,7 @@
 #include "proxy/report.h"
 
 #include "balancer.h"
+#include "decisions.h"
 #include "worker_private.h"
 #include <stdlib.h>
 
@@ -70,7 +71,10 @@ void report_answer(struct worker *w)
 	struct report *report = atomic_exchange_explicit(&w->asked, NULL, memory_order_acquire);
 	if (!report)
 		return;
-	balancer_report(w, report);
+	if (report->decisions.id_len > 0)
+		decisions_report(w, report);
+	else
+		balancer_report(w, report);
 	atomic_store_explicit(&w->answered, report, memory_order_release);
 }
 

@@ -6,6 +6,7 @@
 #include "balancer.h"
 #include "base/log.h"
 #include "carrier.h"
+#include "decisions.h"
 #include "exchange.h"
 #include "listener.h"
 #include "mirror.h"
@@ -452,8 +453,9 @@ static int worker_init(struct worker *w, const struct worker_setup *setup, struc
 		return err_set(err, errno, "eventfd: %m");
 	signer_init(&w->signer, &w->loop, setup->signer_fd, TASK_SIGNER);
 	w->tls_sessions = tls_sessions_new(WORKER_SESSIONS_KEPT);
+	w->decisions = decisions_new();
 	w->current = plan_hold_new(w, setup->plan);
-	if (!w->tls_sessions || !w->current)
+	if (!w->tls_sessions || !w->decisions || !w->current)
 		return err_set(err, ENOMEM, "out of memory");
 	atomic_store(&w->generation, setup->plan->generation);
 	return worker_init_listeners(w, setup, err);
@@ -493,6 +495,7 @@ void worker_free(struct worker *w)
 		buf_pool_done(&w->large_buffers);
 	buf_pool_done(&w->buffers);
 	tls_sessions_free(w->tls_sessions);
+	decisions_free(w->decisions);
 	free(w->listeners);
 	if (w->wake_fd >= 0)
 		close(w->wake_fd);

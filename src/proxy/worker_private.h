@@ -81,6 +81,7 @@ struct worker {
 	struct ledger *ledger; /* shared with the other workers and the state process */
 	struct metric_values *values;
 	struct access_queue *access;
+	struct decisions *decisions; /* decisions.h */
 	struct listener *listeners;
 	uint32_t listener_count;
 	/* news from the control thread */

@@ -352,16 +352,22 @@ static void status_page(void **state)
 static void config_page(void **state)
 {
 	struct page_response r = ask("GET", "/config_dump", true);
-	assert_has(&r, "\"default_policy\":\"deny\",\"services\":[{\"name\":\"orders\","
+	assert_has(&r, "\"default_policy\":\"deny\",\"policy_mode\":\"enforce\","
+		       "\"services\":[{\"name\":\"orders\","
 		       "\"identity\":\"service/orders\","
 		       "\"ids\":[\"spiffe://prod.example/service/orders\"],"
 		       "\"protocol\":\"http\",\"server_first\":false,\"mtls\":\"strict\","
 		       "\"mtls_ports\":[{\"port\":9100,\"mtls\":\"disabled\"}],"
-		       "\"endpoints\":[{\"address\":\"10.77.0.1:8080\",\"version\":\"v1\","
+		       "\"default_policy\":\"mesh\",\"endpoints\":[{\"address\":\"10.77.0.1:8080\","
+		       "\"version\":\"v1\","
 		       "\"local\":true},{\"address\":\"10.77.0.2:8080\",\"version\":null,"
 		       "\"local\":false}],\"policies\":[\"policies[0]\"]}");
-	assert_has(&r, "\"policies\":[{\"name\":\"policies[0]\",\"action\":\"allow\","
-		       "\"from\":[\"web\"],\"methods\":null,\"paths\":null}]");
+	assert_has(&r, "\"policies\":[{\"name\":\"policies[0]\",\"where\":\"mesh.conf:1\","
+		       "\"action\":\"allow\",\"mode\":\"enforce\",\"from\":[\"web\"],"
+		       "\"not_from\":null,\"ports\":null,\"methods\":null,\"paths\":null,"
+		       "\"hosts\":null,\"not_ports\":null,\"not_methods\":null,"
+		       "\"not_paths\":null,\"not_hosts\":null,\"headers\":[],"
+		       "\"token\":null}]");
 	assert_has(&r,
 		"\"routes\":[{\"service\":\"orders\",\"rules\":[{\"name\":\"orders/canary\","
 		"\"action\":\"forward\",\"split\":[{\"service\":\"orders\",\"version\":\"v1\","

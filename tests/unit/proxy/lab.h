@@ -62,7 +62,7 @@ struct access_queue { /* the lab's own: the log stays in memory */
 
 enum lab_signing { LAB_SIGNS, LAB_SILENT, LAB_REFUSES, LAB_WRONG };
 
-#define LAB_PLANS_MAX 8
+#define LAB_PLANS_MAX 32
 
 struct lab_machine {
 	struct worker *worker;
