@@ -180,7 +180,7 @@ static void test_identities_published_otherwise(void **state)
 	assert_false(f.snapshot->workloads[1].is_refused);
 	expect_report(&f,
 		"node.conf:5: warning: workloads[0].identity: \"service/orders\" is none that the "
-		"service \"orders\" may have (\"shop/orders\", by service/orders@41:1): nobody "
+		"service \"orders\" may have (\"shop/orders\", by service/orders@41): nobody "
 		"is led to this workload until one of the two is changed\n"
 		"warning: node \"vm-a\": the endpoint 10.77.0.1:8080 of \"orders\" is left out: "
 		"its "
