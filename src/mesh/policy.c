@@ -357,7 +357,7 @@ static bool policy_outcome(const struct snapshot *s, const struct service *servi
 	*ret_by = service->policy_default;
 	if (w->policy)
 		return w->policy->action == POLICY_ALLOW;
-	if (request->source_id.len == 0 || service->policy_default == POLICY_DEFAULT_DENY)
+	if (!source_is_own(s, request->source_id) || service->policy_default == POLICY_DEFAULT_DENY)
 		return false;
 	if (service->policy_default == POLICY_DEFAULT_AUTHENTICATED)
 		return true;

@@ -94,8 +94,7 @@ enum reason exchange_head_name_caller(
 	http_header_remove(head, HTTP_NAME_ROUTE);
 	if (call->way != CALL_WAY_LOCAL || call->source_id.len == 0)
 		return REASON_NONE;
-	const struct str parts[] = {
-		STR("By="), call->service->ids[0], STR(";URI="), call->source_id};
+	const struct str parts[] = {STR("By="), call->target->id, STR(";URI="), call->source_id};
 	struct str value = arena_join(a, parts, ARRAY_LEN(parts));
 	if (!value.at || !http_header_add(head, STR(HEADER_CLIENT_CERT), value))
 		return REASON_OVERLOAD;

@@ -337,7 +337,8 @@ static void status_page(void **state)
 	assert_has(&r, "{\"kind\":\"outbound\",\"address\":\"127.0.0.1:15101\",\"worker\":1},"
 		       "{\"kind\":\"mesh\",\"address\":\"10.77.0.1:15008\",\"worker\":0},"
 		       "{\"kind\":\"admin\",\"address\":\"/run/ringmain/admin.sock\"}]");
-	assert_has(&r, "{\"service\":\"orders\",\"version\":\"v1\",\"user\":\"orders\","
+	assert_has(&r, "{\"service\":\"orders\",\"identity\":\"service/orders\","
+		       "\"refused\":false,\"version\":\"v1\",\"user\":\"orders\","
 		       "\"uid\":1001,\"mark\":1,\"port\":8080,\"protocol\":\"http\","
 		       "\"mtls\":\"strict\",\"deliver\":\"127.0.0.1:8080\",\"serving\":3}");
 	assert_has(&r, "\"unattributed_total\":3,");
