@@ -55,7 +55,7 @@ void conf_build_count_told(struct conf_parser *p, uint32_t *counts)
 
 /* Nothing there would prove who answers: only an operator's word says where plain text may go. */
 static const char conf_told_plain[] =
-	"the service has mtls = \"disabled\": its endpoints are those that are published with it";
+	"mtls is \"disabled\" there: its endpoints are those that are published with the service";
 
 /* Why an endpoint is not taken; NULL: it is. */
 static const char *conf_told_refused(const struct conf_parser *p, const struct record *record,

@@ -534,7 +534,7 @@ static const struct conf_key conf_service_keys[] = {
 	KEY("endpoints",
 		ROWS(struct conf_service_row, endpoints, endpoint_count, &conf_endpoint_group),
 		.help = "Where its instances listen, on any machine. With a store, nodes tell of "
-			"theirs besides; not of a service whose mtls is \"disabled\"."),
+			"theirs besides; not at ports at which mtls is \"disabled\"."),
 };
 
 static const struct conf_group conf_service_group = {GROUP_OF(conf_service_keys),
@@ -628,17 +628,4 @@ const char *conf_type_text(enum conf_type type)
 		[CONF_ROWS] = "a list of groups ( { ... }, { ... } )",
 	};
 	return texts[type];
-}
-
-size_t conf_type_size(enum conf_type type)
-{
-	static const size_t sizes[] = {
-		[CONF_TEXT] = sizeof(struct str),
-		[CONF_NUMBER] = sizeof(uint32_t),
-		[CONF_ADDRESS] = sizeof(struct address),
-		[CONF_ADDRESS_PORT] = sizeof(struct address),
-		[CONF_RANGE] = sizeof(struct address_range),
-		[CONF_ROWS] = 0,
-	};
-	return sizes[type];
 }
