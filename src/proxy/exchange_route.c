@@ -40,8 +40,8 @@ bool exchange_ask(struct exchange *x, const struct plan *plan, struct route_requ
 	if (!tokens_take(&x->carrier[DOWN]->call, plan, x->request, &x->arena, &x->token))
 		return false;
 	*ret_request = exchange_facts(x);
-	*ret_asks = (struct authorise_asks){.http = ret_request,
-		.token = tokens_verified(x->being.worker, plan, &x->token)};
+	*ret_asks = (struct authorise_asks){
+		.http = ret_request, .token = tokens_verified(x->being.worker, plan, &x->token)};
 	return true;
 }
 
