@@ -136,6 +136,8 @@ struct policy_need policy_need_http(const struct service *service);
  * itself is not looked at. False: nothing would. */
 bool policy_might_allow(const struct snapshot *s, const struct service *service,
 	const struct policy_request *request);
+/* Whether any asks for this header, letter case aside. */
+bool policy_asks_header(const struct service *service, struct str name);
 /* Whether any asks for a token. */
 bool policy_asks_token(const struct service *service);
 

@@ -423,6 +423,18 @@ bool policy_asks_http(const struct policy *p)
 	       p->headers.count > 0 || p->token.is_wanted;
 }
 
+bool policy_asks_header(const struct service *service, struct str name)
+{
+	for (uint32_t i = 0; i < service->policy_count; i++) {
+		const struct route_fields *headers = &service->policies[i]->headers;
+		for (uint32_t k = 0; k < headers->count; k++) {
+			if (str_eq_nocase(headers->at[k].name, name))
+				return true;
+		}
+	}
+	return false;
+}
+
 struct policy_need policy_need_http(const struct service *service)
 {
 	struct policy_need need = {NULL, NULL};

@@ -146,6 +146,21 @@ void exchange_remove_ours(struct http_head *head, enum http_name kept)
 	head->header_count = count;
 }
 
+void exchange_remove_judged(const struct call *call, struct http_head *trailers)
+{
+	uint16_t count = 0;
+	if (call->way != CALL_WAY_LOCAL)
+		return;
+	for (uint16_t i = 0; i < trailers->header_count; i++) {
+		if (policy_asks_header(call->service, trailers->headers[i].name))
+			continue;
+		if (count != i)
+			trailers->headers[count] = trailers->headers[i];
+		count++;
+	}
+	trailers->header_count = count;
+}
+
 bool exchange_remove_header(struct http_head *head, struct str name)
 {
 	uint16_t kept = 0;
