@@ -406,18 +406,3 @@ bool policy_asks_http(const struct policy *p)
 	return policy_operations_ask_http(&p->to) || policy_operations_ask_http(&p->not_to) ||
 	       p->headers.count > 0 || p->token.is_wanted;
 }
-
-struct policy_need policy_need_http(const struct service *service)
-{
-	struct policy_need need = {NULL, NULL};
-	for (uint32_t i = 0; i < service->policy_count && !need.enforced; i++) {
-		const struct policy *p = service->policies[i];
-		if (p->action == POLICY_AUDIT || !policy_asks_http(p))
-			continue;
-		if (p->mode == POLICY_ENFORCED)
-			need.enforced = p;
-		else if (!need.audited)
-			need.audited = p;
-	}
-	return need;
-}
