@@ -6,8 +6,7 @@
 static const char *const conf_default_policy_names[] = {"deny", "authenticated", NULL};
 static const char *const conf_drift_names[] = {"mend", "report", NULL};
 static const char *const conf_unknown_names[] = {"refuse", "audit", "allow", NULL};
-static const char *const conf_workload_unknown_names[] = {
-	"node", "refuse", "audit", "allow", NULL};
+static const char *const conf_workload_unknown_names[] = {"node", "refuse", "audit", "allow", NULL};
 static const char *const conf_protocol_names[] = {"detect", "http", "tcp", NULL};
 static const char *const conf_mtls_names[] = {"strict", "permissive", "disabled", NULL};
 static const char *const conf_balance_names[] = {
