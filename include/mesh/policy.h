@@ -125,13 +125,13 @@ struct policy_verdict policy_check_each(const struct snapshot *s, const struct s
 
 /* Whether it asks for more of a request than bytes have. */
 bool policy_asks_http(const struct policy *p);
-/* The first rules of it that ask for more of a request than bytes have; NULL: none. With one in
- * force the service gets only what can be read; with one on trial, what cannot be read passes and
- * is told. Rules that only note ask nothing of anybody. */
-struct policy_need {
-	const struct policy *enforced, *audited;
-};
-struct policy_need policy_need_http(const struct service *service);
+/* What becomes of opaque bytes about which policy_check() said this: of them nobody can say what a
+ * rule about paths or the like would have said. With one in force they stay out, and it is
+ * returned: the verdict is a refusal then, that tells nothing else. With one on trial they pass,
+ * and that is told in the verdict. NULL: as the verdict says. Rules that only note ask nothing of
+ * anybody. */
+const struct policy *policy_check_bytes(
+	const struct snapshot *s, const struct service *service, struct policy_verdict *verdict);
 /* Whether something that this caller might ask of the port would be allowed. What the request asks
  * itself is not looked at. False: nothing would. */
 bool policy_might_allow(const struct snapshot *s, const struct service *service,

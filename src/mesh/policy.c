@@ -434,18 +434,3 @@ bool policy_asks_header(const struct service *service, struct str name)
 	}
 	return false;
 }
-
-struct policy_need policy_need_http(const struct service *service)
-{
-	struct policy_need need = {NULL, NULL};
-	for (uint32_t i = 0; i < service->policy_count && !need.enforced; i++) {
-		const struct policy *p = service->policies[i];
-		if (p->action == POLICY_AUDIT || !policy_asks_http(p))
-			continue;
-		if (p->mode == POLICY_ENFORCED)
-			need.enforced = p;
-		else if (!need.audited)
-			need.audited = p;
-	}
-	return need;
-}
