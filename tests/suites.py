@@ -32,6 +32,7 @@ PATIENCE = 2           # tests' limits of time are so many times as long: other 
 # What runs on its own in the scenarios, an area or a file of one: about how many seconds it takes on a quiet
 # computer, and how much of a processor meanwhile. Of an area that has a file here each file is on its own.
 COSTS = {
+    "authz/test_tokens": (60, 0.4),
     "balance/test_balance": (14, 0.4),
     "balance/test_ejection": (40, 0.3),
     "balance/test_kinds": (15, 0.4),
