@@ -53,6 +53,38 @@ static void *mesh_start_crowded(void)
 		.services = 1000, .endpoints = 1, .policies = 1000, .of_orders = true});
 }
 
+static void *mesh_start_rules(uint32_t count)
+{
+	return mesh_start(&(struct large_size){
+		.services = 10, .endpoints = 1, .policies = count, .by_path = true});
+}
+
+static void *mesh_start_10(void)
+{
+	return mesh_start_rules(10);
+}
+
+static void *mesh_start_1000(void)
+{
+	return mesh_start_rules(1000);
+}
+
+static void *mesh_start_10000(void)
+{
+	return mesh_start_rules(10000);
+}
+
+/* The longest way through the index: a path of many segments that have to be decoded. */
+static void *mesh_start_path(void)
+{
+	static char path[] = "/api/v1/thing-1/"
+			     "%C3%A9/%C3%A9/%C3%A9/%C3%A9/%C3%A9/%C3%A9/%C3%A9/%C3%A9/"
+			     "%C3%A9/%C3%A9/%C3%A9/%C3%A9/%C3%A9/%C3%A9/%C3%A9/%C3%A9/";
+	struct mesh *m = mesh_start_rules(10000);
+	m->http.path = str_of(path);
+	return m;
+}
+
 static void mesh_stop(void *state)
 {
 	struct mesh *m = state;
@@ -179,6 +211,14 @@ const struct micro_case micro_mesh_cases[] = {
 	{"mesh: policy, of 1000 for 1000 services", 64, mesh_start_large, mesh_run_policy,
 		mesh_stop, NULL},
 	{"mesh: policy, of 1000 for one service", 64, mesh_start_crowded, mesh_run_policy,
+		mesh_stop, NULL},
+	{"mesh: policy by caller and path, of 10 for one service", 64, mesh_start_10,
+		mesh_run_policy, mesh_stop, NULL},
+	{"mesh: policy by caller and path, of 1000 for one service", 64, mesh_start_1000,
+		mesh_run_policy, mesh_stop, NULL},
+	{"mesh: policy by caller and path, of 10,000 for one service", 64, mesh_start_10000,
+		mesh_run_policy, mesh_stop, NULL},
+	{"mesh: policy, of 10,000, a path of 19 segments", 64, mesh_start_path, mesh_run_policy,
 		mesh_stop, NULL},
 	{"telemetry: count a request", 64, mesh_start_metrics, mesh_run_record, mesh_stop_metrics,
 		NULL},

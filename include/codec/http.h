@@ -70,8 +70,8 @@ struct http_header {
 struct http_head {
 	struct str method; /* request */
 	struct str path;   /* request: origin form ("/a?b"), "*" for OPTIONS, empty for CONNECT */
-	struct str authority; /* request: host[:port], lower case, from the target or Host; empty
-			       * only in HTTP/1.0 */
+	struct str authority; /* request: host[:port], lower case and without a dot at the end of
+			       * the name, from the target or Host; empty only in HTTP/1.0 */
 	struct str upgrade;   /* "websocket" when asked for, or switched to with 101; else empty: no
 			       * other protocol is let through */
 	uint16_t status;      /* response */

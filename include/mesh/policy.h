@@ -5,13 +5,27 @@
  * of a caller without identity not who it is, of a request without a token no claim, of a header
  * that comes twice with different values not which of them the server will take. An allow rule
  * matches when all of its conditions are so; a deny rule unless one of them is not so. `not_` turns
- * an answer round, and what cannot be known stays so.
+ * an answer round, and what cannot be known stays so. Of a list that is given one item is enough,
+ * and every list must be so; of a `not_` list none may be.
+ *
+ * Nor can be known what servers read differently, when it is not so to the letter:
+ *   - a path that is the rule's for a server that decodes escapes (those of escapes too), takes
+ *     "\" for "/", drops what follows ";" in a segment and an escaped "?" or "#", dots and spaces
+ *     at the end of a segment, empty segments and letter case; of a template, whose segments have
+ *     to be counted, any path that begins as it does once such things divide it otherwise;
+ *   - a method in another letter case;
+ *   - a host that is neither a plain name nor a plain address, with a port that is a number or
+ *     none, or that is the rule's address written otherwise;
+ *   - a header whose name has "_" for "-", and a value of which a part between commas is so.
  *
  * Of the rules that match, the one whose `from` names the caller most exactly decides
- * (source_rank()); of equally exact ones any that denies. A deny rule without `from` is a guard:
- * nothing is more exact. An allow rule without `from` is for any verified identity. Where no rule
- * matches the service's own default decides, then that of the mesh, which lets nobody in who has no
- * identity, and holds only for services that no allow rule names. */
+ * (source_rank()); of equally exact ones any that denies; of those that say the same the first. A
+ * deny rule without `from` is a guard: nothing is more exact. An allow rule without `from` is for
+ * any verified identity, as one with "*" is: of whatever trust domain. Who has no identity may be
+ * just the one whom a deny rule names: no address is more exact than that. Where no rule matches
+ * the service's own default decides, then that of the mesh, which holds only for services that no
+ * allow rule names. A default lets in identities of our own trust domain at most: to trust the
+ * anchors of another one is to know its workloads, not to open anything to them. */
 #pragma once
 
 #include "mesh/route.h"
@@ -56,6 +70,8 @@ struct policy {
 	struct str where; /* "mesh.conf:41"; of a published one "policy/web@12" */
 	enum policy_action action;
 	enum policy_mode mode;
+	/* A guard in place of a published policy that cannot be read here: why. Else empty. */
+	struct str fault;
 	struct source *from, *not_from;
 	uint32_t from_count, not_from_count;
 	struct policy_operations to, not_to; /* what must be, and what must not be */
@@ -116,6 +132,12 @@ struct policy_need {
 	const struct policy *enforced, *audited;
 };
 struct policy_need policy_need_http(const struct service *service);
+/* Whether something that this caller might ask of the port would be allowed. What the request asks
+ * itself is not looked at. False: nothing would. */
+bool policy_might_allow(const struct snapshot *s, const struct service *service,
+	const struct policy_request *request);
+/* Whether any asks for this header, letter case aside. */
+bool policy_asks_header(const struct service *service, struct str name);
 /* Whether any asks for a token. */
 bool policy_asks_token(const struct service *service);
 

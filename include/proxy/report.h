@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a worker knows of endpoints from its own calls: the control thread hands it a report to fill
- * in, which it does in its loop, between two turns, and gives it back. Nothing is shared meanwhile.
+/* What a worker knows of endpoints from its own calls, and has decided lately: the control thread
+ * hands it a report to fill in, which it does in its loop, between two turns, and gives it back.
+ * Nothing is shared meanwhile.
  */
 #pragma once
 
 #include "balance/outlier.h"
 #include "base/address.h"
 #include "mesh/identity.h"
+#include "proxy/decision.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -34,10 +36,25 @@ struct report_service {
 };
 #define REPORT_SERVICES_MAX 16
 
+/* About one request, or one opaque connection. */
+struct report_decisions {
+	uint8_t id_len; /* asked; 0: about none */
+	char id[DECISION_ID_MAX];
+	/* told: */
+	uint32_t found_count;
+	struct decision found[DECISION_FOUND_MAX];
+	/* since when all are kept, but those let in; and those; 0: all that there were */
+	uint64_t since_ns, let_in_since_ns;
+};
+
+struct seen_view;
+
 struct report {
 	/* asked: of these; of none: of all endpoints that are ejected */
 	uint32_t service_count;
 	struct report_service services[REPORT_SERVICES_MAX];
+	struct report_decisions decisions;
+	struct seen_view *seen; /* asked: room for it; told: what there is. NULL: not asked */
 	/* told: */
 	bool is_cut; /* there were more */
 	uint32_t row_count;
@@ -47,6 +64,8 @@ struct report {
 
 /* NULL: out of memory. */
 struct report *report_new(const struct str *services, uint32_t count);
+/* To be asked what the worker has let in besides. False: out of memory. */
+bool report_wants_seen(struct report *r) MUST_CHECK;
 void report_free(struct report *r);
 
 /* From the control thread, one report at a time. False: the worker has another one. */

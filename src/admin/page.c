@@ -209,10 +209,16 @@ static const struct route {
 		"where a request would go, and why; what `ringmain routes explain` asks"},
 	{"/limits", page_limits, false, false,
 		"limits in force, and what is left; ?service=NAME: of that one"},
+	{"/externals", page_externals, false, false,
+		"what may be reached outside of the mesh, and where that is"},
 	{"/authz", page_authz_list, false, false,
 		"rules of ?service=NAME in the order in which they count, or all services"},
+	{"/authz/seen", page_authz_seen, false, false,
+		"what was let in here, of ?service=NAME or all; `ringmain authz suggest`"},
 	{"/authz/check", page_authz_check, false, false,
 		"whether a request would be let in, and by which rule; `ringmain authz check`"},
+	{"/authz/why", page_authz_why, false, false,
+		"what was decided about the request ?id=ID; `ringmain authz why`"},
 	{"/version", page_version, false, true, "the version that runs"},
 	{"/reload", page_reload, true, false,
 		"read the configuration again; answers with the outcome"},
@@ -225,9 +231,9 @@ static const struct route {
 static void page_index(const struct page_source *source, const struct page_request *request,
 	struct page_response *response)
 {
-	char text[2048];
+	char text[4096];
 	size_t len = 0;
-	for (size_t i = 0; i < ARRAY_LEN(routes); i++)
+	for (size_t i = 0; i < ARRAY_LEN(routes) && len < sizeof(text); i++)
 		len += (size_t)snprintf(text + len, sizeof(text) - len, "%-4s  %-18s %c %s\n",
 			routes[i].changes ? "POST" : "GET", routes[i].path,
 			routes[i].anywhere ? ' ' : '*', routes[i].help);

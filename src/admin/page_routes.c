@@ -7,6 +7,7 @@
 #include "mesh/policy.h"
 #include "mesh/rollout.h"
 #include "page.h"
+#include "page_authz.h"
 #include "page_question.h"
 #include "page_words.h"
 
@@ -219,7 +220,11 @@ static void page_put_policies(struct json *j, const struct snapshot *s,
 		asked.source_id = STR("");
 	struct policy_verdict verdict = policy_check(s, service, &asked);
 	page_put_bool(j, "allowed", verdict.allowed);
-	page_put_str(j, "policy", verdict.policy ? verdict.policy->name : STR("default"));
+	page_put_decider(j, "policy", "policy_where", verdict.policy, verdict.by);
+	page_put_bool(j, "would_deny", verdict.would_deny);
+	if (verdict.would_deny)
+		page_put_decider(
+			j, "audited", "audited_where", verdict.audited, service->policy_default);
 	page_put_bool(j, "identity", asked.source_id.len > 0);
 	json_key(j, "policies");
 	json_open(j, '[');

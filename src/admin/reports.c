@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "reports.h"
 
+#include "base/assert.h"
 #include <stdlib.h>
 
 struct reports *reports_new(
-	const struct proxy *p, const struct str *services, uint32_t service_count)
+	const struct proxy *p, const struct str *services, uint32_t service_count, struct str id)
 {
+	ASSERT(id.len <= DECISION_ID_MAX);
 	struct reports *r = calloc(1, sizeof(*r));
 	if (!r)
 		return NULL;
@@ -16,10 +18,24 @@ struct reports *reports_new(
 	bool fits = r->of && r->asked && r->is_given;
 	for (uint32_t i = 0; fits && i < r->count; i++)
 		fits = (r->asked[i] = report_new(services, service_count));
+	for (uint32_t i = 0; fits && i < r->count && id.len > 0; i++) {
+		struct report_decisions *asked = &r->asked[i]->decisions;
+		asked->id_len = (uint8_t)id.len;
+		memcpy(asked->id, id.at, id.len);
+	}
 	if (fits)
 		return r;
 	reports_free(r);
 	return NULL;
+}
+
+bool reports_want_seen(struct reports *r)
+{
+	for (uint32_t i = 0; i < r->count; i++) {
+		if (!report_wants_seen(r->asked[i]))
+			return false;
+	}
+	return true;
 }
 
 bool reports_look(struct reports *r, const struct proxy *p)

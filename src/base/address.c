@@ -142,9 +142,15 @@ bool address_range_parse(struct str text, struct address_range *ret_range)
 	struct str ip = {text.at, slash ? (size_t)(slash - text.at) : text.len};
 	if (!address_parse(ip, &range.base))
 		return false;
-	uint64_t bits = range.base.family == AF_INET ? 32 : 128, prefix_len = bits;
+	bool is_v4 = range.base.family == AF_INET;
+	bool is_mapped = is_v4 && slash && memchr(ip.at, ':', ip.len);
+	uint64_t bits = is_v4 ? 32 : 128, prefix_len = bits;
 	if (slash && !str_to_u64((struct str){slash + 1, text.len - ip.len - 1}, &prefix_len))
 		return false;
+	/* "::ffff:10.0.0.0/104": below 96 it would be of more than IPv4 addresses. */
+	if (is_mapped && prefix_len < 96)
+		return false;
+	prefix_len -= is_mapped ? 96 : 0;
 	if (prefix_len > bits)
 		return false;
 	range.prefix_len = (uint8_t)prefix_len;

@@ -246,11 +246,29 @@ static bool show_leg_is_bad(const struct json_tree *leg)
 	       !(json_tree_true(leg, "allowed") && json_tree_list(leg, "endpoints"));
 }
 
+/* "allowed by web-reads (mesh.conf:41); ‼ trial (mesh.conf:43) would deny it". */
+static void show_cell_policy(struct table *t, const struct json_tree *leg)
+{
+	struct str where = json_tree_text(leg, "policy_where"),
+		   audited_where = json_tree_text(leg, "audited_where");
+	char text[TABLE_CELL_MAX], trial[TABLE_CELL_MAX] = "";
+	snprintf(text, sizeof(text), "%s by " STR_FMT,
+		json_tree_true(leg, "allowed") ? "allowed" : "× denied",
+		STR_ARG(json_tree_text(leg, "policy")));
+	if (json_tree_true(leg, "would_deny"))
+		snprintf(trial, sizeof(trial), "; ‼ " STR_FMT " (" STR_FMT ") would deny it",
+			STR_ARG(json_tree_text(leg, "audited")), STR_ARG(audited_where));
+	if (where.len > 0)
+		table_cell(t, "%s (" STR_FMT ")%s", text, STR_ARG(where), trial);
+	else
+		table_cell(t, "%s%s", text, trial);
+}
+
 static void show_leg(struct table *t, const struct json_tree *leg, int number, int64_t sum)
 {
-	struct str service = json_tree_text(leg, "service"), policy = json_tree_text(leg, "policy");
+	struct str service = json_tree_text(leg, "service");
 	char share[32];
-	bool is_known = service.len > 0, allowed = json_tree_true(leg, "allowed");
+	bool is_known = service.len > 0;
 	show_share(share, json_tree_number(leg, "weight"), sum);
 	table_cell(t, "%d", number);
 	if (is_known)
@@ -262,7 +280,7 @@ static void show_leg(struct table *t, const struct json_tree *leg, int number, i
 	table_cell(t, "%s", share);
 	show_cell_endpoints(t, leg);
 	if (is_known)
-		table_cell(t, "%s by " STR_FMT, allowed ? "allowed" : "× denied", STR_ARG(policy));
+		show_cell_policy(t, leg);
 	else
 		table_cell(t, "-");
 }

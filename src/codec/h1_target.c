@@ -15,15 +15,20 @@ static bool h1_target_port_valid(struct str port)
 }
 
 /* Host names as they are in use: percent signs, commas and the like are legal in a URI and are
- * nothing but ways to be read differently by the next hop. */
+ * nothing but ways to be read differently by the next hop. So are labels without a letter between
+ * two dots; one dot at the end is the root's. */
 static bool h1_target_name_valid(struct str name)
 {
+	char before = '.';
 	for (size_t i = 0; i < name.len; i++) {
 		char c = name.at[i];
 		bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 		if (!letter && !h1_target_is_digit(c) && c != '-' && c != '.' && c != '_' &&
 			c != '~')
 			return false;
+		if (c == '.' && before == '.')
+			return false;
+		before = c;
 	}
 	return name.len > 0;
 }
@@ -70,6 +75,20 @@ static void h1_target_lower(struct str s)
 		if (at[i] >= 'A' && at[i] <= 'Z')
 			at[i] = (char)(at[i] - 'A' + 'a');
 	}
+}
+
+/* "a.example." is "a.example": the dot at the end is taken off, so that whoever compares names,
+ * here or further on, sees one of the two only. */
+static void h1_target_undot(struct str *authority)
+{
+	char *at = (char *)authority->at;
+	const char *colon =
+		authority->len > 0 && at[0] != '[' ? memchr(at, ':', authority->len) : NULL;
+	size_t len = colon ? (size_t)(colon - at) : authority->len;
+	if (len < 2 || at[len - 1] != '.')
+		return;
+	memmove(at + len - 1, at + len, authority->len - len);
+	authority->len--;
 }
 
 /* Length of "http://" or "https://" at the start of `target`, or 0. */
@@ -133,6 +152,9 @@ enum http_bad h1_target_read(
 	} else if (target.at[0] != '/' && !(method == METHOD_OPTIONS && str_eq(target, STR("*")))) {
 		bad = HTTP_BAD_TARGET;
 	}
+	if (bad != HTTP_BAD_NONE)
+		return bad;
 	h1_target_lower(head->authority);
+	h1_target_undot(&head->authority);
 	return bad;
 }

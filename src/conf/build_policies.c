@@ -1,67 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Policies from rows. What would be matched differently from what was meant is an error here, since
  * a rule that quietly matches less (deny) or more (allow) leaves a door open. */
-#include "build_routes.h"
-#include "mesh/identity.h"
-#include "mesh/policy.h"
+#include "build_policies.h"
 
-/* Of a service that is not there: with a store it may be another node's, or come later, when it can
- * be one's name at all. */
-static void conf_policy_check_name(
-	struct conf_parser *p, const config_setting_t *setting, const char *key, struct str name)
-{
-	if (p->with_store && !identity_service_valid(name))
-		conf_error(p, setting, key, "\"%.*s\" is no service name", STR_ARG(name));
-	else
-		conf_build_unknown_service(p, setting, key, name);
-}
-
-/* --- callers --- */
-
-static void conf_check_source(
-	struct conf_parser *p, const config_setting_t *setting, const char *key, struct str from)
-{
-	if (from.len == 0)
-		return;
-	bool is_name = !memchr(from.at, '/', from.len) && !memchr(from.at, ':', from.len) &&
-		       !memchr(from.at, '.', from.len);
-	if (is_name && !str_eq(from, STR("*")) && !str_eq(from, STR("anonymous"))) {
-		if (!snapshot_service(p->snapshot, from))
-			conf_policy_check_name(p, setting, key, from);
-	} else if (source_count(p->snapshot, from) == 0) {
-		conf_error(p, setting, key,
-			"\"%.*s\" names no caller: a service, \"shop/web\", \"shop/*\", a SPIFFE "
-			"id or \"spiffe://domain/*\", \"*\", \"anonymous\", or a range of "
-			"addresses",
-			STR_ARG(from));
-	}
-}
-
-void conf_build_check_from(struct conf_parser *p, const config_setting_t *setting,
-	const struct str *names, uint32_t count)
-{
-	for (uint32_t i = 0; i < count; i++)
-		conf_check_source(p, setting, "from", names[i]);
-}
-
-static struct source *conf_policy_sources(struct conf_parser *p, const struct conf_policy_row *row,
-	const char *key, const struct str *entries, uint32_t entry_count, uint32_t *ret_count)
-{
-	uint32_t count = 0;
-	for (uint32_t i = 0; i < entry_count; i++) {
-		conf_check_source(p, row->setting, key, entries[i]);
-		count += source_count(p->snapshot, entries[i]);
-	}
-	struct source *sources = conf_build_array(p, count, sizeof(*sources));
-	for (uint32_t i = 0; sources && i < entry_count; i++) {
-		uint32_t more = source_count(p->snapshot, entries[i]);
-		if (more > 0 && !source_read(p->snapshot, entries[i], &p->snapshot->arena,
-					&sources[*ret_count]))
-			p->is_exhausted = true;
-		*ret_count += more;
-	}
-	return sources;
-}
+#include "base/map.h"
 
 /* --- operations --- */
 
@@ -107,50 +49,10 @@ static void conf_policy_token(
 		.audiences = row->token.audiences,
 		.audience_count = row->token.audience_count,
 	};
-	rule->claims = conf_rule_fields(p, row->token.claims, row->token.claim_count, false);
-	conf_check_issuer_names(p, row->setting, row->token.issuers, row->token.issuer_count);
-}
-
-static bool conf_policy_is_for_anonymous(const struct conf_policy_row *row)
-{
-	for (uint32_t i = 0; i < row->from_count; i++) {
-		if (!str_eq(row->from[i], STR("anonymous")))
-			return false;
-	}
-	return row->from_count > 0;
-}
-
-/* A rule for one service that cannot do what it seems to. `anonymous_denial` and `total_denial` are
- * the service's deny rules that leave callers without identity, or all callers, no way in. */
-static void conf_policy_warn(struct conf_parser *p, const struct conf_policy_row *row,
-	const struct service *service, const struct policy *anonymous_denial,
-	const struct policy *total_denial)
-{
-	bool is_allow = row->action == POLICY_ALLOW;
-	bool is_anonymous_allow = is_allow && conf_policy_is_for_anonymous(row);
-	bool is_http = row->to.method_count > 0 || row->to.path_count > 0;
-	const char *key = row->to.method_count > 0 ? "methods" : "paths";
-	if (is_http && service->protocol == PROTOCOL_TCP)
-		conf_warning(p, row->setting, key,
-			is_allow ? "\"%.*s\" is a tcp service, which has none: the rule never "
-				   "matches"
-				 : "\"%.*s\" is a tcp service, which has none: the rule denies "
-				   "every "
-				   "connection of these callers",
-			STR_ARG(service->name));
-	if (is_anonymous_allow && service_is_mtls(service, MTLS_STRICT))
-		conf_warning(p, row->setting, "from",
-			"\"%.*s\" is strict: callers without identity are refused before policy",
-			STR_ARG(service->name));
-	if (is_allow && total_denial)
-		conf_warning(p, row->setting, NULL,
-			"never matches for \"%.*s\": \"%.*s\" denies everybody",
-			STR_ARG(service->name), STR_ARG(total_denial->name));
-	else if (is_anonymous_allow && anonymous_denial)
-		conf_warning(p, row->setting, NULL,
-			"never matches for \"%.*s\": a caller without identity may be one that "
-			"\"%.*s\" denies",
-			STR_ARG(service->name), STR_ARG(anonymous_denial->name));
+	rule->claims =
+		conf_rule_fields(p, row->token.claims, row->token.claim_count, CONF_FIELDS_PLAIN);
+	conf_check_issuer_names(
+		p, conf_member(row->setting, "token"), row->token.issuers, row->token.issuer_count);
 }
 
 static struct str conf_policy_where(struct conf_parser *p, const struct conf_policy_row *row)
@@ -169,19 +71,22 @@ static void conf_policy_build(struct conf_parser *p, struct policy *policy,
 		.mode = row->mode};
 	if (row->name.len == 0)
 		policy->name = arena_printf(&p->snapshot->arena, "policies[%u]", index);
-	policy->from = conf_policy_sources(
-		p, row, "from", row->from, row->from_count, &policy->from_count);
-	policy->not_from = conf_policy_sources(
-		p, row, "not_from", row->not_from, row->not_from_count, &policy->not_from_count);
+	policy->from = conf_build_sources(
+		p, row->setting, "from", row->from, row->from_count, &policy->from_count);
+	policy->not_from = conf_build_sources(p, row->setting, "not_from", row->not_from,
+		row->not_from_count, &policy->not_from_count);
 	conf_policy_operations(p, row, false, &policy->to);
 	conf_policy_operations(p, row, true, &policy->not_to);
-	policy->headers = conf_rule_fields(p, row->headers, row->header_count, true);
+	policy->headers = conf_rule_fields(p, row->headers, row->header_count, CONF_FIELDS_POLICY);
 	conf_policy_token(p, row, &policy->token);
 	for (uint32_t i = 0; i < row->service_count; i++) {
 		struct str name = row->services[i];
 		if (name.len > 0 && !str_eq(name, STR("*")) && !snapshot_service(p->snapshot, name))
-			conf_policy_check_name(p, row->setting, "service", name);
+			conf_check_service_name(p, row->setting, "service", name);
 	}
+	if (row->action == POLICY_AUDIT && row->mode == POLICY_AUDITED)
+		conf_error(p, row->setting, "mode",
+			"an audit rule decides nothing in either mode; take this out");
 }
 
 /* Calls `visit` for each service that a row names, once. */
@@ -231,22 +136,72 @@ static void conf_policy_attach(struct conf_parser *p, const struct conf_policy_r
 		conf_policy_each(p, i, rows[i], conf_policy_put);
 }
 
-static void conf_policy_warn_service(
-	struct conf_parser *p, const struct service *service, const struct conf_policy_row **rows)
+/* --- names --- */
+
+struct conf_policy_name {
+	struct map_node node;
+	const struct policy *policy;
+};
+
+static const struct policy *conf_policy_named(
+	const struct map *names, struct str name, uint64_t hash)
 {
-	const struct policy *anonymous_denial = NULL, *total_denial = NULL;
-	for (uint32_t i = 0; i < service->policy_count; i++) {
-		const struct policy *policy = service->policies[i];
-		if (policy->action == POLICY_ALLOW || policy->to.method_count > 0 ||
-			policy->to.path_count > 0)
-			continue;
-		anonymous_denial = policy;
-		if (policy->from_count == 0)
-			total_denial = policy;
+	for (struct map_node *it = map_first(names, hash); it; it = map_next(it)) {
+		const struct policy *policy =
+			CONTAINER_OF(it, struct conf_policy_name, node)->policy;
+		if (str_eq(policy->name, name))
+			return policy;
 	}
-	for (uint32_t i = 0; i < service->policy_count; i++)
-		conf_policy_warn(p, rows[service->policies[i] - p->snapshot->policies], service,
-			anonymous_denial, total_denial);
+	return NULL;
+}
+
+/* A decision is told by the name of its rule: no other may have it. Those that are published have
+ * names of their own as their keys are. */
+static void conf_policy_add_name(struct conf_parser *p, struct map *names,
+	const struct policy *policy, const struct conf_policy_row *row)
+{
+	uint64_t hash = hash_bytes((uintptr_t)p, policy->name.at, policy->name.len);
+	const struct policy *first = conf_policy_named(names, policy->name, hash);
+	struct conf_policy_name *name = conf_build_array(p, 1, sizeof(*name));
+	if (str_eq(row->name, STR("default")))
+		conf_error(p, row->setting, "name",
+			"\"default\" is what is told where no policy decides");
+	if (first && row->name.len > 0)
+		conf_error(p, row->setting, "name", "\"%.*s\" is declared already, at %.*s",
+			STR_ARG(row->name), STR_ARG(first->where));
+	if (!name)
+		return;
+	name->policy = policy;
+	if (!map_add(names, &name->node, hash))
+		p->is_exhausted = true;
+}
+
+static void conf_policy_names(struct conf_parser *p, const struct conf_policy_row **rows)
+{
+	struct map names;
+	if (p->with_store && !p->published)
+		return;
+	map_init(&names);
+	for (uint32_t i = 0; !p->is_exhausted && i < p->snapshot->policy_count; i++)
+		conf_policy_add_name(p, &names, &p->snapshot->policies[i], rows[i]);
+	map_done(&names);
+}
+
+/* --- all of them --- */
+
+/* Of a file the row of this index: what it says, or a guard. Returns the row. */
+static const struct conf_policy_row *conf_policy_take(
+	struct conf_parser *p, struct conf_file *file, uint32_t index, struct policy *policy)
+{
+	struct conf_trial trial = conf_trial_begin(p);
+	if (file->fault.len == 0) {
+		conf_policy_build(p, policy, &file->mesh.policies[index], index);
+		if (conf_is_closable(p, file) && !conf_trial_end(p, &trial, file))
+			conf_close(p, file);
+	}
+	if (file->fault.len > 0 && !p->is_exhausted)
+		conf_closed_guard(p, file, policy);
+	return &file->mesh.policies[index];
 }
 
 void conf_build_policies(struct conf_parser *p)
@@ -257,18 +212,20 @@ void conf_build_policies(struct conf_parser *p)
 		count += p->mesh[f].mesh.policy_count;
 	s->policies = conf_build_array(p, count, sizeof(*s->policies));
 	const struct conf_policy_row **rows = conf_build_array(p, count, sizeof(*rows));
-	for (uint32_t f = 0; !p->is_exhausted && f < p->mesh_count; f++) {
-		for (uint32_t i = 0; i < p->mesh[f].mesh.policy_count; i++) {
-			rows[s->policy_count] = &p->mesh[f].mesh.policies[i];
-			conf_policy_build(
-				p, &s->policies[s->policy_count], rows[s->policy_count], i);
+	for (uint32_t f = 0; f < p->mesh_count; f++) {
+		uint32_t row_count = p->mesh[f].mesh.policy_count;
+		for (uint32_t i = 0; !p->is_exhausted && i < row_count; i++) {
+			rows[s->policy_count] =
+				conf_policy_take(p, &p->mesh[f], i, &s->policies[s->policy_count]);
 			s->policy_count++;
 		}
 	}
 	if (!p->is_exhausted)
 		conf_policy_attach(p, rows);
-	for (uint32_t i = 0; !p->is_exhausted && i < s->service_count; i++)
-		conf_policy_warn_service(p, &s->services[i], rows);
+	if (!p->is_exhausted)
+		conf_policy_names(p, rows);
+	if (!p->is_exhausted)
+		conf_policies_warn(p, rows);
 	for (uint32_t i = 0; !p->is_exhausted && i < s->service_count; i++)
 		p->is_exhausted = !policy_index_build(s, &s->services[i]);
 }

@@ -100,10 +100,10 @@ static void conf_rollout_preview(struct conf_divider *d, const struct conf_rollo
 	const struct service *service, struct conf_preview *preview)
 {
 	const config_setting_t *setting = conf_member(row->setting, "preview");
-	preview->headers =
-		conf_rule_fields(d->p, row->preview.headers, row->preview.header_count, true);
-	preview->cookies =
-		conf_rule_fields(d->p, row->preview.cookies, row->preview.cookie_count, false);
+	preview->headers = conf_rule_fields(
+		d->p, row->preview.headers, row->preview.header_count, CONF_FIELDS_ROUTE);
+	preview->cookies = conf_rule_fields(
+		d->p, row->preview.cookies, row->preview.cookie_count, CONF_FIELDS_PLAIN);
 	if (setting && preview->headers.count + preview->cookies.count == 0)
 		conf_error(d->p, setting, NULL, "whose requests? Give headers or cookies");
 	else if (setting && service->protocol == PROTOCOL_TCP)

@@ -6,17 +6,22 @@
 #include "parser.h"
 
 #define CONF_HEADER_NAME_MAX 128 /* of a header */
+#define CONF_PATH_BYTES_MAX  1024
 
 /* --- build_rules.c --- */
 void conf_rule_when(
 	struct conf_parser *p, const struct conf_rule_row *row, struct route_when *when);
-/* "/exact", "/below/" + "*", "/orders/{id}/items": of policies, by the same words as above. */
-struct route_path conf_policy_path(
-	struct conf_parser *p, const config_setting_t *setting, const char *key, struct str text);
+bool conf_template_is_good(struct str template);
 void conf_check_methods(struct conf_parser *p, const config_setting_t *setting, const char *key,
 	const struct str *methods, uint32_t count);
 void conf_check_hosts(struct conf_parser *p, const config_setting_t *setting, const char *key,
 	const struct str *hosts, uint32_t count);
+/* Whose fields they are: what is to be said of a name that cannot be asked for. */
+enum conf_fields {
+	CONF_FIELDS_PLAIN, /* no headers */
+	CONF_FIELDS_ROUTE,
+	CONF_FIELDS_POLICY,
+};
 /* One that a proxy can look for. */
 void conf_check_header_name(
 	struct conf_parser *p, const config_setting_t *setting, const char *key, struct str name);
@@ -32,9 +37,9 @@ void conf_rule_fault(
 void conf_rule_action(
 	struct conf_parser *p, const struct conf_rule_row *row, struct route_rule *rule);
 
-/* Headers, or query keys or cookies, that are asked for. */
-struct route_fields conf_rule_fields(
-	struct conf_parser *p, const struct conf_field_row *rows, uint32_t count, bool is_header);
+/* Headers, or query keys, cookies or claims, that are asked for. */
+struct route_fields conf_rule_fields(struct conf_parser *p, const struct conf_field_row *rows,
+	uint32_t count, enum conf_fields fields);
 
 /* --- build_routes.c --- */
 /* Whether an endpoint or workload of the service has it, as far as is known here. */
@@ -52,6 +57,11 @@ void conf_build_rollouts(struct conf_parser *p);
 /* Warns of rules that earlier ones leave nothing to match. */
 void conf_route_cover(
 	struct conf_parser *p, const struct route *route, const struct conf_route_row *row);
+/* Every path, or host, that one matches is matched by the other, as far as can be seen. */
+bool conf_path_covers(const struct route_path *by, const struct route_path *path);
+bool conf_host_covers(struct str by, struct str host);
+/* Whatever one asks of fields is asked by the other, too. */
+bool conf_fields_cover(const struct route_fields *by, const struct route_fields *fields);
 /* `by` asks for nothing more than `when`, as far as can be seen. */
 bool conf_when_covers(const struct route_when *by, const struct route_when *when);
 

@@ -3,11 +3,11 @@
  * seems to, is an error. */
 #include "build_routes.h"
 
+#include "mesh/header.h"
 #include "mesh/policy.h"
 #include <stdio.h>
 #include <strings.h>
 
-#define CONF_PATH_BYTES_MAX  1024
 #define CONF_VALUE_BYTES_MAX 1024
 #define CONF_HOST_BYTES_MAX  255
 
@@ -33,8 +33,20 @@ static void conf_check_path(
 			STR_ARG(path), CONF_PATH_BYTES_MAX);
 }
 
+/* "{*}" is other proxies' way to say something else. */
+static bool conf_template_name_is_good(struct str name)
+{
+	for (size_t i = 0; i < name.len; i++) {
+		char c = name.at[i];
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+			    c == '_' || c == '-'))
+			return false;
+	}
+	return name.len > 0;
+}
+
 /* With "x" for each name in braces, and without the star, it must be a path. */
-static bool conf_template_is_good(struct str template)
+bool conf_template_is_good(struct str template)
 {
 	char path[CONF_PATH_BYTES_MAX];
 	size_t len = 0;
@@ -51,8 +63,9 @@ static bool conf_template_is_good(struct str template)
 		if (end) {
 			size_t name_len = (size_t)(end - template.at) - i - 1;
 			i += name_len + 1;
-			if (!is_first || name_len == 0 || memchr(end - name_len, '/', name_len) ||
-				memchr(end - name_len, '{', name_len) ||
+			if (!is_first ||
+				!conf_template_name_is_good(
+					(struct str){end - name_len, name_len}) ||
 				(i + 1 < template.len && template.at[i + 1] != '/'))
 				return false;
 			c = 'x';
@@ -138,51 +151,44 @@ static void conf_rule_paths(
 	conf_rule_regexes(p, row, when);
 }
 
-static bool conf_ends_with_star(struct str text)
-{
-	return text.len >= 2 && text.at[text.len - 1] == '*' && text.at[text.len - 2] == '/';
-}
-
-struct route_path conf_policy_path(
-	struct conf_parser *p, const config_setting_t *setting, const char *key, struct str text)
-{
-	bool is_all = str_eq(text, STR("*"));
-	bool is_template = memchr(text.at, '{', text.len);
-	bool is_below = is_all || (!is_template && conf_ends_with_star(text));
-	if (is_all)
-		return (struct route_path){ROUTE_PATH_PREFIX, STR("")};
-	struct str path = {text.at, text.len - (is_below ? 2 : 0)};
-	if (is_template ? !conf_template_is_good(text) : !is_below || path.len > 0) {
-		if (is_template)
-			conf_error(p, setting, key,
-				"\"%.*s\" is no template: a path in normal form, in which "
-				"\"{name}\" takes the place of a whole segment, and \"*\" of the "
-				"last one",
-				STR_ARG(text));
-		else
-			conf_check_path(p, setting, key, path);
-	}
-	return (struct route_path){is_template ? ROUTE_PATH_TEMPLATE
-				   : is_below  ? ROUTE_PATH_PREFIX
-					       : ROUTE_PATH_EXACT,
-		path};
-}
-
 /* --- words --- */
+
+/* What looks like one of the usual methods and is none is more likely a slip. */
+static void conf_warn_method(
+	struct conf_parser *p, const config_setting_t *setting, const char *key, struct str method)
+{
+	static const char *const usual[] = {
+		"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"};
+	struct conf_guess guess = conf_guess(method);
+	char mean[64];
+	for (size_t i = 0; i < ARRAY_LEN(usual); i++) {
+		if (str_eq(method, str_of(usual[i])))
+			return;
+		conf_guess_offer(&guess, str_of(usual[i]));
+	}
+	if (guess.best.len > 0 && guess.distance == 1)
+		conf_warning(p, setting, key, "\"%.*s\" is an unusual method%s", STR_ARG(method),
+			conf_guess_text(&guess, mean, sizeof(mean)));
+}
 
 void conf_check_methods(struct conf_parser *p, const config_setting_t *setting, const char *key,
 	const struct str *methods, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
 		struct str method = methods[i];
-		for (size_t c = 0; c < method.len; c++) {
-			if ((method.at[c] >= 'A' && method.at[c] <= 'Z') || method.at[c] == '-')
-				continue;
+		size_t c = 0;
+		while (c < method.len &&
+			((method.at[c] >= 'A' && method.at[c] <= 'Z') || method.at[c] == '-'))
+			c++;
+		if (str_eq(method, STR("*")))
+			conf_error(p, setting, key,
+				"\"*\" is no HTTP method; leave the key out for all of them");
+		else if (c < method.len)
 			conf_error(p, setting, key,
 				"\"%.*s\" is no HTTP method; they are written in upper case",
 				STR_ARG(method));
-			break;
-		}
+		else if (method.len > 0)
+			conf_warn_method(p, setting, key, method);
 	}
 }
 
@@ -196,6 +202,54 @@ static bool conf_host_is_good(struct str host, const char *marks)
 	return host.len > 0 && host.len <= CONF_HOST_BYTES_MAX;
 }
 
+/* An address, or what some take for one: "127.1". */
+static bool conf_host_ends_in_number(struct str host)
+{
+	const char *dot = host.len ? memrchr(host.at, '.', host.len) : NULL;
+	struct str label = host;
+	if (dot)
+		label = (struct str){dot + 1, (size_t)(host.at + host.len - dot) - 1};
+	size_t digits = 0;
+	while (digits < label.len && label.at[digits] >= '0' && label.at[digits] <= '9')
+		digits++;
+	return label.len > 0 && (digits == label.len || str_starts(label, STR("0x")));
+}
+
+/* Labels with dots between them, or an address, in brackets if it is one of IPv6. */
+static bool conf_host_name_is_good(struct str host)
+{
+	bool is_v6 = host.len > 2 && host.at[0] == '[' && host.at[host.len - 1] == ']';
+	struct address address;
+	if (is_v6)
+		return conf_host_is_good(host, "[:].") && memchr(host.at, ':', host.len) != NULL &&
+		       address_parse((struct str){host.at + 1, host.len - 2}, &address);
+	if (conf_host_ends_in_number(host))
+		return address_parse(host, &address);
+	for (size_t i = 0; i < host.len; i++) {
+		bool is_end = i == 0 || i + 1 == host.len || host.at[i - 1] == '.';
+		if (host.at[i] == '.' && is_end)
+			return false;
+	}
+	return conf_host_is_good(host, "-._");
+}
+
+/* The host that was meant, into `text`; empty: who knows. */
+static struct str conf_host_meant(struct str host, char text[CONF_HOST_BYTES_MAX])
+{
+	if (host.len > CONF_HOST_BYTES_MAX || memchr(host.at, '/', host.len))
+		return STR_NONE;
+	for (size_t i = 0; i < host.len; i++) {
+		bool is_upper = host.at[i] >= 'A' && host.at[i] <= 'Z';
+		text[i] = (char)(is_upper ? host.at[i] - 'A' + 'a' : host.at[i]);
+	}
+	struct str meant = route_host((struct str){text, host.len});
+	if (meant.len > 1 && meant.at[meant.len - 1] == '.')
+		meant.len--;
+	struct str name =
+		str_starts(meant, STR("*.")) ? (struct str){meant.at + 2, meant.len - 2} : meant;
+	return conf_host_name_is_good(name) ? meant : STR_NONE;
+}
+
 void conf_check_hosts(struct conf_parser *p, const config_setting_t *setting, const char *key,
 	const struct str *hosts, uint32_t count)
 {
@@ -204,12 +258,18 @@ void conf_check_hosts(struct conf_parser *p, const config_setting_t *setting, co
 		struct str name = str_starts(host, STR("*."))
 					  ? (struct str){host.at + 2, host.len - 2}
 					  : host;
-		bool is_v6 = name.len > 2 && name.at[0] == '[' && name.at[name.len - 1] == ']';
-		if (host.len > 0 && !conf_host_is_good(name, is_v6 ? "[:]." : "-._"))
-			conf_error(p, setting, key,
-				"\"%.*s\" is no host: a name in lower case or an address, without "
-				"port; \"*.\" stands at the beginning only",
-				STR_ARG(host));
+		char text[CONF_HOST_BYTES_MAX], cure[CONF_HOST_BYTES_MAX + 16] = "";
+		if (host.len == 0 || conf_host_name_is_good(name))
+			continue;
+		struct str meant = conf_host_meant(host, text);
+		if (str_eq(host, STR("*")))
+			snprintf(cure, sizeof(cure), "; leave the key out for any host");
+		else if (meant.len > 0)
+			snprintf(cure, sizeof(cure), "; write \"%.*s\"", STR_ARG(meant));
+		conf_error(p, setting, key,
+			"\"%.*s\" is no host: a name in lower case or an address, without port "
+			"and without a dot at its end; \"*.\" stands at the beginning only%s",
+			STR_ARG(host), cure);
 	}
 }
 
@@ -226,33 +286,68 @@ static bool conf_is_token(struct str name)
 	return name.len > 0;
 }
 
-/* What the proxies read, or write anew, at each hop: no rule sees it or has a say in it. */
-static bool conf_is_hop_header(struct str name)
+static bool conf_is_printable(struct str text)
 {
-	static const char *const names[] = {"connection", "content-length", "expect", "host",
-		"http2-settings", "keep-alive", "proxy-connection", "te", "trailer",
-		"transfer-encoding", "upgrade", "x-forwarded-client-cert", "x-ringmain-mirror",
-		"x-ringmain-overloaded", "x-ringmain-reset", "x-ringmain-route",
-		"x-ringmain-unsent"};
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		if (str_eq_nocase(name, str_of(names[i])))
-			return true;
+	for (size_t i = 0; i < text.len; i++) {
+		if ((unsigned char)text.at[i] < ' ' || text.at[i] == 0x7f)
+			return false;
 	}
-	return false;
+	return true;
+}
+
+/* What to ask instead. */
+static const char *conf_header_cure(struct str name, enum conf_fields fields)
+{
+	bool is_policy = fields == CONF_FIELDS_POLICY;
+	if (str_eq_nocase(name, STR("host")))
+		return is_policy ? "; see hosts" : "; see match.host and rewrite.host";
+	if (str_eq_nocase(name, STR("x-forwarded-client-cert")))
+		return is_policy ? "; see from" : "; see match.from";
+	if (is_policy && name.len > 0 && name.at[0] == ':')
+		return "; see methods, paths and hosts";
+	return "";
+}
+
+static void conf_check_field_name(struct conf_parser *p, const config_setting_t *setting,
+	const char *key, struct str name, enum conf_fields fields)
+{
+	if (name.len > CONF_HEADER_NAME_MAX || !conf_is_token(name))
+		conf_error(p, setting, key, "\"%.*s\" is no name of a header%s", STR_ARG(name),
+			conf_header_cure(name, fields));
+	else if (header_is_hop(name) || header_is_ours(name))
+		conf_error(p, setting, key, "\"%.*s\" is the proxies' own%s", STR_ARG(name),
+			conf_header_cure(name, fields));
 }
 
 void conf_check_header_name(
 	struct conf_parser *p, const config_setting_t *setting, const char *key, struct str name)
 {
-	bool is_host = str_eq_nocase(name, STR("host"));
-	bool is_caller = str_eq_nocase(name, STR("x-forwarded-client-cert"));
-	if (name.len > CONF_HEADER_NAME_MAX || !conf_is_token(name))
-		conf_error(p, setting, key, "\"%.*s\" is no name of a header", STR_ARG(name));
-	else if (conf_is_hop_header(name))
-		conf_error(p, setting, key, "\"%.*s\" is the proxies' own%s", STR_ARG(name),
-			is_host	    ? "; see match.host and rewrite.host"
-			: is_caller ? "; see match.from"
-				    : "");
+	conf_check_field_name(p, setting, key, name, CONF_FIELDS_ROUTE);
+}
+
+/* Of a request's header that is asked for. */
+static void conf_check_header_field(struct conf_parser *p, const struct conf_field_row *row,
+	const struct route_field *f, enum conf_fields fields)
+{
+	bool has_first = f->kind == ROUTE_TEXT_EXACT || f->kind == ROUTE_TEXT_PREFIX;
+	bool has_last = f->kind == ROUTE_TEXT_EXACT || f->kind == ROUTE_TEXT_SUFFIX;
+	struct str trimmed = str_trim(f->text);
+	if (row->name.len == 0)
+		return;
+	conf_check_field_name(p, row->setting, "name", row->name, fields);
+	if (memchr(row->name.at, '_', row->name.len))
+		conf_error(p, row->setting, "name",
+			"\"%.*s\": requests with a '_' in a header's name are refused; write '-', "
+			"as the caller must",
+			STR_ARG(row->name));
+	if (!conf_is_printable(f->text) || f->text.len > CONF_VALUE_BYTES_MAX ||
+		(has_first && trimmed.at != f->text.at) ||
+		(has_last && trimmed.at + trimmed.len != f->text.at + f->text.len))
+		conf_error(p, row->setting, NULL,
+			"no value of a header is so: printable, at most %d bytes, without blanks "
+			"at "
+			"its ends",
+			CONF_VALUE_BYTES_MAX);
 }
 
 static enum route_text_kind conf_field_kind(
@@ -285,8 +380,8 @@ static enum route_text_kind conf_field_kind(
 	return kind;
 }
 
-struct route_fields conf_rule_fields(
-	struct conf_parser *p, const struct conf_field_row *rows, uint32_t count, bool is_header)
+struct route_fields conf_rule_fields(struct conf_parser *p, const struct conf_field_row *rows,
+	uint32_t count, enum conf_fields kind)
 {
 	struct route_fields fields = {.at = conf_build_array(p, count, sizeof(*fields.at))};
 	for (uint32_t i = 0; fields.at && i < count; i++) {
@@ -296,8 +391,8 @@ struct route_fields conf_rule_fields(
 		f->kind = conf_field_kind(p, row, &f->text);
 		bool is_absent = f->kind == ROUTE_TEXT_PRESENT && !row->present;
 		f->invert = row->invert != is_absent;
-		if (is_header && row->name.len > 0)
-			conf_check_header_name(p, row->setting, "name", row->name);
+		if (kind != CONF_FIELDS_PLAIN)
+			conf_check_header_field(p, row, f, kind);
 	}
 	return fields;
 }
@@ -316,9 +411,12 @@ void conf_rule_when(struct conf_parser *p, const struct conf_rule_row *row, stru
 	const config_setting_t *match = conf_member(row->setting, "match");
 	conf_check_methods(p, match, "method", row->when.methods, row->when.method_count);
 	conf_check_hosts(p, match, "host", row->when.hosts, row->when.host_count);
-	when->headers = conf_rule_fields(p, row->when.headers, row->when.header_count, true);
-	when->query = conf_rule_fields(p, row->when.query, row->when.query_count, false);
-	when->cookies = conf_rule_fields(p, row->when.cookies, row->when.cookie_count, false);
+	when->headers =
+		conf_rule_fields(p, row->when.headers, row->when.header_count, CONF_FIELDS_ROUTE);
+	when->query =
+		conf_rule_fields(p, row->when.query, row->when.query_count, CONF_FIELDS_PLAIN);
+	when->cookies =
+		conf_rule_fields(p, row->when.cookies, row->when.cookie_count, CONF_FIELDS_PLAIN);
 	conf_build_check_from(
 		p, conf_member(row->setting, "match"), row->when.from, row->when.from_count);
 }
@@ -327,11 +425,8 @@ void conf_rule_when(struct conf_parser *p, const struct conf_rule_row *row, stru
 
 static bool conf_is_header_value(struct str value)
 {
-	for (size_t i = 0; i < value.len; i++) {
-		if ((unsigned char)value.at[i] < ' ' || value.at[i] == 0x7f)
-			return false;
-	}
-	return value.len <= CONF_VALUE_BYTES_MAX && str_eq(value, str_trim(value));
+	return conf_is_printable(value) && value.len <= CONF_VALUE_BYTES_MAX &&
+	       str_eq(value, str_trim(value));
 }
 
 static struct route_header *conf_edit_headers(

@@ -20,6 +20,16 @@ static bool conf_open_node(struct conf_parser *p)
 	return false;
 }
 
+/* False: the whole picture is of no use. */
+static bool conf_open_object(
+	struct conf_parser *p, struct conf_file *file, const struct bundle_item *item)
+{
+	struct conf_trial trial = conf_trial_begin(p);
+	bool is_open = conf_file_open(file, item, p->report);
+	file->is_object = true;
+	return is_open || (conf_is_closable(p, file) && !conf_trial_end(p, &trial, file));
+}
+
 /* With a store the objects are the picture's, and there may be none yet. */
 static bool conf_open_mesh(struct conf_parser *p)
 {
@@ -34,8 +44,12 @@ static bool conf_open_mesh(struct conf_parser *p)
 		p->is_exhausted = true;
 		return false;
 	}
-	while (from && (item = bundle_next(from, "mesh", item)))
-		is_whole = conf_file_open(&p->mesh[p->mesh_count++], item, p->report) && is_whole;
+	while (from && (item = bundle_next(from, "mesh", item))) {
+		struct conf_file *file = &p->mesh[p->mesh_count++];
+		is_whole = (p->with_store ? conf_open_object(p, file, item)
+					  : conf_file_open(file, item, p->report)) &&
+			   is_whole;
+	}
 	return is_whole;
 }
 
@@ -53,6 +67,18 @@ static uint32_t conf_cpu_count(void)
 	return count > 256 ? 256 : (uint32_t)count;
 }
 
+static void conf_read_object(struct conf_parser *p, struct conf_file *file)
+{
+	struct conf_trial trial = conf_trial_begin(p);
+	if (file->is_open) {
+		conf_read_root(p, &conf_mesh_root, conf_file_root(file), &file->mesh);
+		if (conf_is_closable(p, file) && !conf_object_is(file, conf_object_key(file)))
+			conf_error(p, conf_file_root(file), NULL, CONF_OBJECT_OTHER);
+	}
+	if (file->fault.len > 0 || (conf_is_closable(p, file) && !conf_trial_end(p, &trial, file)))
+		conf_close(p, file);
+}
+
 static void conf_read_files(struct conf_parser *p)
 {
 	p->arena = &p->conf->arena;
@@ -63,7 +89,9 @@ static void conf_read_files(struct conf_parser *p)
 	p->arena = &p->snapshot->arena;
 	for (uint32_t i = 0; i < p->mesh_count; i++) {
 		struct conf_file *file = &p->mesh[i];
-		if (file->is_open)
+		if (file->is_object)
+			conf_read_object(p, file);
+		else if (file->is_open)
 			conf_read_root(p, &conf_mesh_root, conf_file_root(file), &file->mesh);
 	}
 }
@@ -196,7 +224,7 @@ static bool conf_key_equal(const struct conf_key *key, const char *before, const
 		return false;
 	const char *a = *(const char *const *)(before + key->offset);
 	const char *b = *(const char *const *)(after + key->offset);
-	size_t size = conf_type_size(key->type);
+	size_t size = key->size;
 	for (uint32_t i = 0; i < count; i++) {
 		if (!conf_value_equal(key->type, size, a + i * size, b + i * size))
 			return false;

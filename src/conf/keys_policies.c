@@ -12,7 +12,7 @@ static const struct conf_key conf_token_keys[] = {
 		.help = "Names of issuers; any that the mesh has unless given."),
 	KEY("audiences", LIST(struct conf_policy_row, token.audiences, token.audience_count),
 		.help = "One of them is in its \"aud\"."),
-	KEY("claims",
+	KEY("claims", .never_empty = true,
 		ROWS(struct conf_policy_row, token.claims, token.claim_count, &conf_field_group),
 		.help = "All of them must match. Of an array any value may: \"groups\"; inside an "
 			"object: \"realm_access.roles\"."),
@@ -66,7 +66,8 @@ static const struct conf_key conf_policy_keys[] = {
 			"\"*.example.com\" is any name below it."),
 	KEY("not_hosts", LIST(struct conf_policy_row, not_to.hosts, not_to.host_count),
 		.help = "But none of these."),
-	KEY("headers", ROWS(struct conf_policy_row, headers, header_count, &conf_field_group),
+	KEY("headers", .never_empty = true,
+		ROWS(struct conf_policy_row, headers, header_count, &conf_field_group),
 		.help = "All of them must match. Of a header that comes several times, an allow "
 			"rule "
 			"wants every value to match, and for a deny rule one is enough."),

@@ -7,7 +7,8 @@
 
 static const struct conf_key conf_field_keys[] = {
 	KEY("name", FIELD(struct conf_field_row, name), .required = true,
-		.help = "Of a header, in either letter case; of a query key or cookie, exactly."),
+		.help = "Of a header, in either letter case; of a query key, cookie or claim, "
+			"exactly."),
 	KEY("exact", FIELD(struct conf_field_row, exact), .help = "A value is this."),
 	KEY("prefix", FIELD(struct conf_field_row, prefix), .help = "A value begins so."),
 	KEY("suffix", FIELD(struct conf_field_row, suffix), .help = "A value ends so."),
@@ -42,13 +43,14 @@ static const struct conf_key conf_match_keys[] = {
 	KEY("host", .plural = "hosts", LIST(struct conf_rule_row, when.hosts, when.host_count),
 		.help = "The host that was asked for, without port; \"*.example.com\" is any name "
 			"below it."),
-	KEY("headers",
+	KEY("headers", .never_empty = true,
 		ROWS(struct conf_rule_row, when.headers, when.header_count, &conf_field_group),
 		.help = "All of them must match. Of a header that comes several times one value "
 			"is enough."),
-	KEY("query", ROWS(struct conf_rule_row, when.query, when.query_count, &conf_field_group),
+	KEY("query", .never_empty = true,
+		ROWS(struct conf_rule_row, when.query, when.query_count, &conf_field_group),
 		.help = "The same for keys of the query, with escapes decoded."),
-	KEY("cookies",
+	KEY("cookies", .never_empty = true,
 		ROWS(struct conf_rule_row, when.cookies, when.cookie_count, &conf_field_group),
 		.help = "The same for cookies."),
 	KEY("from", LIST(struct conf_rule_row, when.from, when.from_count),

@@ -1,10 +1,115 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rules that others leave nothing to decide. One rule covers another when it matches whatever the
- * other matches: then, if it denies, the other never allows, and if both say the same, the other
- * says nothing. Lists are compared item by item, so a cover made of several rules is not seen. */
-#include "parser.h"
+ * other matches, and for no caller less exactly; or when nothing stands between the two that would
+ * make the difference. Then, if it denies, the other never allows, and if both say the same, the
+ * other says nothing. Lists are compared item by item, so a cover made of several rules is not
+ * seen, and where it is not plain that one covers the other nothing is said.
+ *
+ * Only rules that share a caller and a path need be compared, which an index finds: a rule is in it
+ * under each of its callers with each of its paths, and a rule that may be covered looks under all
+ * that may cover its first caller and its first path. */
+#include "build_policies.h"
 
-#include "mesh/policy.h"
+#include "base/map.h"
+#include <stdio.h>
+
+#define CONF_COVER_PAIRS_MAX  2000000 /* compared in all; what is beyond is not looked at */
+#define CONF_COVER_PLACES_MAX 64 /* of one rule in the index; beyond, it is there for any path */
+#define CONF_COVER_KEY_MAX    1600
+
+struct conf_cover_item {
+	struct conf_cover_item *next;
+	uint32_t index; /* of the policy */
+};
+struct conf_cover_bucket {
+	struct map_node node;
+	struct str key;
+	struct conf_cover_item *first, *last;
+};
+
+/* The most exact entries of the rules that are for a service; 0: it has none. */
+struct conf_cover_ranks {
+	uint32_t allow, deny; /* guards aside */
+};
+
+struct conf_cover {
+	struct conf_parser *p;
+	const struct conf_policy_row **rows; /* beside snapshot.policies */
+	struct conf_cover_ranks *ranks;	     /* beside snapshot.services */
+	struct conf_cover_ranks all;
+	struct map index;
+	uint64_t pair_count;
+};
+
+/* --- callers --- */
+
+static const struct source conf_any_identity = {.kind = SOURCE_ANY};
+
+static bool conf_is_guard(const struct policy *policy)
+{
+	return policy->action == POLICY_DENY && policy->from_count == 0;
+}
+
+/* Of a rule that is no guard. */
+static const struct source *conf_cover_sources(const struct policy *policy, uint32_t *ret_count)
+{
+	*ret_count = policy->from_count ? policy->from_count : 1;
+	return policy->from_count ? policy->from : &conf_any_identity;
+}
+
+static bool conf_source_is_identity(const struct source *source)
+{
+	return source->kind != SOURCE_ANONYMOUS && source->kind != SOURCE_RANGE;
+}
+
+/* Whether `b` of `by` names whom `e` of `policy` names, and no less exactly. `between`: the most
+ * exact rule that says the contrary. A caller without identity may be any that a deny rule names,
+ * exactly. */
+static bool conf_cover_entry(const struct policy *by, const struct source *b,
+	const struct policy *policy, const struct source *e, uint32_t between)
+{
+	bool is_same = by->action == policy->action;
+	if (by->action == POLICY_DENY && conf_source_is_identity(b) && !conf_source_is_identity(e))
+		return true;
+	if (!conf_source_covers(b, e))
+		return false;
+	uint32_t rank = source_rank(b);
+	bool is_free = by->action == POLICY_ALLOW ? between < rank : between <= rank;
+	return rank >= source_rank(e) || (is_same && is_free);
+}
+
+static bool conf_cover_from(const struct policy *by, const struct policy *policy, uint32_t between)
+{
+	uint32_t by_count, count;
+	if (conf_is_guard(by) || conf_is_guard(policy))
+		return conf_is_guard(by);
+	const struct source *by_sources = conf_cover_sources(by, &by_count);
+	const struct source *sources = conf_cover_sources(policy, &count);
+	for (uint32_t i = 0; i < count; i++) {
+		bool is_covered = false;
+		for (uint32_t k = 0; k < by_count && !is_covered; k++)
+			is_covered =
+				conf_cover_entry(by, &by_sources[k], policy, &sources[i], between);
+		if (!is_covered)
+			return false;
+	}
+	return true;
+}
+
+/* Whom one leaves out, the other leaves out, too. */
+static bool conf_cover_not_from(const struct policy *by, const struct policy *policy)
+{
+	for (uint32_t i = 0; i < by->not_from_count; i++) {
+		bool is_out = false;
+		for (uint32_t k = 0; k < policy->not_from_count && !is_out; k++)
+			is_out = conf_source_covers(&policy->not_from[k], &by->not_from[i]);
+		if (!is_out)
+			return false;
+	}
+	return true;
+}
+
+/* --- operations --- */
 
 static bool conf_cover_has(const struct str *list, uint32_t count, struct str word)
 {
@@ -15,145 +120,354 @@ static bool conf_cover_has(const struct str *list, uint32_t count, struct str wo
 	return false;
 }
 
-/* An allow rule without `from` is for any verified identity; a deny rule's `from`, whatever it
- * names, matches a caller without identity (mesh/policy.h). */
-static bool conf_cover_from(const struct conf_policy_row *by, const struct conf_policy_row *row)
+static bool conf_cover_words(
+	const struct str *by, uint32_t by_count, const struct str *list, uint32_t count)
 {
-	bool is_deny = by->action == POLICY_DENY;
-	bool is_any = by->from_count == 0 || conf_cover_has(by->from, by->from_count, STR("*"));
-	if (is_deny && by->from_count == 0)
-		return true;
-	if (row->from_count == 0)
-		return is_any && row->action == POLICY_ALLOW;
-	for (uint32_t i = 0; i < row->from_count; i++) {
-		bool is_anonymous = str_eq(row->from[i], STR("anonymous"));
-		if (!(is_anonymous ? is_deny : is_any) &&
-			!conf_cover_has(by->from, by->from_count, row->from[i]))
+	for (uint32_t i = 0; i < count && by_count > 0; i++) {
+		if (!conf_cover_has(by, by_count, list[i]))
 			return false;
 	}
-	return true;
+	return by_count == 0 || count > 0;
 }
 
-static bool conf_cover_methods(const struct conf_policy_row *by, const struct conf_policy_row *row)
+static bool conf_cover_ports(
+	const uint16_t *by, uint32_t by_count, const uint16_t *list, uint32_t count)
 {
-	if (by->to.method_count == 0)
-		return true;
-	for (uint32_t i = 0; i < row->to.method_count; i++) {
-		if (!conf_cover_has(by->to.methods, by->to.method_count, row->to.methods[i]))
+	for (uint32_t i = 0; i < count && by_count > 0; i++) {
+		uint32_t k = 0;
+		while (k < by_count && by[k] != list[i])
+			k++;
+		if (k == by_count)
 			return false;
 	}
-	return row->to.method_count > 0;
+	return by_count == 0 || count > 0;
 }
 
-static bool conf_cover_ends(struct str text, struct str end)
+static bool conf_path_is_same(const struct route_path *a, const struct route_path *b)
 {
-	return text.len >= end.len && memcmp(text.at + text.len - end.len, end.at, end.len) == 0;
+	return a->kind == b->kind && str_eq(a->text, b->text);
 }
 
-/* Patterns: "/exact", "/prefix/" + "*", "*" + suffix. */
-static bool conf_cover_path(struct str by, struct str path)
+/* What a deny rule matches besides, since some server may read it so, is below the same paths. */
+static bool conf_cover_path(
+	const struct route_path *by, const struct route_path *path, bool is_denial)
 {
-	bool is_prefix = by.len > 1 && by.at[by.len - 1] == '*';
-	if (str_eq(by, path) || str_eq(by, STR("*")))
+	if (conf_path_is_same(by, path))
 		return true;
-	if (by.len > 0 && by.at[0] == '*')
-		return path.len > 0 && path.at[path.len - 1] != '*' &&
-		       conf_cover_ends(path, (struct str){by.at + 1, by.len - 1});
-	/* A longer text is asked for: whether a prefix matches itself is not for here to know. */
-	return is_prefix && path.len > by.len - 1 && path.at[0] == '/' &&
-	       memcmp(path.at, by.at, by.len - 1) == 0;
+	return (!is_denial || by->kind == ROUTE_PATH_PREFIX) && conf_path_covers(by, path);
 }
 
-static bool conf_cover_paths(const struct conf_policy_row *by, const struct conf_policy_row *row)
+static bool conf_cover_paths(const struct policy *by, const struct policy *policy)
 {
-	if (by->to.path_count == 0)
-		return true;
-	for (uint32_t i = 0; i < row->to.path_count; i++) {
+	bool is_denial = policy->action == POLICY_DENY;
+	for (uint32_t i = 0; i < policy->to.path_count && by->to.path_count > 0; i++) {
 		bool is_covered = false;
-		for (uint32_t j = 0; j < by->to.path_count && !is_covered; j++)
-			is_covered = conf_cover_path(by->to.paths[j], row->to.paths[i]);
+		for (uint32_t k = 0; k < by->to.path_count && !is_covered; k++)
+			is_covered =
+				conf_cover_path(&by->to.paths[k], &policy->to.paths[i], is_denial);
 		if (!is_covered)
 			return false;
 	}
-	return row->to.path_count > 0;
+	return by->to.path_count == 0 || policy->to.path_count > 0;
 }
 
-/* A deny rule that leaves these callers no way in, of which the build warns already. */
-static bool conf_cover_is_known(const struct conf_policy_row *by, const struct conf_policy_row *row)
+static bool conf_cover_to(const struct policy *by, const struct policy *policy)
 {
-	bool is_for_anonymous = row->from_count > 0;
-	for (uint32_t i = 0; i < row->from_count; i++)
-		is_for_anonymous = is_for_anonymous && str_eq(row->from[i], STR("anonymous"));
-	return row->action == POLICY_ALLOW && by->to.method_count == 0 && by->to.path_count == 0 &&
-	       (by->from_count == 0 || is_for_anonymous);
+	const struct policy_operations *a = &by->to, *b = &policy->to;
+	return conf_cover_paths(by, policy) &&
+	       conf_cover_words(a->methods, a->method_count, b->methods, b->method_count) &&
+	       conf_cover_words(a->hosts, a->host_count, b->hosts, b->host_count) &&
+	       conf_cover_ports(a->ports, a->port_count, b->ports, b->port_count);
 }
 
-/* One that says more than from, methods and paths is not looked at. */
-static bool conf_cover_is_plain(const struct conf_policy_row *row)
+/* All of the second list are in the first. */
+static bool conf_cover_out(
+	const struct str *list, uint32_t count, const struct str *few, uint32_t few_count)
 {
-	return row->action != POLICY_AUDIT && row->mode == POLICY_ENFORCED &&
-	       row->not_from_count == 0 && row->to.host_count == 0 && row->to.port_count == 0 &&
-	       row->not_to.method_count == 0 && row->not_to.path_count == 0 &&
-	       row->not_to.host_count == 0 && row->not_to.port_count == 0 &&
-	       row->header_count == 0 && !conf_member(row->setting, "token");
+	return few_count == 0 || (count > 0 && conf_cover_words(list, count, few, few_count));
 }
 
-static bool conf_covers(const struct conf_policy_row *by, const struct conf_policy_row *row)
+/* Whatever one must not be, the other must not be either. */
+static bool conf_cover_not_to(const struct policy *by, const struct policy *policy)
 {
-	if (!conf_cover_is_plain(by) || !conf_cover_is_plain(row))
-		return false;
-	if (by->action == POLICY_ALLOW && row->action == POLICY_DENY)
-		return false;
-	if (by->action == POLICY_DENY && conf_cover_is_known(by, row))
-		return false;
-	return conf_cover_from(by, row) && conf_cover_methods(by, row) && conf_cover_paths(by, row);
+	const struct policy_operations *a = &by->not_to, *b = &policy->not_to;
+	for (uint32_t i = 0; i < a->path_count; i++) {
+		uint32_t k = 0;
+		while (k < b->path_count && !conf_path_is_same(&a->paths[i], &b->paths[k]))
+			k++;
+		if (k == b->path_count)
+			return false;
+	}
+	bool is_words = conf_cover_out(b->methods, b->method_count, a->methods, a->method_count) &&
+			conf_cover_out(b->hosts, b->host_count, a->hosts, a->host_count);
+	bool is_port = a->port_count == 0 ||
+		       (b->port_count > 0 &&
+			       conf_cover_ports(b->ports, b->port_count, a->ports, a->port_count));
+	return is_words && is_port;
 }
 
-struct conf_cover {
-	struct conf_parser *p;
-	const struct conf_policy_row **rows; /* beside snapshot.policies */
-};
-
-static const struct conf_policy_row *conf_cover_row(
-	const struct conf_cover *c, const struct policy *policy)
+static bool conf_cover_token(
+	const struct policy_token_rule *by, const struct policy_token_rule *rule)
 {
-	return c->rows[policy - c->p->snapshot->policies];
+	if (!by->is_wanted)
+		return true;
+	return rule->is_wanted &&
+	       conf_cover_words(by->issuers, by->issuer_count, rule->issuers, rule->issuer_count) &&
+	       conf_cover_words(
+		       by->audiences, by->audience_count, rule->audiences, rule->audience_count) &&
+	       conf_fields_cover(&by->claims, &rule->claims);
+}
+
+/* --- one and another --- */
+
+static bool conf_cover_is_for_all(const struct conf_policy_row *row)
+{
+	return conf_cover_has(row->services, row->service_count, STR("*"));
 }
 
 /* Of two that cover each other the later one is superfluous. */
-static bool conf_cover_is_by(
-	const struct conf_cover *c, const struct policy *by, const struct policy *policy)
+static bool conf_covers(
+	const struct policy *by, const struct policy *policy, const struct conf_cover_ranks *ranks)
 {
-	const struct conf_policy_row *by_row = conf_cover_row(c, by);
-	const struct conf_policy_row *row = conf_cover_row(c, policy);
-	return by != policy && conf_covers(by_row, row) &&
-	       (by < policy || by_row->action != row->action || !conf_covers(row, by_row));
+	bool is_same = by->action == policy->action;
+	uint32_t between = by->action == POLICY_ALLOW ? ranks->deny : ranks->allow;
+	if (by == policy || by->action == POLICY_AUDIT || policy->action == POLICY_AUDIT)
+		return false;
+	if (by->action == POLICY_ALLOW && !is_same)
+		return false;
+	if (by->mode == POLICY_AUDITED && policy->mode == POLICY_ENFORCED)
+		return false;
+	return conf_cover_from(by, policy, between) && conf_cover_not_from(by, policy) &&
+	       conf_cover_to(by, policy) && conf_cover_not_to(by, policy) &&
+	       conf_fields_cover(&by->headers, &policy->headers) &&
+	       conf_cover_token(&by->token, &policy->token);
 }
 
-static const struct policy *conf_cover_for_service(
-	const struct conf_cover *c, const struct policy *policy, struct str name)
+static bool conf_cover_is_by(const struct conf_cover *c, const struct policy *by,
+	const struct policy *policy, const struct conf_cover_ranks *ranks)
 {
-	const struct service *service = snapshot_service(c->p->snapshot, name);
-	for (uint32_t i = 0; service && i < service->policy_count; i++) {
-		if (conf_cover_is_by(c, service->policies[i], policy))
-			return service->policies[i];
+	const struct conf_policy_row *row = c->rows[policy - c->p->snapshot->policies];
+	if (!conf_covers(by, policy, ranks))
+		return false;
+	if (by->action != policy->action) /* of some the build has warned already */
+		return conf_cover_is_for_all(row) || !conf_warns_denied(by, policy);
+	return by < policy || !conf_covers(policy, by, ranks);
+}
+
+/* --- the index --- */
+
+/* "i" id, "u" beginning, "r" range, "a" anonymous, "*" any, "g" guard. Returns the length. */
+static size_t conf_cover_source_key(const struct source *source, char key[CONF_COVER_KEY_MAX])
+{
+	static const char letters[] = {[SOURCE_ANONYMOUS] = 'a',
+		[SOURCE_RANGE] = 'r',
+		[SOURCE_ANY] = '*',
+		[SOURCE_UNDER] = 'u',
+		[SOURCE_ID] = 'i'};
+	char ip[ADDRESS_TEXT_MAX];
+	int len = 0;
+	if (source->kind == SOURCE_RANGE)
+		len = snprintf(key, CONF_COVER_KEY_MAX, "r%s/%u",
+			address_ip_text(&source->range.base, ip), source->range.prefix_len);
+	else
+		len = snprintf(key, CONF_COVER_KEY_MAX, "%c%.*s", letters[source->kind],
+			STR_ARG(source->text));
+	return (size_t)len < CONF_COVER_KEY_MAX ? (size_t)len : CONF_COVER_KEY_MAX - 1;
+}
+
+static struct conf_cover_bucket *conf_cover_bucket(
+	const struct conf_cover *c, struct str key, uint64_t hash)
+{
+	for (struct map_node *it = map_first(&c->index, hash); it; it = map_next(it)) {
+		struct conf_cover_bucket *b = CONTAINER_OF(it, struct conf_cover_bucket, node);
+		if (str_eq(b->key, key))
+			return b;
 	}
 	return NULL;
 }
 
-/* A rule for all services, those to come too, is covered by another such rule only. */
-static const struct policy *conf_cover_for_all(
-	const struct conf_cover *c, const struct policy *policy)
+static void conf_cover_put(struct conf_cover *c, struct str key, uint32_t index)
 {
-	const struct snapshot *s = c->p->snapshot;
-	for (uint32_t i = 0; i < s->policy_count; i++) {
-		const struct conf_policy_row *row = c->rows[i];
-		if (conf_cover_has(row->services, row->service_count, STR("*")) &&
-			conf_cover_is_by(c, &s->policies[i], policy))
-			return &s->policies[i];
+	struct conf_parser *p = c->p;
+	uint64_t hash = hash_bytes((uintptr_t)c, key.at, key.len);
+	struct conf_cover_bucket *b = conf_cover_bucket(c, key, hash);
+	struct conf_cover_item *item = conf_build_array(p, 1, sizeof(*item));
+	if (!b) {
+		b = conf_build_array(p, 1, sizeof(*b));
+		if (!b || !item)
+			return;
+		b->key = arena_str(&p->snapshot->arena, key);
+		if (!b->key.at || !map_add(&c->index, &b->node, hash)) {
+			p->is_exhausted = true;
+			return;
+		}
 	}
-	return NULL;
+	if (!item || (b->last && b->last->index == index))
+		return;
+	item->index = index;
+	if (b->last)
+		b->last->next = item;
+	else
+		b->first = item;
+	b->last = item;
 }
+
+/* The caller's part of a key and the path's: "e" exact, "p" prefix, "t" any template, "" no path
+ * asked for, "?" any of them. */
+static void conf_cover_put_at(
+	struct conf_cover *c, char key[CONF_COVER_KEY_MAX], size_t len, uint32_t index)
+{
+	const struct policy *policy = &c->p->snapshot->policies[index];
+	uint32_t source_count = policy->from_count ? policy->from_count : 1;
+	uint32_t path_count = policy->to.path_count;
+	bool is_long = (uint64_t)source_count * path_count > CONF_COVER_PLACES_MAX;
+	key[len] = '\n';
+	if (path_count == 0 || is_long) {
+		key[len + 1] = '?';
+		conf_cover_put(c, (struct str){key, len + (path_count ? 2 : 1)}, index);
+		return;
+	}
+	for (uint32_t i = 0; i < path_count; i++) {
+		const struct route_path *path = &policy->to.paths[i];
+		bool is_template = path->kind == ROUTE_PATH_TEMPLATE;
+		int more = snprintf(key + len + 1, CONF_COVER_KEY_MAX - len - 1, "%c%.*s",
+			is_template			  ? 't'
+			: path->kind == ROUTE_PATH_PREFIX ? 'p'
+							  : 'e',
+			is_template ? 0 : (int)path->text.len, path->text.at);
+		conf_cover_put(c, (struct str){key, len + 1 + (size_t)more}, index);
+	}
+}
+
+static void conf_cover_put_policy(struct conf_cover *c, uint32_t index)
+{
+	const struct policy *policy = &c->p->snapshot->policies[index];
+	char key[2 * CONF_COVER_KEY_MAX] = "g";
+	uint32_t count;
+	bool is_denial = policy->action == POLICY_DENY, has_identity = false;
+	if (policy->action == POLICY_AUDIT)
+		return;
+	if (conf_is_guard(policy)) {
+		conf_cover_put_at(c, key, 1, index);
+		return;
+	}
+	const struct source *sources = conf_cover_sources(policy, &count);
+	for (uint32_t i = 0; i < count && !c->p->is_exhausted; i++) {
+		has_identity = has_identity || conf_source_is_identity(&sources[i]);
+		conf_cover_put_at(c, key, conf_cover_source_key(&sources[i], key), index);
+	}
+	key[0] = 'd'; /* callers without identity may be whom it names */
+	if (is_denial && has_identity)
+		conf_cover_put_at(c, key, 1, index);
+}
+
+/* --- looking --- */
+
+/* Of a rule for a service, or for all of them: "*". */
+struct conf_cover_search {
+	struct conf_cover *c;
+	const struct policy *policy;
+	struct str service;
+	const struct conf_cover_ranks *ranks;
+	const struct policy *found; /* the first in the files that covers it */
+};
+
+static void conf_cover_look(struct conf_cover_search *s, const char *key, size_t len)
+{
+	struct conf_cover *c = s->c;
+	struct str text = {key, len};
+	const struct conf_cover_bucket *b =
+		conf_cover_bucket(c, text, hash_bytes((uintptr_t)c, key, len));
+	for (const struct conf_cover_item *it = b ? b->first : NULL; it; it = it->next) {
+		const struct policy *by = &c->p->snapshot->policies[it->index];
+		const struct conf_policy_row *row = c->rows[it->index];
+		if ((s->found && by >= s->found) || c->pair_count >= CONF_COVER_PAIRS_MAX)
+			return;
+		c->pair_count++;
+		bool is_for = conf_cover_is_for_all(row) ||
+			      conf_cover_has(row->services, row->service_count, s->service);
+		if (is_for && conf_cover_is_by(c, by, s->policy, s->ranks)) {
+			s->found = by;
+			return;
+		}
+	}
+}
+
+/* For all that may cover its first path. */
+static void conf_cover_look_paths(
+	struct conf_cover_search *s, char key[2 * CONF_COVER_KEY_MAX], size_t len)
+{
+	const struct route_path *path = s->policy->to.path_count ? &s->policy->to.paths[0] : NULL;
+	key[len++] = '\n';
+	conf_cover_look(s, key, len);
+	if (!path || path->text.len > CONF_PATH_BYTES_MAX)
+		return;
+	key[len] = '?';
+	conf_cover_look(s, key, len + 1);
+	key[len] = 't';
+	conf_cover_look(s, key, len + 1);
+	memcpy(key + len + 1, path->text.at, path->text.len);
+	key[len] = 'e';
+	conf_cover_look(s, key, len + 1 + path->text.len);
+	key[len] = 'p';
+	for (size_t i = 0; i <= path->text.len; i++) {
+		bool is_end = i == path->text.len;
+		if (!is_end && path->kind == ROUTE_PATH_TEMPLATE &&
+			(path->text.at[i] == '{' || path->text.at[i] == '*'))
+			return;
+		if (is_end || path->text.at[i] == '/')
+			conf_cover_look(s, key, len + 1 + i);
+	}
+}
+
+static void conf_cover_look_range(
+	struct conf_cover_search *s, const struct source *source, char key[2 * CONF_COVER_KEY_MAX])
+{
+	struct source wider = *source;
+	for (unsigned len = source->range.prefix_len + 1u; len-- > 0;) {
+		wider.range = source->range;
+		wider.range.prefix_len = (uint8_t)len;
+		wider.range = conf_range_cut(&wider.range);
+		conf_cover_look_paths(s, key, conf_cover_source_key(&wider, key));
+	}
+}
+
+static void conf_cover_look_id(
+	struct conf_cover_search *s, const struct source *source, char key[2 * CONF_COVER_KEY_MAX])
+{
+	if (source->text.len >= CONF_COVER_KEY_MAX)
+		return;
+	conf_cover_look_paths(s, key, conf_cover_source_key(source, key));
+	for (size_t i = STR("spiffe://").len; i < source->text.len; i++) {
+		if (source->text.at[i] != '/')
+			continue;
+		struct source wider = {.kind = SOURCE_UNDER, .text = {source->text.at, i + 1}};
+		conf_cover_look_paths(s, key, conf_cover_source_key(&wider, key));
+	}
+}
+
+/* For all that may cover its first caller. */
+static const struct policy *conf_cover_search(struct conf_cover_search *s)
+{
+	char key[2 * CONF_COVER_KEY_MAX] = "g";
+	uint32_t count;
+	conf_cover_look_paths(s, key, 1);
+	if (conf_is_guard(s->policy))
+		return s->found;
+	const struct source *first = conf_cover_sources(s->policy, &count);
+	if (first->kind == SOURCE_ID || first->kind == SOURCE_UNDER)
+		conf_cover_look_id(s, first, key);
+	if (first->kind == SOURCE_RANGE)
+		conf_cover_look_range(s, first, key);
+	key[0] = conf_source_is_identity(first) ? '*' : 'a';
+	conf_cover_look_paths(s, key, 1);
+	key[0] = 'd';
+	if (!conf_source_is_identity(first))
+		conf_cover_look_paths(s, key, 1);
+	return s->found;
+}
+
+/* --- all of them --- */
 
 /* What covers a rule for one service after the other: often it is one rule for all. */
 struct conf_covered {
@@ -165,34 +479,34 @@ struct conf_covered {
 static void conf_cover_warn(
 	const struct conf_cover *c, const struct policy *policy, const struct conf_covered *covered)
 {
-	const struct conf_policy_row *row = conf_cover_row(c, policy);
+	const struct conf_policy_row *row = c->rows[policy - c->p->snapshot->policies];
 	const struct policy *by = covered->first;
 	bool is_allow = policy->action == POLICY_ALLOW;
-	char place[512];
-	conf_place_text(c->p, conf_cover_row(c, by)->setting, place, sizeof(place));
 	if (is_allow && covered->by_denial)
 		conf_warning(c->p, row->setting, NULL,
-			"never allows anything: \"%.*s\"%s all of it, at %s", STR_ARG(by->name),
-			covered->by_several ? " and others deny" : " denies", place);
+			"never allows anything: \"%.*s\"%s all of it, at %.*s", STR_ARG(by->name),
+			covered->by_several ? " and others deny" : " denies", STR_ARG(by->where));
 	else if (covered->by_several)
 		conf_warning(c->p, row->setting, NULL,
-			"decides nothing: \"%.*s\" and others decide all of it already, at %s",
-			STR_ARG(by->name), place);
+			"decides nothing: \"%.*s\" and others decide all of it already, at %.*s",
+			STR_ARG(by->name), STR_ARG(by->where));
 	else
 		conf_warning(c->p, row->setting, NULL,
-			"decides nothing: \"%.*s\" %s all of it already, at %s", STR_ARG(by->name),
-			is_allow ? "allows" : "denies", place);
+			"decides nothing: \"%.*s\" %s all of it already, at %.*s",
+			STR_ARG(by->name), is_allow ? "allows" : "denies", STR_ARG(by->where));
 }
 
-static void conf_cover_policy(const struct conf_cover *c, const struct policy *policy)
+static void conf_cover_policy(struct conf_cover *c, const struct policy *policy)
 {
-	const struct conf_policy_row *row = conf_cover_row(c, policy);
+	const struct snapshot *s = c->p->snapshot;
+	const struct conf_policy_row *row = c->rows[policy - s->policies];
 	struct conf_covered covered = {.by_denial = true};
 	for (uint32_t i = 0; i < row->service_count; i++) {
-		const struct policy *by =
-			str_eq(row->services[i], STR("*"))
-				? conf_cover_for_all(c, policy)
-				: conf_cover_for_service(c, policy, row->services[i]);
+		const struct service *service = snapshot_service(s, row->services[i]);
+		struct conf_cover_search search = {c, policy, row->services[i], &c->all, NULL};
+		if (service)
+			search.ranks = &c->ranks[service->index];
+		const struct policy *by = conf_cover_search(&search);
 		if (!by)
 			return;
 		covered.first = covered.first ? covered.first : by;
@@ -203,15 +517,49 @@ static void conf_cover_policy(const struct conf_cover *c, const struct policy *p
 		conf_cover_warn(c, policy, &covered);
 }
 
+static void conf_cover_rank(struct conf_cover_ranks *ranks, const struct policy *policy)
+{
+	uint32_t count;
+	if (policy->action == POLICY_AUDIT || conf_is_guard(policy))
+		return;
+	uint32_t *most = policy->action == POLICY_ALLOW ? &ranks->allow : &ranks->deny;
+	const struct source *sources = conf_cover_sources(policy, &count);
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t rank = source_rank(&sources[i]);
+		*most = rank > *most ? rank : *most;
+	}
+}
+
+static void conf_cover_prepare(struct conf_cover *c)
+{
+	const struct snapshot *s = c->p->snapshot;
+	c->rows = conf_build_array(c->p, s->policy_count, sizeof(*c->rows));
+	c->ranks = conf_build_array(c->p, s->service_count, sizeof(*c->ranks));
+	uint32_t count = 0;
+	for (uint32_t f = 0; c->rows && f < c->p->mesh_count; f++) {
+		for (uint32_t i = 0; i < c->p->mesh[f].mesh.policy_count; i++)
+			c->rows[count++] = &c->p->mesh[f].mesh.policies[i];
+	}
+	for (uint32_t i = 0; i < s->policy_count; i++)
+		conf_cover_rank(&c->all, &s->policies[i]);
+	for (uint32_t i = 0; c->ranks && i < s->service_count; i++) {
+		for (uint32_t k = 0; k < s->services[i].policy_count; k++)
+			conf_cover_rank(&c->ranks[i], s->services[i].policies[k]);
+	}
+	for (uint32_t i = 0; !c->p->is_exhausted && i < s->policy_count; i++)
+		conf_cover_put_policy(c, i);
+}
+
 void conf_cover_check(struct conf_parser *p)
 {
 	struct conf_cover c = {.p = p};
-	uint32_t count = 0;
-	c.rows = conf_build_array(p, p->snapshot->policy_count, sizeof(*c.rows));
-	for (uint32_t f = 0; c.rows && f < p->mesh_count; f++) {
-		for (uint32_t i = 0; i < p->mesh[f].mesh.policy_count; i++)
-			c.rows[count++] = &p->mesh[f].mesh.policies[i];
-	}
-	for (uint32_t i = 0; c.rows && i < p->snapshot->policy_count; i++)
+	map_init(&c.index);
+	conf_cover_prepare(&c);
+	for (uint32_t i = 0; !p->is_exhausted && i < p->snapshot->policy_count; i++)
 		conf_cover_policy(&c, &p->snapshot->policies[i]);
+	if (c.pair_count >= CONF_COVER_PAIRS_MAX)
+		conf_report_line(p->report, CONF_WARNING, STR_NONE, 0,
+			"policies are so many that not each was compared with all others: more of "
+			"them may decide nothing");
+	map_done(&c.index);
 }

@@ -10,8 +10,9 @@
 struct conf_file {
 	config_t tree;
 	struct str path;
-	bool is_open;	/* the tree is whole, and must be destroyed */
-	bool is_object; /* a published object, one row: has no lines, and a name for a path */
+	bool is_open;	  /* the tree is whole, and must be destroyed */
+	bool is_object;	  /* a published object, one row: has no lines, and a name for a path */
+	struct str fault; /* of a published policy that cannot be read: why; else empty */
 	struct conf_mesh mesh; /* of a mesh file */
 };
 
@@ -80,7 +81,8 @@ struct conf_words {
 void conf_words_add(struct conf_words *words, struct str word);
 
 /* --- objects.c --- */
-/* One row in all, and the one of this key. */
+/* One row in all, and the one of this key; else: */
+#define CONF_OBJECT_OTHER "its text is that of something else"
 bool conf_object_is(const struct conf_file *file, struct str key);
 /* As libconfig writes it. at == NULL: out of memory. */
 struct str conf_write_tree(struct arena *arena, const config_t *tree);
@@ -95,6 +97,23 @@ bool conf_published_has_version(
 	const struct conf_parser *p, struct str service, struct str version);
 void conf_published_versions(
 	const struct conf_parser *p, struct str service, struct conf_words *words);
+
+/* --- policies_closed.c --- */
+/* Whether it is a policy that closes its services when it cannot be read: on a node. */
+bool conf_is_closable(const struct conf_parser *p, const struct conf_file *file);
+/* "policy/web" of "policy/web@12". */
+struct str conf_object_key(const struct conf_file *file);
+/* What is said of a closable file between the two is no error of the whole. False: there was one.
+ * It is taken back, and is in file->fault. */
+struct conf_trial {
+	uint32_t error_count, warning_count;
+	size_t text_len;
+};
+struct conf_trial conf_trial_begin(const struct conf_parser *p);
+bool conf_trial_end(
+	struct conf_parser *p, const struct conf_trial *t, struct conf_file *file) MUST_CHECK;
+/* What it protects in place of what it says. */
+void conf_close(struct conf_parser *p, struct conf_file *file);
 
 /* --- objects_cover.c --- */
 /* Warns of rules that others leave nothing to decide. */
@@ -149,11 +168,18 @@ void conf_check_store(struct conf_parser *p);
 /* --- check_identity.c --- */
 void conf_check_identity(struct conf_parser *p);
 
-/* --- build.c, build_balance.c, build_endpoints.c, build_records.c, build_issuers.c,
- * build_policies.c, build_routes.c, build_limits.c --- */
+/* --- build.c, build_identities.c, build_balance.c, build_endpoints.c, build_records.c,
+ * build_issuers.c, build_policies.c, build_routes.c, build_limits.c --- */
 /* Mesh rows, nodes' records and workloads to a snapshot, with all checks that need them together.
  */
 void conf_build(struct conf_parser *p);
+/* Who services are, when all of them are there: their identities, and what their servers may be. */
+void conf_build_identities(struct conf_parser *p);
+/* Who a workload of this machine is, and whether its service may be that. */
+void conf_build_workload_identity(struct conf_parser *p, struct workload *w);
+/* Whether a service of this name may have the identity path; the error, at `identity`, is said. */
+bool conf_identity_check(struct conf_parser *p, const config_setting_t *setting, struct str service,
+	struct str path);
 /* How its calls are balanced. */
 void conf_build_balance(
 	struct conf_parser *p, struct service *service, const struct conf_service_row *row);

@@ -5,6 +5,9 @@
 
 #include <stdio.h>
 
+/* It would read as "nobody" and work as "everybody". */
+#define CONF_EMPTY_LIST "empty list; leave the key out or name something"
+
 /* Where the reader stands. For a group that the file leaves out, `setting` is NULL, and `parent`
  * and `name` say where it would be. */
 struct conf_place {
@@ -139,17 +142,16 @@ static char *conf_read_array(
 static void conf_read_many(struct conf_parser *p, const struct conf_key *key,
 	const config_setting_t *setting, char *row)
 {
-	size_t size = conf_type_size(key->type);
+	size_t size = key->size;
 	if (!config_setting_is_array(setting) && !config_setting_is_list(setting)) {
 		char *at = conf_read_array(p, key, 1, size, row);
 		if (at)
 			conf_read_single(p, key, setting, at);
 		return;
 	}
-	/* An empty list is refused: it would read as "nobody" and work as "everybody". */
 	unsigned count = (unsigned)config_setting_length(setting);
 	if (count == 0)
-		conf_error(p, setting, NULL, "empty list; leave the key out or name something");
+		conf_error(p, setting, NULL, CONF_EMPTY_LIST);
 	char *array = conf_read_array(p, key, count, size, row);
 	for (unsigned i = 0; array && i < count; i++)
 		conf_read_single(p, key, config_setting_get_elem(setting, i), array + i * size);
@@ -164,6 +166,8 @@ static void conf_read_rows(struct conf_parser *p, const struct conf_key *key,
 	}
 	size_t size = key->group->row_size;
 	unsigned count = (unsigned)config_setting_length(setting);
+	if (count == 0 && key->never_empty)
+		conf_error(p, setting, NULL, CONF_EMPTY_LIST);
 	char *array = conf_read_array(p, key, count, size, row);
 	for (unsigned i = 0; array && i < count; i++) {
 		const config_setting_t *element = config_setting_get_elem(setting, i);

@@ -32,7 +32,7 @@ static struct str conf_template_head(struct str template)
 	return head;
 }
 
-static bool conf_path_covered(const struct route_path *by, const struct route_path *path)
+bool conf_path_covers(const struct route_path *by, const struct route_path *path)
 {
 	if (by->kind == ROUTE_PATH_PREFIX && by->text.len == 0)
 		return true;
@@ -51,12 +51,20 @@ static bool conf_path_covered(const struct route_path *by, const struct route_pa
 	return false;
 }
 
+bool conf_host_covers(struct str by, struct str host)
+{
+	bool is_below = str_starts(host, STR("*."));
+	struct str name = is_below ? (struct str){host.at + 2, host.len - 2} : host;
+	return str_eq(by, host) ||
+	       ((!is_below || str_starts(by, STR("*."))) && route_host_matches(by, name));
+}
+
 static bool conf_paths_covered(const struct route_when *by, const struct route_when *when)
 {
 	for (uint32_t i = 0; i < when->path_count && by->path_count > 0; i++) {
 		bool is_covered = false;
 		for (uint32_t j = 0; j < by->path_count && !is_covered; j++)
-			is_covered = conf_path_covered(&by->paths[j], &when->paths[i]);
+			is_covered = conf_path_covers(&by->paths[j], &when->paths[i]);
 		if (!is_covered)
 			return false;
 	}
@@ -91,7 +99,7 @@ static bool conf_field_same(const struct route_field *a, const struct route_fiel
 	       str_eq(a->text, b->text);
 }
 
-static bool conf_fields_covered(const struct route_fields *by, const struct route_fields *fields)
+bool conf_fields_cover(const struct route_fields *by, const struct route_fields *fields)
 {
 	for (uint32_t i = 0; i < by->count; i++) {
 		bool is_asked = false;
@@ -109,9 +117,9 @@ bool conf_when_covers(const struct route_when *by, const struct route_when *when
 	       conf_words_covered(
 		       by->methods, by->method_count, when->methods, when->method_count) &&
 	       conf_words_covered(by->hosts, by->host_count, when->hosts, when->host_count) &&
-	       conf_fields_covered(&by->headers, &when->headers) &&
-	       conf_fields_covered(&by->query, &when->query) &&
-	       conf_fields_covered(&by->cookies, &when->cookies);
+	       conf_fields_cover(&by->headers, &when->headers) &&
+	       conf_fields_cover(&by->query, &when->query) &&
+	       conf_fields_cover(&by->cookies, &when->cookies);
 }
 
 static bool conf_rule_covers(

@@ -115,7 +115,8 @@ int path_lenient_next(struct path_lenient *p)
 	p->is_within = false;
 	while (p->at < p->path.len) {
 		struct path_unit u = path_unit_at(p->path, p->at);
-		p->is_odd = p->is_odd || (u.is_escaped && u.mark != PATH_PLAIN);
+		bool is_border = u.mark == PATH_SEPARATOR || u.mark == PATH_END;
+		p->is_odd = p->is_odd || (u.is_escaped && is_border);
 		if (u.mark == PATH_END)
 			break;
 		if (u.mark == PATH_SEPARATOR) {

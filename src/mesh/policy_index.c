@@ -51,8 +51,8 @@ struct policy_entry {
 };
 
 struct policy_list {
-	uint64_t hash; /* 0: free */
-	uint32_t first, count;
+	uint64_t place, list;
+	uint32_t first, count; /* count 0: free */
 };
 struct policy_place {
 	uint64_t hash; /* 0: free */
@@ -283,17 +283,15 @@ static struct policy_place *policy_place_at(const struct policy_index *x, uint64
 	return &x->places[at];
 }
 
-static struct policy_list *policy_list_at(const struct policy_index *x, uint64_t hash)
+static struct policy_list *policy_list_at(
+	const struct policy_index *x, uint64_t place, uint64_t list)
 {
-	uint64_t at = hash & x->list_mask;
-	while (x->lists[at].hash != hash && x->lists[at].hash != 0)
+	uint64_t at = policy_mix(place, list) & x->list_mask;
+	for (struct policy_list *l = &x->lists[at];; l = &x->lists[at]) {
+		if (l->count == 0 || (l->place == place && l->list == list))
+			return l;
 		at = (at + 1) & x->list_mask;
-	return &x->lists[at];
-}
-
-static uint64_t policy_list_hash(uint64_t place, uint64_t list)
-{
-	return policy_finish(place ^ list, 0);
+	}
 }
 
 /* Entries are sorted: those of one list of one place follow each other. */
@@ -311,10 +309,9 @@ static void policy_index_fill(struct policy_index *x, const struct policy_build 
 		if (!is_same && e->kind == LIST_ALWAYS)
 			list = &place->always;
 		else if (!is_same)
-			list = policy_list_at(x, policy_list_hash(e->place, e->list));
-		if (list->count == 0)
-			*list = (struct policy_list){
-				.hash = policy_list_hash(e->place, e->list), .first = count};
+			list = policy_list_at(x, e->place, e->list);
+		if (!is_same)
+			*list = (struct policy_list){e->place, e->list, count, 0};
 		place->has_exact = place->has_exact || e->kind == LIST_EXACT;
 		place->has_opaque = place->has_opaque || e->kind == LIST_OPAQUE;
 		place->below |= e->kind == LIST_BELOW ? 1u << e->depth : 0;
@@ -416,18 +413,18 @@ static void policy_ask_place(const struct policy_search *search, uint64_t hash)
 	if (!search->has_path) {
 		uint64_t list = policy_finish(0, LIST_OPAQUE);
 		if (place->has_opaque)
-			policy_ask_list(search, policy_list_at(x, policy_list_hash(hash, list)));
+			policy_ask_list(search, policy_list_at(x, hash, list));
 		return;
 	}
 	if (place->has_exact) {
 		uint64_t list = policy_finish(search->path.whole, LIST_EXACT);
-		policy_ask_list(search, policy_list_at(x, policy_list_hash(hash, list)));
+		policy_ask_list(search, policy_list_at(x, hash, list));
 	}
 	for (uint32_t depth = 0; place->below >> depth && depth <= search->path.depth; depth++) {
 		if (!(place->below >> depth & 1))
 			continue;
 		uint64_t list = policy_finish(search->path.below[depth], LIST_BELOW + depth);
-		policy_ask_list(search, policy_list_at(x, policy_list_hash(hash, list)));
+		policy_ask_list(search, policy_list_at(x, hash, list));
 	}
 }
 

@@ -41,17 +41,23 @@ static void authorise_bytes(
 	}
 }
 
+static struct policy_request authorise_request(
+	const struct call *c, const struct authorise_asks *asks)
+{
+	return (struct policy_request){.source_id = c->source_id,
+		.client = c->client,
+		.port = c->target->port,
+		.http = asks->http,
+		.token = asks->token};
+}
+
 enum reason authorise(
 	const struct call *c, const struct authorise_asks *asks, struct authorisation *ret)
 {
 	*ret = authorisation_none();
 	if (c->way != CALL_WAY_LOCAL)
 		return REASON_NONE;
-	struct policy_request request = {.source_id = c->source_id,
-		.client = c->client,
-		.port = c->target->port,
-		.http = asks->http,
-		.token = asks->token};
+	const struct policy_request request = authorise_request(c, asks);
 	struct policy_verdict v = policy_check(c->hold->plan->snapshot, c->service, &request);
 	ret->decided = authorise_rule_of(v.policy, v.by);
 	if (v.would_deny)
@@ -74,23 +80,49 @@ static enum reason authorise_mode(const struct call *c)
 	return c->direction == CALL_OUTBOUND && !c->source ? REASON_UNATTRIBUTED : REASON_NONE;
 }
 
-enum reason authorise_again(struct worker *w, const struct call *c,
-	const struct authorise_asks *asks, struct authorisation *ret)
+/* Who calls whom now. */
+static enum reason authorise_renew(struct worker *w, const struct call *c, struct call *ret_now)
 {
 	const struct snapshot *s = w->current->plan->snapshot;
-	*ret = authorisation_none();
-	if (c->way != CALL_WAY_LOCAL)
-		return REASON_NONE;
-	struct call now = *c;
-	now.hold = w->current;
-	now.service = snapshot_service(s, c->service->name);
-	if (!now.service)
+	*ret_now = *c;
+	ret_now->hold = w->current;
+	ret_now->service = snapshot_service(s, c->service->name);
+	if (!ret_now->service)
 		return REASON_NO_SERVICE;
 	if (c->direction == CALL_OUTBOUND)
 		outbound_identify(
-			&now, c->source ? snapshot_workload_by_uid(s, c->source->uid) : NULL);
-	enum reason reason = authorise_mode(&now);
+			ret_now, c->source ? snapshot_workload_by_uid(s, c->source->uid) : NULL);
+	return authorise_mode(ret_now);
+}
+
+enum reason authorise_again(struct worker *w, const struct call *c,
+	const struct authorise_asks *asks, struct authorisation *ret)
+{
+	struct call now;
+	*ret = authorisation_none();
+	if (c->way != CALL_WAY_LOCAL)
+		return REASON_NONE;
+	enum reason reason = authorise_renew(w, c, &now);
 	return reason == REASON_NONE ? authorise(&now, asks, ret) : reason;
+}
+
+enum reason authorise_session(
+	struct worker *w, const struct call *c, const struct route_request *last)
+{
+	struct call now;
+	struct authorisation said;
+	const struct authorise_asks asks = {.http = last};
+	if (c->way != CALL_WAY_LOCAL)
+		return REASON_NONE;
+	enum reason reason = authorise_renew(w, c, &now);
+	if (reason != REASON_NONE || (last && authorise(&now, &asks, &said) == REASON_NONE))
+		return reason;
+	if (last && !policy_asks_token(now.service))
+		return REASON_POLICY_DENIED;
+	const struct policy_request request = authorise_request(&now, &asks);
+	return policy_might_allow(w->current->plan->snapshot, now.service, &request)
+		       ? REASON_NONE
+		       : REASON_POLICY_DENIED;
 }
 
 static bool authorise_is_same(const struct authorise_rule *a, const struct authorise_rule *b)

@@ -37,6 +37,11 @@ enum reason authorise(
  * asked. Texts are those of that plan. NONE for calls to other machines. */
 enum reason authorise_again(struct worker *w, const struct call *c,
 	const struct authorise_asks *asks, struct authorisation *ret);
+/* The same for a session that waits for its next request. `last`: what it asked last; NULL: not
+ * known. Where that is not known, or needed a token, NONE as long as there is something that its
+ * caller may. */
+enum reason authorise_session(
+	struct worker *w, const struct call *c, const struct route_request *last);
 /* The same rules said the same. */
 bool authorisation_equal(const struct authorisation *a, const struct authorisation *b);
 /* With texts of its own. What there is no memory for is left out. */

@@ -103,6 +103,7 @@ bool carrier_take_down(struct worker *w, struct line *line, struct call *call)
 		return false;
 	c->state = CARRIER_OPEN;
 	call_take(&c->call, call);
+	c->plan_number = c->call.hold->plan->number;
 	w->connection_count++;
 	carrier_timer(c, worker_conf(w)->idle_timeout_ms);
 	loop_ready(&w->loop, &c->being.task);
@@ -385,24 +386,11 @@ static bool carrier_peer_is_gone(const struct carrier *c)
 	return tls && tls_peer_again(tls, w->current->plan->tls, worker_wall_s(w));
 }
 
-/* Idle, and its last request would be refused now. Where that is not known, or needed a token, it
- * ends only when every other request would be refused, too: else the next one is asked by itself.
- */
+/* Idle, and what it asked last would be refused now, or whatever else it may ask. */
 static bool carrier_is_refused_now(const struct carrier *c)
 {
 	struct worker *w = c->being.worker;
-	struct authorise_asks asks = {.http = asked_last(c->asked)};
-	struct authorisation now;
-	if (c->side == UP || c->call.way != CALL_WAY_LOCAL)
-		return false;
-	enum reason reason = authorise_again(w, &c->call, &asks, &now);
-	if (asks.http && authorise_is_denial(reason) &&
-		policy_asks_token(
-			snapshot_service(w->current->plan->snapshot, c->call.service->name))) {
-		asks.http = NULL;
-		reason = authorise_again(w, &c->call, &asks, &now);
-	}
-	if (reason == REASON_NONE || reason == REASON_POLICY_NEEDS_HTTP)
+	if (c->side == UP || authorise_session(w, &c->call, asked_last(c->asked)) == REASON_NONE)
 		return false;
 	metric_add(&w->values->policy_sessions_ended_total, 1);
 	return true;
@@ -425,7 +413,7 @@ static void carrier_follow(struct carrier *c)
 	if (c->state != CARRIER_OPEN)
 		return;
 	x = carrier_first(c);
-	if (!x && carrier_peer_is_gone(c))
+	if (!x && (carrier_peer_is_gone(c) || (c->side == DOWN && inbound_is_renamed(w, c->line))))
 		carrier_close(c, false);
 	else if (!x && carrier_is_refused_now(c))
 		carrier_leave(c);

@@ -63,6 +63,7 @@ struct exchange {
 	struct authorisation authorisation; /* copies in the arena */
 	struct tokens_carried token;	    /* its request's */
 	struct str request_id;
+	struct str told_route;	      /* the rule that another proxy says it went by; or empty */
 	struct workload_use *serving; /* counted there as in progress; or NULL */
 	uint64_t start_wall_ns;
 	uint64_t plan_number;  /* of the plan under which it was last let go on */

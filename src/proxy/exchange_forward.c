@@ -106,11 +106,11 @@ static void exchange_leave_untrusted(struct exchange *x)
 static bool exchange_is_refused_now(struct exchange *x)
 {
 	struct carrier *down = x->carrier[DOWN];
+	struct worker *w = x->being.worker;
 	struct route_request request;
-	const struct authorise_asks asks =
-		exchange_asks(x, x->being.worker->current->plan, &request);
+	const struct authorise_asks asks = exchange_asks(x, w->current->plan, &request);
 	struct authorisation now;
-	enum reason reason = authorise_again(x->being.worker, &down->call, &asks, &now);
+	enum reason reason = authorise_again(w, &down->call, &asks, &now);
 	if (reason == REASON_NONE)
 		return false;
 	x->authorisation = authorisation_copy(&now, &x->arena);
@@ -216,6 +216,7 @@ void exchange_response(struct exchange *x, struct http_head *head)
 
 void exchange_interim(struct exchange *x, struct http_head *head)
 {
+	exchange_remove_ours(head, HTTP_NAME_OTHER);
 	x->interim = head;
 	if (x->state == EXCHANGE_FORWARD)
 		exchange_write_interim(x);
@@ -276,8 +277,12 @@ void exchange_trailers(struct exchange *x, enum side side, const struct http_hea
 	struct http_head *copy = arena_take(&x->arena, sizeof(*copy));
 	if (side == UP)
 		figures_trailers(&x->tries.figure, trailers);
-	if (copy && exchange_copy_head(&x->arena, trailers, copy))
-		x->trailers[side] = copy;
+	if (!copy || !exchange_copy_head(&x->arena, trailers, copy))
+		return;
+	exchange_remove_ours(copy, HTTP_NAME_OTHER);
+	if (side == DOWN)
+		exchange_remove_judged(&x->carrier[DOWN]->call, copy);
+	x->trailers[side] = copy;
 }
 
 void exchange_end(struct exchange *x, enum side side)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "exchange_head.h"
 
+#include "mesh/header.h"
 #include "mesh/policy.h"
 
 /* Who called, verified by us: whatever the caller wrote there is thrown away (Envoy's name, so that
@@ -29,12 +30,13 @@ bool exchange_copy_head(struct arena *a, const struct http_head *from, struct ht
 
 void exchange_see_mark(struct exchange *x)
 {
-	if (x->carrier[DOWN]->call.direction == CALL_INBOUND_MESH) {
+	bool is_proxy = x->carrier[DOWN]->call.direction == CALL_INBOUND_MESH;
+	x->told_route = STR("");
+	if (is_proxy) {
 		x->is_mirror = http_header_of(x->request, HTTP_NAME_MIRROR).len > 0;
-		return;
+		x->told_route = http_header_of(x->request, HTTP_NAME_ROUTE);
 	}
-	http_header_remove(x->request, HTTP_NAME_MIRROR);
-	http_header_remove(x->request, HTTP_NAME_ROUTE);
+	exchange_remove_ours(x->request, is_proxy ? HTTP_NAME_MIRROR : HTTP_NAME_OTHER);
 }
 
 enum reason exchange_normalise(struct exchange *x)
@@ -87,11 +89,12 @@ struct str exchange_head_path(const struct http_head *head)
 enum reason exchange_head_name_caller(
 	struct arena *a, const struct call *call, struct http_head *head)
 {
+	/* and what an earlier try told another proxy */
 	http_header_remove(head, HTTP_NAME_CLIENT_CERT);
+	http_header_remove(head, HTTP_NAME_ROUTE);
 	if (call->way != CALL_WAY_LOCAL || call->source_id.len == 0)
 		return REASON_NONE;
-	const struct str parts[] = {
-		STR("By="), call->service->ids[0], STR(";URI="), call->source_id};
+	const struct str parts[] = {STR("By="), call->target->id, STR(";URI="), call->source_id};
 	struct str value = arena_join(a, parts, ARRAY_LEN(parts));
 	if (!value.at || !http_header_add(head, STR(HEADER_CLIENT_CERT), value))
 		return REASON_OVERLOAD;
@@ -129,6 +132,35 @@ struct str exchange_told_name(enum exchange_told told)
 	return told == EXCHANGE_TOLD_UNSENT ? STR(HEADER_UNSENT) : STR(HEADER_RESET);
 }
 
+void exchange_remove_ours(struct http_head *head, enum http_name kept)
+{
+	uint16_t count = 0;
+	for (uint16_t i = 0; i < head->header_count; i++) {
+		const struct http_header *h = &head->headers[i];
+		if (header_is_ours(h->name) && (kept == HTTP_NAME_OTHER || h->id != kept))
+			continue;
+		if (count != i)
+			head->headers[count] = *h;
+		count++;
+	}
+	head->header_count = count;
+}
+
+void exchange_remove_judged(const struct call *call, struct http_head *trailers)
+{
+	uint16_t count = 0;
+	if (call->way != CALL_WAY_LOCAL)
+		return;
+	for (uint16_t i = 0; i < trailers->header_count; i++) {
+		if (policy_asks_header(call->service, trailers->headers[i].name))
+			continue;
+		if (count != i)
+			trailers->headers[count] = trailers->headers[i];
+		count++;
+	}
+	trailers->header_count = count;
+}
+
 bool exchange_remove_header(struct http_head *head, struct str name)
 {
 	uint16_t kept = 0;
@@ -148,18 +180,14 @@ bool exchange_remove_header(struct http_head *head, struct str name)
  * alone, too. */
 enum exchange_told exchange_take_told(struct http_head *response)
 {
-	struct str lead = STR("x-ringmain-");
 	bool is_none = true;
-	for (uint16_t i = 0; i < response->header_count && is_none; i++) {
-		struct str name = response->headers[i].name;
-		is_none = name.len <= lead.len || (name.at[0] | 0x20) != 'x' ||
-			  !str_eq_nocase((struct str){name.at, lead.len}, lead);
-	}
+	for (uint16_t i = 0; i < response->header_count && is_none; i++)
+		is_none = !header_is_ours(response->headers[i].name);
 	if (is_none)
 		return EXCHANGE_TOLD_NOTHING;
-	exchange_remove_header(response, STR(HEADER_OVERLOADED));
 	bool is_unsent = exchange_remove_header(response, STR(HEADER_UNSENT));
 	bool is_reset = exchange_remove_header(response, STR(HEADER_RESET));
+	exchange_remove_ours(response, HTTP_NAME_OTHER);
 	return is_reset	   ? EXCHANGE_TOLD_RESET
 	       : is_unsent ? EXCHANGE_TOLD_UNSENT
 			   : EXCHANGE_TOLD_NOTHING;

@@ -12,7 +12,8 @@
 bool exchange_copy_head(
 	struct arena *a, const struct http_head *from, struct http_head *to) MUST_CHECK;
 /* What another proxy says of a request is believed: that it is a copy for a mirror, by which rule
- * it went. From anybody else it is taken off. */
+ * it went. Whoever says it, and whatever else begins as our own headers do, it is taken off, but
+ * for the mark of a copy, which its workload sees. */
 void exchange_see_mark(struct exchange *x);
 /* Brings the path to its normal form. */
 enum reason exchange_normalise(struct exchange *x);
@@ -26,6 +27,12 @@ enum reason exchange_head_name_caller(
 /* What a server sees of the path, and so what policy is about. */
 struct str exchange_head_path(const struct http_head *head);
 
+/* Takes off what only proxies say: of a head or trailers, on the way there or back. `kept`: but for
+ * those; OTHER: none. */
+void exchange_remove_ours(struct http_head *head, enum http_name kept);
+/* Takes off a request's trailers what policies of the service here ask for in its headers: a server
+ * that puts the two together would see what was not judged. */
+void exchange_remove_judged(const struct call *call, struct http_head *trailers);
 /* All of that name, letter case aside; whether there were any. */
 bool exchange_remove_header(struct http_head *head, struct str name);
 

@@ -20,9 +20,6 @@
 enum reason exchange_tell_route(struct exchange *x)
 {
 	const struct call *call = &x->carrier[DOWN]->call;
-	/* of an earlier try, which may have gone elsewhere */
-	if (call->direction == CALL_OUTBOUND)
-		http_header_remove(x->request, HTTP_NAME_ROUTE);
 	if (call->way != CALL_WAY_MESH || !call->service || !limit_wants_route(call->service))
 		return REASON_NONE;
 	if (!x->route || http_header_add(x->request, STR(HEADER_ROUTE), x->route->name))
@@ -33,13 +30,11 @@ enum reason exchange_tell_route(struct exchange *x)
 static struct str exchange_route_told(struct exchange *x)
 {
 	const struct call *call = &x->carrier[DOWN]->call;
-	struct str told = http_header_of(x->request, HTTP_NAME_ROUTE);
-	http_header_remove(x->request, HTTP_NAME_ROUTE);
 	if (call->direction == CALL_OUTBOUND)
 		return x->route ? x->route->name : STR("");
 	if (call->direction != CALL_INBOUND_MESH)
 		return STR("");
-	return limit_route_known(call->hold->plan->snapshot, told);
+	return limit_route_known(call->hold->plan->snapshot, x->told_route);
 }
 
 /* --- asking --- */

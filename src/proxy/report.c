@@ -4,6 +4,8 @@
 #include "proxy/report.h"
 
 #include "balancer.h"
+#include "decisions.h"
+#include "seen.h"
 #include "worker_private.h"
 #include <stdlib.h>
 
@@ -24,8 +26,16 @@ struct report *report_new(const struct str *services, uint32_t count)
 	return r;
 }
 
+bool report_wants_seen(struct report *r)
+{
+	r->seen = malloc(sizeof(*r->seen));
+	return r->seen;
+}
+
 void report_free(struct report *r)
 {
+	if (r)
+		free(r->seen);
 	free(r);
 }
 
@@ -70,7 +80,12 @@ void report_answer(struct worker *w)
 	struct report *report = atomic_exchange_explicit(&w->asked, NULL, memory_order_acquire);
 	if (!report)
 		return;
-	balancer_report(w, report);
+	if (report->seen)
+		seen_look(w->seen, report->seen);
+	if (report->decisions.id_len > 0)
+		decisions_report(w, report);
+	else
+		balancer_report(w, report);
 	atomic_store_explicit(&w->answered, report, memory_order_release);
 }
 

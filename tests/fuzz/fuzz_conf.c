@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A node file, a mesh file and, for a machine with a store, a node's record, separated by lines
  * "----": parsed twice, which must give the same, and looked up in. Whatever the text is, it ends
- * in a report or in a snapshot; a record by itself never fails it. */
+ * in a report or in a snapshot; a record by itself never fails it, nor does a published policy,
+ * for which it is taken as well. */
 #include "conf/conf.h"
 #include "mesh/policy.h"
 
@@ -34,6 +35,7 @@ static void fuzz_look_up(const struct snapshot *s)
 	for (uint32_t i = 0; i < s->service_count; i++) {
 		const struct service *service = &s->services[i];
 		ASSERT(snapshot_service(s, service->name) == service);
+		ASSERT(service->id_count > 0 && service->identity.len > 0);
 		ASSERT(server_name_write(s, service, 65535, name) > 0);
 		for (uint32_t e = 0; e < service->endpoint_count; e++) {
 			const struct address *a = &service->endpoints[e].address;
@@ -49,8 +51,10 @@ static void fuzz_look_up(const struct snapshot *s)
 	for (uint32_t i = 0; i < s->workload_count; i++) {
 		const struct workload *w = &s->workloads[i];
 		size_t name_len = server_name_write(s, w->service, w->port, name);
-		ASSERT(w->port == 0 ||
-			snapshot_workload_by_server_name(s, (struct str){name, name_len}) == w);
+		const struct workload *named =
+			snapshot_workload_by_server_name(s, (struct str){name, name_len});
+		ASSERT(w->port == 0 || named == (w->is_refused ? NULL : w));
+		ASSERT(w->is_refused == !service_has_id(w->service, w->id));
 		ASSERT(w->mark == 0 || snapshot_workload_by_mark(s, w->mark) == w);
 	}
 }
@@ -84,12 +88,13 @@ static struct str fuzz_cut(struct str *from)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
-	struct bundle b, picture, objects;
+	struct bundle b, picture, objects, policy;
 	struct str text = {(const char *)bytes, len}, node = fuzz_cut(&text),
 		   mesh = fuzz_cut(&text);
 	bundle_init(&b);
 	bundle_init(&picture);
 	bundle_init(&objects);
+	bundle_init(&policy);
 	fuzz_add(&b, "conf", "node.conf", node);
 	fuzz_add(&b, "mesh", "mesh.conf", mesh);
 	fuzz_add(&b, "user", "ringmain", STR("990"));
@@ -97,13 +102,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	fuzz_add(&b, "mark", "1002", STR("18"));
 	fuzz_add(&b, "address", "10.0.0.1", STR(""));
 	fuzz_add(&objects, "mesh", "mesh.conf", mesh);
+	fuzz_add(&policy, "mesh", "mesh.conf", mesh);
+	fuzz_add(&policy, "mesh", "policy/p@7", text);
 	fuzz_add(&picture, "mesh", "mesh.conf", mesh);
 	fuzz_add(&picture, "node", "vm-b", text);
 	int r = fuzz_parse(&b, &picture);
 	ASSERT(fuzz_parse(&b, &picture) == r);
 	ASSERT(fuzz_parse(&b, &objects) == r);
+	ASSERT(fuzz_parse(&b, &policy) == r);
 	bundle_done(&b);
 	bundle_done(&picture);
 	bundle_done(&objects);
+	bundle_done(&policy);
 	return 0;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The query of /routes/explain. What is taken is a request as a proxy could see it. */
+/* The query of /routes/explain and /authz/check. What is taken is a request as a proxy could see
+ * it, or its path is said to be refused. */
 #include "admin/page_question.h"
 #include "base/assert.h"
 #include "mesh/policy.h"
@@ -24,13 +25,43 @@ static bool fuzz_is_normal(struct str path)
 	return is_same;
 }
 
-static void fuzz_request(const struct page_question *q)
+static void fuzz_token(const struct page_question *q)
+{
+	struct policy_token token;
+	bool is_one = page_question_token(q, &token);
+	ASSERT(is_one == (token.claim_count > 0) && token.claim_count <= PAGE_QUESTION_CLAIMS_MAX);
+	for (uint32_t i = 0; i < token.claim_count; i++) {
+		struct str name = token.claims[i].name;
+		ASSERT(name.len > 0);
+		fuzz_is_text(name);
+		fuzz_is_text(token.claims[i].value);
+		/* those of one name stand together */
+		for (uint32_t k = i + 2; k < token.claim_count; k++)
+			ASSERT(!str_eq(name, token.claims[k].name) ||
+				str_eq(name, token.claims[k - 1].name));
+	}
+}
+
+/* An identity, an address or nobody, but never many. */
+static void fuzz_caller(struct page_question *q, const struct snapshot *s)
+{
+	struct err err = {0};
+	if (!page_question_caller(q, s, &err))
+		ASSERT(err.text[0] != '\0');
+	else
+		ASSERT(q->source_id.len == 0 || str_starts(q->source_id, STR("spiffe://")));
+}
+
+static void fuzz_request(struct page_question *q)
 {
 	struct snapshot snapshot = {.trust_domain = STR("prod.example")};
+	struct err err = {0};
 	map_init(&snapshot.services_by_name);
+	fuzz_caller(q, &snapshot);
 	struct route_request r = page_question_request(q, &snapshot);
 	ASSERT(q->to.len > 0 && r.authority.len > 0 && !r.is_http);
-	ASSERT(fuzz_is_normal(r.path));
+	ASSERT(page_question_passes(q, &err) == !q->is_path_refused);
+	ASSERT(q->is_path_refused ? err.text[0] != '\0' : fuzz_is_normal(r.path));
 	ASSERT(r.path.len + r.query.len <= q->path.len);
 	fuzz_is_text(r.method);
 	fuzz_is_text(r.authority);
@@ -39,6 +70,7 @@ static void fuzz_request(const struct page_question *q)
 		fuzz_is_text(q->headers[i].name);
 		fuzz_is_text(q->headers[i].value);
 	}
+	fuzz_token(q);
 	map_done(&snapshot.services_by_name);
 }
 

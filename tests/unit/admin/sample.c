@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sample.h"
 
+#include "proxy/facts.h"
+
 #include "balance/wheel.h"
 #include "proxy/report.h"
 #include <stdlib.h>
@@ -100,6 +102,8 @@ static void sample_init_services(struct sample *s)
 		.id_count = 1,
 		.mtls = MTLS_PERMISSIVE};
 	s->workloads[0] = (struct workload){.service = &s->services[0],
+		.identity = STR("service/orders"),
+		.id = s->ids[0],
 		.user = STR("orders"),
 		.uid = 1001,
 		.mark = 1,
@@ -107,8 +111,12 @@ static void sample_init_services(struct sample *s)
 		.port = 8080,
 		.deliver = sample_address("127.0.0.1", 8080),
 		.protocol = PROTOCOL_HTTP};
-	s->workloads[1] = (struct workload){
-		.index = 1, .service = &s->services[1], .user = STR("web"), .uid = 1002};
+	s->workloads[1] = (struct workload){.index = 1,
+		.service = &s->services[1],
+		.identity = STR("service/web"),
+		.id = s->ids[1],
+		.user = STR("web"),
+		.uid = 1002};
 }
 
 static void sample_init_route(struct sample *s)
@@ -267,6 +275,17 @@ void sample_done(struct sample *s)
 	map_done(&s->snapshot.endpoints_by_address);
 	for (size_t i = 0; i < 2; i++)
 		metrics_free(s->metrics[i]);
+}
+
+/* Of the one name that is known, two addresses. */
+const struct facts_host *facts_host(const struct facts *f, struct str name)
+{
+	static struct address at[2];
+	static const struct facts_host found = {.addresses = at, .address_count = 2};
+	bool is_known = address_parse(STR("198.51.100.7"), &at[0]) &&
+			address_parse(STR("2001:db8::7"), &at[1]) &&
+			str_eq(name, STR("found.example"));
+	return is_known ? &found : NULL;
 }
 
 bool limiter_look(const struct plan *plan, const struct limit *limit, uint64_t now_ns,

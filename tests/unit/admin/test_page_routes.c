@@ -180,7 +180,8 @@ static void the_way_is_told(void **state)
 		"%\",\"mirror\":\"10 % to orders v2, 100 % to a service that is not known\","
 		"\"sticky\":\"header x-user\",\"rollouts\":[],\"split\":[{\"service\":"
 		"\"orders\",\"version\":\"v1\",\"weight\":90,\"allowed\":true,\"policy\":\"policies"
-		"[0]\",\"identity\":true,\"policies\":[\"policies[0]\",\"no-secrets\"],\"limits\":["
+		"[0]\",\"policy_where\":\"mesh.conf:1\",\"would_deny\":false,"
+		"\"identity\":true,\"policies\":[\"policies[0]\",\"no-secrets\"],\"limits\":["
 		"\"some-paths\"],"
 		"\"balance\":{\"way\":\"least_request\",\"zones\":\"ignore\",\"zone\":null,"
 		"\"panic\":0,\"choice\":\"well\",\"calls\":0,\"requests_max\":0,\"workers\":0,"
@@ -201,9 +202,16 @@ static void the_way_is_told(void **state)
 		"\"allowed\":false,\"policy\":\"default\"");
 	assert_part("/routes/explain?from=orders&to=web", 200,
 		"\"has_route\":false,\"rules\":[],\"rule\":null,\"split\":[{\"service\":\"web\"");
+	denial.mode = POLICY_AUDITED;
+	denial.where = STR("mesh.conf:9");
+	assert_part(TO, 200,
+		"\"would_deny\":true,\"audited\":\"no-secrets\",\"audited_where\":"
+		"\"mesh.conf:9\"");
 	/* in the plain nobody knows who calls */
 	sample.services[0].mtls = MTLS_DISABLED;
-	assert_part(LAST, 200, "\"allowed\":false,\"policy\":\"default\",\"identity\":false");
+	assert_part(LAST, 200,
+		"\"allowed\":false,\"policy\":\"default\",\"policy_where\":"
+		"\"mesh.default_policy\",\"would_deny\":false,\"identity\":false");
 }
 
 static struct report told[2];

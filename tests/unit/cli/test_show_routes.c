@@ -161,9 +161,17 @@ static void what_does_not_arrive_is_a_problem(void **state)
 				  "") "," LEG("\"v4\"", "0", "true", "w", "") "]}"),
 		2);
 	assert_has("opaque bytes to orders\nfrom somebody without an identity\n");
-	assert_has("× not known here");
 	assert_has("× none");
 	assert_has("‼ the service has no address of its own");
+	assert_has("× not known here");
+	teardown(NULL);
+	assert_int_equal(
+		explained("{\"split\":[{\"service\":\"orders\",\"weight\":1,\"allowed\":true,"
+			  "\"policy\":\"web\",\"policy_where\":\"mesh.conf:7\","
+			  "\"would_deny\":true,\"audited\":\"trial\","
+			  "\"audited_where\":\"mesh.conf:9\",\"endpoints\":[{}]}]}"),
+		0);
+	assert_has("allowed by web (mesh.conf:7); ‼ trial (mesh.conf:9) would deny it\n");
 }
 
 static void answers_of_the_proxy_s_own(void **state)

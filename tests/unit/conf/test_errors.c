@@ -18,6 +18,7 @@ struct error_row {
 
 static const struct error_row error_rows[] = {
 #include "error_rows.inc"
+#include "policy_rows.inc"
 };
 
 static void error_run(const struct error_row *row)

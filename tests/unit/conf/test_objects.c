@@ -145,6 +145,63 @@ static void test_text_is_read_to_the_same_text(void **state)
 	assert_string_equal(f->objects[0].text.at, text.at);
 }
 
+/* With all keys that there are, in whatever order, and lists of one as they come. */
+static void test_a_policy_is_published_as_a_whole(void **state)
+{
+	static const char text[] = "policies = ( {\n"
+				   "    name = \"r\";\n"
+				   "    services = [ \"a\", \"b\" ];\n"
+				   "    action = \"deny\";\n"
+				   "    mode = \"audit\";\n"
+				   "    from = [ \"a\", \"shop/*\", \"10.0.0.0/8\" ];\n"
+				   "    not_from = \"b\";\n"
+				   "    ports = [ 80, 8080 ];\n"
+				   "    not_ports = 81;\n"
+				   "    methods = [ \"GET\" ];\n"
+				   "    not_methods = \"PUT\";\n"
+				   "    paths = [ \"/a/{id}\", \"/b/*\" ];\n"
+				   "    not_paths = \"/b/c\";\n"
+				   "    hosts = \"*.example.com\";\n"
+				   "    not_hosts = [ \"x.example.com\" ];\n"
+				   "    headers = ( {\n"
+				   "        name = \"x-a\";\n"
+				   "        exact = \"1\";\n"
+				   "      }, {\n"
+				   "        name = \"x-b\";\n"
+				   "        present = false;\n"
+				   "        invert = true;\n"
+				   "      } );\n"
+				   "    token = {\n"
+				   "      issuers = [ \"i\" ];\n"
+				   "      audiences = \"x\";\n"
+				   "      claims = ( {\n"
+				   "          name = \"groups\";\n"
+				   "          suffix = \"-admin\";\n"
+				   "        } );\n"
+				   "    };\n"
+				   "  } );\n";
+	static const char mixed[] =
+		"policies: ( { token = { claims = ( { suffix = \"-admin\"; name = \"groups\" } ), "
+		"audiences = \"x\"; issuers = ( \"i\" ); }; not_hosts = ( \"x.example.com\" ); "
+		"hosts = \"*.example.com\"; not_paths = \"/b/c\"; paths = [ \"/a/{id}\", \"/b/*\" "
+		"]; "
+		"not_methods = \"PUT\"; methods = ( \"GET\" ); not_ports = 81; ports = ( 80, 8080 "
+		"); "
+		"headers = ( { exact = \"1\"; name = \"x-a\"; }, { invert = true; present = false; "
+		"name = \"x-b\"; } ); not_from = \"b\"; from = [ \"a\", \"shop/*\", \"10.0.0.0/8\" "
+		"]; "
+		"mode = \"audit\"; action = \"deny\"; services = ( \"a\", \"b\" ); name = \"r\"; } "
+		");";
+	const char *const texts[] = {mixed, text};
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		struct fixture *f = *state;
+		bundle_done(&f->bundle);
+		add(f, "mesh", "x.conf", texts[i]);
+		assert_int_equal(read_objects(f), 0);
+		assert_string_equal(f->objects[0].text.at, text);
+	}
+}
+
 static void test_joined_texts_are_one_file(void **state)
 {
 	struct fixture *f = *state;
@@ -194,12 +251,12 @@ static void test_kinds(void **state)
 	assert_string_equal(conf_kind_find(STR("policies"))->name, "policy");
 	assert_string_equal(conf_kind_find(STR("route"))->key, "service");
 	assert_null(conf_kind_find(STR("workload")));
-	assert_string_equal(
-		conf_kind_names(text, sizeof(text)), "service, policy, route, limit, rollout");
+	assert_string_equal(conf_kind_names(text, sizeof(text)),
+		"service, policy, issuer, route, limit, rollout, external");
 	size_t count = 0;
 	while (conf_kind_at(count))
 		count++;
-	assert_int_equal(count, 5);
+	assert_int_equal(count, 7);
 }
 
 static void test_gathering(void **state)
@@ -358,23 +415,82 @@ static const struct cover_row cover_rows[] = {
 		"service = \"a\"; action = \"allow\"; from = \"b\";",
 		"decides nothing: \"one\" allows all of it already, at x.conf:2"},
 	{"service = \"a\"; action = \"deny\"; from = \"b\"; paths = \"/x/*\";",
-		"service = \"a\"; action = \"deny\"; from = \"b\"; paths = [ \"/x/y\", \"/x/z/*\" "
-		"];",
-		"decides nothing: \"one\" denies all of it already"},
+		"service = \"a\"; action = \"deny\"; from = \"b\"; paths = [ \"/x/y\", \"/x/z/*\", "
+		"\"/x/{id}/w\" ];",
+		"decides nothing: \"one\" denies all of it already, at x.conf:2"},
 	{"service = \"a\"; action = \"deny\"; from = \"*\";",
+		"service = \"a\"; action = \"allow\"; methods = \"GET\";",
+		"never allows anything: \"one\" denies all of it, at x.conf:2"},
+	{"service = \"a\"; action = \"deny\"; from = \"b\";",
 		"service = \"a\"; action = \"allow\"; from = \"b\"; methods = \"GET\";",
 		"never allows anything: \"one\" denies all of it, at x.conf:2"},
 	{"service = \"*\"; action = \"deny\"; paths = \"/admin/*\";",
 		"service = [ \"a\", \"b\" ]; action = \"allow\"; paths = \"/admin/x\";",
-		"never allows anything"},
-	{"service = \"a\"; action = \"allow\"; paths = \"*.js\";",
-		"service = \"a\"; action = \"allow\"; from = \"b\"; paths = [ \"/x/y.js\", "
-		"\"*z.js\" "
-		"];",
-		"decides nothing"},
+		"never allows anything: \"one\" denies all of it, at x.conf:2"},
 	{"service = \"*\"; action = \"deny\"; from = \"b\";",
 		"service = \"*\"; action = \"allow\"; from = \"b\"; paths = \"/x\";",
-		"never allows anything"},
+		"never allows anything: \"one\" denies all of it, at x.conf:2"},
+	{"service = \"*\"; action = \"deny\";",
+		"service = \"*\"; action = \"allow\"; from = \"b\";",
+		"never allows anything: \"one\" denies all of it, at x.conf:2"},
+	/* no deny rule stands between a rule and one for more callers */
+	{"service = \"a\"; action = \"allow\"; paths = \"/x/{id}\";",
+		"service = \"a\"; action = \"allow\"; from = \"b\"; paths = \"/x/y\";",
+		"decides nothing: \"one\" allows all of it already, at x.conf:2"},
+	{"service = \"a\"; action = \"allow\"; ",
+		"service = \"a\"; action = \"allow\"; from = \"b\";",
+		"decides nothing: \"one\" allows all of it already, at x.conf:2"},
+	{"service = \"a\"; action = \"allow\"; from = \"shop/*\";",
+		"service = \"a\"; action = \"allow\"; from = [ \"shop/web\", \"shop/eu/*\" ];",
+		"decides nothing: \"one\" allows all of it already, at x.conf:2"},
+	{"service = \"a\"; action = \"allow\"; from = \"spiffe://x.example/*\";",
+		"service = \"a\"; action = \"allow\"; from = \"spiffe://x.example/shop/web\";",
+		"decides nothing: \"one\" allows all of it already, at x.conf:2"},
+	{"service = \"a\"; action = \"allow\"; from = \"anonymous\";",
+		"service = \"a\"; action = \"allow\"; from = \"10.0.0.0/8\";",
+		"decides nothing: \"one\" allows all of it already, at x.conf:2"},
+	{"service = \"a\"; action = \"allow\"; from = \"10.0.0.0/8\";",
+		"service = \"a\"; action = \"allow\"; from = [ \"10.1.0.0/16\", \"10.2.3.4\" ];",
+		"decides nothing: \"one\" allows all of it already, at x.conf:2"},
+	{"service = \"a\"; action = \"deny\"; ",
+		"service = \"a\"; action = \"deny\"; from = \"b\"; ports = 80;",
+		"decides nothing: \"one\" denies all of it already, at x.conf:2"},
+	{"service = \"a\"; action = \"deny\"; from = \"*\";",
+		"service = \"a\"; action = \"deny\"; from = \"b\";",
+		"decides nothing: \"one\" denies all of it already, at x.conf:2"},
+	/* who has no identity may be one that is named */
+	{"service = \"a\"; action = \"deny\"; from = \"*\"; paths = \"/x\";",
+		"service = \"a\"; action = \"deny\"; from = \"anonymous\"; paths = \"/x\";",
+		"decides nothing: \"one\" denies all of it already, at x.conf:2"},
+	{"service = \"a\"; action = \"deny\"; from = \"b\"; paths = \"/x\";",
+		"service = \"a\"; action = \"allow\"; from = \"10.0.0.0/8\"; paths = \"/x\";",
+		"never allows anything: \"one\" denies all of it, at x.conf:2"},
+	/* whatever it asks besides */
+	{"service = \"a\"; action = \"allow\"; from = \"b\"; ports = [ 80, 81 ];",
+		"service = \"a\"; action = \"allow\"; from = \"b\"; ports = 80; hosts = \"x\"; "
+		"not_methods = \"GET\"; not_from = \"a\"; headers = ( { name = \"h\"; exact = "
+		"\"v\"; } ); token = { };",
+		"decides nothing: \"one\" allows all of it already, at x.conf:2"},
+	{"service = \"a\"; action = \"allow\"; from = \"b\"; not_paths = \"/x/*\"; not_methods = "
+	 "\"PUT\"; not_hosts = \"x\"; not_ports = 80; not_from = \"shop/web\";",
+		"service = \"a\"; action = \"allow\"; from = \"b\"; not_paths = [ \"/y\", \"/x/*\" "
+		"]; not_methods = [ \"GET\", \"PUT\" ]; not_hosts = [ \"x\", \"y\" ]; not_ports = "
+		"[ 81, 80 ]; not_from = \"shop/*\";",
+		"decides nothing: \"one\" allows all of it already, at x.conf:2"},
+	{"service = \"a\"; action = \"allow\"; headers = ( { name = \"h\"; exact = \"v\"; } ); "
+	 "token = { issuers = [ \"i\", \"j\" ]; claims = ( { name = \"c\"; exact = \"v\"; } ); };",
+		"service = \"a\"; action = \"allow\"; headers = ( { name = \"H\"; present = true; "
+		"}, { name = \"h\"; exact = \"v\"; } ); token = { issuers = \"i\"; audiences = "
+		"\"x\"; claims = ( { name = \"c\"; exact = \"v\"; } ); };",
+		"decides nothing: \"one\" allows all of it already, at x.conf:2"},
+	/* on trial */
+	{"service = \"a\"; action = \"allow\"; from = \"b\";",
+		"service = \"a\"; action = \"allow\"; from = \"b\"; mode = \"audit\";",
+		"decides nothing: \"one\" allows all of it already, at x.conf:2"},
+	{"service = \"a\"; action = \"deny\"; from = \"b\"; mode = \"audit\";",
+		"service = \"a\"; action = \"allow\"; from = \"b\"; mode = \"audit\"; paths = "
+		"\"/x\";",
+		"never allows anything: \"one\" denies all of it, at x.conf:2"},
 	/* What is not covered. */
 	{"service = \"a\"; action = \"deny\"; from = \"b\"; paths = \"/x/*\";",
 		"service = \"a\"; action = \"allow\"; from = \"b\"; paths = [ \"/x/y\", \"/z\" ];",
@@ -387,12 +503,75 @@ static const struct cover_row cover_rows[] = {
 		"service = \"*\"; action = \"allow\"; from = \"b\";", NULL},
 	{"service = \"a\"; action = \"deny\"; methods = \"GET\";",
 		"service = \"a\"; action = \"allow\"; from = \"b\";", NULL},
-	{"service = \"a\"; action = \"allow\";",
+	{"service = \"a\"; action = \"allow\"; ",
 		"service = \"a\"; action = \"deny\"; from = \"b\";", NULL},
 	{"service = \"a\"; action = \"allow\"; paths = \"/x/*\";",
-		"service = \"a\"; action = \"allow\"; paths = \"*.js\";", NULL},
-	{"service = \"a\"; action = \"allow\"; paths = \"*.js\";",
+		"service = \"a\"; action = \"allow\"; paths = \"/xy\";", NULL},
+	{"service = \"a\"; action = \"allow\"; paths = \"/x/y\";",
 		"service = \"a\"; action = \"allow\"; paths = \"/x/*\";", NULL},
+	{"service = \"a\"; action = \"allow\"; paths = \"/x/{id}\";",
+		"service = \"a\"; action = \"allow\"; paths = [ \"/x/y/z\", \"/x/y\" ];", NULL},
+	/* the more exact one wins */
+	{"service = \"a\"; action = \"deny\"; from = \"*\";",
+		"service = \"a\"; action = \"allow\"; from = \"b\";", NULL},
+	{"service = \"a\"; action = \"deny\"; from = \"shop/*\";",
+		"service = \"a\"; action = \"allow\"; from = \"shop/web\";", NULL},
+	{"service = \"a\"; action = \"deny\"; from = \"10.0.0.0/8\";",
+		"service = \"a\"; action = \"allow\"; from = \"10.1.0.0/16\";", NULL},
+	{"service = \"a\"; action = \"allow\"; from = \"shop/*\";",
+		"service = \"a\"; action = \"allow\"; from = \"shopping/web\";", NULL},
+	/* on trial */
+	{"service = \"a\"; action = \"deny\"; from = \"b\"; mode = \"audit\";",
+		"service = \"a\"; action = \"allow\"; from = \"b\";", NULL},
+	{"service = \"a\"; action = \"allow\"; from = \"b\"; mode = \"audit\";",
+		"service = \"a\"; action = \"allow\"; from = \"b\";", NULL},
+	{"service = \"a\"; action = \"audit\";",
+		"service = \"a\"; action = \"audit\"; from = \"b\";", NULL},
+	{"service = \"a\"; action = \"audit\";",
+		"service = \"a\"; action = \"allow\"; from = \"b\";", NULL},
+	/* each of the other parts */
+	{"service = \"a\"; action = \"allow\"; from = \"b\"; headers = ( { name = \"h\"; exact = "
+	 "\"v\"; } );",
+		"service = \"a\"; action = \"allow\"; from = \"b\"; headers = ( { name = \"h\"; "
+		"prefix = \"v\"; } );",
+		NULL},
+	{"service = \"a\"; action = \"allow\"; from = \"b\"; token = { };",
+		"service = \"a\"; action = \"allow\"; from = \"b\";", NULL},
+	{"service = \"a\"; action = \"allow\"; from = \"b\"; token = { issuers = \"i\"; };",
+		"service = \"a\"; action = \"allow\"; from = \"b\"; token = { };", NULL},
+	{"service = \"a\"; action = \"allow\"; from = \"b\"; token = { audiences = \"i\"; };",
+		"service = \"a\"; action = \"allow\"; from = \"b\"; token = { audiences = [ \"i\", "
+		"\"j\" ]; };",
+		NULL},
+	{"service = \"a\"; action = \"allow\"; from = \"b\"; token = { claims = ( { name = \"c\"; "
+	 "exact = \"v\"; } ); };",
+		"service = \"a\"; action = \"allow\"; from = \"b\"; token = { claims = ( { name = "
+		"\"c\"; exact = \"w\"; } ); };",
+		NULL},
+	{"service = \"a\"; action = \"allow\"; from = \"b\"; ports = 80;",
+		"service = \"a\"; action = \"allow\"; from = \"b\";", NULL},
+	{"service = \"a\"; action = \"allow\"; from = \"b\"; ports = 80;",
+		"service = \"a\"; action = \"allow\"; from = \"b\"; ports = [ 80, 81 ];", NULL},
+	{"service = \"a\"; action = \"allow\"; from = \"b\"; hosts = \"x\";",
+		"service = \"a\"; action = \"allow\"; from = \"b\"; hosts = \"y\";", NULL},
+	{"service = \"a\"; action = \"allow\"; from = \"b\"; not_from = \"a\";",
+		"service = \"a\"; action = \"allow\"; from = \"b\"; not_from = \"shop/c\";", NULL},
+	{"service = \"a\"; action = \"allow\"; from = \"b\"; not_methods = \"PUT\";",
+		"service = \"a\"; action = \"allow\"; from = \"b\"; not_methods = \"GET\";", NULL},
+	{"service = \"a\"; action = \"allow\"; from = \"b\"; not_methods = \"PUT\";",
+		"service = \"a\"; action = \"allow\"; from = \"b\";", NULL},
+	{"service = \"a\"; action = \"allow\"; from = \"b\"; not_paths = \"/x\";",
+		"service = \"a\"; action = \"allow\"; from = \"b\"; not_paths = \"/x/y\";", NULL},
+	{"service = \"a\"; action = \"allow\"; from = \"b\"; not_paths = \"/x\";",
+		"service = \"a\"; action = \"allow\"; from = \"b\";", NULL},
+	{"service = \"a\"; action = \"allow\"; from = \"b\"; not_hosts = \"x\";",
+		"service = \"a\"; action = \"allow\"; from = \"b\"; not_hosts = \"y\";", NULL},
+	{"service = \"a\"; action = \"allow\"; from = \"b\"; not_hosts = \"x\";",
+		"service = \"a\"; action = \"allow\"; from = \"b\";", NULL},
+	{"service = \"a\"; action = \"allow\"; from = \"b\"; not_ports = 80;",
+		"service = \"a\"; action = \"allow\"; from = \"b\"; not_ports = 81;", NULL},
+	{"service = \"a\"; action = \"allow\"; from = \"b\"; not_ports = 80;",
+		"service = \"a\"; action = \"allow\"; from = \"b\";", NULL},
 };
 
 static void test_rules_that_decide_nothing(void **state)
@@ -404,18 +583,83 @@ static void test_rules_that_decide_nothing(void **state)
 		bundle_done(&f->bundle);
 		conf_report_done(&f->report);
 		snprintf(text, sizeof(text),
-			"services: ( { name = \"a\"; }, { name = \"b\"; } ); policies: (\n"
-			"{ name = \"one\"; %s },\n{ name = \"two\"; %s } );",
+			"services: ( { name = \"a\"; mtls = \"permissive\"; }, { name = \"b\"; } "
+			"); issuers: ( { name = \"i\"; issuer = \"i\"; }, { name = \"j\"; issuer = "
+			"\"j\"; } ); policies: (\n{ name = \"one\"; %s },\n{ name = \"two\"; %s } "
+			");",
 			row->first, row->second);
 		add(f, "mesh", "x.conf", text);
 		if (!row->said) {
-			check_good(f);
+			assert_int_equal(check(f), 0);
+			if (f->report.text && strstr(f->report.text, "policies[1]"))
+				fail_msg("%s", f->report.text);
 			continue;
 		}
 		check_warns(f, row->said);
 		assert_said(f, "x.conf:3: warning: policies[1]: ");
 		assert_int_equal(f->report.warning_count, 1);
 	}
+}
+
+struct between_row {
+	const char *first, *second, *third;
+	bool is_said; /* of the second, that the first decides all of it */
+};
+
+/* A rule for fewer callers is needed where one that says the contrary stands between. */
+static const struct between_row between_rows[] = {
+	{"allow", "allow", "action = \"deny\"; from = \"shop/*\"; paths = \"/y\";", false},
+	{"allow", "allow", "action = \"deny\"; from = \"*\"; paths = \"/y\";", false},
+	{"allow", "allow", "action = \"deny\"; paths = \"/y\";", true},
+	{"allow", "allow", "action = \"allow\"; from = \"b\"; paths = \"/y\";", true},
+	{"deny", "deny", "action = \"allow\"; from = \"shop/*\"; paths = \"/y\";", false},
+	{"deny", "deny", "action = \"allow\"; from = \"*\"; paths = \"/y\";", true},
+	{"deny", "deny", "action = \"deny\"; from = \"b\"; paths = \"/y\";", true},
+};
+
+static void test_rules_between(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(between_rows); i++) {
+		const struct between_row *row = &between_rows[i];
+		struct fixture *f = *state;
+		char text[1024];
+		bundle_done(&f->bundle);
+		conf_report_done(&f->report);
+		snprintf(text, sizeof(text),
+			"services: ( { name = \"a\"; }, { name = \"b\"; } ); policies: (\n"
+			"{ name = \"one\"; service = \"a\"; action = \"%s\"; from = \"*\"; },\n"
+			"{ name = \"two\"; service = \"a\"; action = \"%s\"; from = \"shop/web\"; "
+			"},\n"
+			"{ name = \"three\"; service = \"a\"; %s } );",
+			row->first, row->second, row->third);
+		add(f, "mesh", "x.conf", text);
+		if (row->is_said)
+			check_warns(f, "x.conf:3: warning: policies[1]: decides nothing: \"one\"");
+		else
+			check_good(f);
+	}
+}
+
+/* So many that each is not compared with all others; then that is said. */
+static void test_many_rules(void **state)
+{
+	struct fixture *f = *state;
+	FILE *out;
+	char *text = NULL;
+	size_t len = 0;
+	out = open_memstream(&text, &len);
+	assert_non_null(out);
+	fprintf(out, "services: ( { name = \"a\"; } ); policies: (\n");
+	for (unsigned i = 0; i < 2500; i++)
+		fprintf(out,
+			"{ name = \"r%u\"; service = \"a\"; action = \"allow\"; from = \"shop/w\"; "
+			"headers = ( { name = \"h\"; exact = \"%u\"; } ); },\n",
+			i, i);
+	fprintf(out, "{ name = \"last\"; service = \"a\"; action = \"audit\"; } );");
+	fclose(out);
+	add(f, "mesh", "x.conf", text);
+	check_warns(f, "warning: policies are so many");
+	free(text);
 }
 
 /* For each of its services another rule. */
@@ -468,8 +712,8 @@ static void test_what_the_build_warns_of_is_said_once(void **state)
 		"{ name = \"one\"; service = \"a\"; action = \"deny\"; },\n"
 		"{ name = \"two\"; service = \"a\"; action = \"allow\"; paths = \"/x\"; } );");
 	check_warns(f, "x.conf:3: warning: policies[1].paths: \"a\" is a tcp service");
-	assert_said(f, "x.conf:3: warning: policies[1]: never matches for \"a\": \"one\" denies "
-		       "everybody");
+	assert_said(f, "x.conf:3: warning: policies[1]: never allows anything for \"a\": "
+		       "\"one\" denies everybody");
 	assert_int_equal(f->report.warning_count, 2);
 }
 
@@ -490,6 +734,39 @@ static void test_what_stood_before_is_not_said_again(void **state)
 	conf_report_done(&standing);
 }
 
+/* One that a newer version has published, or that is broken: the others are checked all the same.
+ */
+static void test_what_cannot_be_read_hides_nothing(void **state)
+{
+	static const char *const texts[] = {
+		"policies: (", RULE("action = \"deny\"; of_a_newer_version = 1;"), "services: ();"};
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		struct fixture *f = *state;
+		struct conf_report standing;
+		conf_report_init(&standing);
+		bundle_done(&f->bundle);
+		conf_report_done(&f->report);
+		add(f, "object", "service/orders (revision 1)", ORDERS);
+		add(f, "object", "policy/r (revision 1)", texts[i]);
+		assert_int_equal(
+			conf_objects_check(&f->bundle, STR("prod.example"), &standing), -EINVAL);
+		f->report.known = &standing;
+		check_good(f);
+		add(f, "mesh", "x.conf", "services: ( { name = \"a\"; server_first = true; } );");
+		check_bad(f, "server_first: only with protocol \"tcp\"");
+		f->report.known = NULL;
+		conf_report_done(&standing);
+	}
+}
+
+/* An operator publishes none of them. */
+static void test_what_cannot_be_read_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	add(f, "mesh", "x.conf", ORDERS RULE("action = \"deny\"; of_a_newer_version = 1;"));
+	check_bad(f, "x.conf:2: policies[0].of_a_newer_version: unknown key");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -498,6 +775,8 @@ int main(void)
 			test_same_content_has_the_same_text, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_text_is_read_to_the_same_text, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_a_policy_is_published_as_a_whole, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_joined_texts_are_one_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_wrong_rows_are_said_with_file_and_line, setup, teardown),
@@ -520,6 +799,8 @@ int main(void)
 			test_a_node_may_tell_what_is_declared, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_callers_that_are_nowhere, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rules_that_decide_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_rules_between, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_many_rules, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_what_several_rules_cover_is_said_of_all_of_them, setup, teardown),
 		cmocka_unit_test_setup_teardown(
@@ -528,6 +809,10 @@ int main(void)
 			test_what_the_build_warns_of_is_said_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_what_stood_before_is_not_said_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_what_cannot_be_read_hides_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_what_cannot_be_read_is_refused, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

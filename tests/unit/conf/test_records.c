@@ -3,6 +3,7 @@
  * do to the others. */
 #include "conf_fixture.h"
 
+#include "mesh/policy.h"
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -149,8 +150,8 @@ static void test_bad_records(void **state)
 		{"vm-e", "10.96.0.1:8080", "orders", "a service's own address"},
 		{"vm-e", "10.77.0.50:80", "orders", "somebody else's already"},
 		{"vm-e", "10.77.0.5:80", "old",
-			"the service has mtls = \"disabled\": its endpoints are those that are "
-			"published with it"},
+			"mtls is \"disabled\" there: its endpoints are those that are published "
+			"with the service"},
 		{"vm-a", "10.77.0.1:8081", "orders", "no workload of this machine serves it"},
 		{"vm-a", "10.77.0.7:8080", "orders", "no workload of this machine serves it"},
 		{"vm-a", "10.77.0.1:8080", "old", "no workload of this machine serves it"},
@@ -171,6 +172,28 @@ static void test_bad_records(void **state)
 	assert_true(str_eq(orders->endpoints[1].node_name, STR("vm-e")));
 	assert_int_equal(f.snapshot->refused_endpoint_count, 15);
 	assert_int_equal(f.snapshot->node_count, 3);
+	fixture_done(&f);
+}
+
+/* At a port of which plain text is expected, no node is believed. */
+static void test_told_endpoints_by_port(void **state)
+{
+	struct fixture f;
+	fixture_init(&f);
+	fixture_tell(&f, "mesh", "service/orders@41",
+		"services: ( { name = \"orders\"; port = 8080; mtls = \"disabled\"; mtls_ports = ( "
+		"{ "
+		"port = 8443; mtls = \"strict\"; } ); } );\n");
+	fixture_tell(&f, "node", "vm-b",
+		RECORD("vm-b") "endpoint orders - up 1 10.77.0.2:8080\n"
+			       "endpoint orders - up 1 10.77.0.2:8443\n");
+	fixture_parse_good(&f, FIXTURE_STORE WORKLOADS, NULL);
+	expect_report(&f,
+		"warning: node \"vm-b\": the endpoint 10.77.0.2:8080 of \"orders\" is left out: "
+		"mtls is \"disabled\" there: its endpoints are those that are published with the "
+		"service\n");
+	assert_int_equal(service_named(&f, "orders")->endpoint_count, 1);
+	assert_int_equal(service_named(&f, "orders")->endpoints[0].address.port, 8443);
 	fixture_done(&f);
 }
 
@@ -207,23 +230,177 @@ static void test_policies_of_services_elsewhere(void **state)
 	struct fixture f;
 	fixture_init(&f);
 	fixture_tell(&f, "mesh", "policy/p@1",
-		"policies: ( { service = [ \"orders\", \"later\" ]; action = \"allow\"; from = [ "
+		"policies: ( { name = \"p\"; service = [ \"orders\", \"later\" ]; action = "
+		"\"allow\"; from = [ "
 		"\"web\", \"elsewhere\" ]; } );\n");
 	fixture_parse_good(&f, FIXTURE_STORE WORKLOADS, NULL);
-	expect_report(&f,
-		"policy/p@1:1: warning: policies[0].from: there is no service \"elsewhere\" in the "
-		"mesh\n"
-		"policy/p@1:1: warning: policies[0].service: there is no service \"later\" in the "
-		"mesh\n");
+	expect_report(&f, "policy/p@1: warning: from: there is no service \"elsewhere\" in the "
+			  "mesh\n"
+			  "policy/p@1: warning: service: there is no service \"later\" in the "
+			  "mesh\n");
 	assert_int_equal(service_named(&f, "orders")->policy_count, 1);
 	fixture_done(&f);
 	fixture_init(&f);
 	fixture_tell(&f, "mesh", "policy/p@1",
-		"policies: ( { service = \"Orders\"; action = \"deny\"; from = \"w*\"; } );\n");
+		"policies: ( { name = \"p\"; service = \"Orders\"; action = \"deny\"; from = "
+		"\"w*\"; } );\n");
+	fixture_parse_good(&f, FIXTURE_STORE WORKLOADS, NULL);
+	expect_report(&f, "policy/p@1: warning: cannot be read, so everything is denied at all "
+			  "services: from: \"w*\": a '*' stands behind a '/', for all that is "
+			  "below; write \"w/*\"\n");
+	fixture_done(&f);
+}
+
+#define CALLER "spiffe://prod.example/service/web"
+
+static struct policy_verdict ask(const struct fixture *f, const char *service, const char *id)
+{
+	struct policy_request request = {.source_id = str_of(id), .port = 8080};
+	return policy_check(f->snapshot, service_named(f, service), &request);
+}
+
+/* Allowed to "web" by all means, but for what cannot be read. */
+static void read_with(struct fixture *f, const char *text)
+{
+	fixture_init(f);
+	fixture_tell(f, "mesh", "policy/any@1",
+		"policies: ( { name = \"any\"; service = \"*\"; action = \"allow\"; from = "
+		"\"web\"; } );\n");
+	fixture_tell(f, "mesh", "policy/p@7", text);
+	fixture_tell(f, "mesh", "service/billing@3", "services: ( { name = \"billing\"; } );\n");
+	fixture_tell(f, "mesh", "service/orders@4", ORDERS);
+	fixture_parse_good(f, FIXTURE_STORE WORKLOADS, NULL);
+}
+
+struct closed_row {
+	const char *text, *report;
+	bool is_all; /* else "orders" alone */
+};
+
+#define CLOSED(where) "policy/p@7: warning: cannot be read, so everything is denied at " where ": "
+#define POLICY(...)   "policies: ( { name = \"p\"; " __VA_ARGS__ " } );\n"
+
+static const struct closed_row closed_rows[] = {
+	/* a newer version's */
+	{POLICY("service = \"orders\"; action = \"allow\"; from = \"web\"; in_season = 1;"),
+		CLOSED("\"orders\"") "in_season: unknown key; valid here: name, service, action, "
+				     "mode, from, not_from, ports, not_ports, methods, "
+				     "not_methods, paths, not_paths, hosts, not_hosts, headers, "
+				     "token\n",
+		false},
+	{POLICY("services = [ \"orders\", \"later\" ]; action = \"ask\";"),
+		CLOSED("\"orders\", \"later\"") "action: \"ask\" is none of \"allow\", "
+						"\"deny\", \"audit\"\n",
+		false},
+	{POLICY("service = \"orders\"; action = \"audit\"; from = [];"),
+		CLOSED("\"orders\"") "from: empty list; leave the key out or name something\n",
+		false},
+	{POLICY("service = ( \"orders\" ); action = \"allow\"; paths = \"*.js\";"),
+		CLOSED("\"orders\"") "paths: \"*.js\": a path is compared from its beginning, so "
+				     "no end of one can be asked for; name the paths, or what they "
+				     "are below, as in \"/static/*\"\n",
+		false},
+	/* whose services cannot be read either */
+	{POLICY("service = \"*\"; action = \"ask\";"),
+		CLOSED("all services") "action: \"ask\" is none of \"allow\", \"deny\", "
+				       "\"audit\"\n",
+		true},
+	{POLICY("action = \"deny\";"), CLOSED("all services") "service: missing\n", true},
+	{POLICY("service = { label = \"x\"; }; action = \"deny\";"),
+		CLOSED("all services") "service: expected a text in quotes\n", true},
+	{POLICY("service = [ \"Orders\" ]; action = \"deny\";"),
+		CLOSED("all services") "service: \"Orders\" is no service name\n", true},
+	{POLICY("service = ( \"orders\", 5 ); action = \"deny\";"),
+		CLOSED("all services") "service[1]: expected a text in quotes\n", true},
+	{POLICY("service = \"orders\"; services = \"web\"; action = \"deny\";"),
+		CLOSED("all services") "services: the same as \"service\", which is given too\n",
+		true},
+	{"policies: (\n{ name = \"p\"; service = \"orders\"\naction = ;\n",
+		CLOSED("all services") "3: syntax error\n", true},
+	{"@include \"/etc/passwd\"\n",
+		CLOSED("all services") "1: @include is not taken; further mesh files are named in "
+				       "mesh.files\n",
+		true},
+	{"", CLOSED("all services") "its text is that of something else\n", true},
+	{"policies: ();\n", CLOSED("all services") "its text is that of something else\n", true},
+	{"services: ( { name = \"p\"; } );\n",
+		CLOSED("all services") "its text is that of something else\n", true},
+	{"policies: ( { name = \"p\"; service = \"orders\"; action = \"deny\"; }, { name = "
+	 "\"q\"; service = \"web\"; action = \"allow\"; } );\n",
+		CLOSED("all services") "its text is that of something else\n", true},
+	{"policies: ( { name = \"q\"; service = \"orders\"; action = \"allow\"; from = "
+	 "\"web\"; } );\n",
+		CLOSED("\"orders\"") "its text is that of something else\n", false},
+	{"polices: ( { name = \"p\"; service = \"orders\"; action = \"deny\"; } );\n",
+		CLOSED("all services") "polices: unknown key; did you mean \"policies\"?\n", true},
+};
+
+static void test_a_policy_that_cannot_be_read_closes_its_services(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(closed_rows); i++) {
+		const struct closed_row *row = &closed_rows[i];
+		struct fixture f;
+		read_with(&f, row->text);
+		expect_report(&f, row->report);
+		struct policy_verdict v = ask(&f, "orders", CALLER);
+		assert_false(v.allowed);
+		assert_true(str_eq(v.policy->name, STR("p")));
+		assert_true(str_eq(v.policy->where, STR("policy/p@7")));
+		assert_true(v.policy->fault.len > 0);
+		assert_false(ask(&f, "orders", "").allowed);
+		/* the others go on */
+		assert_int_equal(service_named(&f, "orders")->address_count, 2);
+		assert_int_equal(ask(&f, "web", CALLER).allowed, !row->is_all);
+		assert_int_equal(ask(&f, "billing", CALLER).allowed, !row->is_all);
+		fixture_done(&f);
+	}
+}
+
+/* What is said of one that can be read is no fault. */
+static void test_a_policy_that_can_be_read_closes_nothing(void **state)
+{
+	struct fixture f;
+	read_with(&f, POLICY("service = \"orders\"; action = \"allow\"; from = \"later\";"));
+	expect_report(&f, "policy/p@7: warning: from: there is no service \"later\" in the mesh\n");
+	assert_true(ask(&f, "orders", CALLER).allowed);
+	assert_int_equal(ask(&f, "orders", CALLER).policy->fault.len, 0);
+	assert_true(str_eq(service_named(&f, "orders")->policies[1]->where, STR("policy/p@7")));
+	fixture_done(&f);
+}
+
+/* Other objects refuse the picture, as before: the one before it stays. */
+static void test_other_objects_that_cannot_be_read_refuse_the_picture(void **state)
+{
+	struct fixture f;
+	fixture_init(&f);
+	fixture_tell(&f, "mesh", "service/orders@41",
+		"services: ( { name = \"orders\"; newer = 1; } );\n");
 	fixture_parse(&f, FIXTURE_STORE WORKLOADS, NULL);
 	assert_int_equal(f.result, -EINVAL);
-	expect_report(&f, "policy/p@1:1: policies[0].from: \"w*\" is no service name\n"
-			  "policy/p@1:1: policies[0].service: \"Orders\" is no service name\n");
+	assert_non_null(strstr(f.report.text, "service/orders@41: newer: unknown key"));
+	fixture_done(&f);
+}
+
+#define FIXTURE_OPEN                                                                        \
+	"node: { name = \"vm-a\"; address = \"10.77.0.1\"; };\n"                            \
+	"mesh: { trust_domain = \"prod.example\"; default_policy = \"authenticated\"; };\n" \
+	"state: { redis = \"10.77.0.10:6379\"; operators = \"/etc/ringmain/alice.pub\"; };\n"
+
+/* A mesh that lets in whoever is known does so where it knows of no policy against it; before there
+ * is a picture it does not know that there is none. */
+static void test_nobody_is_let_in_before_policies_are_known(void **state)
+{
+	struct fixture f;
+	fixture_init(&f);
+	fixture_parse_good(&f, FIXTURE_OPEN WORKLOADS, NULL);
+	assert_false(ask(&f, "orders", CALLER).allowed);
+	fixture_done(&f);
+	fixture_init(&f);
+	fixture_tell(&f, "mesh", "service/orders@4", ORDERS);
+	fixture_parse_good(&f, FIXTURE_OPEN WORKLOADS, NULL);
+	assert_true(ask(&f, "orders", CALLER).allowed);
+	/* of web nobody has said anything */
+	assert_false(ask(&f, "web", CALLER).allowed);
 	fixture_done(&f);
 }
 
@@ -247,8 +424,13 @@ int main(void)
 		cmocka_unit_test(test_objects_and_records),
 		cmocka_unit_test(test_a_standalone_machine_takes_no_picture),
 		cmocka_unit_test(test_bad_records),
+		cmocka_unit_test(test_told_endpoints_by_port),
 		cmocka_unit_test(test_an_instance_counts_once),
 		cmocka_unit_test(test_policies_of_services_elsewhere),
+		cmocka_unit_test(test_a_policy_that_cannot_be_read_closes_its_services),
+		cmocka_unit_test(test_a_policy_that_can_be_read_closes_nothing),
+		cmocka_unit_test(test_other_objects_that_cannot_be_read_refuse_the_picture),
+		cmocka_unit_test(test_nobody_is_let_in_before_policies_are_known),
 		cmocka_unit_test(test_a_workload_of_no_possible_service),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,6 +23,29 @@ static void large_services(FILE *out, const struct large_size *size)
 	fprintf(out, " );\n");
 }
 
+/* Of three kinds in turn: what an application may, what a team's applications may, and what one may
+ * not. */
+static void large_policy_by_path(FILE *out, uint32_t i)
+{
+	uint32_t team = i / 3 % 97, application = i / 3 % 1009;
+	fprintf(out, "\n { name = \"p%04u\"; service = \"orders\"; ", i);
+	if (i % 3 == 0)
+		fprintf(out,
+			"action = \"allow\"; from = [ \"team-%u/app-%u\" ]; "
+			"paths = [ \"/api/v1/thing-%u/*\", \"/api/v1/things\" ]; },",
+			team, application, i % 211);
+	else if (i % 3 == 1)
+		fprintf(out,
+			"action = \"allow\"; from = [ \"team-%u/*\" ]; methods = [ \"GET\" ]; "
+			"paths = [ \"/api/v1/thing-%u/{id}/parts\" ]; },",
+			team, i);
+	else
+		fprintf(out,
+			"action = \"deny\"; from = [ \"team-%u/app-%u\" ]; "
+			"methods = [ \"DELETE\", \"PUT\" ]; paths = [ \"/admin/%u/*\" ]; },",
+			team, application, i);
+}
+
 /* From one service to the next, so that none is about the lab's own callers; the one that lets web
  * in comes last. */
 static void large_policies(FILE *out, const struct large_size *size)
@@ -30,6 +53,10 @@ static void large_policies(FILE *out, const struct large_size *size)
 	fprintf(out, "policies: (");
 	for (uint32_t i = 0; i < size->policies; i++) {
 		uint32_t service = i % size->services;
+		if (size->by_path) {
+			large_policy_by_path(out, i);
+			continue;
+		}
 		fprintf(out, "\n { name = \"p%04u\"; service = \"", i);
 		if (size->of_orders)
 			fprintf(out, "orders");

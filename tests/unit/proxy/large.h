@@ -8,6 +8,7 @@
 struct large_size {
 	uint32_t services, endpoints, policies; /* endpoints: of each service */
 	bool of_orders; /* all policies are about the lab's orders; else each about a service */
+	bool by_path;	/* and differ in callers and paths, as those of a large shop */
 };
 
 /* The text of a mesh file, for lab_options.objects; to be freed. */
