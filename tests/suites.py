@@ -32,6 +32,7 @@ PATIENCE = 2           # tests' limits of time are so many times as long: other 
 # What runs on its own in the scenarios, an area or a file of one: about how many seconds it takes on a quiet
 # computer, and how much of a processor meanwhile. Of an area that has a file here each file is on its own.
 COSTS = {
+    "authz/test_tokens": (60, 0.4),
     "attack/test_cves": (28, 0.5),
     "attack/test_differential": (40, 0.9),
     "attack/test_fail_closed": (40, 0.4),

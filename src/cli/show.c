@@ -502,6 +502,7 @@ static void show_check(struct show_list *l, const struct show_source *s)
 	show_check_renewal(l, s);
 	show_check_state(l, s);
 	show_check_rollouts(l, s);
+	show_check_issuers(l, s);
 	show_check_warnings(l, s);
 	show_check_redirect(l, s);
 	show_check_traffic(l, s);
@@ -523,6 +524,7 @@ int show_status(FILE *out, const struct show_source *source)
 	show_workloads(out, source);
 	show_state_endpoints(out, source);
 	show_rollouts(out, source);
+	show_issuers(out, source);
 	show_ejected(out, source);
 	show_counters(out, source);
 	show_check(&l, source);
