@@ -195,11 +195,11 @@ static void test_kinds(void **state)
 	assert_string_equal(conf_kind_find(STR("route"))->key, "service");
 	assert_null(conf_kind_find(STR("workload")));
 	assert_string_equal(conf_kind_names(text, sizeof(text)),
-		"service, policy, route, limit, rollout, external");
+		"service, policy, issuer, route, limit, rollout, external");
 	size_t count = 0;
 	while (conf_kind_at(count))
 		count++;
-	assert_int_equal(count, 6);
+	assert_int_equal(count, 7);
 }
 
 static void test_gathering(void **state)
