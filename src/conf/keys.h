@@ -256,6 +256,14 @@ struct conf_rollout_row {
 	uint32_t order; /* enum rollout_order */
 };
 
+struct conf_issuer_row {
+	const config_setting_t *setting;
+	struct str name, issuer, url, header;
+	struct str *audiences;
+	uint32_t audience_count, leeway_ms;
+	bool is_forwarded;
+};
+
 struct conf_external_row {
 	const config_setting_t *setting;
 	struct str name;
@@ -270,14 +278,6 @@ struct conf_external_row {
 	enum external_tls tls;
 	struct str sni, ca;
 	uint16_t port_tls;
-};
-
-struct conf_issuer_row {
-	const config_setting_t *setting;
-	struct str name, issuer, url, header;
-	struct str *audiences;
-	uint32_t audience_count, leeway_ms;
-	bool is_forwarded;
 };
 
 struct conf_mesh {

@@ -178,11 +178,11 @@ void conf_build_balance(
 	struct conf_parser *p, struct service *service, const struct conf_service_row *row);
 /* What each service has, all services and workloads being there. */
 void conf_build_endpoints(struct conf_parser *p);
-void conf_build_externals(struct conf_parser *p);
 /* Before policies, which name them. */
 void conf_build_issuers(struct conf_parser *p);
 void conf_check_issuer_names(struct conf_parser *p, const config_setting_t *setting,
 	const struct str *names, uint32_t count);
+void conf_build_externals(struct conf_parser *p);
 void conf_build_policies(struct conf_parser *p);
 void conf_build_routes(struct conf_parser *p);
 /* Once endpoints and subsets are complete. */

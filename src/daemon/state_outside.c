@@ -50,16 +50,27 @@ void state_outside_configured(struct state_process *s)
 	}
 }
 
-void state_outside_want(struct state_process *s, int fd)
+static void state_take_bundle(
+	struct fetch *f, int fd, bool (*take)(struct fetch *f, const struct bundle *b))
 {
 	struct bundle b;
 	struct err err;
 	bundle_init(&b);
 	if (bundle_from_memfd(&b, fd, &err) < 0)
-		log_error("state", "what is wanted of the world outside: %s", err.text);
-	else if (!fetch_want(s->outside.fetch, &b))
+		log_error("state", "of the world outside: %s", err.text);
+	else if (!take(f, &b))
 		log_error("state", "out of memory for what is to be fetched");
 	bundle_done(&b);
+}
+
+void state_outside_want(struct state_process *s, int fd)
+{
+	state_take_bundle(s->outside.fetch, fd, fetch_want);
+}
+
+void state_outside_remember(struct state_process *s, int fd)
+{
+	state_take_bundle(s->outside.fetch, fd, fetch_remember);
 }
 
 static void state_tell_facts(struct state_process *s)

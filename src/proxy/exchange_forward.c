@@ -108,11 +108,9 @@ static bool exchange_is_refused_now(struct exchange *x)
 	struct carrier *down = x->carrier[DOWN];
 	struct worker *w = x->being.worker;
 	struct route_request request;
-	struct authorise_asks asks;
-	struct authorisation now = authorisation_none();
-	enum reason reason = REASON_OVERLOAD;
-	if (exchange_ask(x, w->current->plan, &request, &asks))
-		reason = authorise_again(w, &down->call, &asks, &now);
+	const struct authorise_asks asks = exchange_asks(x, w->current->plan, &request);
+	struct authorisation now;
+	enum reason reason = authorise_again(w, &down->call, &asks, &now);
 	if (reason == REASON_NONE)
 		return false;
 	x->authorisation = authorisation_copy(&now, &x->arena);

@@ -34,15 +34,13 @@ struct route_request exchange_facts(const struct exchange *x)
 	return exchange_head_facts(x->carrier[DOWN]->call.source_id, x->request);
 }
 
-bool exchange_ask(struct exchange *x, const struct plan *plan, struct route_request *ret_request,
-	struct authorise_asks *ret_asks)
+struct authorise_asks exchange_asks(
+	struct exchange *x, const struct plan *plan, struct route_request *ret_request)
 {
-	if (!tokens_take(&x->carrier[DOWN]->call, plan, x->request, &x->arena, &x->token))
-		return false;
+	tokens_take(&x->carrier[DOWN]->call, plan, x->request, &x->arena, &x->token);
 	*ret_request = exchange_facts(x);
-	*ret_asks = (struct authorise_asks){.http = ret_request,
-		.token = tokens_verified(x->being.worker, plan, &x->token)};
-	return true;
+	return (struct authorise_asks){
+		.http = ret_request, .token = tokens_verified(x->being.worker, plan, &x->token)};
 }
 
 /* --- headers --- */

@@ -106,13 +106,13 @@ static bool tokens_are_asked(const struct call *c, const struct plan *plan)
 	return service && policy_asks_token(service);
 }
 
-bool tokens_take(const struct call *c, const struct plan *plan, struct http_head *head,
+void tokens_take(const struct call *c, const struct plan *plan, struct http_head *head,
 	struct arena *arena, struct tokens_carried *carried)
 {
 	const struct snapshot *s = plan->snapshot;
 	uint32_t count = 0;
 	if (carried->is_looked_at || !tokens_are_asked(c, plan))
-		return true;
+		return;
 	*carried = (struct tokens_carried){.is_looked_at = true};
 	for (uint32_t i = 0; i < s->issuer_count; i++) {
 		if (tokens_is_first(s, i))
@@ -120,12 +120,12 @@ bool tokens_take(const struct call *c, const struct plan *plan, struct http_head
 	}
 	if (count != 1)
 		carried->text = carried->header = STR_NONE;
-	bool ok = tokens_copy(arena, &carried->text) && tokens_copy(arena, &carried->header);
+	if (!tokens_copy(arena, &carried->text) || !tokens_copy(arena, &carried->header))
+		carried->text = carried->header = STR_NONE;
 	for (uint32_t i = 0; i < s->issuer_count; i++) {
 		if (!s->issuers[i].is_forwarded)
 			tokens_strip(head, &s->issuers[i]);
 	}
-	return ok;
 }
 
 /* --- what is remembered --- */

@@ -22,9 +22,9 @@ struct tokens_carried {
 
 /* When policies of the call's service, as they are in this plan, ask for tokens, and it is for a
  * workload of this machine: looks into the head, once, and takes headers off it that the workload
- * is not to get. False: out of memory. */
-bool tokens_take(const struct call *c, const struct plan *plan, struct http_head *head,
-	struct arena *arena, struct tokens_carried *carried) MUST_CHECK;
+ * is not to get. Out of memory there is no token. */
+void tokens_take(const struct call *c, const struct plan *plan, struct http_head *head,
+	struct arena *arena, struct tokens_carried *carried);
 /* By the issuers and keys of this plan. NULL: none that is good. Valid until the next question. */
 const struct policy_token *tokens_verified(
 	struct worker *w, const struct plan *plan, const struct tokens_carried *carried);

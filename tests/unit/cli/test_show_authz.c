@@ -64,16 +64,15 @@ static void a_request_is_let_in(void **state)
 		"{\"name\":\"t\",\"where\":\"m:3\",\"action\":\"allow\",\"mode\":\"enforce\","
 		"\"part\":\"missed\",\"missed\":\"token\",\"unknown\":true,\"wanted\":\"a token\","
 		"\"has\":null}]}");
-	assert_string_equal(text,
-		"GET /x of orders (host o), port 80\n"
-		"from spiffe://td/service/web\n"
-		"\n"
-		"allowed by reads (m:1)\n"
-		"\n"
-		"RULE   ACTION          WHY                               WHERE\n"
-		"reads  allow           decides                           m:1\n"
-		"no-x   deny, on trial  is not for paths /x; it is /x     m:2\n"
-		"t      allow           wants a token; there is no token  m:3\n");
+	assert_string_equal(text, "GET /x of orders (host o), port 80\n"
+				  "from spiffe://td/service/web\n"
+				  "\n"
+				  "allowed by reads (m:1)\n"
+				  "\n"
+				  "RULE   ACTION          WHY                               WHERE\n"
+				  "reads  allow           decides                           m:1\n"
+				  "no-x   deny, on trial  is not for paths /x; it is /x     m:2\n"
+				  "t      allow           wants a token; there is no token  m:3\n");
 }
 
 static void each_part_is_told(void **state)
