@@ -213,6 +213,8 @@ static const struct route {
 		"what may be reached outside of the mesh, and where that is"},
 	{"/authz", page_authz_list, false, false,
 		"rules of ?service=NAME in the order in which they count, or all services"},
+	{"/authz/seen", page_authz_seen, false, false,
+		"what was let in here, of ?service=NAME or all; `ringmain authz suggest`"},
 	{"/authz/check", page_authz_check, false, false,
 		"whether a request would be let in, and by which rule; `ringmain authz check`"},
 	{"/authz/why", page_authz_why, false, false,

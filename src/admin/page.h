@@ -32,6 +32,7 @@ struct page_response {
 	bool await_reports;
 	struct str asked[REPORT_SERVICES_MAX];
 	uint32_t asked_count;
+	bool asks_seen; /* and what they have let in */
 	char asked_id[DECISION_ID_MAX]; /* or about what they have decided of this request */
 	uint8_t asked_id_len;
 };
@@ -79,6 +80,8 @@ void page_limits(const struct page_source *source, const struct page_request *re
 void page_externals(const struct page_source *source, const struct page_request *request,
 	struct page_response *response);
 void page_authz_check(const struct page_source *source, const struct page_request *request,
+	struct page_response *response);
+void page_authz_seen(const struct page_source *source, const struct page_request *request,
 	struct page_response *response);
 void page_authz_list(const struct page_source *source, const struct page_request *request,
 	struct page_response *response);

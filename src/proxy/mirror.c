@@ -216,6 +216,8 @@ static enum reason mirror_authorise(struct mirror *m)
 	if (reason == REASON_NONE)
 		reason = authorise(c, &asks, &now);
 	m->authorisation = authorisation_copy(&now, &m->arena);
+	if (reason == REASON_NONE)
+		record_let_in(m->being.worker, c, asks.http);
 	return reason;
 }
 

@@ -3,6 +3,7 @@
 
 #include "decisions.h"
 #include "outside.h"
+#include "seen.h"
 
 static struct str record_service_name(const struct service *s)
 {
@@ -190,6 +191,16 @@ void record_request(struct worker *w, struct call *c, const struct record_http *
 	e.attempt_count = r->attempt_count;
 	e.is_mirror = r->is_mirror;
 	record_write(w, &e);
+}
+
+void record_let_in(struct worker *w, const struct call *c, const struct route_request *http)
+{
+	if (record_is_destination(c))
+		seen_add(w->seen, &(struct seen_call){.source_id = c->source_id,
+					  .client = &c->client,
+					  .service = c->service->name,
+					  .port = c->target->port,
+					  .http = http});
 }
 
 static void record_tcp_series(struct worker *w, const struct call *c, const struct record_tcp *r,
