@@ -3,8 +3,8 @@
 
 #include "base/arena.h"
 #include "base/map.h"
-#include "mesh/external.h"
 #include "jwt/jwt.h"
+#include "mesh/external.h"
 #include <stdatomic.h>
 #include <stdlib.h>
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sample.h"
 
-#include "proxy/facts.h"
-
 #include "balance/wheel.h"
 #include "proxy/report.h"
 #include <stdlib.h>
@@ -275,17 +273,6 @@ void sample_done(struct sample *s)
 	map_done(&s->snapshot.endpoints_by_address);
 	for (size_t i = 0; i < 2; i++)
 		metrics_free(s->metrics[i]);
-}
-
-/* Of the one name that is known, two addresses. */
-const struct facts_host *facts_host(const struct facts *f, struct str name)
-{
-	static struct address at[2];
-	static const struct facts_host found = {.addresses = at, .address_count = 2};
-	bool is_known = address_parse(STR("198.51.100.7"), &at[0]) &&
-			address_parse(STR("2001:db8::7"), &at[1]) &&
-			str_eq(name, STR("found.example"));
-	return is_known ? &found : NULL;
 }
 
 bool limiter_look(const struct plan *plan, const struct limit *limit, uint64_t now_ns,

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "json_check.h"
 #include "mesh/external.h"
+#include "proxy/facts.h"
 #include "sample.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -412,6 +413,14 @@ static void externals_page(void **state)
 	sample.snapshot.externals = externals;
 	sample.snapshot.external_count = 2;
 	sample.plan.outside_tls = none;
+	struct bundle outside;
+	struct err err;
+	bundle_init(&outside);
+	assert_int_equal(bundle_add(&outside, STR("host"), STR("found.example"),
+				 STR("198.51.100.7\n2001:db8::7"), &err),
+		0);
+	sample.plan.facts = facts_new(&outside, &outside);
+	bundle_done(&outside);
 	struct page_response r = ask("GET", "/externals", true);
 	assert_has(&r, "{\"name\":\"found\",\"hosts\":[\"found.example\",\"*.cdn.example\"],"
 		       "\"ports\":[443],\"tls\":\"passthrough\",\"from\":[],\"addresses\":[],"
@@ -423,6 +432,8 @@ static void externals_page(void **state)
 	assert_has(&r, "\"unknown\":[{\"workload\":\"orders\",\"user\":\"orders\","
 		       "\"mode\":\"refuse\"}");
 	page_response_done(&r);
+	facts_unref(sample.plan.facts);
+	sample.plan.facts = NULL;
 }
 
 static void assert_not_ready(const char *why)
