@@ -209,6 +209,8 @@ static const struct route {
 		"where a request would go, and why; what `ringmain routes explain` asks"},
 	{"/limits", page_limits, false, false,
 		"limits in force, and what is left; ?service=NAME: of that one"},
+	{"/externals", page_externals, false, false,
+		"what may be reached outside of the mesh, and where that is"},
 	{"/authz", page_authz_list, false, false,
 		"rules of ?service=NAME in the order in which they count, or all services"},
 	{"/authz/seen", page_authz_seen, false, false,
