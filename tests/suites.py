@@ -39,6 +39,7 @@ COSTS = {
     "authz/test_explain": (30, 0.5),
     "authz/test_live": (30, 0.5),
     "authz/test_modes": (12, 0.6),
+    "authz/test_suggest": (10, 0.6),
     "authz/test_namespaces": (60, 0.5),
     "balance/test_balance": (14, 0.4),
     "balance/test_ejection": (40, 0.3),
