@@ -78,6 +78,8 @@ static const char *conf_told_refused(const struct conf_parser *p, const struct r
 				     ? (struct workload *)snapshot_workload_by_port(s, a->port)
 				     : NULL;
 	*ret_local = w && w->service == service ? w : NULL;
+	if (w && w->is_refused)
+		return "its identity is none that the service may have";
 	return *ret_local ? NULL : "no workload of this machine serves it";
 }
 

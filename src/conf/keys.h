@@ -99,6 +99,7 @@ struct conf_service_row {
 	struct retry_budget retry_budget;
 	uint32_t slow_start_ms;
 	struct outlier_rules outlier;
+	struct str identity; /* path; empty: that of its name */
 	struct str *identities;
 	uint32_t identity_count;
 	struct address *addresses; /* its own, besides those of its instances */
@@ -269,7 +270,7 @@ struct conf_external_row {
 	struct str name;
 	struct str *hosts;
 	uint32_t host_count;
-	uint16_t *ports;
+	uint32_t *ports;
 	uint32_t port_count;
 	struct address_range *addresses;
 	uint32_t address_count;

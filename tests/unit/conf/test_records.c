@@ -399,6 +399,8 @@ static void test_nobody_is_let_in_before_policies_are_known(void **state)
 	fixture_tell(&f, "mesh", "service/orders@4", ORDERS);
 	fixture_parse_good(&f, FIXTURE_OPEN WORKLOADS, NULL);
 	assert_true(ask(&f, "orders", CALLER).allowed);
+	/* of web nobody has said anything */
+	assert_false(ask(&f, "web", CALLER).allowed);
 	fixture_done(&f);
 }
 
