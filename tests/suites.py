@@ -108,7 +108,7 @@ COSTS = {
     "state/test_discovery": (43, 0.3),
     "state/test_failover": (60, 0.4),
     "state/test_health": (35, 0.3),
-    "state/test_objects": (45, 0.3),
+    "state/test_objects": (55, 0.3),
     "state/test_outage": (110, 0.3),
     "state/test_restart": (90, 0.3),
     "state/test_silence": (50, 0.2),
