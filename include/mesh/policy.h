@@ -21,10 +21,11 @@
  * Of the rules that match, the one whose `from` names the caller most exactly decides
  * (source_rank()); of equally exact ones any that denies; of those that say the same the first. A
  * deny rule without `from` is a guard: nothing is more exact. An allow rule without `from` is for
- * any verified identity. Who has no identity may be just the one whom a deny rule names: no address
- * is more exact than that. Where no rule matches the service's own default decides, then that of
- * the mesh, which lets nobody in who has no identity, and holds only for services that no allow
- * rule names. */
+ * any verified identity, as one with "*" is: of whatever trust domain. Who has no identity may be
+ * just the one whom a deny rule names: no address is more exact than that. Where no rule matches
+ * the service's own default decides, then that of the mesh, which holds only for services that no
+ * allow rule names. A default lets in identities of our own trust domain at most: to trust the
+ * anchors of another one is to know its workloads, not to open anything to them. */
 #pragma once
 
 #include "mesh/route.h"
@@ -135,6 +136,8 @@ const struct policy *policy_check_bytes(
  * itself is not looked at. False: nothing would. */
 bool policy_might_allow(const struct snapshot *s, const struct service *service,
 	const struct policy_request *request);
+/* Whether any asks for this header, letter case aside. */
+bool policy_asks_header(const struct service *service, struct str name);
 /* Whether any asks for a token. */
 bool policy_asks_token(const struct service *service);
 

@@ -166,13 +166,29 @@ static enum policy_truth policy_operations(
 
 /* --- headers, claims --- */
 
+static bool policy_is_wide_blank(char c)
+{
+	return c == ' ' || c == '\t' || (unsigned char)c >= 0x80;
+}
+
+/* Blanks beyond ASCII are taken off by many a server, each in the character set that it thinks of:
+ * so anything there may be one. */
+static struct str policy_trim_wide(struct str s)
+{
+	while (s.len > 0 && policy_is_wide_blank(s.at[0]))
+		s = (struct str){s.at + 1, s.len - 1};
+	while (s.len > 0 && policy_is_wide_blank(s.at[s.len - 1]))
+		s.len--;
+	return s;
+}
+
 /* Whether one of the parts between commas is so: a server may take the value for a list. */
 static bool policy_part_matches(const struct route_field *f, struct str value)
 {
 	while (value.len > 0) {
 		const char *comma = memchr(value.at, ',', value.len);
 		size_t len = comma ? (size_t)(comma - value.at) : value.len;
-		if (route_text_matches(f, str_trim((struct str){value.at, len})))
+		if (route_text_matches(f, policy_trim_wide((struct str){value.at, len})))
 			return true;
 		len += comma ? 1 : 0;
 		value = (struct str){value.at + len, value.len - len};
@@ -341,7 +357,7 @@ static bool policy_outcome(const struct snapshot *s, const struct service *servi
 	*ret_by = service->policy_default;
 	if (w->policy)
 		return w->policy->action == POLICY_ALLOW;
-	if (request->source_id.len == 0 || service->policy_default == POLICY_DEFAULT_DENY)
+	if (!source_is_own(s, request->source_id) || service->policy_default == POLICY_DEFAULT_DENY)
 		return false;
 	if (service->policy_default == POLICY_DEFAULT_AUTHENTICATED)
 		return true;
@@ -405,4 +421,16 @@ bool policy_asks_http(const struct policy *p)
 {
 	return policy_operations_ask_http(&p->to) || policy_operations_ask_http(&p->not_to) ||
 	       p->headers.count > 0 || p->token.is_wanted;
+}
+
+bool policy_asks_header(const struct service *service, struct str name)
+{
+	for (uint32_t i = 0; i < service->policy_count; i++) {
+		const struct route_fields *headers = &service->policies[i]->headers;
+		for (uint32_t k = 0; k < headers->count; k++) {
+			if (str_eq_nocase(headers->at[k].name, name))
+				return true;
+		}
+	}
+	return false;
 }

@@ -65,13 +65,13 @@ def at(service, *machines, **changes):
 
 
 @functools.lru_cache(maxsize=None)
-def go_program(name):
+def go_program(name, directory=WORKLOADS):
     """Builds one of the Go workloads, once; standard library only."""
     target = BUILD / "go" / name
     target.parent.mkdir(parents=True, exist_ok=True)
     env = dict(os.environ, GO111MODULE="off", GOTOOLCHAIN="local", CGO_ENABLED="0",
                GOCACHE=str(BUILD / "go" / "cache"), HOME=str(BUILD / "go"))
-    run("/usr/bin/go", "build", "-o", target, ".", cwd=WORKLOADS / name, env=env, timeout=300)
+    run("/usr/bin/go", "build", "-o", target, ".", cwd=directory / name, env=env, timeout=300)
     return target
 
 

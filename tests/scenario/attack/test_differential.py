@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A slice of differential.py: all that is written down, and some thousand mutations, against the four servers. The long
+run is `tests/scenario/attack/differential --count 100000`."""
+import json
+
+import corpus
+import pytest
+from differential import BACKENDS, PAIRS, Field, Findings, guarded, run, run_drafts, service_of
+
+MUTATIONS = 2000  # for each server
+
+
+@pytest.fixture(scope="module")
+def field():
+    with Field() as field:
+        yield field.start()
+
+
+def ends_of(field, backend):
+    return {pair: end for pair, end in field.ends.items() if pair[0] == backend}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_nothing_that_is_written_down_gets_round_policy(field, backend):
+    findings = Findings()
+    for end in ends_of(field, backend).values():
+        run_drafts(field, end, corpus.CASES, None, findings)
+    assert not findings.bad, findings.report()
+    assert all(findings.forwarded[f"{backend}/{style}"] > 150 for _, style in PAIRS[:3])  # or it would say nothing
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_mutation_gets_round_policy(field, backend):
+    findings = Findings()
+    run(field, MUTATIONS, 20, findings, backends=[backend])
+    assert not findings.bad, findings.report()
+    assert sum(findings.forwarded.values()) > MUTATIONS / 10
+
+
+class Unguarded(Field):
+    """With one of its guards forgotten."""
+
+    def __init__(self, forgotten):
+        super().__init__([("go", "guarded")])
+        self.policies = [rule for rule in guarded(service_of("go", "guarded").name) if forgotten not in rule]
+
+
+@pytest.mark.parametrize("forgotten", ["paths", "methods", "hosts", "headers"])
+def test_comparison_notices_what_gets_round(forgotten):
+    findings = Findings()
+    with Unguarded(forgotten) as field:
+        field.start()
+        run_drafts(field, field.ends["go", "guarded"], corpus.CASES, None, findings)
+    assert {kind for kind, *_ in findings.bad} == {"BYPASS"}
+
+
+def test_comparison_notices_a_request_that_nobody_sent(field):
+    """As if it had been inside another one."""
+    findings = Findings()
+    end = field.ends["go", "guarded"]
+    with open(end.log, "a") as log:
+        log.write(json.dumps({"method": "GET", "target": "/public/x", "paths": ["/public/x"], "hosts": ["shop.example"], "roles": [],
+                              "id": "0" * 32, "case": ""}) + "\n")
+    run_drafts(field, end, [corpus.Draft()], None, findings)
+    assert [kind for kind, *_ in findings.bad] == ["SEEN AND NOT SENT SO"]
