@@ -47,27 +47,6 @@ void seen_free(struct seen *seen)
 
 /* --- entries --- */
 
-struct str seen_source(const struct seen_entry *e)
-{
-	return (struct str){e->text, e->source_len};
-}
-
-struct str seen_service(const struct seen_entry *e)
-{
-	return (struct str){e->text + e->source_len, e->service_len};
-}
-
-struct str seen_method(const struct seen_entry *e)
-{
-	return (struct str){e->text + e->source_len + e->service_len, e->method_len};
-}
-
-struct str seen_path(const struct seen_entry *e)
-{
-	size_t before = (size_t)e->source_len + e->service_len + e->method_len;
-	return (struct str){e->text + before, e->path_len};
-}
-
 static size_t seen_text_bytes(const struct seen_entry *e)
 {
 	return (size_t)e->source_len + e->service_len + e->method_len + e->path_len;

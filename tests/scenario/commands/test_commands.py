@@ -44,7 +44,6 @@ WRONG = {
     "limits list -o xml": 'ringmain limits list: -o: table or json, not "xml"',
     "routes sideways": 'ringmain routes: list or explain, not "sideways"',
     "routes list --from web": "ringmain routes list: --from is not for this command",
-    "authz": "ringmain authz: check, why or list?",
     "authz check --to orders": "ringmain authz check: --from is missing: who calls?",
     "authz check --from web --to x --offline --socket y": "ringmain authz check: --offline asks no socket",
     "authz why": "ringmain authz why: which request? its id is in the access log and in x-request-id",
