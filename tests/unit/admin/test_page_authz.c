@@ -371,6 +371,10 @@ static void rules_that_never_decide(void **state)
 	expect_never(range, any, "strict");
 	sample.services[0].mtls = MTLS_PERMISSIVE;
 	expect_never(range, any, NULL);
+	deny.mode = POLICY_ENFORCED;
+	expect_never(deny, range, "unknown");
+	deny.to = (struct policy_operations){.methods = gets, .method_count = 1};
+	expect_never(deny, range, NULL);
 	sample.services[0].mtls = MTLS_DISABLED;
 	expect_never(range, any, "disabled");
 	sample.services[0].mtls = MTLS_STRICT;
