@@ -17,6 +17,7 @@ struct error_row {
 };
 
 static const struct error_row error_rows[] = {
+#include "issuer_rows.inc"
 #include "error_rows.inc"
 #include "policy_rows.inc"
 };
