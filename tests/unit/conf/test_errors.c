@@ -17,8 +17,8 @@ struct error_row {
 };
 
 static const struct error_row error_rows[] = {
-#include "issuer_rows.inc"
 #include "error_rows.inc"
+#include "issuer_rows.inc"
 #include "policy_rows.inc"
 };
 
