@@ -32,12 +32,14 @@ PATIENCE = 2           # tests' limits of time are so many times as long: other 
 # What runs on its own in the scenarios, an area or a file of one: about how many seconds it takes on a quiet
 # computer, and how much of a processor meanwhile. Of an area that has a file here each file is on its own.
 COSTS = {
+    "authz/test_tokens": (60, 0.4),
     "attack/test_cves": (28, 0.5),
     "attack/test_differential": (40, 0.9),
     "attack/test_fail_closed": (40, 0.4),
     "authz/test_explain": (30, 0.5),
     "authz/test_live": (30, 0.5),
     "authz/test_modes": (12, 0.6),
+    "authz/test_namespaces": (60, 0.5),
     "balance/test_balance": (14, 0.4),
     "balance/test_ejection": (40, 0.3),
     "balance/test_kinds": (15, 0.4),
@@ -71,6 +73,9 @@ COSTS = {
     "local": (2, 0.8),
     "mtls": (35, 0.5),
     "observability": (30, 0.3),
+    "outbound/test_external": (14, 0.5),
+    "outbound/test_published": (8, 0.4),
+    "outbound/test_unknown": (4, 0.5),
     "process": (60, 0.5),
     "publish": (30, 0.5),
     "ratelimit/test_local": (35, 0.5),

@@ -36,6 +36,11 @@ class Service:
     mtls: str = "strict"
     limits: dict = field(default_factory=dict)  # further keys of the workload
     own: int = 0  # the last number of the service's own address; 0: it has none
+    identity: str = ""  # the path of its identity, if not that of its name
+
+    @property
+    def path(self):
+        return self.identity or f"service/{self.name}"
 
 
 def config_text(value, depth=0):
@@ -110,6 +115,8 @@ class Node:
         workloads = []
         for s in self.workloads():
             row = {"service": s.name, "user": str(s.uid)}
+            if s.identity:
+                row["identity"] = s.identity
             if s.port:
                 row.update(port=s.port, protocol=s.protocol)
             workloads.append({**row, **s.limits, **self.more.get(s.name, {})})
@@ -143,14 +150,16 @@ class Node:
         self.config.write_text(config_file_text(self.config_groups()))
 
     def issue(self, service, ttl="24h"):
-        self.mesh.ringmain("ca", "issue", "--dir", self.mesh.ca_dir, "--service", service,
+        """Files for a service, by name, or for the path of an identity."""
+        path = next((s.identity for s in self.workloads() if s.name == service and s.identity), service)
+        self.mesh.ringmain("ca", "issue", "--dir", self.mesh.ca_dir, "--identity" if "/" in path else "--service", path,
                            "--out", self.certs, "--ttl", ttl)
 
     def token_file(self):
         """A new join token from the authority, for this machine with the services that it has."""
         path = self.machine.dir / "token"
         path.touch(0o600)
-        path.write_text(self.mesh.authority.token(self.name, *(s.name for s in self.workloads())) + "\n")
+        path.write_text(self.mesh.authority.token(self.name, *(s.identity or s.name for s in self.workloads())) + "\n")
         return path
 
     def join_command(self, *words):
@@ -341,6 +350,8 @@ class Mesh:
         services = []
         for s in self.services:
             row = {"name": s.name}
+            if s.identity:
+                row["identity"] = s.identity
             if s.port:
                 row.update(protocol=s.protocol, mtls=s.mtls)
             if s.port and not self.redis:  # with a store, the nodes tell of their endpoints themselves

@@ -36,8 +36,12 @@ int ca_install(const char *dir, const char *chain, const char *root, char *ret_f
 /* ca_found() with defaults: everything in `dir`. */
 int ca_init(
 	const char *dir, struct str trust_domain, int64_t lifetime_s, struct err *err) MUST_CHECK;
-/* Issues spiffe://<trust domain>/<path> into `out_dir`: <last path segment>.crt (chain), .key
- * (0600), and roots.pem; each file replaced as a whole. NotAfter never beyond the issuer's. A
+/* What the files of an issued identity are called, before their endings: "orders" of
+ * "service/orders", else the path with '+' for '/', "shop+web", in `name`. No two have one. */
+#define CA_NAME_MAX 200
+struct str ca_issued_name(struct str path, char name[CA_NAME_MAX]);
+/* Issues spiffe://<trust domain>/<path> into `out_dir`: <its name>.crt (chain), .key (0600), and
+ * roots.pem; each file replaced as a whole. NotAfter never beyond the issuer's. A
  * roots.pem in `dir` with several roots (a rotation under way) is copied as it is. */
 int ca_issue(const char *dir, struct str path, int64_t lifetime_s, const char *out_dir,
 	struct err *err) MUST_CHECK;

@@ -37,7 +37,8 @@ enum conf_unknown {
 
 struct conf_workload {
 	struct str service, version, user;
-	uint32_t uid; /* looked up from the bundle's `user` items */
+	struct str identity; /* path: "service/<service>" unless the file says another */
+	uint32_t uid;	     /* looked up from the bundle's `user` items */
 	uint16_t port;
 	enum protocol protocol;
 	struct address deliver;

@@ -5,6 +5,7 @@
  *
  *   node.pem                  the machine's own key and chain, spiffe://<trust domain>/node/<name>
  *   service/orders.pem        key and chain of spiffe://<trust domain>/service/orders
+ *   identity/shop+web.pem     those of spiffe://<trust domain>/shop/web (src/keys/keep_name.h)
  *   <the same>.next           a new key that has no certificate yet
  *   roots.pem, roots/<trust domain>.pem     anchors, ours and others'
  *   crls.pem, crls/<trust domain>.pem       certificate revocation lists

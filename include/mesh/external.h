@@ -32,7 +32,7 @@ struct external {
 	struct str where;  /* "outside.conf:12" */
 	struct str *hosts; /* external_host()'s form; "*.example.com" is any name below it */
 	uint32_t host_count;
-	uint16_t *ports; /* as workloads dial them; at least one */
+	uint32_t *ports; /* as workloads dial them; at least one */
 	uint32_t port_count;
 	struct source *from; /* who may; 0: any workload of the mesh */
 	uint32_t from_count;

@@ -21,10 +21,11 @@
  * Of the rules that match, the one whose `from` names the caller most exactly decides
  * (source_rank()); of equally exact ones any that denies; of those that say the same the first. A
  * deny rule without `from` is a guard: nothing is more exact. An allow rule without `from` is for
- * any verified identity. Who has no identity may be just the one whom a deny rule names: no address
- * is more exact than that. Where no rule matches the service's own default decides, then that of
- * the mesh, which lets nobody in who has no identity, and holds only for services that no allow
- * rule names. */
+ * any verified identity, as one with "*" is: of whatever trust domain. Who has no identity may be
+ * just the one whom a deny rule names: no address is more exact than that. Where no rule matches
+ * the service's own default decides, then that of the mesh, which holds only for services that no
+ * allow rule names. A default lets in identities of our own trust domain at most: to trust the
+ * anchors of another one is to know its workloads, not to open anything to them. */
 #pragma once
 
 #include "mesh/route.h"
@@ -124,17 +125,19 @@ struct policy_verdict policy_check_each(const struct snapshot *s, const struct s
 
 /* Whether it asks for more of a request than bytes have. */
 bool policy_asks_http(const struct policy *p);
-/* The first rules of it that ask for more of a request than bytes have; NULL: none. With one in
- * force the service gets only what can be read; with one on trial, what cannot be read passes and
- * is told. Rules that only note ask nothing of anybody. */
-struct policy_need {
-	const struct policy *enforced, *audited;
-};
-struct policy_need policy_need_http(const struct service *service);
+/* What becomes of opaque bytes about which policy_check() said this: of them nobody can say what a
+ * rule about paths or the like would have said. With one in force they stay out, and it is
+ * returned: the verdict is a refusal then, that tells nothing else. With one on trial they pass,
+ * and that is told in the verdict. NULL: as the verdict says. Rules that only note ask nothing of
+ * anybody. */
+const struct policy *policy_check_bytes(
+	const struct snapshot *s, const struct service *service, struct policy_verdict *verdict);
 /* Whether something that this caller might ask of the port would be allowed. What the request asks
  * itself is not looked at. False: nothing would. */
 bool policy_might_allow(const struct snapshot *s, const struct service *service,
 	const struct policy_request *request);
+/* Whether any asks for this header, letter case aside. */
+bool policy_asks_header(const struct service *service, struct str name);
 /* Whether any asks for a token. */
 bool policy_asks_token(const struct service *service);
 

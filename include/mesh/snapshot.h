@@ -101,15 +101,16 @@ struct retry_budget {
 enum policy_default {
 	POLICY_DEFAULT_MESH, /* whatever the mesh says */
 	POLICY_DEFAULT_DENY,
-	POLICY_DEFAULT_AUTHENTICATED, /* any verified identity may */
+	POLICY_DEFAULT_AUTHENTICATED, /* any verified identity of our own trust domain may */
 };
 
 struct service {
-	struct map_node node; /* in snapshot.services_by_name */
-	uint32_t index;	      /* 0..service_count-1, dense: for tables beside the snapshot */
-	struct str name;      /* [a-z0-9-], at most 63 */
-	struct str identity;  /* identity path "service/<name>" */
-	struct str *ids;      /* SPIFFE ids a server of this service may have; at least one */
+	struct map_node node;	 /* in snapshot.services_by_name */
+	struct map_node id_node; /* in snapshot.services_by_id */
+	uint32_t index;		 /* 0..service_count-1, dense: for tables beside the snapshot */
+	struct str name;	 /* [a-z0-9-], at most 63 */
+	struct str identity;	 /* identity path: "service/<name>" unless it says another */
+	struct str *ids; /* SPIFFE ids a server of it may have; the first is that of `identity` */
 	uint32_t id_count;
 	enum protocol protocol;
 	bool server_first;   /* the server speaks first: never wait for the client's bytes */
@@ -187,6 +188,11 @@ struct endpoint {
 struct workload {
 	uint32_t index; /* 0..workload_count-1, dense */
 	struct service *service;
+	struct str identity; /* path: what it has a certificate for */
+	struct str id;	     /* the SPIFFE id of that */
+	/* The id is none of its service's: no caller would take it for a server of that. So nobody
+	 * is led to it; what it does itself is the id's doing. */
+	bool is_refused;
 	struct str user;
 	uint32_t uid;
 	uint32_t mark; /* number in the SYN mark, 0 = none known yet: unattributable */
@@ -203,7 +209,7 @@ struct snapshot {
 	struct arena arena;
 	struct str trust_domain;
 	struct str zone;    /* of this machine; empty: none */
-	bool default_allow; /* mesh.default_policy = "authenticated": any verified identity */
+	bool default_allow; /* mesh.default_policy = "authenticated": any identity of our own */
 	bool is_audited;    /* mesh.policy_mode = "audit": what policy would refuse passes */
 	struct service *services;
 	uint32_t service_count;
@@ -230,6 +236,7 @@ struct snapshot {
 	/* of nodes' records: whose are in it, and endpoints that are not */
 	uint32_t node_count, unknown_endpoint_count, refused_endpoint_count;
 	struct map services_by_name;
+	struct map services_by_id;
 	struct map endpoints_by_address;
 	struct map services_by_address;	    /* their own addresses */
 	struct map externals_by_host;	    /* external.c's */
@@ -240,6 +247,8 @@ struct snapshot {
 /* Add to the look-up tables, one by one, what is in the arrays, which do not move any more. No
  * other may have the name, the address. False: out of memory. */
 bool snapshot_add_service(struct snapshot *s, struct service *service) MUST_CHECK;
+/* By the first of its ids. */
+bool snapshot_add_service_id(struct snapshot *s, struct service *service) MUST_CHECK;
 bool snapshot_add_endpoint(struct snapshot *s, struct endpoint *e) MUST_CHECK;
 bool snapshot_add_address(
 	struct snapshot *s, struct service *service, const struct address *a) MUST_CHECK;
@@ -249,6 +258,10 @@ bool snapshot_index_workloads(struct snapshot *s) MUST_CHECK;
 void snapshot_done(struct snapshot *s);
 
 const struct service *snapshot_service(const struct snapshot *s, struct str name);
+/* The service whose identity this SPIFFE id is, or NULL. */
+const struct service *snapshot_service_by_id(const struct snapshot *s, struct str id);
+/* Whether a server of it may have this SPIFFE id. */
+bool service_has_id(const struct service *service, struct str id);
 const struct endpoint *snapshot_endpoint(const struct snapshot *s, const struct address *a);
 /* What to do with plain text at a port of its workloads and endpoints, as they listen; 0: no
  * certain one, which has the service's own mode. */
@@ -296,6 +309,7 @@ size_t server_name_write(const struct snapshot *s, const struct service *service
 /* The same without a snapshot. */
 size_t server_name_of(
 	struct str trust_domain, struct str service, uint16_t port, char ret_text[SERVER_NAME_MAX]);
-/* The local workload that a server name means, or NULL. Only the name that server_name_write()
- * gives for a workload with a port, letter case aside: no wildcard, no trailing dot. */
+/* The local workload that a server name means, or NULL: none, or one that is refused. Only the name
+ * that server_name_write() gives for a workload with a port, letter case aside: no wildcard, no
+ * trailing dot. */
 const struct workload *snapshot_workload_by_server_name(const struct snapshot *s, struct str name);

@@ -50,5 +50,7 @@ bool source_read(const struct snapshot *s, struct str entry, struct arena *arena
 /* Whether it names this caller. `id`: verified; empty: none. `client`: whence it came; family 0:
  * not known. */
 bool source_names(const struct source *source, struct str id, const struct address *client);
-/* The same for an entry as it is written, which need not have been read. */
+/* Whether it is one of our own trust domain. */
+bool source_is_own(const struct snapshot *s, struct str id);
+/* The same as source_names() for an entry as it is written, which need not have been read. */
 bool source_entry_names(const struct snapshot *s, struct str entry, struct str id);

@@ -44,7 +44,8 @@ struct decision {
 	bool is_here;	 /* decided by this machine; else by that at `upstream` */
 	bool is_refused; /* by policy */
 	bool is_mirror;
-	bool is_cut; /* of who, whom or what: what it would come to now cannot be told */
+	bool is_cut;   /* of who, whom or what: what it would come to now cannot be told */
+	uint16_t used; /* of the text */
 	uint8_t lens[DECISION_TEXTS];
 	char text[DECISION_BYTES];
 };

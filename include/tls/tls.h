@@ -255,9 +255,10 @@ size_t tls_key_sign(const struct tls_key *k, const struct tls_sign_request *requ
 	uint8_t ret_signature[TLS_SIGNATURE_MAX]);
 
 /* After the handshake. Valid until tls_free(). */
-struct str tls_peer_id(const struct tls *t);	 /* SPIFFE id */
-struct str tls_server_name(const struct tls *t); /* SNI, either side */
-enum tls_alpn tls_alpn(const struct tls *t);	 /* a server's, also of a handshake that failed */
+struct str tls_peer_id(const struct tls *t);	  /* SPIFFE id */
+struct str tls_own_identity(const struct tls *t); /* our identity path in it; empty: none */
+struct str tls_server_name(const struct tls *t);  /* SNI, either side */
+enum tls_alpn tls_alpn(const struct tls *t);	  /* a server's, also of a handshake that failed */
 /* The earliest end of validity in the peer's verified path. */
 int64_t tls_peer_not_after_s(const struct tls *t);
 /* Whether the peer's chain leads to an anchor of the generation `now`, too, and nothing of it has

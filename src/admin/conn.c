@@ -245,7 +245,7 @@ static void admin_conn_await_reports(struct admin_conn *c)
 	const struct page_response *r = &c->response;
 	c->reports = reports_new(c->admin->proxy, r->asked, r->asked_count,
 		(struct str){r->asked_id, r->asked_id_len});
-	if (!c->reports) {
+	if (!c->reports || (r->asks_seen && !reports_want_seen(c->reports))) {
 		page_text(&c->response, 500, "out of memory\n");
 		admin_conn_begin_answer(c);
 		return;

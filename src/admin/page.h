@@ -32,6 +32,7 @@ struct page_response {
 	bool await_reports;
 	struct str asked[REPORT_SERVICES_MAX];
 	uint32_t asked_count;
+	bool asks_seen; /* and what they have let in */
 	char asked_id[DECISION_ID_MAX]; /* or about what they have decided of this request */
 	uint8_t asked_id_len;
 };
@@ -76,7 +77,11 @@ void page_explain(const struct page_source *source, const struct page_request *r
 	struct page_response *response);
 void page_limits(const struct page_source *source, const struct page_request *request,
 	struct page_response *response);
+void page_externals(const struct page_source *source, const struct page_request *request,
+	struct page_response *response);
 void page_authz_check(const struct page_source *source, const struct page_request *request,
+	struct page_response *response);
+void page_authz_seen(const struct page_source *source, const struct page_request *request,
 	struct page_response *response);
 void page_authz_list(const struct page_source *source, const struct page_request *request,
 	struct page_response *response);
@@ -130,8 +135,8 @@ void page_readiness(const struct page_source *source, char *text, size_t size);
 
 /* The part of it that is about certificates: workloads that have none, or an expired one. */
 void page_without_identity(const struct page_source *source, char *text, size_t size);
-/* What is well still, and will not be: certificates that are not renewed. One a line; empty when
- * there are none. */
+/* What is well still, and will not be: certificates that are not renewed; and workloads that are
+ * refused for their identity. One a line; empty when there are none. */
 void page_not_renewable(const struct page_source *source, char *text, size_t size);
 
 /* True when the Accept header likes OpenMetrics better than the plain text format. */

@@ -37,26 +37,6 @@ static struct str page_only_issuer(const struct service *service)
 	return only;
 }
 
-/* What the verdict does not know: nobody can say of opaque bytes what a rule about paths would have
- * said. */
-static void page_judge_bytes(struct page_judgement *judgement)
-{
-	struct policy_need need = policy_need_http(judgement->service);
-	struct policy_verdict *v = &judgement->verdict;
-	const struct policy *by = need.enforced ? need.enforced : need.audited;
-	if (!by || (v->policy && !v->allowed && !policy_asks_http(v->policy)))
-		return;
-	if (need.enforced && !judgement->snapshot->is_audited) {
-		judgement->needs_http = v->allowed || !v->policy ? by : v->policy;
-		judgement->barrier = PAGE_BARRIER_HTTP;
-		v->noted = NULL;
-		v->would_deny = false;
-	} else if (v->allowed && !v->would_deny) {
-		v->would_deny = true;
-		v->audited = by;
-	}
-}
-
 static enum page_barrier page_barrier_of(
 	const struct page_judgement *judgement, const struct page_question *q)
 {
@@ -85,7 +65,9 @@ void page_judge(const struct snapshot *s, const struct service *service,
 	ret->verdict = policy_check(s, service, &ret->request);
 	ret->barrier = page_barrier_of(ret, q);
 	if (ret->barrier == PAGE_BARRIER_NONE && !ret->request.http)
-		page_judge_bytes(ret);
+		ret->needs_http = policy_check_bytes(s, service, &ret->verdict);
+	if (ret->needs_http)
+		ret->barrier = PAGE_BARRIER_HTTP;
 	ret->allowed = ret->verdict.allowed && ret->barrier == PAGE_BARRIER_NONE;
 }
 

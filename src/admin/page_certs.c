@@ -55,7 +55,7 @@ void page_put_identities(const struct page_source *source, struct json *j)
 	json_key(j, "identities_missing");
 	json_open(j, '[');
 	for (uint32_t i = 0; plan && i < plan->snapshot->workload_count; i++) {
-		struct str path = plan->snapshot->workloads[i].service->identity;
+		struct str path = plan->snapshot->workloads[i].identity;
 		if (!page_identity_of(plan, path, &view))
 			json_str(j, path);
 	}
@@ -132,7 +132,7 @@ static bool page_certificate(
 		return true;
 	}
 	for (uint32_t i = 0; plan && i < plan->snapshot->workload_count; i++) {
-		struct str path = plan->snapshot->workloads[i].service->identity;
+		struct str path = plan->snapshot->workloads[i].identity;
 		if (page_identity_of(plan, path, &view) || held++ != index)
 			continue;
 		*row = (struct wire_certificate){.why = "the directory has none"};
@@ -264,7 +264,7 @@ void page_without_identity(const struct page_source *source, char *text, size_t 
 	size_t len = 0;
 	text[0] = '\0';
 	for (uint32_t i = 0; i < plan->snapshot->workload_count; i++) {
-		struct str path = plan->snapshot->workloads[i].service->identity;
+		struct str path = plan->snapshot->workloads[i].identity;
 		if (!page_identity_of(plan, path, &view))
 			len = page_line(
 				text, len, size, "no certificate for " STR_FMT "\n", STR_ARG(path));
@@ -276,9 +276,19 @@ void page_without_identity(const struct page_source *source, char *text, size_t 
 
 void page_not_renewable(const struct page_source *source, char *text, size_t size)
 {
+	const struct plan *plan = source->proxy->plan;
 	struct wire_certificate row;
 	size_t len = 0;
 	text[0] = '\0';
+	for (uint32_t i = 0; plan && i < plan->snapshot->workload_count; i++) {
+		const struct workload *w = &plan->snapshot->workloads[i];
+		if (w->is_refused)
+			len = page_line(text, len, size,
+				"degraded: the identity " STR_FMT
+				" is none that the service " STR_FMT
+				" may have, so nobody is led to it\n",
+				STR_ARG(w->identity), STR_ARG(w->service->name));
+	}
 	for (uint32_t i = 0; page_certificate(source, i, &row); i++) {
 		bool is_own = strncmp(row.identity, "node/", 5) == 0;
 		bool is_over = row.state == WIRE_CERTIFICATE_EXPIRED ||

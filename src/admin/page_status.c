@@ -184,6 +184,8 @@ static void page_put_workloads(const struct plan *plan, struct json *j)
 		const struct workload *w = &plan->snapshot->workloads[i];
 		json_open(j, '{');
 		page_put_str(j, "service", w->service->name);
+		page_put_str(j, "identity", w->identity);
+		page_put_bool(j, "refused", w->is_refused);
 		page_put_str(j, "version", w->version);
 		page_put_str(j, "user", w->user);
 		page_put_u64(j, "uid", w->uid);

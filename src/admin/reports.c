@@ -29,6 +29,15 @@ struct reports *reports_new(
 	return NULL;
 }
 
+bool reports_want_seen(struct reports *r)
+{
+	for (uint32_t i = 0; i < r->count; i++) {
+		if (!report_wants_seen(r->asked[i]))
+			return false;
+	}
+	return true;
+}
+
 bool reports_look(struct reports *r, const struct proxy *p)
 {
 	bool is_whole = true;

@@ -15,6 +15,8 @@ struct reports {
 /* About services, or about the request of this id (empty: of none). NULL: out of memory. */
 struct reports *reports_new(
 	const struct proxy *p, const struct str *services, uint32_t service_count, struct str id);
+/* Has them tell what they have let in besides. False: out of memory. */
+bool reports_want_seen(struct reports *r) MUST_CHECK;
 /* Asks who was not asked, takes what is there. True: all have answered. */
 bool reports_look(struct reports *r, const struct proxy *p);
 uint32_t reports_answered(const struct reports *r);

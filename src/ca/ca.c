@@ -46,17 +46,22 @@ struct ca_order {
 	X509 *leaf;
 };
 
-static struct str ca_last_segment(struct str path)
+struct str ca_issued_name(struct str path, char name[CA_NAME_MAX])
 {
-	const char *slash = memrchr(path.at, '/', path.len);
-	if (!slash)
-		return path;
-	return (struct str){slash + 1, path.len - (size_t)(slash + 1 - path.at)};
+	struct str prefix = STR("service/");
+	struct str service = {path.at + prefix.len, path.len - prefix.len};
+	if (str_starts(path, prefix) && !memchr(service.at, '/', service.len))
+		return service;
+	ASSERT(path.len <= CA_NAME_MAX);
+	for (size_t i = 0; i < path.len; i++)
+		name[i] = path.at[i] == '/' ? '+' : path.at[i];
+	return (struct str){name, path.len};
 }
 
 static int ca_write_pair(const struct ca_order *o, const char *out_dir, struct err *err)
 {
-	struct str key = STR_NONE, leaf = STR_NONE, name = ca_last_segment(o->path);
+	char text[CA_NAME_MAX];
+	struct str key = STR_NONE, leaf = STR_NONE, name = ca_issued_name(o->path, text);
 	char *chain = NULL;
 	int len = -1;
 	if (cert_key_pem(o->key, &key) == 0 && cert_pem(o->leaf, &leaf) == 0)
@@ -117,7 +122,7 @@ static int ca_make(struct ca_order *o, const char *out_dir, struct err *err)
 	int len = snprintf(
 		id, sizeof(id), "spiffe://%s/" STR_FMT, o->issuer.trust_domain, STR_ARG(o->path));
 	struct str trust_domain, whole_path;
-	if (len < 0 || (size_t)len >= sizeof(id) ||
+	if (len < 0 || (size_t)len >= sizeof(id) || o->path.len > CA_NAME_MAX ||
 		!spiffe_parse(str_of(id), &trust_domain, &whole_path))
 		return err_set(err, EINVAL,
 			"\"" STR_FMT

@@ -205,12 +205,15 @@ static const char command_issue_usage[] =
 	"Makes a certificate and its key by hand: OUT/NAME.key, OUT/NAME.crt (the chain) for\n"
 	"spiffe://TD/service/NAME, and OUT/roots.pem. Each is replaced as a whole, so a running "
 	"ringmain\n"
-	"that watches OUT picks it up.\n"
+	"that watches OUT picks it up. Files of another path are called as it, with '+' for '/':\n"
+	"OUT/shop+web.crt.\n"
 	"\n"
-	"usage: ringmain ca issue --dir DIR --service NAME [--ttl TTL] --out OUT\n"
+	"usage: ringmain ca issue --dir DIR --service NAME | --identity PATH [--ttl TTL] --out "
+	"OUT\n"
 	"\n"
 	"  --dir DIR       the authority's directory\n"
 	"  --service NAME  the service as the configuration calls it\n"
+	"  --identity PATH the path of an identity, such as shop/web\n"
 	"  --ttl TTL       lifetime of the certificate: 90m, 24h, 30d (24h); it ends with the "
 	"issuer at the\n"
 	"                  latest\n"
@@ -224,26 +227,37 @@ static int command_issue_run(const struct options *o)
 {
 	int64_t lifetime_s = COMMAND_LEAF_S;
 	struct err err;
-	char path[sizeof("service/") + IDENTITY_SERVICE_MAX];
+	char path[CONF_IDENTITY_MAX + 1];
 	const char *dir = options_value(o, OPTIONS_DIR), *out = options_value(o, OPTIONS_OUT);
+	char name[CA_NAME_MAX];
 	const char *service = options_value(o, OPTIONS_SERVICE),
+		   *identity = options_value(o, OPTIONS_IDENTITY),
 		   *ttl = options_value(o, OPTIONS_TTL);
-	if (!dir || !service || !out)
-		return usage_wrong(o->command, "--dir, --service and --out are needed");
+	if (!dir || !out || !service == !identity)
+		return usage_wrong(
+			o->command, "--dir, --out and one of --service and --identity are needed");
 	if (ttl && !options_lifetime(ttl, 0, &lifetime_s))
 		return usage_wrong(o->command, "--ttl: a number and s, m, h or d, such as 24h");
-	if (!identity_service_valid(str_of(service)))
+	if (service && !identity_service_valid(str_of(service)))
 		return usage_wrong(o->command,
 			"--service: lower-case letters, digits and '-', at most %d",
 			IDENTITY_SERVICE_MAX);
-	snprintf(path, sizeof(path), "service/%s", service);
+	if (identity && !identity_workload_valid(str_of(identity)))
+		return usage_wrong(o->command,
+			"--identity: a path such as shop/web, of letters, digits, '.', '-' and "
+			"'_', the first part neither node nor ca, at most %d bytes",
+			IDENTITY_PATH_MAX);
+	snprintf(path, sizeof(path), "%s%s", service ? "service/" : "",
+		service ? service : identity);
 	if (ca_issue(dir, str_of(path), lifetime_s, out, &err) < 0)
 		return options_failed(o, &err);
-	printf("issued %s/%s.crt\n", out, service);
+	struct str file = ca_issued_name(str_of(path), name);
+	printf("issued %s/" STR_FMT ".crt\n", out, STR_ARG(file));
 	return 0;
 }
 
 const struct options_command command_issue = {.name = "issue",
 	.usage = command_issue_usage,
-	.takes = OPTIONS_BIT(DIR) | OPTIONS_BIT(SERVICE) | OPTIONS_BIT(TTL) | OPTIONS_BIT(OUT),
+	.takes = OPTIONS_BIT(DIR) | OPTIONS_BIT(SERVICE) | OPTIONS_BIT(IDENTITY) |
+		 OPTIONS_BIT(TTL) | OPTIONS_BIT(OUT),
 	.run = command_issue_run};

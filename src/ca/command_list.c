@@ -118,8 +118,9 @@ static void list_identities(const struct conf_registered *n, char *text, size_t 
 	text[0] = '\0';
 	for (uint32_t i = 0; i < n->identity_count && len < size; i++) {
 		struct str id = n->identities[i];
-		if (str_starts(id, prefix))
-			id = (struct str){id.at + prefix.len, id.len - prefix.len};
+		struct str name = {id.at + prefix.len, id.len - prefix.len};
+		if (str_starts(id, prefix) && !memchr(name.at, '/', name.len))
+			id = name;
 		len += (size_t)snprintf(
 			text + len, size - len, "%s" STR_FMT, i ? " " : "", STR_ARG(id));
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/authz.h"
 
+#include "authz_suggest.h"
 #include "base/assert.h"
 #include "base/usage.h"
 #include "conf/conf.h"
@@ -17,12 +18,16 @@ static const char authz_usage[] =
 	"                            [--client ADDRESS] [--tcp] [options]\n"
 	"       ringmain authz why REQUEST-ID [options]\n"
 	"       ringmain authz list [SERVICE] [options]\n"
+	"       ringmain authz suggest [SERVICE] [options]\n"
 	"\n"
 	"check says whether a request would be let in, by which rule, and why by none of the "
 	"others.\n"
 	"Nothing is sent. why says the same of a request that was made: by its id, or of opaque "
 	"bytes by\nthe connection's number in the access log. list shows the rules of a service in "
-	"the order in\nwhich they count, or all services.\n"
+	"the order in\nwhich they count, or all services. suggest prints policies that allow what "
+	"this "
+	"machine's\nworkloads were asked and nothing else, for \"ringmain check\" and \"ringmain "
+	"apply\".\n"
 	"\n"
 	"  --from CALLER      a service, a SPIFFE id, an identity path, an address or anonymous\n"
 	"  --to SERVICE       whose rules are asked\n"
@@ -89,6 +94,10 @@ int cli_authz_main(int argc, char **argv,
 			.subject = "service",
 			.report = authz_list,
 			.ask_offline = ask_offline},
+		{.word = "suggest",
+			.page = "/authz/seen",
+			.subject = "service",
+			.report = authz_suggest},
 	};
 	return question_main(argc, argv, authz_usage, kinds, ARRAY_LEN(kinds));
 }

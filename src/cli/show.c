@@ -312,13 +312,15 @@ static void show_listeners(FILE *out, const struct show_source *s)
 
 static void show_workloads(FILE *out, const struct show_source *s)
 {
-	static const char *const names[] = {
-		"WORKLOAD", "VERSION", "USER", "UID", "MARK", "PORT", "PROTOCOL", "MTLS"};
+	static const char *const names[] = {"WORKLOAD", "IDENTITY", "VERSION", "USER", "UID",
+		"MARK", "PORT", "PROTOCOL", "MTLS"};
 	struct table t;
 	show_headings(&t, ARRAY_LEN(names), names);
 	for (const struct json_tree *w = json_tree_list(s->status, "workloads"); w; w = w->next) {
 		bool serves = json_tree_number(w, "port");
 		table_cell_str(&t, json_tree_text(w, "service"));
+		table_cell(&t, "%s" STR_FMT, json_tree_true(w, "refused") ? "× " : "",
+			STR_ARG(json_tree_text(w, "identity")));
 		table_cell_str(&t, json_tree_text(w, "version"));
 		table_cell_str(&t, json_tree_text(w, "user"));
 		table_cell(&t, "%lld", (long long)json_tree_number(w, "uid"));
@@ -419,6 +421,17 @@ static void show_check_identities(struct show_list *l, const struct show_source 
 			STR_ARG(i->text));
 }
 
+static void show_check_refused(struct show_list *l, const struct show_source *s)
+{
+	for (const struct json_tree *w = json_tree_list(s->status, "workloads"); w; w = w->next)
+		if (json_tree_true(w, "refused"))
+			show_point(l, true,
+				"the identity " STR_FMT " is none that the service " STR_FMT
+				" may have: nobody is led to the workload",
+				STR_ARG(json_tree_text(w, "identity")),
+				STR_ARG(json_tree_text(w, "service")));
+}
+
 static void show_check_redirect(struct show_list *l, const struct show_source *s)
 {
 	if (!s->redirect)
@@ -481,6 +494,7 @@ static void show_check(struct show_list *l, const struct show_source *s)
 			show_lines(l->out, "    ", json_tree_text(show_reload(s), "text"));
 	}
 	show_check_identities(l, s);
+	show_check_refused(l, s);
 	if (!json_tree_number(s->status, "generation"))
 		show_point(l, true, "no configuration is in force");
 	if (!json_tree_list(s->status, "listeners"))
@@ -488,6 +502,7 @@ static void show_check(struct show_list *l, const struct show_source *s)
 	show_check_renewal(l, s);
 	show_check_state(l, s);
 	show_check_rollouts(l, s);
+	show_check_issuers(l, s);
 	show_check_warnings(l, s);
 	show_check_redirect(l, s);
 	show_check_traffic(l, s);
@@ -509,6 +524,7 @@ int show_status(FILE *out, const struct show_source *source)
 	show_workloads(out, source);
 	show_state_endpoints(out, source);
 	show_rollouts(out, source);
+	show_issuers(out, source);
 	show_ejected(out, source);
 	show_counters(out, source);
 	show_check(&l, source);

@@ -41,6 +41,11 @@ void show_share(char text[32], int64_t weight, int64_t sum);
 void show_rollouts(FILE *out, const struct show_source *s);
 void show_check_rollouts(struct show_list *l, const struct show_source *s);
 
+/* --- show_issuers.c --- */
+
+void show_issuers(FILE *out, const struct show_source *s);
+void show_check_issuers(struct show_list *l, const struct show_source *s);
+
 /* --- show_certs.c --- */
 
 /* One line. */

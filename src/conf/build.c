@@ -35,37 +35,6 @@ void *conf_build_array(struct conf_parser *p, size_t count, size_t size)
 	return array;
 }
 
-static struct str conf_build_id(struct conf_parser *p, struct str service_name)
-{
-	struct str id = arena_printf(&p->snapshot->arena, "spiffe://" STR_FMT "/service/" STR_FMT,
-		STR_ARG(p->snapshot->trust_domain), STR_ARG(service_name));
-	if (!id.at)
-		p->is_exhausted = true;
-	return id;
-}
-
-/* Without a row: the one of its name. */
-static void conf_build_ids(
-	struct conf_parser *p, struct service *service, const struct conf_service_row *row)
-{
-	uint32_t count = row ? row->identity_count : 0;
-	service->ids = conf_build_array(p, count + 1u, sizeof(*service->ids));
-	if (!service->ids)
-		return;
-	service->ids[service->id_count++] = conf_build_id(p, service->name);
-	for (uint32_t i = 0; i < count; i++) {
-		struct str identity = row->identities[i];
-		if (identity_service_valid(identity))
-			service->ids[service->id_count++] = conf_build_id(p, identity);
-		else if (identity_id_valid(identity))
-			service->ids[service->id_count++] = identity;
-		else if (identity.len > 0)
-			conf_error(p, row->setting, "identities",
-				"\"%.*s\" is neither a service's name nor a SPIFFE id",
-				STR_ARG(identity));
-	}
-}
-
 static struct str conf_build_name(struct conf_parser *p, struct str name)
 {
 	struct str copy = arena_str(&p->snapshot->arena, name);
@@ -82,10 +51,8 @@ static struct service *conf_build_add_service(
 	p->service_rows[s->service_count] = row;
 	service->index = s->service_count++;
 	service->name = name;
-	service->identity = arena_printf(&s->arena, "service/" STR_FMT, STR_ARG(name));
 	/* of two with one name the first is found */
-	if (!service->identity.at ||
-		(!snapshot_service(s, name) && !snapshot_add_service(s, service)))
+	if (!snapshot_service(s, name) && !snapshot_add_service(s, service))
 		p->is_exhausted = true;
 	return service;
 }
@@ -121,7 +88,6 @@ static void conf_build_service(
 	conf_build_balance(p, service, row);
 	if (row->server_first && row->protocol != PROTOCOL_TCP)
 		conf_error(p, row->setting, "server_first", "only with protocol \"tcp\"");
-	conf_build_ids(p, service, row);
 }
 
 static bool conf_build_name_valid(
@@ -157,7 +123,6 @@ static void conf_build_implicit(struct conf_parser *p, uint32_t index)
 	service->outlier = CONF_OUTLIER_DEFAULT;
 	service->zone_calls = CONF_ZONE_CALLS_DEFAULT;
 	service->retry_budget = CONF_RETRY_BUDGET_DEFAULT;
-	conf_build_ids(p, service, NULL);
 }
 
 static void conf_build_services(struct conf_parser *p)
@@ -178,6 +143,8 @@ static void conf_build_services(struct conf_parser *p)
 	}
 	for (uint32_t i = 0; !p->is_exhausted && i < implicit_max; i++)
 		conf_build_implicit(p, i);
+	if (!p->is_exhausted)
+		conf_build_identities(p);
 }
 
 void conf_build_unknown_service(
@@ -232,6 +199,7 @@ static void conf_build_workload(struct conf_parser *p, uint32_t index)
 				   : (enum unknown_mode)(from->unknown - CONF_UNKNOWN_REFUSE)};
 	w->user = arena_str(&p->snapshot->arena, from->user);
 	w->version = arena_str(&p->snapshot->arena, from->version);
+	conf_build_workload_identity(p, w);
 	w->mark = conf_build_mark(p, from->uid);
 	if (!snapshot_is_local(p->snapshot, &w->deliver))
 		conf_warning(p, setting, "deliver",

@@ -53,7 +53,8 @@ static void conf_external_host(struct conf_parser *p, const struct conf_external
 		return;
 	}
 	for (uint32_t i = 0; i < e->port_count && is_free; i++) {
-		const struct external *first = external_of_host(p->snapshot, host, e->ports[i]);
+		const struct external *first =
+			external_of_host(p->snapshot, host, (uint16_t)e->ports[i]);
 		is_free = !first;
 		if (first)
 			conf_external_twice(p, row, "host", first, host);
@@ -79,7 +80,7 @@ static void conf_external_address(struct conf_parser *p, const struct conf_exter
 		conf_error(p, row->setting, "address", "%s is no machine outside",
 			address_ip_text(&a, text));
 	for (uint32_t i = 0; is_single && i < e->port_count; i++) {
-		a.port = e->ports[i];
+		a.port = (uint16_t)e->ports[i];
 		struct destination to = snapshot_destination(p->snapshot, &a);
 		if (to.kind != DESTINATION_UNKNOWN)
 			conf_error(p, row->setting, "address", "%s is \"%.*s\", of the mesh",
@@ -90,7 +91,7 @@ static void conf_external_address(struct conf_parser *p, const struct conf_exter
 static bool conf_externals_share_port(const struct external *a, const struct external *b)
 {
 	for (uint32_t i = 0; i < a->port_count; i++) {
-		if (external_has_port(b, a->ports[i]))
+		if (external_has_port(b, (uint16_t)a->ports[i]))
 			return true;
 	}
 	return false;
@@ -122,6 +123,10 @@ static void conf_external_from(
 	struct conf_parser *p, const struct conf_external_row *row, struct external *e)
 {
 	uint32_t count = 0;
+	if (row->from_count == 0 && conf_member(row->setting, "from"))
+		conf_error(p, row->setting, "from",
+			"an empty list would name nobody; leave it out for any workload of the "
+			"mesh");
 	conf_build_check_from(p, row->setting, row->from, row->from_count);
 	for (uint32_t i = 0; i < row->from_count; i++)
 		count += source_count(p->snapshot, row->from[i]);

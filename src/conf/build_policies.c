@@ -28,10 +28,9 @@ static void conf_policy_operations(struct conf_parser *p, const struct conf_poli
 		.method_count = from->method_count,
 		.hosts = from->hosts,
 		.host_count = from->host_count,
-		.ports = conf_build_array(p, from->port_count, sizeof(*to->ports)),
+		.ports = from->ports,
+		.port_count = from->port_count,
 	};
-	for (uint32_t i = 0; to->ports && i < from->port_count; i++)
-		to->ports[to->port_count++] = (uint16_t)from->ports[i];
 	to->paths = conf_policy_paths(p, row, is_not ? "not_paths" : "paths", from->paths,
 		from->path_count, &to->path_count);
 	conf_check_methods(p, row->setting, is_not ? "not_methods" : "methods", from->methods,
@@ -52,7 +51,8 @@ static void conf_policy_token(
 	};
 	rule->claims =
 		conf_rule_fields(p, row->token.claims, row->token.claim_count, CONF_FIELDS_PLAIN);
-	conf_check_issuer_names(p, row->setting, row->token.issuers, row->token.issuer_count);
+	conf_check_issuer_names(
+		p, conf_member(row->setting, "token"), row->token.issuers, row->token.issuer_count);
 }
 
 static struct str conf_policy_where(struct conf_parser *p, const struct conf_policy_row *row)

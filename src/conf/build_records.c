@@ -55,7 +55,7 @@ void conf_build_count_told(struct conf_parser *p, uint32_t *counts)
 
 /* Nothing there would prove who answers: only an operator's word says where plain text may go. */
 static const char conf_told_plain[] =
-	"the service has mtls = \"disabled\": its endpoints are those that are published with it";
+	"mtls is \"disabled\" there: its endpoints are those that are published with the service";
 
 /* Why an endpoint is not taken; NULL: it is. */
 static const char *conf_told_refused(const struct conf_parser *p, const struct record *record,
@@ -78,6 +78,8 @@ static const char *conf_told_refused(const struct conf_parser *p, const struct r
 				     ? (struct workload *)snapshot_workload_by_port(s, a->port)
 				     : NULL;
 	*ret_local = w && w->service == service ? w : NULL;
+	if (w && w->is_refused)
+		return "its identity is none that the service may have";
 	return *ret_local ? NULL : "no workload of this machine serves it";
 }
 

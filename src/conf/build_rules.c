@@ -202,12 +202,29 @@ static bool conf_host_is_good(struct str host, const char *marks)
 	return host.len > 0 && host.len <= CONF_HOST_BYTES_MAX;
 }
 
-/* Labels with dots between them, or an address in brackets. */
+/* An address, or what some take for one: "127.1". */
+static bool conf_host_ends_in_number(struct str host)
+{
+	const char *dot = host.len ? memrchr(host.at, '.', host.len) : NULL;
+	struct str label = host;
+	if (dot)
+		label = (struct str){dot + 1, (size_t)(host.at + host.len - dot) - 1};
+	size_t digits = 0;
+	while (digits < label.len && label.at[digits] >= '0' && label.at[digits] <= '9')
+		digits++;
+	return label.len > 0 && (digits == label.len || str_starts(label, STR("0x")));
+}
+
+/* Labels with dots between them, or an address, in brackets if it is one of IPv6. */
 static bool conf_host_name_is_good(struct str host)
 {
 	bool is_v6 = host.len > 2 && host.at[0] == '[' && host.at[host.len - 1] == ']';
+	struct address address;
 	if (is_v6)
-		return conf_host_is_good(host, "[:].");
+		return conf_host_is_good(host, "[:].") && memchr(host.at, ':', host.len) != NULL &&
+		       address_parse((struct str){host.at + 1, host.len - 2}, &address);
+	if (conf_host_ends_in_number(host))
+		return address_parse(host, &address);
 	for (size_t i = 0; i < host.len; i++) {
 		bool is_end = i == 0 || i + 1 == host.len || host.at[i - 1] == '.';
 		if (host.at[i] == '.' && is_end)

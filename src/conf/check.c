@@ -207,6 +207,12 @@ static void conf_check_workload_pair(struct conf_parser *p, uint32_t index, uint
 {
 	const struct conf_workload *a = &p->conf->workloads[index], *b = &p->conf->workloads[other];
 	const config_setting_t *setting = conf_workload_setting(p, index);
+	if (a->identity.len > 0 && str_eq(a->identity, b->identity) &&
+		!str_eq(a->service, b->service))
+		conf_error(p, setting, "identity",
+			"\"%.*s\" is that of workloads[%u], which is another service: whoever has "
+			"it could pass for either",
+			STR_ARG(a->identity), other);
 	if (a->port > 0 && a->port == b->port)
 		conf_error(p, setting, "port", "%u is workloads[%u]'s already", a->port, other);
 	if (a->uid != UINT32_MAX && a->uid == b->uid)
@@ -229,6 +235,18 @@ static void conf_check_deliver(struct conf_parser *p, uint32_t index)
 		w->deliver.port = w->port;
 }
 
+static void conf_check_workload_identity(struct conf_parser *p, uint32_t index)
+{
+	struct conf_workload *w = &p->conf->workloads[index];
+	const config_setting_t *setting = conf_workload_setting(p, index);
+	if (conf_member(setting, "identity")) {
+		(void)conf_identity_check(p, setting, w->service, w->identity);
+		return;
+	}
+	w->identity = arena_printf(&p->conf->arena, "service/" STR_FMT, STR_ARG(w->service));
+	p->is_exhausted = p->is_exhausted || !w->identity.at;
+}
+
 static void conf_check_workloads(struct conf_parser *p)
 {
 	struct conf *c = p->conf;
@@ -236,6 +254,7 @@ static void conf_check_workloads(struct conf_parser *p)
 		struct conf_workload *w = &c->workloads[i];
 		w->line = (int)config_setting_source_line(conf_workload_setting(p, i));
 		conf_check_deliver(p, i);
+		conf_check_workload_identity(p, i);
 		if (!conf_check_workload_user(p, i))
 			w->uid = UINT32_MAX;
 		for (uint32_t other = 0; other < i; other++)

@@ -224,7 +224,7 @@ static bool conf_key_equal(const struct conf_key *key, const char *before, const
 		return false;
 	const char *a = *(const char *const *)(before + key->offset);
 	const char *b = *(const char *const *)(after + key->offset);
-	size_t size = conf_type_size(key->type);
+	size_t size = key->size;
 	for (uint32_t i = 0; i < count; i++) {
 		if (!conf_value_equal(key->type, size, a + i * size, b + i * size))
 			return false;

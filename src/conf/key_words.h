@@ -9,8 +9,9 @@
 		.name = (key), __VA_ARGS__ \
 	}
 #define FIELD(owner, field) .offset = offsetof(owner, field), .size = sizeof(((owner *)0)->field)
-#define LIST(owner, field, number) \
-	.many = true, .offset = offsetof(owner, field), .count_offset = offsetof(owner, number)
+#define LIST(owner, field, number)                                                            \
+	.many = true, .offset = offsetof(owner, field), .size = sizeof(*((owner *)0)->field), \
+	.count_offset = offsetof(owner, number)
 #define ROWS(owner, field, number, rows)                     \
 	.type = CONF_ROWS, .offset = offsetof(owner, field), \
 	.count_offset = offsetof(owner, number), .group = (rows)

@@ -48,11 +48,12 @@ static const struct conf_key conf_node_keys[] = {
 static const struct conf_key conf_mesh_keys[] = {
 	KEY("trust_domain", FIELD(struct conf, trust_domain), .required = true, .restart = true,
 		.help = "The mesh's SPIFFE trust domain. A service's identity is spiffe://<trust "
-			"domain>/service/<name>."),
+			"domain>/service/<name>, unless it is given another path "
+			"(services[].identity)."),
 	KEY("default_policy", .type = CONF_ENUM, FIELD(struct conf, default_allow),
 		.fallback = "deny", .names = conf_default_policy_names,
 		.help = "What holds for a service that no allow rule names. \"authenticated\": any "
-			"caller with a verified identity may."),
+			"caller with a verified identity of our own trust domain may."),
 	KEY("policy_mode", .type = CONF_ENUM, FIELD(struct conf, is_audited), .fallback = "enforce",
 		.names = conf_policy_mode_names,
 		.help = "\"audit\": what policy would refuse at this machine's workloads passes, "
@@ -321,9 +322,12 @@ static const struct conf_group conf_health_group = {
 
 static const struct conf_key conf_workload_keys[] = {
 	KEY("service", FIELD(struct conf_workload, service), .required = true,
-		.help = "The service that it is. Its identity. Declared in a mesh file; with a "
-			"store it "
+		.help = "The service that it is. Declared in a mesh file; with a store it "
 			"need not be, and is then strict and open to nobody."),
+	KEY("identity", FIELD(struct conf_workload, identity),
+		.help = "The path of its identity, spiffe://<trust domain>/<identity>: what a "
+			"certificate is asked for, and what others see. service/<service> unless "
+			"given. It must be one that the service may have (services[].identity)."),
 	KEY("user", FIELD(struct conf_workload, user), .required = true,
 		.help = "The user that it runs as, by name or number. What the user does is the "
 			"service's doing; one user is one workload."),
@@ -472,10 +476,16 @@ static const struct conf_key conf_service_keys[] = {
 	KEY("default_policy", .type = CONF_ENUM, FIELD(struct conf_service_row, policy_default),
 		.fallback = "mesh", .names = conf_service_default_names,
 		.help = "What holds for it where no policy matches: mesh.default_policy (mesh), "
-			"nobody may (deny), any verified identity may (authenticated)."),
+			"nobody may (deny), any verified identity of our own trust domain may "
+			"(authenticated)."),
+	KEY("identity", FIELD(struct conf_service_row, identity),
+		.help = "The path of its identity, such as \"shop/web\" in the namespace shop: its "
+			"servers must be spiffe://<trust domain>/<identity>, and `from` and "
+			"`identities` mean that by its name. service/<name> unless given. No two "
+			"services have one."),
 	KEY("identities", LIST(struct conf_service_row, identities, identity_count),
-		.help = "What its servers may be besides spiffe://<trust domain>/service/<name>: "
-			"names or whole SPIFFE ids."),
+		.help = "What its servers may be besides: services' names, paths of our own trust "
+			"domain (\"shop/web-old\"), or whole SPIFFE ids."),
 	KEY("address", .plural = "addresses", .type = CONF_ADDRESS,
 		LIST(struct conf_service_row, addresses, address_count),
 		.help = "An address of the service's own, which no machine has: who dials it, at "
@@ -524,7 +534,7 @@ static const struct conf_key conf_service_keys[] = {
 	KEY("endpoints",
 		ROWS(struct conf_service_row, endpoints, endpoint_count, &conf_endpoint_group),
 		.help = "Where its instances listen, on any machine. With a store, nodes tell of "
-			"theirs besides; not of a service whose mtls is \"disabled\"."),
+			"theirs besides; not at ports at which mtls is \"disabled\"."),
 };
 
 static const struct conf_group conf_service_group = {GROUP_OF(conf_service_keys),
@@ -618,17 +628,4 @@ const char *conf_type_text(enum conf_type type)
 		[CONF_ROWS] = "a list of groups ( { ... }, { ... } )",
 	};
 	return texts[type];
-}
-
-size_t conf_type_size(enum conf_type type)
-{
-	static const size_t sizes[] = {
-		[CONF_TEXT] = sizeof(struct str),
-		[CONF_NUMBER] = sizeof(uint32_t),
-		[CONF_ADDRESS] = sizeof(struct address),
-		[CONF_ADDRESS_PORT] = sizeof(struct address),
-		[CONF_RANGE] = sizeof(struct address_range),
-		[CONF_ROWS] = 0,
-	};
-	return sizes[type];
 }

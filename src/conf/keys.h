@@ -37,7 +37,7 @@ struct conf_key {
 	bool never_empty;	  /* CONF_ROWS: a list without rows is an error */
 	bool restart;		  /* takes effect at the next start only */
 	size_t offset;		  /* of the field; of the array's pointer */
-	size_t size;		  /* of the field */
+	size_t size;		  /* of the field; many: of an element */
 	size_t count_offset;	  /* many, CONF_ROWS: of a uint32_t */
 	const char *fallback;	  /* as it would stand in the file, without quotes; NULL: zero */
 	uint64_t min, max;	  /* numbers, bytes, milliseconds */
@@ -99,6 +99,7 @@ struct conf_service_row {
 	struct retry_budget retry_budget;
 	uint32_t slow_start_ms;
 	struct outlier_rules outlier;
+	struct str identity; /* path; empty: that of its name */
 	struct str *identities;
 	uint32_t identity_count;
 	struct address *addresses; /* its own, besides those of its instances */
@@ -111,7 +112,7 @@ struct conf_service_row {
 struct conf_operation_rows {
 	struct str *methods, *paths, *hosts;
 	uint32_t method_count, path_count, host_count;
-	uint32_t *ports;
+	uint16_t *ports;
 	uint32_t port_count;
 };
 struct conf_field_row;
@@ -269,7 +270,7 @@ struct conf_external_row {
 	struct str name;
 	struct str *hosts;
 	uint32_t host_count;
-	uint16_t *ports;
+	uint32_t *ports;
 	uint32_t port_count;
 	struct address_range *addresses;
 	uint32_t address_count;
@@ -314,5 +315,3 @@ extern const struct conf_group conf_outside_group;     /* likewise, into struct 
 
 /* "a text in quotes", "a duration such as \"5s\"". */
 const char *conf_type_text(enum conf_type type);
-/* Bytes of one value of a type in an array; 0: never in an array. */
-size_t conf_type_size(enum conf_type type);

@@ -14,13 +14,14 @@ static const struct conf_key conf_external_keys[] = {
 			"their requests. In lower case; \"*.cdn.example\" is any name below it. "
 			"Without, it is known by `addresses` alone."),
 	KEY("port", .plural = "ports", .type = CONF_NUMBER,
-		LIST(struct conf_external_row, ports, port_count), .required = true, .min = 1,
-		.max = 65535, .help = "As workloads dial them."),
+		LIST(struct conf_external_row, ports, port_count), .size = sizeof(uint32_t),
+		.required = true, .min = 1, .max = 65535, .help = "As workloads dial them."),
 	KEY("address", .plural = "addresses", .type = CONF_RANGE,
 		LIST(struct conf_external_row, addresses, address_count),
-		.help = "Where it is, addresses or ranges. A connection goes to the address that "
-			"was dialled when it is one of these, or one that a host is looked up as; "
-			"else to one of those, ranges aside. Hosts with \"*\" are not looked up."),
+		.help = "Where it is, addresses or ranges. Without, each host is looked up by its "
+			"name; \"*.cdn.example\" cannot be. A connection goes to the address that "
+			"was dialled when it is one of these, else to any of these, ranges "
+			"aside."),
 	KEY("from", LIST(struct conf_external_row, from, from_count),
 		.help = "Who may, as in policies. Any workload of the mesh unless given."),
 	KEY("tls", .type = CONF_ENUM, EXTERNAL(tls), .fallback = "passthrough",

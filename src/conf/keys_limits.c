@@ -26,8 +26,7 @@ static const struct conf_key conf_limit_keys[] = {
 		.names = conf_scope_names,
 		.help = "Each machine of the service by itself (local), or all of them together "
 			"(mesh), through the store."),
-	KEY("by", .many = true, .offset = offsetof(struct conf_limit_row, by),
-		.count_offset = offsetof(struct conf_limit_row, by_count),
+	KEY("by", LIST(struct conf_limit_row, by, by_count),
 		.help = "A limit of its own for each value, or each combination of values, of: "
 			"\"source\" (the caller's identity), \"client\" (the address that the call "
 			"comes from), \"route\" (the rule that its proxy went by), \"method\", "

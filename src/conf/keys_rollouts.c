@@ -29,7 +29,7 @@ static const struct conf_key conf_rollout_keys[] = {
 		.help = "Another number begins it anew, from the first step on. `ringmain rollout "
 			"start` counts it up by itself."),
 	KEY("steps", .type = CONF_NUMBER, LIST(struct conf_rollout_row, steps, step_count),
-		.size = sizeof(uint32_t), .min = 1, .max = 100, .required = true,
+		.min = 1, .max = 100, .required = true,
 		.help = "Percent of the calls that `to` gets, one after the other; rising, the "
 			"last 100."),
 	KEY("every", .type = CONF_DURATION, ROLLOUT(every_ms), .fallback = "60s", .min = SECOND,

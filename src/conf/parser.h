@@ -168,11 +168,18 @@ void conf_check_store(struct conf_parser *p);
 /* --- check_identity.c --- */
 void conf_check_identity(struct conf_parser *p);
 
-/* --- build.c, build_balance.c, build_endpoints.c, build_records.c, build_issuers.c,
- * build_policies.c, build_routes.c, build_limits.c --- */
+/* --- build.c, build_identities.c, build_balance.c, build_endpoints.c, build_records.c,
+ * build_issuers.c, build_policies.c, build_routes.c, build_limits.c --- */
 /* Mesh rows, nodes' records and workloads to a snapshot, with all checks that need them together.
  */
 void conf_build(struct conf_parser *p);
+/* Who services are, when all of them are there: their identities, and what their servers may be. */
+void conf_build_identities(struct conf_parser *p);
+/* Who a workload of this machine is, and whether its service may be that. */
+void conf_build_workload_identity(struct conf_parser *p, struct workload *w);
+/* Whether a service of this name may have the identity path; the error, at `identity`, is said. */
+bool conf_identity_check(struct conf_parser *p, const config_setting_t *setting, struct str service,
+	struct str path);
 /* How its calls are balanced. */
 void conf_build_balance(
 	struct conf_parser *p, struct service *service, const struct conf_service_row *row);

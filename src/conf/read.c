@@ -142,7 +142,7 @@ static char *conf_read_array(
 static void conf_read_many(struct conf_parser *p, const struct conf_key *key,
 	const config_setting_t *setting, char *row)
 {
-	size_t size = conf_type_size(key->type);
+	size_t size = key->size;
 	if (!config_setting_is_array(setting) && !config_setting_is_list(setting)) {
 		char *at = conf_read_array(p, key, 1, size, row);
 		if (at)

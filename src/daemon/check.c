@@ -34,7 +34,7 @@ static void check_warn_identities(
 	const struct conf *conf, const struct snapshot *snapshot, const struct tls_store *store)
 {
 	for (uint32_t i = 0; i < snapshot->workload_count; i++) {
-		struct str path = snapshot->workloads[i].service->identity;
+		struct str path = snapshot->workloads[i].identity;
 		if (!check_has_identity(store, path))
 			fprintf(stderr, STR_FMT ": warning: no certificate for " STR_FMT "\n",
 				STR_ARG(conf->authority.server_count > 0 ? conf->authority.keep_dir

@@ -38,7 +38,7 @@ static bool control_tell_want(struct control *c, const struct bundle *b, struct 
 	return told;
 }
 
-/* A plan whose wants cannot be told now is looked at again with the next turn. */
+/* A plan whose wants the keeper cannot take now is looked at again with the next turn. */
 static void control_want(struct control *c)
 {
 	struct bundle b;
@@ -55,7 +55,7 @@ static void control_want(struct control *c)
 	bundle_done(&b);
 	if (err.text[0])
 		log_error("proxy", "what is wanted of the world outside: %s", err.text);
-	if (done)
+	if (done || err.text[0])
 		c->want_plan = c->proxy.plan->number;
 }
 

@@ -103,16 +103,13 @@ int keeper_identity_say(struct keeper *k)
 
 static bool keeper_may_have(const struct conf *conf, struct str identity)
 {
-	struct str service = STR("service/"), node = STR("node/");
+	struct str node = STR("node/");
 	if (str_starts(identity, node)) {
 		struct str name = {identity.at + node.len, identity.len - node.len};
 		return str_eq(name, conf->node_name);
 	}
-	if (!str_starts(identity, service))
-		return false;
-	struct str name = {identity.at + service.len, identity.len - service.len};
 	for (uint32_t i = 0; i < conf->workload_count; i++) {
-		if (str_eq(name, conf->workloads[i].service))
+		if (identity.len > 0 && str_eq(identity, conf->workloads[i].identity))
 			return true;
 	}
 	return false;

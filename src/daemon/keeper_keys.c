@@ -15,7 +15,7 @@ static bool keeper_keys_kept(const struct conf *conf)
 	return conf->authority.server_count > 0;
 }
 
-/* Each service's once: several workloads may be of one. In memory of the configuration's. */
+/* Each once: several workloads may be of one service. In memory of the configuration's. */
 static int keeper_keys_identities(struct conf *conf, struct keyring_keep *from, struct err *err)
 {
 	struct str *list = arena_take(&conf->arena, (conf->workload_count + 1) * sizeof(*list));
@@ -23,8 +23,7 @@ static int keeper_keys_identities(struct conf *conf, struct keyring_keep *from, 
 	if (!list)
 		return err_set(err, ENOMEM, "out of memory");
 	for (uint32_t i = 0; i < conf->workload_count; i++) {
-		struct str path = arena_printf(
-			&conf->arena, "service/" STR_FMT, STR_ARG(conf->workloads[i].service));
+		struct str path = conf->workloads[i].identity;
 		bool is_again = false;
 		for (uint32_t j = 0; j < count; j++)
 			is_again = is_again || str_eq(list[j], path);

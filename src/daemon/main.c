@@ -9,6 +9,7 @@
 #include "cli/certs.h"
 #include "cli/commands.h"
 #include "cli/drain.h"
+#include "cli/externals.h"
 #include "cli/limits.h"
 #include "cli/routes.h"
 #include "cli/status.h"
@@ -79,6 +80,7 @@ static const struct main_command main_commands[] = {
 	{"routes", cli_routes_main, "routes in force, and where a request would go and why"},
 	{"authz", main_authz, "who may do what to a service, which rule says so, and why"},
 	{"limits", cli_limits_main, "limits in force, and what is left of them"},
+	{"externals", cli_externals_main, "what may be reached outside of the mesh, and where"},
 	{"apply", cli_apply_main, "publish services and policies to the mesh"},
 	{"get", cli_get_main, "what is published"},
 	{"diff", cli_diff_main, "what apply would change"},

@@ -55,6 +55,7 @@ static const struct sandbox_rule sandbox_rules[] = {
 	{SYS_mremap, SANDBOX_ALLOW},
 	{SYS_madvise, SANDBOX_ALLOW},
 	{SYS_brk, SANDBOX_ALLOW},
+	{SYS_memfd_create, SANDBOX_ALLOW}, /* what is wanted of the world outside */
 	/* Open files. */
 	{SYS_fstat, SANDBOX_ALLOW},
 	{SYS_newfstatat, SANDBOX_EMPTY_PATH}, /* glibc's fstat() */

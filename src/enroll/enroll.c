@@ -154,13 +154,14 @@ static void intake_done(struct intake *in)
 }
 
 static int intake_identity(
-	struct enroll *e, struct intake *in, const char *prefix, struct str name, struct err *err)
+	struct enroll *e, struct intake *in, struct str identity, bool is_node, struct err *err)
 {
 	char path[KEEP_IDENTITY_MAX + 1];
-	int len = snprintf(path, sizeof(path), "%s" STR_FMT, prefix, STR_ARG(name));
+	int len = snprintf(
+		path, sizeof(path), "%s" STR_FMT, is_node ? "node/" : "", STR_ARG(identity));
 	if (len < 0 || (size_t)len >= sizeof(path))
-		return err_set(err, EINVAL, "\"%s" STR_FMT "\": too long for an identity", prefix,
-			STR_ARG(name));
+		return err_set(err, EINVAL, "\"" STR_FMT "\": too long for an identity",
+			STR_ARG(identity));
 	struct identity *i = identity_find(&e->identities, path);
 	if (!i)
 		i = identity_find(&in->identities, path);
@@ -172,7 +173,7 @@ static int intake_identity(
 	if (!i)
 		return err_set(err, ENOMEM, "out of memory");
 	memcpy(i->path, path, (size_t)len + 1);
-	i->is_node = strcmp(prefix, "node/") == 0;
+	i->is_node = is_node;
 	i->wanted = true;
 	schedule_init(&i->schedule);
 	probe_target_init(&i->target, i->path);
@@ -265,10 +266,10 @@ static int intake_all(struct enroll *e, const struct conf *conf, const struct bu
 	for (struct list *n = e->trusts.next; n != &e->trusts; n = n->next)
 		CONTAINER_OF(n, struct trust, node)->wanted = false;
 	int r = conf->authority.server_count > 0
-			? intake_identity(e, in, "node/", conf->node_name, err)
+			? intake_identity(e, in, conf->node_name, true, err)
 			: err_set(err, EINVAL, "identity.ca: no server");
 	for (uint32_t i = 0; r == 0 && i < conf->workload_count; i++)
-		r = intake_identity(e, in, "service/", conf->workloads[i].service, err);
+		r = intake_identity(e, in, conf->workloads[i].identity, false, err);
 	if (r == 0)
 		r = intake_trust(e, in, conf->trust_domain, true, err);
 	for (uint32_t i = 0; r == 0 && i < conf->authority.federate_count; i++)

@@ -1,32 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which certificates the mesh port should serve: those in force, of the services that somebody here
- * serves. */
+/* Which certificates the mesh port should serve: those in force, of workloads that serve a port. */
 #include "inside.h"
 
 #include <stdio.h>
 
-/* Any port of the service will do: they are all served with the one certificate. */
-static uint16_t served_port(const struct conf *conf, struct str service)
+/* Any workload of the identity will do: they are all served with the one certificate. NULL: none
+ * serves a port. */
+static const struct conf_workload *served_by(const struct conf *conf, struct str identity)
 {
 	for (uint32_t i = 0; i < conf->workload_count; i++) {
-		if (conf->workloads[i].port != 0 && str_eq(conf->workloads[i].service, service))
-			return conf->workloads[i].port;
+		const struct conf_workload *w = &conf->workloads[i];
+		if (w->port != 0 && str_eq(w->identity, identity))
+			return w;
 	}
-	return 0;
+	return NULL;
 }
 
 static void served_watch(struct enroll *e, const struct conf *conf, struct identity *i)
 {
-	static const struct str prefix = {"service/", 8};
 	char name[SERVER_NAME_MAX] = "";
-	struct str path = str_of(i->path);
-	uint16_t port = 0;
-	if (!i->is_node && str_starts(path, prefix)) {
-		struct str service = {path.at + prefix.len, path.len - prefix.len};
-		port = served_port(conf, service);
-		if (port != 0)
-			(void)server_name_of(conf->trust_domain, service, port, name);
-	}
+	const struct conf_workload *w = i->is_node ? NULL : served_by(conf, str_of(i->path));
+	if (w)
+		(void)server_name_of(conf->trust_domain, w->service, w->port, name);
 	probe_watch(e->probe, &i->target, name, i->view.serial,
 		i->view.until_s - enroll_now(e).wall_ms / 1000);
 }

@@ -6,6 +6,7 @@
  *   .next and .pem of one key  the certificate was taken, the pending key not yet removed; the next
  *                              request replaces it by a new one */
 #include "accept.h"
+#include "keep_name.h"
 #include "keep_private.h"
 
 #include "keys/cert.h"
@@ -23,21 +24,14 @@
 
 /* --- files --- */
 
-/* The file of an identity: "service/<one segment>" or "node/<one segment>". */
 static int keep_path(const struct keep *k, struct str identity, const char *ending,
 	char path[PATH_MAX], struct err *err)
 {
-	struct str service = STR("service/"), node = STR("node/");
-	bool is_service = str_starts(identity, service), is_node = str_starts(identity, node);
-	size_t before = is_service ? service.len : node.len;
-	char name[KEEP_IDENTITY_MAX + 1];
-	if ((!is_service && !is_node) || identity.len > KEEP_IDENTITY_MAX ||
-		!spiffe_path_valid(identity) || identity.at[before] == '.' ||
-		memchr(identity.at + before, '/', identity.len - before))
+	char name[KEEP_NAME_MAX];
+	if (!keep_name(identity, name))
 		return err_set(err, EINVAL, "\"" STR_FMT "\": no identity that keys are kept for",
 			STR_ARG(identity));
-	snprintf(name, sizeof(name), STR_FMT, STR_ARG(identity));
-	return keep_join(path, k->dir, is_node ? "node" : name, ending, err);
+	return keep_join(path, k->dir, name, ending, err);
 }
 
 /* The key in a file of ours. NULL: no file, or none that can be used; that costs nothing but a new

@@ -84,7 +84,7 @@ static int keep_make_directory(const char *path, struct err *err)
 	return r < 0 ? r : keep_sync(above, err);
 }
 
-static const char *const keep_directories[] = {"service", "roots", "crls"};
+static const char *const keep_directories[] = {"service", "identity", "roots", "crls"};
 
 static int keep_make_directories(const struct keep *k, struct err *err)
 {

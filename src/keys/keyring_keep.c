@@ -3,6 +3,7 @@
  * mistake or somebody's, and no reason for a machine not to start: what is missing will be asked
  * for again. */
 #include "accept.h"
+#include "keep_name.h"
 #include "keyring_private.h"
 
 #include "base/log.h"
@@ -93,10 +94,13 @@ static int keyring_stage_pair(struct keyring_load *l, const char *chain_kind, st
 
 static int keyring_keep_service(struct keyring_load *l, struct str identity, struct err *err)
 {
-	char file[PATH_MAX];
+	char file[PATH_MAX], name[KEEP_NAME_MAX];
 	struct str chain;
 	struct err why;
-	int r = keyring_path(file, l->dir, identity, ".pem", err);
+	if (!keep_name(identity, name))
+		return err_set(err, EINVAL, "\"" STR_FMT "\": no identity that keys are kept for",
+			STR_ARG(identity));
+	int r = keyring_path(file, l->dir, str_of(name), ".pem", err);
 	if (r < 0)
 		return r;
 	r = keyring_read_pair(l, file, identity, &chain, &why);
@@ -196,33 +200,42 @@ static int keyring_keep_all_trust(
 
 /* --- loading --- */
 
-static bool keyring_is_ours(const struct keyring_keep *from, struct str name)
+/* Whether the file `stem` of that folder is one of an identity that is to be loaded. */
+static bool keyring_is_ours(const struct keyring_keep *from, const char *folder, struct str stem)
 {
-	char identity[sizeof("service/") + NAME_MAX];
-	snprintf(identity, sizeof(identity), "service/" STR_FMT, STR_ARG(name));
+	char name[KEEP_NAME_MAX];
+	size_t len = strlen(folder);
 	for (uint32_t i = 0; i < from->identity_count; i++) {
-		if (str_eq(from->identities[i], str_of(identity)))
+		if (keep_name(from->identities[i], name) && strlen(name) == len + 1 + stem.len &&
+			memcmp(name, folder, len) == 0 &&
+			memcmp(name + len + 1, stem.at, stem.len) == 0)
 			return true;
 	}
 	return false;
 }
 
-/* Of services that this machine has no longer, or not yet. */
-static void keyring_tell_others(const struct keyring_keep *from)
+/* Of identities that this machine has no longer, or not yet. */
+static void keyring_tell_others_of(const struct keyring_keep *from, const char *folder)
 {
 	char dir[PATH_MAX];
 	struct dirent **entries;
 	struct err err;
 	unsigned others = 0;
-	if (keyring_path(dir, from->dir, STR("service"), "", &err) < 0)
+	if (keyring_path(dir, from->dir, str_of(folder), "", &err) < 0)
 		return;
 	int count = scandir(dir, &entries, keyring_is_pem, alphasort);
 	for (int i = 0; i < count; i++)
-		others += !keyring_is_ours(from, keyring_stem(entries[i]));
+		others += !keyring_is_ours(from, folder, keyring_stem(entries[i]));
 	if (count >= 0)
 		keyring_entries_free(entries, count);
 	if (others > 0)
 		log_info("keys", "%s: %u of no workload of this machine, left alone", dir, others);
+}
+
+static void keyring_tell_others(const struct keyring_keep *from)
+{
+	keyring_tell_others_of(from, "service");
+	keyring_tell_others_of(from, "identity");
 }
 
 static int keyring_keep_services(

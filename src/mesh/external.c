@@ -238,8 +238,34 @@ static bool external_is_link(const struct address *a)
 	return false;
 }
 
-bool snapshot_may_be_outside(const struct snapshot *s, const struct address *a)
+/* An IPv4 address that translators on the way take out of an IPv6 one: NAT64, 6to4, and the form
+ * that nobody uses any more. It is judged as itself. */
+static bool external_is_wrapped(const struct address *a, struct address *ret)
+{
+	static const uint8_t nat64[12] = {0x00, 0x64, 0xff, 0x9b};
+	static const uint8_t compatible[12] = {0};
+	if (a->family != AF_INET6)
+		return false;
+	*ret = (struct address){.family = AF_INET, .port = a->port};
+	if (a->ip[0] == 0x20 && a->ip[1] == 0x02)
+		memcpy(ret->ip, a->ip + 2, 4);
+	else if (memcmp(a->ip, nat64, sizeof(nat64)) == 0 ||
+		 memcmp(a->ip, compatible, sizeof(compatible)) == 0)
+		memcpy(ret->ip, a->ip + 12, 4);
+	else
+		return false;
+	return true;
+}
+
+static bool external_is_outside(const struct snapshot *s, const struct address *a)
 {
 	return address_is_host(a) && !external_is_link(a) && !snapshot_is_local(s, a) &&
 	       snapshot_destination(s, a).kind == DESTINATION_UNKNOWN;
+}
+
+bool snapshot_may_be_outside(const struct snapshot *s, const struct address *a)
+{
+	struct address inside;
+	return external_is_outside(s, a) &&
+	       (!external_is_wrapped(a, &inside) || external_is_outside(s, &inside));
 }

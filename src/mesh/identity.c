@@ -55,6 +55,16 @@ bool identity_path_valid(struct str path)
 	return true;
 }
 
+bool identity_workload_valid(struct str path)
+{
+	const char *slash = path.len > 0 ? memchr(path.at, '/', path.len) : NULL;
+	if (!slash || path.len > IDENTITY_PATH_MAX || path.at[0] == '.')
+		return false;
+	struct str first = {path.at, (size_t)(slash - path.at)};
+	return identity_path_valid(path) && !str_eq(first, STR("node")) &&
+	       !str_eq(first, STR("ca"));
+}
+
 bool identity_id_valid(struct str id)
 {
 	struct str scheme = STR("spiffe://");

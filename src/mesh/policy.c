@@ -357,7 +357,7 @@ static bool policy_outcome(const struct snapshot *s, const struct service *servi
 	*ret_by = service->policy_default;
 	if (w->policy)
 		return w->policy->action == POLICY_ALLOW;
-	if (request->source_id.len == 0 || service->policy_default == POLICY_DEFAULT_DENY)
+	if (!source_is_own(s, request->source_id) || service->policy_default == POLICY_DEFAULT_DENY)
 		return false;
 	if (service->policy_default == POLICY_DEFAULT_AUTHENTICATED)
 		return true;
@@ -423,17 +423,14 @@ bool policy_asks_http(const struct policy *p)
 	       p->headers.count > 0 || p->token.is_wanted;
 }
 
-struct policy_need policy_need_http(const struct service *service)
+bool policy_asks_header(const struct service *service, struct str name)
 {
-	struct policy_need need = {NULL, NULL};
-	for (uint32_t i = 0; i < service->policy_count && !need.enforced; i++) {
-		const struct policy *p = service->policies[i];
-		if (p->action == POLICY_AUDIT || !policy_asks_http(p))
-			continue;
-		if (p->mode == POLICY_ENFORCED)
-			need.enforced = p;
-		else if (!need.audited)
-			need.audited = p;
+	for (uint32_t i = 0; i < service->policy_count; i++) {
+		const struct route_fields *headers = &service->policies[i]->headers;
+		for (uint32_t k = 0; k < headers->count; k++) {
+			if (str_eq_nocase(headers->at[k].name, name))
+				return true;
+		}
 	}
-	return need;
+	return false;
 }

@@ -108,6 +108,11 @@ bool snapshot_add_service(struct snapshot *s, struct service *service)
 	return map_add(&s->services_by_name, &service->node, snapshot_hash_name(service->name));
 }
 
+bool snapshot_add_service_id(struct snapshot *s, struct service *service)
+{
+	return map_add(&s->services_by_id, &service->id_node, snapshot_hash_name(service->ids[0]));
+}
+
 bool snapshot_add_endpoint(struct snapshot *s, struct endpoint *e)
 {
 	return map_add(&s->endpoints_by_address, &e->node,
@@ -156,6 +161,7 @@ void snapshot_done(struct snapshot *s)
 			snapshot_free_regexes(&route->rules[r].when);
 	}
 	map_done(&s->services_by_name);
+	map_done(&s->services_by_id);
 	map_done(&s->endpoints_by_address);
 	map_done(&s->services_by_address);
 	map_done(&s->externals_by_host);
@@ -171,6 +177,26 @@ const struct service *snapshot_service(const struct snapshot *s, struct str name
 			return service;
 	}
 	return NULL;
+}
+
+const struct service *snapshot_service_by_id(const struct snapshot *s, struct str id)
+{
+	struct map_node *it = map_first(&s->services_by_id, snapshot_hash_name(id));
+	for (; it; it = map_next(it)) {
+		const struct service *service = CONTAINER_OF(it, struct service, id_node);
+		if (str_eq(service->ids[0], id))
+			return service;
+	}
+	return NULL;
+}
+
+bool service_has_id(const struct service *service, struct str id)
+{
+	for (uint32_t i = 0; i < service->id_count; i++) {
+		if (str_eq(service->ids[i], id))
+			return true;
+	}
+	return false;
 }
 
 const struct endpoint *snapshot_endpoint(const struct snapshot *s, const struct address *a)
@@ -309,7 +335,7 @@ const struct workload *snapshot_workload_by_server_name(const struct snapshot *s
 		return NULL;
 	const struct workload *w = snapshot_workload_by_port(s, (uint16_t)port);
 	char text[SERVER_NAME_MAX];
-	if (!w || server_name_write(s, w->service, w->port, text) == 0)
+	if (!w || w->is_refused || server_name_write(s, w->service, w->port, text) == 0)
 		return NULL;
 	/* Written out and compared as a whole: no second way to spell a name gets through. */
 	return str_eq_nocase(name, str_of(text)) ? w : NULL;

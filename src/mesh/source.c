@@ -135,13 +135,9 @@ static struct str source_own_path(const struct snapshot *s, struct str id)
 	return id;
 }
 
-static bool source_service_has(const struct service *service, struct str id)
+bool source_is_own(const struct snapshot *s, struct str id)
 {
-	for (uint32_t i = 0; i < service->id_count; i++) {
-		if (str_eq(service->ids[i], id))
-			return true;
-	}
-	return false;
+	return id.len > 0 && source_own_path(s, id).len > 0;
 }
 
 bool source_entry_names(const struct snapshot *s, struct str entry, struct str id)
@@ -152,7 +148,7 @@ bool source_entry_names(const struct snapshot *s, struct str entry, struct str i
 		return true;
 	const struct service *service = snapshot_service(s, entry);
 	if (service)
-		return source_service_has(service, id);
+		return service_has_id(service, id);
 	bool is_under = source_is_under(entry);
 	struct str start = {entry.at, entry.len - is_under};
 	struct str path = str_starts(entry, STR("spiffe://")) ? id : source_own_path(s, id);

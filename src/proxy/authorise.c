@@ -22,25 +22,6 @@ static struct authorise_rule authorise_rule_of(const struct policy *p, enum poli
 	return (struct authorise_rule){STR("default"), authorise_default_where(by)};
 }
 
-/* Of opaque bytes nobody can say what a rule about paths or the like would have said: where there
- * is one they stay out. With one on trial they pass, and that is told. */
-static void authorise_bytes(
-	const struct call *c, const struct policy_verdict *v, struct authorisation *a)
-{
-	struct policy_need need = policy_need_http(c->service);
-	const struct policy *by = need.enforced ? need.enforced : need.audited;
-	bool is_audited = c->hold->plan->snapshot->is_audited;
-	if (!by || (v->policy && !v->allowed && !policy_asks_http(v->policy)))
-		return;
-	if (need.enforced && !is_audited) {
-		*a = authorisation_none();
-		a->reason = REASON_POLICY_NEEDS_HTTP;
-		a->decided = authorise_rule_of(v->allowed || !v->policy ? by : v->policy, v->by);
-	} else if (v->allowed && a->audited.name.len == 0) {
-		a->audited = authorise_rule_of(by, v->by);
-	}
-}
-
 static struct policy_request authorise_request(
 	const struct call *c, const struct authorise_asks *asks)
 {
@@ -58,15 +39,17 @@ enum reason authorise(
 	if (c->way != CALL_WAY_LOCAL)
 		return REASON_NONE;
 	const struct policy_request request = authorise_request(c, asks);
-	struct policy_verdict v = policy_check(c->hold->plan->snapshot, c->service, &request);
-	ret->decided = authorise_rule_of(v.policy, v.by);
+	const struct snapshot *s = c->hold->plan->snapshot;
+	struct policy_verdict v = policy_check(s, c->service, &request);
+	const struct policy *needs_http = asks->http ? NULL : policy_check_bytes(s, c->service, &v);
+	ret->decided = authorise_rule_of(needs_http ? needs_http : v.policy, v.by);
 	if (v.would_deny)
 		ret->audited = authorise_rule_of(v.audited, c->service->policy_default);
 	if (v.noted)
 		ret->noted = authorise_rule_of(v.noted, v.by);
-	ret->reason = v.allowed ? REASON_NONE : REASON_POLICY_DENIED;
-	if (!asks->http)
-		authorise_bytes(c, &v, ret);
+	ret->reason = needs_http  ? REASON_POLICY_NEEDS_HTTP
+		      : v.allowed ? REASON_NONE
+				  : REASON_POLICY_DENIED;
 	return ret->reason;
 }
 

@@ -234,7 +234,9 @@ static enum reason call_check_certificates(
 	const struct tls_store *now = w->current->plan->tls;
 	if (!tls)
 		return REASON_NONE;
-	if (own && !tls_store_has_identity(now, own->service->identity))
+	/* That of the session, too: the workload may have been given another since. */
+	if (own && (!str_eq(own->identity, tls_own_identity(tls)) ||
+			   !tls_store_has_identity(now, own->identity)))
 		return REASON_NO_IDENTITY;
 	return call_peer_failure(tls_peer_again(tls, now, worker_wall_s(w)));
 }
@@ -339,7 +341,7 @@ static enum reason call_secure(
 	const struct plan *plan = c->hold->plan;
 	size_t len = server_name_write(plan->snapshot, c->service, c->endpoint->address.port, name);
 	struct tls_client_want want = {
-		.identity = c->source->service->identity,
+		.identity = c->source->identity,
 		.server_name = {name, len},
 		.alpn = call_alpns[carriage],
 		.alpn_other = carriage == CALL_CHANNELS ? TLS_ALPN_HTTP1 : TLS_ALPN_NONE,

@@ -111,6 +111,9 @@ enum reason inbound_admit_plain(struct worker *w, int fd, uint8_t family, struct
 const struct workload *inbound_choose(struct worker *w, struct str server_name);
 /* The far end is on this machine: nobody else has a loopback address. */
 bool inbound_is_own(const struct line *line);
+/* A session between machines, towards a workload that has another identity now than the one that
+ * was shown: it takes nothing more. */
+bool inbound_is_renamed(const struct worker *w, const struct line *line);
 /* Second half, after the handshake. */
 enum reason inbound_admit_mesh(struct worker *w, struct line *line, struct call *ret_call);
 
@@ -173,8 +176,8 @@ enum reason call_check(struct worker *w, const struct line *down, const struct l
 	struct call *c, const struct authorise_asks *asks, struct authorisation *ret);
 
 /* What the worker's current plan says of a running request's certificates: that a peer is revoked,
- * or trusted by nobody any more, or the identity that it knows us by is gone. Whatever else is new
- * is for the next request. */
+ * or trusted by nobody any more, or the identity that it knows us by is gone or another. Whatever
+ * else is new is for the next request. */
 enum reason call_check_down(struct worker *w, const struct line *down, const struct call *c);
 enum reason call_check_up(struct worker *w, const struct line *up, const struct call *c);
 

@@ -413,7 +413,7 @@ static void carrier_follow(struct carrier *c)
 	if (c->state != CARRIER_OPEN)
 		return;
 	x = carrier_first(c);
-	if (!x && carrier_peer_is_gone(c))
+	if (!x && (carrier_peer_is_gone(c) || (c->side == DOWN && inbound_is_renamed(w, c->line))))
 		carrier_close(c, false);
 	else if (!x && carrier_is_refused_now(c))
 		carrier_leave(c);

@@ -16,20 +16,21 @@ void decisions_free(struct decisions *decisions)
 
 void decision_put(struct decision *d, enum decision_text which, struct str value)
 {
-	size_t start = 0, most = which == DECISION_ID ? DECISION_ID_MAX : DECISION_TEXT_MAX;
-	for (int i = 0; i < (int)which; i++)
-		start += d->lens[i];
-	if (most > sizeof(d->text) - start)
-		most = sizeof(d->text) - start;
-	bool is_asked =
-		which == DECISION_SERVICE || (which >= DECISION_SOURCE && which <= DECISION_PATH);
+	size_t most = which == DECISION_ID ? DECISION_ID_MAX : DECISION_TEXT_MAX;
+	if (most > sizeof(d->text) - d->used)
+		most = sizeof(d->text) - d->used;
 	if (value.len > most) {
-		d->is_cut = d->is_cut || is_asked;
+		d->is_cut = d->is_cut || which == DECISION_SERVICE ||
+			    (which >= DECISION_SOURCE && which <= DECISION_PATH);
 		value.len = most;
 	}
+	if (value.len == 0)
+		return;
 	d->lens[which] = (uint8_t)value.len;
-	if (value.len > 0)
-		memcpy(d->text + start, value.at, value.len);
+	/* not memcpy(): with the bound that it sees the compiler makes a string instruction of it,
+	 * which takes twice the time of the whole for such short texts */
+	memmove(d->text + d->used, value.at, value.len);
+	d->used = (uint16_t)(d->used + value.len);
 }
 
 /* --- writing --- */
@@ -66,8 +67,9 @@ static void decision_begin(
 	d->reason_text = reason_row(reason)->text;
 	d->is_http = d->is_mirror = d->is_cut = false;
 	d->is_outbound = c->direction == CALL_OUTBOUND;
-	d->is_here = c->way == CALL_WAY_LOCAL || decision_is_refusal(reason);
 	d->is_refused = decision_is_refusal(reason);
+	d->is_here = c->way == CALL_WAY_LOCAL || d->is_refused;
+	d->used = 0;
 	memset(d->lens, 0, sizeof(d->lens));
 }
 

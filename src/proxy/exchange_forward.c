@@ -280,6 +280,8 @@ void exchange_trailers(struct exchange *x, enum side side, const struct http_hea
 	if (!copy || !exchange_copy_head(&x->arena, trailers, copy))
 		return;
 	exchange_remove_ours(copy, HTTP_NAME_OTHER);
+	if (side == DOWN)
+		exchange_remove_judged(&x->carrier[DOWN]->call, copy);
 	x->trailers[side] = copy;
 }
 

@@ -94,8 +94,7 @@ enum reason exchange_head_name_caller(
 	http_header_remove(head, HTTP_NAME_ROUTE);
 	if (call->way != CALL_WAY_LOCAL || call->source_id.len == 0)
 		return REASON_NONE;
-	const struct str parts[] = {
-		STR("By="), call->service->ids[0], STR(";URI="), call->source_id};
+	const struct str parts[] = {STR("By="), call->target->id, STR(";URI="), call->source_id};
 	struct str value = arena_join(a, parts, ARRAY_LEN(parts));
 	if (!value.at || !http_header_add(head, STR(HEADER_CLIENT_CERT), value))
 		return REASON_OVERLOAD;
@@ -145,6 +144,21 @@ void exchange_remove_ours(struct http_head *head, enum http_name kept)
 		count++;
 	}
 	head->header_count = count;
+}
+
+void exchange_remove_judged(const struct call *call, struct http_head *trailers)
+{
+	uint16_t count = 0;
+	if (call->way != CALL_WAY_LOCAL)
+		return;
+	for (uint16_t i = 0; i < trailers->header_count; i++) {
+		if (policy_asks_header(call->service, trailers->headers[i].name))
+			continue;
+		if (count != i)
+			trailers->headers[count] = trailers->headers[i];
+		count++;
+	}
+	trailers->header_count = count;
 }
 
 bool exchange_remove_header(struct http_head *head, struct str name)

@@ -75,6 +75,8 @@ static enum reason exchange_authorise(struct exchange *x)
 	x->plan_number = x->trust_number = call->hold->plan->number;
 	/* A copy: the plan that it comes from may be gone before this is logged. */
 	x->authorisation = authorisation_copy(&now, &x->arena);
+	if (reason == REASON_NONE && x->attempt_count == 0)
+		record_let_in(x->being.worker, call, asks.http);
 	return reason;
 }
 

@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/map.h"
 #include "jwt/jwt.h"
+#include "mesh/external.h"
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -213,9 +214,22 @@ bool facts_same(const struct facts *a, const struct facts *b)
 
 /* --- what is wanted --- */
 
+/* Whose addresses are declared is not looked up; "*.example.com" is no name that could be. */
+static int facts_want_hosts(const struct external *e, struct bundle *b, struct err *err)
+{
+	int r = 0;
+	for (uint32_t i = 0; r == 0 && i < e->host_count && e->address_count == 0; i++) {
+		if (e->hosts[i].at[0] != '*' && !bundle_find(b, "host", e->hosts[i]))
+			r = bundle_add(b, STR("host"), e->hosts[i], STR(""), err);
+	}
+	return r;
+}
+
 int facts_wanted(const struct snapshot *s, struct bundle *b, struct err *err)
 {
 	int r = 0;
+	for (uint32_t i = 0; r == 0 && i < s->external_count; i++)
+		r = facts_want_hosts(&s->externals[i], b, err);
 	for (uint32_t i = 0; r == 0 && i < s->issuer_count; i++) {
 		const struct issuer *issuer = &s->issuers[i];
 		if (issuer->url.len > 0)

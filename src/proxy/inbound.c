@@ -47,17 +47,14 @@ bool inbound_is_own(const struct line *line)
 	return socket_peer(line_fd(line), &peer) == 0 && address_is_loopback(&peer);
 }
 
-/* The service whose identity this is, for labels: "spiffe://<td>/service/<name>" of our own trust
- * domain. */
-static const struct service *inbound_service_of(const struct snapshot *s, struct str id)
+bool inbound_is_renamed(const struct worker *w, const struct line *line)
 {
-	struct str scheme = STR("spiffe://"), path = STR("/service/");
-	size_t before = scheme.len + s->trust_domain.len + path.len;
-	if (id.len <= before || !str_starts(id, scheme) ||
-		memcmp(id.at + scheme.len, s->trust_domain.at, s->trust_domain.len) != 0 ||
-		memcmp(id.at + scheme.len + s->trust_domain.len, path.at, path.len) != 0)
-		return NULL;
-	return snapshot_service(s, (struct str){id.at + before, id.len - before});
+	const struct tls *tls = line_tls(line);
+	const struct workload *target =
+		tls ? snapshot_workload_by_server_name(
+			      w->current->plan->snapshot, tls_server_name(tls))
+		    : NULL;
+	return target && !str_eq(target->identity, tls_own_identity(tls));
 }
 
 static bool inbound_protocol_fits(enum protocol declared, enum tls_alpn alpn)
@@ -83,14 +80,15 @@ enum reason inbound_settle_mesh(struct worker *w, const struct line *line, struc
 		snapshot_workload_by_server_name(plan->snapshot, tls_server_name(tls));
 	if (!target)
 		return REASON_NO_SERVICE;
-	if (!tls_store_has_identity(plan->tls, target->service->identity))
+	if (!str_eq(target->identity, tls_own_identity(tls)) ||
+		!tls_store_has_identity(plan->tls, target->identity))
 		return REASON_NO_IDENTITY;
 	struct str id = tls_peer_id(tls);
 	c->source_id_text = strndup(id.at, id.len);
 	if (!c->source_id_text)
 		return REASON_OVERLOAD;
 	c->source_id = (struct str){c->source_id_text, id.len};
-	c->source_service = inbound_service_of(plan->snapshot, id);
+	c->source_service = snapshot_service_by_id(plan->snapshot, id); /* for labels */
 	inbound_deliver(c, target);
 	enum tls_failure failure = tls_peer_again(tls, plan->tls, worker_wall_s(w));
 	if (failure)

@@ -215,7 +215,11 @@ static enum reason mirror_authorise(struct mirror *m)
 		.http = &request, .token = tokens_verified(m->being.worker, plan, &token)};
 	if (reason == REASON_NONE)
 		reason = authorise(c, &asks, &now);
+	if (m->trailers)
+		exchange_remove_judged(c, m->trailers);
 	m->authorisation = authorisation_copy(&now, &m->arena);
+	if (reason == REASON_NONE)
+		record_let_in(m->being.worker, c, asks.http);
 	return reason;
 }
 

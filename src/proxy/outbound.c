@@ -24,7 +24,7 @@ void outbound_identify(struct call *c, const struct workload *source)
 	if (!source)
 		return;
 	c->source_service = source->service;
-	c->source_id = source->service->ids[0];
+	c->source_id = source->id;
 }
 
 static enum reason outbound_to_local(struct call *c, const struct destination *to)
@@ -35,7 +35,8 @@ static enum reason outbound_to_local(struct call *c, const struct destination *t
 	c->upstream = to->workload->deliver;
 	if (!c->source && service_mtls(to->service, to->workload->port) == MTLS_STRICT)
 		return REASON_UNATTRIBUTED;
-	return REASON_NONE;
+	/* No other machine would take it for this service. */
+	return to->workload->is_refused ? REASON_UPSTREAM_IDENTITY : REASON_NONE;
 }
 
 static enum reason outbound_to_remote(struct call *c, const struct destination *to)

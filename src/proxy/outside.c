@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "outside.h"
 
+#include "proxy/facts.h"
 #include "upstream.h"
 #include <stdlib.h>
 
@@ -19,11 +20,44 @@ static bool outside_may_dial(const struct plan *plan, const struct address *a, b
 	       snapshot_destination(s, a).kind == DESTINATION_UNKNOWN;
 }
 
-/* Whether the external is there, by what is declared. */
+/* What one of its hosts was looked up as; NULL: nothing, or its addresses are declared. */
+static const struct facts_host *outside_facts(
+	const struct plan *plan, const struct external *e, struct str host)
+{
+	for (uint32_t i = 0; i < e->host_count && e->address_count == 0; i++) {
+		if (str_eq(e->hosts[i], host))
+			return facts_host(plan->facts, host);
+	}
+	return NULL;
+}
+
+static bool outside_looked_up(
+	const struct plan *plan, const struct external *e, struct str host, const struct address *a)
+{
+	const struct facts_host *facts = outside_facts(plan, e, host);
+	for (uint32_t i = 0; facts && i < facts->address_count; i++) {
+		if (address_same_ip(&facts->addresses[i], a))
+			return outside_may_dial(plan, a, false);
+	}
+	return false;
+}
+
+/* Whether the external is there: declared, or what this host was looked up as. */
 static bool outside_knows(
+	const struct plan *plan, const struct external *e, struct str host, const struct address *a)
+{
+	return external_declares(e, a) ? outside_may_dial(plan, a, true)
+				       : outside_looked_up(plan, e, host, a);
+}
+
+/* The same, whichever of its hosts it is. */
+static bool outside_knows_any(
 	const struct plan *plan, const struct external *e, const struct address *a)
 {
-	return external_declares(e, a) && outside_may_dial(plan, a, true);
+	bool is_known = outside_knows(plan, e, STR(""), a);
+	for (uint32_t i = 0; i < e->host_count && !is_known; i++)
+		is_known = outside_looked_up(plan, e, e->hosts[i], a);
+	return is_known;
 }
 
 /* Which port of it is dialled for the one that the workload dialled. */
@@ -36,36 +70,58 @@ static uint16_t outside_port(const struct external *e, uint16_t dialled)
 	return dialled == 80 ? 443 : dialled;
 }
 
-/* Any one of those that may be dialled; of the family that the workload dialled, as long as there
+/* Of those that may be dialled any one; of the family that the workload dialled, as long as there
  * is one: it knows best which of them this machine has a way to. */
-static bool outside_draw(struct worker *w, const struct call *c, const struct external *e,
-	uint16_t port, struct address *ret_address)
+struct outside_draw {
+	struct address drawn;
+	uint32_t rank, count;
+};
+
+static void outside_offer(struct outside_draw *d, struct worker *w, const struct call *c,
+	const struct address *at, bool is_declared)
 {
-	uint32_t best = 0, count = 0;
+	struct address a = *at;
+	a.port = outside_port(c->external, c->original.port);
+	uint32_t rank = a.family == c->original.family ? 2 : 1;
+	if (rank < d->rank || !outside_may_dial(c->hold->plan, &a, is_declared))
+		return;
+	d->count = rank > d->rank ? 1 : d->count + 1;
+	d->rank = rank;
+	if (loop_random(&w->loop) % d->count == 0)
+		d->drawn = a;
+}
+
+static bool outside_draw(struct worker *w, const struct call *c, struct address *ret_address)
+{
+	struct outside_draw d = {0};
+	const struct external *e = c->external;
+	const struct facts_host *facts = outside_facts(c->hold->plan, e, str_of(c->host));
 	for (uint32_t i = 0; i < e->address_count; i++) {
-		struct address a = e->addresses[i].base;
-		a.port = port;
-		uint32_t rank = a.family == c->original.family ? 2 : 1;
-		if (!external_is_single(&e->addresses[i]) || rank < best ||
-			!outside_may_dial(c->hold->plan, &a, true))
-			continue;
-		count = rank > best ? 1 : count + 1;
-		best = rank;
-		if (loop_random(&w->loop) % count == 0)
-			*ret_address = a;
+		if (external_is_single(&e->addresses[i]))
+			outside_offer(&d, w, c, &e->addresses[i].base, true);
 	}
-	return count > 0;
+	for (uint32_t i = 0; facts && i < facts->address_count; i++)
+		outside_offer(&d, w, c, &facts->addresses[i], false);
+	*ret_address = d.drawn;
+	return d.count > 0;
+}
+
+static bool outside_is_known(const struct call *c, const struct address *a)
+{
+	const struct plan *plan = c->hold->plan;
+	if (c->speech == EXTERNAL_BYTES)
+		return outside_knows_any(plan, c->external, a);
+	return outside_knows(plan, c->external, str_of(c->host), a);
 }
 
 /* `kept`: where it leads already, family 0: nowhere. */
 static enum reason outside_place(struct worker *w, struct call *c, const struct address *kept)
 {
-	const struct external *e = c->external;
 	struct address a = c->original;
-	a.port = outside_port(e, a.port);
-	if (kept->family != 0 && kept->port == a.port && outside_knows(c->hold->plan, e, kept))
+	a.port = outside_port(c->external, a.port);
+	if (kept->family != 0 && kept->port == a.port && outside_is_known(c, kept))
 		a = *kept;
-	else if (!outside_knows(c->hold->plan, e, &a) && !outside_draw(w, c, e, a.port, &a))
+	else if (!outside_is_known(c, &a) && !outside_draw(w, c, &a))
 		return REASON_EXTERNAL_UNRESOLVED;
 	c->way = CALL_WAY_OUTSIDE;
 	c->upstream = a;
@@ -158,7 +214,7 @@ static const struct external *outside_by_bytes(const struct call *c)
 	for (uint32_t i = 0; i < s->external_count; i++) {
 		const struct external *e = &s->externals[i];
 		if (e->tls != EXTERNAL_PASSTHROUGH && external_has_port(e, c->original.port) &&
-			outside_knows(c->hold->plan, e, &c->original))
+			outside_knows_any(c->hold->plan, e, &c->original))
 			return e;
 	}
 	return NULL;
@@ -295,7 +351,7 @@ bool outside_leads(const struct plan *plan, struct str source_id, struct str ext
 			       (outside_may_be_unknown(plan, a) &&
 				       outside_is_let_out(s, source_id)));
 	const struct external *e = outside_external(s, external);
-	return e && external_allows(e, source_id) && outside_knows(plan, e, a) &&
+	return e && external_allows(e, source_id) && outside_knows_any(plan, e, a) &&
 	       plan->outside_tls[e->index] == tls;
 }
 

@@ -3,6 +3,7 @@
 
 #include "decisions.h"
 #include "outside.h"
+#include "seen.h"
 
 static struct str record_service_name(const struct service *s)
 {
@@ -41,6 +42,14 @@ static struct str record_choice(const struct call *c)
 	return STR("");
 }
 
+/* Of this machine's workload that it came to; else the one that the service is known by. */
+static struct str record_destination_id(const struct call *c)
+{
+	if (c->way == CALL_WAY_LOCAL && c->target)
+		return c->target->id;
+	return c->service ? c->service->ids[0] : STR("");
+}
+
 /* Labels as seen from one end. A pass on one machine is reported from both, as two proxies would.
  */
 static struct metric_labels record_labels(const struct call *c, bool at_source)
@@ -51,7 +60,7 @@ static struct metric_labels record_labels(const struct call *c, bool at_source)
 		.source_principal = c->source_id,
 		.source_version = c->source ? c->source->version : STR(""),
 		.destination_workload = record_destination(c),
-		.destination_principal = c->service ? c->service->ids[0] : STR(""),
+		.destination_principal = record_destination_id(c),
 		.destination_service = record_destination(c),
 		.destination_version = record_version(c),
 		.mutual_tls = c->mutual_tls || c->way == CALL_WAY_MESH,
@@ -104,7 +113,7 @@ static struct access_entry record_entry(struct worker *w, const struct call *c,
 		.start_wall_ns = w->loop.wall_ns,
 		.workload = workload ? workload->service->name : STR(""),
 		.source_identity = c->source_id,
-		.destination_identity = c->service ? c->service->ids[0] : STR(""),
+		.destination_identity = record_destination_id(c),
 		.destination_service = record_destination(c),
 		.destination_version = record_version(c),
 		.outside = outside_word(c),
@@ -190,6 +199,16 @@ void record_request(struct worker *w, struct call *c, const struct record_http *
 	e.attempt_count = r->attempt_count;
 	e.is_mirror = r->is_mirror;
 	record_write(w, &e);
+}
+
+void record_let_in(struct worker *w, const struct call *c, const struct route_request *http)
+{
+	if (record_is_destination(c))
+		seen_add(w->seen, &(struct seen_call){.source_id = c->source_id,
+					  .client = &c->client,
+					  .service = c->service->name,
+					  .port = c->target->port,
+					  .http = http});
 }
 
 static void record_tcp_series(struct worker *w, const struct call *c, const struct record_tcp *r,

@@ -20,6 +20,10 @@ struct record_http {
 };
 void record_request(struct worker *w, struct call *c, const struct record_http *r);
 
+/* Policy lets a call in, of itself or because what would refuse it is on trial: kept for those who
+ * make policies of what there is. `http` as policy saw it; NULL: opaque bytes. */
+void record_let_in(struct worker *w, const struct call *c, const struct route_request *http);
+
 struct record_tcp {
 	uint64_t start_ns, start_wall_ns;
 	const struct authorisation *authorisation; /* NULL: policy was not asked */

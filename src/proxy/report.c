@@ -5,6 +5,7 @@
 
 #include "balancer.h"
 #include "decisions.h"
+#include "seen.h"
 #include "worker_private.h"
 #include <stdlib.h>
 
@@ -25,8 +26,16 @@ struct report *report_new(const struct str *services, uint32_t count)
 	return r;
 }
 
+bool report_wants_seen(struct report *r)
+{
+	r->seen = malloc(sizeof(*r->seen));
+	return r->seen;
+}
+
 void report_free(struct report *r)
 {
+	if (r)
+		free(r->seen);
 	free(r);
 }
 
@@ -71,6 +80,8 @@ void report_answer(struct worker *w)
 	struct report *report = atomic_exchange_explicit(&w->asked, NULL, memory_order_acquire);
 	if (!report)
 		return;
+	if (report->seen)
+		seen_look(w->seen, report->seen);
 	if (report->decisions.id_len > 0)
 		decisions_report(w, report);
 	else

@@ -319,7 +319,7 @@ static void session_choose(struct session *s)
 		mask = 1u << TLS_ALPN_TCP;
 	if (inbound_is_own(s->line))
 		mask |= 1u << TLS_ALPN_CHECK;
-	tls_server_choose(c->tls, target ? target->service->identity : STR_NONE, mask);
+	tls_server_choose(c->tls, target ? target->identity : STR_NONE, mask);
 	conn_resume(c);
 }
 

@@ -98,10 +98,12 @@ static bool tokens_copy(struct arena *arena, struct str *text)
 /* The call may be under an older one. */
 static bool tokens_are_asked(const struct call *c, const struct plan *plan)
 {
+	if (c->way != CALL_WAY_LOCAL) /* of a call to the outside there is no service at all */
+		return false;
 	const struct service *service =
 		c->hold->plan == plan ? c->service
 				      : snapshot_service(plan->snapshot, c->service->name);
-	return c->way == CALL_WAY_LOCAL && service && policy_asks_token(service);
+	return service && policy_asks_token(service);
 }
 
 void tokens_take(const struct call *c, const struct plan *plan, struct http_head *head,

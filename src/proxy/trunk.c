@@ -278,7 +278,8 @@ static bool trunk_wanted(const struct trunk *t)
 	       !line_expired(t->line, w);
 }
 
-/* Revoked, or trusted by nobody any more: by a plan that is new to it. */
+/* By a plan that is new to it: revoked, or trusted by nobody any more; or it knows us by another
+ * identity. */
 static bool trunk_peer_is_gone(struct trunk *t)
 {
 	const struct worker *w = t->being.worker;
@@ -286,7 +287,8 @@ static bool trunk_peer_is_gone(struct trunk *t)
 	if (t->side == UP || t->plan_number == plan->number)
 		return false;
 	t->plan_number = plan->number;
-	return tls_peer_again(t->line->conn.tls, plan->tls, worker_wall_s(w)) != TLS_FAILURE_NONE;
+	return tls_peer_again(t->line->conn.tls, plan->tls, worker_wall_s(w)) != TLS_FAILURE_NONE ||
+	       inbound_is_renamed(w, t->line);
 }
 
 static void trunk_watch(struct trunk *t)

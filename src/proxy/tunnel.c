@@ -191,8 +191,10 @@ static void tunnel_dial(struct tunnel *t)
 	t->serving = call_serve(&t->call);
 	if (reason == REASON_NONE)
 		reason = authorise(&t->call, &tunnel_asks, &t->authorisation);
-	if (reason == REASON_NONE)
+	if (reason == REASON_NONE) {
+		record_let_in(w, &t->call, NULL);
 		reason = tunnel_ask_limits(t);
+	}
 	if (reason == REASON_NONE &&
 		!service_hold_take(&t->pending, w, &t->call, t->call.service, BREAKER_PENDING))
 		reason = REASON_BREAKER_PENDING;

@@ -468,7 +468,7 @@ bool upstream_make_room(struct worker *w, const struct service *service)
 static bool upstream_has_source(const struct snapshot *s, struct str id)
 {
 	for (uint32_t i = 0; i < s->workload_count; i++) {
-		if (str_eq(s->workloads[i].service->ids[0], id))
+		if (str_eq(s->workloads[i].id, id))
 			return true;
 	}
 	return false;

@@ -11,6 +11,7 @@
 #include "listener.h"
 #include "mirror.h"
 #include "routing.h"
+#include "seen.h"
 #include "session.h"
 #include "tokens.h"
 #include "trunk.h"
@@ -455,8 +456,9 @@ static int worker_init(struct worker *w, const struct worker_setup *setup, struc
 	signer_init(&w->signer, &w->loop, setup->signer_fd, TASK_SIGNER);
 	w->tls_sessions = tls_sessions_new(WORKER_SESSIONS_KEPT);
 	w->decisions = decisions_new();
+	w->seen = seen_new(w->loop.wall_ns);
 	w->current = plan_hold_new(w, setup->plan);
-	if (!w->tls_sessions || !w->decisions || !w->current)
+	if (!w->tls_sessions || !w->decisions || !w->seen || !w->current)
 		return err_set(err, ENOMEM, "out of memory");
 	atomic_store(&w->generation, setup->plan->generation);
 	return worker_init_listeners(w, setup, err);
@@ -497,6 +499,7 @@ void worker_free(struct worker *w)
 	buf_pool_done(&w->buffers);
 	tls_sessions_free(w->tls_sessions);
 	decisions_free(w->decisions);
+	seen_free(w->seen);
 	tokens_free(w->tokens);
 	free(w->listeners);
 	if (w->wake_fd >= 0)

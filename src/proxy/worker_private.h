@@ -79,6 +79,7 @@ struct worker {
 	struct tls_sessions *tls_sessions;
 	struct tokens *tokens; /* tokens.c's, once one was asked for */
 	struct metrics *metrics;
+	struct seen *seen;     /* what was let in to this machine's workloads */
 	struct ledger *ledger; /* shared with the other workers and the state process */
 	struct metric_values *values;
 	struct access_queue *access;

@@ -66,7 +66,7 @@ static enum tls_failure handshake_reason(struct tls *t)
 {
 	uint32_t error = ERR_peek_error();
 	int library = ERR_GET_LIB(error), reason = ERR_GET_REASON(error);
-	bool is_outside = !t->server && t->store->kind == STORE_PKI;
+	bool is_outside = t->setup && t->setup->is_outside;
 	if (error == 0)
 		return TLS_FAILURE_CLOSED;
 	if (reason == ERR_R_MALLOC_FAILURE)
@@ -450,7 +450,7 @@ static enum tls_result handshake_finish(struct tls *t)
 	SSL_get0_alpn_selected(t->ssl, &name, &len);
 	enum tls_alpn alpn = handshake_protocol_of(name, len);
 	bool is_enough =
-		alpn == TLS_ALPN_NONE ? t->setup->alpn_optional : alpn == t->setup->alpn_other;
+		alpn == TLS_ALPN_NONE ? t->setup->is_outside : alpn == t->setup->alpn_other;
 	if (!t->server && alpn != t->alpn && !is_enough)
 		return handshake_refuse(t, TLS_FAILURE_ALPN);
 	t->alpn = alpn;

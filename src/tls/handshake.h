@@ -34,8 +34,8 @@ struct handshake_setup {
 	uint32_t alpn_mask; /* a server's */
 	bool alpn_offered;
 	enum tls_alpn alpn_other; /* a client's second choice */
-	bool alpn_optional;	  /* a client's: none at all will do, too */
-	char *host;		  /* what a server outside of the mesh must be called */
+	bool is_outside; /* a client of a service that workloads call: no protocol will do, too */
+	char *host;	 /* what a server outside of the mesh must be called */
 	char *refused_names;
 	struct tls_sign_request sign;
 	uint8_t sign_bytes[HANDSHAKE_SIGN_BYTES_MAX];

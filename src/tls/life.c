@@ -103,7 +103,7 @@ struct tls *tls_client_new_outside(
 	struct tls *t = tls_client_new_pki(s, host, wire_out);
 	if (!t)
 		return NULL;
-	t->setup->alpn_optional = true;
+	t->setup->is_outside = true;
 	if (handshake_offer_alpn(t, alpn, TLS_ALPN_NONE))
 		return t;
 	tls_free(t);

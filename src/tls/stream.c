@@ -327,6 +327,11 @@ struct str tls_peer_id(const struct tls *t)
 	return str_of(t->peer.id);
 }
 
+struct str tls_own_identity(const struct tls *t)
+{
+	return str_of(t->identity ? t->identity->path : "");
+}
+
 struct str tls_server_name(const struct tls *t)
 {
 	return str_of(t->server_name);

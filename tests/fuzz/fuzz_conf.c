@@ -35,6 +35,7 @@ static void fuzz_look_up(const struct snapshot *s)
 	for (uint32_t i = 0; i < s->service_count; i++) {
 		const struct service *service = &s->services[i];
 		ASSERT(snapshot_service(s, service->name) == service);
+		ASSERT(service->id_count > 0 && service->identity.len > 0);
 		ASSERT(server_name_write(s, service, 65535, name) > 0);
 		for (uint32_t e = 0; e < service->endpoint_count; e++) {
 			const struct address *a = &service->endpoints[e].address;
@@ -50,8 +51,10 @@ static void fuzz_look_up(const struct snapshot *s)
 	for (uint32_t i = 0; i < s->workload_count; i++) {
 		const struct workload *w = &s->workloads[i];
 		size_t name_len = server_name_write(s, w->service, w->port, name);
-		ASSERT(w->port == 0 ||
-			snapshot_workload_by_server_name(s, (struct str){name, name_len}) == w);
+		const struct workload *named =
+			snapshot_workload_by_server_name(s, (struct str){name, name_len});
+		ASSERT(w->port == 0 || named == (w->is_refused ? NULL : w));
+		ASSERT(w->is_refused == !service_has_id(w->service, w->id));
 		ASSERT(w->mark == 0 || snapshot_workload_by_mark(s, w->mark) == w);
 	}
 }

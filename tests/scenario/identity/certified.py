@@ -25,7 +25,7 @@ class Certified(ScenarioMesh):
     def wait_certified(self, *nodes, timeout=30):
         """Until each identity of these, or all machines has a certificate in force."""
         def certified(node):
-            wanted = {f"service/{s.name}" for s in node.workloads()} | {f"node/{node.name}"}
+            wanted = {s.path for s in node.workloads()} | {f"node/{node.name}"}
             return wanted <= {r["identity"] for r in self.certs(node) if r["serial"]}
         for node in nodes or [n for n in self if n.process]:
             wait_for(lambda: certified(node), f"{node.name} to have its certificates", timeout)

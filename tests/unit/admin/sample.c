@@ -100,6 +100,8 @@ static void sample_init_services(struct sample *s)
 		.id_count = 1,
 		.mtls = MTLS_PERMISSIVE};
 	s->workloads[0] = (struct workload){.service = &s->services[0],
+		.identity = STR("service/orders"),
+		.id = s->ids[0],
 		.user = STR("orders"),
 		.uid = 1001,
 		.mark = 1,
@@ -107,8 +109,12 @@ static void sample_init_services(struct sample *s)
 		.port = 8080,
 		.deliver = sample_address("127.0.0.1", 8080),
 		.protocol = PROTOCOL_HTTP};
-	s->workloads[1] = (struct workload){
-		.index = 1, .service = &s->services[1], .user = STR("web"), .uid = 1002};
+	s->workloads[1] = (struct workload){.index = 1,
+		.service = &s->services[1],
+		.identity = STR("service/web"),
+		.id = s->ids[1],
+		.user = STR("web"),
+		.uid = 1002};
 }
 
 static void sample_init_route(struct sample *s)

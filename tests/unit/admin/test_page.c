@@ -3,6 +3,8 @@
 
 #include "base/assert.h"
 #include "json_check.h"
+#include "mesh/external.h"
+#include "proxy/facts.h"
 #include "sample.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -68,6 +70,7 @@ static void every_route_and_method(void **state)
 		{"GET", "/routes", true, 200, NULL}, {"GET", "/routes", false, 403, NULL},
 		{"GET", "/routes/explain", true, 400, NULL},
 		{"GET", "/routes/explain", false, 403, NULL},
+		{"GET", "/externals", true, 200, NULL}, {"GET", "/externals", false, 403, NULL},
 		{"GET", "/listeners", true, 200, NULL}, {"GET", "/listeners", false, 403, NULL},
 		{"GET", "/version", false, 200, NULL}, {"GET", "/nothing", false, 404, NULL},
 		{"GET", "", false, 404, NULL}, {"GET", "/statuses", false, 404, NULL},
@@ -299,7 +302,7 @@ static void metrics_tell_of_certificates(void **state)
 static void json_pages_are_valid(void **state)
 {
 	static const char *const paths[] = {
-		"/status", "/config_dump", "/certs", "/listeners", "/version"};
+		"/status", "/config_dump", "/certs", "/listeners", "/externals", "/version"};
 	for (int with_plan = 1; with_plan >= 0; with_plan--) {
 		if (!with_plan)
 			sample.proxy.plan = NULL;
@@ -335,7 +338,8 @@ static void status_page(void **state)
 	assert_has(&r, "{\"kind\":\"outbound\",\"address\":\"127.0.0.1:15101\",\"worker\":1},"
 		       "{\"kind\":\"mesh\",\"address\":\"10.77.0.1:15008\",\"worker\":0},"
 		       "{\"kind\":\"admin\",\"address\":\"/run/ringmain/admin.sock\"}]");
-	assert_has(&r, "{\"service\":\"orders\",\"version\":\"v1\",\"user\":\"orders\","
+	assert_has(&r, "{\"service\":\"orders\",\"identity\":\"service/orders\","
+		       "\"refused\":false,\"version\":\"v1\",\"user\":\"orders\","
 		       "\"uid\":1001,\"mark\":1,\"port\":8080,\"protocol\":\"http\","
 		       "\"mtls\":\"strict\",\"deliver\":\"127.0.0.1:8080\",\"serving\":3}");
 	assert_has(&r, "\"unattributed_total\":3,");
@@ -378,6 +382,58 @@ static void config_page(void **state)
 	r = ask("GET", "/config_dump", true);
 	assert_int_equal(r.status, 503);
 	page_response_done(&r);
+}
+
+static void externals_page(void **state)
+{
+	struct str hosts[] = {STR("found.example"), STR("*.cdn.example")};
+	uint32_t ports[] = {443};
+	struct address_range ranges[2];
+	struct source from[] = {{.entry = STR("web")}, {.entry = STR("web")}};
+	assert_true(address_range_parse(STR("198.51.101.0/24"), &ranges[0]) &&
+		    address_range_parse(STR("198.51.100.9"), &ranges[1]));
+	struct external externals[] = {{.name = STR("found"),
+					       .hosts = hosts,
+					       .host_count = 2,
+					       .ports = ports,
+					       .port_count = 1,
+					       .where = STR("o.conf:1")},
+		{.index = 1,
+			.name = STR("made"),
+			.hosts = hosts + 1,
+			.host_count = 1,
+			.ports = ports,
+			.port_count = 1,
+			.from = from,
+			.from_count = 2,
+			.tls = EXTERNAL_ORIGINATE,
+			.addresses = ranges,
+			.address_count = 2}};
+	struct tls_store *none[2] = {NULL, NULL};
+	sample.snapshot.externals = externals;
+	sample.snapshot.external_count = 2;
+	sample.plan.outside_tls = none;
+	struct bundle outside;
+	struct err err;
+	bundle_init(&outside);
+	assert_int_equal(bundle_add(&outside, STR("host"), STR("found.example"),
+				 STR("198.51.100.7\n2001:db8::7"), &err),
+		0);
+	sample.plan.facts = facts_new(&outside, &outside);
+	bundle_done(&outside);
+	struct page_response r = ask("GET", "/externals", true);
+	assert_has(&r, "{\"name\":\"found\",\"hosts\":[\"found.example\",\"*.cdn.example\"],"
+		       "\"ports\":[443],\"tls\":\"passthrough\",\"from\":[],\"addresses\":[],"
+		       "\"looked_up\":[\"198.51.100.7\",\"2001:db8::7\"],"
+		       "\"where\":\"o.conf:1\"}");
+	assert_has(&r, "\"tls\":\"originate\",\"sni\":null,\"ca\":null,\"has_roots\":false,"
+		       "\"from\":[\"web\"],\"addresses\":[\"198.51.101.0/24\","
+		       "\"198.51.100.9\"],\"looked_up\":[]");
+	assert_has(&r, "\"unknown\":[{\"workload\":\"orders\",\"user\":\"orders\","
+		       "\"mode\":\"refuse\"}");
+	page_response_done(&r);
+	facts_unref(sample.plan.facts);
+	sample.plan.facts = NULL;
 }
 
 static void assert_not_ready(const char *why)
@@ -570,6 +626,7 @@ int main(void)
 		TEST(json_pages_are_valid),
 		TEST(status_page),
 		TEST(config_page),
+		TEST(externals_page),
 		TEST(status_of_the_state),
 		TEST(warnings_are_the_first_ones_and_their_number),
 		TEST(metrics_of_the_state),

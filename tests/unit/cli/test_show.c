@@ -26,10 +26,12 @@
 	"{\"kind\":\"outbound\",\"address\":\"[::1]:15100\",\"worker\":0},"                    \
 	"{\"kind\":\"mesh\",\"address\":\"10.77.0.1:15008\",\"worker\":1},"                    \
 	"{\"kind\":\"admin\",\"address\":\"/run/ringmain/admin.sock\"}],"
-#define WORKLOADS                                                                           \
-	"\"workloads\":[{\"service\":\"orders\",\"version\":\"v1\",\"user\":\"orders\","    \
-	"\"uid\":1001,\"mark\":1,\"port\":8080,\"protocol\":\"http\",\"mtls\":\"strict\"}," \
-	"{\"service\":\"web\",\"version\":null,\"user\":\"web\",\"uid\":1002,\"mark\":2,"   \
+#define WORKLOADS                                                                            \
+	"\"workloads\":[{\"service\":\"orders\",\"identity\":\"service/orders\","            \
+	"\"refused\":false,\"version\":\"v1\",\"user\":\"orders\","                          \
+	"\"uid\":1001,\"mark\":1,\"port\":8080,\"protocol\":\"http\",\"mtls\":\"strict\"},"  \
+	"{\"service\":\"web\",\"identity\":\"shop/"                                          \
+	"web\",\"refused\":false,\"version\":null,\"user\":\"web\",\"uid\":1002,\"mark\":2," \
 	"\"port\":0,\"protocol\":\"detect\",\"mtls\":\"strict\"}],"
 #define IDENTITY(name, left)                                                                    \
 	"{\"identity\":\"service/" name "\",\"serial\":\"0a:1b\","                              \
@@ -89,36 +91,53 @@ static void all_is_well(void **state)
 		"{\"state\":\"in place\",\"last_check\":\"2026-11-23T19:59:58.000Z\","
 		"\"mended_count\":0,\"detail\":\"\"}");
 	assert_int_equal(problem_count, 0);
-	assert_string_equal(text, "node        vm-a\n"
-				  "mesh        prod.example\n"
-				  "version     0.1.0\n"
-				  "up          2h 0m, since 2026-11-23 18:00:00Z\n"
-				  "generation  3, in force since 2026-11-23 19:55:00Z (5m 0s ago)\n"
-				  "redirect    rules in place, checked 2s ago\n"
-				  "state       ready\n"
-				  "\n"
-				  "IDENTITY        EXPIRES IN  NOT AFTER             SERIAL\n"
-				  "service/orders  50m 0s      2026-11-23 20:50:00Z  0a:1b\n"
-				  "service/web     50m 0s      2026-11-23 20:50:00Z  0a:1b\n"
-				  "\n"
-				  "LISTENER  ADDRESS                   WORKER\n"
-				  "outbound  127.0.0.1:15100-15101     0-1\n"
-				  "mesh      10.77.0.1:15008           0-1\n"
-				  "outbound  [::1]:15100               0\n"
-				  "admin     /run/ringmain/admin.sock  -\n"
-				  "\n"
-				  "WORKLOAD  VERSION  USER    UID   MARK  PORT  PROTOCOL  MTLS\n"
-				  "orders    v1       orders  1001  1     8080  http      strict\n"
-				  "web       -        web     1002  2     -     -         -\n"
-				  "\n"
-				  "COUNTER                     VALUE\n"
-				  "requests                    12345\n"
-				  "connections open now        3\n"
-				  "connections accepted        77\n"
-				  "TLS handshakes              9\n"
-				  "  of them resumed           4\n"
-				  "upstream connections        9\n"
-				  "  requests that reused one  12336\n");
+	assert_string_equal(text,
+		"node        vm-a\n"
+		"mesh        prod.example\n"
+		"version     0.1.0\n"
+		"up          2h 0m, since 2026-11-23 18:00:00Z\n"
+		"generation  3, in force since 2026-11-23 19:55:00Z (5m 0s ago)\n"
+		"redirect    rules in place, checked 2s ago\n"
+		"state       ready\n"
+		"\n"
+		"IDENTITY        EXPIRES IN  NOT AFTER             SERIAL\n"
+		"service/orders  50m 0s      2026-11-23 20:50:00Z  0a:1b\n"
+		"service/web     50m 0s      2026-11-23 20:50:00Z  0a:1b\n"
+		"\n"
+		"LISTENER  ADDRESS                   WORKER\n"
+		"outbound  127.0.0.1:15100-15101     0-1\n"
+		"mesh      10.77.0.1:15008           0-1\n"
+		"outbound  [::1]:15100               0\n"
+		"admin     /run/ringmain/admin.sock  -\n"
+		"\n"
+		"WORKLOAD  IDENTITY        VERSION  USER    UID   MARK  PORT  "
+		"PROTOCOL  MTLS\n"
+		"orders    service/orders  v1       orders  1001  1     8080  http "
+		"     strict\n"
+		"web       shop/web        -        web     1002  2     -     -    "
+		"     -\n"
+		"\n"
+		"COUNTER                     VALUE\n"
+		"requests                    12345\n"
+		"connections open now        3\n"
+		"connections accepted        77\n"
+		"TLS handshakes              9\n"
+		"  of them resumed           4\n"
+		"upstream connections        9\n"
+		"  requests that reused one  12336\n");
+}
+
+/* Its own file and what is published do not agree. */
+static void a_workload_that_is_refused(void **state)
+{
+	int problem_count = shown(HEAD RELOADED IDENTITIES LISTENERS
+		"\"workloads\":[{\"service\":\"web\",\"identity\":\"shop/web\",\"refused\":true,"
+		"\"mark\":1,\"uid\":1}]," COUNTERS,
+		NULL);
+	assert_int_equal(problem_count, 1);
+	assert_has("\nweb       × shop/web ");
+	assert_has("\n× the identity shop/web is none that the service web may have: nobody is led "
+		   "to the workload\n");
 }
 
 #define CERTIFICATE(state, renews)                                                    \
@@ -319,6 +338,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(all_is_well),
 		TEST(certificates_are_one_line),
+		TEST(a_workload_that_is_refused),
 		TEST(refused_reload_is_shown_with_its_reasons),
 		TEST(identities_in_trouble),
 		TEST(redirect_in_trouble),

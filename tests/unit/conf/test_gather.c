@@ -148,7 +148,8 @@ static void test_gather_missing(void **state)
 		"%s/ringmain.conf:3: mesh.files[0]: %s/one.conf: No such file or directory\n"
 		"%s/ringmain.conf:4: mesh.files[1]: %s/two.conf: No such file or directory\n"
 		"%s/ringmain.conf:2: mesh.file: unknown key; did you mean \"files\"?\n"
-		"%s/three.conf:1: policies[0].action: \"alow\" is none of \"allow\", \"deny\"; "
+		"%s/three.conf:1: policies[0].action: \"alow\" is none of \"allow\", \"deny\", "
+		"\"audit\"; "
 		"did you mean \"allow\"?\n",
 		d.path, d.path, d.path, d.path, d.path, d.path);
 	assert_string_equal(d.report.text, want);

@@ -252,11 +252,11 @@ static void test_kinds(void **state)
 	assert_string_equal(conf_kind_find(STR("route"))->key, "service");
 	assert_null(conf_kind_find(STR("workload")));
 	assert_string_equal(conf_kind_names(text, sizeof(text)),
-		"service, policy, route, limit, rollout, external");
+		"service, policy, issuer, route, limit, rollout, external");
 	size_t count = 0;
 	while (conf_kind_at(count))
 		count++;
-	assert_int_equal(count, 6);
+	assert_int_equal(count, 7);
 }
 
 static void test_gathering(void **state)
@@ -584,8 +584,9 @@ static void test_rules_that_decide_nothing(void **state)
 		conf_report_done(&f->report);
 		snprintf(text, sizeof(text),
 			"services: ( { name = \"a\"; mtls = \"permissive\"; }, { name = \"b\"; } "
-			"); "
-			"policies: (\n{ name = \"one\"; %s },\n{ name = \"two\"; %s } );",
+			"); issuers: ( { name = \"i\"; issuer = \"i\"; }, { name = \"j\"; issuer = "
+			"\"j\"; } ); policies: (\n{ name = \"one\"; %s },\n{ name = \"two\"; %s } "
+			");",
 			row->first, row->second);
 		add(f, "mesh", "x.conf", text);
 		if (!row->said) {

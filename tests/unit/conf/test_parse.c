@@ -94,6 +94,7 @@ static void test_parse_snapshot(void **state)
 	assert_int_equal(orders->endpoints[2].address.port, 9090);
 	assert_int_equal(orders->policy_count, 2);
 	assert_str_equal(orders->policies[0]->name, "web-reads");
+	assert_str_equal(orders->policies[0]->where, "mesh.conf:11");
 	assert_str_equal(orders->policies[1]->name, "policies[1]");
 	assert_true(snapshot_service(s, STR("db"))->server_first);
 	assert_int_equal(snapshot_service(s, STR("db"))->policy_count, 1);

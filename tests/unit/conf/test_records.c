@@ -150,8 +150,8 @@ static void test_bad_records(void **state)
 		{"vm-e", "10.96.0.1:8080", "orders", "a service's own address"},
 		{"vm-e", "10.77.0.50:80", "orders", "somebody else's already"},
 		{"vm-e", "10.77.0.5:80", "old",
-			"the service has mtls = \"disabled\": its endpoints are those that are "
-			"published with it"},
+			"mtls is \"disabled\" there: its endpoints are those that are published "
+			"with the service"},
 		{"vm-a", "10.77.0.1:8081", "orders", "no workload of this machine serves it"},
 		{"vm-a", "10.77.0.7:8080", "orders", "no workload of this machine serves it"},
 		{"vm-a", "10.77.0.1:8080", "old", "no workload of this machine serves it"},
@@ -172,6 +172,28 @@ static void test_bad_records(void **state)
 	assert_true(str_eq(orders->endpoints[1].node_name, STR("vm-e")));
 	assert_int_equal(f.snapshot->refused_endpoint_count, 15);
 	assert_int_equal(f.snapshot->node_count, 3);
+	fixture_done(&f);
+}
+
+/* At a port of which plain text is expected, no node is believed. */
+static void test_told_endpoints_by_port(void **state)
+{
+	struct fixture f;
+	fixture_init(&f);
+	fixture_tell(&f, "mesh", "service/orders@41",
+		"services: ( { name = \"orders\"; port = 8080; mtls = \"disabled\"; mtls_ports = ( "
+		"{ "
+		"port = 8443; mtls = \"strict\"; } ); } );\n");
+	fixture_tell(&f, "node", "vm-b",
+		RECORD("vm-b") "endpoint orders - up 1 10.77.0.2:8080\n"
+			       "endpoint orders - up 1 10.77.0.2:8443\n");
+	fixture_parse_good(&f, FIXTURE_STORE WORKLOADS, NULL);
+	expect_report(&f,
+		"warning: node \"vm-b\": the endpoint 10.77.0.2:8080 of \"orders\" is left out: "
+		"mtls is \"disabled\" there: its endpoints are those that are published with the "
+		"service\n");
+	assert_int_equal(service_named(&f, "orders")->endpoint_count, 1);
+	assert_int_equal(service_named(&f, "orders")->endpoints[0].address.port, 8443);
 	fixture_done(&f);
 }
 
@@ -309,10 +331,8 @@ static const struct closed_row closed_rows[] = {
 	{"policies: ( { name = \"q\"; service = \"orders\"; action = \"allow\"; from = "
 	 "\"web\"; } );\n",
 		CLOSED("\"orders\"") "its text is that of something else\n", false},
-	{"policy: ( { name = \"p\"; service = \"orders\"; action = \"deny\"; } );\n",
-		CLOSED("all services") "policy: unknown key; valid here: services, policies, "
-				       "routes, limits, rollouts, externals\n",
-		true},
+	{"polices: ( { name = \"p\"; service = \"orders\"; action = \"deny\"; } );\n",
+		CLOSED("all services") "polices: unknown key; did you mean \"policies\"?\n", true},
 };
 
 static void test_a_policy_that_cannot_be_read_closes_its_services(void **state)
@@ -404,6 +424,7 @@ int main(void)
 		cmocka_unit_test(test_objects_and_records),
 		cmocka_unit_test(test_a_standalone_machine_takes_no_picture),
 		cmocka_unit_test(test_bad_records),
+		cmocka_unit_test(test_told_endpoints_by_port),
 		cmocka_unit_test(test_an_instance_counts_once),
 		cmocka_unit_test(test_policies_of_services_elsewhere),
 		cmocka_unit_test(test_a_policy_that_cannot_be_read_closes_its_services),

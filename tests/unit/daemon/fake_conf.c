@@ -55,9 +55,12 @@ static void fake_workloads(struct conf *c)
 {
 	c->workload_count = 2;
 	c->workloads = arena_take(&c->arena, 2 * sizeof(*c->workloads));
-	c->workloads[0] = (struct conf_workload){
-		.service = STR("orders"), .port = 8080, .health = {.tcp = true}};
-	c->workloads[1] = (struct conf_workload){.service = STR("web")};
+	c->workloads[0] = (struct conf_workload){.service = STR("orders"),
+		.identity = STR("service/orders"),
+		.port = 8080,
+		.health = {.tcp = true}};
+	c->workloads[1] =
+		(struct conf_workload){.service = STR("web"), .identity = STR("service/web")};
 }
 
 static void fake_authority(struct conf *c, const char *dir)

@@ -28,7 +28,8 @@ static void join(struct stage *s)
 	snprintf(ca, sizeof(ca), "%s/ca", s->p.dir);
 	snprintf(out, sizeof(out), "%s/out", s->p.dir);
 	assert_int_equal(ca_issue(ca, STR("node/vm-a"), 3600, out, &err), 0);
-	char *key = place_read(&s->p, "out/vm-a.key"), *chain = place_read(&s->p, "out/vm-a.crt");
+	char *key = place_read(&s->p, "out/node+vm-a.key");
+	char *chain = place_read(&s->p, "out/node+vm-a.crt");
 	char *root = place_read(&s->p, "out/roots.pem");
 	assert_int_equal(keep_open(place_path(&s->p, "keep"), STR("prod.example"), &k, &err), 0);
 	keep_close(k);

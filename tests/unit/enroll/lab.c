@@ -585,9 +585,11 @@ void lab_init(struct lab *lab)
 	lab->servers[0] = STR("10.0.0.1:8443");
 	lab->servers[1] = STR("10.0.0.2:8443");
 	lab->federates[0] = STR("other.example");
-	lab->workloads[0] = (struct conf_workload){.service = STR("orders")};
-	lab->workloads[1] = (struct conf_workload){.service = STR("web")};
-	lab->workloads[2] = (struct conf_workload){.service = STR("orders")};
+	lab->workloads[0] =
+		(struct conf_workload){.service = STR("orders"), .identity = STR("service/orders")};
+	lab->workloads[1] =
+		(struct conf_workload){.service = STR("web"), .identity = STR("service/web")};
+	lab->workloads[2] = lab->workloads[0];
 	lab->conf = (struct conf){.node_name = STR("vm-a"),
 		.trust_domain = STR(LAB_DOMAIN),
 		.mesh_port = LAB_MESH_PORT,

@@ -139,6 +139,31 @@ static void test_workloads_come_and_go(void **state)
 	lab_done(&lab);
 }
 
+/* What is asked for is what the machine's own file says, whatever the service is called. */
+static void test_a_path_of_its_own(void **state)
+{
+	lab_init(&lab);
+	lab_join(&lab, 86400);
+	lab.conf.workload_count = 2;
+	lab.workloads[1].identity = STR("shop/web");
+	lab_start(&lab);
+	lab_turn(&lab);
+	expect_state("shop/web", ENROLL_FRESH);
+	struct enroll_row row;
+	for (uint32_t i = 0; enroll_row(lab.enroll, i, &row); i++)
+		assert_false(str_eq(row.identity, STR("service/web")));
+	/* It gets another one: asked for anew, and the one before is let go of. */
+	lab.workloads[1].identity = STR("shop/front");
+	free(lab.keys[2].chain);
+	lab.keys[2].chain = NULL;
+	lab_configure(&lab);
+	lab_turn(&lab);
+	expect_state("shop/front", ENROLL_FRESH);
+	for (uint32_t i = 0; enroll_row(lab.enroll, i, &row); i++)
+		assert_false(str_eq(row.identity, STR("shop/web")));
+	lab_done(&lab);
+}
+
 static void test_a_machine_that_has_not_joined(void **state)
 {
 	lab_init(&lab);
@@ -597,6 +622,7 @@ int main(void)
 		cmocka_unit_test(test_lifetimes_of_seconds),
 		cmocka_unit_test(test_connection_is_kept_for_a_while),
 		cmocka_unit_test(test_workloads_come_and_go),
+		cmocka_unit_test(test_a_path_of_its_own),
 		cmocka_unit_test(test_a_machine_that_has_not_joined),
 		cmocka_unit_test(test_hours_without_the_authority),
 		cmocka_unit_test(test_expired_node_tries_with_what_it_has),

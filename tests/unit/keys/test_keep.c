@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "../../../src/keys/keep_name.h"
 #include "base/clock.h"
 #include "keys/cert.h"
 #include "keys/file.h"
@@ -307,9 +308,10 @@ static void an_authority_is_no_leaf(void **state)
 
 static void names_stay_in_the_directory(void **state)
 {
-	static const char *const bad[] = {"", "service", "service/", "service/../../x",
-		"service/a/b", "service/.hidden", "node/a/b", "node/..", "roots/far.example",
-		"other/web", "/etc/passwd", "service/a b"};
+	static const char *const bad[] = {"", "service", "service/", "service/../../x", "web",
+		".hidden/a", "node/a/b", "node/..", "node", "ca", "ca/x", "shop/../x", "shop//x",
+		"shop/", "shop+web", "shop/a+b", "/etc/passwd", "service/a b"};
+	char name[KEEP_NAME_MAX], long_path[KEEP_NAME_MAX] = "shop/";
 	struct scene s;
 	struct str der;
 	struct err err;
@@ -321,6 +323,59 @@ static void names_stay_in_the_directory(void **state)
 		assert_int_equal(keep_forget(s.k, str_of(bad[i]), &err), -EINVAL);
 	}
 	assert_int_equal(keep_trust(s.k, STR("../x"), STR("x"), STR_NONE, &err), -EINVAL);
+	memset(long_path + 5, 'a', sizeof(long_path) - 6);
+	assert_false(keep_name(str_of(long_path), name));
+	long_path[sizeof(long_path) - 1 - strlen("identity/")] = '\0';
+	assert_true(keep_name(str_of(long_path), name));
+	assert_int_equal(keep_request(s.k, str_of(long_path), &der, &err), 0);
+	file_text_free(der);
+	tear_down(&s);
+}
+
+/* One file for each path, whatever is in it; those of services are where they always were. */
+static void no_two_paths_have_one_name(void **state)
+{
+	static const struct {
+		const char *path, *name;
+	} rows[] = {
+		{"service/web", "service/web"},
+		{"service/web.pem", "service/web.pem"},
+		{"service/.web", "identity/service+.web"},
+		{"service/a/b", "identity/service+a+b"},
+		{"shop/web", "identity/shop+web"},
+		{"shop/web/blue", "identity/shop+web+blue"},
+		{"shop-web/blue", "identity/shop-web+blue"},
+		{"shop.web/blue", "identity/shop.web+blue"},
+		{"shop/web.blue", "identity/shop+web.blue"},
+		{"roots/far.example", "identity/roots+far.example"},
+		{"identity/x", "identity/identity+x"},
+		{"Shop/Web", "identity/Shop+Web"},
+		{"node/vm-a", "node"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char name[KEEP_NAME_MAX];
+		assert_true(keep_name(str_of(rows[i].path), name));
+		assert_string_equal(name, rows[i].name);
+		for (size_t j = 0; j < i; j++)
+			assert_string_not_equal(name, rows[j].name);
+	}
+}
+
+static void a_path_is_kept(void **state)
+{
+	struct scene s;
+	struct str der;
+	struct err err;
+	set_up(&s);
+	assert_int_equal(keep_request(s.k, STR("shop/web"), &der, &err), 0);
+	file_text_free(der);
+	assert_int_equal(mode_of(&s, "keep/identity"), 0700);
+	assert_int_equal(mode_of(&s, "keep/identity/shop+web.pem.next"), 0600);
+	place_write(&s.p, "keep/identity/shop+web.pem.new-a1B2c3", STR("-----BEGIN PRIV"), 0600);
+	reopen(&s);
+	assert_false(exists(&s, "keep/identity/shop+web.pem.new-a1B2c3"));
+	assert_int_equal(keep_forget(s.k, STR("shop/web"), &err), 0);
+	assert_false(exists(&s, "keep/identity/shop+web.pem.next"));
 	tear_down(&s);
 }
 
@@ -577,6 +632,8 @@ int main(void)
 		cmocka_unit_test(an_unfit_chain_changes_nothing),
 		cmocka_unit_test(an_authority_is_no_leaf),
 		cmocka_unit_test(names_stay_in_the_directory),
+		cmocka_unit_test(no_two_paths_have_one_name),
+		cmocka_unit_test(a_path_is_kept),
 		cmocka_unit_test(a_pending_key_is_asked_for_again),
 		cmocka_unit_test(a_pending_key_that_has_its_certificate_is_replaced),
 		cmocka_unit_test(a_certificate_may_be_given_twice),

@@ -32,14 +32,14 @@ struct scene {
 static void pair(struct scene *s, const char *path, const char *name)
 {
 	struct err err;
-	char ca[100], out[100], file[100], text[16384];
+	char ca[100], out[100], file[100], text[16384], issued[CA_NAME_MAX];
 	snprintf(ca, sizeof(ca), "%s/ca", s->p.dir);
 	snprintf(out, sizeof(out), "%s/out", s->p.dir);
 	assert_int_equal(ca_issue(ca, str_of(path), 3600, out, &err), 0);
-	const char *last = strrchr(path, '/') + 1;
-	snprintf(file, sizeof(file), "out/%s.key", last);
+	struct str last = ca_issued_name(str_of(path), issued);
+	snprintf(file, sizeof(file), "out/" STR_FMT ".key", STR_ARG(last));
 	char *key = place_read(&s->p, file);
-	snprintf(file, sizeof(file), "out/%s.crt", last);
+	snprintf(file, sizeof(file), "out/" STR_FMT ".crt", STR_ARG(last));
 	char *chain = place_read(&s->p, file);
 	snprintf(text, sizeof(text), "%s%s", key, chain);
 	snprintf(file, sizeof(file), "keep/%s.pem", name);
@@ -51,7 +51,7 @@ static void pair(struct scene *s, const char *path, const char *name)
 static void set_up(struct scene *s)
 {
 	static const struct str identities[] = {
-		{"service/web", 11}, {"service/orders", 14}, {"service/none", 12}};
+		{"service/web", 11}, {"service/orders", 14}, {"service/none", 12}, {"shop/web", 8}};
 	static const struct str federates[] = {{"far.example", 11}};
 	struct err err;
 	char ca[100];
@@ -62,11 +62,12 @@ static void set_up(struct scene *s)
 	assert_int_equal(ca_init(ca, TD, 86400, &err), 0);
 	assert_int_equal(mkdir(s->dir, 0700), 0);
 	mkdir(place_path(&s->p, "keep/service"), 0700);
+	mkdir(place_path(&s->p, "keep/identity"), 0700);
 	mkdir(place_path(&s->p, "keep/roots"), 0700);
 	s->from = (struct keyring_keep){.dir = s->dir,
 		.trust_domain = TD,
 		.identities = identities,
-		.identity_count = 3,
+		.identity_count = 4,
 		.federates = federates,
 		.federate_count = 1};
 	bundle_init(&s->b);
@@ -89,6 +90,34 @@ static void tear_down(struct scene *s)
 static bool has(struct scene *s, const char *kind, const char *name)
 {
 	return bundle_find(&s->b, kind, str_of(name)) != NULL;
+}
+
+/* Files of paths are found by path; nobody's certificate is loaded as somebody else's. */
+static void a_path_has_a_file_of_its_own(void **state)
+{
+	struct scene s;
+	set_up(&s);
+	pair(&s, "service/web", "service/web");
+	pair(&s, "shop/web", "identity/shop+web");
+	char *root = place_read(&s.p, "ca/root.crt");
+	place_write(&s.p, "keep/roots.pem", str_of(root), 0644);
+	load(&s);
+	assert_int_equal(keyring_key_count(s.k), 2);
+	assert_true(has(&s, "chain", "service/web") && has(&s, "key", "service/web"));
+	assert_true(has(&s, "chain", "shop/web") && has(&s, "key", "shop/web"));
+	free(root);
+	tear_down(&s);
+
+	set_up(&s);
+	pair(&s, "service/web", "identity/shop+web");
+	pair(&s, "shop/web", "service/web");
+	pair(&s, "service/orders", "identity/service+orders");
+	root = place_read(&s.p, "ca/root.crt");
+	place_write(&s.p, "keep/roots.pem", str_of(root), 0644);
+	load(&s);
+	assert_int_equal(keyring_key_count(s.k), 0);
+	free(root);
+	tear_down(&s);
 }
 
 static void pairs_and_trust_become_items(void **state)
@@ -189,6 +218,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pairs_and_trust_become_items),
+		cmocka_unit_test(a_path_has_a_file_of_its_own),
 		cmocka_unit_test(a_machine_that_has_nothing_yet_has_nothing),
 		cmocka_unit_test(what_cannot_be_used_is_left_out),
 		cmocka_unit_test(the_machines_own_pair_is_loaded_apart),

@@ -524,16 +524,19 @@ static bool reference_decide(const struct snapshot *s, const struct service *ser
 	*ret_policy = best;
 	if (best)
 		return best->action == POLICY_ALLOW;
-	bool is_known = r->source_id.len > 0;
+	char own[300];
+	int own_len = snprintf(own, sizeof(own), "spiffe://" STR_FMT "/", STR_ARG(s->trust_domain));
+	bool is_ours = r->source_id.len > (size_t)own_len &&
+		       strncmp(r->source_id.at, own, (size_t)own_len) == 0;
 	switch (service->policy_default) {
 	case POLICY_DEFAULT_DENY:
 		return false;
 	case POLICY_DEFAULT_AUTHENTICATED:
-		return is_known;
+		return is_ours;
 	case POLICY_DEFAULT_MESH:
 		break;
 	}
-	return is_known && s->default_allow && !has_allow;
+	return is_ours && s->default_allow && !has_allow;
 }
 
 struct policy_verdict policy_reference(const struct snapshot *s, const struct service *service,

@@ -44,6 +44,23 @@ static void test_identity_domain(void **state)
 	assert_false(identity_trust_domain_valid((struct str){text, 256}));
 }
 
+static void test_identity_workload(void **state)
+{
+	static const struct identity_row rows[] = {{"service/web", true}, {"shop/web", true},
+		{"shop/eu/web", true}, {"Shop/Web_1.x", true}, {"nodes/web", true},
+		{"shop/node", true}, {"shop/.web", true}, {"cash/x", true}, {"", false},
+		{"web", false}, {"/web", false}, {"shop/", false}, {"shop//web", false},
+		{"shop/../web", false}, {"shop/*", false}, {"*", false}, {"node/vm-a", false},
+		{"node/vm-a/x", false}, {"ca/x", false}, {"ca", false}, {".shop/web", false},
+		{"spiffe://prod.example/shop/web", false}, {"shop/we b", false},
+		{"shop/w%2e", false}};
+	CHECK_ROWS(rows, identity_workload_valid)
+	char text[201] = "shop/";
+	memset(text + 5, 'b', sizeof(text) - 5);
+	assert_true(identity_workload_valid((struct str){text, 200}));
+	assert_false(identity_workload_valid((struct str){text, 201}));
+}
+
 static void test_identity_id(void **state)
 {
 	static const struct identity_row rows[] = {{"spiffe://prod.example/service/orders", true},
@@ -65,6 +82,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_identity_service),
 		cmocka_unit_test(test_identity_domain),
+		cmocka_unit_test(test_identity_workload),
 		cmocka_unit_test(test_identity_id),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -97,6 +97,42 @@ static void test_snapshot_lookups(void **state)
 	snapshot_done(&m.s);
 }
 
+/* The first id is whose it is; others besides are what its servers may be. */
+static void test_snapshot_ids(void **state)
+{
+	struct mesh m;
+	mesh_init(&m);
+	struct str ids[] = {STR("spiffe://prod.example/shop/db"),
+		STR("spiffe://prod.example/service/db-old"),
+		STR("spiffe://prod.example/service/orders")};
+	m.services[0].ids = &ids[2];
+	m.services[0].id_count = 1;
+	m.services[1].ids = ids;
+	m.services[1].id_count = 2;
+	assert_true(snapshot_add_service_id(&m.s, &m.services[0]));
+	assert_true(snapshot_add_service_id(&m.s, &m.services[1]));
+	assert_ptr_equal(snapshot_service_by_id(&m.s, ids[0]), &m.services[1]);
+	assert_ptr_equal(snapshot_service_by_id(&m.s, ids[2]), &m.services[0]);
+	assert_null(snapshot_service_by_id(&m.s, ids[1]));
+	assert_null(snapshot_service_by_id(&m.s, STR("spiffe://prod.example/shop/d")));
+	assert_null(snapshot_service_by_id(&m.s, STR_NONE));
+	assert_true(service_has_id(&m.services[1], ids[1]));
+	assert_false(service_has_id(&m.services[1], ids[2]));
+	assert_false(service_has_id(&m.services[1], STR_NONE));
+	snapshot_done(&m.s);
+}
+
+static void test_snapshot_refused(void **state)
+{
+	struct mesh m;
+	mesh_init(&m);
+	struct str name = STR("8080.orders.prod.example");
+	assert_ptr_equal(snapshot_workload_by_server_name(&m.s, name), &m.workloads[0]);
+	m.workloads[0].is_refused = true;
+	assert_null(snapshot_workload_by_server_name(&m.s, name));
+	snapshot_done(&m.s);
+}
+
 static void test_snapshot_destination(void **state)
 {
 	static const struct {
@@ -226,6 +262,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_snapshot_lookups),
+		cmocka_unit_test(test_snapshot_ids),
+		cmocka_unit_test(test_snapshot_refused),
 		cmocka_unit_test(test_snapshot_destination),
 		cmocka_unit_test(test_snapshot_addresses),
 		cmocka_unit_test(test_snapshot_server_names),

@@ -2,6 +2,7 @@
 #include "lab.h"
 
 #include "net/socket.h"
+#include "proxy/facts.h"
 #include "proxy/limiter_view.h"
 #include <errno.h>
 #include <openssl/digest.h>
@@ -135,6 +136,7 @@ bool access_write(struct access_queue *q, const struct access_entry *entry)
 	lab_copy(e->workload, sizeof(e->workload), entry->workload);
 	lab_copy(e->route, sizeof(e->route), entry->route);
 	lab_copy(e->service, sizeof(e->service), entry->destination_service);
+	lab_copy(e->outside, sizeof(e->outside), entry->outside);
 	lab_copy(e->version, sizeof(e->version), entry->destination_version);
 	return true;
 }
@@ -236,6 +238,18 @@ static void lab_certificates(const struct lab *l, struct bundle *b)
 		lab_add(b, "crl", "prod.example", l->list);
 }
 
+static struct facts *lab_facts(const struct lab *l)
+{
+	struct bundle b;
+	bundle_init(&b);
+	for (const char *const *host = l->hosts; *host; host += 2)
+		lab_add(&b, "host", host[0], host[1]);
+	struct facts *facts = facts_new(&b, &b);
+	assert_non_null(facts);
+	bundle_done(&b);
+	return facts;
+}
+
 static struct plan *lab_plan(
 	struct lab *l, uint32_t machine, uint64_t generation, const struct plan *before)
 {
@@ -252,6 +266,8 @@ static struct plan *lab_plan(
 	snprintf(node, sizeof(node), "%s%s%s", lab_nodes[machine], lab_node_common,
 		l->node ? l->node : "");
 	lab_add(&b, "conf", "node.conf", lab_edited(l, node, edited, sizeof(edited)));
+	if (l->outside)
+		lab_add(&b, "outside", "", l->outside);
 	struct bundle *mesh = l->with_store ? &picture : &b;
 	bundle_init(&picture);
 	lab_add(mesh, "mesh", "mesh.conf", lab_edited(l, lab_mesh, edited, sizeof(edited)));
@@ -262,6 +278,8 @@ static struct plan *lab_plan(
 		fail_msg("%s", text);
 	bundle_done(&picture);
 	bundle_done(&b);
+	if (l->hosts)
+		plan->facts = lab_facts(l);
 	return plan;
 }
 
@@ -333,6 +351,8 @@ void lab_start(struct lab *l, const struct lab_options *options)
 	*l = (struct lab){.machine_count = options->machine_count ? options->machine_count : 1,
 		.node = options->node,
 		.objects = options->objects,
+		.outside = options->outside,
+		.hosts = options->hosts,
 		.with_store = options->with_store,
 		.serving = options->serving};
 	for (unsigned i = 0; i < LAB_WORKLOAD_COUNT; i++)

@@ -48,7 +48,7 @@ struct lab_entry { /* of the access log */
 	uint16_t code;
 	char details[48], flags[16], policy[32], path[64], source[64], workload[32];
 	char where[48], would_deny[32], noted[32];
-	char route[48], service[32], version[16];
+	char route[48], service[32], version[16], outside[16];
 	uint64_t received, sent;
 	uint32_t attempts;
 	bool is_mirror;
@@ -105,9 +105,11 @@ struct lab_server {
 struct lab {
 	struct lab_machine machines[2];
 	uint32_t machine_count;
-	const char *node;    /* appended to the node files */
-	const char *objects; /* one more mesh file, NULL: none */
-	bool with_store;     /* the mesh files are what the picture of the mesh holds */
+	const char *node;	  /* appended to the node files */
+	const char *objects;	  /* one more mesh file, NULL: none */
+	const char *outside;	  /* PEM of the authorities of servers outside; NULL: none */
+	const char *const *hosts; /* looked up: name, addresses one to a line, ..., NULL */
+	bool with_store;	  /* the mesh files are what the picture of the mesh holds */
 	struct lab_edit edits[LAB_EDITS_MAX];
 	const char *list;	       /* of revoked certificates, PEM */
 	const struct certs_pair *root; /* instead of the mesh's own */
@@ -123,6 +125,8 @@ struct lab_options {
 	uint32_t machine_count;	      /* 0: one */
 	const char *node;	      /* more groups for the node files: limits, timeouts */
 	const char *objects;	      /* one more mesh file */
+	const char *outside;	      /* authorities of servers outside */
+	const char *const *hosts;     /* looked up */
 	bool with_store;	      /* `node` names one */
 	const struct lab_edit *edits; /* LAB_EDITS_MAX, from the first generation on */
 	enum lab_serving serving;

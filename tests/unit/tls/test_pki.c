@@ -453,6 +453,81 @@ static void test_broken_bundles(void **state)
 	certs_done(&rsa);
 }
 
+/* --- many authorities --- */
+
+static struct tls_store *outside_store(X509 *const *authorities, uint32_t *ret_left_out)
+{
+	struct tls_store *s = NULL;
+	struct err err;
+	char *pem = certs_pem(authorities);
+	int r = tls_store_new_outside(str_of(pem), NULL, &s, ret_left_out, &err);
+	free(pem);
+	return r < 0 ? NULL : s;
+}
+
+/* Servers that know nothing of protocols will do; and one that chooses the offered one. */
+static void test_protocols_of_servers_outside(void **state)
+{
+	static struct ends e;
+	struct certs_pair leaf =
+		certs_make(&(struct certs_spec){.names = {PKI_DNS(PKI_HOST)}, .issuer = &root});
+	for (int offers = 0; offers < 2; offers++) {
+		uint32_t left_out;
+		struct tls_store *s =
+			outside_store((X509 *const[]){root.certificate, NULL}, &left_out);
+		ends_init(&e, s, PKI_HOST, &leaf, NULL);
+		tls_free(e.tls);
+		e.tls = tls_client_new_outside(
+			s, STR(PKI_HOST), offers ? TLS_ALPN_HTTP1 : TLS_ALPN_NONE, &e.wire);
+		ends_run(&e);
+		assert_int_equal(e.result, TLS_DONE);
+		assert_int_equal(tls_alpn(e.tls), TLS_ALPN_NONE);
+		assert_string_equal(SSL_get_servername(e.ssl, TLSEXT_NAMETYPE_host_name), PKI_HOST);
+		/* whatever comes of the mesh, it was judged once and for all */
+		assert_int_equal(tls_peer_again(e.tls, s, CERTS_NOW), TLS_FAILURE_NONE);
+		assert_true(tls_peer_not_after_s(e.tls) == INT64_MAX);
+		ends_done(&e);
+	}
+	certs_done(&leaf);
+}
+
+static void test_authorities_that_are_of_no_use_are_left_out(void **state)
+{
+	struct certs_pair weak =
+		certs_make(&(struct certs_spec){.subject = "weak", .ca = true, .rsa_bits = 1024});
+	struct err err;
+	uint32_t left_out;
+	struct tls_store *s =
+		outside_store((X509 *const[]){weak.certificate, root.certificate, NULL}, &left_out);
+	assert_non_null(s);
+	assert_int_equal(left_out, 1);
+	tls_store_unref(s);
+	assert_null(outside_store((X509 *const[]){weak.certificate, NULL}, &left_out));
+	assert_true(tls_store_new_outside(STR(""), NULL, &s, &left_out, &err) < 0);
+	assert_true(tls_store_new_outside(STR("-----BEGIN CERTIFICATE-----\nx\n"), NULL, &s,
+			    &left_out, &err) < 0);
+	certs_done(&weak);
+}
+
+static void test_the_same_authorities_are_shared(void **state)
+{
+	struct err err;
+	uint32_t left_out;
+	struct tls_store *one = NULL, *again = NULL, *other = NULL;
+	char *pem = certs_pem((X509 *const[]){root.certificate, NULL});
+	char *more = certs_pem((X509 *const[]){root.certificate, bare.certificate, NULL});
+	assert_int_equal(tls_store_new_outside(str_of(pem), NULL, &one, &left_out, &err), 0);
+	assert_int_equal(tls_store_new_outside(str_of(pem), one, &again, &left_out, &err), 0);
+	assert_int_equal(tls_store_new_outside(str_of(more), one, &other, &left_out, &err), 0);
+	assert_ptr_equal(one, again);
+	assert_ptr_not_equal(one, other);
+	tls_store_unref(one);
+	tls_store_unref(again);
+	tls_store_unref(other);
+	free(pem);
+	free(more);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -463,6 +538,9 @@ int main(void)
 		cmocka_unit_test(test_own_certificate),
 		cmocka_unit_test(test_key_of_another_certificate),
 		cmocka_unit_test(test_broken_bundles),
+		cmocka_unit_test(test_protocols_of_servers_outside),
+		cmocka_unit_test(test_authorities_that_are_of_no_use_are_left_out),
+		cmocka_unit_test(test_the_same_authorities_are_shared),
 	};
 	return cmocka_run_group_tests(tests, pki_setup, pki_teardown);
 }

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Destinations that the mesh knows nothing of: refused, let out on trial, or let out, as each workload's
+mode says."""
+import pytest
+from machines import wait_for
+from mesh import GUEST, MESH_PORT, ORDERS, WEB, at, request_text
+from outside import OutsideMesh
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    """web may go anywhere, guest is on trial, orders stays."""
+    services = [at(WEB, limits={"unknown": "allow"}), at(GUEST, limits={"unknown": "audit"}), at(ORDERS, "vm-a")]
+    with OutsideMesh(services=services) as mesh:
+        mesh.start()
+        mesh.serve_outside(8000)
+        yield mesh
+
+
+def line_of(mesh, **fields):
+    return mesh.access_line("vm-a", **fields)
+
+
+def test_refused_unless_said_otherwise(mesh):
+    assert mesh.turned_away("orders", (mesh.outside.v4, 8000), request_text("GET /refused", "x"))
+    line = line_of(mesh, workload="orders", direction="outbound")
+    assert line["response_code_details"] == "NO_SERVICE"
+    assert line["upstream_host"] == f"{mesh.outside.v4}:8000" or line["upstream_host"] is None
+
+
+@pytest.mark.parametrize("version", ["v4", "v6"])
+def test_allowed(mesh, version):
+    reply = mesh.ask(8000, "x", address=getattr(mesh.outside, version))
+    assert reply.status == 200 and reply.json["tls"] is None
+    assert mesh["vm-a"].metric("ringmain_unknown_audited_total") == 0
+    wait_for(lambda: mesh.access_lines("vm-a", workload="web", outside="allowed"), "the line")
+
+
+def test_on_trial(mesh):
+    assert mesh.ask(8000, "x", caller="guest").status == 200
+    assert line_of(mesh, workload="guest", kind="tcp_open")["outside"] == "audited"
+    assert mesh["vm-a"].metric("ringmain_unknown_audited_total") == 1
+
+
+def test_the_mesh_stays_the_mesh(mesh):
+    """A service is reached as a service, however its caller may leave."""
+    assert mesh.call("web", "orders", "GET /echo?inside").status == 200
+    line = line_of(mesh, workload="web", path="/echo?inside", direction="outbound")
+    assert line["destination_service"] == "orders" and "outside" not in line
+
+
+@pytest.mark.parametrize("port", [MESH_PORT, 15101, 15201])
+def test_ports_of_proxies_stay_closed(mesh, port):
+    mesh.serve_outside(port)
+    assert mesh.turned_away("web", (mesh.outside.v4, port), request_text("GET /", "x"))

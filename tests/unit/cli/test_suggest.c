@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Policies from what was seen: they allow all of it, nothing else, and are as few as can be. */
+#include "cli/suggest.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const char *const froms[] = {"web", "shop/a", "10.1.2.0/24"};
+static const char *const methods[] = {"GET", "POST", "DELETE"};
+static const char *const paths[] = {"/a", "/b", "/orders/{id}"};
+
+static bool has(const struct str *list, uint32_t count, struct str text)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		if (str_eq(list[i], text))
+			return true;
+	}
+	return false;
+}
+
+/* How many of the policies allow exactly this. */
+static uint32_t allowed_by(
+	const struct suggest_policy *policies, uint32_t count, const struct suggest_seen *s)
+{
+	uint32_t times = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct suggest_policy *p = &policies[i];
+		bool is_port = false;
+		for (uint32_t k = 0; k < p->port_count; k++)
+			is_port = is_port || p->ports[k] == s->port;
+		times += str_eq(p->service, s->service) && is_port && p->is_http == s->is_http &&
+			 has(p->from, p->from_count, s->from) &&
+			 (p->method_count == 0 || has(p->methods, p->method_count, s->method)) &&
+			 (!s->is_http || has(p->paths, p->path_count, s->path));
+	}
+	return times;
+}
+
+static struct suggest_seen point(uint32_t from, uint32_t port, uint32_t method, uint32_t path)
+{
+	return (struct suggest_seen){STR("orders"), str_of(froms[from]), (uint16_t)(80 + port),
+		true, str_of(methods[method]), str_of(paths[path])};
+}
+
+/* Every set of the eight points that two callers, methods and paths make: bit by bit. */
+static uint32_t cube_gather(uint32_t set, struct suggest_seen *seen)
+{
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < 8; i++) {
+		if (set >> i & 1)
+			seen[count++] = point(i & 1, 0, i >> 1 & 1, i >> 2 & 1);
+	}
+	return count;
+}
+
+/* Points of the box that takes one, the other or both of each. */
+static uint32_t cube_box(uint32_t from, uint32_t method, uint32_t path)
+{
+	uint32_t box = 0;
+	for (uint32_t i = 0; i < 8; i++) {
+		if (from >> (i & 1) & 1 && method >> (i >> 1 & 1) & 1 && path >> (i >> 2 & 1) & 1)
+			box |= 1u << i;
+	}
+	return box;
+}
+
+/* The fewest boxes that are the set together, none of which overlap. */
+static uint32_t cube_fewest(uint32_t set, uint32_t covered)
+{
+	uint32_t fewest = 8, left = set & ~covered;
+	if (left == 0)
+		return 0;
+	uint32_t first = left & -left;
+	for (uint32_t i = 0; i < 27; i++) {
+		uint32_t box = cube_box(i % 3 + 1, i / 3 % 3 + 1, i / 9 + 1);
+		if ((box & ~left) || !(box & first))
+			continue;
+		uint32_t count = 1 + cube_fewest(set, covered | box);
+		fewest = count < fewest ? count : fewest;
+	}
+	return fewest;
+}
+
+static void test_few_points_make_the_fewest_policies(void **state)
+{
+	for (uint32_t set = 0; set < 256; set++) {
+		struct suggest_seen seen[8];
+		struct arena arena;
+		uint32_t count;
+		arena_init(&arena, 1u << 20);
+		struct suggest_policy *policies =
+			suggest_policies(&arena, seen, cube_gather(set, seen), &count);
+		assert_non_null(policies);
+		assert_in_range(count, 0, cube_fewest(set, 0) + 1);
+		for (uint32_t i = 0; i < 8; i++) {
+			struct suggest_seen p = point(i & 1, 0, i >> 1 & 1, i >> 2 & 1);
+			assert_int_equal(allowed_by(policies, count, &p), set >> i & 1);
+		}
+		arena_done(&arena);
+	}
+}
+
+/* Of all 54 points any set: what was seen is allowed once, what was not is not. */
+static void test_what_was_not_seen_is_not_allowed(void **state)
+{
+	uint64_t random = 1;
+	for (int round = 0; round < 500; round++) {
+		struct suggest_seen seen[54];
+		bool is_seen[54];
+		uint32_t seen_count = 0, count;
+		struct arena arena;
+		arena_init(&arena, 1u << 22);
+		for (uint32_t i = 0; i < 54; i++) {
+			random = random * UINT64_C(6364136223846793005) + 1442695040888963407u;
+			is_seen[i] = random >> 40 & (round & 1 ? 3 : 1);
+			if (is_seen[i])
+				seen[seen_count++] = point(i % 3, i / 3 % 2, i / 6 % 3, i / 18);
+		}
+		struct suggest_policy *policies =
+			suggest_policies(&arena, seen, seen_count, &count);
+		assert_non_null(policies);
+		for (uint32_t i = 0; i < 54; i++) {
+			struct suggest_seen p = point(i % 3, i / 3 % 2, i / 6 % 3, i / 18);
+			assert_int_equal(allowed_by(policies, count, &p), is_seen[i]);
+		}
+		arena_done(&arena);
+	}
+}
+
+static void assert_print(const struct suggest_seen *seen, uint32_t seen_count, const char *want)
+{
+	struct arena arena;
+	uint32_t count;
+	char *text = NULL;
+	size_t len;
+	arena_init(&arena, 1u << 20);
+	struct suggest_policy *policies = suggest_policies(&arena, seen, seen_count, &count);
+	assert_non_null(policies);
+	FILE *out = open_memstream(&text, &len);
+	assert_non_null(out);
+	suggest_print(out, policies, count);
+	fclose(out);
+	assert_string_equal(text, want);
+	free(text);
+	arena_done(&arena);
+}
+
+#define SEEN(service, from, port, method, path)                             \
+	{                                                                   \
+		STR(service), STR(from), port, true, STR(method), STR(path) \
+	}
+#define BYTES(to, who, number)                                         \
+	{                                                              \
+		.service = STR(to), .from = STR(who), .port = (number) \
+	}
+
+static void test_what_says_more_covers_the_rest(void **state)
+{
+	const struct suggest_seen seen[] = {
+		SEEN("orders", "web", 80, "GET", "/img/a"),
+		SEEN("orders", "web", 80, "GET", "/img"),
+		SEEN("orders", "web", 80, "GET", "/img/*"),
+		SEEN("orders", "web", 80, "GET", "/imgs"),
+		SEEN("orders", "web", 80, "GET", "/a/{id}"),
+		SEEN("orders", "web", 80, "GET", "/a/{id}/*"),
+		SEEN("orders", "web", 80, "GET", "/a/{id}/b"),
+		SEEN("orders", "shop/a", 80, "GET", "/x"),
+		SEEN("orders", "shop/a", 80, "", "/*"),
+		SEEN("orders", "shop/a", 81, "GET", "/x"),
+		SEEN("db", "web", 5432, "GET", "/x"),
+		BYTES("db", "web", 5432),
+		BYTES("db", "orders", 5432),
+	};
+	assert_print(seen, ARRAY_LEN(seen),
+		"policies: (\n"
+		"  { name = \"seen-db-1\";\n"
+		"    service = \"db\";\n"
+		"    action = \"allow\";\n"
+		"    from = [ \"orders\", \"web\" ];\n"
+		"    ports = [ 5432 ];\n"
+		"  },\n"
+		"  { name = \"seen-orders-1\";\n"
+		"    service = \"orders\";\n"
+		"    action = \"allow\";\n"
+		"    from = [ \"shop/a\" ];\n"
+		"    ports = [ 80 ];\n"
+		"    paths = [ \"/*\" ];\n"
+		"  },\n"
+		"  { name = \"seen-orders-2\";\n"
+		"    service = \"orders\";\n"
+		"    action = \"allow\";\n"
+		"    from = [ \"shop/a\" ];\n"
+		"    ports = [ 81 ];\n"
+		"    methods = [ \"GET\" ];\n"
+		"    paths = [ \"/x\" ];\n"
+		"  },\n"
+		"  { name = \"seen-orders-3\";\n"
+		"    service = \"orders\";\n"
+		"    action = \"allow\";\n"
+		"    from = [ \"web\" ];\n"
+		"    ports = [ 80 ];\n"
+		"    methods = [ \"GET\" ];\n"
+		"    paths = [ \"/a/{id}\", \"/a/{id}/*\", \"/img/*\", \"/imgs\" ];\n"
+		"  }\n"
+		");\n");
+}
+
+static void test_nothing_seen_allows_nothing(void **state)
+{
+	assert_print(NULL, 0, "policies: (\n);\n");
+}
+
+static void test_marks_are_escaped(void **state)
+{
+	const struct suggest_seen seen[] = {SEEN("orders", "web", 80, "GET", "/\"a\\")};
+	assert_print(seen, 1,
+		"policies: (\n"
+		"  { name = \"seen-orders-1\";\n"
+		"    service = \"orders\";\n"
+		"    action = \"allow\";\n"
+		"    from = [ \"web\" ];\n"
+		"    ports = [ 80 ];\n"
+		"    methods = [ \"GET\" ];\n"
+		"    paths = [ \"/\\\"a\\\\\" ];\n"
+		"  }\n"
+		");\n");
+}
+
+static void test_without_memory_there_is_none(void **state)
+{
+	struct suggest_seen seen[] = {
+		SEEN("orders", "web", 80, "GET", "/a"), SEEN("orders", "web", 80, "GET", "/b")};
+	for (size_t room = 0; room < 4096; room += 64) {
+		struct arena arena;
+		uint32_t count;
+		arena_init(&arena, room);
+		struct suggest_policy *policies = suggest_policies(&arena, seen, 2, &count);
+		assert_true(!policies || count == 1);
+		arena_done(&arena);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_few_points_make_the_fewest_policies),
+		cmocka_unit_test(test_what_was_not_seen_is_not_allowed),
+		cmocka_unit_test(test_what_says_more_covers_the_rest),
+		cmocka_unit_test(test_nothing_seen_allows_nothing),
+		cmocka_unit_test(test_marks_are_escaped),
+		cmocka_unit_test(test_without_memory_there_is_none),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,669 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is outside of the mesh: which name leads where, who may, and what becomes of all else. */
+#include "lab.h"
+
+#include "codec/client_hello.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define OURS  "198.51.100.7"
+#define OTHER "198.51.100.99"
+
+#define AUDIT                                                               \
+	{                                                                   \
+		"user = \"web\"; ", "user = \"web\"; unknown = \"audit\"; " \
+	}
+#define ALLOW                                                               \
+	{                                                                   \
+		"user = \"web\"; ", "user = \"web\"; unknown = \"allow\"; " \
+	}
+
+static const char externals[] =
+	"externals: ( { name = \"payments\"; hosts = [ \"api.payments.example\" ]; port = 443;\n"
+	"   addresses = [ \"198.51.100.7\", \"198.51.101.0/24\" ]; from = [ \"web\" ]; },\n"
+	" { name = \"cdn\"; hosts = [ \"*.cdn.example\" ]; port = 443; addresses = [ "
+	"\"198.51.102.0/24\" ]; },\n"
+	" { name = \"feed\"; hosts = [ \"feed.example\", \"news.feed.example\" ]; port = 80; tls = "
+	"\"none\"; addresses = [ \"198.51.100.8\" ]; },\n"
+	" { name = \"private\"; host = \"private.example\"; port = 80; tls = \"none\"; addresses = "
+	"[ "
+	"\"198.51.100.9\" ]; from = [ \"billing\" ]; },\n"
+	" { name = \"wrapped\"; host = \"wrapped.example\"; port = 80; tls = \"originate\"; "
+	"addresses = [ \"198.51.100.10\" ]; },\n"
+	" { name = \"lost\"; host = \"lost.example\"; ports = [ 80, 443 ]; tls = \"none\"; },\n"
+	" { name = \"sneak\"; host = \"sneak.example\"; port = 80; tls = \"none\"; addresses = [ "
+	"\"10.77.0.0/16\", \"127.0.0.0/8\" ]; },\n"
+	" { name = \"rows\"; port = 5432; tls = \"none\"; addresses = [ \"198.51.103.0/24\" ]; "
+	"from = [ \"web\" ]; },\n"
+	" { name = \"clock\"; port = 80; tls = \"none\"; addresses = [ \"169.254.169.254\" ]; } "
+	");\n";
+
+static struct lab lab;
+
+static void start_with(const struct lab_edit *edits)
+{
+	lab_start(&lab, &(struct lab_options){.objects = externals, .edits = edits});
+}
+
+static void start(void)
+{
+	start_with(NULL);
+}
+
+static struct address at(const char *ip, uint16_t port)
+{
+	struct address a = lab_address_of(ip);
+	a.port = port;
+	return a;
+}
+
+static int dial(enum lab_workload who, const char *ip, uint16_t port)
+{
+	struct address to = at(ip, port);
+	return lab_dial_address(&lab, who, &to);
+}
+
+static int connected(const char *ip, uint16_t port)
+{
+	struct address to = at(ip, port);
+	return lab_connected(&to, 0);
+}
+
+static void say(int fd, const char *text)
+{
+	fake_peer_send_text(fd, text);
+	lab_pump(&lab);
+}
+
+/* A ClientHello with this server name; "": none. */
+static size_t hello(const char *name, uint8_t ret_bytes[512])
+{
+	size_t name_len = strlen(name);
+	uint8_t message[512] = {[0] = 1, [4] = 3, [5] = 3};
+	size_t len = 4 + 2 + 32;
+	const uint8_t fixed[] = {0, 0, 2, 0x13, 1, 1, 0}; /* session, suites, compression */
+	memcpy(message + len, fixed, sizeof(fixed));
+	len += sizeof(fixed);
+	size_t extensions = name_len > 0 ? name_len + 9 : 0;
+	message[len++] = (uint8_t)(extensions >> 8);
+	message[len++] = (uint8_t)extensions;
+	if (name_len > 0) {
+		const uint8_t head[] = {0, 0, 0, (uint8_t)(name_len + 5), 0,
+			(uint8_t)(name_len + 3), 0, 0, (uint8_t)name_len};
+		memcpy(message + len, head, sizeof(head));
+		memcpy(message + len + sizeof(head), name, name_len);
+		len += sizeof(head) + name_len;
+	}
+	message[2] = (uint8_t)((len - 4) >> 8);
+	message[3] = (uint8_t)(len - 4);
+	const uint8_t record[] = {22, 3, 1, (uint8_t)(len >> 8), (uint8_t)len};
+	memcpy(ret_bytes, record, sizeof(record));
+	memcpy(ret_bytes + sizeof(record), message, len);
+	return len + sizeof(record);
+}
+
+/* Dials and greets; the bytes arrive in pieces of `step`. */
+static int greet_by(enum lab_workload who, const char *ip, const char *name, size_t step)
+{
+	uint8_t bytes[512];
+	size_t len = hello(name, bytes);
+	int client = dial(who, ip, 443);
+	lab_pump(&lab);
+	for (size_t i = 0; i < len; i += step) {
+		fake_peer_send(client, bytes + i, len - i < step ? len - i : step);
+		lab_pump(&lab);
+	}
+	return client;
+}
+
+static int greet(enum lab_workload who, const char *ip, const char *name)
+{
+	return greet_by(who, ip, name, 512);
+}
+
+static void expect_refused(int client, const char *reason)
+{
+	lab_pump(&lab);
+	assert_true(fake_peer_saw_reset(client));
+	lab_expect_reason(&lab, 0, reason);
+	assert_int_equal(fake_opened_count(), 0);
+}
+
+/* --- by server name --- */
+
+static void test_the_server_name_leads_to_our_address(void **state)
+{
+	static const size_t steps[] = {512, 7, 1};
+	for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+		uint8_t bytes[512];
+		start();
+		size_t len = hello("api.payments.example", bytes);
+		greet_by(LAB_WEB, OTHER, "api.payments.example", steps[i]);
+		assert_int_equal(connected(OTHER, 443), -1);
+		int server = connected(OURS, 443);
+		assert_int_not_equal(server, -1);
+		struct str got = fake_peer_received(server); /* untouched */
+		assert_int_equal(got.len, len);
+		assert_memory_equal(got.at, bytes, len);
+		assert_string_equal(lab_last(&lab, 0)->service, "payments");
+		lab_finish(&lab);
+	}
+}
+
+static void test_a_dialled_address_that_is_declared_is_kept(void **state)
+{
+	start();
+	greet(LAB_WEB, "198.51.101.3", "API.payments.example");
+	assert_int_not_equal(connected("198.51.101.3", 443), -1);
+	lab_finish(&lab);
+	start();
+	greet(LAB_WEB, "198.51.102.3", "a.b.cdn.example"); /* a wildcard's */
+	assert_int_not_equal(connected("198.51.102.3", 443), -1);
+	lab_finish(&lab);
+}
+
+static void test_a_wildcard_leads_nowhere_else(void **state)
+{
+	start();
+	expect_refused(greet(LAB_WEB, OTHER, "a.cdn.example"), "EXTERNAL_UNRESOLVED");
+	lab_finish(&lab);
+}
+
+static void test_names_that_are_nobody_s(void **state)
+{
+	static const char *const names[] = {"", "cdn.example", "api.payments.example.evil.example",
+		"xapi.payments.example", "payments.example", "127.0.0.1", OURS, "orders",
+		"8080.orders.prod.example", "feed.example", "lost.example", "..", "*.cdn.example",
+		"api.payments.example/", "api.payments.example:443"};
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		start();
+		expect_refused(greet(LAB_WEB, OURS, names[i]), "UNKNOWN_DESTINATION");
+		lab_finish(&lab);
+	}
+}
+
+static void test_who_may(void **state)
+{
+	start();
+	int client = greet(LAB_BILLING, OURS, "api.payments.example");
+	expect_refused(client, "EXTERNAL_DENIED");
+	assert_string_equal(lab_last(&lab, 0)->service, "payments");
+	lab_finish(&lab);
+	start();
+	expect_refused(greet(LAB_NOBODY, OURS, "api.payments.example"), "UNATTRIBUTED");
+	lab_finish(&lab);
+}
+
+/* What is no TLS has no name there, and takes what asks for TLS for nothing else. */
+static void test_other_bytes_do_not_pass_for_tls(void **state)
+{
+	start();
+	int client = dial(LAB_WEB, OURS, 443);
+	say(client, "SSH-2.0-x\r\n");
+	expect_refused(client, "UNKNOWN_DESTINATION");
+	lab_finish(&lab);
+	start();
+	client = dial(LAB_WEB, OURS, 443);
+	say(client, "GET / HTTP/1.1\r\nHost: api.payments.example\r\n\r\n");
+	lab_expect_holds(client, "HTTP/1.1 403 ");
+	assert_int_equal(fake_opened_count(), 0);
+	lab_finish(&lab);
+}
+
+static void test_a_greeting_that_never_ends(void **state)
+{
+	uint8_t bytes[512];
+	start();
+	hello("api.payments.example", bytes);
+	int client = dial(LAB_WEB, OURS, 443);
+	fake_peer_send(client, bytes, 20);
+	lab_run(&lab, 2 * CLOCK_S);
+	expect_refused(client, "UNKNOWN_DESTINATION");
+	lab_finish(&lab);
+}
+
+/* --- by host --- */
+
+static const char feed_get[] = "GET /a HTTP/1.1\r\nHost: Feed.example.:80\r\n\r\n";
+
+static void test_the_host_leads_to_our_address(void **state)
+{
+	start();
+	int client = dial(LAB_WEB, OTHER, 80);
+	say(client, feed_get);
+	int server = connected("198.51.100.8", 80);
+	lab_expect_holds(server, "GET /a HTTP/1.1\r\n");
+	say(server, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+	lab_expect_holds(client, "HTTP/1.1 200 OK");
+	assert_string_equal(lab_last(&lab, 0)->service, "feed");
+	lab_finish(&lab);
+}
+
+/* Each request is judged by itself, on a connection that has been let out before. */
+static void test_another_host_on_the_same_connection(void **state)
+{
+	static const struct {
+		const char *host, *status, *reason;
+	} cases[] = {
+		{"private.example", "HTTP/1.1 403 ", "EXTERNAL_DENIED"},
+		{"nobody.example", "HTTP/1.1 403 ", "UNKNOWN_DESTINATION"},
+		{"lost.example", "HTTP/1.1 503 ", "EXTERNAL_UNRESOLVED"},
+		{"sneak.example", "HTTP/1.1 503 ", "EXTERNAL_UNRESOLVED"},
+		{"api.payments.example", "HTTP/1.1 403 ", "UNKNOWN_DESTINATION"},
+		{"127.0.0.1", "HTTP/1.1 403 ", "UNKNOWN_DESTINATION"},
+		{"2130706433", "HTTP/1.1 403 ", "UNKNOWN_DESTINATION"},
+		{"0x7f.1", "HTTP/1.1 403 ", "UNKNOWN_DESTINATION"},
+		{"[::1]", "HTTP/1.1 403 ", "UNKNOWN_DESTINATION"},
+		{"shop", "HTTP/1.1 403 ", "UNKNOWN_DESTINATION"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char text[200];
+		start();
+		int client = dial(LAB_WEB, OTHER, 80);
+		say(client, feed_get);
+		int server = connected("198.51.100.8", 80);
+		say(server, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+		fake_peer_forget(client);
+		snprintf(text, sizeof(text), "GET /b HTTP/1.1\r\nHost: %s\r\n\r\n", cases[i].host);
+		say(client, text);
+		lab_expect_holds(client, cases[i].status);
+		lab_expect_reason(&lab, 0, cases[i].reason);
+		lab_expect_lacks(server, "/b");
+		assert_int_equal(fake_opened_count(), 1);
+		fake_peer_forget(client); /* and what may goes on */
+		say(client, "GET /c HTTP/1.1\r\nHost: news.feed.example\r\n\r\n");
+		lab_expect_holds(server, "GET /c HTTP/1.1\r\n");
+		lab_finish(&lab);
+	}
+}
+
+/* The target is what is asked for, whatever a Host beside it says; and two of those are none. */
+static void test_the_host_is_the_one_that_the_server_sees(void **state)
+{
+	start();
+	int client = dial(LAB_WEB, OTHER, 80);
+	say(client, "GET http://private.example/ HTTP/1.1\r\nHost: feed.example\r\n\r\n");
+	lab_expect_holds(client, "HTTP/1.1 403 ");
+	fake_peer_forget(client);
+	say(client, "GET http://feed.example/x HTTP/1.1\r\nHost: private.example\r\n\r\n");
+	lab_expect_holds(connected("198.51.100.8", 80), "Host: feed.example\r\n");
+	lab_expect_lacks(connected("198.51.100.8", 80), "private");
+	lab_finish(&lab);
+	start();
+	client = dial(LAB_WEB, OTHER, 80);
+	say(client, "GET / HTTP/1.1\r\nHost: feed.example\r\nHost: private.example\r\n\r\n");
+	lab_expect_holds(client, "HTTP/1.1 400 ");
+	assert_int_equal(fake_opened_count(), 0);
+	lab_finish(&lab);
+}
+
+/* What became of an upgrade has no further request: a new plan ends it. */
+static void test_an_upgraded_connection_is_asked_again(void **state)
+{
+	start();
+	int client = dial(LAB_WEB, OTHER, 80);
+	say(client, "GET /ws HTTP/1.1\r\nHost: feed.example\r\nConnection: upgrade\r\n"
+		    "Upgrade: websocket\r\n\r\n");
+	int server = connected("198.51.100.8", 80);
+	say(server, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n"
+		    "Upgrade: websocket\r\n\r\n");
+	say(server, "x");
+	lab_replan(&lab, 0, NULL);
+	say(server, "y");
+	lab_expect_holds(client, "xy");
+	lab.objects = "externals: ( { name = \"feed\"; host = \"feed.example\"; port = 80; tls = "
+		      "\"none\"; addresses = [ \"198.51.100.8\" ]; from = [ \"billing\" ]; } );\n";
+	lab_replan(&lab, 0, NULL);
+	lab_pump(&lab);
+	say(client, "z");
+	lab_expect_reason(&lab, 0, "EXTERNAL_DENIED");
+	assert_false(fake_is_open(client));
+	lab_finish(&lab);
+}
+
+static void test_pools_are_one_external_s(void **state)
+{
+	start();
+	int client = dial(LAB_BILLING, OTHER, 80);
+	say(client, feed_get);
+	say(connected("198.51.100.8", 80), "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+	say(client, "GET /p HTTP/1.1\r\nHost: private.example\r\n\r\n");
+	lab_expect_holds(connected("198.51.100.9", 80), "GET /p ");
+	lab_expect_lacks(connected("198.51.100.8", 80), "/p");
+	say(connected("198.51.100.9", 80), "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+	say(client, feed_get); /* the first connection again */
+	assert_int_equal(fake_opened_count(), 2);
+	lab_finish(&lab);
+}
+
+/* A name in a declared range that is the mesh's own, or this machine's, is no way in. */
+static void test_no_way_into_the_mesh(void **state)
+{
+	static const char *const dialled[] = {"10.77.0.1", "10.77.0.2", "127.0.0.1"};
+	for (size_t i = 0; i < ARRAY_LEN(dialled); i++) {
+		start();
+		int client = dial(LAB_WEB, dialled[i], 80);
+		lab_pump(&lab);
+		if (fake_is_open(client))
+			say(client, "GET / HTTP/1.1\r\nHost: sneak.example\r\n\r\n");
+		struct address ours = at(dialled[i], 80);
+		if (i == 1) /* not known as a service's there: only what is declared counts */
+			assert_int_equal(fake_opened_count(), 1);
+		else
+			assert_int_equal(lab_connected(&ours, 0), -1);
+		lab_finish(&lab);
+	}
+}
+
+/* --- looked up --- */
+
+static void ask_lost(const char *const *hosts, const char *address)
+{
+	lab_start(&lab, &(struct lab_options){.objects = externals, .hosts = hosts});
+	int client = dial(LAB_WEB, OTHER, 80);
+	say(client, "GET /l HTTP/1.1\r\nHost: lost.example\r\n\r\n");
+	if (address) {
+		lab_expect_holds(connected(address, 80), "GET /l ");
+	} else {
+		lab_expect_holds(client, "HTTP/1.1 503 ");
+		lab_expect_reason(&lab, 0, "EXTERNAL_UNRESOLVED");
+		assert_int_equal(fake_opened_count(), 0);
+	}
+	lab_finish(&lab);
+}
+
+static void test_a_host_leads_to_what_it_was_looked_up_as(void **state)
+{
+	static const char *const other[] = {"other.example", "198.51.100.30", NULL};
+	static const char *const found[] = {"lost.example", "2001:db8::1\n198.51.100.20", NULL};
+	/* what whoever owns the name would like us to dial */
+	static const char *const hostile[] = {"lost.example",
+		"127.0.0.1\n10.77.0.1\n169.254.169.254\n0.0.0.0\n::1\nfe80::1\n224.0.0.1", NULL};
+	ask_lost(other, NULL);
+	ask_lost(found, "198.51.100.20");
+	ask_lost(hostile, NULL);
+}
+
+/* A name that leads to a service of the mesh leads nowhere. */
+static void test_a_host_does_not_lead_to_a_service(void **state)
+{
+	static const char *const hosts[] = {"lost.example", "10.77.0.2", NULL};
+	lab_start(
+		&lab, &(struct lab_options){
+			      .objects = "externals: ( { name = \"lost\"; host = \"lost.example\"; "
+					 "port = 8080; tls = \"none\"; } );\n",
+			      .hosts = hosts});
+	int client = dial(LAB_WEB, OTHER, 8080);
+	say(client, "GET /l HTTP/1.1\r\nHost: lost.example\r\n\r\n");
+	lab_expect_reason(&lab, 0, "EXTERNAL_UNRESOLVED");
+	assert_int_equal(fake_opened_count(), 0);
+	lab_finish(&lab);
+}
+
+/* --- by address --- */
+
+static void test_an_address_alone(void **state)
+{
+	start();
+	int client = dial(LAB_WEB, "198.51.103.9", 5432);
+	lab_pump(&lab);
+	int server = connected("198.51.103.9", 5432); /* nothing is waited for */
+	assert_int_not_equal(server, -1);
+	say(server, "welcome");
+	lab_expect_received(client, "welcome");
+	assert_string_equal(lab_last(&lab, 0)->service, "rows");
+	lab_finish(&lab);
+	start();
+	expect_refused(dial(LAB_BILLING, "198.51.103.9", 5432), "EXTERNAL_DENIED");
+	lab_finish(&lab);
+	start();
+	expect_refused(dial(LAB_WEB, "198.51.104.9", 5432), "NO_SERVICE");
+	lab_finish(&lab);
+}
+
+/* Bytes without a name, at an address that is declared for one. */
+static void test_bytes_without_a_name(void **state)
+{
+	start();
+	int client = dial(LAB_WEB, "198.51.100.8", 80);
+	say(client, "\x01\x02\x03");
+	lab_expect_received(connected("198.51.100.8", 80), "\x01\x02\x03");
+	assert_string_equal(lab_last(&lab, 0)->service, "feed");
+	lab_finish(&lab);
+	start();
+	client = dial(LAB_WEB, "198.51.100.9", 80);
+	say(client, "\x01\x02\x03");
+	expect_refused(client, "EXTERNAL_DENIED");
+	lab_finish(&lab);
+}
+
+/* An address of the machine's own link is reached only by being declared. */
+static void test_declared_addresses_of_the_link(void **state)
+{
+	static const struct lab_edit edits[LAB_EDITS_MAX] = {ALLOW};
+	start();
+	dial(LAB_WEB, "169.254.169.254", 80);
+	lab_pump(&lab);
+	assert_int_not_equal(connected("169.254.169.254", 80), -1);
+	lab_finish(&lab);
+	start_with(edits);
+	expect_refused(dial(LAB_WEB, "169.254.169.253", 8080), "NO_SERVICE");
+	lab_finish(&lab);
+}
+
+/* --- something unknown --- */
+
+static void test_unknown_destinations_by_mode(void **state)
+{
+	static const struct lab_edit audit[LAB_EDITS_MAX] = {AUDIT}, allow[LAB_EDITS_MAX] = {ALLOW};
+	start();
+	expect_refused(dial(LAB_WEB, OTHER, 9999), "NO_SERVICE");
+	lab_finish(&lab);
+	start_with(audit);
+	dial(LAB_WEB, OTHER, 9999);
+	lab_pump(&lab);
+	assert_int_not_equal(connected(OTHER, 9999), -1);
+	assert_int_equal(lab_values(&lab, 0)->unknown_audited_total, 1);
+	assert_string_equal(lab_last(&lab, 0)->outside, "audited");
+	lab_finish(&lab);
+	start_with(allow);
+	dial(LAB_WEB, OTHER, 9999);
+	lab_pump(&lab);
+	assert_int_not_equal(connected(OTHER, 9999), -1);
+	assert_int_equal(lab_values(&lab, 0)->unknown_audited_total, 0);
+	assert_string_equal(lab_last(&lab, 0)->outside, "allowed");
+	lab_finish(&lab);
+	start_with(allow); /* the mode is the workload's */
+	expect_refused(dial(LAB_BILLING, OTHER, 9999), "NO_SERVICE");
+	lab_finish(&lab);
+}
+
+static void test_the_node_s_mode(void **state)
+{
+	static const struct lab_edit edits[LAB_EDITS_MAX] = {
+		{"redirect: { ", "redirect: { unknown = \"allow\"; "},
+		{"user = \"billing\"; ", "user = \"billing\"; unknown = \"refuse\"; "}};
+	start_with(edits);
+	dial(LAB_WEB, OTHER, 9999);
+	lab_pump(&lab);
+	assert_int_not_equal(connected(OTHER, 9999), -1);
+	lab_finish(&lab);
+	start_with(edits);
+	expect_refused(dial(LAB_BILLING, OTHER, 9999), "NO_SERVICE");
+	lab_finish(&lab);
+}
+
+static void test_what_no_mode_lets_out(void **state)
+{
+	static const struct lab_edit allow[LAB_EDITS_MAX] = {ALLOW};
+	static const struct {
+		const char *ip;
+		uint16_t port;
+	} cases[] = {{"127.0.0.1", 9999}, {"10.77.0.1", 22}, {"10.77.0.1", 15000},
+		{"10.77.0.2", 15008}, {OTHER, 15008}, {"10.77.0.2", 15101}, {"10.77.0.2", 15216},
+		{"169.254.169.254", 8080}, {"168.63.129.16", 32526}, {"0.0.0.0", 9999},
+		{"224.0.0.1", 9999}, {"255.255.255.255", 9999}};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		start_with(allow);
+		expect_refused(dial(LAB_WEB, cases[i].ip, cases[i].port), "NO_SERVICE");
+		lab_finish(&lab);
+	}
+}
+
+/* Endpoints of services stay the mesh's. */
+static void test_services_stay_services(void **state)
+{
+	static const struct lab_edit allow[LAB_EDITS_MAX] = {ALLOW};
+	start_with(allow);
+	lab_dial(&lab, LAB_WEB, LAB_LEDGER);
+	lab_pump(&lab);
+	assert_int_not_equal(connected("10.77.0.2", 15008), -1);
+	assert_int_equal(connected("10.77.0.2", 7000), -1);
+	lab_finish(&lab);
+}
+
+/* Where names decide, a name that is nobody's is something unknown, and goes where it wanted to. */
+static void test_unknown_names_by_mode(void **state)
+{
+	static const struct lab_edit audit[LAB_EDITS_MAX] = {AUDIT};
+	start_with(audit);
+	greet(LAB_WEB, OTHER, "nobody.example");
+	assert_int_not_equal(connected(OTHER, 443), -1);
+	assert_string_equal(lab_last(&lab, 0)->outside, "audited");
+	lab_finish(&lab);
+	start_with(audit);
+	int client = dial(LAB_WEB, OTHER, 80);
+	say(client, "GET /u HTTP/1.1\r\nHost: nobody.example\r\n\r\n");
+	lab_expect_holds(connected(OTHER, 80), "GET /u ");
+	say(connected(OTHER, 80), "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+	assert_int_equal(lab_values(&lab, 0)->unknown_audited_total, 1);
+	say(client, "GET /p HTTP/1.1\r\nHost: private.example\r\n\r\n"); /* a refusal stays one */
+	lab_expect_reason(&lab, 0, "EXTERNAL_DENIED");
+	lab_finish(&lab);
+}
+
+/* --- TLS that begins here --- */
+
+static void test_tls_begins_with_the_name(void **state)
+{
+	char name[CLIENT_HELLO_NAME_MAX + 1];
+	size_t len;
+	X509 *const roots[] = {lab_mesh_certs()->root.certificate, NULL};
+	char *pem = certs_pem(roots);
+	lab_start(&lab, &(struct lab_options){.objects = externals, .outside = pem});
+	int client = dial(LAB_WEB, OTHER, 80);
+	say(client, "GET / HTTP/1.1\r\nHost: wrapped.example\r\n\r\n");
+	int server = connected("198.51.100.10", 443); /* the port of TLS */
+	assert_int_not_equal(server, -1);
+	struct str got = fake_peer_received(server);
+	assert_int_equal(
+		client_hello_read((const uint8_t *)got.at, got.len, name, &len), CLIENT_HELLO_DONE);
+	assert_string_equal(name, "wrapped.example");
+	const uint8_t alert[] = {21, 3, 3, 0, 2, 2, 70}; /* protocol_version */
+	fake_peer_send(server, alert, sizeof(alert));
+	lab_pump(&lab);
+	lab_expect_holds(client, "HTTP/1.1 503 ");
+	lab_expect_reason(&lab, 0, "VERSION");
+	lab_finish(&lab);
+	free(pem);
+}
+
+static void test_no_tls_without_authorities(void **state)
+{
+	start();
+	int client = dial(LAB_WEB, OTHER, 80);
+	say(client, "GET / HTTP/1.1\r\nHost: wrapped.example\r\n\r\n");
+	lab_expect_holds(client, "HTTP/1.1 503 ");
+	lab_expect_reason(&lab, 0, "EXTERNAL_NO_ROOTS");
+	lab_finish(&lab);
+}
+
+/* --- under a newer plan --- */
+
+static void test_a_new_plan_ends_what_it_does_not_allow(void **state)
+{
+	start();
+	int client = greet(LAB_WEB, OTHER, "api.payments.example");
+	assert_int_not_equal(connected(OURS, 443), -1);
+	lab_replan(&lab, 0, NULL); /* the same again */
+	lab_pump(&lab);
+	assert_false(fake_peer_saw_reset(client));
+	lab.objects = "externals: ( { name = \"payments\"; host = \"api.payments.example\"; port = "
+		      "443; addresses = [ \"198.51.100.7\" ]; from = [ \"billing\" ]; } );\n";
+	lab_replan(&lab, 0, NULL);
+	lab_pump(&lab);
+	assert_true(fake_peer_saw_reset(client));
+	lab_expect_reason(&lab, 0, "EXTERNAL_DENIED");
+	lab_finish(&lab);
+}
+
+static void test_a_connection_outlives_its_address(void **state)
+{
+	start();
+	int client = greet(LAB_WEB, OTHER, "api.payments.example");
+	lab.objects = "externals: ( { name = \"payments\"; host = \"api.payments.example\"; port = "
+		      "443; addresses = [ \"198.51.100.77\" ]; } );\n";
+	lab_replan(&lab, 0, NULL);
+	lab_pump(&lab);
+	assert_false(fake_peer_saw_reset(client));
+	say(connected(OURS, 443), "x");
+	lab_expect_received(client, "x");
+	greet(LAB_WEB, OTHER, "api.payments.example"); /* the next one goes to the new one */
+	assert_int_not_equal(connected("198.51.100.77", 443), -1);
+	lab_finish(&lab);
+}
+
+static void test_requests_follow_a_new_plan(void **state)
+{
+	start();
+	int client = dial(LAB_WEB, OTHER, 80);
+	say(client, feed_get);
+	say(connected("198.51.100.8", 80), "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+	lab.objects = "externals: ( { name = \"feed\"; host = \"feed.example\"; port = 80; tls = "
+		      "\"none\"; addresses = [ \"198.51.100.8\" ]; from = [ \"billing\" ]; } );\n";
+	lab_replan(&lab, 0, NULL);
+	fake_peer_forget(client);
+	say(client, feed_get);
+	lab_expect_holds(client, "HTTP/1.1 403 ");
+	lab_expect_reason(&lab, 0, "EXTERNAL_DENIED");
+	lab_finish(&lab);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_the_server_name_leads_to_our_address),
+		cmocka_unit_test(test_a_dialled_address_that_is_declared_is_kept),
+		cmocka_unit_test(test_a_wildcard_leads_nowhere_else),
+		cmocka_unit_test(test_names_that_are_nobody_s),
+		cmocka_unit_test(test_who_may),
+		cmocka_unit_test(test_other_bytes_do_not_pass_for_tls),
+		cmocka_unit_test(test_a_greeting_that_never_ends),
+		cmocka_unit_test(test_the_host_leads_to_our_address),
+		cmocka_unit_test(test_another_host_on_the_same_connection),
+		cmocka_unit_test(test_the_host_is_the_one_that_the_server_sees),
+		cmocka_unit_test(test_an_upgraded_connection_is_asked_again),
+		cmocka_unit_test(test_pools_are_one_external_s),
+		cmocka_unit_test(test_no_way_into_the_mesh),
+		cmocka_unit_test(test_a_host_leads_to_what_it_was_looked_up_as),
+		cmocka_unit_test(test_a_host_does_not_lead_to_a_service),
+		cmocka_unit_test(test_an_address_alone),
+		cmocka_unit_test(test_bytes_without_a_name),
+		cmocka_unit_test(test_declared_addresses_of_the_link),
+		cmocka_unit_test(test_unknown_destinations_by_mode),
+		cmocka_unit_test(test_the_node_s_mode),
+		cmocka_unit_test(test_what_no_mode_lets_out),
+		cmocka_unit_test(test_services_stay_services),
+		cmocka_unit_test(test_unknown_names_by_mode),
+		cmocka_unit_test(test_tls_begins_with_the_name),
+		cmocka_unit_test(test_no_tls_without_authorities),
+		cmocka_unit_test(test_a_new_plan_ends_what_it_does_not_allow),
+		cmocka_unit_test(test_a_connection_outlives_its_address),
+		cmocka_unit_test(test_requests_follow_a_new_plan),
+	};
+	return cmocka_run_group_tests(tests, lab_group_setup, lab_group_teardown);
+}
