@@ -33,6 +33,9 @@ PATIENCE = 2           # tests' limits of time are so many times as long: other 
 # computer, and how much of a processor meanwhile. Of an area that has a file here each file is on its own.
 COSTS = {
     "authz/test_namespaces": (60, 0.5),
+    "authz/test_explain": (30, 0.5),
+    "authz/test_live": (30, 0.5),
+    "authz/test_modes": (12, 0.6),
     "balance/test_balance": (14, 0.4),
     "balance/test_ejection": (40, 0.3),
     "balance/test_kinds": (15, 0.4),

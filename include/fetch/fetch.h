@@ -42,6 +42,9 @@ struct fetch_rules {
 struct fetch *fetch_new(struct loop *loop, uint16_t kind, struct task *owner);
 /* Copied from, but for is_good. False: out of memory, the rules before stay. */
 bool fetch_configure(struct fetch *f, const struct fetch_rules *rules) MUST_CHECK;
+/* What another process knew, as fetch_facts() told it: before the first fetch_want(), which begins
+ * with that of what is still wanted. Copied. False: out of memory. */
+bool fetch_remember(struct fetch *f, const struct bundle *known) MUST_CHECK;
 /* What is wanted from now on; of what was wanted before, the same by kind, name and text, all that
  * is known stays. What is beyond the maxima is left out. False: out of memory, nothing changed. */
 bool fetch_want(struct fetch *f, const struct bundle *wanted) MUST_CHECK;

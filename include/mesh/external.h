@@ -39,30 +39,27 @@ struct external {
 	enum external_tls tls;
 	struct address_range *addresses; /* where it is */
 	uint32_t address_count;
-	struct str ca;	     /* ORIGINATE: name of a file of authorities; empty: the system's */
-	struct str sni;	     /* ORIGINATE: what the server must be called; empty: the host */
-	uint16_t port_tls;   /* ORIGINATE: which port is dialled; 0: the same */
+	struct str ca;	   /* ORIGINATE: name of a file of authorities; empty: the system's */
+	struct str sni;	   /* ORIGINATE: what the server must be called; empty: the host */
+	uint16_t port_tls; /* ORIGINATE: which port is dialled; 0: the same */
 };
 
 /* A host name as it is compared: lower case, without port and final dot. at == NULL: it is none; an
  * address is none, however it is written. `with_port`: one may follow. */
 #define EXTERNAL_HOST_MAX 253
-struct str external_host(
-	struct str text, bool with_port, char ret_text[EXTERNAL_HOST_MAX + 1]);
+struct str external_host(struct str text, bool with_port, char ret_text[EXTERNAL_HOST_MAX + 1]);
 /* The same of a declared one, which may begin with "*.". */
 bool external_host_valid(struct str host);
 
 struct snapshot;
 /* One of its hosts, which no other external has for the same port. */
-bool external_add_host(
-	struct snapshot *s, const struct external *e, struct str host) MUST_CHECK;
+bool external_add_host(struct snapshot *s, const struct external *e, struct str host) MUST_CHECK;
 /* The external that has exactly this (declared) host for a port, or NULL. */
-const struct external *external_of_host(
-	const struct snapshot *s, struct str host, uint16_t port);
+const struct external *external_of_host(const struct snapshot *s, struct str host, uint16_t port);
 /* The one that a connection to this port means by a name; the longest host wins. NULL: none, or one
  * that does not take such speech. `host`: external_host()'s. */
-const struct external *external_by_host(const struct snapshot *s, struct str host, uint16_t port,
-	enum external_speech speech);
+const struct external *external_by_host(
+	const struct snapshot *s, struct str host, uint16_t port, enum external_speech speech);
 /* The one with this address that has no hosts; the longest prefix wins. */
 const struct external *external_by_address(const struct snapshot *s, const struct address *a);
 /* Some external would be known by a name on this port: its bytes are worth waiting for. */

@@ -217,6 +217,8 @@ struct snapshot {
 	uint32_t workload_count;
 	struct policy *policies;
 	uint32_t policy_count;
+	struct issuer *issuers; /* mesh/issuer.h: of tokens of end users */
+	uint32_t issuer_count;
 	struct route *routes;
 	uint32_t route_count;
 	struct limit *limits;

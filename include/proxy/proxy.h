@@ -81,7 +81,8 @@ struct proxy_identities {
 #define PROXY_TAKE_OUTS_MAX 8
 
 struct proxy {
-	struct plan *plan; /* in force; NULL before the first */
+	struct facts *facts; /* the newest: keys and addresses as in the plan, and how it stands */
+	struct plan *plan;   /* in force; NULL before the first */
 	struct worker **workers;
 	struct metrics **metrics; /* worker_count */
 	uint32_t worker_count;

@@ -43,7 +43,7 @@ enum wire_kind {
 	/* The world outside. Of each the newest is kept for the other child, and for the next one.
 	 * proxy process → keeper → state process */
 	WIRE_WANT, /* struct wire_outside with one fd: a bundle of what is to be asked for */
-	/* state process → keeper → proxy process */
+	/* state process → keeper → proxy process, and → the next state process, before WANT */
 	WIRE_FACTS, /* struct wire_outside with one fd: a bundle of what is known of it */
 	/* state process → keeper, each answered with the same kind and identity */
 	WIRE_REQUEST,	  /* struct wire_identity; the answer has one fd: a PKCS#10 request, DER */

@@ -114,6 +114,8 @@ void page_put_state(const struct page_source *source, struct json *j);
 void page_write_state(const struct page_source *source, struct metric_text *out);
 void page_put_rollouts(const struct page_source *source, struct json *j);
 void page_write_rollouts(const struct page_source *source, struct metric_text *out);
+/* Keys that tokens are checked with. */
+void page_put_issuers(const struct page_source *source, struct json *j);
 void page_put_listeners(const struct page_source *source, struct json *j);
 void page_put_str(struct json *j, const char *key, struct str value);
 void page_put_u64(struct json *j, const char *key, uint64_t value);

@@ -33,6 +33,7 @@ static void page_put_row(struct json *j, const struct policy_row *row)
 	page_put_str(j, "mode", str_of(page_mode_name(p->mode)));
 	page_put_policy_conditions(j, "when", p);
 	page_put_str(j, "where", p->where);
+	page_put_fault(j, p);
 	if (row->never != POLICY_NEVER_NOT) {
 		page_put_str(j, "never", str_of(page_never_name(row->never)));
 		page_put_str(j, "by", row->by ? row->by->name : STR_NONE);

@@ -339,11 +339,18 @@ static void page_put_fields(
 	json_close(j, ']');
 }
 
+void page_put_fault(struct json *j, const struct policy *p)
+{
+	if (p->fault.len > 0)
+		page_put_str(j, "fault", p->fault);
+}
+
 void page_put_policy(struct json *j, const struct policy *p)
 {
 	json_open(j, '{');
 	page_put_str(j, "name", p->name);
 	page_put_str(j, "where", p->where);
+	page_put_fault(j, p);
 	page_put_str(j, "action", str_of(page_action_name(p->action)));
 	page_put_str(j, "mode", str_of(page_mode_name(p->mode)));
 	page_put_sources(j, "from", p->from, p->from_count);

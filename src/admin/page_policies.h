@@ -22,6 +22,8 @@ const char *page_condition_name(enum policy_condition condition); /* "not_paths"
 
 /* All conditions but `from` and `not_from`, as a list of texts. */
 void page_put_policy_conditions(struct json *j, const char *key, const struct policy *p);
+/* Why it closes its services, where it could not be read. */
+void page_put_fault(struct json *j, const struct policy *p);
 /* The whole rule, as a member of an array. */
 void page_put_policy(struct json *j, const struct policy *p);
 /* The entries of `from`, as they are written: those of one service once. */

@@ -245,6 +245,7 @@ void page_status(const struct page_source *source, const struct page_request *re
 	page_put_certificates(source, &j);
 	page_put_listeners(source, &j);
 	page_put_workloads(source->proxy->plan, &j);
+	page_put_issuers(source, &j);
 	page_put_warnings(source->proxy->plan, &j);
 	page_put_state(source, &j);
 	page_put_rollouts(source, &j);

@@ -288,7 +288,7 @@ int question_main(int argc, char **argv, const char *usage, const struct questio
 		return question_run(argc - 1, argv + 1, usage, &kinds[i]);
 	}
 	question_words(kinds, kind_count, text, sizeof(text));
-	if (!*word)
+	if (!*word || *word == '-')
 		return usage_wrong(argv[0], "%s?", text);
 	return usage_wrong(argv[0], "%s, not \"%s\"", text, word);
 }

@@ -54,7 +54,11 @@ static void show_never(FILE *out, const struct json_tree *r)
 		{"disabled", "since mtls is \"disabled\": nobody has an identity there"},
 	};
 	struct str never = json_tree_text(r, "never"), by = json_tree_text(r, "by"),
-		   from = json_tree_text(r, "from");
+		   from = json_tree_text(r, "from"), fault = json_tree_text(r, "fault");
+	if (fault.len > 0)
+		fprintf(out,
+			"‼ " STR_FMT " cannot be read here, so it denies everything: " STR_FMT "\n",
+			STR_ARG(json_tree_text(r, "name")), STR_ARG(fault));
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
 		if (!str_eq(never, str_of(texts[i].never)))
 			continue;

@@ -5,13 +5,13 @@
 
 #include <string.h>
 
-#define HELLO_RECORD_HEAD 5
+#define HELLO_RECORD_HEAD  5
 #define HELLO_MESSAGE_HEAD 4
-#define HELLO_RECORD_MAX  16384
-#define HELLO_HANDSHAKE	  22
-#define HELLO_TYPE	  1
-#define HELLO_SERVER_NAME 0
-#define HELLO_HOST_NAME	  0
+#define HELLO_RECORD_MAX   16384
+#define HELLO_HANDSHAKE	   22
+#define HELLO_TYPE	   1
+#define HELLO_SERVER_NAME  0
+#define HELLO_HOST_NAME	   0
 
 /* What is left of a part; once something was not there, nothing is any more. */
 struct hello_part {
@@ -54,7 +54,8 @@ static struct hello_part hello_vector(struct hello_part *p, size_t width)
 
 static size_t hello_message_len(const uint8_t *message)
 {
-	return HELLO_MESSAGE_HEAD + ((size_t)message[1] << 16 | (size_t)message[2] << 8 | message[3]);
+	return HELLO_MESSAGE_HEAD +
+	       ((size_t)message[1] << 16 | (size_t)message[2] << 8 | message[3]);
 }
 
 /* Whether the bytes of a message so far can be those of one that is taken. */
@@ -90,8 +91,8 @@ static enum client_hello hello_record(
 	return CLIENT_HELLO_DONE;
 }
 
-static enum client_hello hello_gather(const uint8_t *bytes, size_t len,
-	uint8_t message[CLIENT_HELLO_BYTES_MAX], size_t *ret_len)
+static enum client_hello hello_gather(
+	const uint8_t *bytes, size_t len, uint8_t message[CLIENT_HELLO_BYTES_MAX], size_t *ret_len)
 {
 	struct hello_part input = {bytes, len, false}, content = {0};
 	size_t missing = 0;
@@ -146,8 +147,8 @@ static bool hello_extensions(
 	return true;
 }
 
-enum client_hello client_hello_read(const uint8_t *bytes, size_t len,
-	char ret_name[CLIENT_HELLO_NAME_MAX + 1], size_t *ret_len)
+enum client_hello client_hello_read(
+	const uint8_t *bytes, size_t len, char ret_name[CLIENT_HELLO_NAME_MAX + 1], size_t *ret_len)
 {
 	uint8_t message[CLIENT_HELLO_BYTES_MAX];
 	size_t message_len;

@@ -253,6 +253,8 @@ void conf_build(struct conf_parser *p)
 	if (!p->is_exhausted)
 		conf_build_endpoints(p);
 	if (!p->is_exhausted)
+		conf_build_issuers(p);
+	if (!p->is_exhausted)
 		conf_build_externals(p);
 	if (!p->is_exhausted)
 		conf_build_policies(p);

@@ -106,9 +106,9 @@ static void conf_external_alone(
 		if (other->host_count > 0 || !conf_externals_share_port(e, other))
 			continue;
 		for (uint32_t j = 0; j < e->address_count * other->address_count; j++) {
-			const struct address_range *one = &e->addresses[j / other->address_count],
-						   *two = &other->addresses[j %
-									    other->address_count];
+			const struct address_range
+				*one = &e->addresses[j / other->address_count],
+				*two = &other->addresses[j % other->address_count];
 			if (one->prefix_len == two->prefix_len && address_in(&one->base, two))
 				conf_external_twice(p, row, "address", other,
 					str_of(address_ip_text(&one->base, text)));
@@ -164,7 +164,8 @@ static void conf_external_tls(struct conf_parser *p, const struct conf_external_
 	}
 	if (row->host_count == 0 && row->tls == EXTERNAL_PASSTHROUGH)
 		conf_error(p, row->setting, "tls",
-			"without hosts there is no name to look for in the workload's TLS: \"none\" "
+			"without hosts there is no name to look for in the workload's TLS: "
+			"\"none\" "
 			"lets its bytes pass as they are");
 	if (row->host_count == 0 && is_origin && row->sni.len == 0)
 		conf_error(p, row->setting, "sni",

@@ -52,6 +52,7 @@ static void conf_policy_token(
 	};
 	rule->claims =
 		conf_rule_fields(p, row->token.claims, row->token.claim_count, CONF_FIELDS_PLAIN);
+	conf_check_issuer_names(p, row->setting, row->token.issuers, row->token.issuer_count);
 }
 
 static struct str conf_policy_where(struct conf_parser *p, const struct conf_policy_row *row)
@@ -154,7 +155,8 @@ static const struct policy *conf_policy_named(
 	return NULL;
 }
 
-/* A decision is told by the name of its rule: no other may have it. */
+/* A decision is told by the name of its rule: no other may have it. Those that are published have
+ * names of their own as their keys are. */
 static void conf_policy_add_name(struct conf_parser *p, struct map *names,
 	const struct policy *policy, const struct conf_policy_row *row)
 {
@@ -177,6 +179,8 @@ static void conf_policy_add_name(struct conf_parser *p, struct map *names,
 static void conf_policy_names(struct conf_parser *p, const struct conf_policy_row **rows)
 {
 	struct map names;
+	if (p->with_store && !p->published)
+		return;
 	map_init(&names);
 	for (uint32_t i = 0; !p->is_exhausted && i < p->snapshot->policy_count; i++)
 		conf_policy_add_name(p, &names, &p->snapshot->policies[i], rows[i]);

@@ -6,8 +6,7 @@
 static const char *const conf_default_policy_names[] = {"deny", "authenticated", NULL};
 static const char *const conf_drift_names[] = {"mend", "report", NULL};
 static const char *const conf_unknown_names[] = {"refuse", "audit", "allow", NULL};
-static const char *const conf_workload_unknown_names[] = {
-	"node", "refuse", "audit", "allow", NULL};
+static const char *const conf_workload_unknown_names[] = {"node", "refuse", "audit", "allow", NULL};
 static const char *const conf_protocol_names[] = {"detect", "http", "tcp", NULL};
 static const char *const conf_mtls_names[] = {"strict", "permissive", "disabled", NULL};
 static const char *const conf_balance_names[] = {
@@ -569,6 +568,8 @@ static const struct conf_key conf_mesh_root_keys[] = {
 	KEY("policies", ROWS(struct conf_mesh, policies, policy_count, &conf_policy_group),
 		.help = "Who may call what. A rule matches when every list that it gives has a "
 			"match."),
+	KEY("issuers", ROWS(struct conf_mesh, issuers, issuer_count, &conf_issuer_group),
+		.help = "Who signs the tokens of end users that policies may ask for."),
 	KEY("routes", ROWS(struct conf_mesh, routes, route_count, &conf_route_group),
 		.help = "Where calls to a service's own address lead, one route per service."),
 	KEY("limits", ROWS(struct conf_mesh, limits, limit_count, &conf_limit_group),

@@ -257,6 +257,14 @@ struct conf_rollout_row {
 	uint32_t order; /* enum rollout_order */
 };
 
+struct conf_issuer_row {
+	const config_setting_t *setting;
+	struct str name, issuer, url, header;
+	struct str *audiences;
+	uint32_t audience_count, leeway_ms;
+	bool is_forwarded;
+};
+
 struct conf_external_row {
 	const config_setting_t *setting;
 	struct str name;
@@ -278,6 +286,8 @@ struct conf_mesh {
 	uint32_t service_count;
 	struct conf_policy_row *policies;
 	uint32_t policy_count;
+	struct conf_issuer_row *issuers;
+	uint32_t issuer_count;
 	struct conf_route_row *routes;
 	uint32_t route_count;
 	struct conf_limit_row *limits;
@@ -295,6 +305,7 @@ extern const struct conf_group conf_ca_root;	       /* into struct conf_ca */
 extern const struct conf_group conf_registration_root; /* into struct conf_registration */
 extern const struct conf_group conf_route_group;       /* rows of it, in keys_routes.c */
 extern const struct conf_group conf_policy_group;      /* rows of it, in keys_policies.c */
+extern const struct conf_group conf_issuer_group;      /* rows of it, in keys_issuers.c */
 extern const struct conf_group conf_match_group;       /* into struct conf_rule_row */
 extern const struct conf_group conf_limit_group;       /* rows of it, in keys_limits.c */
 extern const struct conf_group conf_field_group;       /* headers, likewise */

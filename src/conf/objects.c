@@ -15,6 +15,7 @@
 static const struct conf_kind conf_kinds[] = {
 	{"service", "services", "name"},
 	{"policy", "policies", "name"},
+	{"issuer", "issuers", "name"},
 	{"route", "routes", "service"},
 	{"limit", "limits", "name"},
 	{"rollout", "rollouts", "service"},

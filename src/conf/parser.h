@@ -169,7 +169,7 @@ void conf_check_store(struct conf_parser *p);
 void conf_check_identity(struct conf_parser *p);
 
 /* --- build.c, build_identities.c, build_balance.c, build_endpoints.c, build_records.c,
- * build_policies.c, build_routes.c, build_limits.c --- */
+ * build_issuers.c, build_policies.c, build_routes.c, build_limits.c --- */
 /* Mesh rows, nodes' records and workloads to a snapshot, with all checks that need them together.
  */
 void conf_build(struct conf_parser *p);
@@ -185,6 +185,10 @@ void conf_build_balance(
 	struct conf_parser *p, struct service *service, const struct conf_service_row *row);
 /* What each service has, all services and workloads being there. */
 void conf_build_endpoints(struct conf_parser *p);
+/* Before policies, which name them. */
+void conf_build_issuers(struct conf_parser *p);
+void conf_check_issuer_names(struct conf_parser *p, const config_setting_t *setting,
+	const struct str *names, uint32_t count);
 void conf_build_externals(struct conf_parser *p);
 void conf_build_policies(struct conf_parser *p);
 void conf_build_routes(struct conf_parser *p);

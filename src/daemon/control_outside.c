@@ -102,8 +102,8 @@ static bool control_make_facts(struct control *c, const struct bundle *b)
 	struct facts *f = facts_new(b, c->outside);
 	if (!f)
 		return false;
-	facts_unref(c->facts);
-	c->facts = f;
+	facts_unref(c->proxy.facts);
+	c->proxy.facts = f;
 	c->facts_of = b;
 	return true;
 }
@@ -112,11 +112,11 @@ struct facts *control_facts(struct control *c, const struct bundle *b, char *tex
 {
 	if (c->facts_fd >= 0)
 		(void)control_read_facts(c);
-	if ((!c->facts || c->facts_of != b) && !control_make_facts(c, b)) {
+	if ((!c->proxy.facts || c->facts_of != b) && !control_make_facts(c, b)) {
 		snprintf(text, size, "out of memory");
 		return NULL;
 	}
-	return facts_ref(c->facts);
+	return facts_ref(c->proxy.facts);
 }
 
 void control_step_outside(struct control *c)
@@ -125,14 +125,14 @@ void control_step_outside(struct control *c)
 	if (c->facts_fd < 0 || c->loop.now_ns < c->picture_next_ns || !control_read_facts(c) ||
 		!control_make_facts(c, c->bundle))
 		return;
-	if (!facts_same(c->facts, c->proxy.plan->facts))
+	if (!facts_same(c->proxy.facts, c->proxy.plan->facts))
 		control_plan_again(c);
 }
 
 void control_outside_done(struct control *c)
 {
 	control_outside_free(c->outside);
-	facts_unref(c->facts);
+	facts_unref(c->proxy.facts);
 	if (c->facts_fd >= 0)
 		close(c->facts_fd);
 }

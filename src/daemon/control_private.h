@@ -49,13 +49,12 @@ struct control {
 	uint64_t ping_number;	     /* not yet answered; 0 = none */
 	uint64_t taken_unsaid;	     /* the picture whose turn is over; 0: the keeper knows */
 	/* the world outside */
-	struct bundle *outside; /* what is known of it; NULL: nothing yet */
-	int facts_fd;		/* newer, to be looked at; -1: none */
-	struct facts *facts;	/* made of it and of `facts_of`, for the plans */
-	const struct bundle *facts_of;
-	uint64_t want_plan;	 /* the number of the plan whose wants were looked at */
-	uint64_t want_told;	 /* a fingerprint of those that the keeper has; 0: none */
-	uint64_t refused_unsaid; /* the generation that is refused; 0: the keeper knows */
+	struct bundle *outside;	       /* what is known of it; NULL: nothing yet */
+	int facts_fd;		       /* newer, to be looked at; -1: none */
+	const struct bundle *facts_of; /* what proxy.facts were made of beside it */
+	uint64_t want_plan;	       /* the number of the plan whose wants were looked at */
+	uint64_t want_told;	       /* a fingerprint of those that the keeper has; 0: none */
+	uint64_t refused_unsaid;       /* the generation that is refused; 0: the keeper knows */
 	bool keeper_gone;
 };
 

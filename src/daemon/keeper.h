@@ -209,6 +209,7 @@ struct keeper_relayed {
 /* What is wanted of the world outside, and what is known of it. */
 struct keeper_outside {
 	struct keeper_relayed want, facts;
+	bool back_unsaid; /* what the state process before knew, to the one that begins */
 	bool nonsense_told;
 };
 
@@ -351,8 +352,9 @@ bool keeper_outside_hear(struct keeper *k, const union channel_message *m, size_
 /* A child is started: everything is to be said to it. */
 void keeper_outside_begin_proxy(struct keeper *k);
 void keeper_outside_begin_state(struct keeper *k);
+bool keeper_outside_wants_saying(const struct keeper *k);
 /* To the state process, and to the proxy process; nothing there is 0. */
-int keeper_outside_say_want(struct keeper *k) MUST_CHECK;
+int keeper_outside_say(struct keeper *k) MUST_CHECK;
 int keeper_outside_tell_facts(struct keeper *k) MUST_CHECK;
 
 /* --- keeper_identity.c --- */
@@ -466,6 +468,8 @@ int keeper_external_add(const struct conf *conf, struct bundle *b, struct err *e
 
 /* What the state process needs beside the configuration: operators' keys, secrets, authorities. */
 int keeper_files_add(const struct conf_state *s, struct bundle *b, struct err *err) MUST_CHECK;
+/* Keys of issuers of tokens: <name>.json of a directory, which need not be there. */
+int keeper_files_add_issuers(struct str dir, struct bundle *b, struct err *err) MUST_CHECK;
 /* Adds these files to a fingerprint. */
 uint64_t keeper_files_mark(const struct conf_state *s, uint64_t mark);
 /* A file that anybody may read, named by its path or as a credential. */

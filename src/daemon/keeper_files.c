@@ -123,6 +123,35 @@ static int keeper_add_secret(
 	return r;
 }
 
+static bool keeper_is_key_file(const char *name, struct str *ret_issuer)
+{
+	struct str text = str_of(name), end = STR(".json");
+	if (name[0] == '.' || text.len <= end.len ||
+		memcmp(text.at + text.len - end.len, end.at, end.len) != 0)
+		return false;
+	*ret_issuer = (struct str){text.at, text.len - end.len};
+	return true;
+}
+
+int keeper_files_add_issuers(struct str dir, struct bundle *b, struct err *err)
+{
+	char path[PATH_MAX];
+	const struct dirent *entry;
+	struct str issuer;
+	int r = 0;
+	snprintf(path, sizeof(path), STR_FMT, STR_ARG(dir));
+	DIR *list = opendir(path);
+	if (!list)
+		return errno == ENOENT ? 0 : err_set(err, errno, "tokens.dir: %s: %m", path);
+	while (r == 0 && (entry = readdir(list))) {
+		int len = snprintf(path, sizeof(path), STR_FMT "/%s", STR_ARG(dir), entry->d_name);
+		if (keeper_is_key_file(entry->d_name, &issuer) && len < (int)sizeof(path))
+			r = keeper_files_add_public(b, "jwks", issuer, str_of(path), err);
+	}
+	closedir(list);
+	return r;
+}
+
 int keeper_files_add(const struct conf_state *s, struct bundle *b, struct err *err)
 {
 	int r = keeper_add_secret(b, "password", "password_file", s->password_file, err);

@@ -239,7 +239,7 @@ static bool keeper_mesh_has_plan(const struct keeper *k)
 
 static bool keeper_mesh_has_want(const struct keeper *k)
 {
-	return k->mesh.state == KEEPER_MESH_RUNNING && k->outside.want.unsaid;
+	return k->mesh.state == KEEPER_MESH_RUNNING && keeper_outside_wants_saying(k);
 }
 
 bool keeper_mesh_wants_write(const struct keeper *k)
@@ -266,7 +266,7 @@ static int keeper_mesh_say(struct keeper *k)
 			k->mesh.has_authority = k->current->conf->authority.server_count > 0;
 		}
 	} else if (keeper_mesh_has_want(k)) {
-		r = keeper_outside_say_want(k);
+		r = keeper_outside_say(k);
 	} else if (keeper_identity_wants_write(k)) {
 		r = keeper_identity_say(k);
 	} else if (c->drain_unsaid) {

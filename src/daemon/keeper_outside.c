@@ -2,7 +2,8 @@
 /* What the proxy process wants to know of the world outside goes to the state process, and what
  * that finds out comes back. The keeper does not look at either: it sees to it that the memory
  * cannot change any more and is not too large, keeps the newest of each, and says it again to a
- * child that is started again. */
+ * child that is started again; a new state process hears first what the one before has found out,
+ * so that keys outlive it. */
 #include "keeper.h"
 
 #include "base/log.h"
@@ -34,6 +35,7 @@ void keeper_outside_begin_proxy(struct keeper *k)
 void keeper_outside_begin_state(struct keeper *k)
 {
 	k->outside.want.unsaid = k->outside.want.fd >= 0;
+	k->outside.back_unsaid = k->outside.facts.fd >= 0;
 }
 
 static void keeper_outside_keep(struct keeper *k, struct keeper_relayed *r, uint32_t count, int fd)
@@ -66,7 +68,7 @@ bool keeper_outside_hear(struct keeper *k, const union channel_message *m, size_
 	return true;
 }
 
-static int keeper_outside_say(
+static int keeper_outside_pass(
 	struct keeper_child *c, enum wire_kind kind, struct keeper_relayed *relayed)
 {
 	struct wire_outside m = {.head = keeper_head(kind), .count = relayed->count};
@@ -77,12 +79,23 @@ static int keeper_outside_say(
 	return r;
 }
 
-int keeper_outside_say_want(struct keeper *k)
+bool keeper_outside_wants_saying(const struct keeper *k)
 {
-	return keeper_outside_say(&k->mesh.child, WIRE_WANT, &k->outside.want);
+	return k->outside.back_unsaid || k->outside.want.unsaid;
+}
+
+int keeper_outside_say(struct keeper *k)
+{
+	struct keeper_outside *o = &k->outside;
+	struct keeper_relayed back = o->facts;
+	if (!o->back_unsaid)
+		return keeper_outside_pass(&k->mesh.child, WIRE_WANT, &o->want);
+	int r = keeper_outside_pass(&k->mesh.child, WIRE_FACTS, &back);
+	o->back_unsaid = r < 0;
+	return r;
 }
 
 int keeper_outside_tell_facts(struct keeper *k)
 {
-	return keeper_outside_say(&k->proxy, WIRE_FACTS, &k->outside.facts);
+	return keeper_outside_pass(&k->proxy, WIRE_FACTS, &k->outside.facts);
 }

@@ -193,6 +193,10 @@ static int keeper_plan_fill(struct keeper *k, enum keeper_scope scope,
 		return r;
 	/* Parsed to know that it can be; the proxy process makes its own. */
 	conf_snapshot_free(snapshot);
+	if (scope == KEEPER_SCOPE_ALL)
+		r = keeper_files_add_issuers(plan->conf->tokens.dir, &plan->bundle, err);
+	if (r < 0)
+		return r;
 	/* Before the keys are read: a change that comes after that is seen as one. */
 	k->watch.loaded = keeper_fingerprint(plan->conf);
 	if (scope != KEEPER_SCOPE_WATCHED)

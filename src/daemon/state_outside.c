@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "jwt/jwt.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -24,6 +25,15 @@ int state_outside_start(struct state_process *s, struct err *err)
 	return s->outside.fetch ? 0 : err_set(err, ENOMEM, "out of memory");
 }
 
+static bool state_is_key_set(struct str text, struct err *why)
+{
+	struct jwk_set *set;
+	if (jwk_set_new(text, &set, why) < 0)
+		return false;
+	jwk_set_free(set);
+	return true;
+}
+
 void state_outside_configured(struct state_process *s)
 {
 	const struct conf_tokens *t = &s->conf->tokens;
@@ -32,23 +42,35 @@ void state_outside_configured(struct state_process *s)
 		.allowed = t->allowed,
 		.allowed_count = t->allowed_count,
 		.refresh_ms = t->refresh_ms,
-		.host_refresh_ms = STATE_HOST_REFRESH_MS};
+		.host_refresh_ms = STATE_HOST_REFRESH_MS,
+		.is_good = state_is_key_set};
 	if (!fetch_configure(s->outside.fetch, &rules)) {
 		log_error("state", "out of memory for what is to be fetched");
 		_exit(1);
 	}
 }
 
-void state_outside_want(struct state_process *s, int fd)
+static void state_take_bundle(
+	struct fetch *f, int fd, bool (*take)(struct fetch *f, const struct bundle *b))
 {
 	struct bundle b;
 	struct err err;
 	bundle_init(&b);
 	if (bundle_from_memfd(&b, fd, &err) < 0)
-		log_error("state", "what is wanted of the world outside: %s", err.text);
-	else if (!fetch_want(s->outside.fetch, &b))
+		log_error("state", "of the world outside: %s", err.text);
+	else if (!take(f, &b))
 		log_error("state", "out of memory for what is to be fetched");
 	bundle_done(&b);
+}
+
+void state_outside_want(struct state_process *s, int fd)
+{
+	state_take_bundle(s->outside.fetch, fd, fetch_want);
+}
+
+void state_outside_remember(struct state_process *s, int fd)
+{
+	state_take_bundle(s->outside.fetch, fd, fetch_remember);
 }
 
 static void state_tell_facts(struct state_process *s)

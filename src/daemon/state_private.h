@@ -125,6 +125,7 @@ int state_outside_start(struct state_process *s, struct err *err) MUST_CHECK;
 void state_outside_configured(struct state_process *s);
 /* The descriptor stays the caller's. */
 void state_outside_want(struct state_process *s, int fd);
+void state_outside_remember(struct state_process *s, int fd);
 void state_outside_step(struct state_process *s);
 void state_outside_tick(struct state_process *s);
 void state_outside_close(struct state_process *s);

@@ -181,6 +181,10 @@ static void state_message(
 		if (len == sizeof(m->outside) && fd >= 0 && !s->leaving)
 			state_outside_want(s, fd);
 		break;
+	case WIRE_FACTS:
+		if (len == sizeof(m->outside) && fd >= 0 && !s->leaving)
+			state_outside_remember(s, fd);
+		break;
 	case WIRE_REQUEST:
 	case WIRE_CERTIFICATE:
 	case WIRE_TRUST:
@@ -209,7 +213,6 @@ static void state_message(
 	case WIRE_PONG:
 	case WIRE_STATE:
 	case WIRE_STATE_VIEW:
-	case WIRE_FACTS:
 	case WIRE_STATE_TAKEN:
 	case WIRE_SIGN:
 	case WIRE_IDENTITIES:

@@ -75,6 +75,16 @@ void fetch_errand_free(struct fetch_errand *e)
 	free(e);
 }
 
+bool fetch_errand_recall(struct fetch_errand *e, struct str known, struct str state)
+{
+	const char *end = state.len > 0 ? memchr(state.at, ' ', state.len) : NULL;
+	e->known = fetch_copy(known);
+	e->is_known = e->known.at != NULL;
+	if (end)
+		(void)str_to_u64((struct str){state.at, (size_t)(end - state.at)}, &e->fetched_s);
+	return e->is_known;
+}
+
 /* --- outcomes --- */
 
 static uint64_t fetch_jitter_ns(struct fetch *f, uint64_t ms)

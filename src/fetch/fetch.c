@@ -20,6 +20,7 @@ struct fetch *fetch_new(struct loop *loop, uint16_t kind, struct task *owner)
 	timer_init(&f->timer, &f->task);
 	list_init(&f->errands);
 	list_init(&f->ending);
+	bundle_init(&f->remembered);
 	return f;
 }
 
@@ -73,6 +74,34 @@ bool fetch_configure(struct fetch *f, const struct fetch_rules *rules)
 	return true;
 }
 
+/* --- what another process knew --- */
+
+bool fetch_remember(struct fetch *f, const struct bundle *known)
+{
+	struct err err;
+	int r = 0;
+	bundle_done(&f->remembered);
+	bundle_init(&f->remembered);
+	LIST_EACH (&known->items, it) {
+		const struct bundle_item *item = CONTAINER_OF(it, struct bundle_item, node);
+		if (r == 0)
+			r = bundle_add(&f->remembered, item->kind, item->name, item->text, &err);
+	}
+	return r == 0;
+}
+
+/* Only what came from the very same place. */
+static bool fetch_recall(struct fetch *f, struct fetch_errand *e)
+{
+	const struct bundle *b = &f->remembered;
+	const struct bundle_item *of = bundle_find(b, "jwks-of", e->name);
+	const struct bundle_item *known = bundle_find(b, e->is_document ? "jwks" : "host", e->name);
+	if (!known || (e->is_document && (!of || !str_eq(of->text, e->url))))
+		return true;
+	const struct bundle_item *state = bundle_find(b, "jwks-state", e->name);
+	return fetch_errand_recall(e, known->text, state ? state->text : STR_NONE);
+}
+
 /* --- what is wanted --- */
 
 static struct fetch_errand *fetch_find(
@@ -108,6 +137,8 @@ static bool fetch_want_kind(struct fetch *f, const struct bundle *wanted, bool i
 		if (!e)
 			return false;
 		list_add_last(fresh, &e->node);
+		if (!fetch_recall(f, e))
+			return false;
 	}
 	return true;
 }
@@ -135,6 +166,8 @@ bool fetch_want(struct fetch *f, const struct bundle *wanted)
 		fetch_drop_errands(f, &f->errands);
 		list_move_all(&kept, &f->errands);
 		list_move_all(&fresh, &f->errands);
+		bundle_done(&f->remembered);
+		bundle_init(&f->remembered);
 		f->is_news = true;
 		loop_ready(f->loop, &f->task);
 	} else {
@@ -237,5 +270,6 @@ void fetch_free(struct fetch *f)
 	fetch_reap(f);
 	ASSERT(list_empty(&f->ending));
 	fetch_drop_rules(f);
+	bundle_done(&f->remembered);
 	free(f);
 }

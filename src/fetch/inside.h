@@ -52,6 +52,7 @@ struct fetch {
 	struct list errands, ending;
 	uint32_t lookup_count, program_count; /* under way */
 	bool is_news, is_closing;
+	struct bundle remembered; /* of another process; until something is wanted */
 	/* the rules, ours */
 	char *program, *ca;
 	struct address_range *allowed;
@@ -64,6 +65,9 @@ struct fetch {
 /* NULL: out of memory. */
 struct fetch_errand *fetch_errand_new(
 	struct fetch *f, bool is_document, struct str name, struct str url);
+/* What another process knew of it: the document or the addresses, and "fetched failing why". False:
+ * out of memory. */
+bool fetch_errand_recall(struct fetch_errand *e, struct str known, struct str state);
 /* One that is running nothing. */
 void fetch_errand_free(struct fetch_errand *e);
 void fetch_errand_step(struct fetch_errand *e);

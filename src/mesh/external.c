@@ -45,8 +45,8 @@ static bool external_is_label(struct str label)
 {
 	for (size_t i = 0; i < label.len; i++) {
 		char c = label.at[i];
-		bool is_good = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
-			       c == '_';
+		bool is_good =
+			(c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
 		if (!is_good)
 			return false;
 	}
@@ -224,8 +224,8 @@ bool external_allows(const struct external *e, struct str source_id)
 
 /* The machine's own link: other machines of the rack, and what clouds tell machines there (Amazon
  * and others at 169.254.169.254, at fd00:ec2::254 too; Azure; Alibaba). */
-static const char *const external_link_ranges[] = {"169.254.0.0/16", "fe80::/10",
-	"fd00:ec2::/32", "168.63.129.16/32", "100.100.100.200/32"};
+static const char *const external_link_ranges[] = {
+	"169.254.0.0/16", "fe80::/10", "fd00:ec2::/32", "168.63.129.16/32", "100.100.100.200/32"};
 
 static bool external_is_link(const struct address *a)
 {

@@ -14,6 +14,7 @@
 #include "base/arena.h"
 #include "carrier.h"
 #include "record.h"
+#include "tokens.h"
 
 #define EXCHANGE_TEXT_BYTES 512
 
@@ -60,6 +61,7 @@ struct exchange {
 	enum reason reason;
 	const char *details;
 	struct authorisation authorisation; /* copies in the arena */
+	struct tokens_carried token;	    /* its request's */
 	struct str request_id;
 	struct str told_route;	      /* the rule that another proxy says it went by; or empty */
 	struct workload_use *serving; /* counted there as in progress; or NULL */

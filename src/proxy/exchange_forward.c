@@ -106,10 +106,11 @@ static void exchange_leave_untrusted(struct exchange *x)
 static bool exchange_is_refused_now(struct exchange *x)
 {
 	struct carrier *down = x->carrier[DOWN];
+	struct worker *w = x->being.worker;
 	struct route_request request;
-	const struct authorise_asks asks = exchange_asks(x, &request);
+	const struct authorise_asks asks = exchange_asks(x, w->current->plan, &request);
 	struct authorisation now;
-	enum reason reason = authorise_again(x->being.worker, &down->call, &asks, &now);
+	enum reason reason = authorise_again(w, &down->call, &asks, &now);
 	if (reason == REASON_NONE)
 		return false;
 	x->authorisation = authorisation_copy(&now, &x->arena);

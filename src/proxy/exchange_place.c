@@ -70,7 +70,7 @@ static enum reason exchange_authorise(struct exchange *x)
 	struct authorisation now;
 	const struct call *call = &x->carrier[DOWN]->call;
 	struct route_request request;
-	const struct authorise_asks asks = exchange_asks(x, &request);
+	const struct authorise_asks asks = exchange_asks(x, call->hold->plan, &request);
 	enum reason reason = authorise(call, &asks, &now);
 	x->plan_number = x->trust_number = call->hold->plan->number;
 	/* A copy: the plan that it comes from may be gone before this is logged. */

@@ -34,10 +34,13 @@ struct route_request exchange_facts(const struct exchange *x)
 	return exchange_head_facts(x->carrier[DOWN]->call.source_id, x->request);
 }
 
-struct authorise_asks exchange_asks(const struct exchange *x, struct route_request *ret_request)
+struct authorise_asks exchange_asks(
+	struct exchange *x, const struct plan *plan, struct route_request *ret_request)
 {
+	tokens_take(&x->carrier[DOWN]->call, plan, x->request, &x->arena, &x->token);
 	*ret_request = exchange_facts(x);
-	return (struct authorise_asks){.http = ret_request};
+	return (struct authorise_asks){
+		.http = ret_request, .token = tokens_verified(x->being.worker, plan, &x->token)};
 }
 
 /* --- headers --- */

@@ -33,7 +33,8 @@ struct exchange_route {
 /* What the request is, for rules and limits. */
 struct route_request exchange_facts(const struct exchange *x);
 /* What is asked of policy for it. `ret_request` holds part of that. */
-struct authorise_asks exchange_asks(const struct exchange *x, struct route_request *ret_request);
+struct authorise_asks exchange_asks(
+	struct exchange *x, const struct plan *plan, struct route_request *ret_request);
 /* The same facts of any head. */
 struct route_request exchange_head_facts(struct str source_id, const struct http_head *head);
 /* Of a call that has a route: what the caller's own proxy answers, or what becomes of the request.

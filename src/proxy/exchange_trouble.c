@@ -51,7 +51,7 @@ enum reason exchange_recheck(struct exchange *x)
 	x->plan_number = w->current->plan->number;
 	struct authorisation now = x->authorisation;
 	struct route_request request;
-	const struct authorise_asks asks = exchange_asks(x, &request);
+	const struct authorise_asks asks = exchange_asks(x, w->current->plan, &request);
 	enum reason reason = call_check(w, down->line, up->line, &down->call, &asks, &now);
 	if (!authorisation_equal(&now, &x->authorisation))
 		x->authorisation = authorisation_copy(&now, &x->arena);

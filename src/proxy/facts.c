@@ -3,11 +3,13 @@
 
 #include "base/arena.h"
 #include "base/map.h"
+#include "jwt/jwt.h"
 #include <stdatomic.h>
 #include <stdlib.h>
 
 #define FACTS_BYTES_MAX		 (32u << 20)
 #define FACTS_HOSTS_MAX		 256
+#define FACTS_ISSUERS_MAX	 64 /* of each kind */
 #define FACTS_HOST_ADDRESSES_MAX 8
 
 struct facts {
@@ -16,6 +18,13 @@ struct facts {
 	uint64_t fingerprint; /* of all that plans see */
 	struct facts_host *hosts;
 	uint32_t host_count;
+	struct facts_keys *issuers;
+	uint32_t issuer_count;
+};
+
+struct facts_keys {
+	struct facts_issuer is;
+	struct jwk_set *keys; /* ours */
 };
 
 /* --- hosts --- */
@@ -74,6 +83,96 @@ const struct facts_host *facts_host(const struct facts *f, struct str name)
 	return NULL;
 }
 
+/* --- keys --- */
+
+/* "1764270000 0 why". What is not so is not known. */
+static void facts_read_state(struct str text, struct facts_issuer *ret)
+{
+	uint64_t *const numbers[] = {&ret->fetched_s, &ret->failing_s};
+	for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+		const char *end = text.len > 0 ? memchr(text.at, ' ', text.len) : NULL;
+		if (!end || !str_to_u64((struct str){text.at, (size_t)(end - text.at)}, numbers[i]))
+			return;
+		text = (struct str){end + 1, text.len - (size_t)(end - text.at) - 1};
+	}
+	ret->why = text;
+}
+
+static void facts_mark(struct facts *f, struct str part)
+{
+	f->fingerprint = hash_bytes(f->fingerprint + part.len, part.at, part.len);
+}
+
+/* `keys`: the text of a set; empty: there is none. False: out of memory. */
+static bool facts_add_keys(struct facts *f, struct facts_issuer is, struct str keys)
+{
+	struct facts_keys *k = &f->issuers[f->issuer_count];
+	struct err err = {.text = ""};
+	*k = (struct facts_keys){.is = is};
+	if (keys.len > 0 && jwk_set_new(keys, &k->keys, &err) < 0 && is.why.len == 0)
+		is.why = str_of(err.text);
+	k->is.keys = k->keys;
+	k->is.name = arena_str(&f->arena, is.name);
+	k->is.url = arena_str(&f->arena, is.url);
+	k->is.why = arena_str(&f->arena, is.why);
+	f->issuer_count++;
+	facts_mark(f, is.name);
+	facts_mark(f, is.url);
+	facts_mark(f, keys);
+	return k->is.name.at && k->is.url.at && k->is.why.at;
+}
+
+/* Those that were fetched. */
+static bool facts_add_fetched(struct facts *f, const struct bundle *outside)
+{
+	const struct bundle_item *of = NULL;
+	while (f->issuer_count < FACTS_ISSUERS_MAX && (of = bundle_next(outside, "jwks-of", of))) {
+		const struct bundle_item *state = bundle_find(outside, "jwks-state", of->name);
+		const struct bundle_item *keys = bundle_find(outside, "jwks", of->name);
+		struct facts_issuer is = {.name = of->name, .url = of->text};
+		if (state)
+			facts_read_state(state->text, &is);
+		if (!facts_add_keys(f, is, keys ? keys->text : STR_NONE))
+			return false;
+	}
+	return true;
+}
+
+/* Those of files. */
+static bool facts_add_files(struct facts *f, const struct bundle *b)
+{
+	const struct bundle_item *item = NULL;
+	while (f->issuer_count < 2 * FACTS_ISSUERS_MAX && (item = bundle_next(b, "jwks", item))) {
+		if (!facts_add_keys(f, (struct facts_issuer){.name = item->name}, item->text))
+			return false;
+	}
+	return true;
+}
+
+static bool facts_add_issuers(struct facts *f, const struct bundle *b, const struct bundle *outside)
+{
+	f->issuers = arena_take(&f->arena, 2 * FACTS_ISSUERS_MAX * sizeof(*f->issuers));
+	return f->issuers && (!outside || facts_add_fetched(f, outside)) && facts_add_files(f, b);
+}
+
+bool facts_issuer_at(const struct facts *f, uint32_t index, struct facts_issuer *ret)
+{
+	if (!f || index >= f->issuer_count)
+		return false;
+	*ret = f->issuers[index].is;
+	return true;
+}
+
+const struct jwk_set *facts_keys(const struct facts *f, const struct issuer *issuer)
+{
+	for (uint32_t i = 0; f && i < f->issuer_count; i++) {
+		const struct facts_issuer *is = &f->issuers[i].is;
+		if (str_eq(is->name, issuer->name) && str_eq(is->url, issuer->url))
+			return is->keys;
+	}
+	return NULL;
+}
+
 /* --- life --- */
 
 struct facts *facts_new(const struct bundle *b, const struct bundle *outside)
@@ -84,7 +183,7 @@ struct facts *facts_new(const struct bundle *b, const struct bundle *outside)
 	atomic_store(&f->refs, 1);
 	arena_init(&f->arena, FACTS_BYTES_MAX);
 	f->fingerprint = 1;
-	bool ok = !outside || facts_add_hosts(f, outside);
+	bool ok = (!outside || facts_add_hosts(f, outside)) && facts_add_issuers(f, b, outside);
 	if (ok)
 		return f;
 	facts_unref(f);
@@ -101,6 +200,8 @@ void facts_unref(struct facts *f)
 {
 	if (!f || atomic_fetch_sub(&f->refs, 1) > 1)
 		return;
+	for (uint32_t i = 0; i < f->issuer_count; i++)
+		jwk_set_free(f->issuers[i].keys);
 	arena_done(&f->arena);
 	free(f);
 }
@@ -114,5 +215,11 @@ bool facts_same(const struct facts *a, const struct facts *b)
 
 int facts_wanted(const struct snapshot *s, struct bundle *b, struct err *err)
 {
-	return 0;
+	int r = 0;
+	for (uint32_t i = 0; r == 0 && i < s->issuer_count; i++) {
+		const struct issuer *issuer = &s->issuers[i];
+		if (issuer->url.len > 0)
+			r = bundle_add(b, STR("jwks"), issuer->name, issuer->url, err);
+	}
+	return r;
 }

@@ -206,9 +206,13 @@ static enum reason mirror_authorise(struct mirror *m)
 {
 	struct authorisation now = authorisation_none();
 	struct call *c = &m->call;
+	struct tokens_carried token = {0};
+	const struct plan *plan = c->hold->plan;
 	enum reason reason = exchange_head_name_caller(&m->arena, c, m->request);
+	tokens_take(c, plan, m->request, &m->arena, &token);
 	const struct route_request request = exchange_head_facts(c->source_id, m->request);
-	const struct authorise_asks asks = {.http = &request};
+	const struct authorise_asks asks = {
+		.http = &request, .token = tokens_verified(m->being.worker, plan, &token)};
 	if (reason == REASON_NONE)
 		reason = authorise(c, &asks, &now);
 	m->authorisation = authorisation_copy(&now, &m->arena);

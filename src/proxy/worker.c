@@ -12,6 +12,7 @@
 #include "mirror.h"
 #include "routing.h"
 #include "session.h"
+#include "tokens.h"
 #include "trunk.h"
 #include "tunnel.h"
 #include "upstream.h"
@@ -496,6 +497,7 @@ void worker_free(struct worker *w)
 	buf_pool_done(&w->buffers);
 	tls_sessions_free(w->tls_sessions);
 	decisions_free(w->decisions);
+	tokens_free(w->tokens);
 	free(w->listeners);
 	if (w->wake_fd >= 0)
 		close(w->wake_fd);

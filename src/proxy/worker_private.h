@@ -77,6 +77,7 @@ struct worker {
 	struct list stale_pools;  /* those not yet looked at under the current plan */
 	struct signer signer;
 	struct tls_sessions *tls_sessions;
+	struct tokens *tokens; /* tokens.c's, once one was asked for */
 	struct metrics *metrics;
 	struct ledger *ledger; /* shared with the other workers and the state process */
 	struct metric_values *values;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A node file, a mesh file and, for a machine with a store, a node's record, separated by lines
  * "----": parsed twice, which must give the same, and looked up in. Whatever the text is, it ends
- * in a report or in a snapshot; a record by itself never fails it. */
+ * in a report or in a snapshot; a record by itself never fails it, nor does a published policy,
+ * for which it is taken as well. */
 #include "conf/conf.h"
 #include "mesh/policy.h"
 
@@ -87,12 +88,13 @@ static struct str fuzz_cut(struct str *from)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
-	struct bundle b, picture, objects;
+	struct bundle b, picture, objects, policy;
 	struct str text = {(const char *)bytes, len}, node = fuzz_cut(&text),
 		   mesh = fuzz_cut(&text);
 	bundle_init(&b);
 	bundle_init(&picture);
 	bundle_init(&objects);
+	bundle_init(&policy);
 	fuzz_add(&b, "conf", "node.conf", node);
 	fuzz_add(&b, "mesh", "mesh.conf", mesh);
 	fuzz_add(&b, "user", "ringmain", STR("990"));
@@ -100,13 +102,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	fuzz_add(&b, "mark", "1002", STR("18"));
 	fuzz_add(&b, "address", "10.0.0.1", STR(""));
 	fuzz_add(&objects, "mesh", "mesh.conf", mesh);
+	fuzz_add(&policy, "mesh", "mesh.conf", mesh);
+	fuzz_add(&policy, "mesh", "policy/p@7", text);
 	fuzz_add(&picture, "mesh", "mesh.conf", mesh);
 	fuzz_add(&picture, "node", "vm-b", text);
 	int r = fuzz_parse(&b, &picture);
 	ASSERT(fuzz_parse(&b, &picture) == r);
 	ASSERT(fuzz_parse(&b, &objects) == r);
+	ASSERT(fuzz_parse(&b, &policy) == r);
 	bundle_done(&b);
 	bundle_done(&picture);
 	bundle_done(&objects);
+	bundle_done(&policy);
 	return 0;
 }

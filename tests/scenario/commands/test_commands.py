@@ -5,8 +5,8 @@ import subprocess
 import pytest
 from mesh import BINARY
 
-COMMANDS = ["run", "check", "status", "drain", "apply", "get", "diff", "delete", "history", "rollback", "operator", "redirect",
-            "ca"]
+COMMANDS = ["run", "check", "status", "certs", "routes", "authz", "limits", "drain", "apply", "get", "diff", "delete", "history", "rollback",
+            "operator", "redirect", "ca"]
 
 
 def call(*words):
@@ -39,6 +39,15 @@ WRONG = {
     "check extra": "ringmain check: an argument too many",
     "status -o xml": 'ringmain status: -o: table or json, not "xml"',
     "status --mesh --socket x": "ringmain status: --mesh asks the store, not a socket",
+    "certs extra": 'ringmain certs: an argument too many, "extra"',
+    "limits": "ringmain limits: list?",
+    "limits list -o xml": 'ringmain limits list: -o: table or json, not "xml"',
+    "routes sideways": 'ringmain routes: list or explain, not "sideways"',
+    "routes list --from web": "ringmain routes list: --from is not for this command",
+    "authz": "ringmain authz: check, why or list?",
+    "authz check --to orders": "ringmain authz check: --from is missing: who calls?",
+    "authz check --from web --to x --offline --socket y": "ringmain authz check: --offline asks no socket",
+    "authz why": "ringmain authz why: which request? its id is in the access log and in x-request-id",
     "apply": "ringmain apply: -f is missing: which files?",
     "apply x.conf": 'ringmain apply: an argument too many, "x.conf"; files are given with -f',
     "apply -f x --if-revision old": 'ringmain apply: --if-revision: a number, not "old"',

@@ -18,7 +18,7 @@ from mesh import (ECHO, FAMILIES, GUEST, MAIL, MESH_PORT, ORDERS, STRANGER_UID, 
 SECRET = "never-in-the-clear-73c1"
 POLICIES = [
     {"service": "orders", "action": "allow", "from": ["web"], "methods": ["GET", "POST"]},
-    {"service": "orders", "action": "deny", "from": ["*"], "paths": ["/admin/*"]},
+    {"service": "orders", "action": "deny", "paths": ["/admin/*"]},
     {"service": ["echo", "mail"], "action": "allow", "from": ["web"]},
 ]
 

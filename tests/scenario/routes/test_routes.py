@@ -354,8 +354,8 @@ def test_explain_tells_the_whole_way(fleet):
                  "  orders/rules[0]  no       wants path_prefix /echo/old; it is /echo/x\n  orders/canary    yes      -\n",
                  "orders/canary decides\n  the host becomes inside\n  at most 2s until a response begins\n"
                  "  after a failure 2 more tries on reset or 5xx\n  stays with a leg by cookie u\n  its value \"7\" has leg ",
-                 "\n1    orders   v1       9       90 %   1 up of 1  allowed by web-uses-orders\n"
-                 "2    orders   v2       1       10 %   1 up of 1  allowed by web-uses-orders\n"):
+                 "\n1    orders   v1       9       90 %   1 up of 1  allowed by web-uses-orders (policy/web-uses-orders@",
+                 "\n2    orders   v2       1       10 %   1 up of 1  allowed by web-uses-orders (policy/web-uses-orders@"):
         assert part in told, (part, told)
     leg = int(told.split("has leg ")[1].split()[0])
     assert versions(fleet, 3, headers=["Cookie: u=7"]) == {f"v{leg}": 3}

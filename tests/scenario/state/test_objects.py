@@ -4,6 +4,7 @@ import contextlib
 import re
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from fleet import ALLOW_ECHO, ALLOW_GUEST, ALLOW_WEB, Fleet, log_of
@@ -54,7 +55,7 @@ def test_what_looks_like_a_mistake_is_logged_once_and_shown(fleet):
     fleet.publish({"policies": [{"name": "closed", "service": "orders", "action": "deny"}]})
     wait_for(lambda: "closed" in log_of(fleet, "vm-b")[before:], "the log to tell of it")
     shown = fleet["vm-b"].ringmain("status", check=False).stdout
-    assert 'never matches for "orders": "closed" denies everybody' in shown, shown
+    assert 'never allows anything for "orders": "closed" denies everybody' in shown, shown
     fleet.publish({"policies": [ALLOW_GUEST]})  # another picture, and another mistake
     fleet.wait_settled()
     wait_for(lambda: "guest-uses-orders" in log_of(fleet, "vm-b")[before:], "the log to tell of that")
@@ -129,6 +130,58 @@ def test_operators_at_the_same_time_lose_nothing_of_each_other(fleet):
     assert {f"policy/{policy}".encode() for policy in added} <= set(keys)
     assert len(added) >= 5
     fleet.wait_settled()
+
+
+# --- what a newer version has published ------------------------------------------------------------------
+
+@contextlib.contextmanager
+def newer_operator(fleet):
+    """Of a later ringmain, with a key that those on the nodes do not have: ours, in other words."""
+    ours, newer = fleet.binary, fleet.lab.dir / "newer-ringmain"
+    program = Path(ours).read_bytes()
+    changed = program.replace(b"\0not_hosts\0", b"\0in_season\0")
+    assert changed != program
+    newer.write_bytes(changed)
+    newer.chmod(0o755)
+    fleet.binary = newer
+    try:
+        yield
+    finally:
+        fleet.binary = ours
+
+
+def echoes(fleet):
+    with fleet.dial_own("web", "echo") as wire:
+        return wire.send(b"ping").exactly(4) == b"ping"
+
+
+def test_a_policy_that_nodes_cannot_read_closes_its_service_and_holds_up_nothing(fleet):
+    before = len(log_of(fleet, "vm-b"))
+    with newer_operator(fleet):
+        fleet.publish({"policies": [{"name": "summer", "service": "orders", "action": "allow", "from": ["web"],
+                                     "in_season": ["summer.example"]}]})
+    wait_for(lambda: answers(fleet, 403, 403), "orders to be closed")
+    fleet.wait_settled()  # no picture was refused
+    assert echoes(fleet)
+    told = 'cannot be read, so everything is denied at "orders": in_season: unknown key'
+    assert told in log_of(fleet, "vm-b")[before:]
+    assert told in fleet["vm-b"].ringmain("status", check=False).stdout
+    shown = fleet["vm-b"].ringmain("authz", "list", "orders", check=False).stdout
+    assert "summer cannot be read here, so it denies everything: in_season: unknown key" in shown, shown
+    # Our own operator neither publishes such a one nor is kept from publishing others.
+    done = fleet.publish({"policies": [{"name": "autumn", "service": "orders", "action": "allow",
+                                        "in_season": ["autumn.example"]}]}, check=False)
+    assert done.returncode != 0 and "in_season: unknown key" in done.stderr
+    fleet.publish({"policies": [{"name": "no-guest", "service": "echo", "action": "deny", "from": ["guest"]}]})
+    fleet.wait_settled()
+    fleet["vm-b"].stop()
+    fleet["vm-b"].start()
+    fleet.wait_settled()
+    assert answers(fleet, 403, 403)  # as it was before it stopped
+    fleet.operate("delete", "policy/summer")
+    wait_for(lambda: answers(fleet, 200, 403), "orders to be open again")
+    fleet.wait_settled()
+    assert "cannot be read" not in fleet["vm-b"].ringmain("status", check=False).stdout
 
 
 # --- what nobody signed ----------------------------------------------------------------------------------

@@ -145,6 +145,63 @@ static void test_text_is_read_to_the_same_text(void **state)
 	assert_string_equal(f->objects[0].text.at, text.at);
 }
 
+/* With all keys that there are, in whatever order, and lists of one as they come. */
+static void test_a_policy_is_published_as_a_whole(void **state)
+{
+	static const char text[] = "policies = ( {\n"
+				   "    name = \"r\";\n"
+				   "    services = [ \"a\", \"b\" ];\n"
+				   "    action = \"deny\";\n"
+				   "    mode = \"audit\";\n"
+				   "    from = [ \"a\", \"shop/*\", \"10.0.0.0/8\" ];\n"
+				   "    not_from = \"b\";\n"
+				   "    ports = [ 80, 8080 ];\n"
+				   "    not_ports = 81;\n"
+				   "    methods = [ \"GET\" ];\n"
+				   "    not_methods = \"PUT\";\n"
+				   "    paths = [ \"/a/{id}\", \"/b/*\" ];\n"
+				   "    not_paths = \"/b/c\";\n"
+				   "    hosts = \"*.example.com\";\n"
+				   "    not_hosts = [ \"x.example.com\" ];\n"
+				   "    headers = ( {\n"
+				   "        name = \"x-a\";\n"
+				   "        exact = \"1\";\n"
+				   "      }, {\n"
+				   "        name = \"x-b\";\n"
+				   "        present = false;\n"
+				   "        invert = true;\n"
+				   "      } );\n"
+				   "    token = {\n"
+				   "      issuers = [ \"i\" ];\n"
+				   "      audiences = \"x\";\n"
+				   "      claims = ( {\n"
+				   "          name = \"groups\";\n"
+				   "          suffix = \"-admin\";\n"
+				   "        } );\n"
+				   "    };\n"
+				   "  } );\n";
+	static const char mixed[] =
+		"policies: ( { token = { claims = ( { suffix = \"-admin\"; name = \"groups\" } ), "
+		"audiences = \"x\"; issuers = ( \"i\" ); }; not_hosts = ( \"x.example.com\" ); "
+		"hosts = \"*.example.com\"; not_paths = \"/b/c\"; paths = [ \"/a/{id}\", \"/b/*\" "
+		"]; "
+		"not_methods = \"PUT\"; methods = ( \"GET\" ); not_ports = 81; ports = ( 80, 8080 "
+		"); "
+		"headers = ( { exact = \"1\"; name = \"x-a\"; }, { invert = true; present = false; "
+		"name = \"x-b\"; } ); not_from = \"b\"; from = [ \"a\", \"shop/*\", \"10.0.0.0/8\" "
+		"]; "
+		"mode = \"audit\"; action = \"deny\"; services = ( \"a\", \"b\" ); name = \"r\"; } "
+		");";
+	const char *const texts[] = {mixed, text};
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		struct fixture *f = *state;
+		bundle_done(&f->bundle);
+		add(f, "mesh", "x.conf", texts[i]);
+		assert_int_equal(read_objects(f), 0);
+		assert_string_equal(f->objects[0].text.at, text);
+	}
+}
+
 static void test_joined_texts_are_one_file(void **state)
 {
 	struct fixture *f = *state;
@@ -194,12 +251,12 @@ static void test_kinds(void **state)
 	assert_string_equal(conf_kind_find(STR("policies"))->name, "policy");
 	assert_string_equal(conf_kind_find(STR("route"))->key, "service");
 	assert_null(conf_kind_find(STR("workload")));
-	assert_string_equal(
-		conf_kind_names(text, sizeof(text)), "service, policy, route, limit, rollout");
+	assert_string_equal(conf_kind_names(text, sizeof(text)),
+		"service, policy, route, limit, rollout, external");
 	size_t count = 0;
 	while (conf_kind_at(count))
 		count++;
-	assert_int_equal(count, 5);
+	assert_int_equal(count, 6);
 }
 
 static void test_gathering(void **state)
@@ -717,6 +774,8 @@ int main(void)
 			test_same_content_has_the_same_text, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_text_is_read_to_the_same_text, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_a_policy_is_published_as_a_whole, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_joined_texts_are_one_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_wrong_rows_are_said_with_file_and_line, setup, teardown),

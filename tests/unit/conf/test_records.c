@@ -311,7 +311,7 @@ static const struct closed_row closed_rows[] = {
 		CLOSED("\"orders\"") "its text is that of something else\n", false},
 	{"policy: ( { name = \"p\"; service = \"orders\"; action = \"deny\"; } );\n",
 		CLOSED("all services") "policy: unknown key; valid here: services, policies, "
-				       "routes, limits, rollouts\n",
+				       "routes, limits, rollouts, externals\n",
 		true},
 };
 

@@ -3,6 +3,7 @@
  * left alone where they do not. */
 #include "far.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -333,6 +334,75 @@ static void test_many_sessions_take_many_turns(void **state)
 	lab_finish(&lab);
 }
 
+/* --- several endpoints --- */
+
+/* orders has an endpoint on each machine: v1 here, which the user shop runs, v2 there. */
+static const struct lab_edit both[LAB_EDITS_MAX] = {
+	{" { name = \"orders\"; port = 8080; protocol = \"http\"; endpoints = ( { address = "
+	 "\"10.77.0.2\"; } ); },\n",
+		" { name = \"orders\"; port = 8080; protocol = \"http\"; address = \"10.96.0.1\"; "
+		"endpoints = ( { address = \"10.77.0.1\"; port = 8081; version = \"v1\"; }, { "
+		"address = \"10.77.0.2\"; version = \"v2\"; } ); },\n"},
+	{" { name = \"shop\"; port = 8081; protocol = \"http\"; endpoints = ( { address = "
+	 "\"10.77.0.1\"; } ); },\n",
+		" { name = \"shop\"; },\n"},
+	{" { service = \"shop\"; user = \"shop\"; port = 8081; },\n",
+		" { service = \"orders\"; user = \"shop\"; port = 8081; version = \"v1\"; },\n"},
+};
+#define BY(rule)  "routes: ( { service = \"orders\"; rules = ( " rule " ); } );\n"
+#define MIRRORED  BY("{ split = ( { version = \"v2\"; } ); mirror = ( { version = \"v1\"; } ); }")
+#define NO_ORDERS "policies: ( { name = \"stop\"; service = \"orders\"; action = \"deny\"; } );\n"
+
+static int dial_orders(void)
+{
+	struct address a = lab_address_of("10.96.0.1");
+	a.port = 8080;
+	return lab_dial_address(&lab, LAB_WEB, &a);
+}
+
+/* The copy is this machine's to judge, the request is the other's. */
+static void test_a_copy_for_a_mirror_is_cut(void **state)
+{
+	lab_start(&lab,
+		&(struct lab_options){.machine_count = 2, .edits = both, .objects = MIRRORED});
+	int client = dial_orders();
+	say(client, GET("/1"));
+	lab_expect_holds(served(LAB_SHOP, 0), "x-ringmain-mirror: 1\r\n");
+	replan(0, MIRRORED NO_ORDERS);
+	assert_true(fake_peer_saw_reset(served(LAB_SHOP, 0)));
+	assert_int_equal(lab_alive(&lab, 0, TASK_MIRROR), 0);
+	assert_true(lab_last(&lab, 0)->is_mirror);
+	expect_line(0, "POLICY_DENIED", "stop");
+	say(served(LAB_ORDERS, 0), OK);
+	lab_expect_holds(client, "\r\n\r\nx");
+	lab_finish(&lab);
+}
+
+/* One endpoint cannot be reached; the other is on this machine, which judges for itself. */
+static void test_each_try_is_judged(void **state)
+{
+	struct address there = lab_mesh_address(1);
+	lab_start(&lab, &(struct lab_options){.machine_count = 2,
+				.edits = both,
+				.objects = NO_ORDERS,
+				.serving = LAB_HTTP});
+	lab.objects =
+		BY("{ retries = { attempts = 3; on = [ \"connect-failure\" ]; }; }") NO_ORDERS;
+	lab_replan(&lab, 0, NULL);
+	lab_pump(&lab);
+	fake_connect_rule(&there, -ECONNREFUSED);
+	for (uint32_t i = 0; i < 8; i++) {
+		int client = dial_orders();
+		say(client, GET("/1"));
+		lab_run(&lab, CLOCK_S);
+		lab_expect_holds(client, "HTTP/1.1 403 ");
+		expect_line(0, "POLICY_DENIED", "stop");
+	}
+	assert_true(lab_values(&lab, 0)->retries_total > 0);
+	assert_int_equal(lab_served(&lab, LAB_SHOP, 0), -1);
+	lab_finish(&lab);
+}
+
 /* --- on trial --- */
 
 static void test_a_policy_on_trial_ends_nothing(void **state)
@@ -369,6 +439,8 @@ int main(void)
 		cmocka_unit_test(test_a_channel_of_a_shared_connection),
 		cmocka_unit_test(test_plain_text_that_is_no_longer_taken),
 		cmocka_unit_test(test_many_sessions_take_many_turns),
+		cmocka_unit_test(test_a_copy_for_a_mirror_is_cut),
+		cmocka_unit_test(test_each_try_is_judged),
 		cmocka_unit_test(test_a_policy_on_trial_ends_nothing),
 	};
 	return cmocka_run_group_tests(tests, lab_group_setup, lab_group_teardown);

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The worker remembers what became of a token, good or bad, by its SHA-256: a good one until it
+ * expires, a bad one as long as it is used. All is forgotten with the plan, so that a key, an
+ * issuer or an audience that has gone is gone at once. */
+#include "tokens.h"
+
+#include "base/map.h"
+#include "call.h"
+#include "jwt/jwt.h"
+#include "mesh/issuer.h"
+#include "proxy/facts.h"
+#include "worker_private.h"
+#include <openssl/sha.h>
+#include <stdlib.h>
+
+#define TOKENS_KEPT_MAX 512 /* of a worker; up to some 20 KiB each */
+
+struct tokens_kept {
+	struct map_node node;
+	struct list used; /* in tokens.used: the one that was asked for last at the end */
+	uint8_t digest[SHA256_DIGEST_LENGTH];
+	struct str header; /* the plan's: of its issuer */
+	struct jwt *jwt;   /* NULL: it is no good one */
+	struct policy_token token;
+	uint64_t until_s;
+};
+
+struct tokens {
+	uint64_t plan_number; /* all are as under this one */
+	struct map by_digest;
+	struct list used;
+	uint32_t count;
+};
+
+/* --- in a head --- */
+
+static struct str tokens_bearer(struct str value)
+{
+	struct str scheme = STR("bearer");
+	if (value.len <= scheme.len || !str_eq_nocase((struct str){value.at, scheme.len}, scheme) ||
+		value.at[scheme.len] != ' ')
+		return STR_NONE;
+	return str_trim((struct str){value.at + scheme.len, value.len - scheme.len});
+}
+
+/* Whether it is the first issuer that has this header. */
+static bool tokens_is_first(const struct snapshot *s, uint32_t index)
+{
+	for (uint32_t i = 0; i < index; i++) {
+		if (str_eq_nocase(s->issuers[i].header, s->issuers[index].header))
+			return false;
+	}
+	return true;
+}
+
+/* Adds what is in the headers of one name. Returns how many such headers there are: of two nobody
+ * knows which is read, whatever is in them. */
+static uint32_t tokens_look(
+	const struct http_head *head, const struct issuer *issuer, struct tokens_carried *carried)
+{
+	bool is_bearer = str_eq_nocase(issuer->header, STR(ISSUER_TOKEN_HEADER));
+	uint32_t count = 0;
+	for (uint16_t i = 0; i < head->header_count; i++) {
+		const struct http_header *h = &head->headers[i];
+		if (!str_eq_nocase(h->name, issuer->header))
+			continue;
+		count++;
+		carried->text = is_bearer ? tokens_bearer(h->value) : str_trim(h->value);
+		carried->header = issuer->header;
+	}
+	return count;
+}
+
+/* Another scheme's credentials are not ours to keep from the workload. */
+static void tokens_strip(struct http_head *head, const struct issuer *issuer)
+{
+	bool is_bearer = str_eq_nocase(issuer->header, STR(ISSUER_TOKEN_HEADER));
+	uint16_t kept = 0;
+	for (uint16_t i = 0; i < head->header_count; i++) {
+		const struct http_header *h = &head->headers[i];
+		if (str_eq_nocase(h->name, issuer->header) &&
+			(!is_bearer || tokens_bearer(h->value).len > 0))
+			continue;
+		if (kept != i)
+			head->headers[kept] = head->headers[i];
+		kept++;
+	}
+	head->header_count = kept;
+}
+
+static bool tokens_copy(struct arena *arena, struct str *text)
+{
+	if (text->len > 0)
+		*text = arena_str(arena, *text);
+	return text->len == 0 || text->at;
+}
+
+/* The call may be under an older one. */
+static bool tokens_are_asked(const struct call *c, const struct plan *plan)
+{
+	const struct service *service =
+		c->hold->plan == plan ? c->service
+				      : snapshot_service(plan->snapshot, c->service->name);
+	return c->way == CALL_WAY_LOCAL && service && policy_asks_token(service);
+}
+
+void tokens_take(const struct call *c, const struct plan *plan, struct http_head *head,
+	struct arena *arena, struct tokens_carried *carried)
+{
+	const struct snapshot *s = plan->snapshot;
+	uint32_t count = 0;
+	if (carried->is_looked_at || !tokens_are_asked(c, plan))
+		return;
+	*carried = (struct tokens_carried){.is_looked_at = true};
+	for (uint32_t i = 0; i < s->issuer_count; i++) {
+		if (tokens_is_first(s, i))
+			count += tokens_look(head, &s->issuers[i], carried);
+	}
+	if (count != 1)
+		carried->text = carried->header = STR_NONE;
+	if (!tokens_copy(arena, &carried->text) || !tokens_copy(arena, &carried->header))
+		carried->text = carried->header = STR_NONE;
+	for (uint32_t i = 0; i < s->issuer_count; i++) {
+		if (!s->issuers[i].is_forwarded)
+			tokens_strip(head, &s->issuers[i]);
+	}
+}
+
+/* --- what is remembered --- */
+
+static void tokens_forget(struct tokens *t, struct tokens_kept *k)
+{
+	map_remove(&t->by_digest, &k->node);
+	list_remove(&k->used);
+	t->count--;
+	jwt_free(k->jwt);
+	free(k);
+}
+
+static void tokens_forget_all(struct tokens *t)
+{
+	while (!list_empty(&t->used))
+		tokens_forget(t, CONTAINER_OF(t->used.next, struct tokens_kept, used));
+}
+
+void tokens_free(struct tokens *t)
+{
+	if (!t)
+		return;
+	tokens_forget_all(t);
+	map_done(&t->by_digest);
+	free(t);
+}
+
+/* Of this plan; NULL: out of memory. */
+static struct tokens *tokens_of(struct worker *w, const struct plan *plan)
+{
+	struct tokens *t = w->tokens;
+	if (!t) {
+		t = w->tokens = calloc(1, sizeof(*t));
+		if (!t)
+			return NULL;
+		map_init(&t->by_digest);
+		list_init(&t->used);
+	}
+	if (t->plan_number != plan->number)
+		tokens_forget_all(t);
+	t->plan_number = plan->number;
+	return t;
+}
+
+static uint64_t tokens_hash(const uint8_t digest[SHA256_DIGEST_LENGTH])
+{
+	uint64_t hash;
+	memcpy(&hash, digest, sizeof(hash));
+	return hash;
+}
+
+static struct tokens_kept *tokens_find(struct tokens *t, const uint8_t digest[SHA256_DIGEST_LENGTH])
+{
+	struct map_node *node = map_first(&t->by_digest, tokens_hash(digest));
+	for (; node; node = map_next(node)) {
+		struct tokens_kept *k = CONTAINER_OF(node, struct tokens_kept, node);
+		if (memcmp(k->digest, digest, sizeof(k->digest)) == 0)
+			return k;
+	}
+	return NULL;
+}
+
+static struct tokens_kept *tokens_keep(struct tokens *t, const uint8_t digest[SHA256_DIGEST_LENGTH])
+{
+	if (t->count == TOKENS_KEPT_MAX)
+		tokens_forget(t, CONTAINER_OF(t->used.next, struct tokens_kept, used));
+	struct tokens_kept *k = calloc(1, sizeof(*k));
+	if (!k)
+		return NULL;
+	memcpy(k->digest, digest, sizeof(k->digest));
+	if (!map_add(&t->by_digest, &k->node, tokens_hash(digest))) {
+		free(k);
+		return NULL;
+	}
+	list_add_last(&t->used, &k->used);
+	t->count++;
+	return k;
+}
+
+/* --- verifying --- */
+
+/* Whose it is, it says itself; that it is so, the keys of that issuer. */
+static enum jwt_failure tokens_verify(
+	const struct plan *plan, uint64_t now_s, struct str text, struct tokens_kept *k)
+{
+	enum jwt_failure failure = jwt_read(text, &k->jwt);
+	if (failure != JWT_NONE)
+		return failure;
+	const struct issuer *issuer = issuer_of(plan->snapshot, jwt_claimed_issuer(k->jwt));
+	const struct jwk_set *keys = issuer ? facts_keys(plan->facts, issuer) : NULL;
+	if (!keys)
+		return issuer ? JWT_KEY : JWT_ISSUER;
+	const struct jwt_rules rules = {.issuer = issuer->issuer,
+		.audiences = issuer->audiences,
+		.audience_count = issuer->audience_count,
+		.leeway_s = issuer->leeway_s};
+	failure = jwt_verify(k->jwt, keys, &rules, now_s);
+	if (failure != JWT_NONE)
+		return failure;
+	k->token = jwt_token(k->jwt);
+	k->token.issuer = issuer->name;
+	k->header = issuer->header;
+	k->until_s = jwt_expires_s(k->jwt) + issuer->leeway_s;
+	return JWT_NONE;
+}
+
+static struct tokens_kept *tokens_ask(
+	struct tokens *t, const struct plan *plan, uint64_t now_s, struct str text)
+{
+	uint8_t digest[SHA256_DIGEST_LENGTH];
+	SHA256((const uint8_t *)text.at, text.len, digest);
+	struct tokens_kept *k = tokens_find(t, digest);
+	if (k) {
+		list_remove(&k->used);
+		list_add_last(&t->used, &k->used);
+		return k;
+	}
+	k = tokens_keep(t, digest);
+	if (!k)
+		return NULL;
+	enum jwt_failure failure = tokens_verify(plan, now_s, text, k);
+	if (failure != JWT_NONE) {
+		jwt_free(k->jwt);
+		k->jwt = NULL;
+	}
+	/* What may be otherwise the next time is asked again then. */
+	if (failure == JWT_EARLY || failure == JWT_MEMORY) {
+		tokens_forget(t, k);
+		return NULL;
+	}
+	return k;
+}
+
+const struct policy_token *tokens_verified(
+	struct worker *w, const struct plan *plan, const struct tokens_carried *carried)
+{
+	uint64_t now_s = (uint64_t)worker_wall_s(w);
+	if (carried->text.len == 0 || carried->text.len > JWT_BYTES_MAX)
+		return NULL;
+	struct tokens *t = tokens_of(w, plan);
+	const struct tokens_kept *k = t ? tokens_ask(t, plan, now_s, carried->text) : NULL;
+	/* The token of one issuer is not taken where those of another are carried. */
+	if (!k || !k->jwt || now_s >= k->until_s || !str_eq_nocase(k->header, carried->header))
+		return NULL;
+	return &k->token;
+}
