@@ -124,7 +124,8 @@ static void who_decides(void **state)
 		"\"allowed\":true,\"barrier\":\"none\",\"policy\":\"reads\",\"where\":"
 		"\"mesh.conf:1\",\"action\":\"allow\",\"would_deny\":false,\"noted\":\"seen\","
 		"\"noted_where\":\"mesh.conf:5\",\"mesh_audit\":false,\"service_default\":"
-		"\"mesh\",\"mesh_default\":\"deny\"");
+		"\"mesh\",\"mesh_default\":\"deny\",\"foreign\":false");
+	expect(CHECK "spiffe://far.example/x", 200, "\"foreign\":true");
 	expect(CHECK "web&method=HEAD", 200,
 		"\"would_deny\":true,\"audited\":\"trial\",\"audited_where\":\"mesh.conf:4\"");
 	expect(CHECK "web&path=/x/..//secret/y", 200,
