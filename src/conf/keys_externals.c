@@ -14,8 +14,8 @@ static const struct conf_key conf_external_keys[] = {
 			"their requests. In lower case; \"*.cdn.example\" is any name below it. "
 			"Without, it is known by `addresses` alone."),
 	KEY("port", .plural = "ports", .type = CONF_NUMBER,
-		LIST(struct conf_external_row, ports, port_count), .size = sizeof(uint32_t),
-		.required = true, .min = 1, .max = 65535, .help = "As workloads dial them."),
+		LIST(struct conf_external_row, ports, port_count), .required = true, .min = 1,
+		.max = 65535, .help = "As workloads dial them."),
 	KEY("address", .plural = "addresses", .type = CONF_RANGE,
 		LIST(struct conf_external_row, addresses, address_count),
 		.help = "Where it is, addresses or ranges. Without, each host is looked up by its "

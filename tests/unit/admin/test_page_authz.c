@@ -124,7 +124,8 @@ static void who_decides(void **state)
 		"\"allowed\":true,\"barrier\":\"none\",\"policy\":\"reads\",\"where\":"
 		"\"mesh.conf:1\",\"action\":\"allow\",\"would_deny\":false,\"noted\":\"seen\","
 		"\"noted_where\":\"mesh.conf:5\",\"mesh_audit\":false,\"service_default\":"
-		"\"mesh\",\"mesh_default\":\"deny\"");
+		"\"mesh\",\"mesh_default\":\"deny\",\"foreign\":false");
+	expect(CHECK "spiffe://far.example/x", 200, "\"foreign\":true");
 	expect(CHECK "web&method=HEAD", 200,
 		"\"would_deny\":true,\"audited\":\"trial\",\"audited_where\":\"mesh.conf:4\"");
 	expect(CHECK "web&path=/x/..//secret/y", 200,
@@ -371,6 +372,10 @@ static void rules_that_never_decide(void **state)
 	expect_never(range, any, "strict");
 	sample.services[0].mtls = MTLS_PERMISSIVE;
 	expect_never(range, any, NULL);
+	deny.mode = POLICY_ENFORCED;
+	expect_never(deny, range, "unknown");
+	deny.to = (struct policy_operations){.methods = gets, .method_count = 1};
+	expect_never(deny, range, NULL);
 	sample.services[0].mtls = MTLS_DISABLED;
 	expect_never(range, any, "disabled");
 	sample.services[0].mtls = MTLS_STRICT;
