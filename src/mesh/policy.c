@@ -408,15 +408,6 @@ static bool policy_operations_ask_http(const struct policy_operations *o)
 	return o->path_count > 0 || o->method_count > 0 || o->host_count > 0;
 }
 
-bool policy_asks_token(const struct service *service)
-{
-	for (uint32_t i = 0; i < service->policy_count; i++) {
-		if (service->policies[i]->token.is_wanted)
-			return true;
-	}
-	return false;
-}
-
 bool policy_asks_http(const struct policy *p)
 {
 	return policy_operations_ask_http(&p->to) || policy_operations_ask_http(&p->not_to) ||

@@ -1,35 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opaque bytes to a service whose rules ask for what only HTTP has. */
-#include "mesh/policy.h"
+#include "policy_private.h"
 
-/* The first rules that ask for more of a request than bytes have; NULL: none. */
-struct policy_need {
-	const struct policy *enforced, *audited;
-};
-
-static struct policy_need policy_need_http(const struct service *service)
+static void policy_want(struct policy_wants *wants, const struct policy *p)
 {
-	struct policy_need need = {NULL, NULL};
-	for (uint32_t i = 0; i < service->policy_count && !need.enforced; i++) {
-		const struct policy *p = service->policies[i];
-		if (p->action == POLICY_AUDIT || !policy_asks_http(p))
-			continue;
-		if (p->mode == POLICY_ENFORCED)
-			need.enforced = p;
-		else if (!need.audited)
-			need.audited = p;
-	}
-	return need;
+	wants->token = wants->token || p->token.is_wanted;
+	if (p->action == POLICY_AUDIT || !policy_asks_http(p))
+		return;
+	if (p->mode == POLICY_ENFORCED && !wants->http)
+		wants->http = p;
+	if (p->mode == POLICY_AUDITED && !wants->audited_http)
+		wants->audited_http = p;
+}
+
+struct policy_wants policy_wants_of(const struct service *service)
+{
+	struct policy_wants wants = {0};
+	for (uint32_t i = 0; i < service->policy_count; i++)
+		policy_want(&wants, service->policies[i]);
+	return wants;
+}
+
+bool policy_asks_token(const struct service *service)
+{
+	return policy_wants(service).token;
 }
 
 const struct policy *policy_check_bytes(
 	const struct snapshot *s, const struct service *service, struct policy_verdict *v)
 {
-	struct policy_need need = policy_need_http(service);
-	const struct policy *by = need.enforced ? need.enforced : need.audited;
+	struct policy_wants wants = policy_wants(service);
+	const struct policy *by = wants.http ? wants.http : wants.audited_http;
 	if (!by || (v->policy && !v->allowed && !policy_asks_http(v->policy)))
 		return NULL;
-	if (need.enforced && !s->is_audited) {
+	if (wants.http && !s->is_audited) {
 		by = v->allowed || !v->policy ? by : v->policy;
 		*v = (struct policy_verdict){.policy = v->policy, .by = v->by};
 		return by;

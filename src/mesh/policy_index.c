@@ -70,6 +70,7 @@ struct policy_index {
 	struct address_range *ranges; /* one of each family and length */
 	uint32_t range_count;
 	struct policy_weighed empty; /* with what allow rules mean for the default */
+	struct policy_wants wants;
 };
 
 /* --- hashes --- */
@@ -382,8 +383,15 @@ bool policy_index_build(struct snapshot *s, struct service *service)
 	free(b.entries);
 	for (uint32_t i = 0; x && i < service->policy_count; i++)
 		policy_count_allows(&x->empty, service->policies[i]);
+	if (x)
+		x->wants = policy_wants_of(service);
 	service->policy_index = x;
 	return x;
+}
+
+struct policy_wants policy_wants(const struct service *service)
+{
+	return service->policy_index ? service->policy_index->wants : policy_wants_of(service);
 }
 
 /* --- asking --- */

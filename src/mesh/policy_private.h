@@ -43,7 +43,19 @@ struct policy_verdict policy_conclude(const struct snapshot *s, const struct ser
 /* Whether the host of an authority is one of these. */
 enum policy_truth policy_host_ask(const struct str *hosts, uint32_t count, struct str authority);
 
+/* What a service's rules ask for, taken together. */
+struct policy_wants {
+	/* the first that asks for more of a request than bytes have; NULL: none */
+	const struct policy *http, *audited_http;
+	bool token;
+};
+/* Rule by rule. */
+struct policy_wants policy_wants_of(const struct service *service);
+
 /* --- policy_index.c --- */
+
+/* The same, from the index where there is one. */
+struct policy_wants policy_wants(const struct service *service);
 
 /* Judges at least those of the service's policies that match. */
 void policy_index_ask(struct policy_weighed *weighed, const struct service *service,
