@@ -40,8 +40,8 @@ static void micro_run(const struct micro_case *c)
 
 static void micro_all(void **state)
 {
-	const struct micro_case *const lists[] = {
-		micro_codec_cases, micro_mesh_cases, micro_record_cases, micro_request_cases};
+	const struct micro_case *const lists[] = {micro_codec_cases, micro_mesh_cases,
+		micro_record_cases, micro_request_cases, micro_token_cases};
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
 		for (const struct micro_case *c = lists[i]; c->name; c++)
 			micro_run(c);

@@ -27,3 +27,4 @@ extern const struct micro_case micro_codec_cases[];
 extern const struct micro_case micro_mesh_cases[];
 extern const struct micro_case micro_record_cases[];
 extern const struct micro_case micro_request_cases[];
+extern const struct micro_case micro_token_cases[];

@@ -60,7 +60,10 @@ enum policy_never {
 	POLICY_NEVER_NOT,      /* it may */
 	POLICY_NEVER_OUTVOTED, /* one that asks for nothing more denies the same caller, or
 				  everybody */
-	POLICY_NEVER_LATER,    /* one that asks for nothing more says the same before it */
+	/* it allows callers without identity, and one that asks for nothing more denies an
+	 * identity: they may be that */
+	POLICY_NEVER_UNKNOWN,
+	POLICY_NEVER_LATER,  /* one that asks for nothing more says the same before it */
 	POLICY_NEVER_HTTP,   /* it allows by what opaque bytes do not have, and the service has only
 				those */
 	POLICY_NEVER_STRICT, /* callers without identity do not get so far */
@@ -76,7 +79,7 @@ struct policy_row {
 	uint32_t entry;	 /* of all rules', in the order in which they are written */
 	bool is_more;	 /* not the first of the ids that its entry stands for */
 	enum policy_never never;
-	const struct policy *by; /* OUTVOTED, LATER */
+	const struct policy *by; /* OUTVOTED, UNKNOWN, LATER */
 };
 /* In the order in which they count: the most exact first, of equal ones those that deny; the ones
  * that only note come last. Texts are the snapshot's, the rows the arena's. False: no memory. */

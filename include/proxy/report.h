@@ -54,7 +54,9 @@ struct report {
 	uint32_t service_count;
 	struct report_service services[REPORT_SERVICES_MAX];
 	struct report_decisions decisions;
-	struct seen_view *seen; /* asked: room for it; told: what there is. NULL: not asked */
+	/* asked: room for what was let in, from malloc(), the report's own; told: that; NULL: not
+	 * asked */
+	struct seen_view *seen;
 	/* told: */
 	bool is_cut; /* there were more */
 	uint32_t row_count;
@@ -64,8 +66,6 @@ struct report {
 
 /* NULL: out of memory. */
 struct report *report_new(const struct str *services, uint32_t count);
-/* To be asked what the worker has let in besides. False: out of memory. */
-bool report_wants_seen(struct report *r) MUST_CHECK;
 void report_free(struct report *r);
 
 /* From the control thread, one report at a time. False: the worker has another one. */

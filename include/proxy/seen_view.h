@@ -23,10 +23,24 @@ struct seen_entry {
 	char text[SEEN_TEXT_MAX]; /* the four of them */
 };
 /* A SPIFFE id, or the range of addresses of a caller without identity: "10.1.2.0/24". */
-struct str seen_source(const struct seen_entry *e);
-struct str seen_service(const struct seen_entry *e);
-struct str seen_method(const struct seen_entry *e); /* empty: any */
-struct str seen_path(const struct seen_entry *e);
+static inline struct str seen_source(const struct seen_entry *e)
+{
+	return (struct str){e->text, e->source_len};
+}
+static inline struct str seen_service(const struct seen_entry *e)
+{
+	return (struct str){e->text + e->source_len, e->service_len};
+}
+/* Empty: any. */
+static inline struct str seen_method(const struct seen_entry *e)
+{
+	return (struct str){e->text + e->source_len + e->service_len, e->method_len};
+}
+static inline struct str seen_path(const struct seen_entry *e)
+{
+	size_t before = (size_t)e->source_len + e->service_len + e->method_len;
+	return (struct str){e->text + before, e->path_len};
+}
 
 struct seen_view {
 	uint64_t since_wall_ns;

@@ -32,7 +32,7 @@ struct page_response {
 	bool await_reports;
 	struct str asked[REPORT_SERVICES_MAX];
 	uint32_t asked_count;
-	bool asks_seen; /* and what they have let in */
+	bool asks_seen;			/* and what they have let in */
 	char asked_id[DECISION_ID_MAX]; /* or about what they have decided of this request */
 	uint8_t asked_id_len;
 };

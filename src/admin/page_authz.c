@@ -152,6 +152,9 @@ static void page_put_verdict(struct json *j, const struct page_judgement *judgem
 	page_put_bool(j, "mesh_audit", judgement->snapshot->is_audited);
 	page_put_str(j, "service_default", str_of(page_default_name(service->policy_default)));
 	page_put_str(j, "mesh_default", str_of(page_mesh_default(judgement->snapshot)));
+	page_put_bool(j, "foreign",
+		judgement->request.source_id.len > 0 &&
+			!source_is_own(judgement->snapshot, judgement->request.source_id));
 }
 
 void page_put_judgement(struct json *j, const struct page_judgement *judgement)

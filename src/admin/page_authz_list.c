@@ -14,6 +14,7 @@ static const char *page_never_name(enum policy_never never)
 	static const char *const names[] = {
 		[POLICY_NEVER_NOT] = NULL,
 		[POLICY_NEVER_OUTVOTED] = "outvoted",
+		[POLICY_NEVER_UNKNOWN] = "unknown",
 		[POLICY_NEVER_LATER] = "later",
 		[POLICY_NEVER_HTTP] = "tcp",
 		[POLICY_NEVER_STRICT] = "strict",

@@ -2,6 +2,7 @@
 #include "reports.h"
 
 #include "base/assert.h"
+#include "proxy/seen_view.h"
 #include <stdlib.h>
 
 struct reports *reports_new(
@@ -32,7 +33,8 @@ struct reports *reports_new(
 bool reports_want_seen(struct reports *r)
 {
 	for (uint32_t i = 0; i < r->count; i++) {
-		if (!report_wants_seen(r->asked[i]))
+		r->asked[i]->seen = malloc(sizeof(struct seen_view));
+		if (!r->asked[i]->seen)
 			return false;
 	}
 	return true;

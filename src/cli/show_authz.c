@@ -78,6 +78,8 @@ static void show_default(FILE *out, const struct json_tree *e)
 		STR_ARG(is_own ? own : mesh));
 	if (!json_tree_true(e, "identity"))
 		fputs(", which lets in nobody without an identity", out);
+	else if (json_tree_true(e, "foreign"))
+		fputs(", which lets in nobody of another trust domain", out);
 	else if (!is_own && str_eq(mesh, STR("authenticated")) && !json_tree_true(e, "allowed"))
 		fputs(", but an allow rule names the service, and so all else is refused", out);
 	fputc('\n', out);

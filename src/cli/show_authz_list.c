@@ -48,6 +48,8 @@ static void show_never(FILE *out, const struct json_tree *r)
 		const char *never, *text;
 	} texts[] = {
 		{"outvoted", "whom another rule refuses whatever is asked"},
+		{"unknown", "who may be anybody, since another rule refuses an identity whatever "
+			    "is asked"},
 		{"later", "about whom another rule says the same before it, whatever is asked"},
 		{"tcp", "since the service is opaque TCP, which has none of what it asks for"},
 		{"strict", "since mtls is \"strict\": nobody without an identity gets so far"},

@@ -2,9 +2,11 @@
 /* What was seen is a set of points with four coordinates: caller, port, method, path. A policy
  * allows a box: some of each. Points are put together to boxes by one coordinate after the other,
  * as long as boxes that differ in one only are left; of all orders of the coordinates the one is
- * taken that leaves the fewest boxes. No two of them overlap. */
+ * taken that leaves the fewest boxes. Where points are few, all ways to divide them are tried
+ * besides. No two boxes overlap. */
 #include "suggest.h"
 
+#include "suggest_few.h"
 #include <stdlib.h>
 
 enum suggest_by { BY_FROM, BY_PORT, BY_METHOD, BY_PATH, BY_COUNT };
@@ -228,6 +230,50 @@ static int suggest_compare_first(const void *a, const void *b)
 	return order;
 }
 
+/* Of each coordinate the points that values stand for; false: there are too many points. */
+static bool suggest_few_points(
+	const struct suggest_work *w, struct few *f, uint32_t numbers[BY_COUNT][FEW_POINTS_MAX])
+{
+	if (w->count > FEW_POINTS_MAX)
+		return false;
+	*f = (struct few){.count = w->count};
+	for (int by = 0; by < BY_COUNT; by++) {
+		uint8_t values = 0;
+		for (uint32_t i = 0; i < w->count; i++) {
+			uint8_t value = 0;
+			while (value < values && !suggest_is_same(w->points[numbers[by][value]],
+							 w->points[i], (enum suggest_by)by))
+				value++;
+			if (value == values)
+				numbers[by][values++] = i;
+			f->points[i][by] = value;
+		}
+	}
+	return true;
+}
+
+/* Instead of the best so far, if it needs fewer boxes. */
+static void suggest_try_all(struct suggest_work *w)
+{
+	struct few f;
+	uint32_t numbers[BY_COUNT][FEW_POINTS_MAX];
+	if (!suggest_few_points(w, &f, numbers) || !few_divide(&f, w->best_count))
+		return;
+	uint32_t *at = arena_take(w->arena, sizeof(*at) * f.box_count * BY_COUNT * FEW_POINTS_MAX);
+	w->is_exhausted = !at;
+	w->best_count = at ? f.box_count : w->best_count;
+	for (uint32_t i = 0; at && i < f.box_count; i++) {
+		for (int by = 0; by < BY_COUNT; by++, at += FEW_POINTS_MAX) {
+			struct suggest_set *set = &w->best[i].by[by];
+			*set = (struct suggest_set){.at = at};
+			for (uint32_t v = 0; v < FEW_POINTS_MAX; v++) {
+				if (f.boxes[i].values[by] >> v & 1)
+					set->at[set->count++] = numbers[by][v];
+			}
+		}
+	}
+}
+
 #define SUGGEST_ORDERS 24
 
 static void suggest_boxes(struct suggest_work *w)
@@ -245,6 +291,8 @@ static void suggest_boxes(struct suggest_work *w)
 	memcpy(start, w->boxes, bytes);
 	for (uint32_t i = 0; i < SUGGEST_ORDERS && !w->is_exhausted; i++)
 		suggest_try(w, start, w->count, i);
+	if (!w->is_exhausted)
+		suggest_try_all(w);
 	qsort(w->best, w->best_count, sizeof(*w->best), suggest_compare_first);
 }
 

@@ -15,16 +15,6 @@ static void conf_issuer_check_url(struct conf_parser *p, const struct conf_issue
 		conf_error(p, row->setting, "jwks_url", "\"%.*s\": %s", STR_ARG(row->url), why);
 }
 
-static void conf_issuer_check_header(struct conf_parser *p, const struct conf_issuer_row *row)
-{
-	struct str ours = STR("x-ringmain-"), start = row->header;
-	conf_check_header_name(p, row->setting, "header", row->header);
-	start.len = start.len < ours.len ? start.len : ours.len;
-	if (str_eq_nocase(start, ours))
-		conf_error(p, row->setting, "header", "\"%.*s\" is one of the proxies' own",
-			STR_ARG(row->header));
-}
-
 /* Against those before it. */
 static void conf_issuer_check_others(
 	struct conf_parser *p, const struct conf_issuer_row *row, const struct issuer *issuer)
@@ -66,7 +56,7 @@ static void conf_issuer_build(struct conf_parser *p, const struct conf_issuer_ro
 			"at most %d",
 			STR_ARG(row->name), IDENTITY_SERVICE_MAX);
 	conf_issuer_check_url(p, row);
-	conf_issuer_check_header(p, row);
+	conf_check_header_name(p, row->setting, "header", row->header);
 	if (row->name.len > 0 && row->issuer.len > 0)
 		conf_issuer_check_others(p, row, issuer);
 	if (s->issuer_count == ISSUERS_MAX)

@@ -111,6 +111,18 @@ static bool conf_closed_services(
 	return row->services && count > 0;
 }
 
+static void conf_closed_warn(
+	struct conf_parser *p, const struct conf_file *file, const struct conf_policy_row *row)
+{
+	struct conf_words words = {0};
+	for (uint32_t i = 0; i < row->service_count; i++)
+		conf_words_add(&words, row->services[i]);
+	bool is_all = row->service_count == 1 && str_eq(row->services[0], STR("*"));
+	conf_report_line(p->report, CONF_WARNING, file->path, 0,
+		"cannot be read, so everything is denied at %s: %.*s",
+		is_all ? "all services" : words.text, STR_ARG(file->fault));
+}
+
 void conf_close(struct conf_parser *p, struct conf_file *file)
 {
 	static struct str all[] = {{"*", 1}};
@@ -124,18 +136,14 @@ void conf_close(struct conf_parser *p, struct conf_file *file)
 	}
 	file->mesh.policies = row;
 	file->mesh.policy_count = 1;
+	conf_closed_warn(p, file, row);
 }
 
 /* --- the guard --- */
 
 void conf_closed_guard(struct conf_parser *p, const struct conf_file *file, struct policy *policy)
 {
-	const struct conf_policy_row *row = &file->mesh.policies[0];
 	struct str key = conf_object_key(file), kind = STR("policy/");
-	struct conf_words words = {0};
-	for (uint32_t i = 0; i < row->service_count; i++)
-		conf_words_add(&words, row->services[i]);
-	bool is_all = row->service_count == 1 && str_eq(row->services[0], STR("*"));
 	*policy = (struct policy){
 		.name = arena_str(
 			&p->snapshot->arena, (struct str){key.at + kind.len, key.len - kind.len}),
@@ -145,7 +153,4 @@ void conf_closed_guard(struct conf_parser *p, const struct conf_file *file, stru
 	};
 	if (!policy->name.at || !policy->where.at)
 		p->is_exhausted = true;
-	conf_report_line(p->report, CONF_WARNING, file->path, 0,
-		"cannot be read, so everything is denied at %s: %.*s",
-		is_all ? "all services" : words.text, STR_ARG(file->fault));
 }

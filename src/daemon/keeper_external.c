@@ -59,9 +59,9 @@ static int keeper_external_add_all(struct bundle *b, const char *path, DIR *dir,
 int keeper_external_add(const struct conf *conf, struct bundle *b, struct err *err)
 {
 	int r = 0;
-	if (access(conf->outside_roots.at, F_OK) == 0)
+	if (conf->outside_roots.len > 0 && access(conf->outside_roots.at, F_OK) == 0)
 		r = keeper_external_add_file(b, STR(""), conf->outside_roots.at, err);
-	DIR *dir = r < 0 ? NULL : opendir(conf->outside_dir.at);
+	DIR *dir = r < 0 || conf->outside_dir.len == 0 ? NULL : opendir(conf->outside_dir.at);
 	if (!dir)
 		return r;
 	r = keeper_external_add_all(b, conf->outside_dir.at, dir, err);

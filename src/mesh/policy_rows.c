@@ -110,12 +110,25 @@ static enum policy_never policy_never_by(
 							    : POLICY_NEVER_OUTVOTED;
 }
 
+/* The first that denies an identity whatever is asked; NULL: none does. */
+static const struct policy_row *policy_find_stranger(const struct policy_row *rows, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		const struct policy_row *row = &rows[i];
+		if (policy_decides(row->policy) && row->policy->action == POLICY_DENY &&
+			row->source && policy_needs_identity(row) && policy_is_plain(row->policy))
+			return row;
+	}
+	return NULL;
+}
+
 /* Rows that deny stand before those of the same caller that allow, and so each is hidden by the
  * first one before it that asks for nothing more; all of them by a guard that does not either. */
 static void policy_find_never(
 	const struct service *service, struct policy_row *rows, uint32_t count)
 {
 	const struct policy_row *guard = NULL, *plain = NULL;
+	const struct policy_row *stranger = policy_find_stranger(rows, count);
 	for (uint32_t i = 0; i < count; i++) {
 		struct policy_row *row = &rows[i];
 		if (i == 0 || !policy_is_same_caller(row, &rows[i - 1]))
@@ -124,9 +137,14 @@ static void policy_find_never(
 			continue;
 		const struct policy_row *by = guard ? guard : plain;
 		row->never = policy_never_by(row, by);
-		if (row->never != POLICY_NEVER_NOT)
+		if (row->never != POLICY_NEVER_NOT) {
 			row->by = by->policy;
-		else
+		} else if (stranger && row->policy->action == POLICY_ALLOW &&
+			   !policy_needs_identity(row)) {
+			row->never = POLICY_NEVER_UNKNOWN;
+			row->by = stranger->policy;
+		}
+		if (row->never == POLICY_NEVER_NOT)
 			row->never = policy_never_here(service, row);
 		if (!plain && policy_is_plain(row->policy))
 			plain = row;

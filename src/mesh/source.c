@@ -26,13 +26,25 @@ static bool source_is_under(struct str entry)
 	return entry.len > 2 && entry.at[entry.len - 1] == '*' && entry.at[entry.len - 2] == '/';
 }
 
+/* "10.0.0/8" and "10.0.0.0/33" are meant to be ranges, and are none. */
+static bool source_is_numbers(struct str entry)
+{
+	for (size_t i = 0; i < entry.len; i++) {
+		char c = entry.at[i];
+		if (!(c >= '0' && c <= '9') && c != '.' && c != '/')
+			return false;
+	}
+	return true;
+}
+
 /* "shop/web", "shop/" + "*". */
 static bool source_is_path(struct str entry)
 {
 	struct str path = entry;
 	if (source_is_under(entry))
 		path.len -= 2;
-	return memchr(entry.at, '/', entry.len) && identity_path_valid(path);
+	return memchr(entry.at, '/', entry.len) && !source_is_numbers(entry) &&
+	       identity_path_valid(path);
 }
 
 /* "spiffe://" and a domain or an id, or all below it. */
@@ -155,7 +167,7 @@ bool source_entry_names(const struct snapshot *s, struct str entry, struct str i
 	if (is_under)
 		return path.len > start.len && str_starts(path, start);
 	if (memchr(entry.at, '/', entry.len))
-		return str_eq(path, entry);
+		return str_eq(path, entry) && !source_is_numbers(entry);
 	struct str prefix = STR("service/");
 	return str_starts(path, prefix) &&
 	       str_eq((struct str){path.at + prefix.len, path.len - prefix.len}, entry);

@@ -26,12 +26,6 @@ struct report *report_new(const struct str *services, uint32_t count)
 	return r;
 }
 
-bool report_wants_seen(struct report *r)
-{
-	r->seen = malloc(sizeof(*r->seen));
-	return r->seen;
-}
-
 void report_free(struct report *r)
 {
 	if (r)

@@ -6,6 +6,7 @@
  * So nobody who sends many paths can put others out, and memory is bounded. */
 #include "seen.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define SEEN_SLOTS	 8192 /* a power of two, more than there are entries */
@@ -46,27 +47,6 @@ void seen_free(struct seen *seen)
 }
 
 /* --- entries --- */
-
-struct str seen_source(const struct seen_entry *e)
-{
-	return (struct str){e->text, e->source_len};
-}
-
-struct str seen_service(const struct seen_entry *e)
-{
-	return (struct str){e->text + e->source_len, e->service_len};
-}
-
-struct str seen_method(const struct seen_entry *e)
-{
-	return (struct str){e->text + e->source_len + e->service_len, e->method_len};
-}
-
-struct str seen_path(const struct seen_entry *e)
-{
-	size_t before = (size_t)e->source_len + e->service_len + e->method_len;
-	return (struct str){e->text + before, e->path_len};
-}
 
 static size_t seen_text_bytes(const struct seen_entry *e)
 {
@@ -157,13 +137,13 @@ static void seen_shorten(struct seen_entry *e, bool is_all)
 /* Those of one network have one entry. */
 static bool seen_put_range(struct seen_entry *e, const struct address *client)
 {
-	char text[ADDRESS_TEXT_MAX + 4];
+	char ip[ADDRESS_TEXT_MAX], text[ADDRESS_TEXT_MAX + 4];
 	struct address network = *client;
 	size_t bytes = client->family == AF_INET ? 3 : 8;
 	memset(network.ip + bytes, 0, sizeof(network.ip) - bytes);
-	address_ip_text(&network, text);
-	strcat(text, client->family == AF_INET ? "/24" : "/64");
-	seen_put(e, text, strlen(text), &e->source_len);
+	int len = snprintf(text, sizeof(text), "%s%s", address_ip_text(&network, ip),
+		client->family == AF_INET ? "/24" : "/64");
+	seen_put(e, text, (size_t)len, &e->source_len);
 	return client->family != 0;
 }
 

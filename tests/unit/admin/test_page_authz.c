@@ -2,6 +2,7 @@
 /* /authz, /authz/check and /authz/why. The sample's service gets more rules here. */
 #include "admin/page.h"
 #include "json_check.h"
+#include "proxy/seen_view.h"
 #include "sample.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -123,7 +124,8 @@ static void who_decides(void **state)
 		"\"allowed\":true,\"barrier\":\"none\",\"policy\":\"reads\",\"where\":"
 		"\"mesh.conf:1\",\"action\":\"allow\",\"would_deny\":false,\"noted\":\"seen\","
 		"\"noted_where\":\"mesh.conf:5\",\"mesh_audit\":false,\"service_default\":"
-		"\"mesh\",\"mesh_default\":\"deny\"");
+		"\"mesh\",\"mesh_default\":\"deny\",\"foreign\":false");
+	expect(CHECK "spiffe://far.example/x", 200, "\"foreign\":true");
 	expect(CHECK "web&method=HEAD", 200,
 		"\"would_deny\":true,\"audited\":\"trial\",\"audited_where\":\"mesh.conf:4\"");
 	expect(CHECK "web&path=/x/..//secret/y", 200,
@@ -223,13 +225,66 @@ static void what_is_no_question(void **state)
 	expect("/authz?x=orders", 400, "?service=NAME");
 	expect("/authz?service=", 400, "?service=NAME");
 	expect("/authz?service=none", 404, "no service \"none\"");
+	expect("/authz/seen?x=orders", 400, "?service=NAME");
+	expect("/authz/seen?service=", 400, "?service=NAME");
+	expect("/authz/seen?service=none", 404, "no service \"none\"");
 	expect("/authz/why", 400, "?id=ID");
 	expect("/authz/why?id=", 400, "?id=ID");
 	expect("/authz/why?id=%zz", 400, "?id=ID");
 	sample.proxy.plan = NULL;
 	expect(CHECK "web", 503, "no configuration");
 	expect("/authz", 503, "no configuration");
+	expect("/authz/seen", 503, "no configuration");
 	expect("/authz/why?id=x", 503, "no configuration");
+}
+
+/* --- what was let in --- */
+
+static void add_seen(struct seen_view *v, const char *source, const char *path, uint64_t count)
+{
+	struct seen_entry *e = &v->entries[v->count++];
+	int len = snprintf(e->text, sizeof(e->text), "%sorders%s%s", source, path ? "GET" : "",
+		path ? path : "");
+	assert_in_range(len, 1, sizeof(e->text));
+	e->source_len = (uint8_t)strlen(source);
+	e->service_len = 6;
+	e->is_http = path != NULL;
+	e->method_len = path ? 3 : 0;
+	e->path_len = path ? (uint8_t)strlen(path) : 0;
+	e->port = 8080;
+	e->count = count;
+	v->let_in += count;
+}
+
+/* Two of three workers answer. */
+static void what_was_let_in(void **state)
+{
+	static struct seen_view views[2];
+	static struct report of[2] = {{.seen = &views[0]}, {.seen = &views[1]}};
+	struct report *all[3] = {&of[0], NULL, &of[1]};
+	const struct reports reports = {.count = 3, .of = all};
+	memset(views, 0, sizeof(views));
+	views[0].since_wall_ns = SAMPLE_NOW_NS;
+	views[1].since_wall_ns = SAMPLE_NOW_NS + 1;
+	views[1].lost = 4;
+	views[1].coarse = 5;
+	add_seen(&views[0], "spiffe://prod.example/service/web", "/a/{id}", 2);
+	add_seen(&views[1], "10.1.2.0/24", NULL, 1);
+	add_seen(&views[1], "spiffe://prod.example/shop/x", "/b", 1);
+	add_seen(&views[1], "spiffe://other.example/shop/x", "/b", 1);
+	add_seen(&views[1], "spiffe://prod.example/service/web", "/a/{id}", 3);
+	const char *path = "/authz/seen?service=orders";
+	expect_with(path, &reports, 200,
+		"\"let_in\":8,\"coarse\":5,\"lost\":4,\"workers\":3,\"workers_answered\":2,"
+		"\"seen\":[{\"service\":\"orders\",\"port\":8080,\"from\":\"10.1.2.0/24\","
+		"\"http\":false,\"count\":1},{");
+	expect_with(path, &reports, 200,
+		"\"from\":\"web\",\"http\":true,\"method\":\"GET\",\"path\":\"/a/{id}\","
+		"\"count\":5}");
+	expect_with(path, &reports, 200, "\"from\":\"shop/x\"");
+	expect_with(path, &reports, 200, "\"from\":\"spiffe://other.example/shop/x\"");
+	expect_with("/authz/seen?service=web", &reports, 200, "\"seen\":[]");
+	expect("/authz/seen", 200, "\"seen\":[]");
 }
 
 /* --- list --- */
@@ -317,6 +372,10 @@ static void rules_that_never_decide(void **state)
 	expect_never(range, any, "strict");
 	sample.services[0].mtls = MTLS_PERMISSIVE;
 	expect_never(range, any, NULL);
+	deny.mode = POLICY_ENFORCED;
+	expect_never(deny, range, "unknown");
+	deny.to = (struct policy_operations){.methods = gets, .method_count = 1};
+	expect_never(deny, range, NULL);
 	sample.services[0].mtls = MTLS_DISABLED;
 	expect_never(range, any, "disabled");
 	sample.services[0].mtls = MTLS_STRICT;
@@ -432,6 +491,9 @@ static void workers_are_asked(void **state)
 		NULL);
 	assert_int_equal(r.asked_id_len, DECISION_ID_MAX);
 	page_response_done(&r);
+	r = ask_with("/authz/seen", NULL);
+	assert_true(r.await_reports && r.asks_seen);
+	page_response_done(&r);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -444,6 +506,7 @@ int main(void)
 		TEST(what_comes_before_the_rules),
 		TEST(who_is_asked),
 		TEST(what_is_no_question),
+		TEST(what_was_let_in),
 		TEST(rows_as_they_count),
 		TEST(rules_that_never_decide),
 		TEST(services_in_short),

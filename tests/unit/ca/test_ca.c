@@ -119,6 +119,36 @@ static void an_authority_is_never_overwritten(void **state)
 	place_done(&p);
 }
 
+/* A service and a path that ends as it are two files. */
+static void files_are_named_after_the_whole_path(void **state)
+{
+	static const char *const rows[][3] = {
+		{"service/web", "web", "out/web.crt"},
+		{"shop/web", "shop+web", "out/shop+web.crt"},
+		{"shop/eu/web", "shop+eu+web", "out/shop+eu+web.crt"},
+		{"service/eu/web", "service+eu+web", "out/service+eu+web.crt"},
+		{"shop.eu/web", "shop.eu+web", "out/shop.eu+web.crt"},
+	};
+	struct place p;
+	struct err err;
+	char long_path[CA_NAME_MAX + 2] = "shop/";
+	place_init(&p);
+	make_authority(&p, 30 * DAY_S);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char name[CA_NAME_MAX], id[100], wanted[100];
+		assert_true(str_eq(ca_issued_name(str_of(rows[i][0]), name), str_of(rows[i][1])));
+		assert_int_equal(issue(&p, rows[i][0], 3600, &err), 0);
+		X509 *leaf = read_cert(&p, rows[i][2]);
+		assert_int_equal(cert_uri(leaf, id, sizeof(id)), 0);
+		snprintf(wanted, sizeof(wanted), "spiffe://prod.example/%s", rows[i][0]);
+		assert_string_equal(id, wanted);
+		X509_free(leaf);
+	}
+	memset(long_path + 5, 'a', sizeof(long_path) - 6);
+	assert_int_equal(issue(&p, long_path, 3600, &err), -EINVAL);
+	place_done(&p);
+}
+
 static void a_leaf_is_an_svid(void **state)
 {
 	struct place p;
@@ -353,6 +383,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_root_is_a_spiffe_authority),
 		cmocka_unit_test(an_authority_is_never_overwritten),
+		cmocka_unit_test(files_are_named_after_the_whole_path),
 		cmocka_unit_test(a_leaf_is_an_svid),
 		cmocka_unit_test(the_chain_verifies),
 		cmocka_unit_test(a_leaf_never_outlives_its_root),

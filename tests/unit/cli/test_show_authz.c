@@ -102,6 +102,10 @@ static void what_decides_otherwise(void **state)
 			       "\"mesh\",\"mesh_default\":\"authenticated\"}");
 	assert_has("× refused by default (mesh.default_policy)\n  no rule matches; "
 		   "mesh.default_policy says \"authenticated\", but an allow rule names");
+	show(show_authz_check,
+		"{" ASKED "\"allowed\":false,\"barrier\":\"none\",\"policy\":"
+		"\"default\",\"service_default\":\"authenticated\",\"foreign\":true}");
+	assert_has("says \"authenticated\", which lets in nobody of another trust domain\n");
 	show(show_authz_check, "{" ASKED "\"allowed\":false,\"barrier\":\"none\",\"policy\":"
 			       "\"default\",\"service_default\":\"deny\"}");
 	assert_has("services.default_policy says \"deny\"\n");

@@ -18,6 +18,7 @@ struct error_row {
 
 static const struct error_row error_rows[] = {
 #include "error_rows.inc"
+#include "issuer_rows.inc"
 #include "policy_rows.inc"
 };
 

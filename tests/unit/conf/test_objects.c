@@ -145,6 +145,44 @@ static void test_text_is_read_to_the_same_text(void **state)
 	assert_string_equal(f->objects[0].text.at, text.at);
 }
 
+#define ISSUER "issuers: ( { name = \"staff\"; issuer = \"https://id\"; } );\n"
+#define USERS                                                                                      \
+	RULE("action = \"allow\"; from = \"web\"; token = { issuers = [ \"staff\", \"guests\" ]; " \
+	     "}; ")
+
+static void test_an_issuer_is_published_as_a_whole(void **state)
+{
+	static const char text[] = "issuers = ( {\n"
+				   "    name = \"staff\";\n"
+				   "    issuer = \"https://id.example\";\n"
+				   "    audiences = [ \"a\", \"b\" ];\n"
+				   "    jwks_url = \"https://id.example/keys\";\n"
+				   "    header = \"x-token\";\n"
+				   "    leeway = \"10s\";\n"
+				   "    forward = false;\n"
+				   "  } );\n";
+	struct fixture *f = *state;
+	add(f, "mesh", "x.conf", text);
+	assert_int_equal(read_objects(f), 0);
+	assert_string_equal(f->objects[0].key.at, "issuer/staff");
+	assert_string_equal(f->objects[0].text.at, text);
+}
+
+/* A policy that names an issuer keeps it from being taken away. */
+static void test_issuers_are_there_that_policies_name(void **state)
+{
+	struct fixture *f = *state;
+	add(f, "object", "service/orders (revision 1)", ORDERS);
+	add(f, "object", "service/web (revision 1)", WEB);
+	add(f, "object", "policy/r (revision 2)", USERS);
+	add(f, "object", "issuer/staff (revision 1)", ISSUER);
+	check_bad(f, "there is no issuer \"guests\" in the mesh");
+	add(f, "mesh", "x.conf", "issuers: ( { name = \"guests\"; issuer = \"https://x\"; } );\n");
+	conf_report_done(&f->report);
+	conf_report_init(&f->report);
+	check_good(f);
+}
+
 /* With all keys that there are, in whatever order, and lists of one as they come. */
 static void test_a_policy_is_published_as_a_whole(void **state)
 {
@@ -775,6 +813,10 @@ int main(void)
 			test_same_content_has_the_same_text, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_text_is_read_to_the_same_text, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_an_issuer_is_published_as_a_whole, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_issuers_are_there_that_policies_name, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_a_policy_is_published_as_a_whole, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_joined_texts_are_one_file, setup, teardown),
