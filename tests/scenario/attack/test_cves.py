@@ -279,7 +279,7 @@ def test_cve_2026_47778_other_name(mesh, san):
 
 
 def test_cve_2022_40716_several_names(mesh):
-    """The authority takes a request's key and nothing else of it (tests/unit/ca); and whoever has two names is nobody."""
+    """Whoever has two names is nobody, even where the authority has been talked into both."""
     web, guest = b"spiffe://mesh.test/service/web", b"spiffe://mesh.test/service/guest"
     for number, names in enumerate([(web, guest), (guest, web), (web, web), (web, b"https://mesh.test/"), (b"spiffe://other.test/service/web", web)]):
         assert mesh_status(mesh, certify(mesh, f"two{number}", san_bytes(*names))) is None
