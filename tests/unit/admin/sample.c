@@ -44,11 +44,6 @@ struct report *report_new(const struct str *services, uint32_t count)
 	return calloc(1, sizeof(struct report));
 }
 
-bool report_wants_seen(struct report *r)
-{
-	return false;
-}
-
 void report_free(struct report *r)
 {
 	free(r);
