@@ -13,7 +13,8 @@
 #include <openssl/sha.h>
 #include <stdlib.h>
 
-#define TOKENS_KEPT_MAX 512 /* of a worker; up to some 20 KiB each */
+#define TOKENS_KEPT_MAX	  512 /* of a worker; up to some 20 KiB each */
+#define TOKENS_LEFT_MAX_S 1000000000
 
 struct tokens_kept {
 	struct map_node node;
@@ -23,6 +24,7 @@ struct tokens_kept {
 	struct jwt *jwt;   /* NULL: it is no good one */
 	struct policy_token token;
 	uint64_t until_s;
+	uint64_t bad_from_s; /* without `jwt`: nothing is known of what it was before */
 };
 
 struct tokens {
@@ -275,6 +277,10 @@ static struct tokens_kept *tokens_ask(
 	uint8_t digest[SHA256_DIGEST_LENGTH];
 	SHA256((const uint8_t *)text.at, text.len, digest);
 	struct tokens_kept *k = tokens_find(t, digest);
+	if (k && !k->jwt && now_s < k->bad_from_s) {
+		tokens_forget(t, k);
+		k = NULL;
+	}
 	if (k) {
 		list_remove(&k->used);
 		list_add_last(&t->used, &k->used);
@@ -288,6 +294,7 @@ static struct tokens_kept *tokens_ask(
 		jwt_free(k->jwt);
 		k->jwt = NULL;
 	}
+	k->bad_from_s = failure == JWT_EXPIRED ? now_s : 0;
 	/* What may be otherwise the next time is asked again then. */
 	if (failure == JWT_EARLY || failure == JWT_MEMORY) {
 		tokens_forget(t, k);
@@ -297,15 +304,39 @@ static struct tokens_kept *tokens_ask(
 }
 
 const struct policy_token *tokens_verified(
-	struct worker *w, const struct plan *plan, const struct tokens_carried *carried)
+	struct worker *w, const struct plan *plan, struct tokens_carried *carried)
 {
-	uint64_t now_s = (uint64_t)worker_wall_s(w);
 	if (carried->text.len == 0 || carried->text.len > JWT_BYTES_MAX)
 		return NULL;
+	if (carried->judged_s == 0)
+		carried->judged_s = (uint64_t)worker_wall_s(w);
 	struct tokens *t = tokens_of(w, plan);
-	const struct tokens_kept *k = t ? tokens_ask(t, plan, now_s, carried->text) : NULL;
+	const struct tokens_kept *k =
+		t ? tokens_ask(t, plan, carried->judged_s, carried->text) : NULL;
+	carried->until_s = 0;
 	/* The token of one issuer is not taken where those of another are carried. */
-	if (!k || !k->jwt || now_s >= k->until_s || !str_eq_nocase(k->header, carried->header))
+	if (!k || !k->jwt || carried->judged_s >= k->until_s ||
+		!str_eq_nocase(k->header, carried->header))
 		return NULL;
+	carried->until_s = k->until_s;
 	return &k->token;
+}
+
+uint64_t tokens_end_ns(const struct worker *w, const struct tokens_carried *carried)
+{
+	uint64_t now_s = (uint64_t)worker_wall_s(w);
+	uint64_t left_s = carried->until_s > now_s ? carried->until_s - now_s : 0;
+	if (carried->until_s == 0 || left_s > TOKENS_LEFT_MAX_S)
+		return UINT64_MAX;
+	return w->loop.now_ns + left_s * CLOCK_S;
+}
+
+bool tokens_end(const struct worker *w, struct tokens_carried *carried)
+{
+	uint64_t now_s = (uint64_t)worker_wall_s(w);
+	if (carried->until_s == 0 || now_s < carried->until_s)
+		return false;
+	carried->until_s = 0;
+	carried->judged_s = now_s;
+	return true;
 }

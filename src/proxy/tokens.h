@@ -20,6 +20,8 @@ struct tokens_carried {
 	struct str text, header;     /* empty: no token, or several */
 	struct http_header *removed; /* that the workload is not to get; in the arena */
 	uint16_t removed_count;
+	uint64_t judged_s; /* as of then; 0: now, as when the request has just come */
+	uint64_t until_s;  /* it is good, as far as time goes; 0: it is not, or that is over */
 };
 
 /* When policies of the call's service, as they are in this plan, ask for tokens, and it is for a
@@ -33,8 +35,13 @@ bool tokens_put_back(const struct tokens_carried *carried, struct http_head *hea
 	struct arena *arena) MUST_CHECK;
 /* Whether requests for the call's service carry tokens in headers of this name. */
 bool tokens_are_in(const struct call *c, struct str header);
-/* By the issuers and keys of this plan. NULL: none that is good. Valid until the next question. */
+/* By the issuers and keys of this plan, as of when it was first asked about: a request that runs
+ * has the token that it came with. NULL: none that is good. Valid until the next question. */
 const struct policy_token *tokens_verified(
-	struct worker *w, const struct plan *plan, const struct tokens_carried *carried);
+	struct worker *w, const struct plan *plan, struct tokens_carried *carried);
+/* When it ends, in the loop's time; UINT64_MAX: there is none, or it has ended. */
+uint64_t tokens_end_ns(const struct worker *w, const struct tokens_carried *carried);
+/* True, once: it has ended. From then on it is judged as of now. */
+bool tokens_end(const struct worker *w, struct tokens_carried *carried);
 /* NULL is allowed. */
 void tokens_free(struct tokens *t);

@@ -165,6 +165,51 @@ static void test_however_many_there_are(void **state)
 	lab_finish(&lab);
 }
 
+/* --- while a request runs --- */
+
+static void test_a_tunnel_ends_with_its_token(void **state)
+{
+	start("", LAB_BY_HAND, NULL);
+	int client = ask(LAB_SHOP,
+		maker_text(
+			"Authorization: Bearer %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
+			token_of("staff", "", 60)));
+	int server = lab_served(&lab, LAB_SHOP, 0);
+	say(server, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
+		    "Upgrade\r\n\r\n");
+	lab_expect_holds(client, "101 ");
+	lab_run(&lab, 58 * CLOCK_S);
+	replan(); /* for all that it has not changed */
+	say(client, "still here");
+	lab_expect_holds(server, "still here");
+	lab_run(&lab, 3 * CLOCK_S);
+	lab_expect_reason(&lab, 0, "POLICY_DENIED");
+	lab_finish(&lab);
+}
+
+/* Whatever plan comes meanwhile: it has the token that it came with, unless its keys have gone. */
+static void test_a_request_that_runs_keeps_its_token(void **state)
+{
+	start("", LAB_BY_HAND, NULL);
+	char *token = strdup(token_of("staff", "", 10));
+	int client = ask(LAB_SHOP, maker_text("Authorization: Bearer %s\r\n", token));
+	int server = lab_served(&lab, LAB_SHOP, 0);
+	say(server, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab");
+	lab_run(&lab, 11 * CLOCK_S);
+	/* no more for anybody else */
+	lab_expect_holds(
+		ask(LAB_SHOP, maker_text("Authorization: Bearer %s\r\n", token)), "HTTP/1.1 403 ");
+	replan();
+	lab_expect_holds(
+		ask(LAB_SHOP, maker_text("Authorization: Bearer %s\r\n", token)), "HTTP/1.1 403 ");
+	say(server, "c");
+	replan();
+	say(server, "d");
+	lab_expect_holds(client, "abcd");
+	free(token);
+	lab_finish(&lab);
+}
+
 /* --- in a head --- */
 
 static void test_two_are_none(void **state)
@@ -312,6 +357,8 @@ int main(void)
 		cmocka_unit_test(test_one_that_is_early_is_asked_again),
 		cmocka_unit_test(test_new_keys_make_a_bad_one_good),
 		cmocka_unit_test(test_however_many_there_are),
+		cmocka_unit_test(test_a_tunnel_ends_with_its_token),
+		cmocka_unit_test(test_a_request_that_runs_keeps_its_token),
 		cmocka_unit_test(test_two_are_none),
 		cmocka_unit_test(test_a_workload_gets_what_is_forwarded_only),
 		cmocka_unit_test(test_a_tab_hides_nothing),
