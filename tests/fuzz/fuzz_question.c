@@ -60,8 +60,8 @@ static bool fuzz_is_authority(const struct page_question *q)
 	ASSERT(copy);
 	memcpy(copy, q->host.at, q->host.len);
 	struct str again = {copy, q->host.len};
-	bool is_one = http_authority_normalise(&again) ? str_eq(again, q->host)
-						       : str_eq(q->host, q->to);
+	bool is_one =
+		http_authority_normalise(&again) ? str_eq(again, q->host) : str_eq(q->host, q->to);
 	free(copy);
 	return is_one;
 }

@@ -19,6 +19,7 @@ from differential import PUBLIC, ROLE, SITES
 from mesh import (BINARY, CACHE, ECHO, FAMILIES, GUEST, ORDERS, PROBE, QUOTES, ROOT, STRANGER_UID, WEB, ScenarioMesh, at,
                   request_text, run, wait_for)
 from nodes import config_file_text
+from tokens import Key, jwks
 
 UNITS, SCENARIOS = ROOT / "tests" / "unit", ROOT / "tests" / "scenario"
 ROWS = [
@@ -522,7 +523,13 @@ class TokenMesh(ScenarioMesh):
     def mesh_groups(self):
         urls = [*self.usable, "https://no-such-host.invalid/keys"]
         issuers = [{"name": f"i{number}", "issuer": f"https://{number}.example", "jwks_url": url} for number, url in enumerate(urls)]
-        return {**super().mesh_groups(), "issuers": [*issuers, {"name": "corp", "issuer": CLAIMS["iss"]}]}
+        known = {"name": "known", "issuer": "https://known.example"}
+        return {**super().mesh_groups(), "issuers": [*issuers, {"name": "corp", "issuer": CLAIMS["iss"]}, known]}
+
+    def lets_in(self):
+        """A good token by the same rule: what is refused here is not refused for another reason."""
+        good = self.key.token(iss="https://known.example", aud="orders")
+        return ask(self, get("/public/x", f"Authorization: Bearer {good}")) == 200
 
 
 @pytest.fixture(scope="module")
@@ -535,6 +542,11 @@ def token_mesh(checked):
             sock.bind((host, 8443))
             sock.listen(16)
             sock.settimeout(1.5)
+        keys = mesh["vm-b"].machine.dir / "jwks"
+        keys.mkdir()
+        mesh.key = Key(mesh["vm-b"].machine.dir, "k")
+        (keys / "known.json").write_text(jwks(mesh.key))
+        mesh["vm-b"].groups = {"tokens": {"refresh": "1s", "dir": str(keys)}}
         yield mesh.start()
         for sock in mesh.inner:
             sock.close()
@@ -547,6 +559,13 @@ def test_cve_2026_31837_no_key_no_token(token_mesh, header):
         for signature in (b"", b"x", b"\0" * 64, b"\0" * 256):
             assert ask(token_mesh, get("/public/x", f"Authorization: Bearer {token(header, {**CLAIMS, 'iss': issuer}, signature)}")) == 403
     assert token_mesh.record("orders") == b""
+    forged = {**CLAIMS, "iss": "https://known.example"}  # whose keys are there
+    assert ask(token_mesh, get("/public/x", f"Authorization: Bearer {token({'kid': 'k', **header}, forged)}")) == 403
+
+
+def test_a_good_token_lets_in(token_mesh):
+    """By the rule that all others here are refused by."""
+    assert token_mesh.lets_in()
 
 
 def test_cve_2026_48042_nested_json(token_mesh):
@@ -555,6 +574,7 @@ def test_cve_2026_48042_nested_json(token_mesh):
         for words in (token(part, CLAIMS), token({"alg": "ES256"}, part), token(part, part)):
             assert ask(token_mesh, get("/public/x", f"Authorization: Bearer {words}")) in (403, 431)
     assert ask(token_mesh, get()) == 403 and token_mesh["vm-b"].ready()
+    assert token_mesh.lets_in()
 
 
 @pytest.mark.parametrize("url", ["http://issuer.example/keys", "file:///etc/shadow", "https://", "https://user@issuer.example/keys", "gopher://x/", "https://a b/keys", "HTTPS:/x"])
@@ -580,6 +600,7 @@ def test_cve_2025_64527_keys_that_do_not_come(token_mesh):
         assert ask(token_mesh, get("/public/x", f"Authorization: Bearer {token({'alg': 'ES256', 'kid': 'missing'}, CLAIMS)}")) == 403
         token_mesh["vm-b"].reload()
     assert token_mesh["vm-b"].ready() and token_mesh["vm-b"].process.running
+    assert token_mesh.lets_in()
 
 
 # --- parsers -------------------------------------------------------------------------------------------

@@ -294,7 +294,8 @@ static void says_a_failure_once(void **state)
 	struct fixture *f = *state;
 	char lines[300];
 	snprintf(lines, sizeof(lines),
-		"echo \"curl: (7) Failed after $(grep -c -e --url %s) ms: refused\" >&2; exit 7", f->asked);
+		"echo \"curl: (7) Failed after $(grep -c -e --url %s) ms: refused\" >&2; exit 7",
+		f->asked);
 	script(f, lines);
 	want(f, "jwks", "staff", URL);
 	wait_for(f, "jwks-state", "staff", "curl: (7) Failed after 1 ms: refused");
