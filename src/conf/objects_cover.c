@@ -257,14 +257,16 @@ static bool conf_cover_is_by(const struct conf_cover *c, const struct policy *by
 
 /* --- the index --- */
 
-/* "i" id, "u" beginning, "r" range, "a" anonymous, "*" any, "g" guard. Returns the length. */
+/* "i" id, "n" name, "u" beginning, "r" range, "a" anonymous, "*" any, "g" guard. Returns the
+ * length. */
 static size_t conf_cover_source_key(const struct source *source, char key[CONF_COVER_KEY_MAX])
 {
 	static const char letters[] = {[SOURCE_ANONYMOUS] = 'a',
 		[SOURCE_RANGE] = 'r',
 		[SOURCE_ANY] = '*',
 		[SOURCE_UNDER] = 'u',
-		[SOURCE_ID] = 'i'};
+		[SOURCE_ID] = 'i',
+		[SOURCE_UNDECLARED] = 'n'};
 	char ip[ADDRESS_TEXT_MAX];
 	int len = 0;
 	if (source->kind == SOURCE_RANGE)
@@ -459,6 +461,8 @@ static const struct policy *conf_cover_search(struct conf_cover_search *s)
 	const struct source *first = conf_cover_sources(s->policy, &count);
 	if (first->kind == SOURCE_ID || first->kind == SOURCE_UNDER)
 		conf_cover_look_id(s, first, key);
+	if (first->kind == SOURCE_UNDECLARED)
+		conf_cover_look_paths(s, key, conf_cover_source_key(first, key));
 	if (first->kind == SOURCE_RANGE)
 		conf_cover_look_range(s, first, key);
 	key[0] = conf_source_is_identity(first) ? '*' : 'a';
