@@ -242,6 +242,7 @@ bool page_question_caller(struct page_question *q, const struct snapshot *s, str
 	case SOURCE_RANGE:
 		return page_question_address(q, &sources->range, err);
 	case SOURCE_ID:
+	case SOURCE_UNDECLARED:
 		q->source_id = sources->text;
 		return true;
 	case SOURCE_ANY:
