@@ -3,6 +3,7 @@
 #include "conf/objects.h"
 #include "conf_fixture.h"
 #include "mesh/policy.h"
+#include "mesh/source.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -223,6 +224,31 @@ static void test_identities_of_somebody_published(void **state)
 	fixture_done(&f);
 }
 
+/* A name in `from` means the same on all machines: not what a workload of this one is. */
+static void test_identities_of_nobody_published_in_rules(void **state)
+{
+	static const char rules[] = "policies: ( { name = \"p\"; service = \"pay\"; action = "
+				    "\"allow\"; from = \"web\"; } "
+				    ");\n";
+	static const char *const workloads[] = {
+		FIXTURE_STORE WORKLOADS(WEB("identity = \"shop/web\";")), FIXTURE_STORE};
+	for (size_t i = 0; i < ARRAY_LEN(workloads); i++) {
+		struct fixture f;
+		struct policy_request request = {.source_id = STR(TD "shop/web")};
+		fixture_init(&f);
+		fixture_tell(&f, "mesh", "policy/p@2", rules);
+		fixture_tell(&f, "mesh", "service/pay@1", "services: ( { name = \"pay\"; } );\n");
+		fixture_parse_good(&f, workloads[i], NULL);
+		const struct service *pay = snapshot_service(f.snapshot, STR("pay"));
+		assert_false(policy_check(f.snapshot, pay, &request).allowed);
+		assert_false(source_entry_names(f.snapshot, STR("web"), request.source_id));
+		request.source_id = STR(TD "service/web");
+		assert_true(policy_check(f.snapshot, pay, &request).allowed);
+		assert_true(source_entry_names(f.snapshot, STR("web"), request.source_id));
+		fixture_done(&f);
+	}
+}
+
 /* --- before they are published --- */
 
 static void check_objects(const char *first, const char *second, const char *expected)
@@ -262,6 +288,7 @@ int main(void)
 		cmocka_unit_test(test_identities_published_otherwise),
 		cmocka_unit_test(test_identities_of_nobody_published),
 		cmocka_unit_test(test_identities_of_somebody_published),
+		cmocka_unit_test(test_identities_of_nobody_published_in_rules),
 		cmocka_unit_test(test_identities_of_objects),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -356,6 +356,63 @@ static void test_a_policy_that_cannot_be_read_closes_its_services(void **state)
 	}
 }
 
+#define SHOP_WEB "spiffe://prod.example/shop/web"
+
+/* All of shop/ are, but for what the rule says. `web`: the object of that service; NULL: it is not
+ * there. */
+static bool is_shop_web_let_in(const char *rule, const char *web)
+{
+	struct fixture f;
+	fixture_init(&f);
+	fixture_tell(&f, "mesh", "policy/p@2", rule);
+	fixture_tell(&f, "mesh", "policy/shop@1",
+		"policies: ( { name = \"shop\"; service = \"billing\"; action = \"allow\"; from = "
+		"\"shop/*\"; } );\n");
+	fixture_tell(&f, "mesh", "service/billing@3",
+		"services: ( { name = \"billing\"; identity = \"shop/billing\"; } );\n");
+	if (web)
+		fixture_tell(&f, "mesh", "service/web@5", web);
+	fixture_parse_good(&f, FIXTURE_STORE WORKLOADS, NULL);
+	bool is_let_in = ask(&f, "billing", SHOP_WEB).allowed;
+	/* who is somebody else for all that is declared is let in all the same */
+	assert_true(ask(&f, "billing", "spiffe://prod.example/shop/billing").allowed);
+	fixture_done(&f);
+	return is_let_in;
+}
+
+/* Who is kept out as a service stays out when the object that says who that is has been lost. */
+static void test_a_lost_service_lets_nobody_in(void **state)
+{
+	static const char *const rules[] = {
+		POLICY("service = \"billing\"; action = \"deny\"; from = \"web\";"),
+		POLICY("service = \"billing\"; action = \"deny\"; from = [ \"far/x\", \"web\" ]; "
+		       "methods = \"GET\";"),
+	};
+	static const char web[] = "services: ( { name = \"web\"; identity = \"shop/web\"; } );\n";
+	for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
+		assert_false(is_shop_web_let_in(rules[i], web));
+		assert_false(is_shop_web_let_in(rules[i], NULL));
+		assert_true(is_shop_web_let_in(rules[i], "services: ( { name = \"web\"; } );\n"));
+	}
+}
+
+/* And as one whom a rule that allows leaves out. */
+static void test_a_lost_service_stays_left_out(void **state)
+{
+	static const char rule[] = POLICY(
+		"service = \"orders\"; action = \"allow\"; from = \"shop/*\"; not_from = \"web\";");
+	struct fixture f;
+	fixture_init(&f);
+	fixture_tell(&f, "mesh", "policy/p@2", rule);
+	fixture_tell(&f, "mesh", "service/billing@3",
+		"services: ( { name = \"billing\"; identity = \"shop/billing\"; } );\n");
+	fixture_tell(&f, "mesh", "service/orders@4", ORDERS);
+	fixture_parse_good(&f, FIXTURE_STORE, NULL);
+	assert_false(ask(&f, "orders", SHOP_WEB).allowed);
+	assert_true(ask(&f, "orders", "spiffe://prod.example/shop/billing").allowed);
+	fixture_done(&f);
+}
+
 /* What is said of one that can be read is no fault. */
 static void test_a_policy_that_can_be_read_closes_nothing(void **state)
 {
@@ -429,6 +486,8 @@ int main(void)
 		cmocka_unit_test(test_policies_of_services_elsewhere),
 		cmocka_unit_test(test_a_policy_that_cannot_be_read_closes_its_services),
 		cmocka_unit_test(test_a_policy_that_can_be_read_closes_nothing),
+		cmocka_unit_test(test_a_lost_service_lets_nobody_in),
+		cmocka_unit_test(test_a_lost_service_stays_left_out),
 		cmocka_unit_test(test_other_objects_that_cannot_be_read_refuse_the_picture),
 		cmocka_unit_test(test_nobody_is_let_in_before_policies_are_known),
 		cmocka_unit_test(test_a_workload_of_no_possible_service),
