@@ -182,6 +182,9 @@ struct authorisation;
 enum reason call_check(struct worker *w, const struct line *down, const struct line *up,
 	struct call *c, const struct authorise_asks *asks, struct authorisation *ret);
 
+/* Whether a request to the outside of the mesh that runs, or a session that asked for it last,
+ * would be let out now. Of other calls this says nothing: NONE. */
+enum reason call_check_outside(struct worker *w, const struct line *down, const struct call *c);
 /* What the worker's current plan says of a running request's certificates: that a peer is revoked,
  * or trusted by nobody any more, or the identity that it knows us by is gone or another. Whatever
  * else is new is for the next request. */

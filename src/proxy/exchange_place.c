@@ -72,6 +72,9 @@ static enum reason exchange_authorise(struct exchange *x)
 	struct route_request request;
 	const struct authorise_asks asks = exchange_asks(x, call->hold->plan, &request);
 	enum reason reason = authorise(call, &asks, &now);
+	/* they may have come while it was on its way to another machine */
+	if (x->trailers[DOWN])
+		exchange_remove_judged(call, x->trailers[DOWN]);
 	x->plan_number = x->trust_number = call->hold->plan->number;
 	/* A copy: the plan that it comes from may be gone before this is logged. */
 	x->authorisation = authorisation_copy(&now, &x->arena);

@@ -264,7 +264,7 @@ def mesh_hello():
 
 @pytest.fixture
 def own_mesh():
-    with ScenarioMesh([WEB, ORDERS, ECHO], policies=[{"service": ["orders", "echo"], "action": "allow", "from": "web"}], default_policy="deny") as mesh:
+    with ScenarioMesh([at(WEB, "vm-a", "vm-b"), ORDERS, ECHO], policies=[{"service": ["orders", "echo"], "action": "allow", "from": "web"}], default_policy="deny") as mesh:
         yield mesh
 
 
@@ -323,11 +323,16 @@ def test_list_of_revoked_certificates_that_cannot_be_read(own_mesh):
 
 
 def test_caller_whose_certificate_is_gone(own_mesh):
+    """To another machine it cannot prove who it is; on its own, where nobody asks for a certificate, it is nobody either."""
     mesh = own_mesh.start()
-    for path in mesh["vm-a"].certs.glob("web.*"):
-        path.unlink()
-    start_again(mesh, "vm-a")
+    assert ask_far(mesh) == 200 and ask(mesh, get("/x")) == 200
+    for node in ("vm-a", "vm-b"):
+        for path in mesh[node].certs.glob("web.*"):
+            path.unlink()
+        assert start_again(mesh, node)
     assert refused(mesh) and mesh.turned_away("web", "echo")
+    assert ask(mesh, get("/x")) in (None, 403, 503)
+    assert mesh.turned_away(WEB.uid, "echo", machine="vm-b")
 
 
 # --- the store -----------------------------------------------------------------------------------------
@@ -357,10 +362,25 @@ def nobody_gets_in(mesh):
     assert mesh.record("orders") == b""
 
 
+def start_unready(mesh, stores=()):
+    """Without waiting for more than that the processes are there: they need not be ready."""
+    mesh.serve()
+    for name in stores:
+        mesh.start_store(name)
+    mesh.write_configs()
+    for name in mesh.operators:
+        mesh.operator_new(name)
+    mesh.make_identities()
+    for node in mesh:
+        node.write_config()
+        node.redirect_up()
+        node.start(wait=False)
+    wait_for(mesh["vm-b"].admin_socket.exists, "the admin socket")
+
+
 def test_store_that_is_empty_at_the_first_start():
     with Unpublished(SERVICES, stores=["vm-r"], default_policy="authenticated") as mesh:
-        with contextlib.suppress(LabError):  # it need not be ready
-            mesh.start()
+        start_unready(mesh)
         nobody_gets_in(mesh)
 
 

@@ -350,6 +350,30 @@ static void test_another_try_on_another_machine_has_the_token(void **state)
 	lab_finish(&lab);
 }
 
+/* Asked again with the token that it was let in with, which is not in its head any more. */
+static void test_a_running_copy_has_its_token(void **state)
+{
+	static const char *const names[] = {"partner", "staff"};
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		start("routes: ( { service = \"orders\"; rules = ( { split = ( { version = "
+		      "\"v1\"; } ); mirror = ( { version = \"v1\"; } ); } ); } );\n",
+			LAB_BY_HAND, two);
+		(void)ask_orders(
+			maker_text("%s %s\r\n", i == 0 ? "X-Partner:" : "Authorization: Bearer",
+				token_of(names[i], "", 600)));
+		int copy = lab_served(&lab, LAB_SHOP, 1);
+		assert_true(copy >= 0);
+		replan();
+		replan();
+		assert_true(fake_is_open(copy));
+		/* and ends when it is no good one any more */
+		keys_of(&other);
+		replan();
+		assert_false(fake_is_open(copy));
+		lab_finish(&lab);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -365,6 +389,7 @@ int main(void)
 		cmocka_unit_test(test_trailers_carry_none),
 		cmocka_unit_test(test_a_copy_for_another_machine_has_the_token),
 		cmocka_unit_test(test_another_try_on_another_machine_has_the_token),
+		cmocka_unit_test(test_a_running_copy_has_its_token),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
