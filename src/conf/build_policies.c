@@ -196,7 +196,7 @@ static const struct conf_policy_row *conf_policy_take(
 	struct conf_trial trial = conf_trial_begin(p);
 	if (file->fault.len == 0) {
 		conf_policy_build(p, policy, &file->mesh.policies[index], index);
-		if (conf_is_closable(p, file) && !conf_trial_end(p, &trial, file))
+		if (conf_is_policy(p, file) && !conf_trial_end(p, &trial, file))
 			conf_close(p, file);
 	}
 	if (file->fault.len > 0 && !p->is_exhausted)
