@@ -251,6 +251,29 @@ static void test_policies_of_services_elsewhere(void **state)
 	fixture_done(&f);
 }
 
+/* Named more than once, by one rule and by others. */
+static void test_a_rule_is_once_for_a_service(void **state)
+{
+	struct fixture f;
+	fixture_init(&f);
+	for (int i = 0; i < 2; i++)
+		fixture_tell(&f, "mesh", i ? "policy/q@1" : "policy/p@1",
+			i ? "policies: ( { name = \"q\"; service = [ \"orders\", \"web\", "
+			    "\"orders\" "
+			    "]; action = \"deny\"; } );\n"
+			  : "policies: ( { name = \"p\"; service = [ \"web\", \"orders\", \"web\", "
+			    "\"orders\" ]; action = \"deny\"; from = \"web\"; } );\n");
+	fixture_parse_good(&f, FIXTURE_STORE WORKLOADS, NULL);
+	static const char *const names[] = {"orders", "web"};
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		const struct service *service = service_named(&f, names[i]);
+		assert_int_equal(service->policy_count, 2);
+		assert_true(str_eq(service->policies[0]->name, STR("p")));
+		assert_true(str_eq(service->policies[1]->name, STR("q")));
+	}
+	fixture_done(&f);
+}
+
 #define CALLER "spiffe://prod.example/service/web"
 
 static struct policy_verdict ask(const struct fixture *f, const char *service, const char *id)
@@ -575,6 +598,7 @@ int main(void)
 		cmocka_unit_test(test_told_endpoints_by_port),
 		cmocka_unit_test(test_an_instance_counts_once),
 		cmocka_unit_test(test_policies_of_services_elsewhere),
+		cmocka_unit_test(test_a_rule_is_once_for_a_service),
 		cmocka_unit_test(test_a_policy_that_cannot_be_read_closes_its_services),
 		cmocka_unit_test(test_a_policy_that_can_be_read_closes_nothing),
 		cmocka_unit_test(test_a_lost_service_lets_nobody_in),
