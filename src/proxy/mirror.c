@@ -127,7 +127,7 @@ static void mirror_take_call(struct mirror *m, const struct call *call)
 		.direction = CALL_OUTBOUND,
 		.way = CALL_WAY_PICK,
 		.source = call->source,
-		.source_id = call->source_id,
+		.source_id = call->source ? call->source->id : STR(""),
 		.source_service = call->source_service,
 		.dialled = call->dialled,
 		.service = call->dialled,

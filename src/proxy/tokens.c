@@ -38,7 +38,7 @@ static struct str tokens_bearer(struct str value)
 {
 	struct str scheme = STR("bearer");
 	if (value.len <= scheme.len || !str_eq_nocase((struct str){value.at, scheme.len}, scheme) ||
-		value.at[scheme.len] != ' ')
+		(value.at[scheme.len] != ' ' && value.at[scheme.len] != '\t'))
 		return STR_NONE;
 	return str_trim((struct str){value.at + scheme.len, value.len - scheme.len});
 }
@@ -72,20 +72,49 @@ static uint32_t tokens_look(
 }
 
 /* Another scheme's credentials are not ours to keep from the workload. */
-static void tokens_strip(struct http_head *head, const struct issuer *issuer)
+static bool tokens_is_kept_back(const struct snapshot *s, const struct http_header *h)
 {
-	bool is_bearer = str_eq_nocase(issuer->header, STR(ISSUER_TOKEN_HEADER));
-	uint16_t kept = 0;
-	for (uint16_t i = 0; i < head->header_count; i++) {
-		const struct http_header *h = &head->headers[i];
-		if (str_eq_nocase(h->name, issuer->header) &&
-			(!is_bearer || tokens_bearer(h->value).len > 0))
+	for (uint32_t i = 0; i < s->issuer_count; i++) {
+		const struct issuer *issuer = &s->issuers[i];
+		if (issuer->is_forwarded || !str_eq_nocase(h->name, issuer->header))
 			continue;
-		if (kept != i)
-			head->headers[kept] = head->headers[i];
-		kept++;
+		if (!str_eq_nocase(h->name, STR(ISSUER_TOKEN_HEADER)) ||
+			tokens_bearer(h->value).len > 0)
+			return true;
+	}
+	return false;
+}
+
+/* Out of memory it is taken off, and cannot be put back. */
+static void tokens_strip(const struct snapshot *s, struct http_head *head, struct arena *arena,
+	struct tokens_carried *carried)
+{
+	uint16_t kept = 0, count = 0;
+	for (uint16_t i = 0; i < head->header_count; i++)
+		count += tokens_is_kept_back(s, &head->headers[i]);
+	if (count == 0)
+		return;
+	carried->removed = arena_take(arena, count * sizeof(*carried->removed));
+	for (uint16_t i = 0; i < head->header_count; i++) {
+		const struct http_header h = head->headers[i];
+		if (!tokens_is_kept_back(s, &h))
+			head->headers[kept++] = h;
+		else if (carried->removed)
+			carried->removed[carried->removed_count++] = h;
 	}
 	head->header_count = kept;
+}
+
+bool tokens_put_back(
+	const struct tokens_carried *carried, struct http_head *head, struct arena *arena)
+{
+	for (uint16_t i = 0; i < carried->removed_count; i++) {
+		const struct http_header *h = &carried->removed[i];
+		struct str name = arena_str(arena, h->name), value = arena_str(arena, h->value);
+		if (!name.at || !value.at || !http_header_add(head, name, value))
+			return false;
+	}
+	return true;
 }
 
 static bool tokens_copy(struct arena *arena, struct str *text)
@@ -122,10 +151,17 @@ void tokens_take(const struct call *c, const struct plan *plan, struct http_head
 		carried->text = carried->header = STR_NONE;
 	if (!tokens_copy(arena, &carried->text) || !tokens_copy(arena, &carried->header))
 		carried->text = carried->header = STR_NONE;
-	for (uint32_t i = 0; i < s->issuer_count; i++) {
-		if (!s->issuers[i].is_forwarded)
-			tokens_strip(head, &s->issuers[i]);
-	}
+	tokens_strip(s, head, arena, carried);
+}
+
+bool tokens_are_in(const struct call *c, struct str header)
+{
+	const struct plan *plan = c->hold->plan;
+	const struct snapshot *s = plan->snapshot;
+	bool is_one = false;
+	for (uint32_t i = 0; i < s->issuer_count; i++)
+		is_one = is_one || str_eq_nocase(header, s->issuers[i].header);
+	return is_one && tokens_are_asked(c, plan);
 }
 
 /* --- what is remembered --- */

@@ -17,7 +17,9 @@ struct tokens;
 /* What a head carried; texts in the arena. */
 struct tokens_carried {
 	bool is_looked_at;
-	struct str text, header; /* empty: no token, or several */
+	struct str text, header;     /* empty: no token, or several */
+	struct http_header *removed; /* that the workload is not to get; in the arena */
+	uint16_t removed_count;
 };
 
 /* When policies of the call's service, as they are in this plan, ask for tokens, and it is for a
@@ -25,6 +27,12 @@ struct tokens_carried {
  * is not to get. Out of memory there is no token. */
 void tokens_take(const struct call *c, const struct plan *plan, struct http_head *head,
 	struct arena *arena, struct tokens_carried *carried);
+/* The head, or a copy of it, goes on to another machine after all, or to somebody else: gives it
+ * what tokens_take() took off, copied into the arena. False: no room, or out of memory. */
+bool tokens_put_back(const struct tokens_carried *carried, struct http_head *head,
+	struct arena *arena) MUST_CHECK;
+/* Whether requests for the call's service carry tokens in headers of this name. */
+bool tokens_are_in(const struct call *c, struct str header);
 /* By the issuers and keys of this plan. NULL: none that is good. Valid until the next question. */
 const struct policy_token *tokens_verified(
 	struct worker *w, const struct plan *plan, const struct tokens_carried *carried);
