@@ -31,6 +31,14 @@ bool address_is_loopback(const struct address *a);
 /* One that a single machine may have: not "any", multicast, broadcast or reserved. */
 bool address_is_host(const struct address *a);
 bool address_in(const struct address *a, const struct address_range *range);
+/* IPv4 addresses that somebody on the way may take out of an IPv6 one (mapped and its like, NAT64,
+ * 6to4), with its port: how many. Of NAT64's local prefix only its users know where in it. */
+#define ADDRESS_INSIDE_MAX 4
+uint32_t address_inside(const struct address *a, struct address ret_inside[ADDRESS_INSIDE_MAX]);
+/* On this machine's own link, or the cloud's that it runs in: link-local, a group's, where clouds
+ * tell a machine its secrets. What listens there trusts whoever reaches it. An address inside
+ * counts, too. */
+bool address_is_own_link(const struct address *a);
 /* "10.0.0.1", "fd00::1" without port (port 0); no names, no scopes. False: not an address. */
 bool address_parse(struct str text, struct address *ret_address);
 /* "10.0.0.1:80", "[fd00::1]:80"; the port may be left out, and is 0 then. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/address.h"
 
+#include "base/assert.h"
 #include <arpa/inet.h>
 #include <stdio.h>
 
@@ -86,6 +87,75 @@ bool address_in(const struct address *a, const struct address_range *range)
 	unsigned mask = 0xffu << (8 - rest) & 0xffu;
 	return ((a->ip[whole] ^ range->base.ip[whole]) & mask) == 0;
 }
+
+/* --- where nobody is sent --- */
+
+/* Where in an IPv6 address there is an IPv4 one; `is_guess`: or is not. */
+static const struct {
+	uint8_t prefix[12], prefix_len, at[4];
+	bool is_guess;
+} address_wraps[] = {
+	{{0}, 12, {12, 13, 14, 15}, false},			   /* ::192.0.2.1 */
+	{{[10] = 0xff, [11] = 0xff}, 12, {12, 13, 14, 15}, false}, /* ::ffff:192.0.2.1 */
+	{{[8] = 0xff, [9] = 0xff}, 12, {12, 13, 14, 15}, false},   /* ::ffff:0:192.0.2.1 */
+	{{0x00, 0x64, 0xff, 0x9b}, 12, {12, 13, 14, 15}, false},   /* NAT64 */
+	{{0x20, 0x02}, 2, {2, 3, 4, 5}, false},			   /* 6to4 */
+	/* NAT64's local prefix, divided by its users: RFC 6052, 2.2 */
+	{{0x00, 0x64, 0xff, 0x9b, 0, 1}, 6, {12, 13, 14, 15}, true},
+	{{0x00, 0x64, 0xff, 0x9b, 0, 1}, 6, {6, 7, 9, 10}, true},
+	{{0x00, 0x64, 0xff, 0x9b, 0, 1}, 6, {7, 9, 10, 11}, true},
+	{{0x00, 0x64, 0xff, 0x9b, 0, 1}, 6, {9, 10, 11, 12}, true},
+};
+
+uint32_t address_inside(const struct address *a, struct address ret_inside[ADDRESS_INSIDE_MAX])
+{
+	uint32_t count = 0;
+	for (size_t i = 0; i < ARRAY_LEN(address_wraps) && a->family == AF_INET6; i++) {
+		struct address inside = {.family = AF_INET, .port = a->port};
+		if (memcmp(a->ip, address_wraps[i].prefix, address_wraps[i].prefix_len) != 0)
+			continue;
+		for (size_t j = 0; j < 4; j++)
+			inside.ip[j] = a->ip[address_wraps[i].at[j]];
+		if (inside.ip[0] != 0 || !address_wraps[i].is_guess)
+			ret_inside[count++] = inside;
+	}
+	return count;
+}
+
+static const struct address_range address_own_link[] = {
+	{{AF_INET, {169, 254}, 0}, 16},		  /* link-local, and most clouds' metadata */
+	{{AF_INET, {192, 0, 0}, 0}, 24},	  /* of protocols; Oracle's metadata */
+	{{AF_INET, {168, 63, 129, 16}, 0}, 32},	  /* Azure */
+	{{AF_INET, {100, 100, 100, 200}, 0}, 32}, /* Alibaba */
+	{{AF_INET, {224}, 0}, 4},
+	{{AF_INET6, {0xfe, 0x80}, 0}, 10},
+	{{AF_INET6, {0xfe, 0xc0}, 0}, 10},	       /* site-local, as it once was */
+	{{AF_INET6, {0xfd, 0x00, 0x0e, 0xc2}, 0}, 32}, /* Amazon */
+	{{AF_INET6, {0xfd, 0x20, 0x00, 0xce, [14] = 0x02, 0x54}, 0}, 128},	       /* Google */
+	{{AF_INET6, {0xfd, 0x00, 0x00, 0xc1, [12] = 0xa9, 0xfe, 0xa9, 0xfe}, 0}, 128}, /* Oracle */
+	{{AF_INET6, {0xfd, 0x00, 0x00, 0x42, [15] = 0x42}, 0}, 128}, /* Scaleway */
+	{{AF_INET6, {0xff}, 0}, 8},
+};
+
+static bool address_is_in_own_link(const struct address *a)
+{
+	for (size_t i = 0; i < ARRAY_LEN(address_own_link); i++) {
+		if (address_in(a, &address_own_link[i]))
+			return true;
+	}
+	return false;
+}
+
+bool address_is_own_link(const struct address *a)
+{
+	struct address inside[ADDRESS_INSIDE_MAX];
+	bool is_link = address_is_in_own_link(a);
+	for (uint32_t i = address_inside(a, inside); i > 0 && !is_link; i--)
+		is_link = address_is_in_own_link(&inside[i - 1]);
+	return is_link;
+}
+
+/* --- text --- */
 
 bool address_parse(struct str text, struct address *ret_address)
 {

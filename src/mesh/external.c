@@ -222,50 +222,17 @@ bool external_allows(const struct external *e, struct str source_id)
 	return e->from_count == 0 && source_id.len > 0;
 }
 
-/* The machine's own link: other machines of the rack, and what clouds tell machines there (Amazon
- * and others at 169.254.169.254, at fd00:ec2::254 too; Azure; Alibaba). */
-static const char *const external_link_ranges[] = {
-	"169.254.0.0/16", "fe80::/10", "fd00:ec2::/32", "168.63.129.16/32", "100.100.100.200/32"};
-
-static bool external_is_link(const struct address *a)
-{
-	for (size_t i = 0; i < ARRAY_LEN(external_link_ranges); i++) {
-		struct address_range range;
-		if (address_range_parse(str_of(external_link_ranges[i]), &range) &&
-			address_in(a, &range))
-			return true;
-	}
-	return false;
-}
-
-/* An IPv4 address that translators on the way take out of an IPv6 one: NAT64, 6to4, and the form
- * that nobody uses any more. It is judged as itself. */
-static bool external_is_wrapped(const struct address *a, struct address *ret)
-{
-	static const uint8_t nat64[12] = {0x00, 0x64, 0xff, 0x9b};
-	static const uint8_t compatible[12] = {0};
-	if (a->family != AF_INET6)
-		return false;
-	*ret = (struct address){.family = AF_INET, .port = a->port};
-	if (a->ip[0] == 0x20 && a->ip[1] == 0x02)
-		memcpy(ret->ip, a->ip + 2, 4);
-	else if (memcmp(a->ip, nat64, sizeof(nat64)) == 0 ||
-		 memcmp(a->ip, compatible, sizeof(compatible)) == 0)
-		memcpy(ret->ip, a->ip + 12, 4);
-	else
-		return false;
-	return true;
-}
-
 static bool external_is_outside(const struct snapshot *s, const struct address *a)
 {
-	return address_is_host(a) && !external_is_link(a) && !snapshot_is_local(s, a) &&
+	return address_is_host(a) && !snapshot_is_local(s, a) &&
 	       snapshot_destination(s, a).kind == DESTINATION_UNKNOWN;
 }
 
 bool snapshot_may_be_outside(const struct snapshot *s, const struct address *a)
 {
-	struct address inside;
-	return external_is_outside(s, a) &&
-	       (!external_is_wrapped(a, &inside) || external_is_outside(s, &inside));
+	struct address inside[ADDRESS_INSIDE_MAX];
+	bool is_outside = external_is_outside(s, a) && !address_is_own_link(a);
+	for (uint32_t i = address_inside(a, inside); i > 0 && is_outside; i--)
+		is_outside = external_is_outside(s, &inside[i - 1]);
+	return is_outside;
 }

@@ -97,6 +97,10 @@ static void conn_take_connect(struct conn *c)
 		conn_fail(c, CONN_FAILURE_CONNECT, -c->send.result);
 		return;
 	}
+	if (c->outward && socket_leads_back(c->fd)) {
+		conn_fail(c, CONN_FAILURE_CONNECT, ELOOP);
+		return;
+	}
 	c->moved_ns = c->loop->now_ns;
 	conn_move(c, c->tls ? CONN_HANDSHAKE : CONN_OPEN);
 }

@@ -5,6 +5,7 @@
 #include "net/socket.h"
 #include "outside.h"
 #include "upstream.h"
+#include <errno.h>
 #include <stdlib.h>
 
 void call_init(struct call *c)
@@ -196,6 +197,21 @@ enum reason call_renew(struct worker *w, const struct line *line, struct call *c
 	return reason;
 }
 
+/* What runs outside keeps its address while its external would let it go there, though what is
+ * known of that has changed. */
+static enum reason call_keep_place(const struct call *before, struct call *c, enum reason reason)
+{
+	bool is_same = before->external && c->external && before->way == CALL_WAY_OUTSIDE &&
+		       c->way == CALL_WAY_OUTSIDE &&
+		       str_eq(before->external->name, c->external->name);
+	if (!is_same || (reason != REASON_NONE && reason != REASON_EXTERNAL_UNRESOLVED))
+		return reason;
+	c->upstream = before->upstream;
+	if (c->named == REASON_EXTERNAL_UNRESOLVED)
+		c->named = REASON_NONE;
+	return REASON_NONE;
+}
+
 static bool call_leads_alike(const struct call *a, const struct call *b)
 {
 	return a->way == b->way && address_equal(&a->upstream, &b->upstream) &&
@@ -300,10 +316,7 @@ enum reason call_check(struct worker *w, const struct line *down, const struct l
 	enum reason reason = call_settle_again(w, down, c, &fresh);
 	if (reason == REASON_NONE)
 		reason = outside_check(&fresh);
-	if (reason == REASON_EXTERNAL_UNRESOLVED) { /* where it is going it has found already */
-		call_done(&fresh);
-		return REASON_NONE;
-	}
+	reason = call_keep_place(c, &fresh, reason);
 	if (call_outlives_endpoint(c, &fresh, reason))
 		reason = REASON_NONE;
 	else if (reason == REASON_NONE &&
@@ -388,6 +401,7 @@ enum reason call_dial(
 		return REASON_BREAKER_CONNECTIONS;
 	if (conn_dial(&line->conn, &c->upstream) < 0)
 		return REASON_UPSTREAM_CONNECT_FAILED;
+	line->conn.outward = c->way == CALL_WAY_OUTSIDE || c->unknown != UNKNOWN_REFUSE;
 	if (c->way == CALL_WAY_OUTSIDE)
 		return outside_secure(c, carriage == CALL_HTTP, line);
 	return c->way == CALL_WAY_MESH ? call_secure(w, c, carriage, line) : REASON_NONE;
@@ -407,6 +421,9 @@ enum reason call_dial_failure(const struct line *line)
 	const struct conn *c = &line->conn;
 	switch (c->failure) {
 	case CONN_FAILURE_CONNECT:
+		if (c->outward && c->error == ELOOP) /* an address that we got meanwhile */
+			return REASON_EXTERNAL_UNRESOLVED;
+		return REASON_UPSTREAM_CONNECT_FAILED;
 	case CONN_FAILURE_NONE:
 		return REASON_UPSTREAM_CONNECT_FAILED;
 	case CONN_FAILURE_HANDSHAKE:

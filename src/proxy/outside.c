@@ -143,8 +143,29 @@ static bool outside_may_be_unknown(const struct plan *plan, const struct address
 	       !outside_is_proxy_port(plan->conf, a->port);
 }
 
+/* An external that is there: whoever does not say its name is not let in by that. */
+static const struct external *outside_denied(const struct call *c)
+{
+	const struct snapshot *s = c->hold->plan->snapshot;
+	for (uint32_t i = 0; i < s->external_count; i++) {
+		const struct external *e = &s->externals[i];
+		bool has_port = external_has_port(e, c->original.port) ||
+				(e->port_tls != 0 && e->port_tls == c->original.port);
+		if (has_port && !external_allows(e, c->source_id) &&
+			outside_knows_any(c->hold->plan, e, &c->original))
+			return e;
+	}
+	return NULL;
+}
+
 static enum reason outside_unknown(struct call *c, enum reason refusal)
 {
+	const struct external *denied =
+		c->source->unknown != UNKNOWN_REFUSE ? outside_denied(c) : NULL;
+	if (denied) {
+		c->external = denied;
+		return REASON_EXTERNAL_DENIED;
+	}
 	if (c->source->unknown == UNKNOWN_REFUSE ||
 		!outside_may_be_unknown(c->hold->plan, &c->original))
 		return refusal;
@@ -262,7 +283,11 @@ enum reason outside_name(
 	static const struct address nowhere;
 	char name[EXTERNAL_HOST_MAX + 1];
 	struct str host = external_host(text, speech == EXTERNAL_HTTP, name);
-	if (c->is_named && c->speech == speech && str_eq(str_of(c->host), host))
+	bool is_same = c->is_named && c->speech == speech && str_eq(str_of(c->host), host);
+	/* a request that ran on under a newer plan may have kept what is not to be found any more
+	 */
+	if (is_same &&
+		(c->named != REASON_NONE || !c->external || outside_is_known(c, &c->upstream)))
 		return c->named;
 	outside_leave(c);
 	c->speech = speech;
@@ -327,7 +352,7 @@ static bool outside_is_let_out(const struct snapshot *s, struct str source_id)
 {
 	for (uint32_t i = 0; i < s->workload_count; i++) {
 		if (s->workloads[i].unknown != UNKNOWN_REFUSE &&
-			str_eq(s->workloads[i].service->ids[0], source_id))
+			str_eq(s->workloads[i].id, source_id))
 			return true;
 	}
 	return false;

@@ -428,6 +428,12 @@ int socket_peer(int fd, struct address *ret_address)
 	return 0;
 }
 
+bool socket_leads_back(int fd)
+{
+	struct fake_socket *s = fake_use(fd, "socket_leads_back()");
+	return s && s->connected && s->peer.family != 0 && address_same_ip(&s->local, &s->peer);
+}
+
 static void fake_send_end(struct fake_socket *s)
 {
 	s->write_end = true;

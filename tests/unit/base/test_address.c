@@ -229,6 +229,63 @@ static void test_range_refused(void **state)
 	}
 }
 
+static void test_own_link(void **state)
+{
+	static const char *const own[] = {"169.254.0.1", "169.254.169.254", "fe80::1", "febf::1",
+		"192.0.0.192", "168.63.129.16", "100.100.100.200", "fd00:ec2::254", "fd00:ec2::23",
+		"fd20:ce::254", "fd00:c1::a9fe:a9fe", "fd00:42::42", "224.0.0.1", "239.255.255.255",
+		"ff02::1", "fec0::1", "::ffff:169.254.169.254", "64:ff9b::169.254.169.254",
+		"64:ff9b:1::169.254.169.254", "2002:a9fe:a9fe::1", "64:ff9b:1:a9fe:a9:fe00::",
+		"64:ff9b:1:a9:fe:a9fe::", "64:ff9b:1:0:a9:fea9:fe00::", "::169.254.1.1",
+		"::ffff:0:169.254.1.1"};
+	static const char *const others[] = {"127.0.0.1", "::1", "0.0.0.0", "::", "10.0.0.1",
+		"169.253.1.1", "192.0.1.1", "168.63.129.17", "100.100.100.201", "fd00::1",
+		"fd00:ec3::254", "fd20:ce::253", "fd00:42::43", "2001:db8::1",
+		"64:ff9b::198.51.100.7", "64:ff9b:1::198.51.100.7", "2002:c633:6407::1"};
+	struct address a = {0};
+	assert_false(address_is_own_link(&a));
+	for (size_t i = 0; i < ARRAY_LEN(own); i++) {
+		assert_true(address_parse(str_of(own[i]), &a));
+		if (!address_is_own_link(&a))
+			fail_msg("%s", own[i]);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+		assert_true(address_parse(str_of(others[i]), &a));
+		if (address_is_own_link(&a))
+			fail_msg("%s", others[i]);
+	}
+}
+
+static void test_inside(void **state)
+{
+	static const struct {
+		const char *ip, *inside; /* the first; NULL: none */
+		uint32_t count;
+	} rows[] = {
+		{"64:ff9b::1.2.3.4", "1.2.3.4", 1},
+		{"64:ff9b::0.0.0.0", "0.0.0.0", 1},
+		{"64:ff9b:1::1.2.3.4", "1.2.3.4", 1},
+		{"64:ff9b:1:102:3:400::", "1.2.3.4", 3}, /* "2.3.4.0", "3.4.0.0" as well */
+		{"64:ff9b:2::1.2.3.4", NULL, 0},
+		{"2002:102:304::7", "1.2.3.4", 1},
+		{"::1.2.3.4", "1.2.3.4", 1},
+		{"2001:db8::1", NULL, 0},
+		{"1.2.3.4", NULL, 0},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct address a, want, inside[ADDRESS_INSIDE_MAX];
+		assert_true(address_parse(str_of(rows[i].ip), &a));
+		a.port = 80;
+		if (address_inside(&a, inside) != rows[i].count)
+			fail_msg("%s", rows[i].ip);
+		if (!rows[i].inside)
+			continue;
+		assert_true(address_parse(str_of(rows[i].inside), &want));
+		want.port = 80;
+		assert_true(address_equal(&inside[0], &want));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -243,6 +300,8 @@ int main(void)
 		cmocka_unit_test(test_compare),
 		cmocka_unit_test(test_range),
 		cmocka_unit_test(test_range_refused),
+		cmocka_unit_test(test_own_link),
+		cmocka_unit_test(test_inside),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

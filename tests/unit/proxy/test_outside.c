@@ -579,6 +579,48 @@ static void test_what_no_mode_lets_out(void **state)
 	}
 }
 
+/* The machine got the address after the plan was made: nobody could know it. */
+static void test_an_address_that_is_ours_by_now(void **state)
+{
+	static const struct lab_edit allow[LAB_EDITS_MAX] = {ALLOW};
+	static const struct {
+		const char *ip;
+		uint16_t port;
+	} cases[] = {{OTHER, 9999}, {"198.51.103.9", 5432}};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct address to = at(cases[i].ip, cases[i].port);
+		start_with(allow);
+		fake_connect_rule(&to, FAKE_PENDING);
+		int client = dial(LAB_WEB, cases[i].ip, cases[i].port);
+		lab_pump(&lab);
+		int server = fake_opened(0);
+		fake_set_local(server, &to);
+		fake_connect_rule(&to, 0);
+		lab_pump(&lab);
+		assert_true(fake_peer_saw_reset(client));
+		assert_false(fake_is_open(server));
+		lab_expect_reason(&lab, 0, "EXTERNAL_UNRESOLVED");
+		lab_finish(&lab);
+	}
+}
+
+/* Whom an external does not name is not let in by not saying its name. */
+static void test_unknown_is_no_way_around_from(void **state)
+{
+	static const struct lab_edit audit[LAB_EDITS_MAX] = {
+		{"user = \"billing\"; ", "user = \"billing\"; unknown = \"audit\"; "}};
+	start_with(audit);
+	expect_refused(greet(LAB_BILLING, OURS, ""), "EXTERNAL_DENIED");
+	lab_finish(&lab);
+	start_with(audit);
+	expect_refused(greet(LAB_BILLING, OURS, "nobody.example"), "EXTERNAL_DENIED");
+	lab_finish(&lab);
+	start_with(audit);
+	greet(LAB_BILLING, OTHER, "nobody.example");
+	assert_int_not_equal(connected(OTHER, 443), -1);
+	lab_finish(&lab);
+}
+
 /* Endpoints of services stay the mesh's. */
 static void test_services_stay_services(void **state)
 {
@@ -682,6 +724,32 @@ static void test_a_connection_outlives_its_address(void **state)
 	lab_finish(&lab);
 }
 
+/* Else each answer of a resolver that turns them round would leave a plan behind. */
+static void test_a_connection_follows_each_plan(void **state)
+{
+	start();
+	int client = greet(LAB_WEB, OTHER, "api.payments.example");
+	for (int i = 0; i < 4; i++) {
+		char objects[300];
+		snprintf(objects, sizeof(objects),
+			"externals: ( { name = \"payments\"; host = \"api.payments.example\"; port "
+			"= "
+			"443; %s } );\n",
+			i == 3	 ? ""
+			: i == 2 ? "addresses = [ \"198.51.100.72\" ];"
+			: i == 1 ? "addresses = [ \"198.51.100.71\" ];"
+				 : "addresses = [ \"198.51.100.70\" ];");
+		lab.objects = objects;
+		lab_replan(&lab, 0, NULL);
+		lab_pump(&lab);
+		assert_int_equal(atomic_load(&lab.machines[0].plans[i]->holder_count), 0);
+	}
+	assert_false(fake_peer_saw_reset(client));
+	say(connected(OURS, 443), "x");
+	lab_expect_received(client, "x");
+	lab_finish(&lab);
+}
+
 static void test_requests_follow_a_new_plan(void **state)
 {
 	start();
@@ -724,12 +792,15 @@ int main(void)
 		cmocka_unit_test(test_unknown_destinations_by_mode),
 		cmocka_unit_test(test_the_node_s_mode),
 		cmocka_unit_test(test_what_no_mode_lets_out),
+		cmocka_unit_test(test_an_address_that_is_ours_by_now),
+		cmocka_unit_test(test_unknown_is_no_way_around_from),
 		cmocka_unit_test(test_services_stay_services),
 		cmocka_unit_test(test_unknown_names_by_mode),
 		cmocka_unit_test(test_tls_begins_with_the_name),
 		cmocka_unit_test(test_no_tls_without_authorities),
 		cmocka_unit_test(test_a_new_plan_ends_what_it_does_not_allow),
 		cmocka_unit_test(test_a_connection_outlives_its_address),
+		cmocka_unit_test(test_a_connection_follows_each_plan),
 		cmocka_unit_test(test_requests_follow_a_new_plan),
 	};
 	return cmocka_run_group_tests(tests, lab_group_setup, lab_group_teardown);
