@@ -572,18 +572,6 @@ static struct policy_index *policy_index_new(
 	return x;
 }
 
-/* The last one before it that has an index; NULL: none. */
-static const struct service *policy_indexed_before(
-	const struct snapshot *s, const struct service *service)
-{
-	bool is_of_all = service >= s->services && service < s->services + s->service_count;
-	while (is_of_all && service-- > s->services) {
-		if (service->policy_index)
-			return service;
-	}
-	return NULL;
-}
-
 /* So few that an index would not be worth its look-ups. */
 static bool policy_are_few(const struct service *service)
 {
@@ -593,12 +581,19 @@ static bool policy_are_few(const struct service *service)
 	return service->policy_count < POLICY_INDEX_MIN && items < POLICY_ITEMS_FEW;
 }
 
-/* The same rules, as with those that are for all services. */
-static bool policy_is_as_before(const struct service *before, const struct service *service)
+/* The index of a service with the very same rules, as with those that are for all services; NULL:
+ * there is none. */
+static struct policy_index *policy_index_of_same(
+	const struct snapshot *s, const struct service *service)
 {
-	return before && before->policy_index && before->policy_count == service->policy_count &&
-	       memcmp(before->policies, service->policies,
-		       service->policy_count * sizeof(struct policy *)) == 0;
+	for (uint32_t i = 0; i < s->service_count; i++) {
+		const struct service *other = &s->services[i];
+		if (other->policy_index && other->policy_count == service->policy_count &&
+			memcmp(other->policies, service->policies,
+				service->policy_count * sizeof(struct policy *)) == 0)
+			return other->policy_index;
+	}
+	return NULL;
 }
 
 bool policy_index_build(struct snapshot *s, struct service *service)
@@ -607,11 +602,9 @@ bool policy_index_build(struct snapshot *s, struct service *service)
 	service->policy_index = NULL;
 	if (policy_are_few(service))
 		return true;
-	const struct service *before = policy_indexed_before(s, service);
-	if (policy_is_as_before(before, service)) {
-		service->policy_index = before->policy_index;
+	service->policy_index = policy_index_of_same(s, service);
+	if (service->policy_index)
 		return true;
-	}
 	for (uint32_t i = 0; i < service->policy_count; i++)
 		policy_put_rule(&b, service->policies[i], i);
 	if (b.count > UINT32_MAX / 4)

@@ -97,6 +97,9 @@ static struct address client_address(const char *text)
 	return a;
 }
 
+/* As many rules as an index needs, which have to do with nobody, come after the row's own. */
+#define OTHERS 8
+
 /* Allowed or not, which must be the same with an index. */
 static bool ask(const struct policy *rules, uint32_t count, enum missing missing, bool is_nobodys)
 {
@@ -125,9 +128,14 @@ static bool ask(const struct policy *rules, uint32_t count, enum missing missing
 	if (missing == MISSING_ADDRESS)
 		request.client = (struct address){0};
 
-	struct policy *pointers[4];
-	for (uint32_t i = 0; i < count; i++)
-		pointers[i] = (struct policy *)&rules[i];
+	struct policy nobody = {.action = POLICY_AUDIT,
+		.from = list_nobody,
+		.from_count = 1,
+		.not_from = list_nobody,
+		.not_from_count = 1};
+	struct policy *pointers[4 + OTHERS];
+	for (uint32_t i = 0; i < count + OTHERS; i++)
+		pointers[i] = i < count ? (struct policy *)&rules[i] : &nobody;
 	struct str id = STR("spiffe://td/service/orders");
 	struct snapshot s = {.trust_domain = STR("td"), .default_allow = true};
 	struct service service = {.name = STR("orders"),
@@ -136,8 +144,10 @@ static bool ask(const struct policy *rules, uint32_t count, enum missing missing
 		.policies = pointers,
 		.policy_count = count};
 	bool allowed = policy_check(&s, &service, &request).allowed; /* no memory for an index */
-	arena_init(&s.arena, 4096);
+	arena_init(&s.arena, 1u << 16);
+	service.policy_count += OTHERS;
 	assert_true(policy_index_build(&s, &service));
+	assert_non_null(service.policy_index);
 	assert_int_equal(policy_check(&s, &service, &request).allowed, allowed);
 	assert_int_equal(policy_check_each(&s, &service, &request).allowed, allowed);
 	arena_done(&s.arena);
