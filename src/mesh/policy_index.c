@@ -34,7 +34,7 @@
 /* Segments of a path and of an id that are looked at: the work for a request has a bound. */
 #define POLICY_DEPTH_MAX 16
 /* So many callers and paths are too many for that, of however few rules. */
-#define POLICY_ITEMS_FEW 24
+#define POLICY_ITEMS_FEW 10
 /* A rule with many callers and many paths lies under its callers alone. */
 #define POLICY_CROSS_FEW 32
 /* Of templates; with more of them the rest lies by what comes before the first brace. */

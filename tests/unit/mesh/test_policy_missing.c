@@ -207,6 +207,37 @@ static void test_header_that_is_not_there(void **state)
 	assert_false(ask(deny, 2, MISSING_NOTHING, false));
 }
 
+/* Of a header with more commas than are worth looking at nobody knows whether a part is so: that
+ * allows nothing, and is denied. */
+static void test_header_of_too_many_parts(void **state)
+{
+	static struct route_field wanted[] = {{{"x-key", 5}, ROUTE_TEXT_EXACT, {"k", 1}, false}};
+	static char commas[4096];
+	struct route_header header = {STR("x-key"), {commas, 0}};
+	struct route_request http = {.is_http = true,
+		.method = STR("GET"),
+		.path = STR("/"),
+		.headers = &header,
+		.header_bytes = sizeof(header),
+		.header_count = 1};
+	struct policy_request request = {.source_id = STR(WEB), .http = &http};
+	struct policy rules[] = {
+		{.action = POLICY_DENY, .headers = {wanted, 1}}, {.action = POLICY_ALLOW}};
+	struct policy *pointers[] = {&rules[0], &rules[1]};
+	struct snapshot s = {.trust_domain = STR("td")};
+	struct service service = {.policies = pointers, .policy_count = 2};
+	memset(commas, ',', sizeof(commas));
+	header.value.len = 16;
+	assert_true(policy_check(&s, &service, &request).allowed);
+	header.value.len = sizeof(commas);
+	assert_ptr_equal(policy_check(&s, &service, &request).policy, &rules[0]);
+	memset(commas, '\xa0', sizeof(commas));
+	assert_ptr_equal(policy_check(&s, &service, &request).policy, &rules[0]);
+	rules[0].action = POLICY_ALLOW;
+	service.policy_count = 1;
+	assert_false(policy_check(&s, &service, &request).allowed);
+}
+
 /* Not even by the default, which is for whoever is known; and with nothing at all to go by. */
 static void test_nothing_known_at_all(void **state)
 {
@@ -228,6 +259,7 @@ int main(void)
 		cmocka_unit_test(test_nothing_is_allowed_by_what_is_missing),
 		cmocka_unit_test(test_what_is_missing_is_denied),
 		cmocka_unit_test(test_header_that_is_not_there),
+		cmocka_unit_test(test_header_of_too_many_parts),
 		cmocka_unit_test(test_nothing_known_at_all),
 	};
 	return cmocka_run_group_tests(tests, ranges_setup, NULL);
