@@ -104,6 +104,36 @@ static void *mesh_start_templates_10000(void)
 	return mesh_start_crowd(LARGE_TEMPLATES, 10000, "/acme/res7");
 }
 
+/* A long path is read once, and not for each rule. */
+static void *mesh_start_long(uint32_t count)
+{
+	static char path[30000];
+	struct mesh *m = mesh_start_crowd(LARGE_TEMPLATES, count, "/");
+	memset(path, 'a', sizeof(path));
+	path[0] = '/';
+	m->http.path = (struct str){path, sizeof(path)};
+	m->is_refused = true;
+	return m;
+}
+
+static void *mesh_start_long_10(void)
+{
+	return mesh_start_long(10);
+}
+
+static void *mesh_start_long_100(void)
+{
+	return mesh_start_long(100);
+}
+
+/* One that may be divided otherwise is not told apart by its segments. */
+static void *mesh_start_odd_10000(void)
+{
+	struct mesh *m = mesh_start_crowd(LARGE_TEMPLATES, 10000, "/acme/;x/res7");
+	m->is_refused = true;
+	return m;
+}
+
 static void *mesh_start_denies(uint32_t count)
 {
 	struct mesh *m = mesh_start_crowd(LARGE_DENIES, count, "/api/orders");
@@ -271,6 +301,12 @@ const struct micro_case micro_mesh_cases[] = {
 		NULL},
 	{"mesh: policy, of 10,000 templates", 64, mesh_start_templates_10000, mesh_run_policy,
 		mesh_stop, NULL},
+	{"mesh: policy, of 10 templates, a path of 30 KB", 16, mesh_start_long_10, mesh_run_policy,
+		mesh_stop, NULL},
+	{"mesh: policy, of 100 templates, a path of 30 KB", 16, mesh_start_long_100,
+		mesh_run_policy, mesh_stop, NULL},
+	{"mesh: policy, of 10,000 templates, an odd path", 16, mesh_start_odd_10000,
+		mesh_run_policy, mesh_stop, NULL},
 	{"mesh: policy, nobody against 10 that deny somebody", 64, mesh_start_denies_10,
 		mesh_run_policy, mesh_stop, NULL},
 	{"mesh: policy, nobody against 10,000 that deny somebody", 64, mesh_start_denies_10000,
