@@ -222,6 +222,12 @@ class Demo:
         self.row("a stranger", "the mesh port", "without a certificate", "no connection",
                  lambda: self.plain(STRANGER_UID, "vm-a", b.v6, MESH_PORT))
         self.table("What is refused:", ("caller", "called", "by", "answer", "identity", "why"))
+        words = ("--from", "batch", "--to", "orders", "--method", "GET", "--path", "/hello")
+        done = self.mesh["vm-b"].ringmain("authz", "check", *words, check=False)
+        say("\nWhich rule says so, asked on vm-b: ringmain authz check " + " ".join(words) + "\n\n"
+            + "".join(f"  {line}\n" for line in done.stdout.splitlines()).rstrip())
+        if done.returncode != 1:
+            self.failures.append("authz check does not refuse batch")
 
     # --- the wire ------------------------------------------------------------------------------
 

@@ -84,6 +84,10 @@ struct http_head {
 	struct http_header headers[HTTP_HEADERS_MAX];
 };
 
+/* Gives an authority, in writable memory, the form that it has in a head that was read. False: no
+ * request is taken with it. */
+bool http_authority_normalise(struct str *authority) MUST_CHECK;
+
 /* Why a message was refused. One list for status, log detail and tests: name, status to answer
  * with, text. */
 #define HTTP_BAD_LIST(X)                                                              \

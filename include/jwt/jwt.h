@@ -24,6 +24,11 @@
 #define JWT_AUDIENCES_MAX 32
 #define JWT_KEY_ID_MAX	  256
 
+/* A secret number, before the first key set or token of the process: whoever knows it can make many
+ * members of an object meet in the library's table. Without it the library looks for one by itself,
+ * where a sandboxed process has none to find. */
+void jwt_seed(uint64_t secret);
+
 /* --- keys --- */
 
 struct jwk_set;

@@ -109,6 +109,7 @@ struct service {
 	struct map_node id_node; /* in snapshot.services_by_id */
 	uint32_t index;		 /* 0..service_count-1, dense: for tables beside the snapshot */
 	struct str name;	 /* [a-z0-9-], at most 63 */
+	bool is_implicit;	 /* nobody has declared it: workloads of this machine are of it */
 	struct str identity;	 /* identity path: "service/<name>" unless it says another */
 	struct str *ids; /* SPIFFE ids a server of it may have; the first is that of `identity` */
 	uint32_t id_count;

@@ -11,7 +11,12 @@
  *   spiffe://partner.example/shop/ + * the same of another one
  *   shop/web                           an identity path of our own trust domain
  *   spiffe://partner.example/x         exactly this id
- *   web                                a service: the ids that its servers may have */
+ *   web                                a service: the ids that its servers may have
+ *
+ * A service that nobody has declared has the identity of its name for all that is known here, and
+ * perhaps others: its object may have been lost, or not have come yet, and would say so. Whether a
+ * caller is of it cannot be known, then, unless it has the identity of a declared service, which is
+ * no other's. */
 #pragma once
 
 #include "base/address.h"
@@ -23,15 +28,17 @@ enum source_kind {
 	SOURCE_ANONYMOUS,
 	SOURCE_RANGE,
 	SOURCE_ANY,
-	SOURCE_UNDER, /* `text`: how the id begins, with the slash at its end */
-	SOURCE_ID,    /* `text`: the whole id */
+	SOURCE_UNDER,	   /* `text`: how the id begins, with the slash at its end */
+	SOURCE_ID,	   /* `text`: the whole id */
+	SOURCE_UNDECLARED, /* a service's name; `text`: the id that is surely of it */
 };
 
 struct source {
 	enum source_kind kind;
 	struct str entry; /* as it was written */
 	struct str text;
-	struct address_range range; /* RANGE */
+	struct address_range range;  /* RANGE */
+	const struct snapshot *mesh; /* UNDECLARED: where the declared ones are; not owned */
 };
 
 /* How exactly it names somebody: of two that name the same caller the higher one is the more exact.
@@ -40,16 +47,19 @@ struct source {
 #define SOURCE_RANK_ID	  (UINT32_MAX - 1)
 uint32_t source_rank(const struct source *source);
 
-/* How many sources an entry stands for: one, or as many as the service that it names has ids. 0: it
- * is no entry. */
+/* How many sources an entry stands for: one, or as many as the declared service that it names has
+ * ids. 0: it is no entry. */
 uint32_t source_count(const struct snapshot *s, struct str entry);
 /* Into `ret`, which has room for source_count(). Text that has to be made is the arena's; false: no
- * memory. */
+ * memory. They must not outlive the snapshot. */
 bool source_read(const struct snapshot *s, struct str entry, struct arena *arena,
 	struct source *ret) MUST_CHECK;
 /* Whether it names this caller. `id`: verified; empty: none. `client`: whence it came; family 0:
  * not known. */
 bool source_names(const struct source *source, struct str id, const struct address *client);
+/* Whether it may name this caller, whom it does not name for all that is known: who must be kept
+ * out must be kept out then, too. `id`: verified, not empty. */
+bool source_may_name(const struct source *source, struct str id);
 /* Whether it is one of our own trust domain. */
 bool source_is_own(const struct snapshot *s, struct str id);
 /* The same as source_names() for an entry as it is written, which need not have been read. */

@@ -21,6 +21,18 @@ struct facts;
 struct plan_wheels;
 struct wheel;
 
+#define PROXY_WORKERS_MAX 256
+
+/* One worker's share in a plan: counts as long as a call is settled under it. Counted without
+ * atomics; only the last release touches the plan's shared count. The worker's own; it has been
+ * there since the plan was built, so that no worker ever fails to take a new plan. */
+struct plan_hold {
+	struct worker *worker;
+	struct plan *plan;
+	uint32_t user_count; /* calls, and 1 while it is the worker's current one */
+	char apart[44];	     /* from the next worker's: no two on one line of the cache */
+};
+
 /* All that a worker needs of one generation of the configuration. Immutable; counted by the workers
  * that still have connections begun under it. */
 struct plan {
@@ -42,6 +54,7 @@ struct plan {
 	struct service_use **service_uses;  /* per service index; the same, of services */
 	struct service_use *last_service_use;
 	struct tls_store **outside_tls; /* per external index; NULL: no TLS of ours, or no roots */
+	struct plan_hold holds[PROXY_WORKERS_MAX]; /* by worker */
 	_Atomic uint32_t holder_count;
 };
 

@@ -129,6 +129,10 @@ bool tls_store_identity(
 	const struct tls_store *s, size_t index, struct tls_identity_view *ret_view);
 /* Whether this machine has a certificate for an identity path. */
 bool tls_store_has_identity(const struct tls_store *s, struct str path);
+/* Whether this machine could prove now (seconds of wall time) that it is this identity: what a peer
+ * with the same anchors and lists of revoked certificates would say to its certificate, or
+ * TLS_FAILURE_NO_IDENTITY. Any thread. */
+enum tls_failure tls_store_prove(const struct tls_store *s, struct str path, int64_t wall_s);
 
 /* --- a session --- */
 

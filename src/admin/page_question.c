@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "page_question.h"
 
+#include "codec/http.h"
 #include "mesh/policy.h"
 #include <errno.h>
 
@@ -131,13 +132,32 @@ static bool page_question_take(
 	return !err->text[0];
 }
 
+/* Unless one is asked for it is the service's name, whatever that is. */
+static bool page_question_normalise_host(struct page_question *q, struct err *err)
+{
+	bool is_asked = q->host.len > 0;
+	struct str host = arena_str(&q->arena, is_asked ? q->host : q->to);
+	if (!host.at) {
+		err_set(err, ENOMEM, "out of memory");
+		return false;
+	}
+	if (!http_authority_normalise(&host) && is_asked) {
+		err_set(err, EINVAL,
+			"host: \"" STR_FMT "\" is none that a proxy would let through: "
+			"a name or an address, and a port if need be",
+			STR_ARG(q->host));
+		return false;
+	}
+	q->host = host;
+	return true;
+}
+
 /* As the proxy does it before it looks for a rule. */
 static bool page_question_normalise(struct page_question *q, struct err *err)
 {
 	char *path = arena_take(&q->arena, q->path.len + 1);
-	char *host = arena_take(&q->arena, q->host.len + 1);
 	size_t len;
-	if (!path || !host) {
+	if (!path) {
 		err_set(err, ENOMEM, "out of memory");
 		return false;
 	}
@@ -145,12 +165,7 @@ static bool page_question_normalise(struct page_question *q, struct err *err)
 	q->is_path_refused = !path_normalise(q->path, path, &len);
 	if (!q->is_path_refused)
 		q->path = (struct str){path, len};
-	for (size_t i = 0; i < q->host.len; i++) {
-		char c = q->host.at[i];
-		host[i] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
-	}
-	q->host.at = host;
-	return true;
+	return page_question_normalise_host(q, err);
 }
 
 bool page_question_read(struct page_question *q, struct str query, struct err *err)
@@ -173,8 +188,6 @@ bool page_question_read(struct page_question *q, struct str query, struct err *e
 		err_set(err, EINVAL, "to which service? ?from=NAME&to=NAME&method=GET&path=/");
 		return false;
 	}
-	if (q->host.len == 0)
-		q->host = q->to;
 	return page_question_normalise(q, err);
 }
 
@@ -229,6 +242,7 @@ bool page_question_caller(struct page_question *q, const struct snapshot *s, str
 	case SOURCE_RANGE:
 		return page_question_address(q, &sources->range, err);
 	case SOURCE_ID:
+	case SOURCE_UNDECLARED:
 		q->source_id = sources->text;
 		return true;
 	case SOURCE_ANY:

@@ -114,6 +114,33 @@ static void show_decision(FILE *out, const struct json_tree *d)
 		fputc('\n', out);
 }
 
+/* The client has chosen it: in a command it stands only if no shell can read more in it. */
+static bool show_is_plain(struct str id)
+{
+	for (size_t i = 0; i < id.len; i++) {
+		char c = id.at[i];
+		bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+		if (!is_letter && !(c >= '0' && c <= '9') && c != '.' && c != '_' && c != ':' &&
+			c != '-')
+			return false;
+	}
+	return id.len > 0 && id.at[0] != '-';
+}
+
+static void show_older(FILE *out, struct str id, struct str log)
+{
+	bool is_journal = str_eq(log, STR("stderr"));
+	if (!show_is_plain(id))
+		fprintf(out, "  older ones: look for this id in " STR_FMT "\n",
+			STR_ARG(is_journal ? STR("the journal of the unit ringmain") : log));
+	else if (is_journal)
+		fprintf(out, "  older ones: journalctl -u ringmain --grep '" STR_FMT "'\n",
+			STR_ARG(id));
+	else
+		fprintf(out, "  older ones: grep '" STR_FMT "' " STR_FMT "\n", STR_ARG(id),
+			STR_ARG(log));
+}
+
 static void show_unknown(FILE *out, const struct json_tree *answer)
 {
 	struct str id = json_tree_text(answer, "id"), since = json_tree_text(answer, "since"),
@@ -127,12 +154,8 @@ static void show_unknown(FILE *out, const struct json_tree *answer)
 		STR_ARG(since.len ? since : started), STR_ARG(let_in.len ? let_in : started));
 	if (str_eq(log, STR("off")))
 		fputs("  older ones are nowhere: node.access_log is \"off\"\n", out);
-	else if (str_eq(log, STR("stderr")))
-		fprintf(out, "  older ones: journalctl -u ringmain --grep '" STR_FMT "'\n",
-			STR_ARG(id));
 	else
-		fprintf(out, "  older ones: grep '" STR_FMT "' " STR_FMT "\n", STR_ARG(id),
-			STR_ARG(log));
+		show_older(out, id, log);
 	fputs("  a request is decided on its service's machine, and known there and on the "
 	      "caller's\n",
 		out);

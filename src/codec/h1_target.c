@@ -158,3 +158,13 @@ enum http_bad h1_target_read(
 	h1_target_undot(&head->authority);
 	return bad;
 }
+
+bool http_authority_normalise(struct str *authority)
+{
+	bool has_port;
+	if (!h1_target_authority_valid(*authority, &has_port))
+		return false;
+	h1_target_lower(*authority);
+	h1_target_undot(authority);
+	return true;
+}

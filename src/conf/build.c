@@ -117,6 +117,7 @@ static void conf_build_implicit(struct conf_parser *p, uint32_t index)
 		!conf_build_name_valid(p, conf_workload_setting(p, index), "service", w->service))
 		return;
 	struct service *service = conf_build_add_service(p, NULL, conf_build_name(p, w->service));
+	service->is_implicit = true;
 	service->protocol = w->protocol;
 	service->mtls = MTLS_STRICT;
 	service->policy_default = POLICY_DEFAULT_DENY;

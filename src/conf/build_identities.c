@@ -73,24 +73,66 @@ static struct str conf_identity_named(struct conf_parser *p, const struct servic
 						      : conf_identity_of_name(p, name);
 }
 
+/* Of two services whose servers may be the same, callers are told by name alone: that has to be
+ * meant. */
+static void conf_service_check_other(struct conf_parser *p, const struct service *service,
+	const struct conf_service_row *row, struct str text, struct str id)
+{
+	const struct service *other = snapshot_service_by_id(p->snapshot, id);
+	if (!other || other == service || other->is_implicit)
+		return;
+	if (p->with_store && !p->published)
+		conf_warning(p, row->setting, "identities",
+			"\"%.*s\" is the identity of the service \"%.*s\"", STR_ARG(text),
+			STR_ARG(other->name));
+	else
+		conf_error(p, row->setting, "identities",
+			"\"%.*s\" is the identity of the service \"%.*s\"; if that may be a "
+			"server of this one, write \"%.*s\"",
+			STR_ARG(text), STR_ARG(other->name), STR_ARG(other->name));
+}
+
+/* A machine's, or the authority's. */
+static bool conf_id_is_reserved(const struct conf_parser *p, struct str id)
+{
+	static const char *const starts[] = {"node/", "ca/"};
+	for (size_t i = 0; i < ARRAY_LEN(starts); i++) {
+		const struct str parts[] = {
+			STR("spiffe://"), p->snapshot->trust_domain, STR("/"), str_of(starts[i])};
+		struct str rest = id;
+		size_t k = 0;
+		while (k < ARRAY_LEN(parts) && str_starts(rest, parts[k])) {
+			rest = (struct str){rest.at + parts[k].len, rest.len - parts[k].len};
+			k++;
+		}
+		if (k == ARRAY_LEN(parts))
+			return true;
+	}
+	return false;
+}
+
 static void conf_service_add_others(
 	struct conf_parser *p, struct service *service, const struct conf_service_row *row)
 {
-	for (uint32_t i = 0; i < row->identity_count; i++) {
-		struct str text = row->identities[i];
+	for (uint32_t i = 0; i < row->identity_count && !p->is_exhausted; i++) {
+		struct str text = row->identities[i], id = STR_NONE;
 		if (identity_service_valid(text))
 			conf_service_add_id(service,
 				conf_identity_id(
 					p, conf_identity_named(p, service, row->setting, text)));
 		else if (identity_workload_valid(text))
-			conf_service_add_id(service, conf_identity_id(p, text));
-		else if (identity_id_valid(text))
-			conf_service_add_id(service, text);
+			id = conf_identity_id(p, text);
+		else if (identity_id_valid(text) && !conf_id_is_reserved(p, text))
+			id = text;
 		else if (text.len > 0)
 			conf_error(p, row->setting, "identities",
 				"\"%.*s\" is neither a service's name nor a path such as "
 				"\"shop/web\" nor a SPIFFE id",
 				STR_ARG(text));
+		if (id.len == 0)
+			continue;
+		conf_service_check_other(p, service, row, text, id);
+		conf_service_add_id(service, id);
 	}
 }
 

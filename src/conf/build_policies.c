@@ -89,9 +89,10 @@ static void conf_policy_build(struct conf_parser *p, struct policy *policy,
 			"an audit rule decides nothing in either mode; take this out");
 }
 
-/* Calls `visit` for each service that a row names, once. */
+/* Calls `visit` for each service that a row names, once. `marks`: of each service, the mark of the
+ * last row that has named it; no two calls have the same mark. */
 static void conf_policy_each(struct conf_parser *p, uint32_t index,
-	const struct conf_policy_row *row,
+	const struct conf_policy_row *row, uint32_t *marks, uint32_t mark,
 	void (*visit)(struct conf_parser *p, uint32_t index, struct service *service))
 {
 	struct snapshot *s = p->snapshot;
@@ -102,11 +103,10 @@ static void conf_policy_each(struct conf_parser *p, uint32_t index,
 		visit(p, index, &s->services[i]);
 	for (uint32_t i = 0; !is_all && i < row->service_count; i++) {
 		struct service *service = (struct service *)snapshot_service(s, row->services[i]);
-		bool is_again = false;
-		for (uint32_t j = 0; j < i; j++)
-			is_again = is_again || str_eq(row->services[i], row->services[j]);
-		if (service && !is_again)
-			visit(p, index, service);
+		if (!service || marks[service->index] == mark)
+			continue;
+		marks[service->index] = mark;
+		visit(p, index, service);
 	}
 }
 
@@ -124,8 +124,9 @@ static void conf_policy_put(struct conf_parser *p, uint32_t index, struct servic
 static void conf_policy_attach(struct conf_parser *p, const struct conf_policy_row **rows)
 {
 	struct snapshot *s = p->snapshot;
-	for (uint32_t i = 0; i < s->policy_count; i++)
-		conf_policy_each(p, i, rows[i], conf_policy_count);
+	uint32_t *marks = conf_build_array(p, s->service_count, sizeof(*marks));
+	for (uint32_t i = 0; !p->is_exhausted && i < s->policy_count; i++)
+		conf_policy_each(p, i, rows[i], marks, 2 * i + 1, conf_policy_count);
 	for (uint32_t i = 0; i < s->service_count; i++) {
 		struct service *service = &s->services[i];
 		service->policies =
@@ -133,7 +134,7 @@ static void conf_policy_attach(struct conf_parser *p, const struct conf_policy_r
 		service->policy_count = 0;
 	}
 	for (uint32_t i = 0; !p->is_exhausted && i < s->policy_count; i++)
-		conf_policy_each(p, i, rows[i], conf_policy_put);
+		conf_policy_each(p, i, rows[i], marks, 2 * i + 2, conf_policy_put);
 }
 
 /* --- names --- */
@@ -196,7 +197,7 @@ static const struct conf_policy_row *conf_policy_take(
 	struct conf_trial trial = conf_trial_begin(p);
 	if (file->fault.len == 0) {
 		conf_policy_build(p, policy, &file->mesh.policies[index], index);
-		if (conf_is_closable(p, file) && !conf_trial_end(p, &trial, file))
+		if (conf_is_policy(p, file) && !conf_trial_end(p, &trial, file))
 			conf_close(p, file);
 	}
 	if (file->fault.len > 0 && !p->is_exhausted)

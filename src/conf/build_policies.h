@@ -31,6 +31,6 @@ void conf_policies_warn(struct conf_parser *p, const struct conf_policy_row **ro
  * nothing to allow. */
 bool conf_warns_denied(const struct policy *by, const struct policy *policy);
 
-/* --- policies_closed.c --- */
-/* A guard in place of a policy that could not be read: file->fault is why. */
+/* --- objects_left.c --- */
+/* A guard in place of an object that could not be read: file->fault is why. */
 void conf_closed_guard(struct conf_parser *p, const struct conf_file *file, struct policy *policy);

@@ -280,12 +280,14 @@ bool conf_source_covers(const struct source *by, const struct source *source)
 		return source->kind == SOURCE_RANGE &&
 		       conf_range_covers(&by->range, &source->range);
 	case SOURCE_ANY:
-		return is_known || source->kind == SOURCE_ANY;
+		return is_known || source->kind == SOURCE_ANY || source->kind == SOURCE_UNDECLARED;
 	case SOURCE_UNDER:
 		return is_known && str_starts(source->text, by->text) &&
 		       (source->kind == SOURCE_UNDER || source->text.len > by->text.len);
 	case SOURCE_ID:
 		return source->kind == SOURCE_ID && str_eq(source->text, by->text);
+	case SOURCE_UNDECLARED:
+		return source->kind == SOURCE_UNDECLARED && str_eq(source->text, by->text);
 	}
 	return false;
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #define CONF_ARENA_BYTES_MAX	(64u << 20)
+#define CONF_PARSES_MAX		8 /* of a picture again, each without what the last could not take */
 #define CONF_SNAPSHOT_BYTES_MAX (512u << 20)
 
 static bool conf_open_node(struct conf_parser *p)
@@ -49,6 +50,7 @@ static bool conf_open_mesh(struct conf_parser *p)
 		is_whole = (p->with_store ? conf_open_object(p, file, item)
 					  : conf_file_open(file, item, p->report)) &&
 			   is_whole;
+		conf_left_recall(p, p->mesh_count - 1);
 	}
 	return is_whole;
 }
@@ -70,9 +72,9 @@ static uint32_t conf_cpu_count(void)
 static void conf_read_object(struct conf_parser *p, struct conf_file *file)
 {
 	struct conf_trial trial = conf_trial_begin(p);
-	if (file->is_open) {
+	if (file->is_open && file->fault.len == 0) {
 		conf_read_root(p, &conf_mesh_root, conf_file_root(file), &file->mesh);
-		if (conf_is_closable(p, file) && !conf_object_is(file, conf_object_key(file)))
+		if (conf_is_policy(p, file) && !conf_object_is(file, conf_object_key(file)))
 			conf_error(p, conf_file_root(file), NULL, CONF_OBJECT_OTHER);
 	}
 	if (file->fault.len > 0 || (conf_is_closable(p, file) && !conf_trial_end(p, &trial, file)))
@@ -127,6 +129,7 @@ static void conf_close_files(struct conf_parser *p)
 /* Fills p->conf and p->snapshot. */
 static void conf_parse_bundle(struct conf_parser *p, uint64_t generation, bool across)
 {
+	struct conf_trial trial = conf_trial_begin(p);
 	p->conf = calloc(1, sizeof(*p->conf));
 	p->snapshot = calloc(1, sizeof(*p->snapshot));
 	if (p->conf && p->snapshot) {
@@ -135,6 +138,8 @@ static void conf_parse_bundle(struct conf_parser *p, uint64_t generation, bool a
 		p->snapshot->generation = generation;
 		if (conf_parse_files(p) && across)
 			conf_check_across(p);
+		if (across)
+			conf_left_collect(p, &trial);
 		conf_close_files(p);
 	} else {
 		p->is_exhausted = true;
@@ -162,6 +167,16 @@ int conf_parse(const struct bundle *b, const struct bundle *picture, uint64_t ge
 	struct conf_parser p = {.bundle = b, .picture = picture, .report = report};
 	uint32_t errors_before = report->error_count;
 	conf_parse_bundle(&p, generation, true);
+	for (int i = 0; p.is_again && i < CONF_PARSES_MAX; i++) {
+		conf_parser_drop(&p);
+		p = (struct conf_parser){
+			.bundle = b, .picture = picture, .report = report, .left = p.left};
+		conf_parse_bundle(&p, generation, true);
+	}
+	if (p.is_again)
+		conf_report_line(report, CONF_ERROR, STR_NONE, 0,
+			"so much of the picture cannot be read that none of it is taken");
+	conf_left_free(&p);
 	if (report->error_count > errors_before) {
 		conf_parser_drop(&p);
 		return p.is_exhausted ? -ENOMEM : -EINVAL;

@@ -263,14 +263,16 @@ static void conf_check_callers(struct conf_parser *p, const struct conf_policy_r
 	}
 }
 
-static void conf_check_rules(struct conf_parser *p)
+/* Rules that are wrong by themselves are not compared with others: what they mean is not known. */
+static void conf_check_rules(struct conf_parser *p, bool is_good)
 {
 	for (uint32_t f = 0; p->published->record_count > 0 && f < p->mesh_count; f++) {
 		const struct conf_mesh *mesh = &p->mesh[f].mesh;
 		for (uint32_t i = 0; i < mesh->policy_count; i++)
 			conf_check_callers(p, &mesh->policies[i]);
 	}
-	conf_cover_check(p);
+	if (is_good)
+		conf_cover_check(p);
 }
 
 /* --- the whole --- */
@@ -314,13 +316,14 @@ static bool conf_check_open_all(struct conf_parser *p)
 
 static void conf_check_all(struct conf_parser *p)
 {
+	uint32_t errors_before = p->report->error_count;
 	if (!conf_check_open_all(p))
 		return;
 	conf_build(p);
 	if (!p->is_exhausted)
 		conf_check_addresses(p);
 	if (!p->is_exhausted)
-		conf_check_rules(p);
+		conf_check_rules(p, p->report->error_count == errors_before);
 }
 
 int conf_objects_check(const struct bundle *b, struct str trust_domain, struct conf_report *report)

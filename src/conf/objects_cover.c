@@ -15,7 +15,8 @@
 
 #define CONF_COVER_PAIRS_MAX  2000000 /* compared in all; what is beyond is not looked at */
 #define CONF_COVER_PLACES_MAX 64 /* of one rule in the index; beyond, it is there for any path */
-#define CONF_COVER_KEY_MAX    1600
+#define CONF_COVER_KEY_MAX    (IDENTITY_ID_MAX + 16) /* of a caller */
+#define CONF_COVER_KEY_SIZE   (CONF_COVER_KEY_MAX + CONF_PATH_BYTES_MAX + 16)
 
 struct conf_cover_item {
 	struct conf_cover_item *next;
@@ -256,14 +257,16 @@ static bool conf_cover_is_by(const struct conf_cover *c, const struct policy *by
 
 /* --- the index --- */
 
-/* "i" id, "u" beginning, "r" range, "a" anonymous, "*" any, "g" guard. Returns the length. */
+/* "i" id, "n" name, "u" beginning, "r" range, "a" anonymous, "*" any, "g" guard. Returns the
+ * length. */
 static size_t conf_cover_source_key(const struct source *source, char key[CONF_COVER_KEY_MAX])
 {
 	static const char letters[] = {[SOURCE_ANONYMOUS] = 'a',
 		[SOURCE_RANGE] = 'r',
 		[SOURCE_ANY] = '*',
 		[SOURCE_UNDER] = 'u',
-		[SOURCE_ID] = 'i'};
+		[SOURCE_ID] = 'i',
+		[SOURCE_UNDECLARED] = 'n'};
 	char ip[ADDRESS_TEXT_MAX];
 	int len = 0;
 	if (source->kind == SOURCE_RANGE)
@@ -313,9 +316,10 @@ static void conf_cover_put(struct conf_cover *c, struct str key, uint32_t index)
 }
 
 /* The caller's part of a key and the path's: "e" exact, "p" prefix, "t" any template, "" no path
- * asked for, "?" any of them. */
+ * asked for, "?" any of them. A path that no request can have is an error elsewhere, and may have
+ * any length. */
 static void conf_cover_put_at(
-	struct conf_cover *c, char key[CONF_COVER_KEY_MAX], size_t len, uint32_t index)
+	struct conf_cover *c, char key[CONF_COVER_KEY_SIZE], size_t len, uint32_t index)
 {
 	const struct policy *policy = &c->p->snapshot->policies[index];
 	uint32_t source_count = policy->from_count ? policy->from_count : 1;
@@ -330,19 +334,19 @@ static void conf_cover_put_at(
 	for (uint32_t i = 0; i < path_count; i++) {
 		const struct route_path *path = &policy->to.paths[i];
 		bool is_template = path->kind == ROUTE_PATH_TEMPLATE;
-		int more = snprintf(key + len + 1, CONF_COVER_KEY_MAX - len - 1, "%c%.*s",
-			is_template			  ? 't'
-			: path->kind == ROUTE_PATH_PREFIX ? 'p'
-							  : 'e',
-			is_template ? 0 : (int)path->text.len, path->text.at);
-		conf_cover_put(c, (struct str){key, len + 1 + (size_t)more}, index);
+		size_t more = is_template ? 0 : path->text.len;
+		if (more > CONF_PATH_BYTES_MAX)
+			continue;
+		key[len + 1] = is_template ? 't' : path->kind == ROUTE_PATH_PREFIX ? 'p' : 'e';
+		memcpy(key + len + 2, path->text.at, more);
+		conf_cover_put(c, (struct str){key, len + 2 + more}, index);
 	}
 }
 
 static void conf_cover_put_policy(struct conf_cover *c, uint32_t index)
 {
 	const struct policy *policy = &c->p->snapshot->policies[index];
-	char key[2 * CONF_COVER_KEY_MAX] = "g";
+	char key[CONF_COVER_KEY_SIZE] = "g";
 	uint32_t count;
 	bool is_denial = policy->action == POLICY_DENY, has_identity = false;
 	if (policy->action == POLICY_AUDIT)
@@ -395,7 +399,7 @@ static void conf_cover_look(struct conf_cover_search *s, const char *key, size_t
 
 /* For all that may cover its first path. */
 static void conf_cover_look_paths(
-	struct conf_cover_search *s, char key[2 * CONF_COVER_KEY_MAX], size_t len)
+	struct conf_cover_search *s, char key[CONF_COVER_KEY_SIZE], size_t len)
 {
 	const struct route_path *path = s->policy->to.path_count ? &s->policy->to.paths[0] : NULL;
 	key[len++] = '\n';
@@ -421,7 +425,7 @@ static void conf_cover_look_paths(
 }
 
 static void conf_cover_look_range(
-	struct conf_cover_search *s, const struct source *source, char key[2 * CONF_COVER_KEY_MAX])
+	struct conf_cover_search *s, const struct source *source, char key[CONF_COVER_KEY_SIZE])
 {
 	struct source wider = *source;
 	for (unsigned len = source->range.prefix_len + 1u; len-- > 0;) {
@@ -433,7 +437,7 @@ static void conf_cover_look_range(
 }
 
 static void conf_cover_look_id(
-	struct conf_cover_search *s, const struct source *source, char key[2 * CONF_COVER_KEY_MAX])
+	struct conf_cover_search *s, const struct source *source, char key[CONF_COVER_KEY_SIZE])
 {
 	if (source->text.len >= CONF_COVER_KEY_MAX)
 		return;
@@ -449,7 +453,7 @@ static void conf_cover_look_id(
 /* For all that may cover its first caller. */
 static const struct policy *conf_cover_search(struct conf_cover_search *s)
 {
-	char key[2 * CONF_COVER_KEY_MAX] = "g";
+	char key[CONF_COVER_KEY_SIZE] = "g";
 	uint32_t count;
 	conf_cover_look_paths(s, key, 1);
 	if (conf_is_guard(s->policy))
@@ -457,6 +461,8 @@ static const struct policy *conf_cover_search(struct conf_cover_search *s)
 	const struct source *first = conf_cover_sources(s->policy, &count);
 	if (first->kind == SOURCE_ID || first->kind == SOURCE_UNDER)
 		conf_cover_look_id(s, first, key);
+	if (first->kind == SOURCE_UNDECLARED)
+		conf_cover_look_paths(s, key, conf_cover_source_key(first, key));
 	if (first->kind == SOURCE_RANGE)
 		conf_cover_look_range(s, first, key);
 	key[0] = conf_source_is_identity(first) ? '*' : 'a';

@@ -10,9 +10,10 @@
 struct conf_file {
 	config_t tree;
 	struct str path;
-	bool is_open;	  /* the tree is whole, and must be destroyed */
-	bool is_object;	  /* a published object, one row: has no lines, and a name for a path */
-	struct str fault; /* of a published policy that cannot be read: why; else empty */
+	bool is_open;	      /* the tree is whole, and must be destroyed */
+	bool is_object;	      /* a published object, one row: has no lines, and a name for a path */
+	struct str fault;     /* of a published object that cannot be read: why; else empty */
+	uint32_t error_count; /* that name a setting of it */
 	struct conf_mesh mesh; /* of a mesh file */
 };
 
@@ -34,6 +35,8 @@ struct conf_parser {
 	struct record *records; /* record_count; of nodes, in the snapshot's arena */
 	uint32_t record_count;
 	const struct conf_published *published; /* where a set of objects is checked; else NULL */
+	struct conf_left *left;			/* beside mesh, once there are some; or NULL */
+	bool is_again;				/* the parse has to be made again, without those */
 	bool is_exhausted;			/* out of memory: the parse ends with -ENOMEM */
 };
 
@@ -98,12 +101,14 @@ bool conf_published_has_version(
 void conf_published_versions(
 	const struct conf_parser *p, struct str service, struct conf_words *words);
 
-/* --- policies_closed.c --- */
-/* Whether it is a policy that closes its services when it cannot be read: on a node. */
+/* --- objects_left.c --- */
+/* Whether it is left out when it cannot be read: an object, on a node. */
 bool conf_is_closable(const struct conf_parser *p, const struct conf_file *file);
+/* Whether it is such a one of one policy. */
+bool conf_is_policy(const struct conf_parser *p, const struct conf_file *file);
 /* "policy/web" of "policy/web@12". */
 struct str conf_object_key(const struct conf_file *file);
-/* What is said of a closable file between the two is no error of the whole. False: there was one.
+/* What is said of such a file between the two is no error of the whole. False: there was one.
  * It is taken back, and is in file->fault. */
 struct conf_trial {
 	uint32_t error_count, warning_count;
@@ -112,8 +117,15 @@ struct conf_trial {
 struct conf_trial conf_trial_begin(const struct conf_parser *p);
 bool conf_trial_end(
 	struct conf_parser *p, const struct conf_trial *t, struct conf_file *file) MUST_CHECK;
-/* What it protects in place of what it says. */
+/* A guard on what it protects, if anything, in place of what it says. */
 void conf_close(struct conf_parser *p, struct conf_file *file);
+/* One that an earlier parse of the same picture has left out: its fault is set. `index`: in
+ * p->mesh. */
+void conf_left_recall(struct conf_parser *p, uint32_t index);
+/* After a parse: when all errors since the trial name objects, those will be left out, and
+ * p->is_again is set; their errors are taken back. */
+void conf_left_collect(struct conf_parser *p, const struct conf_trial *t);
+void conf_left_free(struct conf_parser *p);
 
 /* --- objects_cover.c --- */
 /* Warns of rules that others leave nothing to decide. */

@@ -8,9 +8,10 @@ struct conf_warn {
 	struct conf_parser *p;
 	const struct conf_policy_row *row;
 	const struct policy *policy;
+	bool is_for_all; /* services */
 };
 
-static bool conf_warn_is_for_all(const struct conf_policy_row *row)
+static bool conf_row_is_for_all(const struct conf_policy_row *row)
 {
 	for (uint32_t i = 0; i < row->service_count; i++) {
 		if (str_eq(row->services[i], STR("*")))
@@ -50,7 +51,7 @@ static void conf_warn_tcp(const struct conf_warn *w, const struct service *servi
 	const char *key = conf_warn_http_key(w->policy);
 	bool is_allow = w->policy->action == POLICY_ALLOW;
 	if (!key || service->protocol != PROTOCOL_TCP ||
-		(conf_warn_is_for_all(w->row) && w->policy->action != POLICY_DENY))
+		(w->is_for_all && w->policy->action != POLICY_DENY))
 		return;
 	conf_warning(w->p, w->row->setting, key,
 		is_allow ? "\"%.*s\" is a tcp service, which has none: the rule never matches"
@@ -90,7 +91,7 @@ static bool conf_warn_is_strict(const struct policy *policy, const struct servic
 static void conf_warn_strict(const struct conf_warn *w, const struct service *service)
 {
 	uint32_t count = conf_warn_anonymous_count(w->policy);
-	if (w->policy->action != POLICY_ALLOW || count == 0 || conf_warn_is_for_all(w->row) ||
+	if (w->policy->action != POLICY_ALLOW || count == 0 || w->is_for_all ||
 		!conf_warn_is_strict(w->policy, service))
 		return;
 	if (count == w->policy->from_count)
@@ -165,7 +166,7 @@ static void conf_warn_denied(
 	const struct conf_warn *w, const struct service *service, const struct conf_denials *d)
 {
 	const struct policy *policy = w->policy;
-	if (policy->action != POLICY_ALLOW || conf_warn_is_for_all(w->row))
+	if (policy->action != POLICY_ALLOW || w->is_for_all)
 		return;
 	if (d->total)
 		conf_warning(w->p, w->row->setting, NULL,
@@ -199,7 +200,7 @@ static bool conf_warn_serves(
 static void conf_warn_ports(const struct conf_warn *w, const struct service *service)
 {
 	const struct policy_operations *to = &w->policy->to;
-	if (w->p->with_store || service->endpoint_count == 0 || conf_warn_is_for_all(w->row))
+	if (w->p->with_store || service->endpoint_count == 0 || w->is_for_all)
 		return;
 	for (uint32_t i = 0; i < to->port_count; i++) {
 		if (!conf_warn_serves(w->p, service, to->ports[i]))
@@ -301,17 +302,20 @@ static void conf_warn_cancelled(const struct conf_warn *w)
 void conf_policies_warn(struct conf_parser *p, const struct conf_policy_row **rows)
 {
 	const struct snapshot *s = p->snapshot;
-	for (uint32_t i = 0; i < s->policy_count; i++) {
-		const struct conf_warn w = {p, rows[i], &s->policies[i]};
+	bool *is_for_all = conf_build_array(p, s->policy_count, sizeof(*is_for_all));
+	for (uint32_t i = 0; is_for_all && i < s->policy_count; i++) {
+		is_for_all[i] = conf_row_is_for_all(rows[i]);
+		const struct conf_warn w = {p, rows[i], &s->policies[i], is_for_all[i]};
 		if (w.policy->fault.len == 0)
 			conf_warn_cancelled(&w);
 	}
-	for (uint32_t i = 0; i < s->service_count; i++) {
+	for (uint32_t i = 0; is_for_all && i < s->service_count; i++) {
 		const struct service *service = &s->services[i];
 		struct conf_denials denials = conf_denials_of(service);
 		for (uint32_t k = 0; k < service->policy_count; k++) {
 			const struct policy *policy = service->policies[k];
-			const struct conf_warn w = {p, rows[policy - s->policies], policy};
+			const size_t index = (size_t)(policy - s->policies);
+			const struct conf_warn w = {p, rows[index], policy, is_for_all[index]};
 			if (policy->fault.len > 0)
 				continue;
 			conf_warn_tcp(&w, service);

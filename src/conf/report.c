@@ -105,11 +105,11 @@ static void conf_setting_path(const config_setting_t *setting, char *text, size_
 		snprintf(text + len, size - len, "[%d]", config_setting_index(setting));
 }
 
-static const struct conf_file *conf_setting_file(
+static struct conf_file *conf_setting_file(
 	const struct conf_parser *p, const config_setting_t *setting)
 {
 	return setting->config == &p->node.tree
-		       ? &p->node
+		       ? (struct conf_file *)&p->node
 		       : CONTAINER_OF(setting->config, struct conf_file, tree);
 }
 
@@ -160,7 +160,8 @@ static void conf_say(struct conf_parser *p, enum conf_severity severity,
 		place = member ? member : setting;
 		snprintf(path + len, sizeof(path) - len, "%s%.80s", len ? "." : "", key);
 	}
-	const struct conf_file *file = conf_setting_file(p, setting);
+	struct conf_file *file = conf_setting_file(p, setting);
+	file->error_count += severity == CONF_ERROR;
 	if (file->is_object) {
 		conf_report_write(
 			p->report, severity, file->path, 0, conf_object_path(path), format, args);

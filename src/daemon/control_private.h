@@ -13,7 +13,7 @@
 #include "proxy/worker.h"
 #include <pthread.h>
 
-#define CONTROL_WORKERS_MAX 256
+#define CONTROL_WORKERS_MAX PROXY_WORKERS_MAX
 
 enum control_task { CONTROL_TASK_CHANNEL = 1, CONTROL_TASK_TICK };
 

@@ -133,6 +133,19 @@ static bool keeper_is_key_file(const char *name, struct str *ret_issuer)
 	return true;
 }
 
+/* One file that cannot be read is no reason not to start: without its keys tokens of its issuer are
+ * no good ones, and nobody is let in by them. */
+static int keeper_add_keys(struct bundle *b, struct str issuer, const char *path, struct err *err)
+{
+	struct err why;
+	int r = keeper_files_add_public(b, "jwks", issuer, str_of(path), &why);
+	if (r == -ENOMEM)
+		return err_set(err, ENOMEM, "%s", why.text);
+	if (r < 0)
+		log_warning("keeper", "keys of issuer " STR_FMT ": %s", STR_ARG(issuer), why.text);
+	return 0;
+}
+
 int keeper_files_add_issuers(struct str dir, struct bundle *b, struct err *err)
 {
 	char path[PATH_MAX];
@@ -146,7 +159,7 @@ int keeper_files_add_issuers(struct str dir, struct bundle *b, struct err *err)
 	while (r == 0 && (entry = readdir(list))) {
 		int len = snprintf(path, sizeof(path), STR_FMT "/%s", STR_ARG(dir), entry->d_name);
 		if (keeper_is_key_file(entry->d_name, &issuer) && len < (int)sizeof(path))
-			r = keeper_files_add_public(b, "jwks", issuer, str_of(path), err);
+			r = keeper_add_keys(b, issuer, path, err);
 	}
 	closedir(list);
 	return r;

@@ -18,11 +18,14 @@
 #include "daemon/sandbox.h"
 #include "daemon/state_process.h"
 #include "enroll/enroll.h"
+#include "jwt/jwt.h"
 #include "offline.h"
 #include "proxy/wire.h"
 #include "redirect/redirect.h"
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 struct main_command {
@@ -47,6 +50,12 @@ static int main_child(const char *name, int (*run)(int channel_fd))
 		return USAGE_WRONG;
 	}
 	sandbox_hide();
+	uint64_t secret;
+	if (getrandom(&secret, sizeof(secret), 0) != sizeof(secret)) {
+		fprintf(stderr, "%s: getrandom: %m\n", name);
+		return EXIT_FAILURE;
+	}
+	jwt_seed(secret);
 	return run(WIRE_CHANNEL_FD);
 }
 

@@ -12,26 +12,35 @@
 #define FETCH_BYTES_TEXT   FETCH_TEXT_OF(262144)
 #define FETCH_STATUS_LEN   4 /* "\n200", behind the document */
 
+/* A name, a port, and all addresses in brackets with a comma. */
+#define FETCH_RESOLVE_BYTES (FETCH_HOST_MAX + 8 + LOOKUP_ADDRESSES_MAX * (ADDRESS_TEXT_MAX + 3))
+
 _Static_assert(FETCH_DOCUMENT_BYTES_MAX == 262144, "as curl is told");
 
-/* The first that may be asked; NULL: none of them. */
-static const struct address *fetch_pick(const struct fetch *f, const struct lookup_found *found)
+/* Those that may be asked. */
+static void fetch_choose(
+	const struct fetch *f, const struct lookup_found *found, struct lookup_found *ret)
 {
+	*ret = (struct lookup_found){0};
 	for (uint32_t i = 0; i < found->count; i++) {
 		if (fetch_may_ask(&found->at[i], f->allowed, f->allowed_count))
-			return &found->at[i];
+			ret->at[ret->count++] = found->at[i];
 	}
-	return NULL;
 }
 
-/* "host:443:10.0.0.1", so that curl asks nobody for an address. */
+/* "host:443:10.0.0.1,[fd00::1]", so that curl asks nobody for an address, and the next one when one
+ * does not answer. */
 static void fetch_resolve_text(
-	const struct url *url, const struct address *address, char *text, size_t size)
+	const struct url *url, const struct lookup_found *chosen, char *text, size_t size)
 {
 	char ip[ADDRESS_TEXT_MAX];
-	bool is_v6 = address->family == AF_INET6;
-	snprintf(text, size, STR_FMT ":%u:%s%s%s", STR_ARG(url->host), url->port, is_v6 ? "[" : "",
-		address_ip_text(address, ip), is_v6 ? "]" : "");
+	int len = snprintf(text, size, STR_FMT ":%u:", STR_ARG(url->host), url->port);
+	for (uint32_t i = 0; i < chosen->count; i++) {
+		bool is_v6 = chosen->at[i].family == AF_INET6;
+		len += snprintf(text + len, size - (size_t)len, "%s%s%s%s", i ? "," : "",
+			is_v6 ? "[" : "", address_ip_text(&chosen->at[i], ip), is_v6 ? "]" : "");
+		ASSERT(len > 0 && (size_t)len < size);
+	}
 }
 
 /* posix_spawn() wants its words writable, and writes to none. */
@@ -70,12 +79,13 @@ static int fetch_run(struct fetch_errand *e, const char *resolve)
 bool fetch_document_start(
 	struct fetch_errand *e, const struct lookup_found *found, char *why, size_t size)
 {
-	char resolve[400] = "", text[ADDRESS_TEXT_MAX];
+	char resolve[FETCH_RESOLVE_BYTES] = "", text[ADDRESS_TEXT_MAX];
+	struct lookup_found chosen;
 	struct url url;
-	const struct address *address = fetch_pick(e->fetch, found);
 	const char *bad = url_https(e->url, &url);
-	ASSERT(!bad);
-	if (!address) {
+	ASSERT(!bad && url.host.len <= FETCH_HOST_MAX);
+	fetch_choose(e->fetch, found, &chosen);
+	if (chosen.count == 0) {
 		snprintf(why, size,
 			"%s may not be asked: loopback, link-local, multicast or metadata (see "
 			"tokens.allow_addresses)",
@@ -83,7 +93,7 @@ bool fetch_document_start(
 		return false;
 	}
 	if (!url.is_address)
-		fetch_resolve_text(&url, address, resolve, sizeof(resolve));
+		fetch_resolve_text(&url, &chosen, resolve, sizeof(resolve));
 	int r = fetch_run(e, resolve);
 	if (r < 0)
 		snprintf(why, size, "%s: %s", e->fetch->program, strerror(-r));

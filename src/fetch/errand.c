@@ -97,6 +97,26 @@ static uint64_t fetch_refresh_ms(const struct fetch_errand *e)
 	return e->is_document ? e->fetch->refresh_ms : e->fetch->host_refresh_ms;
 }
 
+/* Of one failure curl says each time how many milliseconds and bytes it took. Its own number, in
+ * front ("curl: (28) ..."), tells failures apart; what others say is compared as it is. */
+static bool fetch_is_same_failure(const char *a, const char *b)
+{
+	const char *end = strchr(a, ')');
+	size_t len = end && strncmp(a, "curl: (", 7) == 0 ? (size_t)(end - a) : strlen(a);
+	if (strncmp(a, b, len) != 0)
+		return false;
+	a += len;
+	b += len;
+	while (*a && *b) {
+		size_t skip_a = strspn(a, "0123456789"), skip_b = strspn(b, "0123456789");
+		if ((skip_a > 0) != (skip_b > 0) || (skip_a == 0 && *a != *b))
+			return false;
+		a += skip_a ? skip_a : 1;
+		b += skip_b ? skip_b : 1;
+	}
+	return *a == *b;
+}
+
 static void fetch_failed(struct fetch_errand *e, const char *why)
 {
 	struct fetch *f = e->fetch;
@@ -106,7 +126,7 @@ static void fetch_failed(struct fetch_errand *e, const char *why)
 	e->failure_count++;
 	fetch_errand_move(e, FETCH_IDLE);
 	e->next_ns = f->loop->now_ns + fetch_jitter_ns(f, wait_ms < max_ms ? wait_ms : max_ms);
-	if (strcmp(e->why, why) == 0)
+	if (fetch_is_same_failure(e->why, why))
 		return;
 	log_warning("state", "%s " STR_FMT ": %s", e->is_document ? "keys of issuer" : "host",
 		STR_ARG(e->name), why);
@@ -162,7 +182,7 @@ static void fetch_errand_begin(struct fetch_errand *e)
 {
 	struct url url = {.host = e->name, .port = 1};
 	const char *why = e->is_document ? url_https(e->url, &url) : NULL;
-	if (!why && (url.host.len == 0 || url.host.len > 253))
+	if (!why && (url.host.len == 0 || url.host.len > FETCH_HOST_MAX))
 		why = "no host name";
 	fetch_errand_move(e, FETCH_LOOKING);
 	if (why) {
@@ -174,10 +194,18 @@ static void fetch_errand_begin(struct fetch_errand *e)
 		fetch_failed(e, "out of memory, or of threads");
 }
 
+/* Nor programs without end: many may be looked up when there is a place for one. */
+static bool fetch_may_run(const struct fetch_errand *e)
+{
+	return !e->is_document || e->fetch->program_count < FETCH_PROGRAMS_MAX;
+}
+
 static void fetch_errand_looking(struct fetch_errand *e)
 {
 	struct lookup_found found;
 	char why[sizeof(e->why)];
+	if (!fetch_may_run(e))
+		return; /* waits for: the end of another's program */
 	if (!lookup_look(e->lookup, &found)) {
 		if (e->fetch->loop->now_ns - e->began_ns < FETCH_LOOKUP_MS * CLOCK_MS)
 			return;
@@ -212,12 +240,10 @@ static void fetch_errand_running(struct fetch_errand *e)
 	fetch_program_done(&e->program);
 }
 
-/* Whether there is a turn for it: neither threads nor programs without end. */
+/* Whether there is a turn for it: no threads without end. */
 static bool fetch_has_turn(const struct fetch_errand *e)
 {
-	const struct fetch *f = e->fetch;
-	return f->lookup_count < FETCH_LOOKUPS_MAX &&
-	       (!e->is_document || f->program_count < FETCH_PROGRAMS_MAX);
+	return e->fetch->lookup_count < FETCH_LOOKUPS_MAX && fetch_may_run(e);
 }
 
 void fetch_errand_step(struct fetch_errand *e)

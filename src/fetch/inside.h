@@ -16,6 +16,7 @@
 
 #define FETCH_LOOKUPS_MAX  16 /* at once */
 #define FETCH_PROGRAMS_MAX 4
+#define FETCH_HOST_MAX	   253	 /* of its name */
 #define FETCH_LOOKUP_MS	   10000 /* for an answer */
 #define FETCH_PROGRAM_MS   15000 /* and then it is killed */
 
@@ -76,7 +77,7 @@ bool fetch_errand_end(struct fetch_errand *e);
 
 /* --- document.c --- */
 
-/* Starts the program for the first of these that may be asked. False: `why` says why not. */
+/* Starts the program, with those of these that may be asked. False: `why` says why not. */
 bool fetch_document_start(
 	struct fetch_errand *e, const struct lookup_found *found, char *why, size_t size);
 /* The program has ended. False: that was nothing, `why` says why. */

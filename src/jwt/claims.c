@@ -135,5 +135,7 @@ enum jwt_failure claims_flatten(struct jwt *t)
 	claims_walk_object(&w, STR_NONE, t->claims);
 	if (w.failure == JWT_NONE)
 		qsort(t->list, t->list_count, sizeof(*t->list), claims_compare);
+	else
+		t->list = NULL; /* cut, it is no list: whoever asks again gets the same answer */
 	return w.failure;
 }

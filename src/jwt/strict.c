@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "inside.h"
 
+/* Of a 0 in its lower half the library would make another. */
+void jwt_seed(uint64_t secret)
+{
+	uint32_t seed = (uint32_t)(secret ^ secret >> 32);
+	json_object_seed(seed ? seed : 1);
+}
+
 /* Before the parser, which goes down with each bracket. */
 static bool strict_is_flat(struct str text)
 {

@@ -30,7 +30,8 @@ static enum policy_truth policy_known(bool is_so)
 
 /* --- who --- */
 
-/* Somebody without identity may be anybody who has one, but is no address that it does not have. */
+/* Somebody without identity may be anybody who has one, but is no address that it does not have.
+ * Who has one may be of a service of which nothing is known. */
 static enum policy_truth policy_source(
 	const struct source *source, const struct policy_request *request)
 {
@@ -38,7 +39,7 @@ static enum policy_truth policy_source(
 	if (source_names(source, request->source_id, &request->client))
 		return POLICY_TRUE;
 	if (request->source_id.len > 0)
-		return POLICY_FALSE;
+		return source_may_name(source, request->source_id) ? POLICY_UNKNOWN : POLICY_FALSE;
 	bool is_unknown =
 		!is_about_address || (source->kind == SOURCE_RANGE && request->client.family == 0);
 	return is_unknown ? POLICY_UNKNOWN : POLICY_FALSE;

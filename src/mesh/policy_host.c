@@ -64,6 +64,8 @@ static bool policy_host_is_same_address(struct str a, struct str b)
 
 enum policy_truth policy_host_ask(const struct str *hosts, uint32_t count, struct str authority)
 {
+	if (authority.len == 0)
+		return POLICY_UNKNOWN;
 	struct str host = route_host(authority);
 	struct str rest = {authority.at + host.len, authority.len - host.len};
 	if (host.len > 1 && host.at[host.len - 1] == '.')

@@ -342,9 +342,13 @@ static void policy_note_range(struct policy_build *b, const struct address_range
 	b->ranges[b->range_count++] = *range;
 }
 
-static uint64_t policy_place_of(struct policy_build *b, const struct source *source)
+/* Who is of an undeclared service cannot be known: anybody may be kept out as one of it. */
+static uint64_t policy_place_of(
+	struct policy_build *b, const struct source *source, enum policy_action action)
 {
 	struct policy_key key;
+	if (source->kind == SOURCE_UNDECLARED && action != POLICY_ALLOW)
+		return policy_finish(0, PLACE_IDENTIFIED);
 	switch (source->kind) {
 	case SOURCE_ANONYMOUS:
 		return policy_finish(0, PLACE_NOBODY);
@@ -358,6 +362,7 @@ static uint64_t policy_place_of(struct policy_build *b, const struct source *sou
 		b->under |= 1u << key.depth;
 		return policy_finish(key.below[key.depth], PLACE_UNDER + 16 * key.depth);
 	case SOURCE_ID:
+	case SOURCE_UNDECLARED:
 		policy_key_id(&key, source->text);
 		return policy_finish(key.whole, PLACE_ID);
 	}
@@ -378,7 +383,7 @@ static void policy_put_rule(struct policy_build *b, const struct policy *p, uint
 			placed.source = hit.source;
 		else if (kind != SOURCE_ANONYMOUS)
 			named.source = hit.source;
-		policy_put_paths(b, policy_place_of(b, hit.source), p, hit, by_path);
+		policy_put_paths(b, policy_place_of(b, hit.source, p->action), p, hit, by_path);
 	}
 	if (p->from_count == 0)
 		policy_put_paths(b, policy_finish(0, is_allow ? PLACE_IDENTIFIED : PLACE_EVERYBODY),

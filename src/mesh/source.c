@@ -16,6 +16,7 @@ uint32_t source_rank(const struct source *source)
 	case SOURCE_UNDER:
 		return SOURCE_RANK_LEAST + (uint32_t)source->text.len;
 	case SOURCE_ID:
+	case SOURCE_UNDECLARED:
 		return SOURCE_RANK_ID;
 	}
 	return SOURCE_RANK_LEAST;
@@ -60,12 +61,20 @@ static bool source_is_whole(struct str entry)
 	return identity_trust_domain_valid(domain) || identity_id_valid(start);
 }
 
+/* Only what is declared is the same on all machines: what a workload of this one is says nothing of
+ * others that are of its service. */
+static const struct service *source_declared(const struct snapshot *s, struct str entry)
+{
+	const struct service *service = snapshot_service(s, entry);
+	return service && !service->is_implicit ? service : NULL;
+}
+
 uint32_t source_count(const struct snapshot *s, struct str entry)
 {
 	struct address_range range;
 	if (str_eq(entry, STR("*")) || str_eq(entry, STR("anonymous")))
 		return 1;
-	const struct service *service = snapshot_service(s, entry);
+	const struct service *service = source_declared(s, entry);
 	if (service)
 		return service->id_count;
 	return identity_service_valid(entry) || source_is_whole(entry) ||
@@ -82,7 +91,7 @@ static bool source_read_ids(const struct service *service, struct str entry, str
 	return true;
 }
 
-/* "web" that nobody has declared has the identity of its name and no other. */
+/* "web" that nobody has declared has the identity of its name. */
 static struct str source_id_of(const struct snapshot *s, struct str entry, struct arena *arena)
 {
 	bool is_path = memchr(entry.at, '/', entry.len);
@@ -95,7 +104,7 @@ static struct str source_id_of(const struct snapshot *s, struct str entry, struc
 bool source_read(
 	const struct snapshot *s, struct str entry, struct arena *arena, struct source *ret)
 {
-	const struct service *service = snapshot_service(s, entry);
+	const struct service *service = source_declared(s, entry);
 	*ret = (struct source){.kind = SOURCE_ANY, .entry = entry};
 	if (str_eq(entry, STR("*")))
 		return true;
@@ -114,6 +123,10 @@ bool source_read(
 		ret->text = (struct str){entry.at, entry.len - (ret->kind == SOURCE_UNDER)};
 	else
 		ret->text = source_id_of(s, entry, arena);
+	if (!memchr(entry.at, '/', entry.len)) {
+		ret->kind = SOURCE_UNDECLARED;
+		ret->mesh = s;
+	}
 	return ret->text.at;
 }
 
@@ -130,9 +143,18 @@ bool source_names(const struct source *source, struct str id, const struct addre
 	case SOURCE_UNDER:
 		return id.len > source->text.len && str_starts(id, source->text);
 	case SOURCE_ID:
+	case SOURCE_UNDECLARED:
 		return !is_anonymous && str_eq(source->text, id);
 	}
 	return false;
+}
+
+bool source_may_name(const struct source *source, struct str id)
+{
+	if (source->kind != SOURCE_UNDECLARED)
+		return false;
+	const struct service *its = snapshot_service_by_id(source->mesh, id);
+	return !its || its->is_implicit;
 }
 
 /* Rest of `id` after its own trust domain and a slash; empty: of another one. */
@@ -158,7 +180,7 @@ bool source_entry_names(const struct snapshot *s, struct str entry, struct str i
 		return id.len == 0 && str_eq(entry, STR("anonymous"));
 	if (str_eq(entry, STR("*")))
 		return true;
-	const struct service *service = snapshot_service(s, entry);
+	const struct service *service = source_declared(s, entry);
 	if (service)
 		return service_has_id(service, id);
 	bool is_under = source_is_under(entry);

@@ -38,6 +38,10 @@ enum reason authorise(
 	*ret = authorisation_none();
 	if (c->way != CALL_WAY_LOCAL)
 		return REASON_NONE;
+	/* the certificate may have run out since the call came */
+	ret->reason = c->direction == CALL_OUTBOUND ? outbound_check_proof(c) : REASON_NONE;
+	if (ret->reason != REASON_NONE)
+		return ret->reason;
 	const struct policy_request request = authorise_request(c, asks);
 	const struct snapshot *s = c->hold->plan->snapshot;
 	struct policy_verdict v = policy_check(s, c->service, &request);
@@ -56,11 +60,12 @@ enum reason authorise(
 /* Plain text, or a caller of this machine whom nobody knows, to a port that takes neither now. */
 static enum reason authorise_mode(const struct call *c)
 {
-	if (service_mtls(c->service, c->target->port) != MTLS_STRICT)
-		return REASON_NONE;
-	if (c->direction == CALL_INBOUND_PLAIN)
-		return REASON_PLAINTEXT;
-	return c->direction == CALL_OUTBOUND && !c->source ? REASON_UNATTRIBUTED : REASON_NONE;
+	if (c->direction == CALL_OUTBOUND)
+		return outbound_check_proof(c);
+	return c->direction == CALL_INBOUND_PLAIN &&
+			       service_mtls(c->service, c->target->port) == MTLS_STRICT
+		       ? REASON_PLAINTEXT
+		       : REASON_NONE;
 }
 
 /* Who calls whom now. */
@@ -72,9 +77,11 @@ static enum reason authorise_renew(struct worker *w, const struct call *c, struc
 	ret_now->service = snapshot_service(s, c->service->name);
 	if (!ret_now->service)
 		return REASON_NO_SERVICE;
-	if (c->direction == CALL_OUTBOUND)
+	if (c->direction == CALL_OUTBOUND) {
 		outbound_identify(
 			ret_now, c->source ? snapshot_workload_by_uid(s, c->source->uid) : NULL);
+		outbound_prove(ret_now);
+	}
 	return authorise_mode(ret_now);
 }
 

@@ -321,6 +321,22 @@ enum reason call_check(struct worker *w, const struct line *down, const struct l
 	return reason;
 }
 
+enum reason call_check_outside(struct worker *w, const struct line *down, const struct call *c)
+{
+	struct call fresh;
+	bool is_outside = c->direction == CALL_OUTBOUND && !c->service &&
+			  (c->way == CALL_WAY_OUTSIDE || c->way == CALL_WAY_PLAIN);
+	/* a refusal of before tells nothing */
+	if (!is_outside || (c->by_name && (!c->is_named || c->named != REASON_NONE)))
+		return REASON_NONE;
+	enum reason reason = call_settle_again(w, down, c, &fresh);
+	if (reason == REASON_NONE)
+		reason = outside_check(&fresh);
+	call_done(&fresh);
+	/* where it is going it has found already */
+	return reason == REASON_EXTERNAL_UNRESOLVED ? REASON_NONE : reason;
+}
+
 /* --- what it may --- */
 
 bool call_may_pick_again(const struct call *c, const struct call_tries *tries, enum reason reason)

@@ -119,7 +119,14 @@ enum reason inbound_admit_mesh(struct worker *w, struct line *line, struct call 
 
 /* Who calls: a workload of this machine, or NULL: nobody that is known. */
 void outbound_identify(struct call *c, const struct workload *source);
-/* The same, once the facts are in the call and it holds a plan. `source` may be NULL: nobody. */
+/* For a workload of this machine, or whatever else is decided here: who has no certificate that
+ * another machine would take now is nobody that is known. */
+void outbound_prove(struct call *c);
+/* What a workload of this machine takes, which the call leads to: that who calls can prove it
+ * still, or in plain text anybody. */
+enum reason outbound_check_proof(const struct call *c);
+/* Who calls whom, once the facts are in the call and it holds a plan. `source` may be NULL: nobody.
+ */
 enum reason outbound_settle(struct call *c, const struct workload *source);
 /* To this endpoint of the service whose own address was dialled; `local`: the workload behind it,
  * or NULL. */
@@ -175,6 +182,9 @@ struct authorisation;
 enum reason call_check(struct worker *w, const struct line *down, const struct line *up,
 	struct call *c, const struct authorise_asks *asks, struct authorisation *ret);
 
+/* Whether a request to the outside of the mesh that runs, or a session that asked for it last,
+ * would be let out now. Of other calls this says nothing: NONE. */
+enum reason call_check_outside(struct worker *w, const struct line *down, const struct call *c);
 /* What the worker's current plan says of a running request's certificates: that a peer is revoked,
  * or trusted by nobody any more, or the identity that it knows us by is gone or another. Whatever
  * else is new is for the next request. */

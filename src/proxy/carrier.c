@@ -390,7 +390,8 @@ static bool carrier_peer_is_gone(const struct carrier *c)
 static bool carrier_is_refused_now(const struct carrier *c)
 {
 	struct worker *w = c->being.worker;
-	if (c->side == UP || authorise_session(w, &c->call, asked_last(c->asked)) == REASON_NONE)
+	if (c->side == UP || (authorise_session(w, &c->call, asked_last(c->asked)) == REASON_NONE &&
+				     call_check_outside(w, c->line, &c->call) == REASON_NONE))
 		return false;
 	metric_add(&w->values->policy_sessions_ended_total, 1);
 	return true;

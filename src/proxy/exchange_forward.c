@@ -112,6 +112,8 @@ static bool exchange_is_refused_now(struct exchange *x)
 	struct authorisation now;
 	enum reason reason = authorise_again(w, &down->call, &asks, &now);
 	if (reason == REASON_NONE)
+		reason = call_check_outside(w, down->line, &down->call);
+	if (reason == REASON_NONE)
 		return false;
 	x->authorisation = authorisation_copy(&now, &x->arena);
 	http_close_after(down->http);

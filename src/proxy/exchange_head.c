@@ -152,7 +152,8 @@ void exchange_remove_judged(const struct call *call, struct http_head *trailers)
 	if (call->way != CALL_WAY_LOCAL)
 		return;
 	for (uint16_t i = 0; i < trailers->header_count; i++) {
-		if (policy_asks_header(call->service, trailers->headers[i].name))
+		struct str name = trailers->headers[i].name;
+		if (policy_asks_header(call->service, name) || tokens_are_in(call, name))
 			continue;
 		if (count != i)
 			trailers->headers[count] = trailers->headers[i];

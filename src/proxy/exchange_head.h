@@ -30,8 +30,8 @@ struct str exchange_head_path(const struct http_head *head);
 /* Takes off what only proxies say: of a head or trailers, on the way there or back. `kept`: but for
  * those; OTHER: none. */
 void exchange_remove_ours(struct http_head *head, enum http_name kept);
-/* Takes off a request's trailers what policies of the service here ask for in its headers: a server
- * that puts the two together would see what was not judged. */
+/* Takes off a request's trailers what policies of the service here ask for in its headers, tokens
+ * too: a server that puts the two together would see what was not judged. */
 void exchange_remove_judged(const struct call *call, struct http_head *trailers);
 /* All of that name, letter case aside; whether there were any. */
 bool exchange_remove_header(struct http_head *head, struct str name);

@@ -72,6 +72,9 @@ static enum reason exchange_authorise(struct exchange *x)
 	struct route_request request;
 	const struct authorise_asks asks = exchange_asks(x, call->hold->plan, &request);
 	enum reason reason = authorise(call, &asks, &now);
+	/* they may have come while it was on its way to another machine */
+	if (x->trailers[DOWN])
+		exchange_remove_judged(call, x->trailers[DOWN]);
 	x->plan_number = x->trust_number = call->hold->plan->number;
 	/* A copy: the plan that it comes from may be gone before this is logged. */
 	x->authorisation = authorisation_copy(&now, &x->arena);
@@ -104,6 +107,16 @@ static void exchange_answer(struct exchange *x)
 	exchange_finish(x, REASON_NONE);
 }
 
+/* An earlier try was for a workload here, which was not to get the token: another machine is. */
+static enum reason exchange_return_token(struct exchange *x)
+{
+	if (x->carrier[DOWN]->call.way == CALL_WAY_LOCAL)
+		return REASON_NONE;
+	bool fits = tokens_put_back(&x->token, x->request, &x->arena);
+	x->token = (struct tokens_carried){0};
+	return fits ? REASON_NONE : REASON_OVERLOAD;
+}
+
 /* To one of the endpoints that it may lead to, by policy, and within limits. */
 static enum reason exchange_place(struct exchange *x)
 {
@@ -116,6 +129,8 @@ static enum reason exchange_place(struct exchange *x)
 	if (reason == REASON_NONE)
 		reason = x->attempt_count == 0 ? exchange_prepare_request(x)
 					       : exchange_name_caller(x);
+	if (reason == REASON_NONE)
+		reason = exchange_return_token(x);
 	if (reason == REASON_NONE)
 		reason = exchange_authorise(x);
 	if (reason == REASON_NONE)

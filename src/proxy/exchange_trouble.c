@@ -27,12 +27,21 @@ uint64_t exchange_idle_ns(const struct exchange *x)
 								 : conf->stream_idle_timeout_ms);
 }
 
+/* With the first certificate, or when it is to be judged without the token that it came with. */
+static uint64_t exchange_tunnel_end_ns(const struct exchange *x)
+{
+	const struct worker *w = x->being.worker;
+	uint64_t lines_ns = line_pair_expiry_ns(x->carrier[DOWN]->line, x->carrier[UP]->line, w);
+	uint64_t token_ns = tokens_end_ns(w, &x->token);
+	return token_ns < lines_ns ? token_ns : lines_ns;
+}
+
 void exchange_watch(struct exchange *x, uint64_t idle_at_ns)
 {
 	struct worker *w = x->being.worker;
 	uint64_t deadline_ns = exchange_deadline_ns(x);
 	if (x->state == EXCHANGE_TUNNEL)
-		deadline_ns = line_pair_expiry_ns(x->carrier[DOWN]->line, x->carrier[UP]->line, w);
+		deadline_ns = exchange_tunnel_end_ns(x);
 	if (x->route && exchange_try_deadline_ns(x) < deadline_ns)
 		deadline_ns = exchange_try_deadline_ns(x);
 	x->timer.fired = false;
@@ -46,7 +55,8 @@ enum reason exchange_recheck(struct exchange *x)
 	const struct carrier *up = x->carrier[UP];
 	if (w->loop.now_ns >= line_pair_expiry_ns(down->line, up->line, w))
 		return REASON_PEER_EXPIRED;
-	if (x->plan_number == w->current->plan->number)
+	bool has_ended = tokens_end(w, &x->token);
+	if (x->plan_number == w->current->plan->number && !has_ended)
 		return REASON_NONE;
 	x->plan_number = w->current->plan->number;
 	struct authorisation now = x->authorisation;

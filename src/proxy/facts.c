@@ -123,11 +123,14 @@ static bool facts_add_keys(struct facts *f, struct facts_issuer is, struct str k
 	return k->is.name.at && k->is.url.at && k->is.why.at;
 }
 
-/* Those that were fetched. */
+/* Those that were fetched. Without a URL they would stand for those of a file, which are not the
+ * state process's to give. */
 static bool facts_add_fetched(struct facts *f, const struct bundle *outside)
 {
 	const struct bundle_item *of = NULL;
 	while (f->issuer_count < FACTS_ISSUERS_MAX && (of = bundle_next(outside, "jwks-of", of))) {
+		if (of->text.len == 0)
+			continue;
 		const struct bundle_item *state = bundle_find(outside, "jwks-state", of->name);
 		const struct bundle_item *keys = bundle_find(outside, "jwks", of->name);
 		struct facts_issuer is = {.name = of->name, .url = of->text};

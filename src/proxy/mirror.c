@@ -127,7 +127,7 @@ static void mirror_take_call(struct mirror *m, const struct call *call)
 		.direction = CALL_OUTBOUND,
 		.way = CALL_WAY_PICK,
 		.source = call->source,
-		.source_id = call->source_id,
+		.source_id = call->source ? call->source->id : STR(""),
 		.source_service = call->source_service,
 		.dialled = call->dialled,
 		.service = call->dialled,
@@ -202,17 +202,23 @@ static bool mirror_is_many(const struct mirror *m)
 	       mirror_share(max);
 }
 
+static struct authorise_asks mirror_asks(
+	struct mirror *m, const struct plan *plan, struct route_request *ret_request)
+{
+	tokens_take(&m->call, plan, m->request, &m->arena, &m->token);
+	*ret_request = exchange_head_facts(m->call.source_id, m->request);
+	return (struct authorise_asks){
+		.http = ret_request, .token = tokens_verified(m->being.worker, plan, &m->token)};
+}
+
 static enum reason mirror_authorise(struct mirror *m)
 {
 	struct authorisation now = authorisation_none();
 	struct call *c = &m->call;
-	struct tokens_carried token = {0};
 	const struct plan *plan = c->hold->plan;
 	enum reason reason = exchange_head_name_caller(&m->arena, c, m->request);
-	tokens_take(c, plan, m->request, &m->arena, &token);
-	const struct route_request request = exchange_head_facts(c->source_id, m->request);
-	const struct authorise_asks asks = {
-		.http = &request, .token = tokens_verified(m->being.worker, plan, &token)};
+	struct route_request request;
+	const struct authorise_asks asks = mirror_asks(m, plan, &request);
 	if (reason == REASON_NONE)
 		reason = authorise(c, &asks, &now);
 	if (m->trailers)
@@ -318,8 +324,8 @@ static void mirror_follow(struct mirror *m)
 		return;
 	m->plan_number = w->current->plan->number;
 	struct authorisation now;
-	const struct route_request request = exchange_head_facts(m->call.source_id, m->request);
-	const struct authorise_asks asks = {.http = &request};
+	struct route_request request;
+	const struct authorise_asks asks = mirror_asks(m, w->current->plan, &request);
 	enum reason reason = call_check_up(w, m->up->line, &m->call);
 	if (reason == REASON_NONE || reason == REASON_PEER_UNTRUSTED)
 		reason = authorise_again(w, &m->call, &asks, &now);

@@ -18,6 +18,7 @@
 #include "base/arena.h"
 #include "carrier.h"
 #include "codec/http.h"
+#include "tokens.h"
 
 struct exchange;
 
@@ -57,6 +58,7 @@ struct mirror {
 	bool is_cut;	/* more of an answer came than anybody throws away */
 	struct str method, path, authority, user_agent, request_id, route;
 	struct authorisation authorisation; /* copies in the arena */
+	struct tokens_carried token;	    /* its request's */
 	uint16_t status;
 	const char *details;
 	uint64_t request_bytes, response_bytes;

@@ -33,7 +33,8 @@ static bool mirror_copy_text(struct mirror *m, struct str from, struct str *to)
 	return to->at;
 }
 
-/* What the service gets, with the mark. The body is all there when it is sent, so that nobody has
+/* What the service gets, with the mark and the token: whether the copy's workload is to have that
+ * is judged there. The body is all there when it is sent, so that nobody has
  * to ask for it. */
 static bool mirror_copy_request(struct mirror *m, const struct exchange *x)
 {
@@ -45,6 +46,7 @@ static bool mirror_copy_request(struct mirror *m, const struct exchange *x)
 	m->user_agent = http_header_of(m->request, HTTP_NAME_USER_AGENT);
 	http_header_remove(m->request, HTTP_NAME_MIRROR);
 	return http_header_add(m->request, STR(HEADER_MIRROR), STR("1")) &&
+	       tokens_put_back(&x->token, m->request, &m->arena) &&
 	       mirror_copy_text(m, x->route->path, &m->path) &&
 	       mirror_copy_text(m, x->route->authority, &m->authority) &&
 	       mirror_copy_text(m, x->route->name, &m->route) &&

@@ -27,14 +27,39 @@ void outbound_identify(struct call *c, const struct workload *source)
 	c->source_id = source->id;
 }
 
+/* Here nobody asks for a certificate, and so what one would be worth to another machine counts:
+ * that the node file gives a workload an identity proves nothing. */
+static bool outbound_is_proved(const struct call *c)
+{
+	return c->source && tls_store_prove(c->hold->plan->tls, c->source->identity,
+				    worker_wall_s(c->hold->worker)) == TLS_FAILURE_NONE;
+}
+
+void outbound_prove(struct call *c)
+{
+	if (!outbound_is_proved(c))
+		c->source_id = STR("");
+}
+
+enum reason outbound_check_proof(const struct call *c)
+{
+	if (c->source_id.len > 0)
+		return outbound_is_proved(c) ? REASON_NONE : REASON_NO_IDENTITY;
+	if (service_mtls(c->service, c->target->port) != MTLS_STRICT)
+		return REASON_NONE;
+	return c->source ? REASON_NO_IDENTITY : REASON_UNATTRIBUTED;
+}
+
 static enum reason outbound_to_local(struct call *c, const struct destination *to)
 {
 	c->way = CALL_WAY_LOCAL;
 	c->target = to->workload;
 	c->protocol = to->workload->protocol;
 	c->upstream = to->workload->deliver;
-	if (!c->source && service_mtls(to->service, to->workload->port) == MTLS_STRICT)
-		return REASON_UNATTRIBUTED;
+	outbound_prove(c);
+	enum reason reason = outbound_check_proof(c);
+	if (reason != REASON_NONE)
+		return reason;
 	/* No other machine would take it for this service. */
 	return to->workload->is_refused ? REASON_UPSTREAM_IDENTITY : REASON_NONE;
 }
@@ -107,6 +132,7 @@ static void outbound_leave(struct call *c)
 	c->series = (struct record_series){0};
 	c->pick_way = PICK_WAY_ALL;
 	upstream_done(c);
+	outbound_identify(c, c->source); /* others ask for themselves who it is */
 }
 
 void outbound_unpick(struct worker *w, struct call *c)

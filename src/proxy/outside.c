@@ -175,6 +175,7 @@ enum reason outside_settle(struct call *c)
 	c->upstream = c->original;
 	if (!c->source)
 		return REASON_UNATTRIBUTED;
+	outbound_prove(c);
 	if (snapshot_may_pass_through(s, &c->original))
 		return REASON_NONE;
 	if (snapshot_is_local(s, &c->original))

@@ -13,7 +13,8 @@
 #include <openssl/sha.h>
 #include <stdlib.h>
 
-#define TOKENS_KEPT_MAX 512 /* of a worker; up to some 20 KiB each */
+#define TOKENS_KEPT_MAX	  512 /* of a worker; up to some 20 KiB each */
+#define TOKENS_LEFT_MAX_S 1000000000
 
 struct tokens_kept {
 	struct map_node node;
@@ -23,6 +24,7 @@ struct tokens_kept {
 	struct jwt *jwt;   /* NULL: it is no good one */
 	struct policy_token token;
 	uint64_t until_s;
+	uint64_t bad_from_s; /* without `jwt`: nothing is known of what it was before */
 };
 
 struct tokens {
@@ -38,7 +40,7 @@ static struct str tokens_bearer(struct str value)
 {
 	struct str scheme = STR("bearer");
 	if (value.len <= scheme.len || !str_eq_nocase((struct str){value.at, scheme.len}, scheme) ||
-		value.at[scheme.len] != ' ')
+		(value.at[scheme.len] != ' ' && value.at[scheme.len] != '\t'))
 		return STR_NONE;
 	return str_trim((struct str){value.at + scheme.len, value.len - scheme.len});
 }
@@ -72,20 +74,49 @@ static uint32_t tokens_look(
 }
 
 /* Another scheme's credentials are not ours to keep from the workload. */
-static void tokens_strip(struct http_head *head, const struct issuer *issuer)
+static bool tokens_is_kept_back(const struct snapshot *s, const struct http_header *h)
 {
-	bool is_bearer = str_eq_nocase(issuer->header, STR(ISSUER_TOKEN_HEADER));
-	uint16_t kept = 0;
-	for (uint16_t i = 0; i < head->header_count; i++) {
-		const struct http_header *h = &head->headers[i];
-		if (str_eq_nocase(h->name, issuer->header) &&
-			(!is_bearer || tokens_bearer(h->value).len > 0))
+	for (uint32_t i = 0; i < s->issuer_count; i++) {
+		const struct issuer *issuer = &s->issuers[i];
+		if (issuer->is_forwarded || !str_eq_nocase(h->name, issuer->header))
 			continue;
-		if (kept != i)
-			head->headers[kept] = head->headers[i];
-		kept++;
+		if (!str_eq_nocase(h->name, STR(ISSUER_TOKEN_HEADER)) ||
+			tokens_bearer(h->value).len > 0)
+			return true;
+	}
+	return false;
+}
+
+/* Out of memory it is taken off, and cannot be put back. */
+static void tokens_strip(const struct snapshot *s, struct http_head *head, struct arena *arena,
+	struct tokens_carried *carried)
+{
+	uint16_t kept = 0, count = 0;
+	for (uint16_t i = 0; i < head->header_count; i++)
+		count += tokens_is_kept_back(s, &head->headers[i]);
+	if (count == 0)
+		return;
+	carried->removed = arena_take(arena, count * sizeof(*carried->removed));
+	for (uint16_t i = 0; i < head->header_count; i++) {
+		const struct http_header h = head->headers[i];
+		if (!tokens_is_kept_back(s, &h))
+			head->headers[kept++] = h;
+		else if (carried->removed)
+			carried->removed[carried->removed_count++] = h;
 	}
 	head->header_count = kept;
+}
+
+bool tokens_put_back(
+	const struct tokens_carried *carried, struct http_head *head, struct arena *arena)
+{
+	for (uint16_t i = 0; i < carried->removed_count; i++) {
+		const struct http_header *h = &carried->removed[i];
+		struct str name = arena_str(arena, h->name), value = arena_str(arena, h->value);
+		if (!name.at || !value.at || !http_header_add(head, name, value))
+			return false;
+	}
+	return true;
 }
 
 static bool tokens_copy(struct arena *arena, struct str *text)
@@ -122,10 +153,17 @@ void tokens_take(const struct call *c, const struct plan *plan, struct http_head
 		carried->text = carried->header = STR_NONE;
 	if (!tokens_copy(arena, &carried->text) || !tokens_copy(arena, &carried->header))
 		carried->text = carried->header = STR_NONE;
-	for (uint32_t i = 0; i < s->issuer_count; i++) {
-		if (!s->issuers[i].is_forwarded)
-			tokens_strip(head, &s->issuers[i]);
-	}
+	tokens_strip(s, head, arena, carried);
+}
+
+bool tokens_are_in(const struct call *c, struct str header)
+{
+	const struct plan *plan = c->hold->plan;
+	const struct snapshot *s = plan->snapshot;
+	bool is_one = false;
+	for (uint32_t i = 0; i < s->issuer_count; i++)
+		is_one = is_one || str_eq_nocase(header, s->issuers[i].header);
+	return is_one && tokens_are_asked(c, plan);
 }
 
 /* --- what is remembered --- */
@@ -239,6 +277,10 @@ static struct tokens_kept *tokens_ask(
 	uint8_t digest[SHA256_DIGEST_LENGTH];
 	SHA256((const uint8_t *)text.at, text.len, digest);
 	struct tokens_kept *k = tokens_find(t, digest);
+	if (k && !k->jwt && now_s < k->bad_from_s) {
+		tokens_forget(t, k);
+		k = NULL;
+	}
 	if (k) {
 		list_remove(&k->used);
 		list_add_last(&t->used, &k->used);
@@ -252,6 +294,7 @@ static struct tokens_kept *tokens_ask(
 		jwt_free(k->jwt);
 		k->jwt = NULL;
 	}
+	k->bad_from_s = failure == JWT_EXPIRED ? now_s : 0;
 	/* What may be otherwise the next time is asked again then. */
 	if (failure == JWT_EARLY || failure == JWT_MEMORY) {
 		tokens_forget(t, k);
@@ -261,15 +304,39 @@ static struct tokens_kept *tokens_ask(
 }
 
 const struct policy_token *tokens_verified(
-	struct worker *w, const struct plan *plan, const struct tokens_carried *carried)
+	struct worker *w, const struct plan *plan, struct tokens_carried *carried)
 {
-	uint64_t now_s = (uint64_t)worker_wall_s(w);
 	if (carried->text.len == 0 || carried->text.len > JWT_BYTES_MAX)
 		return NULL;
+	if (carried->judged_s == 0)
+		carried->judged_s = (uint64_t)worker_wall_s(w);
 	struct tokens *t = tokens_of(w, plan);
-	const struct tokens_kept *k = t ? tokens_ask(t, plan, now_s, carried->text) : NULL;
+	const struct tokens_kept *k =
+		t ? tokens_ask(t, plan, carried->judged_s, carried->text) : NULL;
+	carried->until_s = 0;
 	/* The token of one issuer is not taken where those of another are carried. */
-	if (!k || !k->jwt || now_s >= k->until_s || !str_eq_nocase(k->header, carried->header))
+	if (!k || !k->jwt || carried->judged_s >= k->until_s ||
+		!str_eq_nocase(k->header, carried->header))
 		return NULL;
+	carried->until_s = k->until_s;
 	return &k->token;
+}
+
+uint64_t tokens_end_ns(const struct worker *w, const struct tokens_carried *carried)
+{
+	uint64_t now_s = (uint64_t)worker_wall_s(w);
+	uint64_t left_s = carried->until_s > now_s ? carried->until_s - now_s : 0;
+	if (carried->until_s == 0 || left_s > TOKENS_LEFT_MAX_S)
+		return UINT64_MAX;
+	return w->loop.now_ns + left_s * CLOCK_S;
+}
+
+bool tokens_end(const struct worker *w, struct tokens_carried *carried)
+{
+	uint64_t now_s = (uint64_t)worker_wall_s(w);
+	if (carried->until_s == 0 || now_s < carried->until_s)
+		return false;
+	carried->until_s = 0;
+	carried->judged_s = now_s;
+	return true;
 }

@@ -52,14 +52,10 @@ void being_end(struct being *b)
 
 /* --- plans --- */
 
-static struct plan_hold *plan_hold_new(struct worker *w, struct plan *plan)
+static struct plan_hold *plan_hold_begin(struct worker *w, struct plan *plan)
 {
-	struct plan_hold *hold = calloc(1, sizeof(*hold));
-	if (!hold)
-		return NULL;
-	hold->worker = w;
-	hold->plan = plan;
-	hold->user_count = 1;
+	struct plan_hold *hold = &plan->holds[w->index];
+	*hold = (struct plan_hold){.worker = w, .plan = plan, .user_count = 1};
 	return hold;
 }
 
@@ -74,8 +70,8 @@ void plan_hold_unref(struct plan_hold *hold)
 	ASSERT(hold->user_count > 0);
 	if (--hold->user_count > 0)
 		return;
+	/* with the last of them the plan may go at once, and this with it */
 	atomic_fetch_sub_explicit(&hold->plan->holder_count, 1, memory_order_release);
-	free(hold);
 }
 
 /* Opaque bytes are looked at once more, and every call is settled anew where it can be: a plan that
@@ -112,15 +108,8 @@ static void worker_take_plan(struct worker *w)
 	struct plan *plan = atomic_exchange_explicit(&w->next_plan, NULL, memory_order_acquire);
 	if (!plan)
 		return;
-	struct plan_hold *hold = plan_hold_new(w, plan);
-	if (!hold) {
-		log_error("proxy", "worker %u: out of memory for a new plan; the old one stays",
-			w->index);
-		atomic_fetch_sub_explicit(&plan->holder_count, 1, memory_order_release);
-		return;
-	}
 	plan_hold_unref(w->current);
-	w->current = hold;
+	w->current = plan_hold_begin(w, plan);
 	list_move_all(&w->live, &w->stale);
 	list_move_all(&w->pools, &w->stale_pools);
 	list_move_all(&w->live_crowds, &w->stale_crowds);
@@ -457,8 +446,8 @@ static int worker_init(struct worker *w, const struct worker_setup *setup, struc
 	w->tls_sessions = tls_sessions_new(WORKER_SESSIONS_KEPT);
 	w->decisions = decisions_new();
 	w->seen = seen_new(w->loop.wall_ns);
-	w->current = plan_hold_new(w, setup->plan);
-	if (!w->tls_sessions || !w->decisions || !w->seen || !w->current)
+	w->current = plan_hold_begin(w, setup->plan);
+	if (!w->tls_sessions || !w->decisions || !w->seen)
 		return err_set(err, ENOMEM, "out of memory");
 	atomic_store(&w->generation, setup->plan->generation);
 	return worker_init_listeners(w, setup, err);

@@ -23,14 +23,6 @@ enum worker_task {
 	TASK_MIRROR,
 };
 
-/* One worker's share in a plan: lives as long as a call is settled under it. Counted without
- * atomics; only the last release touches the plan's shared count. */
-struct plan_hold {
-	struct worker *worker;
-	struct plan *plan;
-	uint32_t user_count; /* calls, and 1 while it is the worker's current one */
-};
-
 /* First member of every object the worker steps: what is common to their lives. */
 struct being {
 	struct task task;

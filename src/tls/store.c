@@ -8,6 +8,7 @@
 #include "bio.h"
 #include "handshake.h"
 #include "tickets.h"
+#include "verify.h"
 #include <errno.h>
 #include <openssl/nid.h>
 #include <openssl/sha.h>
@@ -268,6 +269,12 @@ bool tls_store_same_for(const struct tls_store *a, const struct tls_store *b, st
 bool tls_store_has_identity(const struct tls_store *s, struct str path)
 {
 	return store_identity(s, path) != NULL;
+}
+
+enum tls_failure tls_store_prove(const struct tls_store *s, struct str path, int64_t wall_s)
+{
+	struct tls_identity *identity = (struct tls_identity *)store_identity(s, path);
+	return identity ? verify_own(s, identity, wall_s) : TLS_FAILURE_NO_IDENTITY;
 }
 
 bool tls_store_identity(const struct tls_store *s, size_t index, struct tls_identity_view *ret_view)

@@ -29,6 +29,9 @@ struct tls_identity {
 	uint8_t made_of[32];	  /* of id, chain and all anchors */
 	uint8_t scope[32];	  /* session id context, made of that with the ticket key */
 	EVP_AEAD_CTX *ticket_key; /* of this identity with this chain and these anchors */
+	/* What verify_own() has found of it, once it was good; any thread. */
+	_Atomic bool is_proved;
+	_Atomic int64_t proved_from_s, proved_until_s, proved_listed_until_s;
 };
 
 /* Trust anchors of one trust domain. An empty set is valid and means: trust nobody there. Of all

@@ -256,6 +256,54 @@ enum tls_failure verify_chain(const struct tls_store *s, const STACK_OF(CRYPTO_B
 	return verify_now(s, ret_peer, wall_s);
 }
 
+static STACK_OF(CRYPTO_BUFFER) * verify_own_chain(const struct tls_identity *identity)
+{
+	STACK_OF(CRYPTO_BUFFER) *chain = sk_CRYPTO_BUFFER_new_null();
+	for (size_t i = 0; chain && i < identity->chain_count; i++) {
+		if (sk_CRYPTO_BUFFER_push(chain, identity->chain[i])) {
+			CRYPTO_BUFFER_up_ref(identity->chain[i]);
+			continue;
+		}
+		sk_CRYPTO_BUFFER_pop_free(chain, CRYPTO_BUFFER_free);
+		chain = NULL;
+	}
+	return chain;
+}
+
+static enum tls_failure verify_own_whole(
+	const struct tls_store *s, struct tls_identity *identity, int64_t wall_s)
+{
+	struct verify_peer found = {.id = NULL};
+	STACK_OF(CRYPTO_BUFFER) *chain = verify_own_chain(identity);
+	if (!chain)
+		return TLS_FAILURE_MEMORY;
+	enum tls_failure failure = verify_chain(s, chain, wall_s, &found);
+	sk_CRYPTO_BUFFER_pop_free(chain, CRYPTO_BUFFER_free);
+	free(found.id);
+	if (failure)
+		return failure;
+	atomic_store_explicit(&identity->proved_from_s, found.valid_from_s, memory_order_relaxed);
+	atomic_store_explicit(&identity->proved_until_s, found.valid_until_s, memory_order_relaxed);
+	atomic_store_explicit(
+		&identity->proved_listed_until_s, found.listed_until_s, memory_order_relaxed);
+	atomic_store_explicit(&identity->is_proved, true, memory_order_release);
+	return TLS_FAILURE_NONE;
+}
+
+enum tls_failure verify_own(
+	const struct tls_store *s, struct tls_identity *identity, int64_t wall_s)
+{
+	if (!atomic_load_explicit(&identity->is_proved, memory_order_acquire))
+		return verify_own_whole(s, identity, wall_s);
+	const struct verify_peer found = {.valid_from_s = atomic_load_explicit(
+						  &identity->proved_from_s, memory_order_relaxed),
+		.valid_until_s =
+			atomic_load_explicit(&identity->proved_until_s, memory_order_relaxed),
+		.listed_until_s = atomic_load_explicit(
+			&identity->proved_listed_until_s, memory_order_relaxed)};
+	return verify_now(s, &found, wall_s);
+}
+
 /* When to judge the leaf: now, or in its last second. */
 static enum tls_failure verify_shown_when(CRYPTO_BUFFER *bytes, int64_t *when_s)
 {

@@ -24,6 +24,10 @@ enum tls_failure verify_chain(const struct tls_store *s, const STACK_OF(CRYPTO_B
 enum tls_failure verify_again(const struct tls_store *s, const STACK_OF(CRYPTO_BUFFER) * chain,
 	int64_t wall_s, struct verify_peer *peer);
 
+/* Our own chain, as a peer would judge it that has the same anchors and lists. Any thread. */
+enum tls_failure verify_own(
+	const struct tls_store *s, struct tls_identity *identity, int64_t wall_s);
+
 /* One that a machine shows to its authority: of the store's own trust domain, with any path, and it
  * may have expired, but everything else has to be as it was in its last second. */
 enum tls_failure verify_shown(const struct tls_store *s, const STACK_OF(CRYPTO_BUFFER) * chain,

@@ -11,6 +11,7 @@ from mesh import (BINARY, CACHE, ECHO, GUEST, MESH_PORT, ORDERS, PROBE, QUOTES, 
                   request_text, run, wait_for)
 from machines import LabError
 from nodes import config_file_text
+from tokens import Key, jwks
 
 HERE, MISSING = "scenario/attack/test_fail_closed.py::", "unit/mesh/test_policy_missing.c::"
 ROWS = [
@@ -69,11 +70,24 @@ POLICIES = [
 ]
 
 
+class FailMesh(ScenarioMesh):
+    """With an issuer whose keys are a file."""
+
+    def mesh_groups(self):
+        return {**super().mesh_groups(), "issuers": [{"name": "staff", "issuer": "https://id.example"}]}
+
+
 @pytest.fixture(scope="module")
 def mesh():
     """cache has no policy; stock takes plain text; what probe speaks is to be found out."""
     services = [at(WEB, "vm-a", "vm-b"), at(GUEST, "vm-a", "vm-b"), ORDERS, QUOTES, at(STOCK, mtls="permissive"), CACHE, ECHO, at(PROBE, protocol="detect")]
-    with ScenarioMesh(services, policies=POLICIES, default_policy="deny", groups={"timeouts": {"handshake": "1s"}}) as mesh:
+    with FailMesh(services, policies=POLICIES, default_policy="deny", groups={"timeouts": {"handshake": "1s"}}) as mesh:
+        for node in mesh:
+            keys = node.machine.dir / "jwks"
+            keys.mkdir()
+            mesh.key = Key(node.machine.dir, "k") if node.machine.name == "vm-a" else mesh.key
+            (keys / "staff.json").write_text(jwks(mesh.key))
+            node.groups = {**node.groups, "tokens": {"dir": str(keys)}}
         yield mesh.start()
 
 
@@ -160,6 +174,8 @@ def test_no_token(mesh):
     for lines in ([], ["Authorization:"], ["Authorization: Bearer"], ["Authorization: Bearer x"], ["Authorization: Bearer a.b.c"], ["Authorization: Basic d2ViOng="],
                   ["X-Ringmain-Token: x"], ["Cookie: token=x"]):
         assert ask(mesh, get("/x", *lines, host="quotes"), to="quotes") == 403
+    # and by the same rule one is let in
+    assert ask(mesh, get("/x", f"Authorization: Bearer {mesh.key.token()}", host="quotes"), to="quotes") == 200
 
 
 BYTES = {"nonsense": b"\1\2\3\4\r\n\r\n", "http2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", "tls": b"\x16\x03\x01\0\5\1\0\0\1\0", "text": b"hello\r\n" * 3, "redis": b"*1\r\n$4\r\nPING\r\n",
@@ -248,7 +264,7 @@ def mesh_hello():
 
 @pytest.fixture
 def own_mesh():
-    with ScenarioMesh([WEB, ORDERS, ECHO], policies=[{"service": ["orders", "echo"], "action": "allow", "from": "web"}], default_policy="deny") as mesh:
+    with ScenarioMesh([at(WEB, "vm-a", "vm-b"), ORDERS, ECHO], policies=[{"service": ["orders", "echo"], "action": "allow", "from": "web"}], default_policy="deny") as mesh:
         yield mesh
 
 
@@ -307,11 +323,16 @@ def test_list_of_revoked_certificates_that_cannot_be_read(own_mesh):
 
 
 def test_caller_whose_certificate_is_gone(own_mesh):
+    """To another machine it cannot prove who it is; on its own, where nobody asks for a certificate, it is nobody either."""
     mesh = own_mesh.start()
-    for path in mesh["vm-a"].certs.glob("web.*"):
-        path.unlink()
-    start_again(mesh, "vm-a")
+    assert ask_far(mesh) == 200 and ask(mesh, get("/x")) == 200
+    for node in ("vm-a", "vm-b"):
+        for path in mesh[node].certs.glob("web.*"):
+            path.unlink()
+        assert start_again(mesh, node)
     assert refused(mesh) and mesh.turned_away("web", "echo")
+    assert ask(mesh, get("/x")) in (None, 403, 503)
+    assert mesh.turned_away(WEB.uid, "echo", machine="vm-b")
 
 
 # --- the store -----------------------------------------------------------------------------------------
@@ -341,10 +362,25 @@ def nobody_gets_in(mesh):
     assert mesh.record("orders") == b""
 
 
+def start_unready(mesh, stores=()):
+    """Without waiting for more than that the processes are there: they need not be ready."""
+    mesh.serve()
+    for name in stores:
+        mesh.start_store(name)
+    mesh.write_configs()
+    for name in mesh.operators:
+        mesh.operator_new(name)
+    mesh.make_identities()
+    for node in mesh:
+        node.write_config()
+        node.redirect_up()
+        node.start(wait=False)
+    wait_for(mesh["vm-b"].admin_socket.exists, "the admin socket")
+
+
 def test_store_that_is_empty_at_the_first_start():
     with Unpublished(SERVICES, stores=["vm-r"], default_policy="authenticated") as mesh:
-        with contextlib.suppress(LabError):  # it need not be ready
-            mesh.start()
+        start_unready(mesh)
         nobody_gets_in(mesh)
 
 

@@ -220,6 +220,7 @@ static void what_is_no_question(void **state)
 	expect(CHECK "10.0.0.0/8", 400, "which address of 10.0.0.0/8?");
 	expect(CHECK "Web", 400, "\"Web\" is no service, identity or address");
 	expect(CHECK "web&port=0", 400, "port: 1 to 65535");
+	expect(CHECK "web&host=a%20b", 400, "\"a b\" is none that a proxy would let through");
 	expect(CHECK "web&client=x", 400, "client: an address");
 	expect(CHECK "web&claim=x", 400, "is no claim");
 	expect("/authz?x=orders", 400, "?service=NAME");

@@ -154,6 +154,8 @@ static void the_first_that_matches_decides(void **state)
 		{"&path=/%2e/v2%3fa", "path"}, /* as the proxy reads it, without the query */
 		{"&method=PUT", "method"},
 		{"&host=A.Example.COM:80", "host"},
+		{"&host=a.example.com.", "host"}, /* the root's dot */
+		{"&host=a.example.com.:80", "host"},
 		{"&header=x-team:blue", "header"},
 		{"&path=/a%3fv", "query"},
 		{"", "cookie"},
@@ -168,6 +170,19 @@ static void the_first_that_matches_decides(void **state)
 	assert_part("/routes/explain?from=guest&to=orders", 200, "\"rule\":\"orders/from\"");
 	assert_part("/routes/explain?from=anonymous&to=orders&tcp=1", 200, "\"from\":null");
 	assert_part(TO "&path=/v2", 200, "\"action\":\"respond\",\"status\":418");
+}
+
+/* Of what no proxy lets through there is no way to tell. */
+static void a_host_that_is_none_is_refused(void **state)
+{
+	static const char *const bad[] = {"a..example.com", "a.example.com:0", "a.example.com:x",
+		"a.example.com:70000", "a%20b", "a,b", "%5b::1", "%5bx%5d", "."};
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		char path[256];
+		snprintf(path, sizeof(path), TO "&host=%s", bad[i]);
+		assert_part(path, 400, "is none that a proxy would let through");
+	}
+	assert_part(TO "&host=%5b::1%5d:80", 200, "\"rule\":");
 }
 
 #define LAST TO "&header=cookie:beta%3Db"
@@ -343,6 +358,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(each_condition_is_told),
 		TEST(the_first_that_matches_decides),
+		TEST(a_host_that_is_none_is_refused),
 		TEST(the_way_is_told),
 		TEST(what_workers_know_is_added_up),
 		TEST(by_value_one_gets_it),

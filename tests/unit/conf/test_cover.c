@@ -202,8 +202,69 @@ static void test_what_is_said_is_true(void **state)
 	assert_true(count > COVER_ROUNDS / 10);
 }
 
+/* --- paths that no request can have --- */
+
+#define COVER_LONG 8000
+
+static void cover_add(struct bundle *b, const char *kind, const char *name, const char *text)
+{
+	struct err err;
+	assert_int_equal(bundle_add(b, str_of(kind), str_of(name), str_of(text), &err), 0);
+}
+
+/* A path longer than any other: an error, also of what stands in the store and was said before. */
+static void test_a_path_of_any_length(void **state)
+{
+	char path[COVER_LONG + 1], text[2 * COVER_LONG + 512];
+	struct conf_report standing, report;
+	struct bundle b;
+	memset(path, 'x', COVER_LONG);
+	path[COVER_LONG] = '\0';
+	snprintf(text, sizeof(text),
+		"policies: ( { name = \"r\"; service = \"a\"; action = \"deny\"; from = \"b\"; "
+		"paths = [ \"/%s\", \"/%s/*\" ]; } );\n",
+		path, path);
+	conf_report_init(&standing);
+	conf_report_init(&report);
+	bundle_init(&b);
+	cover_add(&b, "object", "service/a (revision 1)", "services: ( { name = \"a\"; } );\n");
+	cover_add(&b, "object", "service/b (revision 1)", "services: ( { name = \"b\"; } );\n");
+	cover_add(&b, "object", "policy/r (revision 1)", text);
+	assert_int_not_equal(conf_objects_check(&b, STR("prod.example"), &standing), 0);
+	assert_non_null(strstr(standing.text, "policy/r (revision 1): paths"));
+	report.known = &standing;
+	assert_int_equal(conf_objects_check(&b, STR("prod.example"), &report), 0);
+	assert_null(report.text);
+	bundle_done(&b);
+	conf_report_done(&report);
+	conf_report_done(&standing);
+}
+
+/* What rules come to is not known while some of them are wrong. */
+static void test_rules_are_not_compared_after_errors(void **state)
+{
+	struct conf_report report;
+	struct bundle b;
+	conf_report_init(&report);
+	bundle_init(&b);
+	cover_add(&b, "mesh", "x.conf",
+		"services: ( { name = \"a\"; }, { name = \"b\"; } ); policies: (\n"
+		"{ name = \"one\"; service = \"a\"; action = \"allow\"; from = \"b\"; },\n"
+		"{ name = \"two\"; service = \"a\"; action = \"allow\"; from = \"b\"; },\n"
+		"{ name = \"bad\"; service = \"a\"; action = \"deny\"; paths = \"x\"; } );\n");
+	assert_int_not_equal(conf_objects_check(&b, STR("prod.example"), &report), 0);
+	assert_non_null(strstr(report.text, "policies[2].paths"));
+	assert_null(strstr(report.text, "decides nothing"));
+	bundle_done(&b);
+	conf_report_done(&report);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_what_is_said_is_true)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_what_is_said_is_true),
+		cmocka_unit_test(test_a_path_of_any_length),
+		cmocka_unit_test(test_rules_are_not_compared_after_errors),
+	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

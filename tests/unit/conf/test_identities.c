@@ -3,6 +3,7 @@
 #include "conf/objects.h"
 #include "conf_fixture.h"
 #include "mesh/policy.h"
+#include "mesh/source.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -109,7 +110,31 @@ static void test_identities_refused(void **state)
 		{"", "services: ( { name = \"web\"; identities = [ \"node/vm-a\" ]; } );\n",
 			"mesh.conf:1: services[0].identities: \"node/vm-a\" is neither a service's "
 			"name nor a path such as \"shop/web\" nor a SPIFFE id\n"},
+		{"",
+			"services: ( { name = \"web\"; identities = [ "
+			"\"spiffe://prod.example/node/vm-a\" ]; } );\n",
+			"mesh.conf:1: services[0].identities: "
+			"\"spiffe://prod.example/node/vm-a\" is neither a service's name nor a "
+			"path such as \"shop/web\" nor a SPIFFE id\n"},
+		{"",
+			"services: ( { name = \"web\"; identities = [ "
+			"\"spiffe://prod.example/ca/x\" ]; } );\n",
+			"mesh.conf:1: services[0].identities: \"spiffe://prod.example/ca/x\" is "
+			"neither a service's name nor a path such as \"shop/web\" nor a SPIFFE "
+			"id\n"},
 		/* somebody else's */
+		{"",
+			"services: ( { name = \"web\"; identities = [ \"shop/pay\" ]; },\n"
+			"{ name = \"pay\"; identity = \"shop/pay\"; } );\n",
+			"mesh.conf:1: services[0].identities: \"shop/pay\" is the identity of the "
+			"service \"pay\"; if that may be a server of this one, write \"pay\"\n"},
+		{"",
+			"services: ( { name = \"pay\"; },\n{ name = \"web\"; identities = [ "
+			"\"spiffe://prod.example/service/pay\", \"service/gone\", \"pay\", "
+			"\"spiffe://far.example/node/x\" ]; } );\n",
+			"mesh.conf:2: services[1].identities: "
+			"\"spiffe://prod.example/service/pay\" is the identity of the service "
+			"\"pay\"; if that may be a server of this one, write \"pay\"\n"},
 		{"", "services: ( { name = \"web\"; identity = \"service/orders\"; } );\n",
 			"mesh.conf:1: services[0].identity: \"service/orders\" is that of the "
 			"service \"orders\"\n"},
@@ -121,7 +146,7 @@ static void test_identities_refused(void **state)
 			"already, at mesh.conf:1: whoever has it could pass for either\n"},
 		{WORKLOADS(WEB("identity = \"shop/x\";") ",\n" ORDERS("identity = \"shop/x\";")),
 			"services: ( { name = \"web\"; identity = \"shop/x\"; },\n"
-			"{ name = \"orders\"; identities = \"shop/x\"; } );\n",
+			"{ name = \"orders\"; identities = \"web\"; } );\n",
 			"node.conf:5: workloads[1].identity: \"shop/x\" is that of workloads[0], "
 			"which is another service: whoever has it could pass for either\n"},
 		{"",
@@ -223,6 +248,48 @@ static void test_identities_of_somebody_published(void **state)
 	fixture_done(&f);
 }
 
+/* One that another service is, by its path: an operator is kept from publishing it, a node takes
+ * it. */
+static void test_identities_of_another_service_published(void **state)
+{
+	struct fixture f;
+	fixture_init(&f);
+	fixture_tell(&f, "mesh", "service/pay@1",
+		"services: ( { name = \"pay\"; identity = \"shop/pay\"; } );\n");
+	fixture_tell(&f, "mesh", "service/web@2",
+		"services: ( { name = \"web\"; identities = [ \"shop/pay\", \"shop/x\" ]; } );\n");
+	fixture_parse_good(&f, FIXTURE_STORE, NULL);
+	expect_report(&f, "service/web@2: warning: identities: \"shop/pay\" is the identity of the "
+			  "service \"pay\"\n");
+	assert_int_equal(snapshot_service(f.snapshot, STR("web"))->id_count, 3);
+	fixture_done(&f);
+}
+
+/* A name in `from` means the same on all machines: not what a workload of this one is. */
+static void test_identities_of_nobody_published_in_rules(void **state)
+{
+	static const char rules[] = "policies: ( { name = \"p\"; service = \"pay\"; action = "
+				    "\"allow\"; from = \"web\"; } "
+				    ");\n";
+	static const char *const workloads[] = {
+		FIXTURE_STORE WORKLOADS(WEB("identity = \"shop/web\";")), FIXTURE_STORE};
+	for (size_t i = 0; i < ARRAY_LEN(workloads); i++) {
+		struct fixture f;
+		struct policy_request request = {.source_id = STR(TD "shop/web")};
+		fixture_init(&f);
+		fixture_tell(&f, "mesh", "policy/p@2", rules);
+		fixture_tell(&f, "mesh", "service/pay@1", "services: ( { name = \"pay\"; } );\n");
+		fixture_parse_good(&f, workloads[i], NULL);
+		const struct service *pay = snapshot_service(f.snapshot, STR("pay"));
+		assert_false(policy_check(f.snapshot, pay, &request).allowed);
+		assert_false(source_entry_names(f.snapshot, STR("web"), request.source_id));
+		request.source_id = STR(TD "service/web");
+		assert_true(policy_check(f.snapshot, pay, &request).allowed);
+		assert_true(source_entry_names(f.snapshot, STR("web"), request.source_id));
+		fixture_done(&f);
+	}
+}
+
 /* --- before they are published --- */
 
 static void check_objects(const char *first, const char *second, const char *expected)
@@ -249,6 +316,10 @@ static void test_identities_of_objects(void **state)
 		"services: ( { name = \"web\"; identity = \"shop/web\"; } );\n",
 		"service/web (revision 3): identity: \"shop/web\" is the identity of \"front\" "
 		"already, at a.conf:1: whoever has it could pass for either\n");
+	check_objects("services: ( { name = \"front\"; identity = \"shop/front\"; } );\n",
+		"services: ( { name = \"web\"; identities = \"shop/front\"; } );\n",
+		"service/web (revision 3): identities: \"shop/front\" is the identity of the "
+		"service \"front\"; if that may be a server of this one, write \"front\"\n");
 	check_objects("services: ( { name = \"front\"; identity = \"shop/front\"; } );\n",
 		"services: ( { name = \"web\"; identity = \"shop/web\"; } );\n", "");
 }
@@ -281,6 +352,8 @@ int main(void)
 		cmocka_unit_test(test_identities_published_otherwise),
 		cmocka_unit_test(test_identities_of_nobody_published),
 		cmocka_unit_test(test_identities_of_somebody_published),
+		cmocka_unit_test(test_identities_of_another_service_published),
+		cmocka_unit_test(test_identities_of_nobody_published_in_rules),
 		cmocka_unit_test(test_identities_of_objects),
 		cmocka_unit_test(test_index_of_services_here),
 	};

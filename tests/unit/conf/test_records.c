@@ -251,6 +251,29 @@ static void test_policies_of_services_elsewhere(void **state)
 	fixture_done(&f);
 }
 
+/* Named more than once, by one rule and by others. */
+static void test_a_rule_is_once_for_a_service(void **state)
+{
+	struct fixture f;
+	fixture_init(&f);
+	for (int i = 0; i < 2; i++)
+		fixture_tell(&f, "mesh", i ? "policy/q@1" : "policy/p@1",
+			i ? "policies: ( { name = \"q\"; service = [ \"orders\", \"web\", "
+			    "\"orders\" "
+			    "]; action = \"deny\"; } );\n"
+			  : "policies: ( { name = \"p\"; service = [ \"web\", \"orders\", \"web\", "
+			    "\"orders\" ]; action = \"deny\"; from = \"web\"; } );\n");
+	fixture_parse_good(&f, FIXTURE_STORE WORKLOADS, NULL);
+	static const char *const names[] = {"orders", "web"};
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		const struct service *service = service_named(&f, names[i]);
+		assert_int_equal(service->policy_count, 2);
+		assert_true(str_eq(service->policies[0]->name, STR("p")));
+		assert_true(str_eq(service->policies[1]->name, STR("q")));
+	}
+	fixture_done(&f);
+}
+
 #define CALLER "spiffe://prod.example/service/web"
 
 static struct policy_verdict ask(const struct fixture *f, const char *service, const char *id)
@@ -356,6 +379,63 @@ static void test_a_policy_that_cannot_be_read_closes_its_services(void **state)
 	}
 }
 
+#define SHOP_WEB "spiffe://prod.example/shop/web"
+
+/* All of shop/ are, but for what the rule says. `web`: the object of that service; NULL: it is not
+ * there. */
+static bool is_shop_web_let_in(const char *rule, const char *web)
+{
+	struct fixture f;
+	fixture_init(&f);
+	fixture_tell(&f, "mesh", "policy/p@2", rule);
+	fixture_tell(&f, "mesh", "policy/shop@1",
+		"policies: ( { name = \"shop\"; service = \"billing\"; action = \"allow\"; from = "
+		"\"shop/*\"; } );\n");
+	fixture_tell(&f, "mesh", "service/billing@3",
+		"services: ( { name = \"billing\"; identity = \"shop/billing\"; } );\n");
+	if (web)
+		fixture_tell(&f, "mesh", "service/web@5", web);
+	fixture_parse_good(&f, FIXTURE_STORE WORKLOADS, NULL);
+	bool is_let_in = ask(&f, "billing", SHOP_WEB).allowed;
+	/* who is somebody else for all that is declared is let in all the same */
+	assert_true(ask(&f, "billing", "spiffe://prod.example/shop/billing").allowed);
+	fixture_done(&f);
+	return is_let_in;
+}
+
+/* Who is kept out as a service stays out when the object that says who that is has been lost. */
+static void test_a_lost_service_lets_nobody_in(void **state)
+{
+	static const char *const rules[] = {
+		POLICY("service = \"billing\"; action = \"deny\"; from = \"web\";"),
+		POLICY("service = \"billing\"; action = \"deny\"; from = [ \"far/x\", \"web\" ]; "
+		       "methods = \"GET\";"),
+	};
+	static const char web[] = "services: ( { name = \"web\"; identity = \"shop/web\"; } );\n";
+	for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
+		assert_false(is_shop_web_let_in(rules[i], web));
+		assert_false(is_shop_web_let_in(rules[i], NULL));
+		assert_true(is_shop_web_let_in(rules[i], "services: ( { name = \"web\"; } );\n"));
+	}
+}
+
+/* And as one whom a rule that allows leaves out. */
+static void test_a_lost_service_stays_left_out(void **state)
+{
+	static const char rule[] = POLICY(
+		"service = \"orders\"; action = \"allow\"; from = \"shop/*\"; not_from = \"web\";");
+	struct fixture f;
+	fixture_init(&f);
+	fixture_tell(&f, "mesh", "policy/p@2", rule);
+	fixture_tell(&f, "mesh", "service/billing@3",
+		"services: ( { name = \"billing\"; identity = \"shop/billing\"; } );\n");
+	fixture_tell(&f, "mesh", "service/orders@4", ORDERS);
+	fixture_parse_good(&f, FIXTURE_STORE, NULL);
+	assert_false(ask(&f, "orders", SHOP_WEB).allowed);
+	assert_true(ask(&f, "orders", "spiffe://prod.example/shop/billing").allowed);
+	fixture_done(&f);
+}
+
 /* What is said of one that can be read is no fault. */
 static void test_a_policy_that_can_be_read_closes_nothing(void **state)
 {
@@ -368,16 +448,107 @@ static void test_a_policy_that_can_be_read_closes_nothing(void **state)
 	fixture_done(&f);
 }
 
-/* Other objects refuse the picture, as before: the one before it stays. */
-static void test_other_objects_that_cannot_be_read_refuse_the_picture(void **state)
+#define LEFT(object, follows) object ": warning: cannot be read, so it is left out" follows ": "
+
+/* The first of them decides nothing about the others: what closes something is taken with them. */
+static void test_objects_that_cannot_be_read_are_left_out(void **state)
+{
+	static const struct {
+		const char *key, *text, *report;
+	} rows[] = {
+		{"limit/l@9", "limits: ( { name = \"l\"; service = \"orders\"; newer = 1; } );\n",
+			LEFT("limit/l@9", ", AND NOTHING IS LIMITED BY IT") "newer: unknown key"},
+		{"route/orders@9", "routes: ( { service = \"orders\"; newer = 1; } );\n",
+			LEFT("route/orders@9", ", and calls go as if there were none") "newer"},
+		{"rollout/orders@9", "rollouts: ( { service = \"orders\"; newer = 1; } );\n",
+			LEFT("rollout/orders@9",
+				", and no calls are led to the new version by it") "newer"},
+		{"external/e@9", "externals: ( { name = \"e\"; port = 443; newer = 1; } );\n",
+			LEFT("external/e@9", ", and nothing is let out by it") "newer"},
+		{"issuer/i@9", "issuers: ( { name = \"i\"; newer = 1; } );\n",
+			LEFT("issuer/i@9", ", and no token of it is good") "newer: unknown key"},
+		{"gate/g@9", "gates: ( { name = \"g\"; } );\n",
+			LEFT("gate/g@9", "") "gates: unknown key"},
+		{"limit/l@9", "limits: (", LEFT("limit/l@9", ", AND NOTHING IS LIMITED BY IT")},
+		/* wrong only beside others */
+		{"limit/l@9",
+			"limits: ( { name = \"l\"; service = \"orders\"; amount = 5; unit = "
+			"\"second\"; burst = 0; } );\n",
+			LEFT("limit/l@9", ", AND NOTHING IS LIMITED BY IT")},
+		{"external/e@9", "externals: ( { name = \"e\"; port = 443; } );\n",
+			LEFT("external/e@9", ", and nothing is let out by it") "neither hosts nor "
+									       "addresses"},
+		{"issuer/i@9", "issuers: ( { name = \"I\"; issuer = \"x\"; } );\n",
+			LEFT("issuer/i@9", ", and no token of it is good") "name: \"I\""},
+		{"service/far@9", "services: ( { name = \"far\"; newer = 1; } );\n",
+			"service/far@9: warning: cannot be read, so everything is denied at "
+			"\"far\": newer: unknown key"},
+		{"service/Far@9", "services: ( { name = \"Far\"; } );\n",
+			LEFT("service/Far@9", "") "name: \"Far\" is no service name"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct fixture f;
+		fixture_init(&f);
+		fixture_tell(&f, "mesh", rows[i].key, rows[i].text);
+		fixture_tell(
+			&f, "mesh", "policy/p@3", POLICY("service = \"*\"; action = \"deny\";"));
+		fixture_tell(&f, "mesh", "service/orders@4", ORDERS);
+		fixture_parse_good(&f, FIXTURE_STORE WORKLOADS, NULL);
+		if (!f.report.text || !strstr(f.report.text, rows[i].report))
+			fail_msg("%s\nbut: %s", rows[i].report, f.report.text);
+		assert_int_equal(f.report.error_count, 0);
+		struct policy_verdict v = ask(&f, "orders", CALLER);
+		assert_false(v.allowed);
+		assert_true(str_eq(v.policy->name, STR("p")));
+		fixture_done(&f);
+	}
+}
+
+/* One whose declaration cannot be read, here or beside others, and may yet be run here. */
+static void test_a_service_that_cannot_be_read_is_closed(void **state)
+{
+	static const struct {
+		const char *text, *why;
+	} rows[] = {
+		{"services: ( { name = \"web\"; newer = 1; } );\n", "newer: unknown key"},
+		{"services: ( { name = \"web\"; server_first = true; } );\n",
+			"server_first: only with protocol \"tcp\""},
+		{"services: ( { name = \"web\"; identity = \"shop/orders\"; } );\n",
+			"identity: \"shop/orders\" is the identity of \"orders\" already"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct fixture f;
+		fixture_init(&f);
+		fixture_tell(&f, "mesh", "policy/p@1",
+			POLICY("service = \"*\"; action = \"allow\"; from = \"*\";"));
+		fixture_tell(&f, "mesh", "service/orders@4",
+			"services: ( { name = \"orders\"; port = 8080; identity = \"shop/orders\"; "
+			"} "
+			");\n");
+		fixture_tell(&f, "mesh", "service/web@5", rows[i].text);
+		fixture_parse_good(&f, FIXTURE_STORE WORKLOADS, NULL);
+		assert_non_null(strstr(f.report.text,
+			"service/web@5: warning: cannot be read, so everything is denied at "
+			"\"web\": "));
+		assert_non_null(strstr(f.report.text, rows[i].why));
+		struct policy_verdict v = ask(&f, "web", CALLER);
+		assert_false(v.allowed);
+		assert_true(str_eq(v.policy->name, STR("service/web")));
+		assert_true(v.policy->fault.len > 0);
+		assert_true(ask(&f, "orders", CALLER).allowed);
+		fixture_done(&f);
+	}
+}
+
+/* What is wrong in this machine's own file is an error as before. */
+static void test_the_own_file_is_not_left_out(void **state)
 {
 	struct fixture f;
 	fixture_init(&f);
-	fixture_tell(&f, "mesh", "service/orders@41",
-		"services: ( { name = \"orders\"; newer = 1; } );\n");
-	fixture_parse(&f, FIXTURE_STORE WORKLOADS, NULL);
+	fixture_tell(&f, "mesh", "external/e@9", "externals: ( { name = \"e\"; port = 443; } );\n");
+	fixture_parse(&f, FIXTURE_STORE WORKLOADS "redirect: { newer = 1; };\n", NULL);
 	assert_int_equal(f.result, -EINVAL);
-	assert_non_null(strstr(f.report.text, "service/orders@41: newer: unknown key"));
+	assert_non_null(strstr(f.report.text, "redirect.newer: unknown key"));
 	fixture_done(&f);
 }
 
@@ -427,9 +598,14 @@ int main(void)
 		cmocka_unit_test(test_told_endpoints_by_port),
 		cmocka_unit_test(test_an_instance_counts_once),
 		cmocka_unit_test(test_policies_of_services_elsewhere),
+		cmocka_unit_test(test_a_rule_is_once_for_a_service),
 		cmocka_unit_test(test_a_policy_that_cannot_be_read_closes_its_services),
 		cmocka_unit_test(test_a_policy_that_can_be_read_closes_nothing),
-		cmocka_unit_test(test_other_objects_that_cannot_be_read_refuse_the_picture),
+		cmocka_unit_test(test_a_lost_service_lets_nobody_in),
+		cmocka_unit_test(test_a_lost_service_stays_left_out),
+		cmocka_unit_test(test_objects_that_cannot_be_read_are_left_out),
+		cmocka_unit_test(test_a_service_that_cannot_be_read_is_closed),
+		cmocka_unit_test(test_the_own_file_is_not_left_out),
 		cmocka_unit_test(test_nobody_is_let_in_before_policies_are_known),
 		cmocka_unit_test(test_a_workload_of_no_possible_service),
 	};

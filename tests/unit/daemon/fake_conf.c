@@ -119,6 +119,7 @@ int conf_parse(const struct bundle *b, const struct bundle *picture, uint64_t ge
 	c->admin_socket = fake_path(c, dir, "admin.sock");
 	c->access_log = fake_path(c, dir, "access.log");
 	c->certificate_dir = fake_path(c, dir, "certs");
+	c->tokens.dir = fake_path(c, dir, "jwks");
 	c->trust_domain = STR("prod.example");
 	c->outbound_port = (uint16_t)port;
 	c->inbound_port = (uint16_t)(port + 1);

@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -81,6 +82,43 @@ void fake_tell_fd(const void *message, size_t len, int fd)
 void fake_tell(const void *message, size_t len)
 {
 	fake_tell_fd(message, len, -1);
+}
+
+static void fake_pass(const void *message, size_t len, int fd)
+{
+	while (channel_send(WIRE_CHANNEL_FD, message, len, fd) != 0)
+		usleep(1000);
+	if (fd >= 0)
+		close(fd);
+}
+
+void fake_tell_nonsense(const void *message, size_t len, size_t bytes_max)
+{
+	int fds[2];
+	fake_pass(message, len, -1);
+	int open_to_change = memfd_create("unsealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	ASSERT(write(open_to_change, "x", 1) == 1);
+	fake_pass(message, len, open_to_change);
+	ASSERT(pipe(fds) == 0);
+	fake_pass(message, len, fds[0]);
+	int large = memfd_create("large", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	ASSERT(ftruncate(large, (off_t)bytes_max + 1) == 0);
+	ASSERT(fcntl(large, F_ADD_SEALS,
+		       F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) == 0);
+	fake_pass(message, len, large);
+}
+
+void fake_tell_outside(uint32_t kind, uint32_t count)
+{
+	struct wire_outside m = {{WIRE_MAGIC, kind}, 1};
+	struct bundle b;
+	struct err err;
+	fake_tell_nonsense(&m, sizeof(m), WIRE_OUTSIDE_BYTES_MAX);
+	bundle_init(&b);
+	ASSERT(bundle_add(&b, STR("host"), STR("h.example"), STR("10.0.0.1\n"), &err) == 0);
+	m.count = count;
+	fake_pass(&m, sizeof(m), bundle_to_memfd(&b, &err));
+	bundle_done(&b);
 }
 
 static void fake_tell_kind(enum wire_kind kind)
@@ -179,6 +217,8 @@ static void fake_ask_all(struct fake_proxy *f, const struct bundle *b)
 		if (bundle_next(b, others[i], NULL))
 			fake_write(&f->fake, "sees %s\n", others[i]);
 	}
+	while ((item = bundle_next(b, "jwks", item)))
+		fake_write(&f->fake, "keys of %s\n", item->name.at);
 	if ((item = bundle_next(b, "mark", NULL)))
 		fake_write(&f->fake, "marks %s %s\n", item->name.at, item->text.at);
 }
@@ -197,6 +237,8 @@ static void fake_plan(struct fake_proxy *f, uint64_t generation, int fd)
 			f->seen[WIRE_LISTENER_ACCESS_LOG], f->signer_count);
 	if (strcmp(f->word, "die") == 0)
 		_exit(3);
+	if (strcmp(f->word, "meshoutside") == 0)
+		fake_tell_outside(WIRE_WANT, 3);
 	if (strcmp(f->word, "refuse") == 0) {
 		struct wire_note note = {.head = {WIRE_MAGIC, WIRE_REFUSED},
 			.generation = generation,
@@ -321,6 +363,10 @@ static void fake_hear(struct fake_proxy *f, const union channel_message *m, int 
 		break;
 	case WIRE_IDENTITIES:
 		fake_identities(f, &m->identities, fd);
+		break;
+	case WIRE_FACTS:
+		fake_write(&f->fake, "facts %u\n", m->outside.count);
+		close(fd);
 		break;
 	case WIRE_DRAIN:
 		fake_write(&f->fake, "drain\n");

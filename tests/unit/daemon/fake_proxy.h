@@ -11,6 +11,7 @@
  *   meshdie       it ends at once
  *   meshbad       it passes on what is no picture
  *   meshnone      it has no picture
+ *   meshoutside   both pass on what is nothing of the world outside, and then something
  *   meshburst     it passes on 101 pictures at once
  *   meshmute      it answers no pings
  *   meshstubborn  it does not leave when told to
@@ -38,6 +39,10 @@ void fake_begin(struct fake *f, const char *who);
 void fake_write(const struct fake *f, const char *format, ...) PRINTF_LIKE(2, 3);
 void fake_tell(const void *message, size_t len);
 void fake_tell_fd(const void *message, size_t len, int fd);
+/* The same message four times: with no descriptor, an unsealed one, a pipe, and one too large. */
+void fake_tell_nonsense(const void *message, size_t len, size_t bytes_max);
+/* WIRE_WANT or WIRE_FACTS: nonsense that counts 1, and then a good one. */
+void fake_tell_outside(uint32_t kind, uint32_t count);
 /* For a signature of what a TLS 1.3 peer signs under this text; its length. */
 uint32_t fake_ask(int signer, uint32_t key, const char *text);
 

@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -41,18 +40,8 @@ static void fake_pass_picture(struct fake_state *f)
 /* None of which is a picture. */
 static void fake_pass_nonsense(void)
 {
-	int fds[2];
-	fake_pass(1, -1);
-	int open_to_change = memfd_create("unsealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	ASSERT(write(open_to_change, "x", 1) == 1);
-	fake_pass(2, open_to_change);
-	ASSERT(pipe(fds) == 0);
-	fake_pass(3, fds[0]);
-	int large = memfd_create("large", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	ASSERT(ftruncate(large, (off_t)WIRE_STATE_BYTES_MAX + 1) == 0);
-	ASSERT(fcntl(large, F_ADD_SEALS,
-		       F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) == 0);
-	fake_pass(4, large);
+	struct wire_state m = {{WIRE_MAGIC, WIRE_STATE}, 1};
+	fake_tell_nonsense(&m, sizeof(m), WIRE_STATE_BYTES_MAX);
 }
 
 static const char *fake_text(const struct bundle *b, const char *kind)
@@ -132,6 +121,8 @@ static void fake_plan(struct fake_state *f, uint64_t generation, int fd)
 		fake_pass_nonsense();
 	else if (strcmp(f->word, "meshnone") != 0)
 		fake_pass_picture(f);
+	if (strcmp(f->word, "meshoutside") == 0)
+		fake_tell_outside(WIRE_FACTS, 5);
 	for (int i = 0; i < 100 && strcmp(f->word, "meshburst") == 0; i++)
 		fake_pass_picture(f);
 	fake_send_view();
@@ -179,6 +170,10 @@ static void fake_hear(struct fake_state *f, const union channel_message *m, int 
 		break;
 	case WIRE_TAKE_OUT:
 		fake_write(&f->fake, "state: take out %s\n", m->take_out.service);
+		break;
+	case WIRE_WANT:
+		fake_write(&f->fake, "state: want %u\n", m->outside.count);
+		close(fd);
 		break;
 	case WIRE_DRAIN:
 		fake_write(&f->fake, "state: leave\n");

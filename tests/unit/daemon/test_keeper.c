@@ -37,6 +37,33 @@
 
 /* --- tests --- */
 
+/* Its issuer has no keys then, which denies by itself. */
+static void a_key_file_that_cannot_be_read_is_left_out(void **state)
+{
+	static const char *const others[] = {"large", "place", "pipe", "gone"};
+	struct stage s;
+	char text[64];
+	stage_set(&s, "good");
+	assert_int_equal(mkdir(place_path(&s.p, "jwks"), 0755), 0);
+	place_write(&s.p, "jwks/one.json", STR("{}"), 0644);
+	place_write(&s.p, "jwks/large.json", STR(""), 0644);
+	assert_int_equal(truncate(place_path(&s.p, "jwks/large.json"), (1 << 20) + 1), 0);
+	assert_int_equal(mkdir(place_path(&s.p, "jwks/place.json"), 0755), 0);
+	assert_int_equal(mkfifo(place_path(&s.p, "jwks/pipe.json"), 0644), 0);
+	assert_int_equal(symlink("nowhere", place_path(&s.p, "jwks/gone.json")), 0);
+	place_write(&s.p, "jwks/two.json", STR("{}"), 0644);
+	s.keeper = run_keeper(&s);
+	expect(&s, "journal", "plan 1 good", 1);
+	expect(&s, "journal", "keys of one", 1);
+	expect(&s, "journal", "keys of two", 1);
+	assert_false(has_line(&s, "journal", "keys of ", 3));
+	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+		snprintf(text, sizeof(text), "keys of issuer %s: ", others[i]);
+		expect(&s, "log", text, 1);
+	}
+	stage_end(&s);
+}
+
 static void the_proxy_process_gets_all_it_needs(void **state)
 {
 	struct stage s;
@@ -432,6 +459,7 @@ int main(int argc, char **argv)
 		return fake_state_main();
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_proxy_process_gets_all_it_needs),
+		cmocka_unit_test(a_key_file_that_cannot_be_read_is_left_out),
 		cmocka_unit_test(the_proxy_process_has_no_privilege),
 		cmocka_unit_test(the_admin_socket_is_for_owner_and_group),
 		cmocka_unit_test(a_stale_admin_socket_is_replaced_and_a_file_is_not),

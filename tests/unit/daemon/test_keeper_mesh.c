@@ -214,6 +214,23 @@ static void what_is_no_picture_is_not_passed_on(void **state)
 	stage_end(&s);
 }
 
+/* Of either child: only memory that cannot change, of a size that can be, is the other's to read.
+ */
+static void what_is_nothing_of_the_world_outside_is_not_passed_on(void **state)
+{
+	struct stage s;
+	stage_begin(&s, "meshoutside");
+	expect(&s, "journal", "state: want 3", 1);
+	expect(&s, "journal", "facts 5", 1);
+	expect(&s, "log", "passed on what is no bundle of the world outside", 1);
+	assert_false(has_line(&s, "log", "no bundle of the world outside", 2)); /* not for each */
+	assert_false(has_line(&s, "journal", "want 1", 1));
+	assert_false(has_line(&s, "journal", "facts 1", 1));
+	assert_false(has_line(&s, "journal", "state: start", 2));
+	assert_false(has_line(&s, "journal", "start workers", 2));
+	stage_end(&s);
+}
+
 static void what_is_to_be_taken_out_is_passed_on(void **state)
 {
 	struct stage s;
@@ -398,6 +415,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(what_it_refuses_is_told),
 		cmocka_unit_test(pictures_do_not_pile_up),
 		cmocka_unit_test(what_is_no_picture_is_not_passed_on),
+		cmocka_unit_test(what_is_nothing_of_the_world_outside_is_not_passed_on),
 		cmocka_unit_test(what_is_to_be_taken_out_is_passed_on),
 		cmocka_unit_test(a_changed_secret_is_taken_up),
 		cmocka_unit_test(stopping_leaves_the_mesh),

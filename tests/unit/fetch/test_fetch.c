@@ -4,7 +4,9 @@
 #include "fetch/fetch.h"
 
 #include "base/clock.h"
+#include "fetch/inside.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -158,6 +160,152 @@ static void fetches_a_document_again_and_again(void **state)
 	script(f, "printf 'K2\\n200'");
 	wait_for(f, "jwks", "staff", "K2");
 	assert_string_equal(known(f, "jwks", "staff"), "K2");
+}
+
+/* What the program wrote to its list so far. */
+static const char *asked(const struct fixture *f)
+{
+	static char text[32000];
+	FILE *file = fopen(f->asked, "r");
+	size_t len = file ? fread(text, 1, sizeof(text) - 1, file) : 0;
+	text[len] = '\0';
+	if (file)
+		fclose(file);
+	return text;
+}
+
+static unsigned times(const char *text, const char *part)
+{
+	unsigned count = 0;
+	while ((text = strstr(text, part))) {
+		count++;
+		text += strlen(part);
+	}
+	return count;
+}
+
+/* With a name, curl is told where that is, and nothing but what may be asked. */
+static void tells_curl_the_address_of_a_name(void **state)
+{
+	struct fixture *f = *state;
+	script(f, "printf 'K1\\n200'");
+	configure(f, "127.0.0.0/8");
+	want(f, "jwks", "staff", "https://localhost:9443/keys");
+	wait_for(f, "jwks", "staff", "K1");
+	assert_int_equal(times(asked(f), "--resolve localhost:9443:127.0.0.1 "), 1);
+	assert_int_equal(times(asked(f), "--resolve"), 1);
+}
+
+static struct lookup_found found_at(const char *const *texts, uint32_t count)
+{
+	struct lookup_found found = {.count = count};
+	for (uint32_t i = 0; i < count; i++)
+		assert_true(address_parse(str_of(texts[i]), &found.at[i]));
+	return found;
+}
+
+static void tells_curl_all_that_may_be_asked(void **state)
+{
+	static const char *const texts[] = {"10.0.0.1", "127.0.0.1", "fd00::1", "169.254.169.254",
+		"::1", "10.0.0.3", "fd00:1111:2222:3333:4444:5555:6666:7777", "10.0.0.4"};
+	struct fixture *f = *state;
+	struct fetch_errand *e =
+		fetch_errand_new(f->fetch, true, STR("staff"), STR("https://id.example/keys"));
+	struct lookup_found found = found_at(texts, ARRAY_LEN(texts));
+	char why[300];
+	int status;
+	script(f, "");
+	assert_true(fetch_document_start(e, &found, why, sizeof(why)));
+	while (!fetch_program_look(&e->program, &status))
+		usleep(1000);
+	fetch_program_done(&e->program);
+	fetch_errand_free(e);
+	assert_int_equal(times(asked(f), "--resolve id.example:443:10.0.0.1,[fd00::1],10.0.0.3,"
+					 "[fd00:1111:2222:3333:4444:5555:6666:7777],10.0.0.4 "),
+		1);
+}
+
+/* It gets nothing of ours: no environment but where programs are, no descriptor. */
+static void gives_the_program_nothing_else(void **state)
+{
+	struct fixture *f = *state;
+	char lines[600], text[32000];
+	int fd = open(f->dir, O_RDONLY | O_DIRECTORY); /* as a library may leave one */
+	assert_true(fd > 2);
+	assert_int_equal(setenv("RINGMAIN_TEST_SECRET", "1", 1), 0);
+	snprintf(lines, sizeof(lines),
+		"{ tr '\\0' '\\n' </proc/$$/environ | sed 's/^/env /'\n"
+		"for i in /proc/$$/fd/*; do echo fd $(readlink $i); done; } >>%s\n"
+		"printf 'K1\\n200'",
+		f->asked);
+	script(f, lines);
+	want(f, "jwks", "staff", URL);
+	wait_for(f, "jwks", "staff", "K1");
+	close(fd);
+	unsetenv("RINGMAIN_TEST_SECRET");
+	snprintf(text, sizeof(text), "%s", asked(f));
+	assert_true(times(text, "\nenv PATH=/usr/local/sbin:") > 0);
+	assert_int_equal(times(text, "\nenv "), times(text, "\nenv PATH="));
+	assert_true(times(text, "\nfd ") >= 3);
+	/* its own: two pipes, the script that the shell reads, and the list above */
+	assert_int_equal(
+		times(text, "\nfd "), times(text, "\nfd /dev/null") + times(text, "\nfd pipe:") +
+					      times(text, f->program) + times(text, f->asked));
+}
+
+/* However many are found at once. */
+static void runs_few_programs_at_once(void **state)
+{
+	struct fixture *f = *state;
+	char lines[600], place[80], remove[100], name[32];
+	snprintf(place, sizeof(place), "%s/running", f->dir);
+	assert_int_equal(mkdir(place, 0755), 0);
+	snprintf(lines, sizeof(lines),
+		"touch %s/$$\necho running=$(ls %s | wc -l) >>%s\nsleep 0.5\nrm %s/$$\n"
+		"printf 'K1\\n200'",
+		place, place, f->asked, place);
+	script(f, lines);
+	for (int i = 0; i < 8; i++) {
+		struct err err;
+		snprintf(name, sizeof(name), "i%d", i);
+		assert_int_equal(
+			bundle_add(&f->wanted, STR("jwks"), str_of(name), STR(URL), &err), 0);
+	}
+	assert_true(fetch_want(f->fetch, &f->wanted));
+	for (int i = 0; i < 8; i++) {
+		snprintf(name, sizeof(name), "i%d", i);
+		wait_for(f, "jwks", name, "K1");
+	}
+	bundle_done(&f->wanted);
+	bundle_init(&f->wanted);
+	assert_true(fetch_want(f->fetch, &f->wanted));
+	/* those that had begun once more have been killed, and left their marks */
+	snprintf(remove, sizeof(remove), "rm -rf %s", place);
+	assert_int_equal(system(remove), 0);
+	for (int i = FETCH_PROGRAMS_MAX + 1; i <= 8; i++) {
+		snprintf(name, sizeof(name), "running=%d\n", i);
+		assert_int_equal(times(asked(f), name), 0);
+	}
+}
+
+/* Each time it took curl other milliseconds. */
+static void says_a_failure_once(void **state)
+{
+	struct fixture *f = *state;
+	char lines[300];
+	snprintf(lines, sizeof(lines),
+		"echo \"curl: (7) Failed after $(grep -c -e --url %s) ms: refused\" >&2; exit 7",
+		f->asked);
+	script(f, lines);
+	want(f, "jwks", "staff", URL);
+	wait_for(f, "jwks-state", "staff", "curl: (7) Failed after 1 ms: refused");
+	while (times(asked(f), "--url") < 4)
+		turn(f);
+	assert_non_null(strstr(known(f, "jwks-state", "staff"), "after 1 ms"));
+	script(f, "echo 'curl: (28) Failed after 1 ms: refused' >&2; exit 28");
+	wait_for(f, "jwks-state", "staff", "(28)");
+	script(f, "echo 'curl: (28) Failed after 1 ms: timed out' >&2; exit 28");
+	wait_for(f, "jwks-state", "staff", "timed out");
 }
 
 static void says_all_to_curl(void **state)
@@ -317,6 +465,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			fetches_a_document_again_and_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(says_all_to_curl, setup, teardown),
+		cmocka_unit_test_setup_teardown(tells_curl_the_address_of_a_name, setup, teardown),
+		cmocka_unit_test_setup_teardown(tells_curl_all_that_may_be_asked, setup, teardown),
+		cmocka_unit_test_setup_teardown(gives_the_program_nothing_else, setup, teardown),
+		cmocka_unit_test_setup_teardown(runs_few_programs_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(says_a_failure_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(keeps_what_was_known, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			asks_neither_this_machine_nor_its_link, setup, teardown),

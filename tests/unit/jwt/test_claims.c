@@ -46,6 +46,8 @@ static const char *claims_of(const char *members)
 	text[0] = '\0';
 	if (failure == JWT_NONE) {
 		failure = jwt_verify(t, set, &rules, 100);
+		/* as often as it is asked */
+		assert_int_equal(jwt_verify(t, set, &rules, 100), failure);
 		struct policy_token token_is = {0};
 		if (failure == JWT_NONE)
 			token_is = jwt_token(t);

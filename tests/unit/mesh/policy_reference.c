@@ -90,6 +90,8 @@ static enum answer reference_entry(
 	}
 	for (uint32_t i = 0; !is_path && i < s->service_count; i++) {
 		const struct service *service = &s->services[i];
+		if (service->is_implicit)
+			continue;
 		for (uint32_t k = 0; str_eq(service->name, entry) && k < service->id_count; k++) {
 			if (str_eq(service->ids[k], r->source_id))
 				return YES;
@@ -97,7 +99,13 @@ static enum answer reference_entry(
 		if (str_eq(service->name, entry))
 			return NO;
 	}
-	return reference_is(r->source_id, text) ? YES : NO;
+	bool is_declared = false;
+	for (uint32_t i = 0; i < s->service_count; i++)
+		is_declared = is_declared || (!s->services[i].is_implicit &&
+						     str_eq(s->services[i].ids[0], r->source_id));
+	if (reference_is(r->source_id, text))
+		return YES;
+	return is_path || is_declared ? NO : PERHAPS;
 }
 
 static enum answer reference_from(const struct snapshot *s, const struct policy *p,

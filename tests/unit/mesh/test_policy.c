@@ -113,8 +113,12 @@ static const struct policy_row policy_rows[] = {
 		"spiffe://tda/service/other", NULL, NULL, false, -1},
 	{"undeclared service cannot allow another", {ALLOW(FROM("gone"))}, 1, false, WEB, NULL,
 		NULL, false, -1},
-	{"undeclared service denies no other", {DENY(FROM("gone"))}, 1, true, WEB, NULL, NULL, true,
-		-1},
+	{"undeclared service is no declared one", {DENY(FROM("gone"))}, 1, true, WEB, NULL, NULL,
+		true, -1},
+	{"undeclared service may be any other", {DENY(FROM("gone"))}, 1, true, OTHER, NULL, NULL,
+		false, 0},
+	{"undeclared service may be the more exact", {ALLOW(FROM("shop/x")), DENY(FROM("gone"))}, 2,
+		true, "spiffe://td/shop/x", NULL, NULL, false, 1},
 	/* deny before allow, whatever the order */
 	{"deny wins", {ALLOW(FROM("*")), DENY(FROM("web"))}, 2, false, WEB, NULL, NULL, false, 1},
 	{"deny misses", {ALLOW(FROM("*")), DENY(FROM("web"))}, 2, false, OTHER, NULL, NULL, true,
@@ -686,7 +690,8 @@ static void policy_mesh_init(struct policy_mesh *m, const struct policy_row *row
 	m->services[1] = (struct service){.name = STR("web"), .ids = m->ids + 1, .id_count = 2};
 	arena_init(&m->s.arena, 1u << 16);
 	for (uint32_t i = 0; i < m->s.service_count; i++)
-		assert_true(snapshot_add_service(&m->s, &m->services[i]));
+		assert_true(snapshot_add_service(&m->s, &m->services[i]) &&
+			    snapshot_add_service_id(&m->s, &m->services[i]));
 	for (uint32_t i = 0; i < row->rule_count + OTHERS; i++) {
 		bool is_own = i < row->rule_count;
 		policy_make(&m->s, is_own ? &row->rules[i] : &nobody,

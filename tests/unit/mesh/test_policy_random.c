@@ -216,8 +216,11 @@ static void random_world_init(struct random_world *w)
 	arena_init(&s->arena, 1u << 24);
 	w->services[0] = (struct service){.name = STR("orders"), .ids = w->ids, .id_count = 1};
 	w->services[1] = (struct service){.name = STR("web"), .ids = w->ids + 1, .id_count = 2};
-	for (int i = 0; i < 2; i++)
+	w->services[1].is_implicit = random_is(20);
+	for (int i = 0; i < 2; i++) {
 		assert_true(snapshot_add_service(s, &w->services[i]));
+		assert_true(snapshot_add_service_id(s, &w->services[i]));
+	}
 	s->default_allow = random_is(50);
 	s->is_audited = random_is(10);
 	s->policies = w->policies;

@@ -25,8 +25,10 @@ static void mesh_init(struct mesh *m)
 	m->services[0] = (struct service){.name = STR("web"), .ids = m->ids, .id_count = 2};
 	m->services[1] = (struct service){.name = STR("cart"), .ids = m->ids + 2, .id_count = 1};
 	arena_init(&m->s.arena, 1u << 16);
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2; i++) {
 		assert_true(snapshot_add_service(&m->s, &m->services[i]));
+		assert_true(snapshot_add_service_id(&m->s, &m->services[i]));
+	}
 }
 
 struct row {
@@ -114,6 +116,36 @@ static void test_whom_an_entry_names(void **state)
 	snapshot_done(&m.s);
 }
 
+/* Who is of a service that nobody has declared. */
+static void test_whom_an_entry_may_name(void **state)
+{
+	static const struct {
+		const char *entry, *id;
+		bool may_name;
+	} may[] = {
+		{"db", "spiffe://td/shop/db", true},
+		{"db", "spiffe://td/service/old", true}, /* no declared one is that first of all */
+		{"db", "spiffe://p.x/db", true},
+		{"db", "spiffe://td/service/web", false},
+		{"db", "spiffe://td/shop/cart", false},
+		{"web", "spiffe://td/shop/db", false},
+		{"shop/db", "spiffe://td/shop/x", false},
+		{"shop/*", "spiffe://td/service/db", false},
+		{"spiffe://p.x/db", "spiffe://p.x/y", false},
+		{"anonymous", "spiffe://td/shop/db", false},
+		{"10.0.0.0/8", "spiffe://td/shop/db", false},
+	};
+	struct mesh m;
+	mesh_init(&m);
+	for (size_t i = 0; i < ARRAY_LEN(may); i++) {
+		struct source sources[4];
+		assert_true(source_read(&m.s, str_of(may[i].entry), &m.s.arena, sources));
+		if (source_may_name(&sources[0], str_of(may[i].id)) != may[i].may_name)
+			fail_msg("%s, %s", may[i].entry, may[i].id);
+	}
+	snapshot_done(&m.s);
+}
+
 static void test_a_range_is_no_identity_path(void **state)
 {
 	struct mesh m;
@@ -165,6 +197,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_whom_an_entry_names),
+		cmocka_unit_test(test_whom_an_entry_may_name),
 		cmocka_unit_test(test_a_range_is_no_identity_path),
 		cmocka_unit_test(test_what_is_no_entry),
 		cmocka_unit_test(test_the_longer_one_is_more_exact),

@@ -242,8 +242,10 @@ static struct facts *lab_facts(const struct lab *l)
 {
 	struct bundle b;
 	bundle_init(&b);
-	for (const char *const *host = l->hosts; *host; host += 2)
+	for (const char *const *host = l->hosts; host && *host; host += 2)
 		lab_add(&b, "host", host[0], host[1]);
+	for (const char *const *keys = l->keys; keys && *keys; keys += 2)
+		lab_add(&b, "jwks", keys[0], keys[1]);
 	struct facts *facts = facts_new(&b, &b);
 	assert_non_null(facts);
 	bundle_done(&b);
@@ -278,7 +280,7 @@ static struct plan *lab_plan(
 		fail_msg("%s", text);
 	bundle_done(&picture);
 	bundle_done(&b);
-	if (l->hosts)
+	if (l->hosts || l->keys)
 		plan->facts = lab_facts(l);
 	return plan;
 }
@@ -353,6 +355,7 @@ void lab_start(struct lab *l, const struct lab_options *options)
 		.objects = options->objects,
 		.outside = options->outside,
 		.hosts = options->hosts,
+		.keys = options->keys,
 		.with_store = options->with_store,
 		.serving = options->serving};
 	for (unsigned i = 0; i < LAB_WORKLOAD_COUNT; i++)

@@ -109,6 +109,7 @@ struct lab {
 	const char *objects;	  /* one more mesh file, NULL: none */
 	const char *outside;	  /* PEM of the authorities of servers outside; NULL: none */
 	const char *const *hosts; /* looked up: name, addresses one to a line, ..., NULL */
+	const char *const *keys;  /* of issuers, as in files: name, JWK Set, ..., NULL */
 	bool with_store;	  /* the mesh files are what the picture of the mesh holds */
 	struct lab_edit edits[LAB_EDITS_MAX];
 	const char *list;	       /* of revoked certificates, PEM */
@@ -127,6 +128,7 @@ struct lab_options {
 	const char *objects;	      /* one more mesh file */
 	const char *outside;	      /* authorities of servers outside */
 	const char *const *hosts;     /* looked up */
+	const char *const *keys;      /* of issuers */
 	bool with_store;	      /* `node` names one */
 	const struct lab_edit *edits; /* LAB_EDITS_MAX, from the first generation on */
 	enum lab_serving serving;

@@ -207,6 +207,37 @@ static void test_a_request_moves_on_from_a_dead_workload(void **state)
 	assert_true(retries > 0 && refused > 0 && refused < 8);
 }
 
+/* Trailers that came while the request was on its way to the other machine, whose proxy judges by
+ * its own policies: when it is tried here after that, they are filtered by those of here. */
+static void test_trailers_of_a_request_that_moves_on(void **state)
+{
+	uint32_t moved = 0;
+	for (uint64_t seed = 0; seed < 8; seed++) {
+		start(seed, LAB_BY_HAND, NULL);
+		lab.objects = "routes: ( { service = \"orders\"; rules = ( { retries = { on = [ "
+			      "\"5xx\" ]; }; } ); } );\npolicies: ( { name = \"role\"; service = "
+			      "\"orders\"; action = \"deny\"; headers = ( { name = \"x-role\"; "
+			      "exact = \"guest\"; } ); } );\n";
+		lab_replan(&lab, 0, NULL);
+		lab_pump(&lab);
+		int client = dial(ORDERS, 8080);
+		say(client, "PUT /1 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+			    "X-Role: guest\r\nX-Sum: 1\r\n\r\n");
+		int far = lab_served(&lab, LAB_ORDERS, 0);
+		if (far >= 0) {
+			/* to those there it means nothing */
+			lab_expect_holds(far, "X-Role: guest\r\n");
+			say(far, "HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n");
+			lab_run(&lab, CLOCK_S);
+			moved++;
+		}
+		lab_expect_holds(lab_served(&lab, LAB_SHOP, 0), "0\r\nX-Sum: 1\r\n\r\n");
+		lab_expect_lacks(lab_served(&lab, LAB_SHOP, 0), "guest");
+		lab_finish(&lab);
+	}
+	assert_in_range(moved, 1, 7);
+}
+
 /* Dialled by itself, the answer is the caller's, without what the proxies told each other. */
 static void test_a_dead_workload_by_its_own_address(void **state)
 {
@@ -640,6 +671,7 @@ int main(void)
 		cmocka_unit_test(test_a_request_moves_on),
 		cmocka_unit_test(test_a_request_moves_on_to_another_machine),
 		cmocka_unit_test(test_a_request_moves_on_from_a_dead_workload),
+		cmocka_unit_test(test_trailers_of_a_request_that_moves_on),
 		cmocka_unit_test(test_a_dead_workload_by_its_own_address),
 		cmocka_unit_test(test_a_server_cannot_say_that_it_was_unsent),
 		cmocka_unit_test(test_a_request_moves_on_from_a_silent_one),

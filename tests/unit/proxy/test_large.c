@@ -203,12 +203,31 @@ static void test_a_plan_is_turned_over_bit_by_bit(void **state)
 	large_finish(&l);
 }
 
+/* Else one worker would go on by the old policies, while all others have the new ones. */
+static void test_a_plan_is_taken_without_memory(void **state)
+{
+	struct large l;
+	const uint64_t one = 1;
+	large_start(&l, &sizes[0], LAB_SHOP);
+	struct worker *w = lab_worker(&l.lab, 0);
+	lab_replan(&l.lab, 0, NULL);
+	fake_complete_recv(&w->wake_read, &one, sizeof(one));
+	(void)large_turns(&l);
+	assert_int_equal(worker_generation(w), 2);
+	assert_int_equal(l.heap, 0);
+	lab_pump(&l.lab);
+	assert_int_equal(atomic_load(&l.lab.machines[0].plans[0]->holder_count), 0);
+	large_round(&l);
+	large_finish(&l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_warm_request_takes_nothing_from_the_heap),
 		cmocka_unit_test(test_what_is_configured_costs_a_request_nothing),
 		cmocka_unit_test(test_a_plan_is_turned_over_bit_by_bit),
+		cmocka_unit_test(test_a_plan_is_taken_without_memory),
 	};
 	return cmocka_run_group_tests(tests, lab_group_setup, lab_group_teardown);
 }

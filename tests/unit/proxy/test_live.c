@@ -171,7 +171,15 @@ static void test_what_is_allowed_goes_on(void **state)
 		assert_memory_equal(body, wanted, strlen(wanted));
 		lab_expect_reason(&lab, ways[i].there, "NONE");
 		assert_int_equal(ended(ways[i].there), 0);
+		fake_peer_forget(waits);
 		say(waits, GET("/3"));
+		/* on whichever of the two connections that are free */
+		bool is_first =
+			lab_holds_text(fake_peer_received(served(ways[i].to, 0)), "GET /3 ");
+		int server = served(ways[i].to, is_first ? 0 : 1);
+		lab_expect_holds(server, "GET /3 ");
+		say(server, OK);
+		lab_expect_holds(waits, "\r\n\r\nx");
 		lab_finish(&lab);
 	}
 }

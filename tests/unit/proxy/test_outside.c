@@ -325,6 +325,71 @@ static void test_an_upgraded_connection_is_asked_again(void **state)
 	lab_finish(&lab);
 }
 
+#define ONLY_BILLING                                                                 \
+	"externals: ( { name = \"feed\"; host = \"feed.example\"; port = 80; tls = " \
+	"\"none\"; addresses = [ \"198.51.100.8\" ]; from = [ \"billing\" ]; } );\n"
+
+static void expect_cut(int client, const char *reason)
+{
+	lab_pump(&lab);
+	assert_false(fake_is_open(client));
+	lab_expect_reason(&lab, 0, reason);
+}
+
+/* So are requests that run: by name, by the address, and to what is unknown. */
+static void test_a_running_request_is_asked_again(void **state)
+{
+	static const char stream[] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+	static const struct lab_edit edits[LAB_EDITS_MAX] = {ALLOW};
+	for (int answered = 0; answered < 2; answered++) {
+		start();
+		int client = dial(LAB_WEB, OTHER, 80);
+		say(client, feed_get);
+		int server = connected("198.51.100.8", 80);
+		if (answered)
+			say(server, stream);
+		lab_replan(&lab, 0, NULL);
+		lab_pump(&lab);
+		assert_true(fake_is_open(server));
+		lab.objects = ONLY_BILLING;
+		lab_replan(&lab, 0, NULL);
+		lab_pump(&lab);
+		if (!answered)
+			lab_expect_holds(client, "HTTP/1.1 403 ");
+		lab_expect_reason(&lab, 0, "EXTERNAL_DENIED");
+		assert_false(fake_is_open(server));
+		lab_finish(&lab);
+	}
+	start_with(edits);
+	int client = dial(LAB_WEB, OTHER, 80);
+	say(client, "GET /u HTTP/1.1\r\nHost: nobody.example\r\n\r\n");
+	say(connected(OTHER, 80), stream);
+	lab.edits[0].to = "user = \"web\"; unknown = \"refuse\"; ";
+	lab_replan(&lab, 0, NULL);
+	expect_cut(client, "UNKNOWN_DESTINATION");
+	lab_finish(&lab);
+}
+
+/* And one that waits, when what it asked last would not be let out; not for what was refused. */
+static void test_an_idle_session_to_the_outside_is_asked_again(void **state)
+{
+	start();
+	int client = dial(LAB_WEB, OTHER, 80), other = dial(LAB_BILLING, OTHER, 80),
+	    refused = dial(LAB_WEB, OTHER, 80);
+	say(client, feed_get);
+	say(connected("198.51.100.8", 80), "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+	say(other, feed_get);
+	say(refused, "GET / HTTP/1.1\r\nHost: private.example\r\n\r\n");
+	lab_expect_holds(refused, "HTTP/1.1 403 ");
+	lab.objects = ONLY_BILLING;
+	lab_replan(&lab, 0, NULL);
+	lab_pump(&lab);
+	assert_true(fake_peer_saw_end(client));
+	assert_true(fake_is_open(other));
+	assert_false(fake_peer_saw_end(refused));
+	lab_finish(&lab);
+}
+
 static void test_pools_are_one_external_s(void **state)
 {
 	start();
@@ -647,6 +712,8 @@ int main(void)
 		cmocka_unit_test(test_another_host_on_the_same_connection),
 		cmocka_unit_test(test_the_host_is_the_one_that_the_server_sees),
 		cmocka_unit_test(test_an_upgraded_connection_is_asked_again),
+		cmocka_unit_test(test_a_running_request_is_asked_again),
+		cmocka_unit_test(test_an_idle_session_to_the_outside_is_asked_again),
 		cmocka_unit_test(test_pools_are_one_external_s),
 		cmocka_unit_test(test_no_way_into_the_mesh),
 		cmocka_unit_test(test_a_host_leads_to_what_it_was_looked_up_as),

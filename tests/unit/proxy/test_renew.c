@@ -334,6 +334,98 @@ static void test_an_identity_that_is_gone_ends_what_was_its(void **state)
 	}
 }
 
+/* Calls that stay on the machine, where nobody asks for a certificate: worth what the other machine
+ * would take it for. */
+static void expect_nobody_here(enum lab_workload from)
+{
+	static const enum lab_workload to[] = {LAB_CACHE, LAB_SHOP};
+	for (size_t i = 0; i < ARRAY_LEN(to); i++) {
+		assert_true(fake_peer_saw_reset(ask(from, to[i], GET("/1"))));
+		lab_expect_reason(&lab, 0, "NO_IDENTITY");
+		assert_string_equal(lab_last(&lab, 0)->source, "");
+	}
+}
+
+static void test_a_name_in_the_node_file_proves_nothing_here(void **state)
+{
+	start(1, NULL);
+	expect_nobody_here(LAB_NOCERT);
+	assert_int_equal(lab_served(&lab, LAB_CACHE, 0), -1);
+	assert_int_equal(lab_served(&lab, LAB_SHOP, 0), -1);
+	/* where anybody may come, it is anybody */
+	ask(LAB_NOCERT, LAB_LOOSE, "1");
+	lab_expect_received(served(LAB_LOOSE, 0), "1");
+	lab_finish(&lab);
+}
+
+static void test_a_name_in_the_node_file_matches_no_rule_here(void **state)
+{
+	static const struct lab_edit edits[LAB_EDITS_MAX] = {
+		{"\"anonymous\", \"*\"", "\"nocert\", \"web\""}};
+	lab_start(&lab, &(struct lab_options){.edits = edits});
+	assert_true(fake_peer_saw_reset(ask(LAB_NOCERT, LAB_LOOSE, "1")));
+	lab_expect_reason(&lab, 0, "POLICY_DENIED");
+	ask(LAB_WEB, LAB_LOOSE, "1");
+	lab_expect_received(served(LAB_LOOSE, 0), "1");
+	lab_finish(&lab);
+}
+
+/* Taken back, revoked, or of a root that has gone: what runs on the machine ends, and what is
+ * idle. */
+static void test_what_stays_here_ends_with_its_callers_certificate(void **state)
+{
+	struct certs_list list = {.issuer = &lab_mesh_certs()->middle,
+		.revoked = {lab_mesh_certs()->leaf[PAIR_WEB].certificate}};
+	char *pem = certs_list_pem(&list);
+	for (uint32_t i = 0; i < 3; i++) {
+		start(1, NULL);
+		int tcp = ask(LAB_WEB, LAB_CACHE, "1"), runs = ask(LAB_WEB, LAB_SHOP, GET("/1")),
+		    idle = ask(LAB_WEB, LAB_SHOP, GET("/2"));
+		say(served(LAB_SHOP, 1), OK);
+		lab_expect_holds(idle, "200 OK");
+		lab.identities = i == 0 ? LAB_IDENTITIES_GONE : LAB_IDENTITIES;
+		lab.list = i == 1 ? pem : NULL;
+		lab.root = i == 2 ? &other_root : NULL;
+		replan(0, NULL, NULL);
+		assert_true(fake_peer_saw_reset(tcp));
+		lab_expect_holds(runs, "HTTP/1.1 503 ");
+		assert_true(fake_peer_saw_end(idle));
+		expect_nobody_here(LAB_WEB);
+		lab.identities = LAB_IDENTITIES;
+		lab.list = NULL;
+		lab.root = NULL;
+		replan(0, NULL, NULL);
+		ask(LAB_WEB, LAB_CACHE, "2");
+		lab_expect_received(served(LAB_CACHE, 1), "2");
+		lab_finish(&lab);
+	}
+	free(pem);
+}
+
+/* Without any news of it: the next request is refused. */
+static void test_a_certificate_that_runs_out_here(void **state)
+{
+	struct certs_pair web = certs_make(&(struct certs_spec){.issuer = &lab_mesh_certs()->middle,
+		.names = {{0x86, str_of(pair_ids[PAIR_WEB])}},
+		.until_s = CERTS_NOW + 60});
+	start(1, NULL);
+	lab.web = &web;
+	replan(0, NULL, NULL);
+	int http = ask(LAB_WEB, LAB_SHOP, GET("/1"));
+	say(served(LAB_SHOP, 0), OK);
+	lab_run(&lab, 59 * CLOCK_S);
+	say(http, GET("/2"));
+	lab_expect_holds(served(LAB_SHOP, 0), "GET /2 ");
+	say(served(LAB_SHOP, 0), OK);
+	lab_run(&lab, 2 * CLOCK_S);
+	say(http, GET("/3"));
+	lab_expect_holds(http, "HTTP/1.1 503 ");
+	expect_nobody_here(LAB_WEB);
+	lab.web = NULL;
+	lab_finish(&lab);
+	certs_done(&web);
+}
+
 static void test_a_renewed_certificate_cuts_nothing(void **state)
 {
 	for (uint32_t machine = 0; machine < 2; machine++) {
@@ -724,6 +816,10 @@ int main(void)
 		cmocka_unit_test(test_a_websocket_that_is_denied_before_it_begins),
 		cmocka_unit_test(test_a_root_that_is_gone_ends_what_it_vouched_for),
 		cmocka_unit_test(test_an_identity_that_is_gone_ends_what_was_its),
+		cmocka_unit_test(test_a_name_in_the_node_file_proves_nothing_here),
+		cmocka_unit_test(test_a_name_in_the_node_file_matches_no_rule_here),
+		cmocka_unit_test(test_what_stays_here_ends_with_its_callers_certificate),
+		cmocka_unit_test(test_a_certificate_that_runs_out_here),
 		cmocka_unit_test(test_a_renewed_certificate_cuts_nothing),
 		cmocka_unit_test(test_a_renewed_certificate_has_a_pool_of_its_own),
 		cmocka_unit_test(test_a_revoked_certificate_ends_what_it_stood_for),
