@@ -16,6 +16,7 @@ struct mesh {
 	struct policy_request request;
 	struct route_request http;
 	const struct service *service;
+	bool is_refused;
 };
 
 static void *mesh_start(const struct large_size *size)
@@ -23,8 +24,8 @@ static void *mesh_start(const struct large_size *size)
 	struct mesh *m = calloc(1, sizeof(*m));
 	ASSERT(m);
 	m->objects = large_mesh(size);
-	lab_start(&m->lab, &(struct lab_options){.objects = m->objects});
-	m->snapshot = m->lab.machines[0].plans[0]->snapshot;
+	lab_start(&m->lab, &(struct lab_options){.machine_count = 2, .objects = m->objects});
+	m->snapshot = m->lab.machines[1].plans[0]->snapshot; /* where orders runs */
 	m->address = lab_address(LAB_ORDERS);
 	m->service = snapshot_service(m->snapshot, STR("orders"));
 	ASSERT(m->service);
@@ -85,6 +86,82 @@ static void *mesh_start_path(void)
 	return m;
 }
 
+static struct mesh *mesh_start_crowd(enum large_crowd crowd, uint32_t count, const char *path)
+{
+	struct mesh *m = mesh_start(&(struct large_size){
+		.services = 10, .endpoints = 1, .policies = count, .crowd = crowd});
+	m->http.path = str_of(path);
+	return m;
+}
+
+static void *mesh_start_templates_10(void)
+{
+	return mesh_start_crowd(LARGE_TEMPLATES, 10, "/acme/res7");
+}
+
+static void *mesh_start_templates_10000(void)
+{
+	return mesh_start_crowd(LARGE_TEMPLATES, 10000, "/acme/res7");
+}
+
+/* A long path is read once, and not for each rule. */
+static void *mesh_start_long(uint32_t count)
+{
+	static char path[30000];
+	struct mesh *m = mesh_start_crowd(LARGE_TEMPLATES, count, "/");
+	memset(path, 'a', sizeof(path));
+	path[0] = '/';
+	m->http.path = (struct str){path, sizeof(path)};
+	m->is_refused = true;
+	return m;
+}
+
+static void *mesh_start_long_10(void)
+{
+	return mesh_start_long(10);
+}
+
+static void *mesh_start_long_100(void)
+{
+	return mesh_start_long(100);
+}
+
+/* One that may be divided otherwise is not told apart by its segments. */
+static void *mesh_start_odd_10000(void)
+{
+	struct mesh *m = mesh_start_crowd(LARGE_TEMPLATES, 10000, "/acme/;x/res7");
+	m->is_refused = true;
+	return m;
+}
+
+static void *mesh_start_denies(uint32_t count)
+{
+	struct mesh *m = mesh_start_crowd(LARGE_DENIES, count, "/api/orders");
+	m->request.source_id = STR("");
+	m->is_refused = true;
+	return m;
+}
+
+static void *mesh_start_denies_10(void)
+{
+	return mesh_start_denies(10);
+}
+
+static void *mesh_start_denies_10000(void)
+{
+	return mesh_start_denies(10000);
+}
+
+static void *mesh_start_paths_10(void)
+{
+	return mesh_start_crowd(LARGE_PATHS, 10, "/p/7");
+}
+
+static void *mesh_start_paths_10000(void)
+{
+	return mesh_start_crowd(LARGE_PATHS, 10000, "/p/7");
+}
+
 static void mesh_stop(void *state)
 {
 	struct mesh *m = state;
@@ -110,7 +187,7 @@ static void mesh_policy(void *state)
 {
 	const struct mesh *m = state;
 	struct policy_verdict verdict = policy_check(m->snapshot, m->service, &m->request);
-	ASSERT(verdict.allowed);
+	ASSERT(verdict.allowed == !m->is_refused);
 }
 
 static void mesh_run_policy(void *state, uint32_t count)
@@ -219,6 +296,24 @@ const struct micro_case micro_mesh_cases[] = {
 	{"mesh: policy by caller and path, of 10,000 for one service", 64, mesh_start_10000,
 		mesh_run_policy, mesh_stop, NULL},
 	{"mesh: policy, of 10,000, a path of 19 segments", 64, mesh_start_path, mesh_run_policy,
+		mesh_stop, NULL},
+	{"mesh: policy, of 10 templates", 64, mesh_start_templates_10, mesh_run_policy, mesh_stop,
+		NULL},
+	{"mesh: policy, of 10,000 templates", 64, mesh_start_templates_10000, mesh_run_policy,
+		mesh_stop, NULL},
+	{"mesh: policy, of 10 templates, a path of 30 KB", 16, mesh_start_long_10, mesh_run_policy,
+		mesh_stop, NULL},
+	{"mesh: policy, of 100 templates, a path of 30 KB", 16, mesh_start_long_100,
+		mesh_run_policy, mesh_stop, NULL},
+	{"mesh: policy, of 10,000 templates, an odd path", 16, mesh_start_odd_10000,
+		mesh_run_policy, mesh_stop, NULL},
+	{"mesh: policy, nobody against 10 that deny somebody", 64, mesh_start_denies_10,
+		mesh_run_policy, mesh_stop, NULL},
+	{"mesh: policy, nobody against 10,000 that deny somebody", 64, mesh_start_denies_10000,
+		mesh_run_policy, mesh_stop, NULL},
+	{"mesh: policy, one of 10 paths", 64, mesh_start_paths_10, mesh_run_policy, mesh_stop,
+		NULL},
+	{"mesh: policy, one of 10,000 paths", 64, mesh_start_paths_10000, mesh_run_policy,
 		mesh_stop, NULL},
 	{"telemetry: count a request", 64, mesh_start_metrics, mesh_run_record, mesh_stop_metrics,
 		NULL},

@@ -16,7 +16,8 @@
  *   - a method in another letter case;
  *   - a host that is neither a plain name nor a plain address, with a port that is a number or
  *     none, or that is the rule's address written otherwise;
- *   - a header whose name has "_" for "-", and a value of which a part between commas is so.
+ *   - a header whose name has "_" for "-", and a value of which a part between commas is so, or
+ *     that has more than some 256 such parts and blanks around them.
  *
  * Of the rules that match, the one whose `from` names the caller most exactly decides
  * (source_rank()); of equally exact ones any that denies; of those that say the same the first. A

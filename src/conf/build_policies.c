@@ -205,6 +205,18 @@ static const struct conf_policy_row *conf_policy_take(
 	return &file->mesh.policies[index];
 }
 
+/* Of the services that this machine decides for: of others nothing is asked here but what they
+ * would say, on a page. */
+static void conf_policy_indexes(struct conf_parser *p)
+{
+	struct snapshot *s = p->snapshot;
+	for (uint32_t i = 0; !p->is_exhausted && i < s->workload_count; i++) {
+		struct service *service = s->workloads[i].service;
+		if (service && !service->policy_index)
+			p->is_exhausted = !policy_index_build(s, service);
+	}
+}
+
 void conf_build_policies(struct conf_parser *p)
 {
 	struct snapshot *s = p->snapshot;
@@ -227,6 +239,5 @@ void conf_build_policies(struct conf_parser *p)
 		conf_policy_names(p, rows);
 	if (!p->is_exhausted)
 		conf_policies_warn(p, rows);
-	for (uint32_t i = 0; !p->is_exhausted && i < s->service_count; i++)
-		p->is_exhausted = !policy_index_build(s, &s->services[i]);
+	conf_policy_indexes(p);
 }

@@ -203,19 +203,24 @@ static bool path_lenient_rest(struct path_lenient *p, struct str rest)
 }
 
 /* Where another server may count the segments otherwise, none can be told from the next. */
-static bool path_lenient_template(struct str template, struct path_lenient *p)
+static bool path_lenient_template(struct str template, struct path_lenient *p, bool is_odd)
 {
 	struct str start = path_template_start(template);
 	if (!path_lenient_starts(p, start))
 		return false;
-	bool is_so = path_lenient_rest(
-		p, (struct str){template.at + start.len, template.len - start.len});
-	while (!is_so && !p->is_odd && path_lenient_next(p) >= 0)
-		continue;
-	return is_so || p->is_odd;
+	return is_odd || path_lenient_rest(p,
+				 (struct str){template.at + start.len, template.len - start.len});
 }
 
-bool path_lenient_matches(const struct route_path *pattern, struct str path)
+bool path_is_odd(struct str path)
+{
+	struct path_lenient p = path_lenient_of(path);
+	while (!p.is_odd && path_lenient_next(&p) >= 0)
+		continue;
+	return p.is_odd;
+}
+
+bool path_lenient_matches(const struct route_path *pattern, struct str path, bool is_odd)
 {
 	struct path_lenient p = path_lenient_of(path);
 	switch (pattern->kind) {
@@ -224,7 +229,7 @@ bool path_lenient_matches(const struct route_path *pattern, struct str path)
 	case ROUTE_PATH_PREFIX:
 		return path_lenient_starts(&p, pattern->text);
 	case ROUTE_PATH_TEMPLATE:
-		return path_lenient_template(pattern->text, &p);
+		return path_lenient_template(pattern->text, &p, is_odd);
 	case ROUTE_PATH_REGEX:
 		return false;
 	}

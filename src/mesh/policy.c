@@ -3,6 +3,9 @@
  * Bytes are compared, never patterns: no name, method or path ever becomes an expression. */
 #include "policy_private.h"
 
+/* Parts between commas of a header's value, and blanks around them: each rule looks at them. */
+#define POLICY_PARTS_MAX 256
+
 /* In this order: of conditions that must all be so the least holds, of those of which one is enough
  * the greatest. */
 static enum policy_truth policy_all(enum policy_truth a, enum policy_truth b)
@@ -67,13 +70,15 @@ static enum policy_truth policy_sources(const struct source *sources, uint32_t c
 }
 
 enum policy_truth policy_ask_from(
-	const struct policy *p, const struct policy_request *request, uint32_t *ret_rank)
+	const struct policy *p, const struct policy_asked *asked, uint32_t *ret_rank)
 {
-	uint32_t not_rank = 0;
+	const struct policy_request *request = asked->request;
+	const struct source *from = asked->source ? asked->source : p->from;
+	uint32_t not_rank = 0, from_count = asked->source ? 1 : p->from_count;
 	enum policy_truth truth;
 	*ret_rank = SOURCE_RANK_LEAST;
 	if (p->from_count > 0)
-		truth = policy_sources(p->from, p->from_count, request, p->action, ret_rank);
+		truth = policy_sources(from, from_count, request, p->action, ret_rank);
 	else if (p->action == POLICY_ALLOW)
 		truth = policy_known(request->source_id.len > 0);
 	else
@@ -86,30 +91,40 @@ enum policy_truth policy_ask_from(
 
 /* --- what --- */
 
-static enum policy_truth policy_path(
-	const struct route_path *path, const struct policy_request *request)
+struct policy_asked policy_asked_of(const struct policy_request *request)
 {
-	if (route_path_matches(path, request->http->path))
+	return (struct policy_asked){
+		.request = request, .is_odd = request->http && path_is_odd(request->http->path)};
+}
+
+static enum policy_truth policy_path(
+	const struct route_path *path, const struct policy_asked *asked)
+{
+	if (route_path_matches(path, asked->request->http->path))
 		return POLICY_TRUE;
-	return path_lenient_matches(path, request->http->path) ? POLICY_UNKNOWN : POLICY_FALSE;
+	return path_lenient_matches(path, asked->request->http->path, asked->is_odd)
+		       ? POLICY_UNKNOWN
+		       : POLICY_FALSE;
 }
 
 static enum policy_truth policy_paths(
-	const struct policy_operations *o, const struct policy_request *request)
+	const struct policy_operations *o, const struct policy_asked *asked)
 {
 	enum policy_truth truth = POLICY_FALSE;
-	if (request->http->path.len == 0)
+	if (asked->request->http->path.len == 0)
 		return POLICY_UNKNOWN;
+	if (asked->path)
+		return policy_path(asked->path, asked);
 	for (uint32_t i = 0; i < o->path_count && truth != POLICY_TRUE; i++)
-		truth = policy_any(truth, policy_path(&o->paths[i], request));
+		truth = policy_any(truth, policy_path(&o->paths[i], asked));
 	return truth;
 }
 
 /* Methods have a letter case, and servers that put it aside. */
 static enum policy_truth policy_methods(
-	const struct policy_operations *o, const struct policy_request *request)
+	const struct policy_operations *o, const struct policy_asked *asked)
 {
-	struct str method = request->http->method;
+	struct str method = asked->request->http->method;
 	enum policy_truth truth = method.len > 0 ? POLICY_FALSE : POLICY_UNKNOWN;
 	for (uint32_t i = 0; i < o->method_count; i++) {
 		if (str_eq(o->methods[i], method))
@@ -121,32 +136,32 @@ static enum policy_truth policy_methods(
 }
 
 static enum policy_truth policy_ports(
-	const struct policy_operations *o, const struct policy_request *request)
+	const struct policy_operations *o, const struct policy_asked *asked)
 {
-	if (request->port == 0)
+	if (asked->request->port == 0)
 		return POLICY_UNKNOWN;
 	for (uint32_t i = 0; i < o->port_count; i++) {
-		if (o->ports[i] == request->port)
+		if (o->ports[i] == asked->request->port)
 			return POLICY_TRUE;
 	}
 	return POLICY_FALSE;
 }
 
 static enum policy_truth policy_hosts(
-	const struct policy_operations *o, const struct policy_request *request)
+	const struct policy_operations *o, const struct policy_asked *asked)
 {
-	return policy_host_ask(o->hosts, o->host_count, request->http->authority);
+	return policy_host_ask(o->hosts, o->host_count, asked->request->http->authority);
 }
 
 /* Of each list one is enough; `is_not`: none may be. */
 static enum policy_truth policy_operations(
-	const struct policy_operations *o, const struct policy_request *request, bool is_not)
+	const struct policy_operations *o, const struct policy_asked *asked, bool is_not)
 {
 	static const struct {
 		size_t count;
 		bool is_http;
 		enum policy_truth (*ask)(
-			const struct policy_operations *o, const struct policy_request *request);
+			const struct policy_operations *o, const struct policy_asked *asked);
 	} lists[] = {
 		{offsetof(struct policy_operations, port_count), false, policy_ports},
 		{offsetof(struct policy_operations, path_count), true, policy_paths},
@@ -157,9 +172,9 @@ static enum policy_truth policy_operations(
 	for (size_t i = 0; i < ARRAY_LEN(lists) && all != POLICY_FALSE; i++) {
 		if (*(const uint32_t *)((const char *)o + lists[i].count) == 0)
 			continue;
-		enum policy_truth one = lists[i].is_http && !request->http
+		enum policy_truth one = lists[i].is_http && !asked->request->http
 						? POLICY_UNKNOWN
-						: lists[i].ask(o, request);
+						: lists[i].ask(o, asked);
 		all = policy_all(all, is_not ? policy_not(one) : one);
 	}
 	return all;
@@ -173,23 +188,25 @@ static bool policy_is_wide_blank(char c)
 }
 
 /* Blanks beyond ASCII are taken off by many a server, each in the character set that it thinks of:
- * so anything there may be one. */
-static struct str policy_trim_wide(struct str s)
+ * so anything there may be one. Of a value no more than so many are looked at. */
+static struct str policy_trim_wide(struct str s, uint32_t *left)
 {
-	while (s.len > 0 && policy_is_wide_blank(s.at[0]))
+	for (; s.len > 0 && *left > 0 && policy_is_wide_blank(s.at[0]); --*left)
 		s = (struct str){s.at + 1, s.len - 1};
-	while (s.len > 0 && policy_is_wide_blank(s.at[s.len - 1]))
+	for (; s.len > 0 && *left > 0 && policy_is_wide_blank(s.at[s.len - 1]); --*left)
 		s.len--;
 	return s;
 }
 
-/* Whether one of the parts between commas is so: a server may take the value for a list. */
+/* Whether one of the parts between commas is so: a server may take the value for a list. One may be
+ * where there are more than are worth looking at. */
 static bool policy_part_matches(const struct route_field *f, struct str value)
 {
-	while (value.len > 0) {
+	for (uint32_t left = POLICY_PARTS_MAX; value.len > 0; left--) {
 		const char *comma = memchr(value.at, ',', value.len);
 		size_t len = comma ? (size_t)(comma - value.at) : value.len;
-		if (route_text_matches(f, policy_trim_wide((struct str){value.at, len})))
+		struct str part = policy_trim_wide((struct str){value.at, len}, &left);
+		if (left == 0 || route_text_matches(f, part))
 			return true;
 		len += comma ? 1 : 0;
 		value = (struct str){value.at + len, value.len - len};
@@ -295,18 +312,30 @@ static enum policy_truth policy_token(
 
 /* --- a rule --- */
 
-bool policy_matches(
-	const struct policy *p, const struct policy_request *request, uint32_t *ret_rank)
+bool policy_matches(const struct policy *p, const struct policy_asked *asked, uint32_t *ret_rank)
 {
-	enum policy_truth truth = policy_ask_from(p, request, ret_rank);
+	const struct policy_request *request = asked->request;
+	const struct policy_asked whole = {.request = request, .is_odd = asked->is_odd};
+	enum policy_truth truth = policy_ask_from(p, asked, ret_rank);
 	if (truth != POLICY_FALSE)
-		truth = policy_all(truth, policy_operations(&p->to, request, false));
+		truth = policy_all(truth, policy_operations(&p->to, asked, false));
 	if (truth != POLICY_FALSE)
-		truth = policy_all(truth, policy_operations(&p->not_to, request, true));
+		truth = policy_all(truth, policy_operations(&p->not_to, &whole, true));
 	if (truth != POLICY_FALSE)
 		truth = policy_all(truth, policy_headers(p, request));
 	if (truth != POLICY_FALSE)
 		truth = policy_all(truth, policy_token(&p->token, request));
+	return p->action == POLICY_ALLOW ? truth == POLICY_TRUE : truth != POLICY_FALSE;
+}
+
+bool policy_matches_caller(
+	const struct policy *p, const struct policy_asked *asked, uint32_t *ret_rank)
+{
+	enum policy_truth truth = policy_ask_from(p, asked, ret_rank);
+	if (p->to.port_count > 0)
+		truth = policy_all(truth, policy_ports(&p->to, asked));
+	if (p->not_to.port_count > 0)
+		truth = policy_all(truth, policy_not(policy_ports(&p->not_to, asked)));
 	return p->action == POLICY_ALLOW ? truth == POLICY_TRUE : truth != POLICY_FALSE;
 }
 
@@ -327,11 +356,11 @@ void policy_weigh(struct policy_weighing *w, const struct policy *p, uint32_t pl
 }
 
 void policy_judge(struct policy_weighed *weighed, const struct service *service, uint32_t place,
-	const struct policy_request *request)
+	const struct policy_asked *asked)
 {
 	const struct policy *p = service->policies[place];
 	uint32_t rank;
-	if (!policy_matches(p, request, &rank))
+	if (!policy_matches(p, asked, &rank))
 		return;
 	if (p->action != POLICY_AUDIT) {
 		policy_weigh(&weighed->whole, p, place, rank);
@@ -386,10 +415,11 @@ struct policy_verdict policy_conclude(const struct snapshot *s, const struct ser
 struct policy_verdict policy_check_each(const struct snapshot *s, const struct service *service,
 	const struct policy_request *request)
 {
+	const struct policy_asked asked = policy_asked_of(request);
 	struct policy_weighed weighed = {0};
 	for (uint32_t i = 0; i < service->policy_count; i++) {
 		policy_count_allows(&weighed, service->policies[i]);
-		policy_judge(&weighed, service, i, request);
+		policy_judge(&weighed, service, i, &asked);
 	}
 	return policy_conclude(s, service, request, &weighed);
 }
@@ -417,6 +447,8 @@ bool policy_asks_http(const struct policy *p)
 
 bool policy_asks_header(const struct service *service, struct str name)
 {
+	if (!(policy_wants(service).headers & policy_header_bit(name)))
+		return false;
 	for (uint32_t i = 0; i < service->policy_count; i++) {
 		const struct route_fields *headers = &service->policies[i]->headers;
 		for (uint32_t k = 0; k < headers->count; k++) {

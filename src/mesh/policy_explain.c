@@ -120,26 +120,27 @@ static struct policy policy_alone(
 /* What cannot be known matches a rule that denies, and none that allows. Without `from` the one is
  * for everybody, and the other for identities: that is asked as it is. */
 static enum policy_truth policy_ask_alone(const struct policy *p, enum policy_condition condition,
-	uint32_t index, const struct policy_request *request)
+	uint32_t index, const struct policy_asked *asked)
 {
 	uint32_t rank;
 	struct policy one = policy_alone(p, condition, index);
 	one.action = one.from_count > 0 ? POLICY_DENY : p->action;
-	bool may_be = policy_matches(&one, request, &rank);
+	bool may_be = policy_matches(&one, asked, &rank);
 	one.action = one.from_count > 0 ? POLICY_ALLOW : p->action;
-	bool is_so = policy_matches(&one, request, &rank);
+	bool is_so = policy_matches(&one, asked, &rank);
 	return is_so ? POLICY_TRUE : may_be ? POLICY_UNKNOWN : POLICY_FALSE;
 }
 
 struct policy_finding policy_find(const struct policy *p, const struct policy_request *request)
 {
+	const struct policy_asked asked = policy_asked_of(request);
 	struct policy_finding f = {0};
-	f.matches = policy_matches(p, request, &f.rank);
+	f.matches = policy_matches(p, &asked, &f.rank);
 	for (int c = POLICY_FROM; c < POLICY_CONDITIONS; c++) {
 		enum policy_condition condition = (enum policy_condition)c;
 		uint32_t count = policy_condition_count(p, condition);
 		for (uint32_t i = 0; i < count; i++) {
-			enum policy_truth truth = policy_ask_alone(p, condition, i, request);
+			enum policy_truth truth = policy_ask_alone(p, condition, i, &asked);
 			bool is_first = f.missed == POLICY_NO_CONDITION;
 			if (truth == POLICY_TRUE || (truth == POLICY_UNKNOWN && !is_first))
 				continue;

@@ -8,14 +8,24 @@
  * requests alike, so that one look-up is enough for rules that deny, which ask for no more, and for
  * those that allow, which ask for the letter besides.
  *
- * What is found is judged as ever (policy_judge()): here nothing is decided, and a rule too many
- * does no harm. Therefore keys are hashes and nothing else, and what is too deep for the index is
- * looked for where it is deepest.
+ * What is found is judged as ever (policy_judge()), by the one source and path for which it was
+ * found: here nothing is decided, and a rule too many does no harm. Therefore keys are hashes and
+ * nothing else, and what is too deep for the index is looked for where it is deepest.
+ *
+ * A template lies by the segments that it spells out, and where they stand: few such shapes are in
+ * use. Of a path that another server may divide otherwise none can be told; so it lies once more by
+ * what comes before its first brace, for those.
+ *
+ * Many rules may say the same to one caller: somebody without identity is to each rule that denies
+ * a name just the one who is named. Of those that ask for no more than the path under which they
+ * lie the first is enough.
  *
  *   places   hash of the caller -> struct policy_place
  *   lists    hash of place and path -> rules
  */
 #include "policy_private.h"
+
+#include "mesh/policy_explain.h"
 
 #include <stdlib.h>
 
@@ -23,13 +33,18 @@
 #define POLICY_INDEX_MIN 8
 /* Segments of a path and of an id that are looked at: the work for a request has a bound. */
 #define POLICY_DEPTH_MAX 16
+/* So many callers and paths are too many for that, of however few rules. */
+#define POLICY_ITEMS_FEW 10
 /* A rule with many callers and many paths lies under its callers alone. */
-#define POLICY_CROSS_FEW 16
+#define POLICY_CROSS_FEW 32
+/* Of templates; with more of them the rest lies by what comes before the first brace. */
+#define POLICY_SHAPES_MAX 16
 
 enum policy_place_kind {
 	PLACE_EVERYBODY = 1,
 	PLACE_IDENTIFIED,
 	PLACE_NOBODY,
+	PLACE_UNNAMED,	/* may be anyone who is named */
 	PLACE_UNPLACED, /* of no address that is known */
 	PLACE_ID,
 	PLACE_UNDER,
@@ -38,16 +53,28 @@ enum policy_place_kind {
 enum policy_list_kind {
 	LIST_ALWAYS = 1,
 	LIST_OPAQUE, /* of a request without a path, or whose path is none */
+	LIST_CALLER, /* of what it may at best */
 	LIST_EXACT,
 	LIST_BELOW,
+	LIST_ODD = LIST_BELOW + POLICY_DEPTH_MAX + 1,
+	LIST_SHAPED = LIST_ODD + POLICY_DEPTH_MAX + 1,
+};
+/* In the place of a hash. */
+#define LIST_CALLER_KEY 1
+
+/* A rule, and for which of its sources and paths it lies there; NULL: for all. */
+struct policy_hit {
+	uint32_t rule;
+	const struct source *source;
+	const struct route_path *path;
 };
 
 /* What of a rule goes into one list of one place. */
 struct policy_entry {
 	uint64_t place, list;
-	uint32_t rule;
+	struct policy_hit hit;
 	enum policy_list_kind kind;
-	uint32_t depth; /* BELOW */
+	uint32_t depth; /* BELOW, ODD; of SHAPED which shape */
 };
 
 struct policy_list {
@@ -56,8 +83,9 @@ struct policy_list {
 };
 struct policy_place {
 	uint64_t hash; /* 0: free */
-	struct policy_list always;
-	uint32_t below; /* bit by depth: that there are lists */
+	struct policy_list always, caller;
+	uint32_t below, odd; /* bit by depth: that there are lists */
+	uint32_t shaped;     /* bit by shape */
 	bool has_exact, has_opaque;
 };
 
@@ -65,7 +93,9 @@ struct policy_index {
 	struct policy_place *places;
 	struct policy_list *lists;
 	uint32_t place_mask, list_mask;
-	uint32_t *rules;
+	struct policy_hit *rules;
+	uint32_t shapes[POLICY_SHAPES_MAX]; /* bit by segment: that it is spelt out */
+	uint32_t shape_count;
 	uint32_t under;		      /* bit by depth: that there are such places */
 	struct address_range *ranges; /* one of each family and length */
 	uint32_t range_count;
@@ -84,7 +114,7 @@ static uint64_t policy_mix(uint64_t h, uint64_t more)
 static uint64_t policy_finish(uint64_t h, unsigned kind)
 {
 	h = policy_mix(policy_mix(h, kind), kind);
-	return h ? h : 1;
+	return h > LIST_CALLER_KEY ? h : LIST_CALLER_KEY + 1;
 }
 
 /* What is looked for: the first segments, as many as there are up to POLICY_DEPTH_MAX, and all of
@@ -93,6 +123,7 @@ struct policy_key {
 	uint64_t below[POLICY_DEPTH_MAX + 1];
 	uint32_t depth; /* of the last of them */
 	uint64_t whole;
+	uint64_t segments[POLICY_DEPTH_MAX];
 };
 
 static uint64_t policy_byte(uint64_t h, int c)
@@ -109,18 +140,23 @@ static void policy_key_add(struct policy_key *key, uint64_t h, uint32_t depth)
 	key->depth = depth;
 }
 
-static void policy_key_path(struct policy_key *key, struct str path)
+/* Returns whether it is odd (path_is_odd()). */
+static bool policy_key_path(struct policy_key *key, struct str path)
 {
 	struct path_lenient p = path_lenient_of(path);
-	uint64_t h = 0;
+	uint64_t h = 0, segment = 0;
 	uint32_t depth = 0;
 	for (int c; (c = path_lenient_next(&p)) >= 0;) {
 		if (c == '/')
 			policy_key_add(key, h, depth++);
 		h = policy_byte(h, c);
+		segment = c == '/' ? 0 : policy_byte(segment, c);
+		if (depth > 0 && depth <= POLICY_DEPTH_MAX)
+			key->segments[depth - 1] = segment;
 	}
 	policy_key_add(key, h, depth);
 	key->whole = h;
+	return p.is_odd;
 }
 
 /* A segment of an id ends with its slash. */
@@ -135,6 +171,17 @@ static void policy_key_id(struct policy_key *key, struct str id)
 			policy_key_add(key, h, depth++);
 	}
 	key->whole = h;
+}
+
+/* `shape`: of segments that are there. */
+static uint64_t policy_key_shape(const uint64_t *segments, uint32_t shape)
+{
+	uint64_t h = shape;
+	for (uint32_t i = 0; shape >> i; i++) {
+		if (shape >> i & 1)
+			h = policy_mix(h, segments[i]);
+	}
+	return policy_finish(h, LIST_SHAPED);
 }
 
 static uint64_t policy_key_range(const struct address *a, uint32_t prefix_len)
@@ -155,6 +202,7 @@ struct policy_build {
 	size_t count;
 	struct address_range ranges[33 + 129];
 	uint32_t range_count, under;
+	uint32_t shapes[POLICY_SHAPES_MAX], shape_count;
 };
 
 static void policy_put(struct policy_build *b, uint64_t place, const struct policy_entry *entry)
@@ -164,6 +212,78 @@ static void policy_put(struct policy_build *b, uint64_t place, const struct poli
 		b->entries[b->count].place = place;
 	}
 	b->count++;
+}
+
+/* What a template spells out. */
+struct policy_spelt {
+	uint64_t segments[POLICY_DEPTH_MAX];
+	uint32_t at, shape;
+	bool is_odd;
+};
+
+static void policy_spell(struct policy_spelt *spelt, struct str text)
+{
+	struct path_lenient p = path_lenient_of(text);
+	uint32_t at = spelt->at;
+	for (int c; (c = path_lenient_next(&p)) >= 0;) {
+		at += c == '/';
+		if (at == 0 || at > POLICY_DEPTH_MAX)
+			continue;
+		uint64_t *segment = &spelt->segments[at - 1];
+		*segment = c == '/' ? 0 : policy_byte(*segment, c);
+		spelt->shape |= 1u << (at - 1);
+	}
+	spelt->at = at;
+	spelt->is_odd = spelt->is_odd || p.is_odd;
+}
+
+/* Returns which shape it has; POLICY_SHAPES_MAX: none, it lies by its start alone. */
+static uint32_t policy_shape_of(struct policy_build *b, struct str template, uint64_t *ret_key)
+{
+	struct policy_spelt spelt = {0};
+	struct str start = path_template_start(template);
+	struct str rest = {template.at + start.len, template.len - start.len};
+	policy_spell(&spelt, start);
+	uint32_t of_start = spelt.shape;
+	while (rest.len > 0) {
+		const char *slash = memchr(rest.at, '/', rest.len);
+		struct str part = {rest.at, slash ? (size_t)(slash - rest.at) : rest.len};
+		size_t used = part.len + (slash ? 1 : 0);
+		rest = (struct str){rest.at + used, rest.len - used};
+		if (rest.len == 0 && part.len > 0 && part.at[part.len - 1] == '*')
+			break;
+		if (part.len > 0 && part.at[0] == '{')
+			spelt.at++;
+		else
+			policy_spell(&spelt, part);
+	}
+	if (spelt.is_odd || spelt.shape == of_start)
+		return POLICY_SHAPES_MAX;
+	*ret_key = policy_key_shape(spelt.segments, spelt.shape);
+	uint32_t i = 0;
+	while (i < b->shape_count && b->shapes[i] != spelt.shape)
+		i++;
+	if (i == b->shape_count && i < POLICY_SHAPES_MAX)
+		b->shapes[b->shape_count++] = spelt.shape;
+	return i;
+}
+
+static void policy_put_template(struct policy_build *b, uint64_t place, struct policy_entry *entry)
+{
+	uint64_t key;
+	uint32_t shape = policy_shape_of(b, entry->hit.path->text, &key);
+	if (shape == POLICY_SHAPES_MAX) {
+		policy_put(b, place, entry);
+		return;
+	}
+	struct policy_entry shaped = *entry;
+	shaped.kind = LIST_SHAPED;
+	shaped.depth = shape;
+	shaped.list = key;
+	policy_put(b, place, &shaped);
+	entry->kind = LIST_ODD;
+	entry->list = policy_mix(entry->list, LIST_ODD);
+	policy_put(b, place, entry);
 }
 
 static struct policy_entry policy_entry_of(const struct route_path *path)
@@ -186,21 +306,28 @@ static struct policy_entry policy_entry_of(const struct route_path *path)
 }
 
 /* Where one rule lies in one place. */
-static void policy_put_paths(
-	struct policy_build *b, uint64_t place, const struct policy *p, uint32_t rule, bool by_path)
+static void policy_put_paths(struct policy_build *b, uint64_t place, const struct policy *p,
+	struct policy_hit hit, bool by_path)
 {
-	struct policy_entry entry = {.kind = LIST_ALWAYS, .rule = rule};
+	struct policy_entry entry = {.kind = LIST_CALLER, .list = LIST_CALLER_KEY, .hit = hit};
+	if (policy_is_weighed_for_caller(p))
+		policy_put(b, place, &entry);
+	entry = (struct policy_entry){.kind = LIST_ALWAYS, .hit = hit};
 	if (!by_path || p->to.path_count == 0) {
 		policy_put(b, place, &entry);
 		return;
 	}
 	for (uint32_t i = 0; i < p->to.path_count; i++) {
 		entry = policy_entry_of(&p->to.paths[i]);
-		entry.rule = rule;
-		policy_put(b, place, &entry);
+		entry.hit = hit;
+		entry.hit.path = &p->to.paths[i];
+		if (entry.hit.path->kind == ROUTE_PATH_TEMPLATE)
+			policy_put_template(b, place, &entry);
+		else
+			policy_put(b, place, &entry);
 	}
 	entry = (struct policy_entry){
-		.kind = LIST_OPAQUE, .list = policy_finish(0, LIST_OPAQUE), .rule = rule};
+		.kind = LIST_OPAQUE, .list = policy_finish(0, LIST_OPAQUE), .hit = hit};
 	if (p->action != POLICY_ALLOW)
 		policy_put(b, place, &entry);
 }
@@ -246,21 +373,25 @@ static uint64_t policy_place_of(
 static void policy_put_rule(struct policy_build *b, const struct policy *p, uint32_t rule)
 {
 	uint64_t callers = p->from_count, paths = p->to.path_count;
-	bool by_path = callers * paths <= 4 * (callers + paths) + POLICY_CROSS_FEW;
-	bool is_allow = p->action == POLICY_ALLOW, is_named = false, is_placed = false;
+	bool by_path = callers * paths <= POLICY_CROSS_FEW * (callers + paths + 1);
+	bool is_allow = p->action == POLICY_ALLOW;
+	struct policy_hit hit = {.rule = rule}, named = hit, placed = hit;
 	for (uint32_t i = 0; i < p->from_count; i++) {
 		enum source_kind kind = p->from[i].kind;
-		is_placed = is_placed || kind == SOURCE_RANGE;
-		is_named = is_named || (kind != SOURCE_RANGE && kind != SOURCE_ANONYMOUS);
-		policy_put_paths(b, policy_place_of(b, &p->from[i], p->action), p, rule, by_path);
+		hit.source = &p->from[i];
+		if (kind == SOURCE_RANGE)
+			placed.source = hit.source;
+		else if (kind != SOURCE_ANONYMOUS)
+			named.source = hit.source;
+		policy_put_paths(b, policy_place_of(b, hit.source, p->action), p, hit, by_path);
 	}
 	if (p->from_count == 0)
 		policy_put_paths(b, policy_finish(0, is_allow ? PLACE_IDENTIFIED : PLACE_EVERYBODY),
-			p, rule, by_path);
-	if (is_named && !is_allow)
-		policy_put_paths(b, policy_finish(0, PLACE_NOBODY), p, rule, by_path);
-	if (is_placed && !is_allow)
-		policy_put_paths(b, policy_finish(0, PLACE_UNPLACED), p, rule, by_path);
+			p, hit, by_path);
+	if (named.source && !is_allow)
+		policy_put_paths(b, policy_finish(0, PLACE_UNNAMED), p, named, by_path);
+	if (placed.source && !is_allow)
+		policy_put_paths(b, policy_finish(0, PLACE_UNPLACED), p, placed, by_path);
 }
 
 static int policy_entry_compare(const void *a, const void *b)
@@ -270,7 +401,7 @@ static int policy_entry_compare(const void *a, const void *b)
 		return one->place < other->place ? -1 : 1;
 	if (one->list != other->list)
 		return one->list < other->list ? -1 : 1;
-	return (one->rule > other->rule) - (one->rule < other->rule);
+	return (one->hit.rule > other->hit.rule) - (one->hit.rule < other->hit.rule);
 }
 
 static uint32_t policy_table_size(uint32_t count)
@@ -300,33 +431,124 @@ static struct policy_list *policy_list_at(
 	}
 }
 
+/* --- what says the same as a rule before it --- */
+
+/* Whether it denies all who ask for its path. */
+static bool policy_asks_path_alone(const struct policy *p)
+{
+	for (int c = POLICY_NOT_FROM; c < POLICY_CONDITIONS; c++) {
+		if (c != POLICY_PATHS && policy_condition_count(p, (enum policy_condition)c) > 0)
+			return false;
+	}
+	return p->action == POLICY_DENY;
+}
+
+static bool policy_is_same_source(const struct source *a, const struct source *b)
+{
+	if (!a || !b || a->kind != b->kind)
+		return a == b;
+	return a->kind == SOURCE_RANGE
+		       ? a->range.prefix_len == b->range.prefix_len &&
+				 memcmp(&a->range.base, &b->range.base, sizeof(a->range.base)) == 0
+		       : str_eq(a->text, b->text);
+}
+
+static bool policy_reads_alike(struct str a, struct str b)
+{
+	struct path_lenient p = path_lenient_of(a), q = path_lenient_of(b);
+	int c;
+	do {
+		c = path_lenient_next(&p);
+		if (path_lenient_next(&q) != c)
+			return false;
+	} while (c >= 0);
+	return true;
+}
+
+/* Two of one list, of which neither asks for more: whether the paths that find one are the other's
+ * too. */
+static bool policy_is_same_path(const struct policy_entry *a, const struct policy_entry *b)
+{
+	const struct route_path *one = a->hit.path, *other = b->hit.path;
+	if (a->kind == LIST_OPAQUE)
+		return true;
+	if (!one || !other)
+		return one == other;
+	if (a->kind == LIST_ODD)
+		return policy_reads_alike(
+			path_template_start(one->text), path_template_start(other->text));
+	return one->kind == other->kind &&
+	       (one->kind == ROUTE_PATH_EXACT || one->kind == ROUTE_PATH_PREFIX) &&
+	       policy_reads_alike(one->text, other->text);
+}
+
+/* The first of a list that may stand for others, one of each kind. */
+struct policy_firsts {
+	const struct policy_entry *of[2];
+};
+
+/* Whether nothing is lost without it. Entries come in the order of the rules. */
+static bool policy_is_said(
+	struct policy_firsts *firsts, const struct service *service, const struct policy_entry *e)
+{
+	const struct policy *p = service->policies[e->hit.rule];
+	bool is_caller = e->kind == LIST_CALLER;
+	bool is_unnamed = e->place == policy_finish(0, PLACE_UNNAMED);
+	bool is_whole = !e->hit.path && p->to.path_count > 0 && e->kind != LIST_OPAQUE;
+	bool is_plain = is_caller    ? policy_is_for_caller(p)
+			: is_unnamed ? policy_asks_path_alone(p) && !is_whole
+				     : false;
+	if (!is_plain)
+		return false;
+	bool is_second = is_caller ? p->action == POLICY_DENY : p->mode == POLICY_AUDITED;
+	const struct policy_entry **first = &firsts->of[is_second];
+	if (!*first) {
+		*first = e;
+		return false;
+	}
+	if (is_caller)
+		return is_unnamed || policy_is_same_source((*first)->hit.source, e->hit.source);
+	return policy_is_same_path(*first, e);
+}
+
+static void policy_place_note(struct policy_place *place, const struct policy_entry *e)
+{
+	place->hash = e->place;
+	place->has_exact = place->has_exact || e->kind == LIST_EXACT;
+	place->has_opaque = place->has_opaque || e->kind == LIST_OPAQUE;
+	place->below |= e->kind == LIST_BELOW ? 1u << e->depth : 0;
+	place->odd |= e->kind == LIST_ODD ? 1u << e->depth : 0;
+	place->shaped |= e->kind == LIST_SHAPED ? 1u << e->depth : 0;
+}
+
 /* Entries are sorted: those of one list of one place follow each other. */
-static void policy_index_fill(struct policy_index *x, const struct policy_build *b)
+static void policy_index_fill(
+	struct policy_index *x, const struct service *service, const struct policy_build *b)
 {
 	struct policy_list *list = NULL;
+	struct policy_firsts firsts = {{NULL}};
 	uint32_t count = 0;
 	for (size_t i = 0; i < b->count; i++) {
 		const struct policy_entry *e = &b->entries[i], *last = i ? e - 1 : NULL;
 		bool is_same = last && e->place == last->place && e->list == last->list;
-		if (is_same && e->rule == last->rule)
-			continue;
 		struct policy_place *place = policy_place_at(x, e->place);
-		place->hash = e->place;
-		if (!is_same && e->kind == LIST_ALWAYS)
-			list = &place->always;
-		else if (!is_same)
-			list = policy_list_at(x, e->place, e->list);
-		if (!is_same)
+		policy_place_note(place, e);
+		if (!is_same) {
+			list = e->kind == LIST_ALWAYS	? &place->always
+			       : e->kind == LIST_CALLER ? &place->caller
+							: policy_list_at(x, e->place, e->list);
 			*list = (struct policy_list){e->place, e->list, count, 0};
-		place->has_exact = place->has_exact || e->kind == LIST_EXACT;
-		place->has_opaque = place->has_opaque || e->kind == LIST_OPAQUE;
-		place->below |= e->kind == LIST_BELOW ? 1u << e->depth : 0;
+			firsts = (struct policy_firsts){{NULL}};
+		}
+		if (policy_is_said(&firsts, service, e))
+			continue;
 		list->count++;
-		x->rules[count++] = e->rule;
+		x->rules[count++] = e->hit;
 	}
 }
 
-static struct policy_index *policy_index_new(struct arena *arena, const struct policy_build *b)
+static struct policy_index *policy_index_new(
+	struct arena *arena, const struct service *service, const struct policy_build *b)
 {
 	uint32_t places = 0, lists = 0;
 	for (size_t i = 0; i < b->count; i++) {
@@ -349,30 +571,45 @@ static struct policy_index *policy_index_new(struct arena *arena, const struct p
 	x->under = b->under;
 	x->range_count = b->range_count;
 	memcpy(x->ranges, b->ranges, b->range_count * sizeof(*x->ranges));
-	policy_index_fill(x, b);
+	x->shape_count = b->shape_count;
+	memcpy(x->shapes, b->shapes, sizeof(x->shapes));
+	policy_index_fill(x, service, b);
 	return x;
 }
 
-/* The same rules as the service before it, as with those that are for all services. */
-static bool policy_is_as_before(const struct snapshot *s, const struct service *service)
+/* So few that an index would not be worth its look-ups. */
+static bool policy_are_few(const struct service *service)
 {
-	const struct service *before = service - 1;
-	return service > s->services && service < s->services + s->service_count &&
-	       before->policy_index && before->policy_count == service->policy_count &&
-	       memcmp(before->policies, service->policies,
-		       service->policy_count * sizeof(struct policy *)) == 0;
+	uint64_t items = 0;
+	for (uint32_t i = 0; i < service->policy_count; i++)
+		items += service->policies[i]->from_count + service->policies[i]->to.path_count;
+	return service->policy_count < POLICY_INDEX_MIN && items < POLICY_ITEMS_FEW;
+}
+
+/* The index of a service with the very same rules, as with those that are for all services; NULL:
+ * there is none. */
+static struct policy_index *policy_index_of_same(
+	const struct snapshot *s, const struct service *service)
+{
+	for (uint32_t i = 0; i < s->service_count; i++) {
+		const struct service *other = &s->services[i];
+		if (other->policy_index && other->policy_count == service->policy_count &&
+			memcmp(other->policies, service->policies,
+				service->policy_count * sizeof(struct policy *)) == 0)
+			return other->policy_index;
+	}
+	return NULL;
 }
 
 bool policy_index_build(struct snapshot *s, struct service *service)
 {
 	struct policy_build b = {0};
 	service->policy_index = NULL;
-	if (service->policy_count < POLICY_INDEX_MIN)
+	if (policy_are_few(service))
 		return true;
-	if (policy_is_as_before(s, service)) {
-		service->policy_index = service[-1].policy_index;
+	service->policy_index = policy_index_of_same(s, service);
+	if (service->policy_index)
 		return true;
-	}
 	for (uint32_t i = 0; i < service->policy_count; i++)
 		policy_put_rule(&b, service->policies[i], i);
 	if (b.count > UINT32_MAX / 4)
@@ -384,7 +621,7 @@ bool policy_index_build(struct snapshot *s, struct service *service)
 	for (uint32_t i = 0; i < service->policy_count; i++)
 		policy_put_rule(&b, service->policies[i], i);
 	qsort(b.entries, b.count, sizeof(*b.entries), policy_entry_compare);
-	struct policy_index *x = policy_index_new(&s->arena, &b);
+	struct policy_index *x = policy_index_new(&s->arena, service, &b);
 	free(b.entries);
 	for (uint32_t i = 0; x && i < service->policy_count; i++)
 		policy_count_allows(&x->empty, service->policies[i]);
@@ -404,16 +641,45 @@ struct policy_wants policy_wants(const struct service *service)
 struct policy_search {
 	struct policy_weighed *weighed;
 	const struct service *service;
-	const struct policy_request *request;
-	bool has_path;
+	struct policy_asked asked;
+	bool of_caller; /* what he may at best */
+	bool has_path, is_odd;
 	struct policy_key path;
+	uint64_t shaped[POLICY_SHAPES_MAX];
+	uint32_t shapes; /* bit by shape: that the path has so many segments */
 };
 
 static void policy_ask_list(const struct policy_search *search, const struct policy_list *list)
 {
-	const uint32_t *rules = search->service->policy_index->rules + list->first;
-	for (uint32_t i = 0; i < list->count; i++)
-		policy_judge(search->weighed, search->service, rules[i], search->request);
+	const struct policy_hit *hits = search->service->policy_index->rules + list->first;
+	struct policy_asked asked = search->asked;
+	for (uint32_t i = 0; i < list->count; i++) {
+		asked.source = hits[i].source;
+		asked.path = hits[i].path;
+		if (search->of_caller)
+			policy_judge_caller(search->weighed, search->service, hits[i].rule, &asked);
+		else
+			policy_judge(search->weighed, search->service, hits[i].rule, &asked);
+	}
+}
+
+static void policy_ask_key(const struct policy_search *search, uint64_t place, uint64_t list)
+{
+	policy_ask_list(search, policy_list_at(search->service->policy_index, place, list));
+}
+
+/* Those that lie under what the path begins with. */
+static void policy_ask_below(const struct policy_search *search, const struct policy_place *place)
+{
+	uint32_t odd = search->is_odd ? place->odd : 0;
+	for (uint32_t depth = 0; (place->below | odd) >> depth && depth <= search->path.depth;
+		depth++) {
+		uint64_t list = policy_finish(search->path.below[depth], LIST_BELOW + depth);
+		if (place->below >> depth & 1)
+			policy_ask_key(search, place->hash, list);
+		if (odd >> depth & 1)
+			policy_ask_key(search, place->hash, policy_mix(list, LIST_ODD));
+	}
 }
 
 static void policy_ask_place(const struct policy_search *search, uint64_t hash)
@@ -422,22 +688,23 @@ static void policy_ask_place(const struct policy_search *search, uint64_t hash)
 	const struct policy_place *place = policy_place_at(x, hash);
 	if (place->hash == 0)
 		return;
-	policy_ask_list(search, &place->always);
-	if (!search->has_path) {
-		uint64_t list = policy_finish(0, LIST_OPAQUE);
-		if (place->has_opaque)
-			policy_ask_list(search, policy_list_at(x, hash, list));
+	if (search->of_caller) {
+		policy_ask_list(search, &place->caller);
 		return;
 	}
-	if (place->has_exact) {
-		uint64_t list = policy_finish(search->path.whole, LIST_EXACT);
-		policy_ask_list(search, policy_list_at(x, hash, list));
+	policy_ask_list(search, &place->always);
+	if (!search->has_path) {
+		if (place->has_opaque)
+			policy_ask_key(search, hash, policy_finish(0, LIST_OPAQUE));
+		return;
 	}
-	for (uint32_t depth = 0; place->below >> depth && depth <= search->path.depth; depth++) {
-		if (!(place->below >> depth & 1))
-			continue;
-		uint64_t list = policy_finish(search->path.below[depth], LIST_BELOW + depth);
-		policy_ask_list(search, policy_list_at(x, hash, list));
+	if (place->has_exact)
+		policy_ask_key(search, hash, policy_finish(search->path.whole, LIST_EXACT));
+	policy_ask_below(search, place);
+	uint32_t shaped = search->is_odd ? 0 : place->shaped & search->shapes;
+	for (uint32_t i = 0; shaped >> i; i++) {
+		if (shaped >> i & 1)
+			policy_ask_key(search, hash, search->shaped[i]);
 	}
 }
 
@@ -459,11 +726,44 @@ static void policy_ask_anonymous(const struct policy_search *search, const struc
 {
 	const struct policy_index *x = search->service->policy_index;
 	policy_ask_place(search, policy_finish(0, PLACE_NOBODY));
+	policy_ask_place(search, policy_finish(0, PLACE_UNNAMED));
 	if (client->family == 0)
 		policy_ask_place(search, policy_finish(0, PLACE_UNPLACED));
 	for (uint32_t i = 0; i < x->range_count; i++) {
 		if (x->ranges[i].base.family == client->family)
 			policy_ask_place(search, policy_key_range(client, x->ranges[i].prefix_len));
+	}
+}
+
+static void policy_ask_places(const struct policy_search *search)
+{
+	const struct policy_request *request = search->asked.request;
+	*search->weighed = search->service->policy_index->empty;
+	policy_ask_place(search, policy_finish(0, PLACE_EVERYBODY));
+	if (request->source_id.len > 0)
+		policy_ask_identified(search, request->source_id);
+	else
+		policy_ask_anonymous(search, &request->client);
+}
+
+/* What divides a path for the lenient reader and not for the one who takes it to the letter. None
+ * of it is in a path in normal form. */
+static bool policy_is_raw(struct str path)
+{
+	return memchr(path.at, '\\', path.len) || memchr(path.at, '?', path.len) ||
+	       memchr(path.at, '#', path.len) || memchr(path.at, '\0', path.len);
+}
+
+static void policy_search_path(struct policy_search *search, struct str path)
+{
+	const struct policy_index *x = search->service->policy_index;
+	search->asked.is_odd = policy_key_path(&search->path, path);
+	search->is_odd = search->asked.is_odd || policy_is_raw(path);
+	for (uint32_t i = 0; !search->is_odd && i < x->shape_count; i++) {
+		if (x->shapes[i] >> search->path.depth)
+			continue;
+		search->shaped[i] = policy_key_shape(search->path.segments, x->shapes[i]);
+		search->shapes |= 1u << i;
 	}
 }
 
@@ -473,14 +773,22 @@ void policy_index_ask(struct policy_weighed *weighed, const struct service *serv
 	struct policy_search search;
 	search.weighed = weighed;
 	search.service = service;
-	search.request = request;
+	search.asked = (struct policy_asked){.request = request};
+	search.of_caller = false;
 	search.has_path = request->http && request->http->path.len > 0;
+	search.shapes = 0;
 	if (search.has_path)
-		policy_key_path(&search.path, request->http->path);
-	*weighed = service->policy_index->empty;
-	policy_ask_place(&search, policy_finish(0, PLACE_EVERYBODY));
-	if (request->source_id.len > 0)
-		policy_ask_identified(&search, request->source_id);
-	else
-		policy_ask_anonymous(&search, &request->client);
+		policy_search_path(&search, request->http->path);
+	policy_ask_places(&search);
+}
+
+void policy_index_ask_caller(struct policy_weighed *weighed, const struct service *service,
+	const struct policy_request *request)
+{
+	struct policy_search search;
+	search.weighed = weighed;
+	search.service = service;
+	search.asked = (struct policy_asked){.request = request};
+	search.of_caller = true;
+	policy_ask_places(&search);
 }

@@ -2,41 +2,42 @@
 /* What a caller may at best, when nothing is known of what it will ask. */
 #include "policy_private.h"
 
-/* With all that a rule asks of a request taken away: who calls and the port remain. */
-static struct policy policy_of_bytes(const struct policy *p)
+bool policy_is_weighed_for_caller(const struct policy *p)
 {
-	struct policy bytes = *p;
-	bytes.to.path_count = bytes.to.method_count = bytes.to.host_count = 0;
-	bytes.not_to.path_count = bytes.not_to.method_count = bytes.not_to.host_count = 0;
-	bytes.headers.count = 0;
-	bytes.token.is_wanted = false;
-	return bytes;
+	return p->mode == POLICY_ENFORCED &&
+	       (p->action == POLICY_ALLOW || (p->action == POLICY_DENY && !policy_asks_http(p)));
+}
+
+bool policy_is_for_caller(const struct policy *p)
+{
+	return policy_is_weighed_for_caller(p) && p->not_from_count == 0 && p->to.port_count == 0 &&
+	       p->not_to.port_count == 0;
 }
 
 /* An allow rule may turn out to match whatever it asks of the request; a deny rule that asks
  * anything of it may turn out not to. */
-static bool policy_might_match(
-	const struct policy *p, const struct policy_request *request, uint32_t *ret_rank)
+void policy_judge_caller(struct policy_weighed *weighed, const struct service *service,
+	uint32_t place, const struct policy_asked *asked)
 {
-	const struct policy bytes = policy_of_bytes(p);
-	return p->action != POLICY_AUDIT && p->mode == POLICY_ENFORCED &&
-	       (p->action == POLICY_ALLOW || !policy_asks_http(p)) &&
-	       policy_matches(&bytes, request, ret_rank);
+	const struct policy *p = service->policies[place];
+	uint32_t rank;
+	if (policy_is_weighed_for_caller(p) && policy_matches_caller(p, asked, &rank))
+		policy_weigh(&weighed->enforced, p, place, rank);
 }
 
 bool policy_might_allow(const struct snapshot *s, const struct service *service,
 	const struct policy_request *request)
 {
 	struct policy_weighed weighed = {0};
-	const struct policy_request bytes = {
-		.source_id = request->source_id, .client = request->client, .port = request->port};
-	for (uint32_t i = 0; i < service->policy_count; i++) {
-		const struct policy *p = service->policies[i];
-		uint32_t rank;
-		policy_count_allows(&weighed, p);
-		if (policy_might_match(p, &bytes, &rank))
-			policy_weigh(&weighed.enforced, p, i, rank);
+	const struct policy_asked asked = {.request = request};
+	if (service->policy_index) {
+		policy_index_ask_caller(&weighed, service, request);
+	} else {
+		for (uint32_t i = 0; i < service->policy_count; i++) {
+			policy_count_allows(&weighed, service->policies[i]);
+			policy_judge_caller(&weighed, service, i, &asked);
+		}
 	}
 	weighed.whole = weighed.enforced;
-	return policy_conclude(s, service, &bytes, &weighed).allowed;
+	return policy_conclude(s, service, request, &weighed).allowed;
 }

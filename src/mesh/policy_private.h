@@ -6,15 +6,27 @@
 
 enum policy_truth { POLICY_FALSE, POLICY_UNKNOWN, POLICY_TRUE };
 
+/* A request, and what all rules have to know of it, found once. */
+struct policy_asked {
+	const struct policy_request *request;
+	bool is_odd; /* path_is_odd() */
+	/* The one of a rule's `from` and `paths` that is asked; NULL: all. */
+	const struct source *source;
+	const struct route_path *path;
+};
+struct policy_asked policy_asked_of(const struct policy_request *request);
+
 /* Of a deny rule without `from`. */
 #define POLICY_RANK_GUARD UINT32_MAX
 
 /* Whether its `from` names the caller, and how exactly. */
 enum policy_truth policy_ask_from(
-	const struct policy *p, const struct policy_request *request, uint32_t *ret_rank);
+	const struct policy *p, const struct policy_asked *asked, uint32_t *ret_rank);
 /* All of it: what cannot be known matches a rule that denies or notes, and none that allows. */
-bool policy_matches(
-	const struct policy *p, const struct policy_request *request, uint32_t *ret_rank);
+bool policy_matches(const struct policy *p, const struct policy_asked *asked, uint32_t *ret_rank);
+/* Only who calls, and the port. */
+bool policy_matches_caller(
+	const struct policy *p, const struct policy_asked *asked, uint32_t *ret_rank);
 
 /* The most exact rule so far; of equal ones that say the same, the first in file order, in whatever
  * order they come. */
@@ -30,9 +42,10 @@ struct policy_weighed {
 };
 /* `place`: where among the service's policies it stands. */
 void policy_weigh(struct policy_weighing *w, const struct policy *p, uint32_t place, uint32_t rank);
-/* Asks one of the service's policies and weighs it. More than once is as good as once. */
+/* Asks one of the service's policies and weighs it. More than once is as good as once, and one
+ * source and path after the other as all together. */
 void policy_judge(struct policy_weighed *weighed, const struct service *service, uint32_t place,
-	const struct policy_request *request);
+	const struct policy_asked *asked);
 /* Notes what the service's allow rules mean for the default of the mesh. */
 void policy_count_allows(struct policy_weighed *weighed, const struct policy *p);
 struct policy_verdict policy_conclude(const struct snapshot *s, const struct service *service,
@@ -48,7 +61,9 @@ struct policy_wants {
 	/* the first that asks for more of a request than bytes have; NULL: none */
 	const struct policy *http, *audited_http;
 	bool token;
+	uint64_t headers; /* bit by policy_header_bit() of their names */
 };
+uint64_t policy_header_bit(struct str name);
 /* Rule by rule. */
 struct policy_wants policy_wants_of(const struct service *service);
 
@@ -60,6 +75,18 @@ struct policy_wants policy_wants(const struct service *service);
 /* Judges at least those of the service's policies that match. */
 void policy_index_ask(struct policy_weighed *weighed, const struct service *service,
 	const struct policy_request *request);
+/* Has policy_judge_caller() judge enough of them for what it comes to. */
+void policy_index_ask_caller(struct policy_weighed *weighed, const struct service *service,
+	const struct policy_request *request);
+
+/* --- policy_might.c --- */
+
+/* Of what a caller may at best: weighs a rule that will match, or for one that allows, may. */
+void policy_judge_caller(struct policy_weighed *weighed, const struct service *service,
+	uint32_t place, const struct policy_asked *asked);
+bool policy_is_weighed_for_caller(const struct policy *p);
+/* Whether it is for whomever its `from` names, without a further condition. */
+bool policy_is_for_caller(const struct policy *p);
 
 /* --- path_lenient.c --- */
 
@@ -79,5 +106,8 @@ int path_lenient_next(struct path_lenient *p);
 bool path_hides_dots(struct str path);
 /* What of a template comes before its first brace. */
 struct str path_template_start(struct str template);
-/* Whether a server that reads paths leniently may take one for what the other says. */
-bool path_lenient_matches(const struct route_path *pattern, struct str path);
+/* Whether another server may divide it into other segments. */
+bool path_is_odd(struct str path);
+/* Whether a server that reads paths leniently may take one for what the other says. `is_odd`:
+ * path_is_odd() of `path`. No more of it is read than the pattern is about. */
+bool path_lenient_matches(const struct route_path *pattern, struct str path, bool is_odd);

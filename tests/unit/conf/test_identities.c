@@ -324,6 +324,25 @@ static void test_identities_of_objects(void **state)
 		"services: ( { name = \"web\"; identity = \"shop/web\"; } );\n", "");
 }
 
+/* --- what this machine decides --- */
+
+#define RULE "{ service = \"*\"; action = \"deny\"; from = \"anonymous\"; }"
+static void test_index_of_services_here(void **state)
+{
+	struct fixture f;
+	fixture_init(&f);
+	fixture_parse_good(&f, FIXTURE_NODE WORKLOADS(ORDERS("")),
+		"services: ( { name = \"away\"; port = 80; "
+		"endpoints = ( { address = \"10.9.9.9\"; } ); },\n"
+		" { name = \"orders\"; port = 8080; } );\n"
+		"policies: (" RULE "," RULE "," RULE "," RULE "," RULE "," RULE "," RULE "," RULE
+		" );\n");
+	assert_null(snapshot_service(f.snapshot, STR("away"))->policy_index);
+	assert_int_equal(snapshot_service(f.snapshot, STR("away"))->policy_count, 8);
+	assert_non_null(snapshot_service(f.snapshot, STR("orders"))->policy_index);
+	fixture_done(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -336,6 +355,7 @@ int main(void)
 		cmocka_unit_test(test_identities_of_another_service_published),
 		cmocka_unit_test(test_identities_of_nobody_published_in_rules),
 		cmocka_unit_test(test_identities_of_objects),
+		cmocka_unit_test(test_index_of_services_here),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

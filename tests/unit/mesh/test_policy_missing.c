@@ -97,6 +97,9 @@ static struct address client_address(const char *text)
 	return a;
 }
 
+/* As many rules as an index needs, which have to do with nobody, come after the row's own. */
+#define OTHERS 8
+
 /* Allowed or not, which must be the same with an index. */
 static bool ask(const struct policy *rules, uint32_t count, enum missing missing, bool is_nobodys)
 {
@@ -125,9 +128,14 @@ static bool ask(const struct policy *rules, uint32_t count, enum missing missing
 	if (missing == MISSING_ADDRESS)
 		request.client = (struct address){0};
 
-	struct policy *pointers[4];
-	for (uint32_t i = 0; i < count; i++)
-		pointers[i] = (struct policy *)&rules[i];
+	struct policy nobody = {.action = POLICY_AUDIT,
+		.from = list_nobody,
+		.from_count = 1,
+		.not_from = list_nobody,
+		.not_from_count = 1};
+	struct policy *pointers[4 + OTHERS];
+	for (uint32_t i = 0; i < count + OTHERS; i++)
+		pointers[i] = i < count ? (struct policy *)&rules[i] : &nobody;
 	struct str id = STR("spiffe://td/service/orders");
 	struct snapshot s = {.trust_domain = STR("td"), .default_allow = true};
 	struct service service = {.name = STR("orders"),
@@ -136,8 +144,10 @@ static bool ask(const struct policy *rules, uint32_t count, enum missing missing
 		.policies = pointers,
 		.policy_count = count};
 	bool allowed = policy_check(&s, &service, &request).allowed; /* no memory for an index */
-	arena_init(&s.arena, 4096);
+	arena_init(&s.arena, 1u << 16);
+	service.policy_count += OTHERS;
 	assert_true(policy_index_build(&s, &service));
+	assert_non_null(service.policy_index);
 	assert_int_equal(policy_check(&s, &service, &request).allowed, allowed);
 	assert_int_equal(policy_check_each(&s, &service, &request).allowed, allowed);
 	arena_done(&s.arena);
@@ -197,6 +207,37 @@ static void test_header_that_is_not_there(void **state)
 	assert_false(ask(deny, 2, MISSING_NOTHING, false));
 }
 
+/* Of a header with more commas than are worth looking at nobody knows whether a part is so: that
+ * allows nothing, and is denied. */
+static void test_header_of_too_many_parts(void **state)
+{
+	static struct route_field wanted[] = {{{"x-key", 5}, ROUTE_TEXT_EXACT, {"k", 1}, false}};
+	static char commas[4096];
+	struct route_header header = {STR("x-key"), {commas, 0}};
+	struct route_request http = {.is_http = true,
+		.method = STR("GET"),
+		.path = STR("/"),
+		.headers = &header,
+		.header_bytes = sizeof(header),
+		.header_count = 1};
+	struct policy_request request = {.source_id = STR(WEB), .http = &http};
+	struct policy rules[] = {
+		{.action = POLICY_DENY, .headers = {wanted, 1}}, {.action = POLICY_ALLOW}};
+	struct policy *pointers[] = {&rules[0], &rules[1]};
+	struct snapshot s = {.trust_domain = STR("td")};
+	struct service service = {.policies = pointers, .policy_count = 2};
+	memset(commas, ',', sizeof(commas));
+	header.value.len = 16;
+	assert_true(policy_check(&s, &service, &request).allowed);
+	header.value.len = sizeof(commas);
+	assert_ptr_equal(policy_check(&s, &service, &request).policy, &rules[0]);
+	memset(commas, '\xa0', sizeof(commas));
+	assert_ptr_equal(policy_check(&s, &service, &request).policy, &rules[0]);
+	rules[0].action = POLICY_ALLOW;
+	service.policy_count = 1;
+	assert_false(policy_check(&s, &service, &request).allowed);
+}
+
 /* Not even by the default, which is for whoever is known; and with nothing at all to go by. */
 static void test_nothing_known_at_all(void **state)
 {
@@ -218,6 +259,7 @@ int main(void)
 		cmocka_unit_test(test_nothing_is_allowed_by_what_is_missing),
 		cmocka_unit_test(test_what_is_missing_is_denied),
 		cmocka_unit_test(test_header_that_is_not_there),
+		cmocka_unit_test(test_header_of_too_many_parts),
 		cmocka_unit_test(test_nothing_known_at_all),
 	};
 	return cmocka_run_group_tests(tests, ranges_setup, NULL);

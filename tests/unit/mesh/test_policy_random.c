@@ -14,11 +14,13 @@
 
 #include <cmocka.h>
 
-#define RULES_MAX     24
+#define RULES_MAX     64
+#define RULES_USUAL   24
+#define WIDE_MIN      70 /* callers and paths of a rule that has many of both */
 #define ASKED_OF_EACH 25
 #define PATH_MAX_LEN  256
 
-static uint64_t random_seed = 20261127, random_cases = 200000;
+static uint64_t random_seed = 20261127, random_cases = 150000;
 static uint64_t random_state;
 
 static uint32_t random_below(uint32_t n)
@@ -92,7 +94,7 @@ static struct route_path random_rule_path(struct arena *arena)
 	if (random_is(20)) {
 		char text[PATH_MAX_LEN];
 		size_t len = 0;
-		uint32_t count = 1 + random_below(4);
+		uint32_t count = 1 + random_below(random_is(20) ? 7 : 4);
 		p.kind = ROUTE_PATH_TEMPLATE;
 		for (uint32_t i = 0; i < count; i++)
 			len += (size_t)snprintf(text + len, sizeof(text) - len, "/%s",
@@ -109,10 +111,9 @@ static struct route_path random_rule_path(struct arena *arena)
 
 /* --- rules --- */
 
-static struct source *random_sources(struct snapshot *s, uint32_t most, uint32_t *ret_count)
+static struct source *random_sources(struct snapshot *s, uint32_t entries, uint32_t *ret_count)
 {
-	struct source *sources = arena_take(&s->arena, 8 * sizeof(*sources));
-	uint32_t entries = random_below(most + 1);
+	struct source *sources = arena_take(&s->arena, (2 * entries + 1) * sizeof(*sources));
 	for (uint32_t i = 0; i < entries; i++) {
 		struct str entry = RANDOM_OF(random_entries);
 		assert_true(source_read(s, entry, &s->arena, &sources[*ret_count]));
@@ -136,9 +137,10 @@ static uint32_t random_count(uint32_t percent)
 	return random_is(percent) ? 1 + random_below(2) : 0;
 }
 
-static void random_operations(struct arena *arena, struct policy_operations *o, uint32_t percent)
+static void random_operations(
+	struct arena *arena, struct policy_operations *o, uint32_t percent, uint32_t path_count)
 {
-	o->path_count = random_count(percent * 2);
+	o->path_count = path_count;
 	o->paths = arena_take(arena, (o->path_count + 1) * sizeof(*o->paths));
 	for (uint32_t i = 0; i < o->path_count; i++)
 		o->paths[i] = random_rule_path(arena);
@@ -170,16 +172,21 @@ static struct route_fields random_fields(
 	return fields;
 }
 
-static void random_rule(struct snapshot *s, struct policy *p)
+static void random_rule(struct snapshot *s, struct policy *p, bool is_wide)
 {
 	struct arena *arena = &s->arena;
 	p->name = arena_printf(arena, "p%u", (unsigned)(p - s->policies));
 	p->action = (enum policy_action)(random_is(10) ? 2 : random_below(2));
 	p->mode = random_is(20) ? POLICY_AUDITED : POLICY_ENFORCED;
-	p->from = random_sources(s, random_is(5) ? 4 : 2, &p->from_count);
-	p->not_from = random_sources(s, random_is(10) ? 2 : 0, &p->not_from_count);
-	random_operations(arena, &p->to, 30);
-	random_operations(arena, &p->not_to, 6);
+	uint32_t callers = random_below(random_is(5) ? 5 : 3), paths = random_count(60);
+	if (is_wide && random_is(70))
+		callers = WIDE_MIN + random_below(WIDE_MIN);
+	if (is_wide && random_is(70))
+		paths = WIDE_MIN + random_below(WIDE_MIN);
+	p->from = random_sources(s, callers, &p->from_count);
+	p->not_from = random_sources(s, random_is(10) ? random_below(3) : 0, &p->not_from_count);
+	random_operations(arena, &p->to, 30, paths);
+	random_operations(arena, &p->not_to, 6, random_count(12));
 	p->headers = random_fields(arena, 10, random_names, 4);
 	p->token.is_wanted = random_is(8);
 	if (!p->token.is_wanted)
@@ -206,7 +213,7 @@ static void random_world_init(struct random_world *w)
 	w->ids[0] = STR("spiffe://td/service/orders");
 	w->ids[1] = STR("spiffe://td/service/web");
 	w->ids[2] = STR("spiffe://td/service/web-old");
-	arena_init(&s->arena, 1u << 20);
+	arena_init(&s->arena, 1u << 24);
 	w->services[0] = (struct service){.name = STR("orders"), .ids = w->ids, .id_count = 1};
 	w->services[1] = (struct service){.name = STR("web"), .ids = w->ids + 1, .id_count = 2};
 	w->services[1].is_implicit = random_is(20);
@@ -217,13 +224,16 @@ static void random_world_init(struct random_world *w)
 	s->default_allow = random_is(50);
 	s->is_audited = random_is(10);
 	s->policies = w->policies;
-	s->policy_count = random_is(10) ? random_below(3) : 8 + random_below(RULES_MAX - 8);
+	bool has_wide = random_is(1);
+	s->policy_count = random_is(10)	 ? random_below(3)
+			  : random_is(3) ? RULES_USUAL + random_below(RULES_MAX - RULES_USUAL)
+					 : 8 + random_below(RULES_USUAL - 8);
 	struct service *orders = &w->services[0];
 	orders->policy_default = (enum policy_default)random_below(3);
 	orders->policies = w->pointers;
 	orders->policy_count = s->policy_count;
 	for (uint32_t i = 0; i < s->policy_count; i++) {
-		random_rule(s, &w->policies[i]);
+		random_rule(s, &w->policies[i], has_wide && random_is(10));
 		w->pointers[i] = &w->policies[i];
 	}
 	assert_true(policy_index_build(s, orders));
@@ -302,6 +312,19 @@ static void random_compare(const char *what, const struct random_world *w,
 		STR_ARG(r->http ? r->http->authority : STR("-")));
 }
 
+/* Rule by rule what a caller may at best is the same. */
+static void random_compare_might(
+	struct random_world *w, const struct policy_request *request, bool might)
+{
+	struct policy_index *index = w->services[0].policy_index;
+	w->services[0].policy_index = NULL;
+	bool each = policy_might_allow(&w->s, &w->services[0], request);
+	w->services[0].policy_index = index;
+	if (might != each)
+		fail_msg("seed %" PRIu64 ": source '%.*s' might %d, by the index %d", random_seed,
+			STR_ARG(request->source_id), each, might);
+}
+
 static void test_index_and_text_agree(void **state)
 {
 	static struct random_world w;
@@ -319,6 +342,7 @@ static void test_index_and_text_agree(void **state)
 			random_compare("rule by rule", &w, &a.request, &each, &want);
 			random_compare("by the index", &w, &a.request, &have, &want);
 			bool might = policy_might_allow(&w.s, orders, &a.request);
+			random_compare_might(&w, &a.request, might);
 			if (have.allowed && !might)
 				fail_msg("seed %" PRIu64 ", case %" PRIu64
 					 ": allowed, and nothing would be",

@@ -46,12 +46,36 @@ static void large_policy_by_path(FILE *out, uint32_t i)
 			team, application, i);
 }
 
+static void large_crowd(FILE *out, const struct large_size *size)
+{
+	if (size->crowd == LARGE_PATHS)
+		fprintf(out, "\n { service = \"orders\"; action = \"allow\"; paths = [ ");
+	for (uint32_t i = 0; i < size->policies; i++) {
+		if (size->crowd == LARGE_PATHS)
+			fprintf(out, "\"/p/%u\", ", i);
+		else if (size->crowd == LARGE_TEMPLATES)
+			fprintf(out,
+				"\n { service = \"orders\"; action = \"allow\"; "
+				"paths = [ \"/{tenant}/res%u\" ]; },",
+				i);
+		else
+			fprintf(out,
+				"\n { service = \"orders\"; action = \"deny\"; "
+				"from = [ \"team/app-%u\" ]; },",
+				i);
+	}
+	if (size->crowd == LARGE_PATHS)
+		fprintf(out, "\"/p\" ]; },");
+}
+
 /* From one service to the next, so that none is about the lab's own callers; the one that lets web
  * in comes last. */
 static void large_policies(FILE *out, const struct large_size *size)
 {
 	fprintf(out, "policies: (");
-	for (uint32_t i = 0; i < size->policies; i++) {
+	if (size->crowd != LARGE_NO_CROWD)
+		large_crowd(out, size);
+	for (uint32_t i = 0; size->crowd == LARGE_NO_CROWD && i < size->policies; i++) {
 		uint32_t service = i % size->services;
 		if (size->by_path) {
 			large_policy_by_path(out, i);

@@ -5,10 +5,19 @@
 
 #include "lab.h"
 
+/* Policies about the lab's orders that are alike in what an index could not tell apart. */
+enum large_crowd {
+	LARGE_NO_CROWD,
+	LARGE_TEMPLATES, /* that begin with braces */
+	LARGE_DENIES,	 /* each of one identity */
+	LARGE_PATHS,	 /* of one policy; `policies` says how many */
+};
+
 struct large_size {
 	uint32_t services, endpoints, policies; /* endpoints: of each service */
 	bool of_orders; /* all policies are about the lab's orders; else each about a service */
 	bool by_path;	/* and differ in callers and paths, as those of a large shop */
+	enum large_crowd crowd;
 };
 
 /* The text of a mesh file, for lab_options.objects; to be freed. */
