@@ -20,7 +20,9 @@
 #include "base/error.h"
 #include "ring/loop.h"
 
-#define FETCH_HOSTS_MAX		 256
+#define FETCH_HOSTS_MAX 256
+/* Of one host, all that it was lately found at: resolvers give them in turns. */
+#define FETCH_HOST_ADDRESSES_MAX 32
 #define FETCH_DOCUMENTS_MAX	 32
 #define FETCH_DOCUMENT_BYTES_MAX (256u << 10)
 

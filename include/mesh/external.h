@@ -47,6 +47,8 @@ struct external {
 /* A host name as it is compared: lower case, without port and final dot. at == NULL: it is none; an
  * address is none, however it is written. `with_port`: one may follow. */
 #define EXTERNAL_HOST_MAX 253
+/* Whose addresses are looked up, in all. */
+#define EXTERNAL_HOSTS_MAX 256
 struct str external_host(struct str text, bool with_port, char ret_text[EXTERNAL_HOST_MAX + 1]);
 /* The same of a declared one, which may begin with "*.". */
 bool external_host_valid(struct str host);

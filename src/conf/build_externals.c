@@ -68,6 +68,20 @@ static void conf_external_host(struct conf_parser *p, const struct conf_external
 			STR_ARG(host));
 }
 
+static void conf_external_count_hosts(
+	struct conf_parser *p, const struct conf_external_row *row, const struct external *e)
+{
+	uint32_t before = 0, count = 0;
+	for (uint32_t i = 0; i <= e->index; i++) {
+		const struct external *one = &p->snapshot->externals[i];
+		before = count;
+		count += one->address_count == 0 ? one->host_count : 0;
+	}
+	if (before <= EXTERNAL_HOSTS_MAX && count > EXTERNAL_HOSTS_MAX)
+		conf_error(p, row->setting, "host", "more than %d hosts to be looked up in all",
+			EXTERNAL_HOSTS_MAX);
+}
+
 /* --- addresses --- */
 
 static void conf_external_address(struct conf_parser *p, const struct conf_external_row *row,
@@ -208,6 +222,7 @@ static void conf_external_build(struct conf_parser *p, const struct conf_externa
 		.port_tls = row->port_tls};
 	for (uint32_t i = 0; i < e->host_count; i++)
 		conf_external_host(p, row, e, e->hosts[i]);
+	conf_external_count_hosts(p, row, e);
 	for (uint32_t i = 0; i < e->address_count; i++)
 		conf_external_address(p, row, e, &e->addresses[i]);
 	if (e->host_count + e->address_count == 0)

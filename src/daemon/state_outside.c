@@ -6,12 +6,15 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "jwt/jwt.h"
+#include "mesh/external.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #define STATE_CURL	      "/usr/bin/curl"
 #define STATE_HOST_REFRESH_MS 30000
+
+_Static_assert(FETCH_HOSTS_MAX >= EXTERNAL_HOSTS_MAX, "as many as may be wanted");
 
 void state_outside_init(struct state_process *s)
 {

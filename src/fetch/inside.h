@@ -16,9 +16,10 @@
 
 #define FETCH_LOOKUPS_MAX  16 /* at once */
 #define FETCH_PROGRAMS_MAX 4
-#define FETCH_HOST_MAX	   253	 /* of its name */
-#define FETCH_LOOKUP_MS	   10000 /* for an answer */
-#define FETCH_PROGRAM_MS   15000 /* and then it is killed */
+#define FETCH_HOST_MAX	   253	  /* of its name */
+#define FETCH_LOOKUP_MS	   10000  /* for an answer */
+#define FETCH_PROGRAM_MS   15000  /* and then it is killed */
+#define FETCH_HOST_KEPT_MS 120000 /* an address that is not found any more */
 
 /* IDLE waits for: time, and a turn. LOOKING for: the resolver's thread. RUNNING for: the program's
  * end. */
@@ -27,6 +28,11 @@ enum fetch_state {
 #define X(name) FETCH_##name,
 	FETCH_STATE_LIST(X)
 #undef X
+};
+
+struct fetch_place {
+	struct address at;
+	uint64_t found_ns; /* last */
 };
 
 struct fetch_errand {
@@ -42,6 +48,8 @@ struct fetch_errand {
 	/* what is known */
 	bool is_known;
 	struct str known; /* addresses, one to a line; or the document */
+	struct fetch_place places[FETCH_HOST_ADDRESSES_MAX]; /* a host's */
+	uint32_t place_count;
 	uint64_t fetched_s, failing_s;
 	char why[300]; /* "": it does not fail */
 };

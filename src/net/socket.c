@@ -93,7 +93,7 @@ bool socket_leads_back(int fd)
 	return address_same_ip(&local, &peer) ||
 	       (getsockopt(fd, is_v6 ? IPPROTO_IPV6 : IPPROTO_IP, is_v6 ? IPV6_MTU : IP_MTU, &mtu,
 			&len) == 0 &&
-		       mtu > UINT16_MAX);
+		       mtu >= UINT16_MAX); /* as much as Linux says of it */
 }
 
 void socket_send_now(int fd, const void *bytes, size_t len)

@@ -9,9 +9,8 @@
 #include <stdlib.h>
 
 #define FACTS_BYTES_MAX		 (32u << 20)
-#define FACTS_HOSTS_MAX		 256
 #define FACTS_ISSUERS_MAX	 64 /* of each kind */
-#define FACTS_HOST_ADDRESSES_MAX 8
+#define FACTS_HOST_ADDRESSES_MAX 32
 
 struct facts {
 	atomic_uint refs;
@@ -62,10 +61,10 @@ static bool facts_add_host(struct facts *f, const struct bundle_item *item)
 static bool facts_add_hosts(struct facts *f, const struct bundle *outside)
 {
 	const struct bundle_item *item = NULL;
-	f->hosts = arena_take(&f->arena, FACTS_HOSTS_MAX * sizeof(*f->hosts));
+	f->hosts = arena_take(&f->arena, EXTERNAL_HOSTS_MAX * sizeof(*f->hosts));
 	if (!f->hosts)
 		return false;
-	while (f->host_count < FACTS_HOSTS_MAX && (item = bundle_next(outside, "host", item))) {
+	while (f->host_count < EXTERNAL_HOSTS_MAX && (item = bundle_next(outside, "host", item))) {
 		f->hosts[f->host_count] = (struct facts_host){0};
 		if (!facts_add_host(f, item))
 			return false;

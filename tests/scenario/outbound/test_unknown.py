@@ -49,6 +49,17 @@ def test_the_mesh_stays_the_mesh(mesh):
     assert line["destination_service"] == "orders" and "outside" not in line
 
 
+@pytest.mark.parametrize("address, device", [("10.9.9.9/32", "lo"), ("fd09::9/128", "lo"), ("10.77.0.211/24", "eth0")])
+def test_addresses_that_come_later_are_no_way_in(mesh, address, device):
+    """This machine gets it after its configuration was read; the last is a secondary one of its network."""
+    mesh.lab["vm-a"].ip("addr", "add", address, "dev", device, *(["nodad"] if ":" in address else []))
+    to = (address.split("/")[0], ORDERS.port)
+    assert mesh.turned_away("web", to, request_text("GET /echo", "orders"))
+    wait_for(lambda: [line for line in mesh.access_lines("vm-a", workload="web", outside="allowed",
+                                                         response_code_details="EXTERNAL_UNRESOLVED")
+                      if line["downstream_local_address"].strip("[").startswith(to[0])], "the line")
+
+
 @pytest.mark.parametrize("port", [MESH_PORT, 15101, 15201])
 def test_ports_of_proxies_stay_closed(mesh, port):
     mesh.serve_outside(port)

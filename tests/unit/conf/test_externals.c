@@ -148,6 +148,25 @@ static void test_errors(void **state)
 	}
 }
 
+static void test_hosts_without_end(void **state)
+{
+	for (int count = 256; count <= 257; count++) {
+		struct fixture f;
+		char mesh[32768];
+		size_t len = (size_t)snprintf(mesh, sizeof(mesh), SERVICES "externals: (\n");
+		for (int i = 0; i < count; i++)
+			len += (size_t)snprintf(mesh + len, sizeof(mesh) - len,
+				"%s{ name = \"e%d\"; host = \"e%d.example\"; port = 443; }",
+				i > 0 ? ",\n" : "", i, i);
+		snprintf(mesh + len, sizeof(mesh) - len, " );\n");
+		parse(&f, "", mesh);
+		assert_int_equal(f.result == 0, count == 256);
+		if (count > 256)
+			assert_non_null(strstr(f.report.text, "more than 256 hosts"));
+		fixture_done(&f);
+	}
+}
+
 static void test_a_wildcard_without_addresses_is_warned_of(void **state)
 {
 	struct fixture f;
@@ -188,6 +207,7 @@ int main(void)
 		cmocka_unit_test(test_a_row),
 		cmocka_unit_test(test_modes),
 		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_hosts_without_end),
 		cmocka_unit_test(test_a_wildcard_without_addresses_is_warned_of),
 		cmocka_unit_test(test_they_are_objects),
 	};
