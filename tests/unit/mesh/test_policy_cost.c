@@ -63,6 +63,8 @@ static const struct cost_row cost_rows[] = {
 	{"one of many paths", {.path = "/p/%u"}, 1, MANY},
 	{"one of many templates, denied",
 		{POLICY_DENY, .path = "/{tenant}/res%u", .method = "DELETE"}, 1, MANY},
+	{"one of many templates, denied elsewhere",
+		{POLICY_DENY, .path = "/{tenant}/res%u", .not_path = "/acme/*"}, 1, MANY},
 	{"one of many callers and paths", {.from = "team/app-%u", .path = "/p/%u"}, 300, 300},
 	{"one of many callers and paths, denied",
 		{POLICY_DENY, .from = "team/app-%u", .path = "/p/%u"}, 300, 300},
@@ -132,6 +134,8 @@ static void cost_rule(
 	p->not_from = r->not_from ? cost_sources(s, r->not_from, number, 1) : NULL;
 	p->to.path_count = r->path ? paths : 0;
 	p->to.paths = r->path ? cost_paths(arena, r->path, number, paths) : NULL;
+	p->not_to.path_count = r->not_path ? 1 : 0;
+	p->not_to.paths = r->not_path ? cost_paths(arena, r->not_path, number, 1) : NULL;
 	p->to.method_count = r->method ? 1 : 0;
 	p->to.methods = r->method ? cost_words(arena, r->method, number) : NULL;
 	p->to.host_count = r->host ? 1 : 0;
@@ -171,16 +175,19 @@ static void cost_mesh_init(struct cost_mesh *m, const struct cost_row *row)
 static const char *const cost_ids[] = {
 	"", "spiffe://td/team/app-7", "spiffe://td/team/x", "spiffe://p/team/app-7"};
 static const char *const cost_paths_asked[] = {"/", "/p/7", "/p/7/x", "/acme/res7", "/api/orders",
-	"/acme/;x/res7", "/acme/a%3Fb", "/p/a%252Fb", "/api/x%20/..%20", "/other", "*", ""};
+	"/acme/;x/res7", "/acme/a%3Fb", "/a%3Fb/res7", "/p/a%252Fb", "/api/x%20/..%20", "/other",
+	"*", ""};
 static const char *const cost_methods[] = {"GET", "DELETE", "delete", ""};
 static const char *const cost_authorities[] = {
 	"h7.example.org", "a.h7.example.org:80", "other", "10.1.2.7", "a..b", ""};
 
-static void cost_ask(struct cost_mesh *m, const struct cost_row *row, struct policy_request *r)
+static void cost_ask(
+	struct cost_mesh *m, const struct cost_row *row, struct policy_request *r, bool is_compared)
 {
-	struct policy_verdict have = policy_check(&m->s, &m->service, r);
-	struct policy_verdict want = policy_check_each(&m->s, &m->service, r);
 	uint32_t steps = policy_steps(&m->service, r, false);
+	struct policy_verdict have = policy_check(&m->s, &m->service, r), want = have;
+	if (is_compared)
+		want = policy_check_each(&m->s, &m->service, r);
 	if (have.allowed != want.allowed || have.policy != want.policy || have.noted != want.noted)
 		fail_msg("%s: not as rule by rule: '%s'", row->name,
 			r->http ? r->http->path.at : "");
@@ -203,7 +210,7 @@ static void cost_ask_http(
 		for (size_t h = 0; h < ARRAY_LEN(cost_authorities); h++) {
 			http.authority = str_of(cost_authorities[h]);
 			r->http = &http;
-			cost_ask(m, row, r);
+			cost_ask(m, row, r, h == (k + i) % ARRAY_LEN(cost_authorities));
 		}
 	}
 }
@@ -215,9 +222,9 @@ static void cost_run(const struct cost_row *row)
 	for (size_t i = 0; i < ARRAY_LEN(cost_ids); i++) {
 		struct policy_request r = {.source_id = str_of(cost_ids[i]), .port = 1007};
 		assert_true(address_parse(STR("10.0.0.1"), &r.client));
-		cost_ask(&m, row, &r);
+		cost_ask(&m, row, &r, true);
 		r.port = 0;
-		cost_ask(&m, row, &r);
+		cost_ask(&m, row, &r, true);
 		r.port = 1007;
 		for (uint32_t k = 0; k < ARRAY_LEN(cost_paths_asked); k++)
 			cost_ask_http(&m, row, &r, k);

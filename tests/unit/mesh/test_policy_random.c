@@ -243,7 +243,7 @@ static void random_world_init(struct random_world *w)
 	orders->policies = w->pointers;
 	orders->policy_count = s->policy_count;
 	for (uint32_t i = 0; i < s->policy_count; i++) {
-		random_rule(s, &w->policies[i], has_wide && random_is(10));
+		random_rule(s, &w->policies[i], has_wide && random_is(60));
 		w->pointers[i] = &w->policies[i];
 	}
 	assert_true(policy_index_build(s, orders));
