@@ -38,6 +38,7 @@ COSTS = {
     "attack/test_fail_closed": (40, 0.4),
     "authz/test_explain": (30, 0.5),
     "authz/test_live": (30, 0.5),
+    "authz/test_many": (8, 0.9),
     "authz/test_modes": (12, 0.6),
     "authz/test_suggest": (10, 0.6),
     "authz/test_namespaces": (60, 0.5),
