@@ -286,6 +286,7 @@ static void what_was_let_in(void **state)
 	expect_with(path, &reports, 200, "\"from\":\"spiffe://other.example/shop/x\"");
 	expect_with("/authz/seen?service=web", &reports, 200, "\"seen\":[]");
 	expect("/authz/seen", 200, "\"seen\":[]");
+	expect("/authz/seen", 200, "{\"node\":\"vm-a\",");
 }
 
 /* --- list --- */
