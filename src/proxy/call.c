@@ -100,13 +100,13 @@ void call_served(struct workload_use *use)
 
 /* The mark on the SYN said which user called, once and for all; numbers of marks may be given to
  * others meanwhile. What was picked stays picked while it is there. */
-static enum reason call_settle_outbound(struct worker *w, const struct call *before, struct call *c)
+static enum reason call_settle_outbound(const struct call *before, struct call *c)
 {
 	const struct snapshot *s = c->hold->plan->snapshot;
 	enum reason reason = outbound_settle(
 		c, before->source ? snapshot_workload_by_uid(s, before->source->uid) : NULL);
 	if (reason == REASON_NONE)
-		reason = outside_name_again(w, before, c);
+		reason = outside_name_again(before, c);
 	if (reason != REASON_NONE || !c->picks)
 		return reason;
 	const struct service *to =
@@ -128,7 +128,7 @@ static enum reason call_settle_way(
 {
 	switch (before->direction) {
 	case CALL_OUTBOUND:
-		return call_settle_outbound(w, before, c);
+		return call_settle_outbound(before, c);
 	case CALL_INBOUND_PLAIN:
 		return inbound_settle_plain(c);
 	case CALL_INBOUND_MESH:
@@ -354,7 +354,8 @@ enum reason call_check_outside(struct worker *w, const struct line *down, const 
 
 bool call_may_pick_again(const struct call *c, const struct call_tries *tries, enum reason reason)
 {
-	return c->picks && tries->count < CALL_TRIES_MAX && reason_row(reason)->retry;
+	return tries->count < CALL_TRIES_MAX && reason_row(reason)->retry &&
+	       (c->picks || outside_may_pick_again(c, tries));
 }
 
 static const enum tls_alpn call_alpns[] = {

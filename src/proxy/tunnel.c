@@ -3,6 +3,7 @@
 
 #include "codec/preamble.h"
 #include "limiter.h"
+#include "outside.h"
 #include "record.h"
 #include "routing.h"
 #include <stdlib.h>
@@ -85,7 +86,7 @@ static void tunnel_again(struct tunnel *t)
 
 static void tunnel_dial_failed(struct tunnel *t, enum reason reason)
 {
-	outbound_tried(t->being.worker, &t->tries, reason);
+	outbound_tried(t->being.worker, &t->call, &t->tries, reason);
 	if (t->line[UP] && call_may_pick_again(&t->call, &t->tries, reason))
 		tunnel_again(t);
 	else
@@ -209,7 +210,9 @@ static void tunnel_dial(struct tunnel *t)
 	}
 	t->timer.fired = false;
 	timer_set(&w->loop, &t->timer,
-		w->loop.now_ns + worker_conf(w)->connect_timeout_ms * CLOCK_MS);
+		t->call.way == CALL_WAY_OUTSIDE
+			? outside_connect_ns(&t->call, &t->tries)
+			: w->loop.now_ns + worker_conf(w)->connect_timeout_ms * CLOCK_MS);
 	loop_ready(&w->loop, &t->being.task);
 }
 
@@ -272,6 +275,17 @@ static void tunnel_watch(struct tunnel *t, uint64_t deadline_ns)
 	timer_set(&w->loop, &t->timer, deadline_ns);
 }
 
+/* Another address of an external may be waiting for its turn: not for the time of a handshake. */
+static void tunnel_connect_expired(struct tunnel *t)
+{
+	struct loop *l = &t->being.worker->loop;
+	t->timer.fired = false;
+	if (t->line[UP]->conn.state == CONN_HANDSHAKE && l->now_ns < t->tries.until_ns)
+		timer_set(l, &t->timer, t->tries.until_ns);
+	else
+		tunnel_dial_failed(t, REASON_UPSTREAM_CONNECT_TIMEOUT);
+}
+
 static void tunnel_connect(struct tunnel *t)
 {
 	struct worker *w = t->being.worker;
@@ -284,7 +298,7 @@ static void tunnel_connect(struct tunnel *t)
 	} else if (down->failure != CONN_FAILURE_NONE) {
 		tunnel_close(t, REASON_DOWNSTREAM_CLOSED);
 	} else if (t->timer.fired) {
-		tunnel_dial_failed(t, REASON_UPSTREAM_CONNECT_TIMEOUT);
+		tunnel_connect_expired(t);
 	} else if (up->state == CONN_OPEN) {
 		if (t->call.way == CALL_WAY_MESH && !tunnel_write_preamble(t)) {
 			tunnel_close(t, REASON_OVERLOAD);

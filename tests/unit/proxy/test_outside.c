@@ -3,6 +3,7 @@
 #include "lab.h"
 
 #include "codec/client_hello.h"
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -469,6 +470,197 @@ static void test_a_host_does_not_lead_to_a_service(void **state)
 	lab_finish(&lab);
 }
 
+/* --- an address that takes no connection --- */
+
+#define FOUND(addresses)                                                                    \
+	"externals: ( { name = \"found\"; host = \"found.example\"; ports = [ 80, 8000 ]; " \
+	"tls = \"none\"; addresses = [ " addresses " ]; } );\n"
+#define FIRST  "198.51.100.20"
+#define SECOND "198.51.100.21"
+#define THIRD  "198.51.100.22"
+#define FOURTH "198.51.100.23"
+#define SIXTH  "2001:db8::1"
+#define TWO    "\"" FIRST "\", \"" SECOND "\""
+
+static const char found_get[] = "GET /f HTTP/1.1\r\nHost: found.example\r\n\r\n";
+static const char ok[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+static void start_found(const char *objects)
+{
+	lab_start(&lab, &(struct lab_options){.objects = objects});
+}
+
+static void rule(const char *ip, uint16_t port, int result)
+{
+	struct address a = at(ip, port);
+	fake_connect_rule(&a, result);
+}
+
+/* Whatever the workload dialled: what it asks for is the name. */
+static void test_another_address_takes_what_one_does_not(void **state)
+{
+	static const char *const looked_up[] = {"lost.example", FIRST "\n" SECOND, NULL};
+	for (int i = 0; i < 2; i++) {
+		if (i == 0)
+			start_found(FOUND(TWO));
+		else
+			lab_start(&lab,
+				&(struct lab_options){.objects = externals, .hosts = looked_up});
+		rule(FIRST, 80, -ECONNREFUSED);
+		int client = dial(LAB_WEB, FIRST, 80);
+		say(client, i == 0 ? found_get : "GET /f HTTP/1.1\r\nHost: lost.example\r\n\r\n");
+		say(connected(SECOND, 80), ok);
+		lab_expect_received(client, ok);
+		assert_int_equal(lab_last(&lab, 0)->attempts, 2);
+		assert_int_equal(fake_opened_count(), 2);
+		lab_finish(&lab);
+	}
+}
+
+/* Where nobody takes it, the next request of the same client asks all of them anew. */
+static void test_the_next_request_looks_for_an_address_again(void **state)
+{
+	start_found(FOUND(TWO));
+	rule(FIRST, 80, -ECONNREFUSED);
+	rule(SECOND, 80, -EHOSTUNREACH);
+	int client = dial(LAB_WEB, FIRST, 80);
+	say(client, found_get);
+	lab_expect_holds(client, "HTTP/1.1 503 ");
+	lab_expect_reason(&lab, 0, "UPSTREAM_CONNECT_FAILED");
+	assert_int_equal(fake_opened_count(), 2);
+	rule(SECOND, 80, 0);
+	struct address second = at(SECOND, 80);
+	for (uint32_t i = 0; i < 2; i++) { /* and stays at what took it */
+		fake_peer_forget(client);
+		say(client, found_get);
+		say(lab_connected(&second, 1), ok);
+		lab_expect_received(client, ok);
+		assert_int_equal(fake_opened_count(), 4);
+	}
+	rule(FIRST, 80, 0);
+	fake_peer_reset(lab_connected(&second, 1));
+	lab_pump(&lab);
+	say(client, found_get);
+	assert_int_not_equal(lab_connected(&second, 2), -1);
+	lab_finish(&lab);
+}
+
+/* All of them together have the time of one connect. */
+static void test_silent_addresses_share_the_time(void **state)
+{
+	start_found(FOUND(TWO));
+	rule(FIRST, 80, FAKE_PENDING);
+	int client = dial(LAB_WEB, FIRST, 80);
+	say(client, found_get);
+	assert_int_equal(fake_opened_count(), 1);
+	lab_run(&lab, 3 * CLOCK_S);
+	say(connected(SECOND, 80), ok);
+	lab_expect_received(client, ok);
+	lab_finish(&lab);
+
+	start_found(FOUND(TWO ", \"" THIRD "\", \"" FOURTH "\""));
+	fake_connect_rule(NULL, FAKE_PENDING);
+	client = dial(LAB_WEB, FIRST, 80);
+	say(client, found_get);
+	lab_run(&lab, 4 * CLOCK_S);
+	lab_expect_received(client, "");
+	lab_run(&lab, 2 * CLOCK_S);
+	lab_expect_holds(client, "HTTP/1.1 503 ");
+	lab_expect_reason(&lab, 0, "UPSTREAM_CONNECT_TIMEOUT");
+	assert_int_equal(fake_opened_count(), CALL_TRIES_MAX);
+	lab_finish(&lab);
+
+	start_found(FOUND("\"" FIRST "\"")); /* whoever is alone has all of it */
+	fake_connect_rule(NULL, FAKE_PENDING);
+	client = dial(LAB_WEB, FIRST, 80);
+	say(client, found_get);
+	lab_run(&lab, 4 * CLOCK_S);
+	lab_expect_received(client, "");
+	lab_run(&lab, 2 * CLOCK_S);
+	lab_expect_reason(&lab, 0, "UPSTREAM_CONNECT_TIMEOUT");
+	assert_int_equal(fake_opened_count(), 1);
+	lab_finish(&lab);
+}
+
+/* A family that there is no way for must not use up all tries. */
+static void test_families_take_turns(void **state)
+{
+	start_found(FOUND("\"" FIRST "\", \"" SECOND "\", \"" THIRD "\", \"" SIXTH "\""));
+	fake_connect_rule(NULL, -ENETUNREACH);
+	rule(SIXTH, 80, 0);
+	int client = dial(LAB_WEB, FIRST, 80);
+	say(client, found_get);
+	say(connected(SIXTH, 80), ok);
+	lab_expect_received(client, ok);
+	assert_int_equal(fake_opened_count(), 2);
+	lab_finish(&lab);
+}
+
+/* What has been taken is not asked elsewhere: nobody knows what became of it. */
+static void test_what_was_sent_is_not_sent_elsewhere(void **state)
+{
+	start_found(FOUND(TWO));
+	int client = dial(LAB_WEB, FIRST, 80);
+	say(client, found_get);
+	fake_peer_reset(connected(FIRST, 80));
+	lab_pump(&lab);
+	lab_expect_holds(client, "HTTP/1.1 503 ");
+	assert_int_equal(fake_opened_count(), 1);
+	lab_finish(&lab);
+}
+
+static void test_tls_of_the_workload_goes_to_another_address(void **state)
+{
+	uint8_t bytes[512];
+	size_t len = hello("found.example", bytes);
+	start_found("externals: ( { name = \"found\"; host = \"found.example\"; port = 443;\n"
+		    "   addresses = [ " TWO " ]; } );\n");
+	rule(FIRST, 443, -ECONNREFUSED);
+	greet(LAB_WEB, FIRST, "found.example");
+	int server = connected(SECOND, 443);
+	assert_int_not_equal(server, -1);
+	struct str got = fake_peer_received(server);
+	assert_int_equal(got.len, len);
+	assert_memory_equal(got.at, bytes, len);
+	lab_finish(&lab);
+}
+
+/* Without a name it is the address that is meant. */
+static void test_bytes_without_a_name_go_nowhere_else(void **state)
+{
+	start_found(FOUND(TWO));
+	rule(FIRST, 80, -ECONNREFUSED);
+	int client = dial(LAB_WEB, FIRST, 80);
+	say(client, "\x01\x02\x03");
+	assert_true(fake_peer_saw_reset(client));
+	lab_expect_reason(&lab, 0, "UPSTREAM_CONNECT_FAILED");
+	assert_int_equal(fake_opened_count(), 1);
+	lab_finish(&lab);
+}
+
+/* Of the time that others wait for, a handshake may use all. */
+static void test_a_slow_handshake_keeps_its_address(void **state)
+{
+	X509 *const roots[] = {lab_mesh_certs()->root.certificate, NULL};
+	char *pem = certs_pem(roots);
+	lab_start(&lab,
+		&(struct lab_options){.objects = "externals: ( { name = \"found\"; host = "
+						 "\"found.example\"; port = 80; tls = "
+						 "\"originate\"; addresses = [ " TWO " ]; } );\n",
+			.outside = pem});
+	rule(FIRST, 443, -ECONNREFUSED);
+	int client = dial(LAB_WEB, FIRST, 80);
+	say(client, found_get);
+	assert_int_not_equal(fake_peer_received(connected(SECOND, 443)).len, 0);
+	lab_run(&lab, 4 * CLOCK_S);
+	lab_expect_received(client, "");
+	lab_run(&lab, 2 * CLOCK_S);
+	lab_expect_reason(&lab, 0, "UPSTREAM_CONNECT_TIMEOUT");
+	assert_int_equal(fake_opened_count(), 2);
+	lab_finish(&lab);
+	free(pem);
+}
+
 /* --- by address --- */
 
 static void test_an_address_alone(void **state)
@@ -786,6 +978,14 @@ int main(void)
 		cmocka_unit_test(test_no_way_into_the_mesh),
 		cmocka_unit_test(test_a_host_leads_to_what_it_was_looked_up_as),
 		cmocka_unit_test(test_a_host_does_not_lead_to_a_service),
+		cmocka_unit_test(test_another_address_takes_what_one_does_not),
+		cmocka_unit_test(test_the_next_request_looks_for_an_address_again),
+		cmocka_unit_test(test_silent_addresses_share_the_time),
+		cmocka_unit_test(test_families_take_turns),
+		cmocka_unit_test(test_what_was_sent_is_not_sent_elsewhere),
+		cmocka_unit_test(test_tls_of_the_workload_goes_to_another_address),
+		cmocka_unit_test(test_bytes_without_a_name_go_nowhere_else),
+		cmocka_unit_test(test_a_slow_handshake_keeps_its_address),
 		cmocka_unit_test(test_an_address_alone),
 		cmocka_unit_test(test_bytes_without_a_name),
 		cmocka_unit_test(test_declared_addresses_of_the_link),
