@@ -153,7 +153,8 @@ static enum reason call_settle_again(
 		.is_mirror = before->is_mirror,
 	};
 	enum reason reason = call_settle_way(w, line, before, c);
-	if (c->protocol == PROTOCOL_DETECT)
+	/* outside nobody says which one it is: what names there are on a port is no protocol */
+	if (c->protocol == PROTOCOL_DETECT || (!c->service && !before->service))
 		c->protocol = before->protocol;
 	if (reason == REASON_NONE && c->protocol != before->protocol)
 		return REASON_PROTOCOL_MISMATCH;
@@ -230,8 +231,10 @@ void call_follow(struct worker *w, const struct line *line, struct call *c, bool
 	struct call fresh;
 	if (c->hold == w->current)
 		return;
-	if (call_settle_again(w, line, c, &fresh) == REASON_NONE &&
-		(!running || call_leads_alike(c, &fresh)))
+	enum reason reason = call_settle_again(w, line, c, &fresh);
+	if (reason == REASON_NONE && running)
+		reason = call_keep_place(c, &fresh, outside_check(&fresh));
+	if (reason == REASON_NONE && (!running || call_leads_alike(c, &fresh)))
 		(void)call_replace(w, c, &fresh);
 	call_done(&fresh);
 }
@@ -287,8 +290,8 @@ static enum reason call_check_upstream(
  * as it is, and is over. */
 static bool call_outlives_endpoint(const struct call *before, struct call *c, enum reason reason)
 {
-	bool is_lost =
-		reason == REASON_NO_SERVICE || (reason == REASON_NONE && c->way == CALL_WAY_PICK);
+	bool is_lost = reason == REASON_NO_SERVICE || reason == REASON_UNKNOWN_DESTINATION ||
+		       (reason == REASON_NONE && c->way == CALL_WAY_PICK);
 	if (!is_lost || before->way != CALL_WAY_MESH || !c->source)
 		return false;
 	const struct service *service =

@@ -172,9 +172,11 @@ enum reason outside_name(struct call *c, enum external_speech speech, struct str
 
 enum reason outside_name_again(const struct call *before, struct call *c)
 {
-	if (!c->by_name || !before->is_named)
+	/* which began when nobody asked it for a name */
+	bool is_bytes = !before->by_name && before->protocol == PROTOCOL_TCP;
+	if (!c->by_name || (!before->is_named && !is_bytes))
 		return REASON_NONE;
-	c->speech = before->speech;
+	c->speech = is_bytes ? EXTERNAL_BYTES : before->speech;
 	enum reason reason =
 		outside_settled(c, outside_settle_name(c, str_of(before->host), &before->upstream));
 	return c->speech == EXTERNAL_HTTP ? REASON_NONE : reason;

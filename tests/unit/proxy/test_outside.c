@@ -76,6 +76,7 @@ static int connected(const char *ip, uint16_t port)
 
 static void say(int fd, const char *text)
 {
+	assert_int_not_equal(fd, -1);
 	fake_peer_send_text(fd, text);
 	lab_pump(&lab);
 }
@@ -651,7 +652,9 @@ static void test_a_slow_handshake_keeps_its_address(void **state)
 	rule(FIRST, 443, -ECONNREFUSED);
 	int client = dial(LAB_WEB, FIRST, 80);
 	say(client, found_get);
-	assert_int_not_equal(fake_peer_received(connected(SECOND, 443)).len, 0);
+	int server = connected(SECOND, 443);
+	assert_int_not_equal(server, -1);
+	assert_int_not_equal(fake_peer_received(server).len, 0);
 	lab_run(&lab, 4 * CLOCK_S);
 	lab_expect_received(client, "");
 	lab_run(&lab, 2 * CLOCK_S);
@@ -942,6 +945,78 @@ static void test_a_connection_follows_each_plan(void **state)
 	lab_finish(&lab);
 }
 
+/* A download of hours, of a host that is found elsewhere meanwhile, and then nowhere. */
+static void test_a_running_request_follows_each_plan(void **state)
+{
+	static const char *const looked_up[][3] = {{"lost.example", FIRST, NULL},
+		{"lost.example", SECOND, NULL}, {"lost.example", THIRD, NULL}, {NULL}};
+	static const char get[] = "GET /l HTTP/1.1\r\nHost: lost.example\r\n\r\n";
+	lab_start(&lab, &(struct lab_options){.objects = externals, .hosts = looked_up[0]});
+	int client = dial(LAB_WEB, OTHER, 80);
+	say(client, get);
+	int server = connected(FIRST, 80);
+	say(server, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n");
+	for (uint32_t i = 1; i < ARRAY_LEN(looked_up); i++) {
+		lab.hosts = looked_up[i];
+		lab_replan(&lab, 0, NULL);
+		lab_pump(&lab);
+		assert_int_equal(atomic_load(&lab.machines[0].plans[i - 1]->holder_count), 0);
+		say(server, "x");
+	}
+	say(server, "y");
+	lab_expect_holds(client, "\r\n\r\nxxxy");
+	fake_peer_forget(client);
+	say(client, get); /* the next one is for the plan of now */
+	lab_expect_holds(client, "HTTP/1.1 503 ");
+	lab_expect_reason(&lab, 0, "EXTERNAL_UNRESOLVED");
+	lab_finish(&lab);
+}
+
+#define NAMED_9999                                                                     \
+	"externals: ( { name = \"feed\"; host = \"feed.example\"; port = 9999; tls = " \
+	"\"none\"; addresses = [ \"198.51.100.8\" ]; } );\n"
+
+/* Nobody asked them for a name when they began: it is the address that is asked about. */
+static void test_bytes_that_began_before_there_were_names(void **state)
+{
+	static const struct lab_edit edits[LAB_EDITS_MAX] = {ALLOW};
+	start_with(edits);
+	int client = dial(LAB_WEB, OTHER, 9999);
+	lab_pump(&lab);
+	lab.objects = NAMED_9999;
+	lab_replan(&lab, 0, NULL);
+	lab_pump(&lab);
+	assert_int_equal(atomic_load(&lab.machines[0].plans[0]->holder_count), 0);
+	say(connected(OTHER, 9999), "x");
+	lab_expect_received(client, "x");
+	lab.edits[0].to = "user = \"web\"; unknown = \"refuse\"; ";
+	lab_replan(&lab, 0, NULL);
+	expect_cut(client, "UNKNOWN_DESTINATION");
+	lab_finish(&lab);
+}
+
+/* Requests to somewhere unknown are not one external's business. */
+static void test_requests_outlive_the_last_name_of_their_port(void **state)
+{
+	static const struct lab_edit edits[LAB_EDITS_MAX] = {ALLOW};
+	static const char get[] = "GET /u HTTP/1.1\r\nHost: nobody.example\r\n\r\n";
+	start_with(edits);
+	int client = dial(LAB_WEB, OTHER, 80);
+	say(client, get);
+	say(connected(OTHER, 80), "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n");
+	lab.objects = NULL;
+	lab_replan(&lab, 0, NULL);
+	lab_pump(&lab);
+	assert_int_equal(atomic_load(&lab.machines[0].plans[0]->holder_count), 0);
+	say(connected(OTHER, 80), "ok");
+	lab_expect_received(client, ok);
+	fake_peer_forget(client);
+	say(client, get);
+	say(connected(OTHER, 80), ok);
+	lab_expect_received(client, ok);
+	lab_finish(&lab);
+}
+
 static void test_requests_follow_a_new_plan(void **state)
 {
 	start();
@@ -1001,6 +1076,9 @@ int main(void)
 		cmocka_unit_test(test_a_new_plan_ends_what_it_does_not_allow),
 		cmocka_unit_test(test_a_connection_outlives_its_address),
 		cmocka_unit_test(test_a_connection_follows_each_plan),
+		cmocka_unit_test(test_a_running_request_follows_each_plan),
+		cmocka_unit_test(test_bytes_that_began_before_there_were_names),
+		cmocka_unit_test(test_requests_outlive_the_last_name_of_their_port),
 		cmocka_unit_test(test_requests_follow_a_new_plan),
 	};
 	return cmocka_run_group_tests(tests, lab_group_setup, lab_group_teardown);
