@@ -275,17 +275,6 @@ static void tunnel_watch(struct tunnel *t, uint64_t deadline_ns)
 	timer_set(&w->loop, &t->timer, deadline_ns);
 }
 
-/* Another address of an external may be waiting for its turn: not for the time of a handshake. */
-static void tunnel_connect_expired(struct tunnel *t)
-{
-	struct loop *l = &t->being.worker->loop;
-	t->timer.fired = false;
-	if (t->line[UP]->conn.state == CONN_HANDSHAKE && l->now_ns < t->tries.until_ns)
-		timer_set(l, &t->timer, t->tries.until_ns);
-	else
-		tunnel_dial_failed(t, REASON_UPSTREAM_CONNECT_TIMEOUT);
-}
-
 static void tunnel_connect(struct tunnel *t)
 {
 	struct worker *w = t->being.worker;
@@ -298,7 +287,7 @@ static void tunnel_connect(struct tunnel *t)
 	} else if (down->failure != CONN_FAILURE_NONE) {
 		tunnel_close(t, REASON_DOWNSTREAM_CLOSED);
 	} else if (t->timer.fired) {
-		tunnel_connect_expired(t);
+		tunnel_dial_failed(t, REASON_UPSTREAM_CONNECT_TIMEOUT);
 	} else if (up->state == CONN_OPEN) {
 		if (t->call.way == CALL_WAY_MESH && !tunnel_write_preamble(t)) {
 			tunnel_close(t, REASON_OVERLOAD);
