@@ -214,6 +214,21 @@ static void conf_build_workload(struct conf_parser *p, uint32_t index)
 		w->protocol = p->conf->workloads[index].protocol = service->protocol;
 }
 
+/* Several uids with one number would be one identity for all: none of them gets it. */
+static void conf_build_mark_alone(struct snapshot *s, uint32_t index)
+{
+	struct workload *w = &s->workloads[index];
+	bool is_alone = true;
+	for (uint32_t i = index + 1; w->mark != 0 && i < s->workload_count; i++) {
+		if (s->workloads[i].mark != w->mark)
+			continue;
+		s->workloads[i].mark = 0;
+		is_alone = false;
+	}
+	if (!is_alone)
+		w->mark = 0;
+}
+
 static void conf_build_workloads(struct conf_parser *p)
 {
 	struct snapshot *s = p->snapshot;
@@ -221,13 +236,8 @@ static void conf_build_workloads(struct conf_parser *p)
 	s->workload_count = s->workloads ? p->conf->workload_count : 0;
 	for (uint32_t i = 0; i < s->workload_count; i++)
 		conf_build_workload(p, i);
-	/* Two uids with one number would be one identity for both: neither gets it. */
-	for (uint32_t i = 0; i < s->workload_count; i++) {
-		for (uint32_t j = 0; j < i; j++) {
-			if (s->workloads[i].mark == s->workloads[j].mark)
-				s->workloads[i].mark = s->workloads[j].mark = 0;
-		}
-	}
+	for (uint32_t i = 0; i < s->workload_count; i++)
+		conf_build_mark_alone(s, i);
 	if (!p->is_exhausted && !snapshot_index_workloads(s))
 		p->is_exhausted = true;
 }
