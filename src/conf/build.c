@@ -7,6 +7,8 @@
 #include "mesh/identity.h"
 #include <stdio.h>
 
+#define CONF_GUESSES_MAX 20
+
 static void conf_build_local_addresses(struct conf_parser *p)
 {
 	const struct conf *c = p->conf;
@@ -148,6 +150,18 @@ static void conf_build_services(struct conf_parser *p)
 		conf_build_identities(p);
 }
 
+/* A few may be slips. Where there are many, it is services that are gone or not there yet, and each
+ * would be compared with all that there are. */
+static void conf_guess_service(struct conf_parser *p, struct conf_guess *guess)
+{
+	if (p->guess_count++ >= CONF_GUESSES_MAX)
+		return;
+	for (uint32_t i = 0; i < p->snapshot->service_count; i++)
+		conf_guess_offer(guess, p->snapshot->services[i].name);
+	if (p->published)
+		conf_published_guess(p, guess);
+}
+
 void conf_build_unknown_service(
 	struct conf_parser *p, const config_setting_t *setting, const char *key, struct str name)
 {
@@ -155,10 +169,7 @@ void conf_build_unknown_service(
 	char mean[128];
 	if (p->published && conf_published_knows(p, setting, key, name))
 		return;
-	for (uint32_t i = 0; i < p->snapshot->service_count; i++)
-		conf_guess_offer(&guess, p->snapshot->services[i].name);
-	if (p->published)
-		conf_published_guess(p, &guess);
+	conf_guess_service(p, &guess);
 	conf_guess_text(&guess, mean, sizeof(mean));
 	if (p->with_store && !p->published)
 		conf_warning(p, setting, key, "there is no service \"%.*s\" in the mesh%s",
