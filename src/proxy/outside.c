@@ -292,3 +292,12 @@ struct str outside_word(const struct call *c)
 	}
 	return STR("");
 }
+
+struct str outside_security(const struct call *c)
+{
+	if (c->external && c->external->tls == EXTERNAL_ORIGINATE)
+		return STR("tls");
+	if (c->is_named && c->speech == EXTERNAL_TLS)
+		return STR("passthrough");
+	return c->external || c->protocol == PROTOCOL_HTTP ? STR("plaintext") : STR("none");
+}

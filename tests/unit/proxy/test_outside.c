@@ -943,6 +943,51 @@ static void test_no_tls_without_authorities(void **state)
 	lab_finish(&lab);
 }
 
+/* --- what the log says of how it travelled --- */
+
+static void expect_security(const char *security)
+{
+	assert_string_equal(lab_last(&lab, 0)->security, security);
+	lab_finish(&lab);
+}
+
+/* Nothing is claimed of what was never made: refused, not taken, or not proved. */
+static void test_the_log_says_how_it_travelled(void **state)
+{
+	static const struct lab_edit allow[LAB_EDITS_MAX] = {ALLOW};
+	X509 *const roots[] = {lab_mesh_certs()->root.certificate, NULL};
+	char *pem = certs_pem(roots);
+	start();
+	greet(LAB_WEB, OURS, "api.payments.example");
+	expect_security("passthrough");
+	start();
+	greet(LAB_BILLING, OURS, "api.payments.example");
+	expect_security("");
+	start();
+	say(dial(LAB_WEB, OTHER, 80), feed_get);
+	say(connected("198.51.100.8", 80), ok);
+	expect_security("plaintext");
+	start();
+	rule("198.51.100.8", 80, -ECONNREFUSED);
+	say(dial(LAB_WEB, OTHER, 80), feed_get);
+	lab_expect_reason(&lab, 0, "UPSTREAM_CONNECT_FAILED");
+	expect_security("");
+	start();
+	say(dial(LAB_WEB, OTHER, 80), "GET / HTTP/1.1\r\nHost: private.example\r\n\r\n");
+	expect_security("");
+	start_with(allow);
+	dial(LAB_WEB, OTHER, 9999);
+	lab_pump(&lab);
+	expect_security("none");
+	lab_start(&lab, &(struct lab_options){.objects = ORIGINATED, .outside = pem});
+	say(dial(LAB_WEB, FIRST, 80), found_get);
+	fake_peer_reset(connected(FIRST, 443)); /* in its handshake */
+	lab_pump(&lab);
+	lab_expect_reason(&lab, 0, "UPSTREAM_HANDSHAKE_FAILED");
+	expect_security("");
+	free(pem);
+}
+
 /* --- under a newer plan --- */
 
 static void test_a_new_plan_ends_what_it_does_not_allow(void **state)
@@ -1134,6 +1179,7 @@ int main(void)
 		cmocka_unit_test(test_unknown_names_by_mode),
 		cmocka_unit_test(test_tls_begins_with_the_name),
 		cmocka_unit_test(test_no_tls_without_authorities),
+		cmocka_unit_test(test_the_log_says_how_it_travelled),
 		cmocka_unit_test(test_a_new_plan_ends_what_it_does_not_allow),
 		cmocka_unit_test(test_a_connection_outlives_its_address),
 		cmocka_unit_test(test_a_connection_follows_each_plan),
