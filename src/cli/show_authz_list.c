@@ -53,7 +53,6 @@ static void show_never(FILE *out, const struct json_tree *r)
 		{"later", "about whom another rule says the same before it, whatever is asked"},
 		{"tcp", "since the service is opaque TCP, which has none of what it asks for"},
 		{"strict", "since mtls is \"strict\": nobody without an identity gets so far"},
-		{"disabled", "since mtls is \"disabled\": nobody has an identity there"},
 	};
 	struct str never = json_tree_text(r, "never"), by = json_tree_text(r, "by"),
 		   from = json_tree_text(r, "from"), fault = json_tree_text(r, "fault");
@@ -61,6 +60,13 @@ static void show_never(FILE *out, const struct json_tree *r)
 		fprintf(out,
 			"‼ " STR_FMT " cannot be read here, so it denies everything: " STR_FMT "\n",
 			STR_ARG(json_tree_text(r, "name")), STR_ARG(fault));
+	if (str_eq(never, STR("disabled")))
+		fprintf(out,
+			"‼ " STR_FMT " decides about " STR_FMT
+			" on the service's own machine only: mtls is \"disabled\", and nobody who "
+			"comes from another one has an identity\n",
+			STR_ARG(json_tree_text(r, "name")),
+			STR_ARG(from.len ? from : STR("anybody")));
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
 		if (!str_eq(never, str_of(texts[i].never)))
 			continue;

@@ -130,7 +130,14 @@ static void what_decides_otherwise(void **state)
 			       ",\"would_deny\":true,\"mesh_audit\":true,\"audited\":\"t\"}");
 	assert_has("mesh.policy_mode is \"audit\"");
 	show(show_authz_check, "{\"from\":\"spiffe://td/x\",\"identity\":false}");
-	assert_has("nobody sees who sends it");
+	assert_has("‼ mtls = \"disabled\": from another machine it comes in plain text, and nobody "
+		   "sees who sends it\n");
+	show(show_authz_check, "{\"from\":\"spiffe://td/x\",\"identity\":true,\"undeclared\":\"x\","
+			       "\"like\":null}");
+	assert_has("‼ no service \"x\" is known here: judged as the identity of that name\n");
+	show(show_authz_check, "{\"from\":\"spiffe://td/x\",\"identity\":true,\"undeclared\":\"x\","
+			       "\"like\":\"y\"}");
+	assert_has("of that name; did you mean \"y\"?\n");
 }
 
 static void which_machine_decides(void **state)
@@ -145,6 +152,10 @@ static void which_machine_decides(void **state)
 			       "\"allowed\":true,\"policy\":\"p\",\"where\":\"m:1\"}]}");
 	assert_has("no endpoint that is known here");
 	assert_has("‼ as spiffe://td/old it would be allowed by p (m:1)\n");
+	show(show_authz_check, "{\"otherwise\":[{\"from\":\"spiffe://td/x\",\"neighbour\":true,"
+			       "\"allowed\":false,\"policy\":\"p\",\"where\":\"m:1\"}]}");
+	assert_has("‼ as spiffe://td/x, on the service's own machine, it would be refused by p "
+		   "(m:1)\n");
 }
 
 /* Of a service with thousands of rules only some of those that do not match are shown. */
