@@ -223,10 +223,12 @@ static int question_ask_proxy(const struct question *q)
 	char place[PATH_MAX];
 	struct answer answer;
 	struct err err;
+	int r = 0;
 	if (!q->socket_path)
-		place_admin_socket(
-			q->conf_path ? q->conf_path : CONF_PATH_DEFAULT, place, sizeof(place));
-	if (ask(q->socket_path ? q->socket_path : place, q->path, &answer, &err) < 0) {
+		r = place_admin_socket(q->conf_path, place, sizeof(place), &err);
+	if (r == 0)
+		r = ask(q->socket_path ? q->socket_path : place, q->path, &answer, &err);
+	if (r < 0) {
 		fprintf(stderr, "%s: %s\n", q->name, err.text);
 		return question_unanswered(q);
 	}
