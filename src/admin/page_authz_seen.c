@@ -147,6 +147,7 @@ void page_authz_seen(const struct page_source *source, const struct page_request
 	const struct reports *r = source->reports ? source->reports : &nobody;
 	json_init(&j, PAGE_SEEN_MAX);
 	json_open(&j, '{');
+	page_put_str(&j, "node", plan->conf->node_name);
 	page_put_u64(&j, "generation", plan->snapshot->generation);
 	page_put_seen_sums(&j, r);
 	page_put_seen(&j, plan->snapshot, r, service ? service->name : STR(""));

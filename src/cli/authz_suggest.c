@@ -74,7 +74,7 @@ int authz_suggest(FILE *out, const struct json_tree *answer)
 	if (out && policies) {
 		authz_print_head(out, answer, count);
 		if (policy_count > 0)
-			suggest_print(out, policies, policy_count);
+			suggest_print(out, json_tree_text(answer, "node"), policies, policy_count);
 	}
 	arena_done(&arena);
 	return policies ? 0 : 1;

@@ -340,6 +340,7 @@ static void what_was_let_in(void **state)
 	expect_with(path, &reports, 200, "\"from\":\"spiffe://other.example/shop/x\"");
 	expect_with("/authz/seen?service=web", &reports, 200, "\"seen\":[]");
 	expect("/authz/seen", 200, "\"seen\":[]");
+	expect("/authz/seen", 200, "{\"node\":\"vm-a\",");
 }
 
 /* An entry that would be read as another caller opens a door to him. */
