@@ -3,6 +3,7 @@
  * which they count. */
 #include "show_authz.h"
 
+#define SHOW_WANTED_MAX 80 /* of a long list */
 #define SHOW_MISSED_MAX 40 /* rules that do not match, of a service that has many */
 
 /* "web-reads (mesh.conf:41)". */
@@ -160,11 +161,25 @@ static bool show_is_missed(const struct json_tree *rule)
 	return str_eq(json_tree_text(rule, "part"), STR("missed"));
 }
 
+/* What a rule wants may be long, and what there is comes behind it. */
+static struct str show_short(struct str text, char ret_short[SHOW_WANTED_MAX + sizeof(TABLE_CUT)])
+{
+	size_t len = text.len;
+	if (len <= SHOW_WANTED_MAX)
+		return text;
+	for (len = SHOW_WANTED_MAX; len > 0 && ((unsigned char)text.at[len] & 0xc0) == 0x80;)
+		len--;
+	memcpy(ret_short, text.at, len);
+	memcpy(ret_short + len, TABLE_CUT, sizeof(TABLE_CUT));
+	return (struct str){ret_short, len + sizeof(TABLE_CUT) - 1};
+}
+
 /* "wants methods GET; it is PUT". */
 static void show_cell_missed(struct table *t, const struct json_tree *rule)
 {
-	struct str wanted = json_tree_text(rule, "wanted"), has = json_tree_text(rule, "has"),
-		   missed = json_tree_text(rule, "missed");
+	char text[SHOW_WANTED_MAX + sizeof(TABLE_CUT)];
+	struct str wanted = show_short(json_tree_text(rule, "wanted"), text),
+		   has = json_tree_text(rule, "has"), missed = json_tree_text(rule, "missed");
 	bool is_not = str_starts(missed, STR("not_"));
 	if (json_tree_true(rule, "unknown") && str_starts(missed, STR("token")))
 		table_cell(t, "wants " STR_FMT "; there is no token", STR_ARG(wanted));

@@ -468,6 +468,21 @@ static void services_in_short(void **state)
 		"\"service\":\"web\",\"protocol\":\"detect\",\"mtls\":\"permissive\"");
 }
 
+/* A list that is cut says so. */
+static void what_is_cut_says_so(void **state)
+{
+	static struct route_path many[300];
+	for (size_t i = 0; i < ARRAY_LEN(many); i++)
+		many[i] = (struct route_path){ROUTE_PATH_EXACT, {"/some/path", 10}};
+	for (size_t len = 1; len <= 10; len++) {
+		many[0].text.len = len;
+		sample.services[0].policy_count = 0;
+		add((struct policy){.name = STR("many"),
+			.to = {.paths = many, .path_count = ARRAY_LEN(many)}});
+		expect("/authz?service=orders", 200, " ...\"],\"where\"");
+	}
+}
+
 /* --- why --- */
 
 static struct report told[2];
@@ -591,6 +606,7 @@ int main(void)
 		TEST(rows_as_they_count),
 		TEST(rules_that_never_decide),
 		TEST(services_in_short),
+		TEST(what_is_cut_says_so),
 		TEST(what_became_of_it),
 		TEST(what_it_would_be_now),
 		TEST(workers_are_asked),
