@@ -137,9 +137,6 @@ const struct policy *policy_check_bytes(
  * itself is not looked at. False: nothing would. */
 bool policy_might_allow(const struct snapshot *s, const struct service *service,
 	const struct policy_request *request);
-/* Gathers which headers they ask for, once they are final. Memory is the snapshot's. False: there
- * is none. Without it policy_asks_header() looks at one rule after the other. */
-bool policy_names_build(struct snapshot *s, struct service *service) MUST_CHECK;
 /* Whether any asks for this header, letter case aside. */
 bool policy_asks_header(const struct service *service, struct str name);
 /* Whether any asks for a token. */

@@ -139,8 +139,6 @@ struct service {
 	struct policy **policies; /* mesh/policy.h; those that name this service, in file order */
 	uint32_t policy_count;
 	struct policy_index *policy_index; /* of these; NULL: none was made */
-	struct str *policy_headers; /* that these ask for, each once; NULL: not gathered */
-	uint32_t policy_header_count;
 	enum policy_default policy_default;
 	struct limit **limits; /* mesh/limit.h: of what is asked of it, in file order */
 	uint32_t limit_count;

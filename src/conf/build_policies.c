@@ -212,9 +212,8 @@ static void conf_policy_indexes(struct conf_parser *p)
 	struct snapshot *s = p->snapshot;
 	for (uint32_t i = 0; !p->is_exhausted && i < s->workload_count; i++) {
 		struct service *service = s->workloads[i].service;
-		if (service && !service->policy_headers)
-			p->is_exhausted =
-				!policy_names_build(s, service) || !policy_index_build(s, service);
+		if (service && !service->policy_index)
+			p->is_exhausted = !policy_index_build(s, service);
 	}
 }
 

@@ -444,3 +444,17 @@ bool policy_asks_http(const struct policy *p)
 	return policy_operations_ask_http(&p->to) || policy_operations_ask_http(&p->not_to) ||
 	       p->headers.count > 0 || p->token.is_wanted;
 }
+
+bool policy_asks_header(const struct service *service, struct str name)
+{
+	if (!(policy_wants(service).headers & policy_header_bit(name)))
+		return false;
+	for (uint32_t i = 0; i < service->policy_count; i++) {
+		const struct route_fields *headers = &service->policies[i]->headers;
+		for (uint32_t k = 0; k < headers->count; k++) {
+			if (str_eq_nocase(headers->at[k].name, name))
+				return true;
+		}
+	}
+	return false;
+}

@@ -2,9 +2,22 @@
 /* Opaque bytes to a service whose rules ask for what only HTTP has. */
 #include "policy_private.h"
 
+uint64_t policy_header_bit(struct str name)
+{
+	uint64_t h = name.len;
+	for (size_t i = 0; i < name.len; i++) {
+		char c = name.at[i];
+		c = (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+		h = (h ^ (unsigned char)c) * UINT64_C(0x100000001b3);
+	}
+	return UINT64_C(1) << (h >> 20 & 63);
+}
+
 static void policy_want(struct policy_wants *wants, const struct policy *p)
 {
 	wants->token = wants->token || p->token.is_wanted;
+	for (uint32_t i = 0; i < p->headers.count; i++)
+		wants->headers |= policy_header_bit(p->headers.at[i].name);
 	if (p->action == POLICY_AUDIT || !policy_asks_http(p))
 		return;
 	if (p->mode == POLICY_ENFORCED && !wants->http)

@@ -61,7 +61,9 @@ struct policy_wants {
 	/* the first that asks for more of a request than bytes have; NULL: none */
 	const struct policy *http, *audited_http;
 	bool token;
+	uint64_t headers; /* bit by policy_header_bit() of their names */
 };
+uint64_t policy_header_bit(struct str name);
 /* Rule by rule. */
 struct policy_wants policy_wants_of(const struct service *service);
 

@@ -781,7 +781,6 @@ static void test_index_is_shared_or_refused(void **state)
 	m.services[0].policy_index = NULL;
 	m.s.arena.max_bytes = used;
 	assert_false(policy_index_build(&m.s, &m.services[1]));
-	assert_false(policy_names_build(&m.s, &m.services[1]));
 	snapshot_done(&m.s);
 }
 

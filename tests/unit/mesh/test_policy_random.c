@@ -325,22 +325,6 @@ static void random_compare_might(
 			STR_ARG(request->source_id), each, might);
 }
 
-/* Gathered or not, and each once. */
-static void random_compare_names(struct random_world *w)
-{
-	static const char *const asked[] = {"x-a", "X-B", "x-AB", "x_A", "x-c", "x", ""};
-	struct service *orders = &w->services[0];
-	bool each[ARRAY_LEN(asked)];
-	for (size_t i = 0; i < ARRAY_LEN(asked); i++)
-		each[i] = policy_asks_header(orders, str_of(asked[i]));
-	assert_true(policy_names_build(&w->s, orders));
-	for (size_t i = 0; i < ARRAY_LEN(asked); i++)
-		assert_int_equal(policy_asks_header(orders, str_of(asked[i])), each[i]);
-	assert_in_range(orders->policy_header_count, 0, 4);
-	assert_true(each[0] + each[1] + each[2] + each[3] == (int)orders->policy_header_count);
-	assert_false(each[4] || each[5] || each[6]);
-}
-
 static void test_index_and_text_agree(void **state)
 {
 	static struct random_world w;
@@ -349,7 +333,6 @@ static void test_index_and_text_agree(void **state)
 	for (uint64_t i = 0; i < random_cases;) {
 		random_world_init(&w);
 		struct service *orders = &w.services[0];
-		random_compare_names(&w);
 		for (int k = 0; k < ASKED_OF_EACH && i < random_cases; k++, i++) {
 			struct random_asked a;
 			random_ask(&w.s.arena, &a);
