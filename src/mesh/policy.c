@@ -93,8 +93,12 @@ enum policy_truth policy_ask_from(
 
 struct policy_asked policy_asked_of(const struct policy_request *request)
 {
-	return (struct policy_asked){
-		.request = request, .is_odd = request->http && path_is_odd(request->http->path)};
+	struct policy_asked asked = {.request = request};
+	if (request->http) {
+		asked.is_odd = path_is_odd(request->http->path);
+		asked.host = policy_host_of(request->http->authority);
+	}
+	return asked;
 }
 
 static enum policy_truth policy_path(
@@ -150,7 +154,7 @@ static enum policy_truth policy_ports(
 static enum policy_truth policy_hosts(
 	const struct policy_operations *o, const struct policy_asked *asked)
 {
-	return policy_host_ask(o->hosts, o->host_count, asked->request->http->authority);
+	return policy_host_ask(o->hosts, o->host_count, &asked->host);
 }
 
 /* Of each list one is enough; `is_not`: none may be. */
@@ -315,7 +319,8 @@ static enum policy_truth policy_token(
 bool policy_matches(const struct policy *p, const struct policy_asked *asked, uint32_t *ret_rank)
 {
 	const struct policy_request *request = asked->request;
-	const struct policy_asked whole = {.request = request, .is_odd = asked->is_odd};
+	struct policy_asked whole = *asked;
+	whole.path = NULL;
 	enum policy_truth truth = policy_ask_from(p, asked, ret_rank);
 	if (truth != POLICY_FALSE)
 		truth = policy_all(truth, policy_operations(&p->to, asked, false));
@@ -341,14 +346,26 @@ bool policy_matches_caller(
 
 /* --- all of them --- */
 
+bool policy_outweighs(
+	const struct policy_weighing *w, const struct policy *p, uint32_t place, uint32_t rank)
+{
+	if (!w->policy || rank != w->rank)
+		return !w->policy || rank > w->rank;
+	return p->action == w->policy->action ? place < w->place : p->action == POLICY_DENY;
+}
+
+bool policy_matters(
+	const struct policy_weighed *weighed, const struct policy *p, uint32_t place, uint32_t rank)
+{
+	if (p->action == POLICY_AUDIT)
+		return !weighed->noted || place < weighed->noted_place;
+	return policy_outweighs(&weighed->whole, p, place, rank) ||
+	       (p->mode == POLICY_ENFORCED && policy_outweighs(&weighed->enforced, p, place, rank));
+}
+
 void policy_weigh(struct policy_weighing *w, const struct policy *p, uint32_t place, uint32_t rank)
 {
-	bool is_more = !w->policy || rank > w->rank;
-	if (!is_more && rank == w->rank) {
-		bool is_same = p->action == w->policy->action;
-		is_more = is_same ? place < w->place : p->action == POLICY_DENY;
-	}
-	if (!is_more)
+	if (!policy_outweighs(w, p, place, rank))
 		return;
 	w->rank = rank;
 	w->place = place;
@@ -360,6 +377,7 @@ void policy_judge(struct policy_weighed *weighed, const struct service *service,
 {
 	const struct policy *p = service->policies[place];
 	uint32_t rank;
+	weighed->steps++;
 	if (!policy_matches(p, asked, &rank))
 		return;
 	if (p->action != POLICY_AUDIT) {
@@ -449,6 +467,8 @@ bool policy_asks_header(const struct service *service, struct str name)
 {
 	if (!(policy_wants(service).headers & policy_header_bit(name)))
 		return false;
+	if (service->policy_index)
+		return policy_index_asks_header(service->policy_index, name);
 	for (uint32_t i = 0; i < service->policy_count; i++) {
 		const struct route_fields *headers = &service->policies[i]->headers;
 		for (uint32_t k = 0; k < headers->count; k++) {

@@ -123,7 +123,7 @@ void exchange_finish(struct exchange *x, enum reason reason)
 		return;
 	struct worker *w = x->being.worker;
 	x->reason = reason;
-	outbound_tried(w, &x->tries, reason);
+	outbound_tried(w, &x->carrier[DOWN]->call, &x->tries, reason);
 	outbound_leave_try(&x->tries);
 	service_hold_give(&x->retrying, BREAKER_RETRIES);
 	exchange_move(x, EXCHANGE_ENDED);
