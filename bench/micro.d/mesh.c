@@ -347,7 +347,7 @@ static void mesh_run_line(void *state, uint32_t count)
 		.response_flags = STR("-"),
 		.response_details = STR("NONE"),
 		.bytes_sent = 1024,
-		.mutual_tls = true,
+		.security = STR("mutual_tls"),
 		.policy = STR("default"),
 		.attempt_count = 1,
 		.connection_number = 7,

@@ -49,6 +49,8 @@ struct external {
 #define EXTERNAL_HOST_MAX 253
 /* Whose addresses are looked up, in all. */
 #define EXTERNAL_HOSTS_MAX 256
+/* Of one of them, all that it was lately found at. */
+#define EXTERNAL_HOST_ADDRESSES_MAX 32
 struct str external_host(struct str text, bool with_port, char ret_text[EXTERNAL_HOST_MAX + 1]);
 /* The same of a declared one, which may begin with "*.". */
 bool external_host_valid(struct str host);

@@ -72,7 +72,7 @@ enum policy_never {
 	POLICY_NEVER_HTTP,   /* it allows by what opaque bytes do not have, and the service has only
 				those */
 	POLICY_NEVER_STRICT, /* callers without identity do not get so far */
-	POLICY_NEVER_DISABLED, /* no caller has an identity there */
+	POLICY_NEVER_DISABLED, /* but on its own machine, no caller has an identity there */
 };
 
 /* One source of one rule. */

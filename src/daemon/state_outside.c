@@ -15,6 +15,7 @@
 #define STATE_HOST_REFRESH_MS 30000
 
 _Static_assert(FETCH_HOSTS_MAX >= EXTERNAL_HOSTS_MAX, "as many as may be wanted");
+_Static_assert(FETCH_HOST_ADDRESSES_MAX == EXTERNAL_HOST_ADDRESSES_MAX, "none is found in vain");
 
 void state_outside_init(struct state_process *s)
 {

@@ -8,9 +8,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#define FACTS_BYTES_MAX		 (32u << 20)
-#define FACTS_ISSUERS_MAX	 64 /* of each kind */
-#define FACTS_HOST_ADDRESSES_MAX 32
+#define FACTS_BYTES_MAX	  (32u << 20)
+#define FACTS_ISSUERS_MAX 64 /* of each kind */
 
 struct facts {
 	atomic_uint refs;
@@ -45,10 +44,10 @@ static bool facts_add_host(struct facts *f, const struct bundle_item *item)
 	struct str text = item->text;
 	host->name = arena_str(&f->arena, item->name);
 	host->addresses =
-		arena_take(&f->arena, FACTS_HOST_ADDRESSES_MAX * sizeof(*host->addresses));
+		arena_take(&f->arena, EXTERNAL_HOST_ADDRESSES_MAX * sizeof(*host->addresses));
 	if (!host->name.at || !host->addresses)
 		return false;
-	while (text.len > 0 && host->address_count < FACTS_HOST_ADDRESSES_MAX) {
+	while (text.len > 0 && host->address_count < EXTERNAL_HOST_ADDRESSES_MAX) {
 		struct str line = facts_line(&text);
 		if (address_parse(line, &host->addresses[host->address_count]))
 			host->address_count++;

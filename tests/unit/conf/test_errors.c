@@ -113,9 +113,37 @@ static void test_lists_have_an_end(void **state)
 	}
 }
 
+/* What was meant is said of some unknown services; of very many, the answer would take minutes. */
+static void test_guesses_are_few(void **state)
+{
+	enum { ROWS = 60 };
+	static char mesh[ROWS * 64 + 128];
+	size_t len = (size_t)snprintf(
+		mesh, sizeof(mesh), "services: ( { name = \"orders\"; } );\npolicies: (");
+	for (unsigned i = 0; i < ROWS; i++)
+		len += (size_t)snprintf(mesh + len, sizeof(mesh) - len,
+			"%s\n{ service = \"order%c\"; action = \"allow\"; }", i ? "," : "",
+			'a' + i % 10);
+	snprintf(mesh + len, sizeof(mesh) - len, " );\n");
+	struct fixture f;
+	fixture_init(&f);
+	fixture_parse(&f, FIXTURE_NODE, mesh);
+	assert_int_equal(f.report.error_count, ROWS);
+	assert_non_null(strstr(f.report.text,
+		"mesh.conf:3: policies[0].service: there is no service \"ordera\" in the mesh "
+		"files; did you mean \"orders\"?\n"));
+	assert_non_null(strstr(f.report.text,
+		"mesh.conf:62: policies[59].service: there is no service \"orderj\" in the mesh "
+		"files\n"));
+	fixture_done(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_error_rows), cmocka_unit_test(test_lists_have_an_end)};
+		cmocka_unit_test(test_error_rows),
+		cmocka_unit_test(test_lists_have_an_end),
+		cmocka_unit_test(test_guesses_are_few),
+	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include "proxy/facts.h"
 
 #include "jwt/jwt.h"
+#include "mesh/external.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -126,6 +127,16 @@ static void takes_the_first_of_a_name(void **state)
 	assert_string_equal(address_ip_text(&host->addresses[0], text), "10.0.0.1");
 }
 
+/* More addresses than are taken of one host. */
+static void add_host(struct bundle *b, const char *name)
+{
+	char text[(EXTERNAL_HOST_ADDRESSES_MAX + 1) * ADDRESS_TEXT_MAX];
+	size_t len = 0;
+	for (int i = 0; i <= EXTERNAL_HOST_ADDRESSES_MAX; i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "10.0.0.%d\n", i + 1);
+	add(b, "host", name, text);
+}
+
 /* However many there are: the files' have their own room. */
 static void bounds_what_it_takes(void **state)
 {
@@ -136,9 +147,7 @@ static void bounds_what_it_takes(void **state)
 		snprintf(name, sizeof(name), "i%d", i);
 		add(&f->outside, "jwks-of", name, URL);
 		add(&f->outside, "jwks", name, KEYS_1);
-		add(&f->outside, "host", name,
-			"10.0.0.1\n10.0.0.2\n10.0.0.3\n10.0.0.4\n10.0.0.5\n"
-			"10.0.0.6\n10.0.0.7\n10.0.0.8\n10.0.0.9\n");
+		add_host(&f->outside, name);
 	}
 	add(&f->files, "jwks", "staff", KEYS_1);
 	build(f);
@@ -149,7 +158,8 @@ static void bounds_what_it_takes(void **state)
 	assert_false(facts_issuer_at(f->facts, 65, &is));
 	assert_non_null(facts_host(f->facts, STR("i255")));
 	assert_null(facts_host(f->facts, STR("i256")));
-	assert_int_equal(facts_host(f->facts, STR("i0"))->address_count, 8);
+	assert_int_equal(
+		facts_host(f->facts, STR("i0"))->address_count, EXTERNAL_HOST_ADDRESSES_MAX);
 }
 
 static void leaves_out_what_makes_no_sense(void **state)
