@@ -21,7 +21,7 @@ def externals_of(address):
         {"name": "private", "host": "private.example", "port": 8000, "tls": "none", "address": address,
          "from": ["guest"]},
         origin("good", 8443), origin("expired", 8444), origin("wrong", 8445), origin("untrusted", 8446),
-        origin("old", 8447), origin("other", 8446, ca="corp"), origin("lacking", 8443, ca="nowhere"),
+        origin("old", 8447), origin("older", 8448), origin("other", 8446, ca="corp"), origin("lacking", 8443, ca="nowhere"),
         {"name": "rows", "port": 9000, "tls": "originate", "port_tls": 8443, "sni": "good.example",
          "address": address, "from": ["web"]},
         {"name": "found", "host": "found.example", "port": 8000, "tls": "none"},
@@ -42,7 +42,8 @@ def mesh():
         mesh.serve_outside(8444, *good.server("expired", "expired.example", days=-1))
         mesh.serve_outside(8445, *good.server("wrong", "right.example"))
         mesh.serve_outside(8446, *mesh.stranger.server("untrusted", "untrusted.example", "other.example"))
-        mesh.serve_outside(8447, *good.server("old", "old.example"), "1.2")
+        mesh.serve_outside(8447, *good.server("old", "old.example"), "ECDHE+AESGCM")
+        mesh.serve_outside(8448, *good.server("older", "older.example"), "ECDHE-ECDSA-AES128-SHA")
         mesh.serve_outside(8000)
         yield mesh.start()
 
@@ -119,6 +120,14 @@ def test_tls_begins_at_the_proxy(mesh):
                                        destination_service="good", path="/secret"), "the line")
 
 
+def test_a_server_of_tls_1_2(mesh):
+    with mesh.dial("web", (ELSEWHERE, 80)) as wire:
+        for number in (1, 2):
+            wire.send(request_text("GET /secret", "old.example"))
+            said = wire.reply().json
+            assert (said["tls"], said["sni"], said["number"]) == ("TLSv1.2", "old.example", number)
+
+
 def test_tls_for_bytes_of_any_kind(mesh):
     """What the workload sends is not looked at; where it goes is said by the address."""
     with mesh.dial("web", (mesh.outside.v4, 9000)) as wire:
@@ -129,7 +138,7 @@ def test_tls_for_bytes_of_any_kind(mesh):
 
 
 @pytest.mark.parametrize("host, details", [
-    ("expired", "EXPIRED"), ("wrong", "NAME"), ("untrusted", "CHAIN"), ("old", "VERSION"),
+    ("expired", "EXPIRED"), ("wrong", "NAME"), ("untrusted", "CHAIN"), ("older", "ALERT"),
     ("lacking", "EXTERNAL_NO_ROOTS")])
 def test_servers_that_do_not_prove_their_name(mesh, host, details):
     reply = mesh.ask(80, f"{host}.example")
