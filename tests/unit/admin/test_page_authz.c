@@ -477,8 +477,8 @@ static void what_is_cut_says_so(void **state)
 	for (size_t len = 1; len <= 10; len++) {
 		many[0].text.len = len;
 		sample.services[0].policy_count = 0;
-		add((struct policy){.name = STR("many"),
-			.to = {.paths = many, .path_count = ARRAY_LEN(many)}});
+		add((struct policy){
+			.name = STR("many"), .to = {.paths = many, .path_count = ARRAY_LEN(many)}});
 		expect("/authz?service=orders", 200, " ...\"],\"where\"");
 	}
 }
