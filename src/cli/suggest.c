@@ -2,29 +2,24 @@
 /* What was seen is a set of points with four coordinates: caller, port, method, path. A policy
  * allows a box: some of each. Points are put together to boxes by one coordinate after the other,
  * as long as boxes that differ in one only are left; of all orders of the coordinates the one is
- * taken that leaves the fewest boxes. Where points are few, all ways to divide them are tried
- * besides. No two boxes overlap. */
+ * taken that leaves the fewest boxes. Of these those go that others can do without. Where points
+ * are few, all ways to cover them are tried besides. Boxes overlap only where that makes fewer. */
 #include "suggest.h"
 
+#include "suggest_boxes.h"
 #include "suggest_few.h"
 #include <stdlib.h>
 
 enum suggest_by { BY_FROM, BY_PORT, BY_METHOD, BY_PATH, BY_COUNT };
 
-struct suggest_set {
-	uint32_t *at; /* in order */
-	uint32_t count;
-};
-struct suggest_box {
-	struct suggest_set by[BY_COUNT];
-};
+_Static_assert(BY_COUNT == BOX_BY && BY_COUNT == FEW_BY, "as many coordinates");
 
 /* One service's. Numbers in sets are places in `points` of the first point that has the text. */
 struct suggest_work {
 	struct arena *arena;
 	const struct suggest_seen **points;
 	uint32_t count;
-	struct suggest_box *boxes, *best;
+	struct box *boxes, *best;
 	uint32_t box_count, best_count;
 	bool is_exhausted;
 };
@@ -73,7 +68,7 @@ static void suggest_drop_covered(struct suggest_work *w)
 
 /* --- boxes --- */
 
-static int suggest_compare_sets(const struct suggest_set *a, const struct suggest_set *b)
+static int suggest_compare_sets(const struct box_set *a, const struct box_set *b)
 {
 	if (a->count != b->count)
 		return a->count < b->count ? -1 : 1;
@@ -81,8 +76,7 @@ static int suggest_compare_sets(const struct suggest_set *a, const struct sugges
 }
 
 /* By all coordinates but `but`; BY_COUNT: by all. */
-static int suggest_compare(
-	const struct suggest_box *a, const struct suggest_box *b, enum suggest_by but)
+static int suggest_compare(const struct box *a, const struct box *b, enum suggest_by but)
 {
 	int order = 0;
 	for (int by = 0; by < BY_COUNT && order == 0; by++) {
@@ -94,7 +88,7 @@ static int suggest_compare(
 
 static int suggest_compare_but(const void *a, const void *b, void *but)
 {
-	const struct suggest_box *one = a, *other = b;
+	const struct box *one = a, *other = b;
 	int order = suggest_compare(one, other, *(const enum suggest_by *)but);
 	return order ? order : suggest_compare(one, other, BY_COUNT);
 }
@@ -106,16 +100,16 @@ static int suggest_compare_numbers(const void *a, const void *b)
 }
 
 /* Those from `first` on become one. */
-static void suggest_unite(struct suggest_work *w, struct suggest_box *to,
-	const struct suggest_box *first, uint32_t count, enum suggest_by by)
+static void suggest_unite(struct suggest_work *w, struct box *to, const struct box *first,
+	uint32_t count, enum suggest_by by)
 {
-	struct suggest_set set = {.count = 0};
+	struct box_set set = {.count = 0};
 	uint32_t total = 0;
 	for (uint32_t i = 0; i < count; i++)
 		total += first[i].by[by].count;
 	set.at = arena_take(w->arena, (size_t)total * sizeof(*set.at));
 	for (uint32_t i = 0; set.at && i < count; i++) {
-		const struct suggest_set *more = &first[i].by[by];
+		const struct box_set *more = &first[i].by[by];
 		memcpy(set.at + set.count, more->at, more->count * sizeof(*set.at));
 		set.count += more->count;
 	}
@@ -185,7 +179,7 @@ static void suggest_begin(struct suggest_work *w)
 			while (!suggest_is_same(
 				w->points[numbers[by]], w->points[i], (enum suggest_by)by))
 				numbers[by]++;
-			w->boxes[i].by[by] = (struct suggest_set){&numbers[by], 1};
+			w->boxes[i].by[by] = (struct box_set){&numbers[by], 1};
 		}
 	}
 }
@@ -202,8 +196,8 @@ static void suggest_order(uint32_t number, enum suggest_by order[BY_COUNT])
 	}
 }
 
-static void suggest_try(struct suggest_work *w, const struct suggest_box *start,
-	uint32_t start_count, uint32_t number)
+static void suggest_try(
+	struct suggest_work *w, const struct box *start, uint32_t start_count, uint32_t number)
 {
 	enum suggest_by order[BY_COUNT];
 	suggest_order(number, order);
@@ -220,14 +214,10 @@ static void suggest_try(struct suggest_work *w, const struct suggest_box *start,
 	w->best_count = w->box_count;
 }
 
-/* As the points are in order. */
-static int suggest_compare_first(const void *a, const void *b)
+static void suggest_reduce(struct suggest_work *w, const struct box *start)
 {
-	const struct suggest_box *one = a, *other = b;
-	int order = 0;
-	for (int by = 0; by < BY_COUNT && order == 0; by++)
-		order = suggest_compare_numbers(one->by[by].at, other->by[by].at);
-	return order;
+	w->is_exhausted = w->is_exhausted ||
+			  !boxes_reduce(w->arena, start, w->count, w->best, &w->best_count);
 }
 
 /* Of each coordinate the points that values stand for; false: there are too many points. */
@@ -253,33 +243,34 @@ static bool suggest_few_points(
 }
 
 /* Instead of the best so far, if it needs fewer boxes. */
-static void suggest_try_all(struct suggest_work *w)
+static void suggest_try_all(struct suggest_work *w, const struct box *start)
 {
 	struct few f;
 	uint32_t numbers[BY_COUNT][FEW_POINTS_MAX];
-	if (!suggest_few_points(w, &f, numbers) || !few_divide(&f, w->best_count))
+	if (!suggest_few_points(w, &f, numbers) || !few_cover(&f, w->best_count))
 		return;
 	uint32_t *at = arena_take(w->arena, sizeof(*at) * f.box_count * BY_COUNT * FEW_POINTS_MAX);
 	w->is_exhausted = !at;
 	w->best_count = at ? f.box_count : w->best_count;
 	for (uint32_t i = 0; at && i < f.box_count; i++) {
 		for (int by = 0; by < BY_COUNT; by++, at += FEW_POINTS_MAX) {
-			struct suggest_set *set = &w->best[i].by[by];
-			*set = (struct suggest_set){.at = at};
+			struct box_set *set = &w->best[i].by[by];
+			*set = (struct box_set){.at = at};
 			for (uint32_t v = 0; v < FEW_POINTS_MAX; v++) {
 				if (f.boxes[i].values[by] >> v & 1)
 					set->at[set->count++] = numbers[by][v];
 			}
 		}
 	}
+	suggest_reduce(w, start);
 }
 
 #define SUGGEST_ORDERS 24
 
 static void suggest_boxes(struct suggest_work *w)
 {
-	size_t bytes = (w->count + 1u) * sizeof(struct suggest_box);
-	struct suggest_box *start = arena_take(w->arena, bytes);
+	size_t bytes = (w->count + 1u) * sizeof(struct box);
+	struct box *start = arena_take(w->arena, bytes);
 	w->boxes = arena_take(w->arena, bytes);
 	w->best = arena_take(w->arena, bytes);
 	w->is_exhausted = !start || !w->boxes || !w->best;
@@ -292,14 +283,16 @@ static void suggest_boxes(struct suggest_work *w)
 	for (uint32_t i = 0; i < SUGGEST_ORDERS && !w->is_exhausted; i++)
 		suggest_try(w, start, w->count, i);
 	if (!w->is_exhausted)
-		suggest_try_all(w);
-	qsort(w->best, w->best_count, sizeof(*w->best), suggest_compare_first);
+		suggest_reduce(w, start);
+	if (!w->is_exhausted)
+		suggest_try_all(w, start);
+	qsort(w->best, w->best_count, sizeof(*w->best), box_compare_sets);
 }
 
 /* --- policies --- */
 
-static struct str *suggest_list(struct suggest_work *w, const struct suggest_set *set,
-	enum suggest_by by, uint32_t *ret_count)
+static struct str *suggest_list(
+	struct suggest_work *w, const struct box_set *set, enum suggest_by by, uint32_t *ret_count)
 {
 	struct str *list = arena_take(w->arena, (set->count + 1u) * sizeof(*list));
 	w->is_exhausted = w->is_exhausted || !list;
@@ -312,9 +305,9 @@ static struct str *suggest_list(struct suggest_work *w, const struct suggest_set
 }
 
 static void suggest_policy_of(
-	struct suggest_work *w, const struct suggest_box *box, struct suggest_policy *p)
+	struct suggest_work *w, const struct box *box, struct suggest_policy *p)
 {
-	const struct suggest_set *ports = &box->by[BY_PORT], *methods = &box->by[BY_METHOD];
+	const struct box_set *ports = &box->by[BY_PORT], *methods = &box->by[BY_METHOD];
 	*p = (struct suggest_policy){.service = w->points[0]->service,
 		.is_http = w->points[box->by[BY_PATH].at[0]]->is_http};
 	p->from = suggest_list(w, &box->by[BY_FROM], BY_FROM, &p->from_count);
@@ -383,7 +376,8 @@ struct suggest_policy *suggest_policies(struct arena *arena, const struct sugges
 
 /* --- text --- */
 
-#define SUGGEST_COLUMNS 100
+#define SUGGEST_COLUMNS	 100
+#define SUGGEST_NODE_MAX 48u /* a name that can be published, with the longest of services */
 
 static void suggest_print_list(FILE *out, const char *key, const struct str *list, uint32_t count)
 {
@@ -407,9 +401,12 @@ static void suggest_print_list(FILE *out, const char *key, const struct str *lis
 		fprintf(out, " ];\n");
 }
 
-static void suggest_print_policy(FILE *out, const struct suggest_policy *p, uint32_t number)
+static void suggest_print_policy(
+	FILE *out, struct str node, const struct suggest_policy *p, uint32_t number)
 {
-	fprintf(out, "  { name = \"seen-" STR_FMT "-%u\";\n", STR_ARG(p->service), number);
+	node.len = node.len < SUGGEST_NODE_MAX ? node.len : SUGGEST_NODE_MAX;
+	fprintf(out, "  { name = \"seen-" STR_FMT "%s" STR_FMT "-%u\";\n", STR_ARG(p->service),
+		node.len > 0 ? "-" : "", STR_ARG(node), number);
 	fprintf(out, "    service = \"" STR_FMT "\";\n    action = \"allow\";\n",
 		STR_ARG(p->service));
 	suggest_print_list(out, "from", p->from, p->from_count);
@@ -424,14 +421,15 @@ static void suggest_print_policy(FILE *out, const struct suggest_policy *p, uint
 	fprintf(out, "  }");
 }
 
-void suggest_print(FILE *out, const struct suggest_policy *policies, uint32_t count)
+void suggest_print(
+	FILE *out, struct str node, const struct suggest_policy *policies, uint32_t count)
 {
 	uint32_t number = 0;
 	fprintf(out, "policies: (\n");
 	for (uint32_t i = 0; i < count; i++) {
 		bool is_next = i > 0 && str_eq(policies[i].service, policies[i - 1].service);
 		number = is_next ? number + 1 : 1;
-		suggest_print_policy(out, &policies[i], number);
+		suggest_print_policy(out, node, &policies[i], number);
 		fprintf(out, i + 1 < count ? ",\n" : "\n");
 	}
 	fprintf(out, ");\n");

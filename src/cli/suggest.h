@@ -28,10 +28,12 @@ struct suggest_policy {
 	uint32_t port_count;
 };
 
-/* In order of services; memory is the arena's. Together they allow all that was seen, and of it
- * nothing twice; nothing else, but what a general path or opaque bytes stand for. NULL: no memory.
- */
+/* In order of services; memory is the arena's. Together they allow all that was seen, and nothing
+ * else but what a general path or opaque bytes stand for. Of few things seen they are the fewest
+ * that do. NULL: no memory. */
 struct suggest_policy *suggest_policies(struct arena *arena, const struct suggest_seen *seen,
 	uint32_t seen_count, uint32_t *ret_count) MUST_CHECK;
-/* As a configuration has them. */
-void suggest_print(FILE *out, const struct suggest_policy *policies, uint32_t count);
+/* As a configuration has them. Their names have the node's, so that what several machines of one
+ * service saw stands side by side. */
+void suggest_print(
+	FILE *out, struct str node, const struct suggest_policy *policies, uint32_t count);

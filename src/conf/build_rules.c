@@ -325,13 +325,18 @@ void conf_check_header_name(
 	conf_check_field_name(p, setting, key, name, CONF_FIELDS_ROUTE);
 }
 
+/* Not beyond the end, where an empty text has its last character. */
+static bool conf_is_blank_at(struct str text, size_t at)
+{
+	return at < text.len && (text.at[at] == ' ' || text.at[at] == '\t');
+}
+
 /* Of a request's header that is asked for. */
 static void conf_check_header_field(struct conf_parser *p, const struct conf_field_row *row,
 	const struct route_field *f, enum conf_fields fields)
 {
 	bool has_first = f->kind == ROUTE_TEXT_EXACT || f->kind == ROUTE_TEXT_PREFIX;
 	bool has_last = f->kind == ROUTE_TEXT_EXACT || f->kind == ROUTE_TEXT_SUFFIX;
-	struct str trimmed = str_trim(f->text);
 	if (row->name.len == 0)
 		return;
 	conf_check_field_name(p, row->setting, "name", row->name, fields);
@@ -341,8 +346,8 @@ static void conf_check_header_field(struct conf_parser *p, const struct conf_fie
 			"as the caller must",
 			STR_ARG(row->name));
 	if (!conf_is_printable(f->text) || f->text.len > CONF_VALUE_BYTES_MAX ||
-		(has_first && trimmed.at != f->text.at) ||
-		(has_last && trimmed.at + trimmed.len != f->text.at + f->text.len))
+		(has_first && conf_is_blank_at(f->text, 0)) ||
+		(has_last && conf_is_blank_at(f->text, f->text.len - 1)))
 		conf_error(p, row->setting, NULL,
 			"no value of a header is so: printable, at most %d bytes, without blanks "
 			"at "

@@ -9,7 +9,6 @@ import pytest
 from attack import NO_ANSWER, Answering, ask, certify, get, mesh_client, mesh_status, web_certificate
 from mesh import (BINARY, CACHE, ECHO, GUEST, MESH_PORT, ORDERS, PROBE, QUOTES, ROOT, STOCK, STRANGER_UID, WEB, ScenarioMesh, at,
                   request_text, run, wait_for)
-from machines import LabError
 from nodes import config_file_text
 from tokens import Key, jwks
 
@@ -44,8 +43,11 @@ ROWS = [
     ("an end of a handshake", HERE + "test_handshake_that_does_not_go_on"),
     ("the caller's address", MISSING + "test_nothing_is_allowed_by_what_is_missing"),
     ("the port", MISSING + "test_what_is_missing_is_denied"),
+    ("room for one connection more", "scenario/limits/test_limits.py::test_connections_of_one_workload"),
+    ("descriptors", "scenario/limits/test_limits.py::test_running_out_of_descriptors"),
     ("memory for the index of policies", MISSING + "test_nothing_is_allowed_by_what_is_missing"),
     ("a proof of what a header says of the caller", HERE + "test_caller_by_header"),
+    ("the same, in what is counted and logged", HERE + "test_caller_by_header_in_log_and_metrics"),
     ("enforcement of rules about requests on bytes", "scenario/attack/test_cves.py::test_go_2022_0895_denial_of_requests"),
 ]
 
@@ -226,6 +228,18 @@ def test_caller_by_header(mesh):
     assert [value for name, value in reply.json["headers"] if name.lower() == "x-forwarded-client-cert"] == [f"By=spiffe://mesh.test/service/orders;URI={web}"]
 
 
+def test_caller_by_header_in_log_and_metrics(mesh):
+    """Labels come from certificates and configuration."""
+    lines = ["Baggage: k8s.cluster.name=liar,k8s.deployment.name=liar,service.name=liar", "X-Forwarded-Network: liar", "X-Envoy-Peer-Metadata: liar",
+             "X-Envoy-Peer-Metadata-Id: liar", "X-Envoy-Downstream-Service-Cluster: liar", "L5d-Client-Id: liar", "X-Ringmain-Source: liar"]
+    assert mesh.call("web", "orders", "GET /by-header", lines).status == 200
+    assert ask(mesh, get("/by-header", *lines)) == 200
+    for node in ("vm-a", "vm-b"):
+        wait_for(lambda: mesh.access_lines(node, path="/by-header"), "a line of it")
+        text = mesh[node].admin_get("/metrics")[1] + "".join(map(str, mesh.access_lines(node, path="/by-header")))
+        assert "liar" not in text and 'source_workload="web"' in text
+
+
 def test_caller_of_an_unknown_trust_domain(mesh):
     """Whoever has signed it; and the same name in one that is known is somebody else."""
     good = certify(mesh, "known", "URI:spiffe://mesh.test/service/web")
@@ -268,14 +282,15 @@ def own_mesh():
         yield mesh
 
 
-def start_again(mesh, node="vm-b"):
-    """Whether it comes up, with what is there now."""
-    mesh[node].stop()
-    mesh[node].start(wait=False)
-    with contextlib.suppress(LabError):
-        mesh[node].wait_ready(timeout=1)
-        return True
-    return False
+def start_again(mesh, why=None):
+    """Starts it with what is there now: until it is ready, or until it has said why it is not."""
+    node = mesh["vm-b"]
+    node.stop()
+    said = node.process.log.count(why) if why else 0
+    node.start(wait=why is None)
+    if why:
+        wait_for(lambda: node.process.log.count(why) > said, f"it to say {why}")
+        assert not node.ready()
 
 
 def refused(mesh):
@@ -292,10 +307,10 @@ def test_no_trust_anchors(own_mesh):
     assert ask_far(mesh) == 200
     roots = mesh["vm-b"].certs / "roots.pem"
     roots.unlink()
-    assert not start_again(mesh)
+    start_again(mesh, "roots.pem: No such file or directory")
     assert refused(mesh) and mesh.turned_away("web", "echo")
     roots.write_text("")
-    assert not start_again(mesh)
+    start_again(mesh, "roots.pem: no certificate in it")
     assert refused(mesh)
 
 
@@ -306,19 +321,23 @@ def test_trust_anchors_cut_short(own_mesh):
     whole = roots.read_text()
     for text in (whole[:len(whole) // 2], whole[:-10], whole.replace("BEGIN", "BEGUN"), "\0" * 100):
         roots.write_text(text)
+        before = mesh["vm-b"].process.log.count("reload refused")
         mesh["vm-b"].reload()
+        wait_for(lambda: mesh["vm-b"].process.log.count("reload refused") > before, "the part to be refused")
         assert ask_far(mesh) == 200  # by what it has
-    assert not start_again(mesh)
-    assert refused(mesh)
+    for text in (whole[:-10], whole + whole[:len(whole) // 2]):  # a whole one, and a part
+        roots.write_text(text)
+        start_again(mesh, "not a configuration to start with")
+        assert refused(mesh)
     roots.write_text(whole)
-    assert start_again(mesh)
+    start_again(mesh)
     wait_for(lambda: ask_far(mesh) == 200, "it to serve again")
 
 
 def test_list_of_revoked_certificates_that_cannot_be_read(own_mesh):
     mesh = own_mesh.start()
     (mesh["vm-b"].certs / "crl.pem").write_text("-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n")
-    assert not start_again(mesh)
+    start_again(mesh, "crl.pem: ")
     assert refused(mesh)
 
 
@@ -329,7 +348,9 @@ def test_caller_whose_certificate_is_gone(own_mesh):
     for node in ("vm-a", "vm-b"):
         for path in mesh[node].certs.glob("web.*"):
             path.unlink()
-        assert not start_again(mesh, node) and mesh[node].process.running  # it is there, without web
+        mesh[node].stop()
+        mesh[node].start(wait=False)  # it is there, without web
+        wait_for(lambda: mesh[node].admin_socket.exists() and "no certificate for service/web" in (mesh[node].status()["not_ready"] or ""), f"{node} to miss it")
     assert refused(mesh) and mesh.turned_away("web", "echo")
     wait_for(lambda: ask(mesh, get("/x")) is None and mesh.access_lines("vm-b", response_code_details="NO_IDENTITY"), "a refusal")
     assert mesh.turned_away(WEB.uid, "echo", machine="vm-b")

@@ -70,7 +70,7 @@ static uint32_t cube_box(uint32_t from, uint32_t method, uint32_t path)
 	return box;
 }
 
-/* The fewest boxes that are the set together, none of which overlap. */
+/* The fewest boxes that are the set together. */
 static uint32_t cube_fewest(uint32_t set, uint32_t covered)
 {
 	uint32_t fewest = 8, left = set & ~covered;
@@ -79,7 +79,7 @@ static uint32_t cube_fewest(uint32_t set, uint32_t covered)
 	uint32_t first = left & -left;
 	for (uint32_t i = 0; i < 27; i++) {
 		uint32_t box = cube_box(i % 3 + 1, i / 3 % 3 + 1, i / 9 + 1);
-		if ((box & ~left) || !(box & first))
+		if ((box & ~set) || !(box & first))
 			continue;
 		uint32_t count = 1 + cube_fewest(set, covered | box);
 		fewest = count < fewest ? count : fewest;
@@ -100,13 +100,53 @@ static void test_few_points_make_the_fewest_policies(void **state)
 		assert_int_equal(count, cube_fewest(set, 0));
 		for (uint32_t i = 0; i < 8; i++) {
 			struct suggest_seen p = point(i & 1, 0, i >> 1 & 1, i >> 2 & 1);
-			assert_int_equal(allowed_by(policies, count, &p), set >> i & 1);
+			assert_int_equal(allowed_by(policies, count, &p) > 0, set >> i & 1);
 		}
 		arena_done(&arena);
 	}
 }
 
-/* Of all 54 points any set: what was seen is allowed once, what was not is not. */
+/* The callers ask for the first two thirds, all and the last two thirds of the paths: two policies,
+ * which overlap, say it; without an overlap three would be needed. */
+static void assert_two_that_overlap(uint32_t paths_each)
+{
+	static char texts[3 * 40][16];
+	struct suggest_seen seen[7 * 40];
+	struct arena arena;
+	uint32_t seen_count = 0, count;
+	arena_init(&arena, 1u << 22);
+	for (uint32_t from = 0; from < 3; from++) {
+		uint32_t first = from == 2 ? paths_each : 0;
+		uint32_t end = from == 0 ? 2 * paths_each : 3 * paths_each;
+		for (uint32_t i = first; i < end; i++) {
+			snprintf(texts[i], sizeof(texts[i]), "/p%u", i);
+			seen[seen_count] = point(from, 0, 0, 0);
+			seen[seen_count++].path = str_of(texts[i]);
+		}
+	}
+	struct suggest_policy *policies = suggest_policies(&arena, seen, seen_count, &count);
+	assert_non_null(policies);
+	assert_int_equal(count, 2);
+	for (uint32_t from = 0; from < 3; from++) {
+		for (uint32_t i = 0; i < 3 * paths_each; i++) {
+			struct suggest_seen p = point(from, 0, 0, 0);
+			p.path = str_of(texts[i]);
+			bool is_seen =
+				from == 1 || (from == 0 ? i < 2 * paths_each : i >= paths_each);
+			assert_int_equal(allowed_by(policies, count, &p) > 0, is_seen);
+		}
+	}
+	arena_done(&arena);
+}
+
+static void test_policies_overlap_where_that_makes_fewer(void **state)
+{
+	assert_two_that_overlap(1);
+	assert_two_that_overlap(9);
+	assert_two_that_overlap(40); /* more than are tried in all ways */
+}
+
+/* Of all 54 points any set: what was seen is allowed, what was not is not. */
 static void test_what_was_not_seen_is_not_allowed(void **state)
 {
 	uint64_t random = 1;
@@ -127,7 +167,7 @@ static void test_what_was_not_seen_is_not_allowed(void **state)
 		assert_non_null(policies);
 		for (uint32_t i = 0; i < 54; i++) {
 			struct suggest_seen p = point(i % 3, i / 3 % 2, i / 6 % 3, i / 18);
-			assert_int_equal(allowed_by(policies, count, &p), is_seen[i]);
+			assert_int_equal(allowed_by(policies, count, &p) > 0, is_seen[i]);
 		}
 		arena_done(&arena);
 	}
@@ -144,7 +184,7 @@ static void assert_print(const struct suggest_seen *seen, uint32_t seen_count, c
 	assert_non_null(policies);
 	FILE *out = open_memstream(&text, &len);
 	assert_non_null(out);
-	suggest_print(out, policies, count);
+	suggest_print(out, STR("vm-a"), policies, count);
 	fclose(out);
 	assert_string_equal(text, want);
 	free(text);
@@ -179,20 +219,20 @@ static void test_what_says_more_covers_the_rest(void **state)
 	};
 	assert_print(seen, ARRAY_LEN(seen),
 		"policies: (\n"
-		"  { name = \"seen-db-1\";\n"
+		"  { name = \"seen-db-vm-a-1\";\n"
 		"    service = \"db\";\n"
 		"    action = \"allow\";\n"
 		"    from = [ \"orders\", \"web\" ];\n"
 		"    ports = [ 5432 ];\n"
 		"  },\n"
-		"  { name = \"seen-orders-1\";\n"
+		"  { name = \"seen-orders-vm-a-1\";\n"
 		"    service = \"orders\";\n"
 		"    action = \"allow\";\n"
 		"    from = [ \"shop/a\" ];\n"
 		"    ports = [ 80 ];\n"
 		"    paths = [ \"/*\" ];\n"
 		"  },\n"
-		"  { name = \"seen-orders-2\";\n"
+		"  { name = \"seen-orders-vm-a-2\";\n"
 		"    service = \"orders\";\n"
 		"    action = \"allow\";\n"
 		"    from = [ \"shop/a\" ];\n"
@@ -200,7 +240,7 @@ static void test_what_says_more_covers_the_rest(void **state)
 		"    methods = [ \"GET\" ];\n"
 		"    paths = [ \"/x\" ];\n"
 		"  },\n"
-		"  { name = \"seen-orders-3\";\n"
+		"  { name = \"seen-orders-vm-a-3\";\n"
 		"    service = \"orders\";\n"
 		"    action = \"allow\";\n"
 		"    from = [ \"web\" ];\n"
@@ -221,7 +261,7 @@ static void test_marks_are_escaped(void **state)
 	const struct suggest_seen seen[] = {SEEN("orders", "web", 80, "GET", "/\"a\\")};
 	assert_print(seen, 1,
 		"policies: (\n"
-		"  { name = \"seen-orders-1\";\n"
+		"  { name = \"seen-orders-vm-a-1\";\n"
 		"    service = \"orders\";\n"
 		"    action = \"allow\";\n"
 		"    from = [ \"web\" ];\n"
@@ -250,6 +290,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_few_points_make_the_fewest_policies),
+		cmocka_unit_test(test_policies_overlap_where_that_makes_fewer),
 		cmocka_unit_test(test_what_was_not_seen_is_not_allowed),
 		cmocka_unit_test(test_what_says_more_covers_the_rest),
 		cmocka_unit_test(test_nothing_seen_allows_nothing),

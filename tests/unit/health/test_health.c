@@ -76,6 +76,27 @@ static void test_statuses(void **state)
 	}
 }
 
+/* It is an answer like any other: what it points to is asked nothing. */
+static void test_a_redirect_is_not_followed(void **state)
+{
+	static const char *const places[] = {"http://169.254.169.254/latest", "http://127.0.0.1:9/",
+		"//10.0.0.1/", "/elsewhere", "https://127.0.0.1:8000/healthz"};
+	char text[256];
+	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+		int fd = begin_http();
+		snprintf(text, sizeof(text),
+			"HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n",
+			places[i]);
+		uint32_t opened = fake_opened_count();
+		answer(fd, text);
+		ward_expect(true, 0, "");
+		ward_run(CLOCK_S); /* the next check comes later */
+		assert_int_equal(fake_opened_count(), opened);
+		assert_false(fake_is_open(fd));
+		ward_finish();
+	}
+}
+
 static void test_answers(void **state)
 {
 	expect_answer("HTTP/1.0 200 OK\r\n\r\nuntil the end", true, true, "");
@@ -647,6 +668,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_asks_as_it_should),
 		cmocka_unit_test(test_statuses),
+		cmocka_unit_test(test_a_redirect_is_not_followed),
 		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_garbage),
 		cmocka_unit_test(test_switching),
