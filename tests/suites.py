@@ -5,6 +5,7 @@ A suite that cannot run at all (a build that fails, a pytest that crashes, an ar
 counts as one failed test, never as nothing.
 """
 import argparse
+import base64
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import tempfile
 import time
 import xml.etree.ElementTree as xml
 from pathlib import Path
+from typing import NamedTuple
 
 import lanes
 from lanes import Job
@@ -120,29 +122,57 @@ COSTS = {
 }
 COST_UNKNOWN = 60, 0.5
 FUZZ_SHARE = 0.8       # at a lower priority than all else
+SAID_LINES = 15        # of what a failure said, once more at the end; of each so many characters:
+SAID_LINE_MAX = 300
+INPUT_BYTES_MAX = 4096  # an input that a fuzz target fails on is shown, too, unless it is larger
+FAULT = re.compile(r"runtime error: |ERROR: |assertion failed|\[  ERROR   \]")  # a sanitizer's, ours, cmocka's
 SANITIZER_OPTIONS = {
     "ASAN_OPTIONS": "abort_on_error=1:detect_stack_use_after_return=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
 }
 
 
+class Failure(NamedTuple):
+    name: str
+    said: str = ""  # the lines to read first
+
+
 class Tally:
     def __init__(self):
-        self.passed, self.failed, self.names = 0, 0, []
+        self.passed, self.failures = 0, []
 
-    def add(self, passed, failed_names):
+    def add(self, passed, failures):
         self.passed += passed
-        self.failed += len(failed_names)
-        self.names += failed_names
+        self.failures += failures
 
 
 def say(text):
     print(f"== {text}", flush=True)
 
 
+def clipped(lines):
+    return "\n".join(line[:SAID_LINE_MAX] for line in lines)
+
+
+def last_of(text):
+    return clipped(text.rstrip().splitlines()[-SAID_LINES:])
+
+
+def fault_of(text):
+    """What a sanitizer, an assertion or a test in C complains of first, with what follows."""
+    lines = text.splitlines()
+    first = next((i for i, line in enumerate(lines) if FAULT.search(line)), None)
+    return last_of(text) if first is None else clipped(lines[first:first + SAID_LINES])
+
+
+def tell(failure):
+    """Once more: of a long run often only the end is kept."""
+    print(f"-- failed: {failure.name}\n{failure.said}".rstrip(), flush=True)
+
+
 def call(*command, timeout=None, env=None, quiet=False):
-    """Runs a command in a process group of its own; its exit status, or -1 when time ran out. Quiet
-    output is shown only when the command fails."""
+    """Runs a command in a process group of its own; its exit status, or -1 when time ran out, and what it
+    said. Quiet output is shown only when the command fails; other goes to the terminal, and is not kept."""
     output = subprocess.PIPE if quiet else None
     process = subprocess.Popen([str(w) for w in command], cwd=ROOT, start_new_session=True, text=True,
                                errors="replace", env=dict(os.environ, **(env or {})), stdout=output,
@@ -153,21 +183,21 @@ def call(*command, timeout=None, env=None, quiet=False):
         os.killpg(process.pid, signal.SIGKILL)
         text, _ = process.communicate()
         say(f"killed after {timeout} s: {command[0]}")
-        return -1
+        return -1, text or ""
     except KeyboardInterrupt:
         os.killpg(process.pid, signal.SIGINT)
         process.wait()
         raise
     if quiet and process.returncode != 0:
         print(text[-12000:], flush=True)
-    return process.returncode
+    return process.returncode, text or ""
 
 
 class Builds:
-    """Build directories, each made once, when first asked for."""
+    """Build directories, each made once, when first asked for. `said`: by the last that did not build."""
 
     def __init__(self):
-        self.done = {}
+        self.done, self.said = {}, ""
 
     def get(self, name, options, env=None, only=None):
         """The directory, or None when it does not build. `only`: a pattern of targets to build."""
@@ -175,21 +205,26 @@ class Builds:
             self.done[name] = self.make(BUILD / name, options, env, only)
         return self.done[name]
 
-    @staticmethod
-    def make(directory, options, env, only):
+    def make(self, directory, options, env, only):
         start = time.monotonic()
         if not (directory / "build.ninja").exists():
-            if call("meson", "setup", directory, *options, env=env, quiet=True) != 0:
+            if not self.command("meson", "setup", directory, *options, env=env):
                 return None
         targets = []
         if only:
             listed = subprocess.run(["ninja", "-C", str(directory), "-t", "targets", "all"], text=True,
                                     stdout=subprocess.PIPE).stdout
             targets = re.findall(only, listed, re.M)
-        if call("ninja", "-C", directory, *targets, quiet=True) != 0:
+        if not self.command("ninja", "-C", directory, *targets):
             return None
         say(f"built {directory.relative_to(ROOT)} in {time.monotonic() - start:.0f} s")
         return directory
+
+    def command(self, *command, env=None):
+        status, text = call(*command, env=env, quiet=True)
+        if status != 0:
+            self.said = last_of(text)
+        return status == 0
 
     def sanitized(self):
         return self.get("test", SANITIZE)
@@ -211,33 +246,43 @@ def suite_tidy(builds, tally):
     outcome.unlink(missing_ok=True)
     words = ["--build", build] if build else []
     outcome.parent.mkdir(exist_ok=True)
-    status = call(PYTHON, "tests/tidy", *words, "--json", outcome)
+    status, _ = call(PYTHON, "tests/tidy", *words, "--json", outcome)
     rules = json.loads(outcome.read_text()) if outcome.exists() else {}
-    failed = [f"tidy: {name}" for name, ok in rules.items() if not ok]
+    failed = [Failure(f"tidy: {name}", last_of("\n".join(places))) for name, places in rules.items() if places]
     if status != 0 and not failed:
-        failed = ["tidy did not finish"]
-    tally.add(sum(rules.values()), failed)
+        failed = [Failure("tidy did not finish")]
+    tally.add(sum(not places for places in rules.values()), failed)
 
 
 def meson_suite(builds, tally, suite):
     build = builds.sanitized()
     if not build:
-        tally.add(0, [f"{suite}: the sanitized build"])
+        tally.add(0, [Failure(f"{suite}: the sanitized build", builds.said)])
         return
     log = build / "meson-logs" / "testlog.json"
     log.unlink(missing_ok=True)
-    status = call("meson", "test", "-C", build, "--suite", suite, "--no-rebuild", "--print-errorlogs",
-                  "--timeout-multiplier", "3", env=SANITIZER_OPTIONS)
+    status, _ = call("meson", "test", "-C", build, "--suite", suite, "--no-rebuild", "--print-errorlogs",
+                     "--timeout-multiplier", "3", env=SANITIZER_OPTIONS)
     rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     passed = [r for r in rows if r["result"] in ("OK", "EXPECTEDFAIL", "SKIP")]
-    failed = [r["name"] for r in rows if r not in passed]
+    failed = [Failure(r["name"], fault_of(r.get("stdout", "") + r.get("stderr", ""))) for r in rows if r not in passed]
     if not rows or (status != 0 and not failed):
-        failed.append(f"{suite}: meson test (exit status {status}, {len(rows)} tests)")
+        failed.append(Failure(f"{suite}: meson test (exit status {status}, {len(rows)} tests)"))
     tally.add(len(passed), failed)
 
 
 def suite_unit(builds, tally):
     meson_suite(builds, tally, "unit")
+
+
+def fuzz_input(text):
+    """The input that a target failed on, to be made a file again by base64 -d."""
+    shown = []
+    for path in map(Path, re.findall(r"Test unit written to (\S+)", text)):
+        content = path.read_bytes() if path.exists() else b""
+        shown.append(f"{path.name}, {len(content)} bytes" + (
+            f": {base64.b64encode(content).decode()}" if len(content) <= INPUT_BYTES_MAX else ""))
+    return "\n".join(shown)
 
 
 def fuzz_job(target, tally):
@@ -248,9 +293,9 @@ def fuzz_job(target, tally):
                if d.is_dir()]
 
     def ended(job):
-        ok = job.process.returncode == 0
+        ok, text = job.process.returncode == 0, job.text()
         say(f"fuzzed {name}")
-        tally.add(ok, [] if ok else [f"fuzz: {target.name}"])
+        tally.add(ok, [] if ok else [Failure(f"fuzz: {target.name}", f"{fault_of(text)}\n{fuzz_input(text)}")])
     return Job(f"fuzz {name}", ["nice", "-n", "10", target, f"-max_total_time={FUZZ_SECONDS}", "-print_final_stats=0", "-timeout=10",
                                 f"-artifact_prefix={found}/crash-", found, *corpora], ended, share=FUZZ_SHARE,
                seconds=FUZZ_SECONDS,
@@ -263,7 +308,7 @@ def suite_fuzz(builds, tally):
     targets = sorted(p for p in (build / "tests" / "fuzz").glob("fuzz_*")
                      if p.is_file() and os.access(p, os.X_OK)) if build else []
     if not targets:
-        tally.add(0, ["fuzz: no targets were built"])
+        tally.add(0, [Failure("fuzz: no targets were built", builds.said)])
     return [fuzz_job(target, tally) for target in targets]
 
 
@@ -294,7 +339,7 @@ def scenario_job(name, build, release, directory, tally):
         passed, failed = read_junit(outcome, name)
         status = job.process.returncode
         if status not in (0, 1) or (status == 1 and not failed):
-            failed.append(f"scenario/{name}: pytest (exit status {status})")
+            failed.append(Failure(f"scenario/{name}: pytest (exit status {status})", last_of(job.text())))
         tally.add(passed, failed)
         say(f"scenario/{name}: {passed} passed, {len(failed)} failed, {job.elapsed():.0f} s, "
             f"{job.cpu:.0f} s of a processor")
@@ -312,8 +357,9 @@ def read_junit(path, area):
         return 0, []
     passed, failed = 0, []
     for case in cases:
-        if case.find("failure") is not None or case.find("error") is not None:
-            failed.append(f"scenario/{area}: {case.get('name')}")
+        wrong = [e.text or "" for e in (case.find("failure"), case.find("error")) if e is not None]
+        if wrong:
+            failed.append(Failure(f"scenario/{area}: {case.get('name')}", last_of("\n".join(wrong))))
         elif case.find("skipped") is None:
             passed += 1
     return passed, failed
@@ -322,7 +368,7 @@ def read_junit(path, area):
 def suite_scenario(builds, tally, areas, directory):
     build, release = builds.sanitized(), builds.release()
     if not build or not release:
-        tally.add(0, ["scenario: a build"])
+        tally.add(0, [Failure("scenario: a build", builds.said)])
     if not build:
         return []
     return [scenario_job(name, build, release, directory, tally) for area in areas for name in scenario_jobs(area)]
@@ -335,7 +381,7 @@ def jobs_of(suite, builds, tally, areas, directory):
             return suite_scenario(builds, tally, areas, directory)
         return globals()[f"suite_{suite}"](builds, tally) or []
     except Exception as error:  # a suite that breaks is a failure, not the end of the others
-        tally.add(0, [f"{suite}: {error!r}"])
+        tally.add(0, [Failure(f"{suite}: {error!r}")])
         return []
 
 
@@ -363,14 +409,16 @@ def main():
             try:
                 lanes.run(jobs, ROOT)
             except Exception as error:
-                suites["scenario"].add(0, [f"jobs side by side: {error!r}"])
+                suites["scenario"].add(0, [Failure(f"jobs side by side: {error!r}")])
+    failures = [failure for tally in suites.values() for failure in tally.failures]
+    for failure in failures:
+        tell(failure)
     for name, tally in suites.items():
-        if tally.passed or tally.failed:
-            say(f"suite {name}: {tally.passed} passed, {tally.failed} failed")
-    for tally in suites.values():
-        for name in tally.names:
-            print(f"failed: {name}")
-    passed, failed = (sum(getattr(t, what) for t in suites.values()) for what in ("passed", "failed"))
+        if tally.passed or tally.failures:
+            say(f"suite {name}: {tally.passed} passed, {len(tally.failures)} failed")
+    for failure in failures:
+        print(f"failed: {failure.name}")
+    passed, failed = sum(tally.passed for tally in suites.values()), len(failures)
     say(f"{time.monotonic() - start:.0f} s in all")
     print(f"{passed} passed, {failed} failed", flush=True)
     sys.exit(1 if failed else 0)

@@ -8,7 +8,8 @@
 #include <stdio.h>
 
 #define TABLE_COLUMN_MAX 10
-#define TABLE_CELL_MAX	 160 /* bytes; longer ones are cut */
+#define TABLE_CELL_MAX	 160 /* bytes; longer ones are cut, and end with this */
+#define TABLE_CUT	 "…"
 
 struct table {
 	uint32_t column_count;

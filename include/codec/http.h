@@ -87,6 +87,9 @@ struct http_head {
 /* Gives an authority, in writable memory, the form that it has in a head that was read. False: no
  * request is taken with it. */
 bool http_authority_normalise(struct str *authority) MUST_CHECK;
+/* Whether requests of this method are passed on, and read with a header of this name. */
+bool http_method_passes(struct str method);
+bool http_request_name_valid(struct str name);
 
 /* Why a message was refused. One list for status, log detail and tests: name, status to answer
  * with, text. */

@@ -42,6 +42,11 @@ struct policy_finding {
 };
 struct policy_finding policy_find(const struct policy *p, const struct policy_request *request);
 
+/* What policy_check() takes for it: rules that are judged, and look-ups. `of_caller`: what
+ * policy_might_allow() does. */
+uint32_t policy_steps(
+	const struct service *service, const struct policy_request *request, bool of_caller);
+
 /* What a rule has to do with a verdict. */
 enum policy_part {
 	POLICY_PART_DECIDES,
@@ -67,7 +72,7 @@ enum policy_never {
 	POLICY_NEVER_HTTP,   /* it allows by what opaque bytes do not have, and the service has only
 				those */
 	POLICY_NEVER_STRICT, /* callers without identity do not get so far */
-	POLICY_NEVER_DISABLED, /* no caller has an identity there */
+	POLICY_NEVER_DISABLED, /* but on its own machine, no caller has an identity there */
 };
 
 /* One source of one rule. */

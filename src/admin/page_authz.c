@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "page_policies.h"
+#include "page_service.h"
 
 #define PAGE_AUTHZ_MAX	  (64u << 20)
 #define PAGE_MACHINES_MAX 8
@@ -60,7 +61,7 @@ void page_judge(const struct snapshot *s, const struct service *service,
 		ret->request.token = &ret->token;
 	if (ret->token.issuer.len == 0)
 		ret->token.issuer = page_only_issuer(service);
-	if (service_mtls(service, ret->request.port) == MTLS_DISABLED)
+	if (service_mtls(service, ret->request.port) == MTLS_DISABLED && !q->is_neighbour)
 		ret->request.source_id = STR("");
 	ret->verdict = policy_check(s, service, &ret->request);
 	ret->barrier = page_barrier_of(ret, q);
@@ -178,6 +179,11 @@ static void page_put_asked(
 	struct str from = q->source_id;
 	char text[ADDRESS_TEXT_MAX];
 	page_put_str(j, "from", from.len ? from : STR_NONE);
+	if (q->is_undeclared) {
+		struct str like = page_service_like(judgement->snapshot, q->from);
+		page_put_str(j, "undeclared", q->from);
+		page_put_str(j, "like", like.len ? like : STR_NONE);
+	}
 	page_put_str(j, "to", q->to);
 	page_put_bool(j, "identity", r->source_id.len > 0);
 	page_put_str(j, "mtls", str_of(mtls_mode_name(service_mtls(judgement->service, r->port))));
@@ -215,25 +221,40 @@ static void page_put_machines(struct json *j, const struct service *service)
 	page_put_bool(j, "here", is_here);
 }
 
-/* Of a caller whose service has several identities: those that it would go otherwise with. */
-static void page_put_other_ids(
+/* As the one of `q` it would go otherwise. */
+static void page_put_otherwise(
+	struct json *j, const struct page_question *q, const struct page_judgement *judgement)
+{
+	struct page_judgement of_it;
+	page_judge(judgement->snapshot, judgement->service, q, &of_it);
+	if (of_it.allowed == judgement->allowed)
+		return;
+	json_open(j, '{');
+	page_put_str(j, "from", q->source_id);
+	page_put_bool(j, "neighbour", q->is_neighbour);
+	page_put_bool(j, "allowed", of_it.allowed);
+	page_put_decider(j, "policy", "where", of_it.verdict.policy, of_it.verdict.by);
+	json_close(j, '}');
+}
+
+/* Of a caller whose service has several identities those that it would go otherwise with; and what
+ * comes in plain text has one all the same when the caller is on the same machine. */
+static void page_put_others(
 	struct json *j, const struct page_question *q, const struct page_judgement *judgement)
 {
 	const struct service *caller = snapshot_service(judgement->snapshot, q->from);
 	struct page_question other = *q;
-	struct page_judgement of_it;
 	json_key(j, "otherwise");
 	json_open(j, '[');
+	if (q->source_id.len > 0 && judgement->request.source_id.len == 0) {
+		other.is_neighbour = true;
+		page_put_otherwise(j, &other, judgement);
+	}
 	for (uint32_t i = 0; caller && i < caller->id_count; i++) {
+		bool is_asked = str_eq(q->source_id, caller->ids[i]);
 		other.source_id = caller->ids[i];
-		page_judge(judgement->snapshot, judgement->service, &other, &of_it);
-		if (of_it.allowed == judgement->allowed)
-			continue;
-		json_open(j, '{');
-		page_put_str(j, "from", caller->ids[i]);
-		page_put_bool(j, "allowed", of_it.allowed);
-		page_put_decider(j, "policy", "where", of_it.verdict.policy, of_it.verdict.by);
-		json_close(j, '}');
+		if (!is_asked)
+			page_put_otherwise(j, &other, judgement);
 	}
 	json_close(j, ']');
 }
@@ -249,7 +270,7 @@ static void page_check_to(const struct snapshot *s, const struct service *servic
 	page_put_u64(&j, "generation", s->generation);
 	page_put_asked(&j, q, &judgement);
 	page_put_machines(&j, service);
-	page_put_other_ids(&j, q, &judgement);
+	page_put_others(&j, q, &judgement);
 	page_put_judgement(&j, &judgement);
 	json_close(&j, '}');
 	page_json(response, &j);
@@ -272,8 +293,7 @@ void page_authz_check(const struct page_source *source, const struct page_reques
 	if (!is_good)
 		page_text(response, 400, "%s\n", err.text);
 	else if (!service)
-		page_text(
-			response, 404, "no service \"" STR_FMT "\" is known here\n", STR_ARG(q.to));
+		page_no_service(response, s, q.to);
 	else
 		page_check_to(s, service, &q, response);
 	page_question_done(&q);

@@ -2,7 +2,7 @@
 /* /authz: the rules of a service in the order in which they count, or all services in short. */
 #include "page.h"
 #include "page_policies.h"
-#include "page_question.h"
+#include "page_service.h"
 
 #define PAGE_LIST_MAX	   (64u << 20)
 #define PAGE_LIST_ROWS_MAX (256u << 20)
@@ -151,34 +151,18 @@ static void page_put_services(struct json *j, const struct snapshot *s)
 	json_close(j, ']');
 }
 
-/* False: the query is none that there is. */
-static bool page_list_name(struct str path, struct str *ret_name)
-{
-	struct str value = page_query(path), key = page_cut(&value, '=');
-	*ret_name = value;
-	return key.len == 0 || (str_eq(key, STR("service")) && value.len > 0);
-}
-
 void page_authz_list(const struct page_source *source, const struct page_request *request,
 	struct page_response *response)
 {
 	const struct plan *plan = source->proxy->plan;
-	struct str name;
+	const struct service *service;
 	if (!plan) {
 		page_text(response, 503, "no configuration in force\n");
 		return;
 	}
-	if (!page_list_name(request->path, &name)) {
-		page_text(response, 400, "?service=NAME, or no query for all\n");
-		return;
-	}
 	const struct snapshot *s = plan->snapshot;
-	const struct service *service = snapshot_service(s, name);
-	if (name.len > 0 && !service) {
-		page_text(
-			response, 404, "no service \"" STR_FMT "\" is known here\n", STR_ARG(name));
+	if (!page_service_asked(response, s, request->path, &service))
 		return;
-	}
 	struct json j;
 	struct arena arena;
 	arena_init(&arena, PAGE_LIST_ROWS_MAX);

@@ -2,6 +2,7 @@
 /* /authz/seen: what the workers have let in to this machine's workloads, theirs put together, with
  * callers as a policy would name them. */
 #include "page_authz.h"
+#include "page_service.h"
 #include "proxy/seen_view.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +29,7 @@ static int page_compare_seen(const void *a, const void *b)
 }
 
 /* "web" of a service that has this id and no other; "shop/web" of another of our own trust domain;
- * else the whole id. */
+ * the whole id where that would be read as another one's, as "web" without a service or a range. */
 static void page_put_caller(struct json *j, const struct snapshot *s, struct str id)
 {
 	const struct str parts[] = {STR("spiffe://"), s->trust_domain, STR("/")};
@@ -45,7 +46,8 @@ static void page_put_caller(struct json *j, const struct snapshot *s, struct str
 		name = (struct str){path.at + prefix.len, path.len - prefix.len};
 	const struct service *service = snapshot_service(s, name);
 	bool is_its = service && service->id_count == 1 && str_eq(service->ids[0], id);
-	page_put_str(j, "from", is_its ? name : path);
+	struct str entry = is_its ? name : path;
+	page_put_str(j, "from", source_entry_names(s, entry, id) ? entry : id);
 }
 
 static void page_put_entry(
@@ -130,21 +132,14 @@ void page_authz_seen(const struct page_source *source, const struct page_request
 {
 	const struct plan *plan = source->proxy->plan;
 	static const struct reports nobody;
-	struct str service = page_query(request->path), key = page_cut(&service, '=');
+	const struct service *service;
 	struct json j;
 	if (!plan) {
 		page_text(response, 503, "no configuration in force\n");
 		return;
 	}
-	if (key.len > 0 && (!str_eq(key, STR("service")) || service.len == 0)) {
-		page_text(response, 400, "?service=NAME, or no query for all\n");
+	if (!page_service_asked(response, plan->snapshot, request->path, &service))
 		return;
-	}
-	if (service.len > 0 && !snapshot_service(plan->snapshot, service)) {
-		page_text(response, 404, "no service \"" STR_FMT "\" is known here\n",
-			STR_ARG(service));
-		return;
-	}
 	if (page_asks_workers(source, response)) {
 		response->asks_seen = true;
 		return;
@@ -155,7 +150,7 @@ void page_authz_seen(const struct page_source *source, const struct page_request
 	page_put_str(&j, "node", plan->conf->node_name);
 	page_put_u64(&j, "generation", plan->snapshot->generation);
 	page_put_seen_sums(&j, r);
-	page_put_seen(&j, plan->snapshot, r, service);
+	page_put_seen(&j, plan->snapshot, r, service ? service->name : STR(""));
 	json_close(&j, '}');
 	page_json(response, &j);
 }

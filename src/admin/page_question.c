@@ -2,6 +2,7 @@
 #include "page_question.h"
 
 #include "codec/http.h"
+#include "mesh/header.h"
 #include "mesh/policy.h"
 #include <errno.h>
 
@@ -38,6 +39,24 @@ struct str page_cut(struct str *text, char end)
 	return part;
 }
 
+/* What a request could not bring, or no rule would see. */
+static bool page_question_header_passes(struct str name, struct err *err)
+{
+	if (!http_request_name_valid(name))
+		err_set(err, EINVAL,
+			"header: \"" STR_FMT "\" is no name that a proxy would let through: "
+			"letters, digits and '-'",
+			STR_ARG(name));
+	else if (str_eq_nocase(name, STR("host")))
+		err_set(err, EINVAL, "header: give the host as host");
+	else if (header_is_hop(name) || header_is_ours(name))
+		err_set(err, EINVAL,
+			"header: \"" STR_FMT "\" is the proxies' own, and no rule sees it; leave "
+			"it out",
+			STR_ARG(name));
+	return !err->text[0];
+}
+
 static bool page_question_header(struct page_question *q, struct str line, struct err *err)
 {
 	bool has_colon = line.len > 0 && memchr(line.at, ':', line.len);
@@ -47,6 +66,8 @@ static bool page_question_header(struct page_question *q, struct str line, struc
 			STR_ARG(line));
 		return false;
 	}
+	if (!page_question_header_passes(name, err))
+		return false;
 	if (q->header_count == PAGE_QUESTION_HEADERS_MAX) {
 		err_set(err, EINVAL, "more than %d headers", PAGE_QUESTION_HEADERS_MAX);
 		return false;
@@ -152,6 +173,18 @@ static bool page_question_normalise_host(struct page_question *q, struct err *er
 	return true;
 }
 
+static bool page_question_method(const struct page_question *q, struct err *err)
+{
+	if (http_method_passes(q->method))
+		return true;
+	err_set(err, EINVAL,
+		"method: \"" STR_FMT
+		"\" is none that a proxy would let through: one that is known, in "
+		"capitals, and neither CONNECT nor TRACE",
+		STR_ARG(q->method));
+	return false;
+}
+
 /* As the proxy does it before it looks for a rule. */
 static bool page_question_normalise(struct page_question *q, struct err *err)
 {
@@ -162,10 +195,12 @@ static bool page_question_normalise(struct page_question *q, struct err *err)
 		return false;
 	}
 	q->asked_path = q->path;
-	q->is_path_refused = !path_normalise(q->path, path, &len);
+	/* "*" is the server as a whole, which has options and nothing else */
+	bool is_target = !str_eq(q->path, STR("*")) || str_eq(q->method, STR("OPTIONS"));
+	q->is_path_refused = !is_target || !path_normalise(q->path, path, &len);
 	if (!q->is_path_refused)
 		q->path = (struct str){path, len};
-	return page_question_normalise_host(q, err);
+	return page_question_method(q, err) && page_question_normalise_host(q, err);
 }
 
 bool page_question_read(struct page_question *q, struct str query, struct err *err)
@@ -243,6 +278,7 @@ bool page_question_caller(struct page_question *q, const struct snapshot *s, str
 		return page_question_address(q, &sources->range, err);
 	case SOURCE_ID:
 	case SOURCE_UNDECLARED:
+		q->is_undeclared = sources->kind == SOURCE_UNDECLARED;
 		q->source_id = sources->text;
 		return true;
 	case SOURCE_ANY:

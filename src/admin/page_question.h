@@ -26,6 +26,8 @@ struct page_question {
 	uint32_t claim_count;
 	struct str issuer;    /* of the token */
 	struct str source_id; /* page_question_caller() */
+	bool is_undeclared;   /* its service has no object: it is taken for the one of that name */
+	bool is_neighbour;    /* on the service's own machine, which knows it without mutual TLS */
 };
 
 /* From what stands behind the '?' of the page's path: names and percent-encoded values. False: what

@@ -9,6 +9,7 @@
 #include "page.h"
 #include "page_authz.h"
 #include "page_question.h"
+#include "page_service.h"
 #include "page_words.h"
 
 #define PAGE_ROUTES_MAX (64u << 20)
@@ -376,8 +377,7 @@ void page_explain(const struct page_source *source, const struct page_request *r
 	if (!is_good) {
 		page_text(response, 400, "%s\n", err.text);
 	} else if (!service) {
-		page_text(
-			response, 404, "no service \"" STR_FMT "\" is known here\n", STR_ARG(q.to));
+		page_no_service(response, plan->snapshot, q.to);
 	} else if (!page_explain_asks(source, &q, service, response)) {
 		struct json j;
 		json_init(&j, PAGE_ROUTES_MAX);

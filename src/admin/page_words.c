@@ -3,16 +3,31 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+
+#define PAGE_CUT " ..."
+
+/* Once: what comes then does not fit either. */
+static void page_mark_cut(struct page_words *w)
+{
+	w->len = sizeof(w->text) - 1;
+	memcpy(w->text + sizeof(w->text) - sizeof(PAGE_CUT), PAGE_CUT, sizeof(PAGE_CUT));
+	w->is_cut = true;
+}
 
 void page_say(struct page_words *w, const char *format, ...)
 {
 	va_list args;
+	if (w->is_cut)
+		return;
 	va_start(args, format);
 	size_t room = sizeof(w->text) - w->len;
 	int len = vsnprintf(w->text + w->len, room, format, args);
 	va_end(args);
-	if (len > 0)
-		w->len += (size_t)len < room ? (size_t)len : room - 1;
+	if (len >= 0 && (size_t)len >= room)
+		page_mark_cut(w);
+	else if (len > 0)
+		w->len += (size_t)len;
 }
 
 void page_say_list(struct page_words *w, const char *key, const struct str *list, uint32_t count)

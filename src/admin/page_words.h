@@ -5,10 +5,11 @@
 #include "base/json.h"
 #include "mesh/route.h"
 
-/* What does not fit is cut. */
+/* What does not fit is cut, and ends with " ...". */
 struct page_words {
 	char text[2048];
 	size_t len;
+	bool is_cut;
 };
 
 static inline struct str page_words_str(const struct page_words *w)

@@ -16,6 +16,15 @@ void table_done(struct table *t)
 	t->cells = NULL;
 }
 
+/* Cut text says so: what looks whole is taken for it. */
+static void table_mark_cut(char cell[TABLE_CELL_MAX])
+{
+	size_t at = TABLE_CELL_MAX - sizeof(TABLE_CUT);
+	while (at > 0 && ((unsigned char)cell[at] & 0xc0) == 0x80)
+		at--;
+	memcpy(cell + at, TABLE_CUT, sizeof(TABLE_CUT));
+}
+
 void table_cell(struct table *t, const char *format, ...)
 {
 	if (t->cell_count == t->size) {
@@ -26,8 +35,10 @@ void table_cell(struct table *t, const char *format, ...)
 	char *cell = t->cells[t->cell_count++];
 	va_list args;
 	va_start(args, format);
-	vsnprintf(cell, TABLE_CELL_MAX, format, args);
+	int len = vsnprintf(cell, TABLE_CELL_MAX, format, args);
 	va_end(args);
+	if (len >= TABLE_CELL_MAX)
+		table_mark_cut(cell);
 	for (char *c = cell; *c; c++)
 		if ((unsigned char)*c < 0x20 || *c == 0x7f)
 			*c = '?';

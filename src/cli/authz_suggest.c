@@ -17,18 +17,30 @@ static struct suggest_seen authz_seen_of(const struct json_tree *row)
 		.path = json_tree_text(row, "path")};
 }
 
-static void authz_print_head(FILE *out, const struct json_tree *answer, uint32_t entries)
+/* "1 request or connection, of 1 kind". */
+static void authz_print_sum(FILE *out, const struct json_tree *answer, uint32_t kinds)
 {
-	long long let_in = json_tree_number(answer, "let_in");
+	long long sum = 0;
+	for (const struct json_tree *c = json_tree_list(answer, "seen"); c; c = c->next)
+		sum += json_tree_number(c, "count");
+	if (kinds == 0)
+		fputs("# Nothing so far.\n", out);
+	else
+		fprintf(out, "# %lld %s, of %u %s. Read it before it is applied.\n", sum,
+			sum == 1 ? "request or connection" : "requests and connections", kinds,
+			kinds == 1 ? "kind" : "kinds");
+}
+
+static void authz_print_head(FILE *out, const struct json_tree *answer, uint32_t kinds)
+{
 	long long coarse = json_tree_number(answer, "coarse");
 	long long lost = json_tree_number(answer, "lost");
 	long long workers = json_tree_number(answer, "workers");
 	long long answered = json_tree_number(answer, "workers_answered");
 	struct str since = json_tree_text(answer, "since");
-	fprintf(out,
-		"# Allows what this machine's workloads were asked since " STR_FMT ":\n"
-		"# %lld requests and connections, of %u kinds. Read it before it is applied.\n",
-		STR_ARG(since), let_in, entries);
+	fprintf(out, "# Allows what this machine's workloads were asked since " STR_FMT ":\n",
+		STR_ARG(since));
+	authz_print_sum(out, answer, kinds);
 	if (coarse > 0)
 		fprintf(out,
 			"# Of these %lld were of too many kinds: their callers may do more here "
@@ -61,7 +73,8 @@ int authz_suggest(FILE *out, const struct json_tree *answer)
 		fprintf(stderr, "ringmain authz suggest: out of memory\n");
 	if (out && policies) {
 		authz_print_head(out, answer, count);
-		suggest_print(out, json_tree_text(answer, "node"), policies, policy_count);
+		if (policy_count > 0)
+			suggest_print(out, json_tree_text(answer, "node"), policies, policy_count);
 	}
 	arena_done(&arena);
 	return policies ? 0 : 1;

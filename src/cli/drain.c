@@ -100,7 +100,7 @@ static int drain_options_read(int argc, char **argv, struct drain *d)
 	static const struct option options[] = {{"config", required_argument, NULL, 'c'},
 		{"socket", required_argument, NULL, 's'}, {"timeout", required_argument, NULL, 't'},
 		{"undo", no_argument, NULL, 'u'}, {"help", no_argument, NULL, 'h'}, {0}};
-	*d = (struct drain){.conf_path = CONF_PATH_DEFAULT, .timeout_ns = 60 * CLOCK_S};
+	*d = (struct drain){.timeout_ns = 60 * CLOCK_S};
 	int letter;
 	optind = 1;
 	while ((letter = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
@@ -325,6 +325,7 @@ static int drain_run(struct drain *d)
 int cli_drain_main(int argc, char **argv)
 {
 	struct drain d;
+	struct err err;
 	char place[PATH_MAX];
 	int wrong = drain_options_read(argc, argv, &d);
 	if (wrong)
@@ -334,7 +335,8 @@ int cli_drain_main(int argc, char **argv)
 		return 0;
 	}
 	if (!d.socket_path) {
-		place_admin_socket(d.conf_path, place, sizeof(place));
+		if (place_admin_socket(d.conf_path, place, sizeof(place), &err) < 0)
+			return drain_fail(&d, &err);
 		d.socket_path = place;
 	}
 	return drain_run(&d);

@@ -103,9 +103,15 @@ static const char *question_key(int letter)
 static int question_take_part(struct question *q, int letter)
 {
 	size_t count = strlen(q->given);
+	bool is_first = !strchr(q->given, letter);
+	bool has_value = letter != QUESTION_TCP && letter != QUESTION_OFFLINE;
 	if (!q->kind->takes || !strchr(q->kind->takes, letter))
 		return usage_wrong(q->name, "--%s is not for this command", question_key(letter));
-	if (!strchr(q->given, letter) && count + 1 < sizeof(q->given))
+	if (has_value && !*optarg)
+		return usage_wrong(q->name, "--%s: nothing stands behind it", question_key(letter));
+	if (has_value && !is_first && letter != QUESTION_HEADER && letter != QUESTION_CLAIM)
+		return usage_wrong(q->name, "--%s is there twice", question_key(letter));
+	if (is_first && count + 1 < sizeof(q->given))
 		q->given[count] = (char)letter;
 	if (letter == QUESTION_OFFLINE)
 		q->is_offline = true;
@@ -168,6 +174,8 @@ static int question_read(struct question *q, int argc, char **argv)
 	}
 	if (q->help)
 		return 0;
+	if (optind < argc && q->kind->subject && !*argv[optind])
+		return usage_wrong(q->name, "the %s is empty", q->kind->subject);
 	if (optind < argc && q->kind->subject) {
 		q->has_subject = true;
 		question_add(q, q->kind->subject, argv[optind++]);
@@ -215,10 +223,12 @@ static int question_ask_proxy(const struct question *q)
 	char place[PATH_MAX];
 	struct answer answer;
 	struct err err;
+	int r = 0;
 	if (!q->socket_path)
-		place_admin_socket(
-			q->conf_path ? q->conf_path : CONF_PATH_DEFAULT, place, sizeof(place));
-	if (ask(q->socket_path ? q->socket_path : place, q->path, &answer, &err) < 0) {
+		r = place_admin_socket(q->conf_path, place, sizeof(place), &err);
+	if (r == 0)
+		r = ask(q->socket_path ? q->socket_path : place, q->path, &answer, &err);
+	if (r < 0) {
 		fprintf(stderr, "%s: %s\n", q->name, err.text);
 		return question_unanswered(q);
 	}

@@ -3,6 +3,7 @@
  * which they count. */
 #include "show_authz.h"
 
+#define SHOW_WANTED_MAX 80 /* of a long list */
 #define SHOW_MISSED_MAX 40 /* rules that do not match, of a service that has many */
 
 /* "web-reads (mesh.conf:41)". */
@@ -15,10 +16,34 @@ void show_decider(FILE *out, struct str name, struct str where)
 
 /* --- check: the verdict --- */
 
-static void show_request(FILE *out, const struct json_tree *e)
+/* What is otherwise than it was asked. */
+static void show_notes(FILE *out, const struct json_tree *e)
 {
 	struct str from = json_tree_text(e, "from"), asked = json_tree_text(e, "asked_path"),
-		   client = json_tree_text(e, "client");
+		   undeclared = json_tree_text(e, "undeclared"), like = json_tree_text(e, "like");
+	if (asked.len > 0)
+		fprintf(out, "‼ the path was " STR_FMT ": it is judged and sent on as above\n",
+			STR_ARG(asked));
+	if (undeclared.len > 0)
+		fprintf(out,
+			"‼ no service \"" STR_FMT
+			"\" is known here: judged as the identity of that name",
+			STR_ARG(undeclared));
+	if (undeclared.len > 0 && like.len > 0)
+		fprintf(out, "; did you mean \"" STR_FMT "\"?", STR_ARG(like));
+	if (undeclared.len > 0)
+		fputc('\n', out);
+	if (from.len > 0 && !json_tree_true(e, "identity"))
+		fputs("‼ mtls = \"disabled\": from another machine it comes in plain text, and "
+		      "nobody "
+		      "sees who sends it\n",
+			out);
+	fputc('\n', out);
+}
+
+static void show_request(FILE *out, const struct json_tree *e)
+{
+	struct str from = json_tree_text(e, "from"), client = json_tree_text(e, "client");
 	if (json_tree_true(e, "http"))
 		fprintf(out, STR_FMT " " STR_FMT " of " STR_FMT " (host " STR_FMT ")",
 			STR_ARG(json_tree_text(e, "method")), STR_ARG(json_tree_text(e, "path")),
@@ -32,14 +57,7 @@ static void show_request(FILE *out, const struct json_tree *e)
 	if (client.len > 0)
 		fprintf(out, " at " STR_FMT, STR_ARG(client));
 	fputc('\n', out);
-	if (asked.len > 0)
-		fprintf(out, "‼ the path was " STR_FMT ": it is judged and sent on as above\n",
-			STR_ARG(asked));
-	if (from.len > 0 && !json_tree_true(e, "identity"))
-		fputs("‼ mtls = \"disabled\": it comes in plain text, and nobody sees who sends "
-		      "it\n",
-			out);
-	fputc('\n', out);
+	show_notes(out, e);
 }
 
 /* What refuses it before any rule is asked. True: something does. */
@@ -49,8 +67,10 @@ static bool show_barrier(FILE *out, const struct json_tree *e)
 	if (str_eq(barrier, STR("path"))) {
 		fputs("× refused with 400, whatever the rules say: no proxy lets this path "
 		      "through\n"
-		      "  (a broken escape, a hidden slash, a dot segment with parameters, or one "
-		      "above the root)\n",
+		      "  (no '/' at its beginning, a character that is none of a path, a broken "
+		      "escape, a "
+		      "hidden slash,\n"
+		      "  a dot segment with parameters, or one above the root)\n",
 			out);
 	} else if (str_eq(barrier, STR("mtls"))) {
 		fputs("× refused, whatever the rules say: mtls = \"strict\", and it comes in plain "
@@ -141,11 +161,25 @@ static bool show_is_missed(const struct json_tree *rule)
 	return str_eq(json_tree_text(rule, "part"), STR("missed"));
 }
 
+/* What a rule wants may be long, and what there is comes behind it. */
+static struct str show_short(struct str text, char ret_short[SHOW_WANTED_MAX + sizeof(TABLE_CUT)])
+{
+	size_t len = text.len;
+	if (len <= SHOW_WANTED_MAX)
+		return text;
+	for (len = SHOW_WANTED_MAX; len > 0 && ((unsigned char)text.at[len] & 0xc0) == 0x80;)
+		len--;
+	memcpy(ret_short, text.at, len);
+	memcpy(ret_short + len, TABLE_CUT, sizeof(TABLE_CUT));
+	return (struct str){ret_short, len + sizeof(TABLE_CUT) - 1};
+}
+
 /* "wants methods GET; it is PUT". */
 static void show_cell_missed(struct table *t, const struct json_tree *rule)
 {
-	struct str wanted = json_tree_text(rule, "wanted"), has = json_tree_text(rule, "has"),
-		   missed = json_tree_text(rule, "missed");
+	char text[SHOW_WANTED_MAX + sizeof(TABLE_CUT)];
+	struct str wanted = show_short(json_tree_text(rule, "wanted"), text),
+		   has = json_tree_text(rule, "has"), missed = json_tree_text(rule, "missed");
 	bool is_not = str_starts(missed, STR("not_"));
 	if (json_tree_true(rule, "unknown") && str_starts(missed, STR("token")))
 		table_cell(t, "wants " STR_FMT "; there is no token", STR_ARG(wanted));
@@ -231,8 +265,9 @@ static void show_machines(FILE *out, const struct json_tree *e)
 static void show_otherwise(FILE *out, const struct json_tree *e)
 {
 	for (const struct json_tree *o = json_tree_list(e, "otherwise"); o; o = o->next) {
-		fprintf(out, "‼ as " STR_FMT " it would be %s by ",
+		fprintf(out, "‼ as " STR_FMT "%s it would be %s by ",
 			STR_ARG(json_tree_text(o, "from")),
+			json_tree_true(o, "neighbour") ? ", on the service's own machine," : "",
 			json_tree_true(o, "allowed") ? "allowed" : "refused");
 		show_decider(out, json_tree_text(o, "policy"), json_tree_text(o, "where"));
 		fputc('\n', out);

@@ -70,7 +70,7 @@ static void show_here(FILE *out, const struct json_tree *d)
 	if (json_tree_text(d, "audited").len > 0) {
 		fputs("  ‼ it would have been refused by ", out);
 		show_decider(out, json_tree_text(d, "audited"), json_tree_text(d, "audited_where"));
-		fputs(", which is on trial\n", out);
+		fputs(": on trial, so it passed\n", out);
 	}
 	if (json_tree_text(d, "noted").len > 0) {
 		fputs("  noted by ", out);

@@ -150,8 +150,10 @@ int cli_status_main(int argc, char **argv)
 	if (o.mesh)
 		return fleet_main(argv[0], o.conf_path, o.json);
 	if (!o.socket_path) {
-		place_admin_socket(
-			o.conf_path ? o.conf_path : CONF_PATH_DEFAULT, place, sizeof(place));
+		if (place_admin_socket(o.conf_path, place, sizeof(place), &err) < 0) {
+			fprintf(stderr, "ringmain status: %s\n", err.text);
+			return 1;
+		}
 		o.socket_path = place;
 	}
 	if (ask(o.socket_path, "/status", &answer, &err) < 0) {

@@ -101,11 +101,11 @@ static enum client_hello hello_gather(
 		enum client_hello got = hello_record(&input, &content, &missing);
 		if (got != CLIENT_HELLO_DONE)
 			return got;
-		size_t room = CLIENT_HELLO_BYTES_MAX - *ret_len;
-		size_t n = content.left < room ? content.left : room;
-		if (n > 0)
-			memcpy(message + *ret_len, content.at, n);
-		*ret_len += n;
+		if (content.left > CLIENT_HELLO_BYTES_MAX - *ret_len)
+			return CLIENT_HELLO_BAD;
+		if (content.left > 0)
+			memcpy(message + *ret_len, content.at, content.left);
+		*ret_len += content.left;
 		if (!hello_begins_well(message, *ret_len))
 			return CLIENT_HELLO_BAD;
 	}

@@ -53,6 +53,15 @@ bool h1_byte_is_value(uint8_t byte)
 	return h1_bytes[byte] & H1_VALUE;
 }
 
+bool http_request_name_valid(struct str name)
+{
+	for (size_t i = 0; i < name.len; i++) {
+		if (!(h1_bytes[(uint8_t)name.at[i]] & H1_NAME))
+			return false;
+	}
+	return name.len > 0;
+}
+
 void h1_scan_init(struct h1_scan *s, enum h1_scan_kind kind)
 {
 	*s = (struct h1_scan){.state = H1_SCAN_LINE};

@@ -3,6 +3,7 @@
 #include "codec/http.h"
 
 #include "http_ops.h"
+#include "method.h"
 
 const struct http_limits http_limits_default = {
 	.head_bytes_max = 32 * 1024,
@@ -98,6 +99,21 @@ bool http_tunnelled(const struct http *h)
 void http_rest(struct http *h)
 {
 	h->ops->rest(h);
+}
+
+bool http_method_passes(struct str method)
+{
+	switch (method_of(method)) {
+	case METHOD_UNKNOWN:
+	case METHOD_CONNECT:
+	case METHOD_TRACE:
+		return false;
+	case METHOD_OTHER:
+	case METHOD_HEAD:
+	case METHOD_OPTIONS:
+		break;
+	}
+	return true;
 }
 
 /* --- why a message was refused --- */

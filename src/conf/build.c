@@ -7,6 +7,8 @@
 #include "mesh/identity.h"
 #include <stdio.h>
 
+#define CONF_GUESSES_MAX 20
+
 static void conf_build_local_addresses(struct conf_parser *p)
 {
 	const struct conf *c = p->conf;
@@ -148,6 +150,18 @@ static void conf_build_services(struct conf_parser *p)
 		conf_build_identities(p);
 }
 
+/* A few may be slips. Where there are many, it is services that are gone or not there yet, and each
+ * would be compared with all that there are. */
+static void conf_guess_service(struct conf_parser *p, struct conf_guess *guess)
+{
+	if (p->guess_count++ >= CONF_GUESSES_MAX)
+		return;
+	for (uint32_t i = 0; i < p->snapshot->service_count; i++)
+		conf_guess_offer(guess, p->snapshot->services[i].name);
+	if (p->published)
+		conf_published_guess(p, guess);
+}
+
 void conf_build_unknown_service(
 	struct conf_parser *p, const config_setting_t *setting, const char *key, struct str name)
 {
@@ -155,10 +169,7 @@ void conf_build_unknown_service(
 	char mean[128];
 	if (p->published && conf_published_knows(p, setting, key, name))
 		return;
-	for (uint32_t i = 0; i < p->snapshot->service_count; i++)
-		conf_guess_offer(&guess, p->snapshot->services[i].name);
-	if (p->published)
-		conf_published_guess(p, &guess);
+	conf_guess_service(p, &guess);
 	conf_guess_text(&guess, mean, sizeof(mean));
 	if (p->with_store && !p->published)
 		conf_warning(p, setting, key, "there is no service \"%.*s\" in the mesh%s",
@@ -214,6 +225,21 @@ static void conf_build_workload(struct conf_parser *p, uint32_t index)
 		w->protocol = p->conf->workloads[index].protocol = service->protocol;
 }
 
+/* Several uids with one number would be one identity for all: none of them gets it. */
+static void conf_build_mark_alone(struct snapshot *s, uint32_t index)
+{
+	struct workload *w = &s->workloads[index];
+	bool is_alone = true;
+	for (uint32_t i = index + 1; w->mark != 0 && i < s->workload_count; i++) {
+		if (s->workloads[i].mark != w->mark)
+			continue;
+		s->workloads[i].mark = 0;
+		is_alone = false;
+	}
+	if (!is_alone)
+		w->mark = 0;
+}
+
 static void conf_build_workloads(struct conf_parser *p)
 {
 	struct snapshot *s = p->snapshot;
@@ -221,13 +247,8 @@ static void conf_build_workloads(struct conf_parser *p)
 	s->workload_count = s->workloads ? p->conf->workload_count : 0;
 	for (uint32_t i = 0; i < s->workload_count; i++)
 		conf_build_workload(p, i);
-	/* Two uids with one number would be one identity for both: neither gets it. */
-	for (uint32_t i = 0; i < s->workload_count; i++) {
-		for (uint32_t j = 0; j < i; j++) {
-			if (s->workloads[i].mark == s->workloads[j].mark)
-				s->workloads[i].mark = s->workloads[j].mark = 0;
-		}
-	}
+	for (uint32_t i = 0; i < s->workload_count; i++)
+		conf_build_mark_alone(s, i);
 	if (!p->is_exhausted && !snapshot_index_workloads(s))
 		p->is_exhausted = true;
 }

@@ -35,9 +35,10 @@ struct conf_parser {
 	struct record *records; /* record_count; of nodes, in the snapshot's arena */
 	uint32_t record_count;
 	const struct conf_published *published; /* where a set of objects is checked; else NULL */
-	struct conf_left *left;			/* beside mesh, once there are some; or NULL */
-	bool is_again;				/* the parse has to be made again, without those */
-	bool is_exhausted;			/* out of memory: the parse ends with -ENOMEM */
+	uint32_t guess_count;	/* unknown services of which it was guessed what was meant */
+	struct conf_left *left; /* beside mesh, once there are some; or NULL */
+	bool is_again;		/* the parse has to be made again, without those */
+	bool is_exhausted;	/* out of memory: the parse ends with -ENOMEM */
 };
 
 /* --- conf.c --- */

@@ -54,27 +54,44 @@ static struct str policy_host_inner(struct str host)
 	return is_bracketed ? (struct str){host.at + 1, host.len - 2} : host;
 }
 
-/* One address written in two ways. */
-static bool policy_host_is_same_address(struct str a, struct str b)
+bool policy_host_address(struct str host, struct address *ret)
 {
-	struct address one, other;
-	return address_parse(policy_host_inner(a), &one) &&
-	       address_parse(policy_host_inner(b), &other) && address_same_ip(&one, &other);
+	return address_parse(policy_host_inner(host), ret);
 }
 
-enum policy_truth policy_host_ask(const struct str *hosts, uint32_t count, struct str authority)
+struct policy_host policy_host_of(struct str authority)
 {
+	struct policy_host found = {.kind = POLICY_HOST_UNKNOWN};
 	if (authority.len == 0)
-		return POLICY_UNKNOWN;
+		return found;
 	struct str host = route_host(authority);
 	struct str rest = {authority.at + host.len, authority.len - host.len};
 	if (host.len > 1 && host.at[host.len - 1] == '.')
 		host.len--;
 	if (host.len == 0 || !policy_host_is_plain(host) || !policy_port_is_plain(rest))
-		return POLICY_UNKNOWN;
+		return found;
+	found.text = host;
+	found.kind =
+		policy_host_address(host, &found.address) ? POLICY_HOST_ADDRESS : POLICY_HOST_NAME;
+	return found;
+}
+
+/* One address may be written in two ways. */
+static bool policy_host_is_same_address(struct str host, const struct policy_host *asked)
+{
+	struct address address;
+	return asked->kind == POLICY_HOST_ADDRESS && policy_host_address(host, &address) &&
+	       address_same_ip(&address, &asked->address);
+}
+
+enum policy_truth policy_host_ask(
+	const struct str *hosts, uint32_t count, const struct policy_host *host)
+{
 	enum policy_truth truth = POLICY_FALSE;
+	if (host->kind == POLICY_HOST_UNKNOWN)
+		return POLICY_UNKNOWN;
 	for (uint32_t i = 0; i < count; i++) {
-		if (route_host_matches(hosts[i], host))
+		if (route_host_matches(hosts[i], host->text))
 			return POLICY_TRUE;
 		if (policy_host_is_same_address(hosts[i], host))
 			truth = POLICY_UNKNOWN;

@@ -8,12 +8,6 @@ bool policy_is_weighed_for_caller(const struct policy *p)
 	       (p->action == POLICY_ALLOW || (p->action == POLICY_DENY && !policy_asks_http(p)));
 }
 
-bool policy_is_for_caller(const struct policy *p)
-{
-	return policy_is_weighed_for_caller(p) && p->not_from_count == 0 && p->to.port_count == 0 &&
-	       p->not_to.port_count == 0;
-}
-
 /* An allow rule may turn out to match whatever it asks of the request; a deny rule that asks
  * anything of it may turn out not to. */
 void policy_judge_caller(struct policy_weighed *weighed, const struct service *service,
@@ -21,6 +15,7 @@ void policy_judge_caller(struct policy_weighed *weighed, const struct service *s
 {
 	const struct policy *p = service->policies[place];
 	uint32_t rank;
+	weighed->steps++;
 	if (policy_is_weighed_for_caller(p) && policy_matches_caller(p, asked, &rank))
 		policy_weigh(&weighed->enforced, p, place, rank);
 }

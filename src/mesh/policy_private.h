@@ -6,10 +6,19 @@
 
 enum policy_truth { POLICY_FALSE, POLICY_UNKNOWN, POLICY_TRUE };
 
+/* The host that a request is for. What is no plain name and no plain address may be any host. */
+enum policy_host_kind { POLICY_HOST_UNKNOWN, POLICY_HOST_NAME, POLICY_HOST_ADDRESS };
+struct policy_host {
+	enum policy_host_kind kind;
+	struct str text;
+	struct address address;
+};
+
 /* A request, and what all rules have to know of it, found once. */
 struct policy_asked {
 	const struct policy_request *request;
 	bool is_odd; /* path_is_odd() */
+	struct policy_host host;
 	/* The one of a rule's `from` and `paths` that is asked; NULL: all. */
 	const struct source *source;
 	const struct route_path *path;
@@ -39,8 +48,16 @@ struct policy_weighed {
 	struct policy_weighing enforced, whole; /* without those that are audited, and with them */
 	const struct policy *noted;
 	uint32_t noted_place;
+	uint32_t steps; /* rules that were judged, and look-ups */
 };
-/* `place`: where among the service's policies it stands. */
+/* `place`: where among the service's policies it stands. Whether one that matches so is more than
+ * what was weighed. One of a lower rank, or that says the same and stands after it, is not if this
+ * one is not. */
+bool policy_outweighs(
+	const struct policy_weighing *w, const struct policy *p, uint32_t place, uint32_t rank);
+/* Whether it would be of any meaning if it matched, at no more than this rank. */
+bool policy_matters(const struct policy_weighed *weighed, const struct policy *p, uint32_t place,
+	uint32_t rank);
 void policy_weigh(struct policy_weighing *w, const struct policy *p, uint32_t place, uint32_t rank);
 /* Asks one of the service's policies and weighs it. More than once is as good as once, and one
  * source and path after the other as all together. */
@@ -53,8 +70,12 @@ struct policy_verdict policy_conclude(const struct snapshot *s, const struct ser
 
 /* --- policy_host.c --- */
 
-/* Whether the host of an authority is one of these. */
-enum policy_truth policy_host_ask(const struct str *hosts, uint32_t count, struct str authority);
+struct policy_host policy_host_of(struct str authority);
+/* One of a rule: "10.0.0.1", "[::1]". */
+bool policy_host_address(struct str host, struct address *ret);
+/* Whether it is one of these. */
+enum policy_truth policy_host_ask(
+	const struct str *hosts, uint32_t count, const struct policy_host *host);
 
 /* What a service's rules ask for, taken together. */
 struct policy_wants {
@@ -72,7 +93,9 @@ struct policy_wants policy_wants_of(const struct service *service);
 /* The same, from the index where there is one. */
 struct policy_wants policy_wants(const struct service *service);
 
-/* Judges at least those of the service's policies that match. */
+bool policy_index_asks_header(const struct policy_index *x, struct str name);
+
+/* Judges at least those of the service's policies that match and make a difference. */
 void policy_index_ask(struct policy_weighed *weighed, const struct service *service,
 	const struct policy_request *request);
 /* Has policy_judge_caller() judge enough of them for what it comes to. */
@@ -85,8 +108,6 @@ void policy_index_ask_caller(struct policy_weighed *weighed, const struct servic
 void policy_judge_caller(struct policy_weighed *weighed, const struct service *service,
 	uint32_t place, const struct policy_asked *asked);
 bool policy_is_weighed_for_caller(const struct policy *p);
-/* Whether it is for whomever its `from` names, without a further condition. */
-bool policy_is_for_caller(const struct policy *p);
 
 /* --- path_lenient.c --- */
 
@@ -102,7 +123,8 @@ struct path_lenient path_lenient_of(struct str path);
 /* The next character; -1 at the end. */
 int path_lenient_next(struct path_lenient *p);
 
-/* Whether some server may read a segment "." or ".." in a path that has none as it stands. */
+/* Whether some server may read a segment "." or ".." in a path that has none as it stands, or what
+ * would be read is hidden too deep to tell. */
 bool path_hides_dots(struct str path);
 /* What of a template comes before its first brace. */
 struct str path_template_start(struct str template);

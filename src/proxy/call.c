@@ -100,13 +100,13 @@ void call_served(struct workload_use *use)
 
 /* The mark on the SYN said which user called, once and for all; numbers of marks may be given to
  * others meanwhile. What was picked stays picked while it is there. */
-static enum reason call_settle_outbound(struct worker *w, const struct call *before, struct call *c)
+static enum reason call_settle_outbound(const struct call *before, struct call *c)
 {
 	const struct snapshot *s = c->hold->plan->snapshot;
 	enum reason reason = outbound_settle(
 		c, before->source ? snapshot_workload_by_uid(s, before->source->uid) : NULL);
 	if (reason == REASON_NONE)
-		reason = outside_name_again(w, before, c);
+		reason = outside_name_again(before, c);
 	if (reason != REASON_NONE || !c->picks)
 		return reason;
 	const struct service *to =
@@ -128,7 +128,7 @@ static enum reason call_settle_way(
 {
 	switch (before->direction) {
 	case CALL_OUTBOUND:
-		return call_settle_outbound(w, before, c);
+		return call_settle_outbound(before, c);
 	case CALL_INBOUND_PLAIN:
 		return inbound_settle_plain(c);
 	case CALL_INBOUND_MESH:
@@ -153,7 +153,8 @@ static enum reason call_settle_again(
 		.is_mirror = before->is_mirror,
 	};
 	enum reason reason = call_settle_way(w, line, before, c);
-	if (c->protocol == PROTOCOL_DETECT)
+	/* outside nobody says which one it is: what names there are on a port is no protocol */
+	if (c->protocol == PROTOCOL_DETECT || (!c->service && !before->service))
 		c->protocol = before->protocol;
 	if (reason == REASON_NONE && c->protocol != before->protocol)
 		return REASON_PROTOCOL_MISMATCH;
@@ -216,7 +217,8 @@ static bool call_leads_alike(const struct call *a, const struct call *b)
 {
 	return a->way == b->way && address_equal(&a->upstream, &b->upstream) &&
 	       !a->external == !b->external &&
-	       (!a->external || str_eq(a->external->name, b->external->name)) &&
+	       (!a->external || (str_eq(a->external->name, b->external->name) &&
+					a->external->tls == b->external->tls)) &&
 	       !a->service == !b->service &&
 	       (!a->service || str_eq(a->service->name, b->service->name)) &&
 	       (a->way == CALL_WAY_LOCAL ||
@@ -230,8 +232,10 @@ void call_follow(struct worker *w, const struct line *line, struct call *c, bool
 	struct call fresh;
 	if (c->hold == w->current)
 		return;
-	if (call_settle_again(w, line, c, &fresh) == REASON_NONE &&
-		(!running || call_leads_alike(c, &fresh)))
+	enum reason reason = call_settle_again(w, line, c, &fresh);
+	if (reason == REASON_NONE && running)
+		reason = call_keep_place(c, &fresh, outside_check(&fresh));
+	if (reason == REASON_NONE && (!running || call_leads_alike(c, &fresh)))
 		(void)call_replace(w, c, &fresh);
 	call_done(&fresh);
 }
@@ -287,8 +291,8 @@ static enum reason call_check_upstream(
  * as it is, and is over. */
 static bool call_outlives_endpoint(const struct call *before, struct call *c, enum reason reason)
 {
-	bool is_lost =
-		reason == REASON_NO_SERVICE || (reason == REASON_NONE && c->way == CALL_WAY_PICK);
+	bool is_lost = reason == REASON_NO_SERVICE || reason == REASON_UNKNOWN_DESTINATION ||
+		       (reason == REASON_NONE && c->way == CALL_WAY_PICK);
 	if (!is_lost || before->way != CALL_WAY_MESH || !c->source)
 		return false;
 	const struct service *service =
@@ -354,7 +358,8 @@ enum reason call_check_outside(struct worker *w, const struct line *down, const 
 
 bool call_may_pick_again(const struct call *c, const struct call_tries *tries, enum reason reason)
 {
-	return c->picks && tries->count < CALL_TRIES_MAX && reason_row(reason)->retry;
+	return tries->count < CALL_TRIES_MAX && reason_row(reason)->retry &&
+	       (c->picks || outside_may_pick_again(c, tries));
 }
 
 static const enum tls_alpn call_alpns[] = {

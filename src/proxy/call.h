@@ -69,6 +69,7 @@ struct call {
 	bool mutual_tls;	/* the downstream side came over it */
 	bool tls_resumed;
 	struct address client, original, upstream;
+	bool upstream_failed;	      /* OUTSIDE: it took no connection the last time */
 	struct workload_use *uses[2]; /* counted against these */
 	uint64_t number;
 	struct upstream_pool *pool;  /* upstream.c's, once it was asked for */
@@ -82,7 +83,8 @@ enum call_carriage {
 	CALL_CHANNELS, /* many of those at once; the far end may choose CALL_HTTP instead */
 };
 
-/* Endpoints that were picked for one request, or connection, and did not take it. */
+/* Endpoints that were picked for one request, or connection, and did not take it; of an external,
+ * addresses that could not be connected. */
 #define CALL_TRIES_MAX 3
 struct call_tries {
 	struct address at[CALL_TRIES_MAX];
@@ -92,6 +94,7 @@ struct call_tries {
 	struct figures_try figure;   /* the same as `last`, for a rollout */
 	bool has_value;		     /* by which it gets its endpoint */
 	uint64_t value;
+	uint64_t until_ns; /* OUTSIDE: one of them has to take it, and the handshake end */
 };
 
 void call_init(struct call *c);
@@ -155,7 +158,7 @@ enum reason outbound_pick(struct worker *w, struct call *c, struct call_tries *t
 	const struct call_lead *lead, enum call_carriage carriage);
 /* What became of the last try: not NONE, it failed; the first word counts. And its end, in any
  * case, before `tries` goes. */
-void outbound_tried(struct worker *w, struct call_tries *tries, enum reason reason);
+void outbound_tried(struct worker *w, struct call *c, struct call_tries *tries, enum reason reason);
 void outbound_answered(struct worker *w, struct call_tries *tries, bool is_error);
 /* It gets no retries for so long, while there are others. */
 void outbound_let_rest(struct worker *w, struct call_tries *tries, uint64_t wait_ns);
@@ -163,7 +166,8 @@ void outbound_connected(struct worker *w, struct call_tries *tries);
 void outbound_leave_try(struct call_tries *tries);
 /* It leads to none of them any more: somebody else has answered. */
 void outbound_unpick(struct worker *w, struct call *c);
-/* Whether another endpoint may be tried after a failure, nothing having been sent to the last. */
+/* Whether another endpoint, or address of an external, may be tried after a failure, nothing having
+ * been sent to the last. */
 bool call_may_pick_again(const struct call *c, const struct call_tries *tries, enum reason reason);
 
 /* Under the worker's current plan: changes the call to what it is now, or says why it would be

@@ -124,6 +124,13 @@ struct carrier *carrier_new_up(struct worker *w)
 	return c;
 }
 
+void carrier_connect_by(struct carrier *c, uint64_t connected_ns, uint64_t open_ns)
+{
+	ASSERT(c->state == CARRIER_CONNECT);
+	c->open_ns = open_ns;
+	timer_set(&c->being.worker->loop, &c->timer, connected_ns);
+}
+
 /* Nothing more is expected of the client; what has been written for it still goes out. */
 static void carrier_linger(struct carrier *c)
 {
@@ -351,12 +358,21 @@ static void carrier_expire_linger(struct carrier *c)
 		carrier_close(c, true);
 }
 
+static void carrier_expire_connect(struct carrier *c)
+{
+	struct loop *l = &c->being.worker->loop;
+	if (c->line->conn.state == CONN_HANDSHAKE && l->now_ns < c->open_ns)
+		timer_set(l, &c->timer, c->open_ns);
+	else
+		carrier_lose(c, REASON_UPSTREAM_CONNECT_TIMEOUT, NULL);
+}
+
 static void carrier_expire(struct carrier *c)
 {
 	c->timer.fired = false;
 	switch (c->state) {
 	case CARRIER_CONNECT:
-		carrier_lose(c, REASON_UPSTREAM_CONNECT_TIMEOUT, NULL);
+		carrier_expire_connect(c);
 		return;
 	case CARRIER_OPEN:
 		if (c->side == DOWN)

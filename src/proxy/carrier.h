@@ -43,6 +43,7 @@ struct carrier {
 	/* UP: */
 	struct upstream_pool *pool; /* what it may be reused for: see upstream.h */
 	struct list pooled;	    /* in pool->idle while idle */
+	uint64_t open_ns;	    /* CONNECT: a handshake has until then; 0: as the connect */
 	bool idle;
 	bool reused;
 	struct mirror *mirror; /* whose copy it carries, instead of an exchange's request */
@@ -52,6 +53,9 @@ struct carrier {
 bool carrier_take_down(struct worker *w, struct line *line, struct call *call) MUST_CHECK;
 /* A fresh one in CONNECT, whose line is yet to be dialled; see upstream_dial(). NULL: no memory. */
 struct carrier *carrier_new_up(struct worker *w);
+/* Other times than the usual one for its far end to take the connection, and for the handshake to
+ * end then. */
+void carrier_connect_by(struct carrier *c, uint64_t connected_ns, uint64_t open_ns);
 
 /* DOWN, before a new request: settles the call under the plan in force. Not NONE: no request of it
  * is to be taken any more. */

@@ -112,6 +112,7 @@ static void exchange_record(struct exchange *x, struct call *call)
 		.request_bytes = x->body_bytes[DOWN],
 		.response_bytes = x->body_bytes[UP],
 		.attempt_count = x->attempt_count,
+		.is_sent = x->request_started,
 		.is_mirror = x->is_mirror,
 	};
 	record_request(x->being.worker, call, &r);
@@ -123,7 +124,7 @@ void exchange_finish(struct exchange *x, enum reason reason)
 		return;
 	struct worker *w = x->being.worker;
 	x->reason = reason;
-	outbound_tried(w, &x->tries, reason);
+	outbound_tried(w, &x->carrier[DOWN]->call, &x->tries, reason);
 	outbound_leave_try(&x->tries);
 	service_hold_give(&x->retrying, BREAKER_RETRIES);
 	exchange_move(x, EXCHANGE_ENDED);

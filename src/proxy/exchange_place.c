@@ -33,6 +33,8 @@ static struct carrier *exchange_dial(struct exchange *x, enum reason *ret_reason
 	struct carrier *up = upstream_dial(w, call, ret_reason);
 	if (!up)
 		service_hold_give(&x->pending, BREAKER_PENDING);
+	else if (call->way == CALL_WAY_OUTSIDE)
+		carrier_connect_by(up, outside_connect_ns(call, &x->tries), x->tries.until_ns);
 	return up;
 }
 
@@ -51,7 +53,7 @@ static void exchange_take_upstream(struct exchange *x)
 	/* who was not let in has not tried */
 	x->attempt_count += up || !exchange_is_overload(reason);
 	if (!up)
-		outbound_tried(w, &x->tries, reason);
+		outbound_tried(w, call, &x->tries, reason);
 	if (!up && exchange_try_again(x, reason))
 		return;
 	if (!up) {
@@ -179,8 +181,7 @@ void exchange_route(struct exchange *x)
 	}
 	/* each request by its own host, whatever those before it asked for */
 	if (down->call.by_name)
-		reason = outside_name(
-			x->being.worker, &down->call, EXTERNAL_HTTP, x->request->authority);
+		reason = outside_name(&down->call, EXTERNAL_HTTP, x->request->authority);
 	if (reason == REASON_NONE && !exchange_is_chosen(x)) {
 		reason = exchange_normalise(x);
 		if (reason == REASON_NONE && routing_of(&down->call))

@@ -178,7 +178,7 @@ static void exchange_lost_up(struct exchange *x, struct carrier *up, enum reason
 		exchange_again(x);
 		return;
 	}
-	outbound_tried(x->being.worker, &x->tries, reason);
+	outbound_tried(x->being.worker, &x->carrier[DOWN]->call, &x->tries, reason);
 	if (!has_answered && exchange_try_again(x, reason))
 		return;
 	if (x->response_started && reason == REASON_UPSTREAM_CLOSED)

@@ -222,8 +222,9 @@ static enum reason outbound_draw(struct worker *w, const struct call *c,
 	return *ret ? REASON_NONE : REASON_NO_ENDPOINT;
 }
 
-void outbound_tried(struct worker *w, struct call_tries *tries, enum reason reason)
+void outbound_tried(struct worker *w, struct call *c, struct call_tries *tries, enum reason reason)
 {
+	outside_tried(c, tries, reason);
 	figures_tried(&tries->figure, reason);
 	balancer_judge_reason(w, &tries->last, reason);
 }
@@ -282,6 +283,7 @@ enum reason outbound_pick(struct worker *w, struct call *c, struct call_tries *t
 	const struct service *service;
 	const struct subset *subset;
 	outbound_leave_try(tries);
+	outside_pick(c, tries);
 	if (!c->picks)
 		return outbound_count_request(w, c, tries, c->service, carriage);
 	enum reason reason = outbound_follow_lead(c, lead, &service, &subset);

@@ -1,132 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "outside.h"
 
-#include "proxy/facts.h"
+#include "outside_place.h"
 #include "upstream.h"
 #include <stdlib.h>
-
-/* --- where an external is --- */
-
-/* Dialled for it, an address has to be outside; one that the operators have declared may be on the
- * machine's own link, of what was looked up not even that. */
-static bool outside_may_dial(const struct plan *plan, const struct address *a, bool is_declared)
-{
-	const struct snapshot *s = plan->snapshot;
-	if (a->port == plan->conf->mesh_port)
-		return false;
-	if (!is_declared)
-		return snapshot_may_be_outside(s, a);
-	return address_is_host(a) && !snapshot_is_local(s, a) &&
-	       snapshot_destination(s, a).kind == DESTINATION_UNKNOWN;
-}
-
-/* What one of its hosts was looked up as; NULL: nothing, or its addresses are declared. */
-static const struct facts_host *outside_facts(
-	const struct plan *plan, const struct external *e, struct str host)
-{
-	for (uint32_t i = 0; i < e->host_count && e->address_count == 0; i++) {
-		if (str_eq(e->hosts[i], host))
-			return facts_host(plan->facts, host);
-	}
-	return NULL;
-}
-
-static bool outside_looked_up(
-	const struct plan *plan, const struct external *e, struct str host, const struct address *a)
-{
-	const struct facts_host *facts = outside_facts(plan, e, host);
-	for (uint32_t i = 0; facts && i < facts->address_count; i++) {
-		if (address_same_ip(&facts->addresses[i], a))
-			return outside_may_dial(plan, a, false);
-	}
-	return false;
-}
-
-/* Whether the external is there: declared, or what this host was looked up as. */
-static bool outside_knows(
-	const struct plan *plan, const struct external *e, struct str host, const struct address *a)
-{
-	return external_declares(e, a) ? outside_may_dial(plan, a, true)
-				       : outside_looked_up(plan, e, host, a);
-}
-
-/* The same, whichever of its hosts it is. */
-static bool outside_knows_any(
-	const struct plan *plan, const struct external *e, const struct address *a)
-{
-	bool is_known = outside_knows(plan, e, STR(""), a);
-	for (uint32_t i = 0; i < e->host_count && !is_known; i++)
-		is_known = outside_looked_up(plan, e, e->hosts[i], a);
-	return is_known;
-}
-
-/* Which port of it is dialled for the one that the workload dialled. */
-static uint16_t outside_port(const struct external *e, uint16_t dialled)
-{
-	if (e->tls != EXTERNAL_ORIGINATE)
-		return dialled;
-	if (e->port_tls != 0)
-		return e->port_tls;
-	return dialled == 80 ? 443 : dialled;
-}
-
-/* Of those that may be dialled any one; of the family that the workload dialled, as long as there
- * is one: it knows best which of them this machine has a way to. */
-struct outside_draw {
-	struct address drawn;
-	uint32_t rank, count;
-};
-
-static void outside_offer(struct outside_draw *d, struct worker *w, const struct call *c,
-	const struct address *at, bool is_declared)
-{
-	struct address a = *at;
-	a.port = outside_port(c->external, c->original.port);
-	uint32_t rank = a.family == c->original.family ? 2 : 1;
-	if (rank < d->rank || !outside_may_dial(c->hold->plan, &a, is_declared))
-		return;
-	d->count = rank > d->rank ? 1 : d->count + 1;
-	d->rank = rank;
-	if (loop_random(&w->loop) % d->count == 0)
-		d->drawn = a;
-}
-
-static bool outside_draw(struct worker *w, const struct call *c, struct address *ret_address)
-{
-	struct outside_draw d = {0};
-	const struct external *e = c->external;
-	const struct facts_host *facts = outside_facts(c->hold->plan, e, str_of(c->host));
-	for (uint32_t i = 0; i < e->address_count; i++) {
-		if (external_is_single(&e->addresses[i]))
-			outside_offer(&d, w, c, &e->addresses[i].base, true);
-	}
-	for (uint32_t i = 0; facts && i < facts->address_count; i++)
-		outside_offer(&d, w, c, &facts->addresses[i], false);
-	*ret_address = d.drawn;
-	return d.count > 0;
-}
-
-static bool outside_is_known(const struct call *c, const struct address *a)
-{
-	const struct plan *plan = c->hold->plan;
-	if (c->speech == EXTERNAL_BYTES)
-		return outside_knows_any(plan, c->external, a);
-	return outside_knows(plan, c->external, str_of(c->host), a);
-}
-
-/* `kept`: where it leads already, family 0: nowhere. */
-static enum reason outside_place(struct worker *w, struct call *c, const struct address *kept)
-{
-	struct address a = c->original;
-	a.port = outside_port(c->external, a.port);
-	if (kept->family != 0 && kept->port == a.port && outside_is_known(c, kept))
-		a = *kept;
-	else if (!outside_is_known(c, &a) && !outside_draw(w, c, &a))
-		return REASON_EXTERNAL_UNRESOLVED;
-	c->way = CALL_WAY_OUTSIDE;
-	c->upstream = a;
-	return REASON_NONE;
-}
 
 /* --- something unknown --- */
 
@@ -143,15 +20,22 @@ static bool outside_may_be_unknown(const struct plan *plan, const struct address
 	       !outside_is_proxy_port(plan->conf, a->port);
 }
 
+/* As workloads dial it, or as it is dialled for them. */
+static bool outside_is_at_port(const struct external *e, uint16_t port)
+{
+	bool is_there = external_has_port(e, port);
+	for (uint32_t i = 0; i < e->port_count && !is_there; i++)
+		is_there = outside_port(e, (uint16_t)e->ports[i]) == port;
+	return is_there;
+}
+
 /* An external that is there: whoever does not say its name is not let in by that. */
 static const struct external *outside_denied(const struct call *c)
 {
 	const struct snapshot *s = c->hold->plan->snapshot;
 	for (uint32_t i = 0; i < s->external_count; i++) {
 		const struct external *e = &s->externals[i];
-		bool has_port = external_has_port(e, c->original.port) ||
-				(e->port_tls != 0 && e->port_tls == c->original.port);
-		if (has_port && !external_allows(e, c->source_id) &&
+		if (outside_is_at_port(e, c->original.port) && !external_allows(e, c->source_id) &&
 			outside_knows_any(c->hold->plan, e, &c->original))
 			return e;
 	}
@@ -188,7 +72,7 @@ static enum reason outside_settle_external(struct call *c, const struct external
 								   : REASON_EXTERNAL_UNRESOLVED;
 }
 
-enum reason outside_settle(struct call *c)
+static enum reason outside_settle_address(struct call *c)
 {
 	const struct snapshot *s = c->hold->plan->snapshot;
 	c->way = CALL_WAY_PLAIN;
@@ -213,6 +97,14 @@ enum reason outside_settle(struct call *c)
 	return REASON_NONE;
 }
 
+enum reason outside_settle(struct call *c)
+{
+	enum reason reason = outside_settle_address(c);
+	if (reason != REASON_NONE)
+		c->upstream = (struct address){0};
+	return reason;
+}
+
 /* --- by name --- */
 
 /* What it led to before is not to be found under the new name. */
@@ -223,6 +115,7 @@ static void outside_leave(struct call *c)
 	c->external = NULL;
 	c->unknown = UNKNOWN_REFUSE;
 	c->upstream = (struct address){0};
+	c->upstream_failed = false;
 	c->series = (struct record_series){0};
 	free(c->host);
 	c->host = NULL;
@@ -248,8 +141,7 @@ static bool outside_keep_host(struct call *c, struct str host)
 	return c->host || host.len == 0;
 }
 
-static enum reason outside_settle_name(
-	struct worker *w, struct call *c, struct str host, const struct address *kept)
+static enum reason outside_settle_name(struct call *c, struct str host, const struct address *kept)
 {
 	const struct snapshot *s = c->hold->plan->snapshot;
 	if (!outside_keep_host(c, host))
@@ -262,7 +154,7 @@ static enum reason outside_settle_name(
 		return outside_unknown(c, REASON_UNKNOWN_DESTINATION);
 	if (!external_allows(c->external, c->source_id))
 		return REASON_EXTERNAL_DENIED;
-	return outside_place(w, c, kept);
+	return outside_place(c, kept);
 }
 
 /* Refused, it leads nowhere; the log says what it was that it may not. */
@@ -277,8 +169,7 @@ static enum reason outside_settled(struct call *c, enum reason reason)
 	return reason;
 }
 
-enum reason outside_name(
-	struct worker *w, struct call *c, enum external_speech speech, struct str text)
+enum reason outside_name(struct call *c, enum external_speech speech, struct str text)
 {
 	static const struct address nowhere;
 	char name[EXTERNAL_HOST_MAX + 1];
@@ -286,21 +177,23 @@ enum reason outside_name(
 	bool is_same = c->is_named && c->speech == speech && str_eq(str_of(c->host), host);
 	/* a request that ran on under a newer plan may have kept what is not to be found any more
 	 */
-	if (is_same &&
-		(c->named != REASON_NONE || !c->external || outside_is_known(c, &c->upstream)))
+	if (is_same && (c->named != REASON_NONE || !c->external ||
+			       (outside_is_known(c, &c->upstream) && !c->upstream_failed)))
 		return c->named;
 	outside_leave(c);
 	c->speech = speech;
-	return outside_settled(c, outside_settle_name(w, c, host, &nowhere));
+	return outside_settled(c, outside_settle_name(c, host, &nowhere));
 }
 
-enum reason outside_name_again(struct worker *w, const struct call *before, struct call *c)
+enum reason outside_name_again(const struct call *before, struct call *c)
 {
-	if (!c->by_name || !before->is_named)
+	/* which began when nobody asked it for a name */
+	bool is_bytes = !before->by_name && before->protocol == PROTOCOL_TCP;
+	if (!c->by_name || (!before->is_named && !is_bytes))
 		return REASON_NONE;
-	c->speech = before->speech;
-	enum reason reason = outside_settled(
-		c, outside_settle_name(w, c, str_of(before->host), &before->upstream));
+	c->speech = is_bytes ? EXTERNAL_BYTES : before->speech;
+	enum reason reason =
+		outside_settled(c, outside_settle_name(c, str_of(before->host), &before->upstream));
 	return c->speech == EXTERNAL_HTTP ? REASON_NONE : reason;
 }
 
@@ -406,4 +299,13 @@ struct str outside_word(const struct call *c)
 		return STR("allowed");
 	}
 	return STR("");
+}
+
+struct str outside_security(const struct call *c)
+{
+	if (c->external && c->external->tls == EXTERNAL_ORIGINATE)
+		return STR("tls");
+	if (c->is_named && c->speech == EXTERNAL_TLS)
+		return STR("passthrough");
+	return c->external || c->protocol == PROTOCOL_HTTP ? STR("plaintext") : STR("none");
 }

@@ -12,15 +12,25 @@
 /* By the address alone. NONE may also mean that its name is still to be seen (c->by_name). */
 enum reason outside_settle(struct call *c);
 /* A call that is by name: what its bytes, or this request of them, ask for. Nothing changes for one
- * that asks for the same again. `text`: as it was sent; empty: nothing. Else a call that is refused
- * leads nowhere. */
-enum reason outside_name(
-	struct worker *w, struct call *c, enum external_speech speech, struct str text);
+ * that asks for the same again, unless where it leads took no connection the last time. `text`: as
+ * it was sent; empty: nothing. Else a call that is refused leads nowhere. */
+enum reason outside_name(struct call *c, enum external_speech speech, struct str text);
 /* The same as for `before`, which is the call under an earlier plan; at the same address, if that
  * is still one. What is said of requests is kept for outside_check(), as the next may ask for
  * something else. */
-enum reason outside_name_again(struct worker *w, const struct call *before, struct call *c);
+enum reason outside_name_again(const struct call *before, struct call *c);
 enum reason outside_check(const struct call *c);
+
+/* A call by name may lead to any address of its external: when one of them takes no connection,
+ * another is tried, and all together have the time of one connect. Of other calls these say and
+ * change nothing. */
+/* Before it is dialled: where it leads already, or after a failure to another one. */
+void outside_pick(struct call *c, struct call_tries *tries);
+/* What became of it. */
+void outside_tried(struct call *c, struct call_tries *tries, enum reason reason);
+bool outside_may_pick_again(const struct call *c, const struct call_tries *tries);
+/* Until when the address that was picked has to take the connection. */
+uint64_t outside_connect_ns(const struct call *c, const struct call_tries *tries);
 
 /* What the server is asked to be; empty: nothing is known, or no TLS of ours. */
 struct str outside_server_name(const struct call *c);
@@ -35,6 +45,9 @@ bool outside_leads(const struct plan *plan, struct str source_id, struct str ext
 /* For the access log: "external", "passthrough", "audited", "allowed", or empty. */
 struct str outside_word(const struct call *c);
 bool outside_is_audited(const struct call *c);
+/* Once it is connected: "tls" of ours, the workload's own that passes through, "plaintext", or
+ * "none": nobody looks at what it is. */
+struct str outside_security(const struct call *c);
 
 /* --- of a plan --- */
 

@@ -164,7 +164,7 @@ static void session_detected_bytes(
 {
 	enum reason reason = REASON_NONE;
 	if (s->call.by_name)
-		reason = outside_name(s->being.worker, &s->call, speech, str_of(server_name));
+		reason = outside_name(&s->call, speech, str_of(server_name));
 	if (reason != REASON_NONE)
 		session_refuse(s, reason, NULL);
 	else

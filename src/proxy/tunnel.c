@@ -3,6 +3,7 @@
 
 #include "codec/preamble.h"
 #include "limiter.h"
+#include "outside.h"
 #include "record.h"
 #include "routing.h"
 #include <stdlib.h>
@@ -85,7 +86,7 @@ static void tunnel_again(struct tunnel *t)
 
 static void tunnel_dial_failed(struct tunnel *t, enum reason reason)
 {
-	outbound_tried(t->being.worker, &t->tries, reason);
+	outbound_tried(t->being.worker, &t->call, &t->tries, reason);
 	if (t->line[UP] && call_may_pick_again(&t->call, &t->tries, reason))
 		tunnel_again(t);
 	else
@@ -209,7 +210,9 @@ static void tunnel_dial(struct tunnel *t)
 	}
 	t->timer.fired = false;
 	timer_set(&w->loop, &t->timer,
-		w->loop.now_ns + worker_conf(w)->connect_timeout_ms * CLOCK_MS);
+		t->call.way == CALL_WAY_OUTSIDE
+			? outside_connect_ns(&t->call, &t->tries)
+			: w->loop.now_ns + worker_conf(w)->connect_timeout_ms * CLOCK_MS);
 	loop_ready(&w->loop, &t->being.task);
 }
 

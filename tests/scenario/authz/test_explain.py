@@ -102,7 +102,7 @@ def test_check_reads_well(mesh):
 
 
 def test_check_says_what_is_refused_before_any_rule(mesh):
-    for path in ("/echo%2fadmin", "/echo/..;x/y", "/../x", "/echo/%zz"):
+    for path in ("/echo%2fadmin", "/echo/..;x/y", "/../x", "/echo/%zz", "*"):
         done = mesh.authz("vm-b", f"check --from web --to orders --path '{path}'", 1)
         assert "× refused with 400, whatever the rules say" in done.stdout, done
         assert mesh.call("web", "orders", f"GET {path}").status == 400
@@ -128,6 +128,17 @@ WRONG = {
     "check --from web --to orders --client nowhere": "an address",
     "check --from web --to orders --claim x": "no claim",
     "check --from web --to orders -H x": "is no header",
+    "check --from web --to orders -H x_team:blue": '"x_team" is no name that a proxy would let through',
+    "check --from web --to orders -H 'Connection: x-team'": "is the proxies' own, and no rule sees it",
+    "check --from web --to orders -H Host:a": "give the host as host",
+    "check --from web --to orders --method get": '"get" is none that a proxy would let through',
+    "check --from web --to orders --method CONNECT": "is none that a proxy would let through",
+    "check --from web --to orders --method GET --method PUT": "--method is there twice",
+    "check --from web --from guest --to orders": "--from is there twice",
+    "check --from '' --to orders": "--from: nothing stands behind it",
+    "check --from web --to ordes": 'no service "ordes" is known here; did you mean "orders"?',
+    "list ''": "the service is empty",
+    "why ''": "the id is empty",
     "check --from web --to orders --socket /nowhere": "there is no admin socket at /nowhere",
     "why": "which request?",
     "list --from web": "--from is not for this command",
@@ -146,6 +157,16 @@ def test_help(mesh, line):
     done = mesh.authz("vm-a", line, 0)
     assert "usage: ringmain authz check --from CALLER" in done.stdout and done.stderr == ""
     assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+def test_a_caller_that_is_misspelt_is_told(mesh):
+    text = mesh.authz("vm-b", "check --from wbe --to orders", 1).stdout
+    assert '‼ no service "wbe" is known here: judged as the identity of that name; did you mean "web"?\n' in text
+
+
+@pytest.mark.parametrize("method", ["get", "TRACE", "CONNECT", "FOO"])
+def test_methods_that_are_no_question_are_no_request(mesh, method):
+    assert mesh.call("web", "orders", f"{method} /echo/x").status in (400, 405, 501)
 
 
 def test_list_has_the_rules_as_they_count(mesh):

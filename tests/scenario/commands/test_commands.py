@@ -112,6 +112,18 @@ def test_check_counts_what_is_wrong(tmp_path):
     assert done.returncode == 1 and done.stderr == f"{tmp_path}/none: No such file or directory\n"
 
 
+@pytest.mark.parametrize("line", ["status", "drain orders", "authz list", "authz check --from a --to b", "routes list",
+                                  "limits list"])
+def test_no_other_proxy_is_asked_than_was_named(tmp_path, line):
+    done = call(*line.split(), "-c", str(tmp_path / "none"))
+    assert done.returncode in (1, 2) and done.stdout == ""
+    assert done.stderr.endswith(f": {tmp_path}/none: No such file or directory\n")
+    broken = tmp_path / "broken.conf"
+    broken.write_text(f'node: {{ admin_socket = "{tmp_path}/admin.sock"; }};\nmesh: {{ nonsense\n')
+    done = call(*line.split(), "-c", str(broken))
+    assert f"{tmp_path}/admin.sock" in done.stderr
+
+
 def test_check_reads_what_the_state_process_would_get(tmp_path):
     conf, password, operator = (tmp_path / name for name in ("ringmain.conf", "password", "operator.pub"))
     conf.write_text('node: { name = "a"; address = "127.0.0.1"; user = "nobody"; };\n'

@@ -184,6 +184,56 @@ static void what_comes_before_the_rules(void **state)
 	expect(CHECK "web", 200, "\"identity\":false,\"mtls\":\"disabled\"");
 }
 
+/* In the plain nobody is seen; but on the same machine no text goes anywhere. */
+static void callers_beside_a_service_in_the_plain(void **state)
+{
+	sample.services[0].mtls = MTLS_DISABLED;
+	sample.services[0].mtls_port_count = 0;
+	expect(CHECK "web", 200,
+		"\"otherwise\":[{\"from\":\"spiffe://prod.example/service/web\",\"neighbour\":true,"
+		"\"allowed\":true,\"policy\":\"reads\",\"where\":\"mesh.conf:1\"}],"
+		"\"allowed\":false");
+	expect(CHECK "web&path=/secret", 200, "\"otherwise\":[],\"allowed\":false");
+	expect(CHECK "anonymous", 200, "\"otherwise\":[],\"allowed\":false");
+}
+
+static void callers_of_no_service(void **state)
+{
+	expect(CHECK "wbe", 200,
+		"\"from\":\"spiffe://prod.example/service/wbe\",\"undeclared\":\"wbe\","
+		"\"like\":\"web\"");
+	expect(CHECK "somebody", 200, "\"undeclared\":\"somebody\",\"like\":null");
+	expect(CHECK "web", 200, "\"from\":\"spiffe://prod.example/service/web\",\"to\":");
+	expect(CHECK "shop/x", 200, "\"from\":\"spiffe://prod.example/shop/x\",\"to\":");
+}
+
+/* What the data path refuses is not said to be let in. */
+static void what_no_proxy_lets_through(void **state)
+{
+	static const char *const methods[] = {
+		"get", "Get", "CONNECT", "TRACE", "FOO", "", "GET%20X"};
+	static const char *const names[] = {"x_team", "x%20team", "%C3%A9"};
+	static const char *const own[] = {
+		"Connection", "Transfer-Encoding", "x-ringmain-route", "X-Forwarded-Client-Cert"};
+	char path[128];
+	for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
+		snprintf(path, sizeof(path), CHECK "web&method=%s", methods[i]);
+		expect(path, 400, "is none that a proxy would let through: one that is known");
+	}
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		snprintf(path, sizeof(path), CHECK "web&header=%s:1", names[i]);
+		expect(path, 400, "is no name that a proxy would let through");
+	}
+	for (size_t i = 0; i < ARRAY_LEN(own); i++) {
+		snprintf(path, sizeof(path), CHECK "web&header=%s:1", own[i]);
+		expect(path, 400, "is the proxies' own, and no rule sees it");
+	}
+	expect(CHECK "web&header=Host:x", 400, "give the host as host");
+	expect(CHECK "web&path=*", 200, "\"allowed\":false,\"barrier\":\"path\"");
+	expect(CHECK "web&path=*&method=OPTIONS", 200, "\"barrier\":\"none\"");
+	expect(CHECK "web&method=PURGE", 200, "\"barrier\":\"none\"");
+}
+
 static void who_is_asked(void **state)
 {
 	struct str ids[] = {STR("spiffe://prod.example/service/web-old"),
@@ -195,8 +245,9 @@ static void who_is_asked(void **state)
 	sample.services[1].ids = ids;
 	sample.services[1].id_count = 2;
 	expect(CHECK "web", 200,
-		"\"otherwise\":[{\"from\":\"spiffe://prod.example/service/web\",\"allowed\":true,"
-		"\"policy\":\"reads\",\"where\":\"mesh.conf:1\"}]");
+		"\"otherwise\":[{\"from\":\"spiffe://prod.example/service/"
+		"web\",\"neighbour\":false,"
+		"\"allowed\":true,\"policy\":\"reads\",\"where\":\"mesh.conf:1\"}]");
 }
 
 static void what_is_no_question(void **state)
@@ -214,6 +265,9 @@ static void what_is_no_question(void **state)
 	expect("/authz?x=orders", 400, "?service=NAME");
 	expect("/authz?service=", 400, "?service=NAME");
 	expect("/authz?service=none", 404, "no service \"none\"");
+	expect("/authz?service=no%20ne", 404, "no service \"no ne\" is known here\n");
+	expect("/authz?service=oders", 404, "is known here; did you mean \"orders\"?\n");
+	expect("/authz/check?from=web&to=oders", 404, "did you mean \"orders\"?");
 	expect("/authz/seen?x=orders", 400, "?service=NAME");
 	expect("/authz/seen?service=", 400, "?service=NAME");
 	expect("/authz/seen?service=none", 404, "no service \"none\"");
@@ -275,6 +329,27 @@ static void what_was_let_in(void **state)
 	expect_with("/authz/seen?service=web", &reports, 200, "\"seen\":[]");
 	expect("/authz/seen", 200, "\"seen\":[]");
 	expect("/authz/seen", 200, "{\"node\":\"vm-a\",");
+}
+
+/* An entry that would be read as another caller opens a door to him. */
+static void callers_are_named_for_what_they_are(void **state)
+{
+	static struct seen_view view;
+	static struct report of = {.seen = &view};
+	struct report *all[1] = {&of};
+	const struct reports reports = {.count = 1, .of = all};
+	static const char *const whole[] = {"spiffe://prod.example/web",
+		"spiffe://prod.example/anonymous", "spiffe://prod.example/10.0.0.0/8"};
+	memset(&view, 0, sizeof(view));
+	for (size_t i = 0; i < ARRAY_LEN(whole); i++)
+		add_seen(&view, whole[i], "/a", 1);
+	add_seen(&view, "spiffe://prod.example/service/gone", "/a", 1);
+	for (size_t i = 0; i < ARRAY_LEN(whole); i++) {
+		char part[128];
+		snprintf(part, sizeof(part), "\"from\":\"%s\"", whole[i]);
+		expect_with("/authz/seen", &reports, 200, part);
+	}
+	expect_with("/authz/seen", &reports, 200, "\"from\":\"service/gone\"");
 }
 
 /* --- list --- */
@@ -379,6 +454,21 @@ static void services_in_short(void **state)
 	expect("/authz", 200, "\"allow\":3,\"deny\":2,\"audit\":1,\"on_trial\":1}");
 	expect("/authz", 200,
 		"\"service\":\"web\",\"protocol\":\"detect\",\"mtls\":\"permissive\"");
+}
+
+/* A list that is cut says so. */
+static void what_is_cut_says_so(void **state)
+{
+	static struct route_path many[300];
+	for (size_t i = 0; i < ARRAY_LEN(many); i++)
+		many[i] = (struct route_path){ROUTE_PATH_EXACT, {"/some/path", 10}};
+	for (size_t len = 1; len <= 10; len++) {
+		many[0].text.len = len;
+		sample.services[0].policy_count = 0;
+		add((struct policy){
+			.name = STR("many"), .to = {.paths = many, .path_count = ARRAY_LEN(many)}});
+		expect("/authz?service=orders", 200, " ...\"],\"where\"");
+	}
 }
 
 /* --- why --- */
@@ -494,12 +584,17 @@ int main(void)
 		TEST(who_decides),
 		TEST(why_not_the_others),
 		TEST(what_comes_before_the_rules),
+		TEST(callers_beside_a_service_in_the_plain),
+		TEST(callers_of_no_service),
+		TEST(what_no_proxy_lets_through),
 		TEST(who_is_asked),
 		TEST(what_is_no_question),
 		TEST(what_was_let_in),
+		TEST(callers_are_named_for_what_they_are),
 		TEST(rows_as_they_count),
 		TEST(rules_that_never_decide),
 		TEST(services_in_short),
+		TEST(what_is_cut_says_so),
 		TEST(what_became_of_it),
 		TEST(what_it_would_be_now),
 		TEST(workers_are_asked),

@@ -130,7 +130,14 @@ static void what_decides_otherwise(void **state)
 			       ",\"would_deny\":true,\"mesh_audit\":true,\"audited\":\"t\"}");
 	assert_has("mesh.policy_mode is \"audit\"");
 	show(show_authz_check, "{\"from\":\"spiffe://td/x\",\"identity\":false}");
-	assert_has("nobody sees who sends it");
+	assert_has("‼ mtls = \"disabled\": from another machine it comes in plain text, and nobody "
+		   "sees who sends it\n");
+	show(show_authz_check, "{\"from\":\"spiffe://td/x\",\"identity\":true,\"undeclared\":\"x\","
+			       "\"like\":null}");
+	assert_has("‼ no service \"x\" is known here: judged as the identity of that name\n");
+	show(show_authz_check, "{\"from\":\"spiffe://td/x\",\"identity\":true,\"undeclared\":\"x\","
+			       "\"like\":\"y\"}");
+	assert_has("of that name; did you mean \"y\"?\n");
 }
 
 static void which_machine_decides(void **state)
@@ -145,6 +152,10 @@ static void which_machine_decides(void **state)
 			       "\"allowed\":true,\"policy\":\"p\",\"where\":\"m:1\"}]}");
 	assert_has("no endpoint that is known here");
 	assert_has("‼ as spiffe://td/old it would be allowed by p (m:1)\n");
+	show(show_authz_check, "{\"otherwise\":[{\"from\":\"spiffe://td/x\",\"neighbour\":true,"
+			       "\"allowed\":false,\"policy\":\"p\",\"where\":\"m:1\"}]}");
+	assert_has("‼ as spiffe://td/x, on the service's own machine, it would be refused by p "
+		   "(m:1)\n");
 }
 
 /* Of a service with thousands of rules only some of those that do not match are shown. */
@@ -199,6 +210,65 @@ static void the_rules_of_a_service(void **state)
 		"(m:9)\n");
 }
 
+/* What a rule asks for is all there, however much it is: who misses an exception or a path takes
+ * the rule for another one. */
+static void a_rule_of_many_words(void **state)
+{
+	char answer[8192], part[32];
+	size_t len = (size_t)snprintf(answer, sizeof(answer),
+		"{\"service\":\"orders\",\"mtls\":\"strict\",\"here\":true,\"rules\":[{\"from\":"
+		"\"shop/*\",\"not_from\":[");
+	for (int i = 0; i < 20; i++)
+		len += (size_t)snprintf(answer + len, sizeof(answer) - len, "%s\"shop/caller-%d\"",
+			i ? "," : "", i);
+	len += (size_t)snprintf(answer + len, sizeof(answer) - len,
+		"],\"name\":\"many\",\"action\":\"allow\",\"mode\":\"enforce\",\"when\":[\"paths");
+	for (int i = 0; i < 40; i++)
+		len += (size_t)snprintf(
+			answer + len, sizeof(answer) - len, "%s /some/path/%d", i ? " or" : "", i);
+	len += (size_t)snprintf(
+		answer + len, sizeof(answer) - len, "\",\"methods GET\"],\"where\":\"m:3\"}]}");
+	assert_in_range(len, 1000, sizeof(answer) - 1);
+	show(show_authz_list, answer);
+	for (int i = 0; i < 20; i++) {
+		snprintf(part, sizeof(part), i == 19 ? "shop/caller-%d " : "shop/caller-%d", i);
+		assert_has(part);
+	}
+	for (int i = 0; i < 40; i++) {
+		snprintf(part, sizeof(part), " /some/path/%d", i);
+		assert_has(part);
+	}
+	assert_has("shop/* but not shop/caller-0, shop/caller-1");
+	assert_has("\n  nor shop/caller-");
+	assert_has("    or /some/path/");
+	assert_has("and methods GET\n");
+	assert_has_not("…");
+	for (const char *line = text; *line; line = strchr(line, '\n') + 1)
+		assert_in_range(strcspn(line, "\n"), 0, 200);
+}
+
+/* Of one word that is too long, and of what stands before another, the end is missing, and that is
+ * seen. */
+static void words_that_are_too_long(void **state)
+{
+	char answer[2048], path[300];
+	memset(path, 'p', sizeof(path) - 1);
+	path[sizeof(path) - 1] = '\0';
+	snprintf(answer, sizeof(answer),
+		"{\"service\":\"orders\",\"rules\":[{\"from\":\"web\",\"name\":\"r\",\"action\":"
+		"\"deny\",\"when\":[\"paths /%s or /b\"],\"where\":\"m:1\"}]}",
+		path);
+	show(show_authz_list, answer);
+	assert_has("ppp…  r ");
+	assert_has("    or /b\n");
+	snprintf(answer, sizeof(answer),
+		"{\"rules\":[{\"name\":\"r\",\"action\":\"deny\",\"part\":\"missed\",\"missed\":"
+		"\"paths\",\"wanted\":\"paths /%s\",\"has\":\"/b\",\"where\":\"m:1\"}]}",
+		path);
+	show(show_authz_check, answer);
+	assert_has("ppp…; it is /b ");
+}
+
 static void all_services(void **state)
 {
 	show(show_authz_list, "{\"services\":[]}");
@@ -245,7 +315,7 @@ static void what_became_of_it(void **state)
 	assert_has("sent to the machine at 10.0.0.2:15008, which decides");
 	assert_has("× it was answered 403: refused there");
 	assert_has("\n\nT1  a copy: PUT");
-	assert_has("‼ it would have been refused by t, which is on trial\n  noted by n\n");
+	assert_has("‼ it would have been refused by t: on trial, so it passed\n  noted by n\n");
 }
 
 static void nothing_is_known_of_it(void **state)
@@ -305,6 +375,8 @@ int main(void)
 		TEST(which_machine_decides),
 		TEST(many_rules),
 		TEST(the_rules_of_a_service),
+		TEST(a_rule_of_many_words),
+		TEST(words_that_are_too_long),
 		TEST(all_services),
 		TEST(what_became_of_it),
 		TEST(nothing_is_known_of_it),

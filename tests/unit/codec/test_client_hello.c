@@ -93,12 +93,44 @@ static void test_more_until_the_last_byte(void **state)
 	assert_int_equal(client_hello_read(bytes, len, name, &name_len), CLIENT_HELLO_DONE);
 }
 
+/* The largest message there may be, in two records, and bytes behind it in the second. */
+static void test_nothing_stands_behind_the_largest(void **state)
+{
+	static const size_t first = CLIENT_HELLO_BYTES_MAX - 1;
+	static const uint8_t begin[] = {1, 0, 0x3f, 0xfc, 3, 3};
+	static const uint8_t rest[] = {0, 0, 2, 0x13, 1, 1, 0}; /* no session, a suite, and null */
+	uint8_t message[CLIENT_HELLO_BYTES_MAX + 9] = {0}, bytes[5 + sizeof(message) + 5];
+	uint8_t *extensions = message + 4 + 2 + 32 + sizeof(rest);
+	size_t left = (size_t)(message + CLIENT_HELLO_BYTES_MAX - extensions);
+	memcpy(message, begin, sizeof(begin));
+	memcpy(extensions - sizeof(rest), rest, sizeof(rest));
+	extensions[0] = (uint8_t)((left - 2) >> 8);
+	extensions[1] = (uint8_t)(left - 2);
+	extensions[3] = 21; /* padding */
+	extensions[4] = (uint8_t)((left - 6) >> 8);
+	extensions[5] = (uint8_t)(left - 6);
+	for (uint8_t behind = 0; behind < 9; behind++) {
+		char name[CLIENT_HELLO_NAME_MAX + 1];
+		size_t name_len;
+		uint8_t heads[2][5] = {
+			{22, 3, 1, first >> 8, first & 0xff}, {22, 3, 1, 0, (uint8_t)(1 + behind)}};
+		memcpy(bytes, heads[0], 5);
+		memcpy(bytes + 5, message, first);
+		memcpy(bytes + 5 + first, heads[1], 5);
+		memcpy(bytes + 10 + first, message + first, 1u + behind);
+		assert_int_equal(
+			client_hello_read(bytes, 11 + first + behind, name, &name_len),
+			behind ? CLIENT_HELLO_BAD : CLIENT_HELLO_DONE);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_message),
 		cmocka_unit_test(test_a_name_is_not_cut),
 		cmocka_unit_test(test_more_until_the_last_byte),
+		cmocka_unit_test(test_nothing_stands_behind_the_largest),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -131,6 +131,28 @@ static void test_parse_marks(void **state)
 	}
 }
 
+/* Nor do three of one number: the third has no better claim to it than the second. */
+static void test_parse_marks_of_several(void **state)
+{
+	struct fixture f;
+	fixture_init(&f);
+	fixture_add(&f, "user", "db", "1003");
+	fixture_add(&f, "user", "other", "1004");
+	fixture_add(&f, "mark", "1001", "18");
+	fixture_add(&f, "mark", "1002", "18");
+	fixture_add(&f, "mark", "1003", "18");
+	fixture_add(&f, "mark", "1004", "19");
+	fixture_parse_good(&f,
+		FIXTURE_NODE
+		"workloads: ( { service = \"orders\"; user = \"orders\"; port = 8080; },\n"
+		"  { service = \"web\"; user = \"web\"; }, { service = \"db\"; user = \"db\"; },\n"
+		"  { service = \"web\"; user = \"other\"; } );\n",
+		MESH);
+	assert_null(snapshot_workload_by_mark(f.snapshot, 18));
+	assert_ptr_equal(snapshot_workload_by_mark(f.snapshot, 19), &f.snapshot->workloads[3]);
+	fixture_done(&f);
+}
+
 /* An address of the machine that the node file does not name is local too. */
 static void test_parse_local_addresses(void **state)
 {
@@ -365,6 +387,7 @@ int main(void)
 		cmocka_unit_test(test_parse_defaults),
 		cmocka_unit_test(test_parse_snapshot),
 		cmocka_unit_test(test_parse_marks),
+		cmocka_unit_test(test_parse_marks_of_several),
 		cmocka_unit_test(test_parse_local_addresses),
 		cmocka_unit_test(test_parse_values),
 		cmocka_unit_test(test_parse_balance),

@@ -292,6 +292,24 @@ static void test_a_mode_is_of_a_port(void **state)
 	}
 }
 
+/* In the plain nobody is seen, but here nothing goes over a wire. */
+static void test_who_calls_here_is_known_in_the_plain(void **state)
+{
+	static const struct lab_edit edits[LAB_EDITS_MAX] = {
+		{"mtls = \"permissive\";", "mtls = \"disabled\";"}};
+	start(POLICIES("{ name = \"web\"; service = \"loose\"; action = \"allow\"; from = \"web\"; "
+		       "}, { name = \"no-shop\"; service = \"loose\"; action = \"deny\"; from = "
+		       "\"shop\"; }"),
+		edits, LAB_ECHO);
+	ask(LAB_WEB, LAB_LOOSE, "x");
+	lab_expect_reason(&lab, 0, "NONE");
+	expect_decided(0, "web", "objects.conf:1");
+	ask(LAB_SHOP, LAB_LOOSE, "x");
+	lab_expect_reason(&lab, 0, "POLICY_DENIED");
+	expect_decided(0, "no-shop", "objects.conf:1");
+	lab_finish(&lab);
+}
+
 /* What goes out to such a port is plain, and to the others it is not. */
 static void test_a_mode_of_a_port_elsewhere(void **state)
 {
@@ -605,6 +623,7 @@ int main(void)
 		cmocka_unit_test(test_bytes_of_one_who_may_nothing),
 		cmocka_unit_test(test_bytes_and_rules_that_are_not_in_force),
 		cmocka_unit_test(test_a_mode_is_of_a_port),
+		cmocka_unit_test(test_who_calls_here_is_known_in_the_plain),
 		cmocka_unit_test(test_a_mode_of_a_port_elsewhere),
 		cmocka_unit_test(test_what_is_judged_is_what_the_server_gets),
 		cmocka_unit_test(test_every_value_of_a_header),

@@ -3,6 +3,7 @@
 #include "lab.h"
 
 #include "codec/client_hello.h"
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -75,6 +76,7 @@ static int connected(const char *ip, uint16_t port)
 
 static void say(int fd, const char *text)
 {
+	assert_int_not_equal(fd, -1);
 	fake_peer_send_text(fd, text);
 	lab_pump(&lab);
 }
@@ -469,6 +471,206 @@ static void test_a_host_does_not_lead_to_a_service(void **state)
 	lab_finish(&lab);
 }
 
+/* --- an address that takes no connection --- */
+
+#define FOUND(addresses)                                                                    \
+	"externals: ( { name = \"found\"; host = \"found.example\"; ports = [ 80, 8000 ]; " \
+	"tls = \"none\"; addresses = [ " addresses " ]; } );\n"
+#define FIRST  "198.51.100.20"
+#define SECOND "198.51.100.21"
+#define THIRD  "198.51.100.22"
+#define FOURTH "198.51.100.23"
+#define SIXTH  "2001:db8::1"
+#define TWO    "\"" FIRST "\", \"" SECOND "\""
+
+#define ORIGINATED                                                                     \
+	"externals: ( { name = \"found\"; host = \"found.example\"; port = 80; tls = " \
+	"\"originate\"; addresses = [ " TWO " ]; } );\n"
+
+static const char found_get[] = "GET /f HTTP/1.1\r\nHost: found.example\r\n\r\n";
+static const char ok[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+static void start_found(const char *objects)
+{
+	lab_start(&lab, &(struct lab_options){.objects = objects});
+}
+
+static void rule(const char *ip, uint16_t port, int result)
+{
+	struct address a = at(ip, port);
+	fake_connect_rule(&a, result);
+}
+
+/* Whatever the workload dialled: what it asks for is the name. */
+static void test_another_address_takes_what_one_does_not(void **state)
+{
+	static const char *const looked_up[] = {"lost.example", FIRST "\n" SECOND, NULL};
+	for (int i = 0; i < 2; i++) {
+		if (i == 0)
+			start_found(FOUND(TWO));
+		else
+			lab_start(&lab,
+				&(struct lab_options){.objects = externals, .hosts = looked_up});
+		rule(FIRST, 80, -ECONNREFUSED);
+		int client = dial(LAB_WEB, FIRST, 80);
+		say(client, i == 0 ? found_get : "GET /f HTTP/1.1\r\nHost: lost.example\r\n\r\n");
+		say(connected(SECOND, 80), ok);
+		lab_expect_received(client, ok);
+		assert_int_equal(lab_last(&lab, 0)->attempts, 2);
+		assert_int_equal(fake_opened_count(), 2);
+		lab_finish(&lab);
+	}
+}
+
+/* Where nobody takes it, the next request of the same client asks all of them anew. */
+static void test_the_next_request_looks_for_an_address_again(void **state)
+{
+	start_found(FOUND(TWO));
+	rule(FIRST, 80, -ECONNREFUSED);
+	rule(SECOND, 80, -EHOSTUNREACH);
+	int client = dial(LAB_WEB, FIRST, 80);
+	say(client, found_get);
+	lab_expect_holds(client, "HTTP/1.1 503 ");
+	lab_expect_reason(&lab, 0, "UPSTREAM_CONNECT_FAILED");
+	assert_int_equal(fake_opened_count(), 2);
+	rule(SECOND, 80, 0);
+	struct address second = at(SECOND, 80);
+	for (uint32_t i = 0; i < 2; i++) { /* and stays at what took it */
+		fake_peer_forget(client);
+		say(client, found_get);
+		say(lab_connected(&second, 1), ok);
+		lab_expect_received(client, ok);
+		assert_int_equal(fake_opened_count(), 4);
+	}
+	rule(FIRST, 80, 0);
+	fake_peer_reset(lab_connected(&second, 1));
+	lab_pump(&lab);
+	say(client, found_get);
+	assert_int_not_equal(lab_connected(&second, 2), -1);
+	lab_finish(&lab);
+}
+
+/* All of them together have the time of one connect. */
+static void test_silent_addresses_share_the_time(void **state)
+{
+	start_found(FOUND(TWO));
+	rule(FIRST, 80, FAKE_PENDING);
+	int client = dial(LAB_WEB, FIRST, 80);
+	say(client, found_get);
+	assert_int_equal(fake_opened_count(), 1);
+	lab_run(&lab, 3 * CLOCK_S);
+	say(connected(SECOND, 80), ok);
+	lab_expect_received(client, ok);
+	lab_finish(&lab);
+
+	start_found(FOUND(TWO ", \"" THIRD "\", \"" FOURTH "\""));
+	fake_connect_rule(NULL, FAKE_PENDING);
+	client = dial(LAB_WEB, FIRST, 80);
+	say(client, found_get);
+	lab_run(&lab, 4 * CLOCK_S);
+	lab_expect_received(client, "");
+	lab_run(&lab, 2 * CLOCK_S);
+	lab_expect_holds(client, "HTTP/1.1 503 ");
+	lab_expect_reason(&lab, 0, "UPSTREAM_CONNECT_TIMEOUT");
+	assert_int_equal(fake_opened_count(), CALL_TRIES_MAX);
+	lab_finish(&lab);
+
+	start_found(FOUND("\"" FIRST "\"")); /* whoever is alone has all of it */
+	fake_connect_rule(NULL, FAKE_PENDING);
+	client = dial(LAB_WEB, FIRST, 80);
+	say(client, found_get);
+	lab_run(&lab, 4 * CLOCK_S);
+	lab_expect_received(client, "");
+	lab_run(&lab, 2 * CLOCK_S);
+	lab_expect_reason(&lab, 0, "UPSTREAM_CONNECT_TIMEOUT");
+	assert_int_equal(fake_opened_count(), 1);
+	lab_finish(&lab);
+}
+
+/* A family that there is no way for must not use up all tries. */
+static void test_families_take_turns(void **state)
+{
+	start_found(FOUND("\"" FIRST "\", \"" SECOND "\", \"" THIRD "\", \"" SIXTH "\""));
+	fake_connect_rule(NULL, -ENETUNREACH);
+	rule(SIXTH, 80, 0);
+	int client = dial(LAB_WEB, FIRST, 80);
+	say(client, found_get);
+	say(connected(SIXTH, 80), ok);
+	lab_expect_received(client, ok);
+	assert_int_equal(fake_opened_count(), 2);
+	lab_finish(&lab);
+}
+
+/* What has been taken is not asked elsewhere: nobody knows what became of it. */
+static void test_what_was_sent_is_not_sent_elsewhere(void **state)
+{
+	start_found(FOUND(TWO));
+	int client = dial(LAB_WEB, FIRST, 80);
+	say(client, found_get);
+	fake_peer_reset(connected(FIRST, 80));
+	lab_pump(&lab);
+	lab_expect_holds(client, "HTTP/1.1 503 ");
+	assert_int_equal(fake_opened_count(), 1);
+	lab_finish(&lab);
+}
+
+static void test_tls_of_the_workload_goes_to_another_address(void **state)
+{
+	uint8_t bytes[512];
+	size_t len = hello("found.example", bytes);
+	start_found("externals: ( { name = \"found\"; host = \"found.example\"; port = 443;\n"
+		    "   addresses = [ " TWO " ]; } );\n");
+	rule(FIRST, 443, -ECONNREFUSED);
+	greet(LAB_WEB, FIRST, "found.example");
+	int server = connected(SECOND, 443);
+	assert_int_not_equal(server, -1);
+	struct str got = fake_peer_received(server);
+	assert_int_equal(got.len, len);
+	assert_memory_equal(got.at, bytes, len);
+	lab_finish(&lab);
+}
+
+/* Without a name it is the address that is meant. */
+static void test_bytes_without_a_name_go_nowhere_else(void **state)
+{
+	start_found(FOUND(TWO));
+	rule(FIRST, 80, -ECONNREFUSED);
+	int client = dial(LAB_WEB, FIRST, 80);
+	say(client, "\x01\x02\x03");
+	assert_true(fake_peer_saw_reset(client));
+	lab_expect_reason(&lab, 0, "UPSTREAM_CONNECT_FAILED");
+	assert_int_equal(fake_opened_count(), 1);
+	lab_finish(&lab);
+}
+
+/* Of the time that others wait for, a handshake may use all. */
+static void test_a_slow_handshake_keeps_its_address(void **state)
+{
+	X509 *const roots[] = {lab_mesh_certs()->root.certificate, NULL};
+	char *pem = certs_pem(roots);
+	lab_start(&lab, &(struct lab_options){.objects = ORIGINATED, .outside = pem});
+	int client = dial(LAB_WEB, FIRST, 80);
+	say(client, found_get);
+	int server = connected(FIRST, 443);
+	assert_int_not_equal(server, -1);
+	assert_int_not_equal(fake_peer_received(server).len, 0);
+	lab_run(&lab, 4 * CLOCK_S);
+	lab_expect_received(client, "");
+	lab_run(&lab, 2 * CLOCK_S);
+	lab_expect_reason(&lab, 0, "UPSTREAM_CONNECT_TIMEOUT");
+	assert_int_equal(fake_opened_count(), 1);
+	lab_finish(&lab);
+	/* one that was refused begins elsewhere */
+	lab_start(&lab, &(struct lab_options){.objects = ORIGINATED, .outside = pem});
+	rule(FIRST, 443, -ECONNREFUSED);
+	say(dial(LAB_WEB, FIRST, 80), found_get);
+	server = connected(SECOND, 443);
+	assert_int_not_equal(server, -1);
+	assert_int_not_equal(fake_peer_received(server).len, 0);
+	lab_finish(&lab);
+	free(pem);
+}
+
 /* --- by address --- */
 
 static void test_an_address_alone(void **state)
@@ -621,6 +823,58 @@ static void test_unknown_is_no_way_around_from(void **state)
 	lab_finish(&lab);
 }
 
+/* Nor where the proxy would begin TLS for others. */
+static void test_unknown_is_no_way_around_the_port_of_tls(void **state)
+{
+	static const struct lab_edit audit[LAB_EDITS_MAX] = {
+		{"user = \"billing\"; ", "user = \"billing\"; unknown = \"audit\"; "}};
+	static const struct {
+		const char *more;
+		uint16_t port;
+		bool is_there;
+	} cases[] = {{"", 443, true}, {"", 80, true}, {"", 8443, false},
+		{"port_tls = 8443;", 8443, true}, {"port_tls = 8443;", 443, false}};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char objects[300];
+		snprintf(objects, sizeof(objects),
+			"externals: ( { name = \"vault\"; host = \"vault.example\"; port = 80; tls "
+			"= "
+			"\"originate\"; addresses = [ \"198.51.100.7\" ]; from = [ \"web\" ]; %s } "
+			");\n",
+			cases[i].more);
+		lab_start(&lab, &(struct lab_options){.objects = objects, .edits = audit});
+		int client = dial(LAB_BILLING, OURS, cases[i].port);
+		say(client, "\x01\x02\x03"); /* where there are names, it says none */
+		if (cases[i].is_there)
+			expect_refused(client, "EXTERNAL_DENIED");
+		else
+			assert_int_not_equal(connected(OURS, cases[i].port), -1);
+		lab_finish(&lab);
+	}
+}
+
+/* An idle connection out is a caller's own, and goes when he may not use it any more, whoever else
+ * of this machine may. */
+static void test_an_idle_connection_is_of_one_caller(void **state)
+{
+	static const struct lab_edit both[LAB_EDITS_MAX] = {
+		ALLOW, {"user = \"billing\"; ", "user = \"billing\"; unknown = \"allow\"; "}};
+	static const char get[] = "GET /u HTTP/1.1\r\nHost: nobody.example\r\n\r\n";
+	const struct address there = at(OTHER, 80);
+	start_with(both);
+	int clients[] = {dial(LAB_WEB, OTHER, 80), dial(LAB_BILLING, OTHER, 80)};
+	for (uint32_t i = 0; i < 2; i++) {
+		say(clients[i], get);
+		say(lab_connected(&there, i), ok);
+	}
+	lab.edits[0].to = "user = \"web\"; unknown = \"refuse\"; ";
+	lab_replan(&lab, 0, NULL);
+	lab_pump(&lab);
+	assert_false(fake_is_open(lab_connected(&there, 0)));
+	assert_true(fake_is_open(lab_connected(&there, 1)));
+	lab_finish(&lab);
+}
+
 /* Endpoints of services stay the mesh's. */
 static void test_services_stay_services(void **state)
 {
@@ -689,6 +943,51 @@ static void test_no_tls_without_authorities(void **state)
 	lab_finish(&lab);
 }
 
+/* --- what the log says of how it travelled --- */
+
+static void expect_security(const char *security)
+{
+	assert_string_equal(lab_last(&lab, 0)->security, security);
+	lab_finish(&lab);
+}
+
+/* Nothing is claimed of what was never made: refused, not taken, or not proved. */
+static void test_the_log_says_how_it_travelled(void **state)
+{
+	static const struct lab_edit allow[LAB_EDITS_MAX] = {ALLOW};
+	X509 *const roots[] = {lab_mesh_certs()->root.certificate, NULL};
+	char *pem = certs_pem(roots);
+	start();
+	greet(LAB_WEB, OURS, "api.payments.example");
+	expect_security("passthrough");
+	start();
+	greet(LAB_BILLING, OURS, "api.payments.example");
+	expect_security("");
+	start();
+	say(dial(LAB_WEB, OTHER, 80), feed_get);
+	say(connected("198.51.100.8", 80), ok);
+	expect_security("plaintext");
+	start();
+	rule("198.51.100.8", 80, -ECONNREFUSED);
+	say(dial(LAB_WEB, OTHER, 80), feed_get);
+	lab_expect_reason(&lab, 0, "UPSTREAM_CONNECT_FAILED");
+	expect_security("");
+	start();
+	say(dial(LAB_WEB, OTHER, 80), "GET / HTTP/1.1\r\nHost: private.example\r\n\r\n");
+	expect_security("");
+	start_with(allow);
+	dial(LAB_WEB, OTHER, 9999);
+	lab_pump(&lab);
+	expect_security("none");
+	lab_start(&lab, &(struct lab_options){.objects = ORIGINATED, .outside = pem});
+	say(dial(LAB_WEB, FIRST, 80), found_get);
+	fake_peer_reset(connected(FIRST, 443)); /* in its handshake */
+	lab_pump(&lab);
+	lab_expect_reason(&lab, 0, "UPSTREAM_HANDSHAKE_FAILED");
+	expect_security("");
+	free(pem);
+}
+
 /* --- under a newer plan --- */
 
 static void test_a_new_plan_ends_what_it_does_not_allow(void **state)
@@ -750,6 +1049,78 @@ static void test_a_connection_follows_each_plan(void **state)
 	lab_finish(&lab);
 }
 
+/* A download of hours, of a host that is found elsewhere meanwhile, and then nowhere. */
+static void test_a_running_request_follows_each_plan(void **state)
+{
+	static const char *const looked_up[][3] = {{"lost.example", FIRST, NULL},
+		{"lost.example", SECOND, NULL}, {"lost.example", THIRD, NULL}, {NULL}};
+	static const char get[] = "GET /l HTTP/1.1\r\nHost: lost.example\r\n\r\n";
+	lab_start(&lab, &(struct lab_options){.objects = externals, .hosts = looked_up[0]});
+	int client = dial(LAB_WEB, OTHER, 80);
+	say(client, get);
+	int server = connected(FIRST, 80);
+	say(server, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n");
+	for (uint32_t i = 1; i < ARRAY_LEN(looked_up); i++) {
+		lab.hosts = looked_up[i];
+		lab_replan(&lab, 0, NULL);
+		lab_pump(&lab);
+		assert_int_equal(atomic_load(&lab.machines[0].plans[i - 1]->holder_count), 0);
+		say(server, "x");
+	}
+	say(server, "y");
+	lab_expect_holds(client, "\r\n\r\nxxxy");
+	fake_peer_forget(client);
+	say(client, get); /* the next one is for the plan of now */
+	lab_expect_holds(client, "HTTP/1.1 503 ");
+	lab_expect_reason(&lab, 0, "EXTERNAL_UNRESOLVED");
+	lab_finish(&lab);
+}
+
+#define NAMED_9999                                                                     \
+	"externals: ( { name = \"feed\"; host = \"feed.example\"; port = 9999; tls = " \
+	"\"none\"; addresses = [ \"198.51.100.8\" ]; } );\n"
+
+/* Nobody asked them for a name when they began: it is the address that is asked about. */
+static void test_bytes_that_began_before_there_were_names(void **state)
+{
+	static const struct lab_edit edits[LAB_EDITS_MAX] = {ALLOW};
+	start_with(edits);
+	int client = dial(LAB_WEB, OTHER, 9999);
+	lab_pump(&lab);
+	lab.objects = NAMED_9999;
+	lab_replan(&lab, 0, NULL);
+	lab_pump(&lab);
+	assert_int_equal(atomic_load(&lab.machines[0].plans[0]->holder_count), 0);
+	say(connected(OTHER, 9999), "x");
+	lab_expect_received(client, "x");
+	lab.edits[0].to = "user = \"web\"; unknown = \"refuse\"; ";
+	lab_replan(&lab, 0, NULL);
+	expect_cut(client, "UNKNOWN_DESTINATION");
+	lab_finish(&lab);
+}
+
+/* Requests to somewhere unknown are not one external's business. */
+static void test_requests_outlive_the_last_name_of_their_port(void **state)
+{
+	static const struct lab_edit edits[LAB_EDITS_MAX] = {ALLOW};
+	static const char get[] = "GET /u HTTP/1.1\r\nHost: nobody.example\r\n\r\n";
+	start_with(edits);
+	int client = dial(LAB_WEB, OTHER, 80);
+	say(client, get);
+	say(connected(OTHER, 80), "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n");
+	lab.objects = NULL;
+	lab_replan(&lab, 0, NULL);
+	lab_pump(&lab);
+	assert_int_equal(atomic_load(&lab.machines[0].plans[0]->holder_count), 0);
+	say(connected(OTHER, 80), "ok");
+	lab_expect_received(client, ok);
+	fake_peer_forget(client);
+	say(client, get);
+	say(connected(OTHER, 80), ok);
+	lab_expect_received(client, ok);
+	lab_finish(&lab);
+}
+
 static void test_requests_follow_a_new_plan(void **state)
 {
 	start();
@@ -786,6 +1157,14 @@ int main(void)
 		cmocka_unit_test(test_no_way_into_the_mesh),
 		cmocka_unit_test(test_a_host_leads_to_what_it_was_looked_up_as),
 		cmocka_unit_test(test_a_host_does_not_lead_to_a_service),
+		cmocka_unit_test(test_another_address_takes_what_one_does_not),
+		cmocka_unit_test(test_the_next_request_looks_for_an_address_again),
+		cmocka_unit_test(test_silent_addresses_share_the_time),
+		cmocka_unit_test(test_families_take_turns),
+		cmocka_unit_test(test_what_was_sent_is_not_sent_elsewhere),
+		cmocka_unit_test(test_tls_of_the_workload_goes_to_another_address),
+		cmocka_unit_test(test_bytes_without_a_name_go_nowhere_else),
+		cmocka_unit_test(test_a_slow_handshake_keeps_its_address),
 		cmocka_unit_test(test_an_address_alone),
 		cmocka_unit_test(test_bytes_without_a_name),
 		cmocka_unit_test(test_declared_addresses_of_the_link),
@@ -794,13 +1173,19 @@ int main(void)
 		cmocka_unit_test(test_what_no_mode_lets_out),
 		cmocka_unit_test(test_an_address_that_is_ours_by_now),
 		cmocka_unit_test(test_unknown_is_no_way_around_from),
+		cmocka_unit_test(test_unknown_is_no_way_around_the_port_of_tls),
+		cmocka_unit_test(test_an_idle_connection_is_of_one_caller),
 		cmocka_unit_test(test_services_stay_services),
 		cmocka_unit_test(test_unknown_names_by_mode),
 		cmocka_unit_test(test_tls_begins_with_the_name),
 		cmocka_unit_test(test_no_tls_without_authorities),
+		cmocka_unit_test(test_the_log_says_how_it_travelled),
 		cmocka_unit_test(test_a_new_plan_ends_what_it_does_not_allow),
 		cmocka_unit_test(test_a_connection_outlives_its_address),
 		cmocka_unit_test(test_a_connection_follows_each_plan),
+		cmocka_unit_test(test_a_running_request_follows_each_plan),
+		cmocka_unit_test(test_bytes_that_began_before_there_were_names),
+		cmocka_unit_test(test_requests_outlive_the_last_name_of_their_port),
 		cmocka_unit_test(test_requests_follow_a_new_plan),
 	};
 	return cmocka_run_group_tests(tests, lab_group_setup, lab_group_teardown);
