@@ -115,6 +115,7 @@ COSTS = {
     "state/test_outage": (110, 0.3),
     "state/test_restart": (90, 0.3),
     "state/test_silence": (50, 0.2),
+    "state/test_unreadable": (14, 0.4),
     "store": (13, 0.3),
     "systemd": (1, 1),
     "tcp": (3, 0.8),

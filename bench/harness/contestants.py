@@ -19,6 +19,7 @@ from nodes import Mesh, Service
 from scenarios import CALLER, CALLER_UID, HOST, METHODS, PAIR, PATH_PREFIX, PAYLOAD_BYTES, SAME, SERVICES
 
 LARGE = "ringmain-large"
+RULES = {"ringmain-rules-10": 10, "ringmain-rules-10000": 10_000}
 SERVICE_COUNT, ENDPOINT_COUNT = 1000, 10  # of a large mesh, and as many policies as services
 MACHINES = ("vm-a", "vm-b")
 CAPTURE_PORT, TLS_PORT = 15001, 15443
@@ -251,7 +252,7 @@ class Ringmain(Contestant):
             Service(CALLER, CALLER_UID, ["vm-a"]),
             Service(service.name, service.uid, [callee.name], service.port, service.protocol,
                     server_first=service.name == "source", mtls="disabled" if plain else "strict")]
-        self.mesh.policies = [self.policy(service)]
+        self.mesh.policies = self.policies(service)
         self.mesh.groups = self.settings(scenario)
         self.nodes = [self.mesh["vm-a"], self.mesh["vm-b"]][:2 if scenario.layout == PAIR else 1]
         self.mesh.write_configs()
@@ -262,12 +263,11 @@ class Ringmain(Contestant):
         for node in self.nodes:
             node.wait_ready()
 
-    @staticmethod
-    def policy(service):
+    def policies(self, service):
         rule = {"service": service.name, "action": "allow", "from": [CALLER]}
         if service.protocol == "http":
             rule.update(methods=METHODS, paths=[PATH_PREFIX + "*"])
-        return rule
+        return [rule]
 
     @staticmethod
     def settings(scenario):
@@ -326,3 +326,27 @@ class LargeRingmain(Ringmain):
 
     def __init__(self, bench):
         super().__init__(bench, LARGE)
+
+
+class RuledRingmain(Ringmain):
+    """The same with so many rules about the service that is called, which have to do with other callers, paths, hosts
+    and methods; the one that lets the caller in comes last."""
+
+    def __init__(self, bench, name):
+        super().__init__(bench, name)
+        self.rule_count = RULES[name]
+
+    def policies(self, service):
+        return [self.other(service, number) for number in range(self.rule_count - 1)] + super().policies(service)
+
+    @staticmethod
+    def other(service, number):
+        team, application = f"team-{number // 5 % 97}", f"app-{number // 5 % 1009}"
+        rules = (
+            {"action": "allow", "from": [f"{team}/{application}"], "paths": [f"/api/v1/thing-{number}/*", "/health"]},
+            {"action": "allow", "from": [f"{team}/*"], "methods": ["GET"], "paths": [f"/api/v1/thing-{number}/{{id}}"]},
+            {"action": "deny", "methods": ["DELETE"], "paths": [f"/{{tenant}}/thing-{number}"]},
+            {"action": "allow", "from": ["*"], "hosts": [f"tenant-{number}.bench"], "paths": [PATH_PREFIX + "*"]},
+            {"action": "deny", "from": [f"{team}/{application}"], "paths": [f"/admin/{number}/*"]},
+        )
+        return {"service": service.name, **rules[number % len(rules)]}

@@ -26,7 +26,8 @@ import report  # noqa: E402
 import results  # noqa: E402
 import table  # noqa: E402
 from authority import Authority  # noqa: E402
-from contestants import LARGE, Direct, LargeRingmain, Null, PeerContestant, Ringmain  # noqa: E402
+from contestants import (LARGE, RULES, Direct, LargeRingmain, Null, PeerContestant,  # noqa: E402
+                         Ringmain, RuledRingmain)
 from machines import LabError, sweep  # noqa: E402
 from options import UsageError, add_places, build_release, end_in_order, positive, say  # noqa: E402
 from runner import STEAL_MAX, Runner, duration_text  # noqa: E402
@@ -34,9 +35,9 @@ from scenarios import CALLER, CONNECT, IDLE, RATE, SATURATE, SCENARIOS, SERVICES
 
 PEERS = ("haproxy", "nginx", "envoy")
 # Only when asked for. The same peer with HTTP/1.1 between the machines too, as ringmain has it; and ringmain
-# with a thousand services.
+# with a thousand services, or with few and with very many rules.
 PEER_VARIANTS = {"haproxy-h1": "haproxy", "envoy-h1": "envoy"}
-VARIANTS = [*PEER_VARIANTS, LARGE]
+VARIANTS = [*PEER_VARIANTS, LARGE, *RULES]
 OWN = ("direct", "null", "ringmain")
 PROGRAMS = {"ringmain": "src/daemon/ringmain", "load": "bench/load", "origin": "bench/origin", "null": "bench/null"}
 FULL = {"rounds": 5, "duration": 2.0, "warmup": 0.5, "idle": 10_000}
@@ -142,7 +143,8 @@ def chosen_contestants(options, bench):
     known = [*OWN, *PEERS, *VARIANTS]
     wanted = chosen(options.contestants, known, "contestant") if options.contestants else [*OWN, *PEERS]
     makers = {"direct": lambda: Direct(bench, "direct"), "null": lambda: Null(bench, "null"),
-              "ringmain": lambda: Ringmain(bench), LARGE: lambda: LargeRingmain(bench)}
+              "ringmain": lambda: Ringmain(bench), LARGE: lambda: LargeRingmain(bench),
+              **{name: lambda name=name: RuledRingmain(bench, name) for name in RULES}}
     contestants = [makers[name]() for name in wanted if name in makers]
     there = peers()
     for name in (name for name in wanted if name not in makers):

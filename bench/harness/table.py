@@ -6,6 +6,8 @@ from scenarios import BULK, CONNECT, IDLE, RATE, SATURATE
 from stats import spread
 
 OURS, FLOOR, NOBODY = "ringmain", "null", "direct"
+# Contestants that differ in one thing: what it costs is said beside the table.
+PAIRS = [("ringmain-rules-10000", "ringmain-rules-10")]
 
 
 def number(value, scale=1.0):
@@ -93,6 +95,11 @@ def notes(outcome):
         if outcome.thrown_away[name]:
             found.append(f"{name}: {outcome.thrown_away[name]} rounds repeated because of steal; "
                          f"at most {steal:.1%} is left")
+    for much, little in PAIRS:
+        if much in outcome.samples and little in outcome.samples:
+            figure = RATIO_OF[outcome.scenario.kind]
+            found.append(f"{much} / {little}, {figure_name(outcome.scenario.kind)}: "
+                         f"{spread_text(outcome.ratio(much, little, figure))}")
     if outcome.rate:
         found.insert(0, f"at {number(outcome.rate)} requests/s for everybody")
     return found

@@ -127,11 +127,49 @@ static void *mesh_start_long_100(void)
 }
 
 /* One that may be divided otherwise is not told apart by its segments. */
-static void *mesh_start_odd_10000(void)
+static struct mesh *mesh_start_odd(enum large_crowd crowd, uint32_t count)
 {
-	struct mesh *m = mesh_start_crowd(LARGE_TEMPLATES, 10000, "/acme/;x/res7");
+	struct mesh *m = mesh_start_crowd(crowd, count, "/acme/;x/res7");
 	m->is_refused = true;
 	return m;
+}
+
+static void *mesh_start_odd_10(void)
+{
+	return mesh_start_odd(LARGE_TEMPLATES, 10);
+}
+
+static void *mesh_start_odd_10000(void)
+{
+	return mesh_start_odd(LARGE_TEMPLATES, 10000);
+}
+
+static void *mesh_start_odd_denies_10(void)
+{
+	return mesh_start_odd(LARGE_TEMPLATE_DENIES, 10);
+}
+
+static void *mesh_start_odd_denies_10000(void)
+{
+	return mesh_start_odd(LARGE_TEMPLATE_DENIES, 10000);
+}
+
+/* The first of those that keep out all but others is enough. */
+static void *mesh_start_odd_guards(uint32_t count)
+{
+	struct mesh *m = mesh_start_odd(LARGE_GUARDS, count);
+	m->request.source_id = STR("spiffe://prod.example/shop/kiosk");
+	return m;
+}
+
+static void *mesh_start_odd_guards_10(void)
+{
+	return mesh_start_odd_guards(10);
+}
+
+static void *mesh_start_odd_guards_10000(void)
+{
+	return mesh_start_odd_guards(10000);
 }
 
 static void *mesh_start_denies(uint32_t count)
@@ -152,6 +190,23 @@ static void *mesh_start_denies_10000(void)
 	return mesh_start_denies(10000);
 }
 
+static void *mesh_start_hosts(uint32_t count)
+{
+	struct mesh *m = mesh_start_crowd(LARGE_HOSTS, count, "/api/orders");
+	m->http.authority = STR("h7.example:8080");
+	return m;
+}
+
+static void *mesh_start_hosts_10(void)
+{
+	return mesh_start_hosts(10);
+}
+
+static void *mesh_start_hosts_10000(void)
+{
+	return mesh_start_hosts(10000);
+}
+
 static void *mesh_start_paths_10(void)
 {
 	return mesh_start_crowd(LARGE_PATHS, 10, "/p/7");
@@ -160,6 +215,31 @@ static void *mesh_start_paths_10(void)
 static void *mesh_start_paths_10000(void)
 {
 	return mesh_start_crowd(LARGE_PATHS, 10000, "/p/7");
+}
+
+static void *mesh_start_product(uint32_t count)
+{
+	struct mesh *m = mesh_start_crowd(LARGE_PRODUCT, count, "/p/0");
+	m->request.source_id = STR("spiffe://prod.example/service/web0");
+	return m;
+}
+
+static void *mesh_start_product_10(void)
+{
+	return mesh_start_product(10);
+}
+
+static void *mesh_start_product_10000(void)
+{
+	return mesh_start_product(10000);
+}
+
+/* The most that one rule may ask for. */
+static void *mesh_start_nots(void)
+{
+	struct mesh *m = mesh_start_crowd(LARGE_NOTS, 1, "/p/7/of/7x");
+	m->http.authority = STR("orders.internal:8080");
+	return m;
 }
 
 static void mesh_stop(void *state)
@@ -267,7 +347,7 @@ static void mesh_run_line(void *state, uint32_t count)
 		.response_flags = STR("-"),
 		.response_details = STR("NONE"),
 		.bytes_sent = 1024,
-		.mutual_tls = true,
+		.security = STR("mutual_tls"),
 		.policy = STR("default"),
 		.attempt_count = 1,
 		.connection_number = 7,
@@ -305,16 +385,36 @@ const struct micro_case micro_mesh_cases[] = {
 		mesh_stop, NULL},
 	{"mesh: policy, of 100 templates, a path of 30 KB", 16, mesh_start_long_100,
 		mesh_run_policy, mesh_stop, NULL},
-	{"mesh: policy, of 10,000 templates, an odd path", 16, mesh_start_odd_10000,
+	{"mesh: policy, of 10 templates, an odd path", 64, mesh_start_odd_10, mesh_run_policy,
+		mesh_stop, NULL},
+	{"mesh: policy, of 10,000 templates, an odd path", 64, mesh_start_odd_10000,
 		mesh_run_policy, mesh_stop, NULL},
+	{"mesh: policy, of 10 templates that deny, an odd path", 64, mesh_start_odd_denies_10,
+		mesh_run_policy, mesh_stop, NULL},
+	{"mesh: policy, of 10,000 templates that deny, an odd path", 64,
+		mesh_start_odd_denies_10000, mesh_run_policy, mesh_stop, NULL},
+	{"mesh: policy, of 10 templates but for some, an odd path", 64, mesh_start_odd_guards_10,
+		mesh_run_policy, mesh_stop, NULL},
+	{"mesh: policy, of 10,000 templates but for some, an odd path", 64,
+		mesh_start_odd_guards_10000, mesh_run_policy, mesh_stop, NULL},
 	{"mesh: policy, nobody against 10 that deny somebody", 64, mesh_start_denies_10,
 		mesh_run_policy, mesh_stop, NULL},
 	{"mesh: policy, nobody against 10,000 that deny somebody", 64, mesh_start_denies_10000,
 		mesh_run_policy, mesh_stop, NULL},
+	{"mesh: policy, of 10 hosts and one path", 64, mesh_start_hosts_10, mesh_run_policy,
+		mesh_stop, NULL},
+	{"mesh: policy, of 10,000 hosts and one path", 64, mesh_start_hosts_10000, mesh_run_policy,
+		mesh_stop, NULL},
 	{"mesh: policy, one of 10 paths", 64, mesh_start_paths_10, mesh_run_policy, mesh_stop,
 		NULL},
 	{"mesh: policy, one of 10,000 paths", 64, mesh_start_paths_10000, mesh_run_policy,
 		mesh_stop, NULL},
+	{"mesh: policy, one of 1 caller and 1 path", 64, mesh_start_product_10, mesh_run_policy,
+		mesh_stop, NULL},
+	{"mesh: policy, one of 1,000 callers and 1,000 paths", 64, mesh_start_product_10000,
+		mesh_run_policy, mesh_stop, NULL},
+	{"mesh: policy, one with 64 not_paths, not_from, not_hosts", 64, mesh_start_nots,
+		mesh_run_policy, mesh_stop, NULL},
 	{"telemetry: count a request", 64, mesh_start_metrics, mesh_run_record, mesh_stop_metrics,
 		NULL},
 	{"telemetry: format an access log line", 64, NULL, mesh_run_line, NULL, NULL},

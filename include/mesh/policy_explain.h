@@ -42,6 +42,11 @@ struct policy_finding {
 };
 struct policy_finding policy_find(const struct policy *p, const struct policy_request *request);
 
+/* What policy_check() takes for it: rules that are judged, and look-ups. `of_caller`: what
+ * policy_might_allow() does. */
+uint32_t policy_steps(
+	const struct service *service, const struct policy_request *request, bool of_caller);
+
 /* What a rule has to do with a verdict. */
 enum policy_part {
 	POLICY_PART_DECIDES,

@@ -29,8 +29,9 @@ struct access_entry {
 	struct str response_flags;   /* "-" or a flag */
 	struct str response_details; /* the reason's name */
 	uint64_t bytes_received, bytes_sent;
-	bool mutual_tls, tls_resumed, local;
-	bool tls; /* of ours, to a server outside */
+	/* How its bytes travel, one of a few words of ours; empty: they never got as far. */
+	struct str security;
+	bool tls_resumed;
 	/* where it is for no service of the mesh, one of a few words of ours; empty */
 	struct str outside;
 	struct str server_name;	 /* TCP: that the client's TLS asked for; empty: not looked at */

@@ -5,6 +5,71 @@
 
 #include "base/map.h"
 
+/* --- how many --- */
+
+/* What a request is compared with one by one, once a rule was found. By `from` and `paths` rules
+ * are found, so that of these there may be any number. */
+static void conf_check_many(
+	struct conf_parser *p, const config_setting_t *setting, const char *key, uint32_t count)
+{
+	if (count > POLICY_LIST_MAX)
+		conf_error(p, setting, key,
+			"more than %d; write several rules, each with some of them",
+			POLICY_LIST_MAX);
+}
+
+/* All of them are asked for. */
+static void conf_check_many_all(
+	struct conf_parser *p, const config_setting_t *setting, const char *key, uint32_t count)
+{
+	if (count > POLICY_LIST_MAX)
+		conf_error(p, setting, key, "more than %d; leave some out", POLICY_LIST_MAX);
+}
+
+/* Several rules that each leave out some would leave out none. */
+static void conf_check_many_nots(struct conf_parser *p, const struct conf_policy_row *row,
+	const char *key, const char *other, uint32_t count)
+{
+	if (count <= POLICY_LIST_MAX)
+		return;
+	switch (row->action) {
+	case POLICY_ALLOW:
+		conf_error(p, row->setting, key,
+			"more than %d; allow them here, and deny them by rules of their own, each "
+			"with some of them as `%s`",
+			POLICY_LIST_MAX, other);
+		break;
+	case POLICY_DENY:
+		conf_error(p, row->setting, key,
+			"more than %d; instead of this rule, allow them and nobody else, by rules "
+			"that each have some of them as `%s`",
+			POLICY_LIST_MAX, other);
+		break;
+	case POLICY_AUDIT:
+		conf_error(p, row->setting, key, "more than %d; leave some out", POLICY_LIST_MAX);
+		break;
+	}
+}
+
+static void conf_policy_how_many(
+	struct conf_parser *p, const struct conf_policy_row *row, const struct policy *policy)
+{
+	const config_setting_t *token = conf_member(row->setting, "token");
+	const struct conf_operation_rows *to = &row->to, *not_to = &row->not_to;
+	conf_check_many(p, row->setting, "ports", to->port_count);
+	conf_check_many(p, row->setting, "methods", to->method_count);
+	conf_check_many(p, row->setting, "hosts", to->host_count);
+	conf_check_many_all(p, row->setting, "headers", row->header_count);
+	conf_check_many(p, token, "issuers", row->token.issuer_count);
+	conf_check_many(p, token, "audiences", row->token.audience_count);
+	conf_check_many_all(p, token, "claims", row->token.claim_count);
+	conf_check_many_nots(p, row, "not_from", "from", policy->not_from_count);
+	conf_check_many_nots(p, row, "not_ports", "ports", not_to->port_count);
+	conf_check_many_nots(p, row, "not_methods", "methods", not_to->method_count);
+	conf_check_many_nots(p, row, "not_paths", "paths", not_to->path_count);
+	conf_check_many_nots(p, row, "not_hosts", "hosts", not_to->host_count);
+}
+
 /* --- operations --- */
 
 static struct route_path *conf_policy_paths(struct conf_parser *p,
@@ -79,6 +144,7 @@ static void conf_policy_build(struct conf_parser *p, struct policy *policy,
 	conf_policy_operations(p, row, true, &policy->not_to);
 	policy->headers = conf_rule_fields(p, row->headers, row->header_count, CONF_FIELDS_POLICY);
 	conf_policy_token(p, row, &policy->token);
+	conf_policy_how_many(p, row, policy);
 	for (uint32_t i = 0; i < row->service_count; i++) {
 		struct str name = row->services[i];
 		if (name.len > 0 && !str_eq(name, STR("*")) && !snapshot_service(p->snapshot, name))

@@ -35,17 +35,18 @@ static bool conf_limit_is_tighter(const struct limit *by, const struct limit *li
 
 static bool conf_limit_covers(const struct limit *by, const struct limit *limit)
 {
-	return by->service == limit->service && (!by->is_shadow || limit->is_shadow) &&
-	       !(limit->is_fair && !by->is_fair) && conf_limit_is_tighter(by, limit) &&
-	       conf_limit_parts_covered(by, limit) && conf_when_covers(&by->when, &limit->when);
+	return (!by->is_shadow || limit->is_shadow) && !(limit->is_fair && !by->is_fair) &&
+	       conf_limit_is_tighter(by, limit) && conf_limit_parts_covered(by, limit) &&
+	       conf_when_covers(&by->when, &limit->when);
 }
 
-/* Of two that cover each other the later one is superfluous. */
-static const struct limit *conf_limit_covered_by(
-	const struct snapshot *s, const struct limit *limit)
+/* Of two that cover each other the later one is superfluous. More than may be of one service are an
+ * error, said already. */
+static const struct limit *conf_limit_covered_by(const struct limit *limit)
 {
-	for (uint32_t i = 0; i < s->limit_count; i++) {
-		const struct limit *by = &s->limits[i];
+	const struct service *service = limit->service;
+	for (uint32_t i = 0; i < service->limit_count && i < LIMITS_PER_SERVICE; i++) {
+		const struct limit *by = service->limits[i];
 		if (by != limit && conf_limit_covers(by, limit) &&
 			(by < limit || !conf_limit_covers(limit, by)))
 			return by;
@@ -57,7 +58,7 @@ void conf_limits_cover(struct conf_parser *p, const struct conf_limit_row **rows
 {
 	const struct snapshot *s = p->snapshot;
 	for (uint32_t i = 0; i < s->limit_count; i++) {
-		const struct limit *by = conf_limit_covered_by(s, &s->limits[i]);
+		const struct limit *by = conf_limit_covered_by(&s->limits[i]);
 		char place[512];
 		if (by)
 			conf_warning(p, rows[i]->rule.setting, NULL,

@@ -13,7 +13,9 @@
 #include "base/map.h"
 #include <stdio.h>
 
-#define CONF_COVER_PAIRS_MAX  2000000 /* compared in all; what is beyond is not looked at */
+/* Of comparing callers and paths, in all; what is beyond is not looked at. */
+#define CONF_COVER_STEPS_MAX  UINT64_C(20000000)
+#define CONF_COVER_PAIR_STEPS 10 /* of two rules, whatever they are */
 #define CONF_COVER_PLACES_MAX 64 /* of one rule in the index; beyond, it is there for any path */
 #define CONF_COVER_KEY_MAX    (IDENTITY_ID_MAX + 16) /* of a caller */
 #define CONF_COVER_KEY_SIZE   (CONF_COVER_KEY_MAX + CONF_PATH_BYTES_MAX + 16)
@@ -39,7 +41,7 @@ struct conf_cover {
 	struct conf_cover_ranks *ranks;	     /* beside snapshot.services */
 	struct conf_cover_ranks all;
 	struct map index;
-	uint64_t pair_count;
+	uint64_t step_count;
 };
 
 /* --- callers --- */
@@ -79,7 +81,8 @@ static bool conf_cover_entry(const struct policy *by, const struct source *b,
 	return rank >= source_rank(e) || (is_same && is_free);
 }
 
-static bool conf_cover_from(const struct policy *by, const struct policy *policy, uint32_t between)
+static bool conf_cover_from(const struct policy *by, const struct policy *policy, uint32_t between,
+	uint64_t *step_count)
 {
 	uint32_t by_count, count;
 	if (conf_is_guard(by) || conf_is_guard(policy))
@@ -87,11 +90,12 @@ static bool conf_cover_from(const struct policy *by, const struct policy *policy
 	const struct source *by_sources = conf_cover_sources(by, &by_count);
 	const struct source *sources = conf_cover_sources(policy, &count);
 	for (uint32_t i = 0; i < count; i++) {
-		bool is_covered = false;
-		for (uint32_t k = 0; k < by_count && !is_covered; k++)
-			is_covered =
-				conf_cover_entry(by, &by_sources[k], policy, &sources[i], between);
-		if (!is_covered)
+		uint32_t k = 0;
+		while (k < by_count &&
+			!conf_cover_entry(by, &by_sources[k], policy, &sources[i], between))
+			k++;
+		*step_count += k;
+		if (k == by_count)
 			return false;
 	}
 	return true;
@@ -158,24 +162,27 @@ static bool conf_cover_path(
 	return (!is_denial || by->kind == ROUTE_PATH_PREFIX) && conf_path_covers(by, path);
 }
 
-static bool conf_cover_paths(const struct policy *by, const struct policy *policy)
+static bool conf_cover_paths(
+	const struct policy *by, const struct policy *policy, uint64_t *step_count)
 {
 	bool is_denial = policy->action == POLICY_DENY;
 	for (uint32_t i = 0; i < policy->to.path_count && by->to.path_count > 0; i++) {
-		bool is_covered = false;
-		for (uint32_t k = 0; k < by->to.path_count && !is_covered; k++)
-			is_covered =
-				conf_cover_path(&by->to.paths[k], &policy->to.paths[i], is_denial);
-		if (!is_covered)
+		uint32_t k = 0;
+		while (k < by->to.path_count &&
+			!conf_cover_path(&by->to.paths[k], &policy->to.paths[i], is_denial))
+			k++;
+		*step_count += k;
+		if (k == by->to.path_count)
 			return false;
 	}
 	return by->to.path_count == 0 || policy->to.path_count > 0;
 }
 
-static bool conf_cover_to(const struct policy *by, const struct policy *policy)
+static bool conf_cover_to(
+	const struct policy *by, const struct policy *policy, uint64_t *step_count)
 {
 	const struct policy_operations *a = &by->to, *b = &policy->to;
-	return conf_cover_paths(by, policy) &&
+	return conf_cover_paths(by, policy, step_count) &&
 	       conf_cover_words(a->methods, a->method_count, b->methods, b->method_count) &&
 	       conf_cover_words(a->hosts, a->host_count, b->hosts, b->host_count) &&
 	       conf_cover_ports(a->ports, a->port_count, b->ports, b->port_count);
@@ -227,8 +234,8 @@ static bool conf_cover_is_for_all(const struct conf_policy_row *row)
 }
 
 /* Of two that cover each other the later one is superfluous. */
-static bool conf_covers(
-	const struct policy *by, const struct policy *policy, const struct conf_cover_ranks *ranks)
+static bool conf_covers(const struct policy *by, const struct policy *policy,
+	const struct conf_cover_ranks *ranks, uint64_t *step_count)
 {
 	bool is_same = by->action == policy->action;
 	uint32_t between = by->action == POLICY_ALLOW ? ranks->deny : ranks->allow;
@@ -238,21 +245,21 @@ static bool conf_covers(
 		return false;
 	if (by->mode == POLICY_AUDITED && policy->mode == POLICY_ENFORCED)
 		return false;
-	return conf_cover_from(by, policy, between) && conf_cover_not_from(by, policy) &&
-	       conf_cover_to(by, policy) && conf_cover_not_to(by, policy) &&
-	       conf_fields_cover(&by->headers, &policy->headers) &&
+	return conf_cover_from(by, policy, between, step_count) &&
+	       conf_cover_not_from(by, policy) && conf_cover_to(by, policy, step_count) &&
+	       conf_cover_not_to(by, policy) && conf_fields_cover(&by->headers, &policy->headers) &&
 	       conf_cover_token(&by->token, &policy->token);
 }
 
-static bool conf_cover_is_by(const struct conf_cover *c, const struct policy *by,
+static bool conf_cover_is_by(struct conf_cover *c, const struct policy *by,
 	const struct policy *policy, const struct conf_cover_ranks *ranks)
 {
 	const struct conf_policy_row *row = c->rows[policy - c->p->snapshot->policies];
-	if (!conf_covers(by, policy, ranks))
+	if (!conf_covers(by, policy, ranks, &c->step_count))
 		return false;
 	if (by->action != policy->action) /* of some the build has warned already */
 		return conf_cover_is_for_all(row) || !conf_warns_denied(by, policy);
-	return by < policy || !conf_covers(policy, by, ranks);
+	return by < policy || !conf_covers(policy, by, ranks, &c->step_count);
 }
 
 /* --- the index --- */
@@ -385,9 +392,9 @@ static void conf_cover_look(struct conf_cover_search *s, const char *key, size_t
 	for (const struct conf_cover_item *it = b ? b->first : NULL; it; it = it->next) {
 		const struct policy *by = &c->p->snapshot->policies[it->index];
 		const struct conf_policy_row *row = c->rows[it->index];
-		if ((s->found && by >= s->found) || c->pair_count >= CONF_COVER_PAIRS_MAX)
+		if ((s->found && by >= s->found) || c->step_count >= CONF_COVER_STEPS_MAX)
 			return;
-		c->pair_count++;
+		c->step_count += CONF_COVER_PAIR_STEPS;
 		bool is_for = conf_cover_is_for_all(row) ||
 			      conf_cover_has(row->services, row->service_count, s->service);
 		if (is_for && conf_cover_is_by(c, by, s->policy, s->ranks)) {
@@ -563,7 +570,7 @@ void conf_cover_check(struct conf_parser *p)
 	conf_cover_prepare(&c);
 	for (uint32_t i = 0; !p->is_exhausted && i < p->snapshot->policy_count; i++)
 		conf_cover_policy(&c, &p->snapshot->policies[i]);
-	if (c.pair_count >= CONF_COVER_PAIRS_MAX)
+	if (c.step_count >= CONF_COVER_STEPS_MAX)
 		conf_report_line(p->report, CONF_WARNING, STR_NONE, 0,
 			"policies are so many that not each was compared with all others: more of "
 			"them may decide nothing");

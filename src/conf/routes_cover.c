@@ -4,6 +4,8 @@
  * rules is not seen. */
 #include "build_routes.h"
 
+#define CONF_ROUTE_COVER_MAX 1000 /* rules of a route that are compared; those behind are not */
+
 static bool conf_has(const struct str *list, uint32_t count, struct str word)
 {
 	for (uint32_t i = 0; i < count; i++) {
@@ -135,7 +137,7 @@ static bool conf_rule_covers(
 void conf_route_cover(
 	struct conf_parser *p, const struct route *route, const struct conf_route_row *row)
 {
-	for (uint32_t i = 1; i < route->rule_count; i++) {
+	for (uint32_t i = 1; i < route->rule_count && i < CONF_ROUTE_COVER_MAX; i++) {
 		for (uint32_t j = 0; j < i; j++) {
 			char place[512];
 			if (!conf_rule_covers(route, &route->rules[j], &route->rules[i]))

@@ -80,6 +80,8 @@ bool fetch_errand_recall(struct fetch_errand *e, struct str known, struct str st
 	const char *end = state.len > 0 ? memchr(state.at, ' ', state.len) : NULL;
 	e->known = fetch_copy(known);
 	e->is_known = e->known.at != NULL;
+	if (!e->is_document)
+		fetch_places_recall(&e->places, known, e->fetch->loop->now_ns);
 	if (end)
 		(void)str_to_u64((struct str){state.at, (size_t)(end - state.at)}, &e->fetched_s);
 	return e->is_known;
@@ -161,54 +163,11 @@ static void fetch_succeeded(struct fetch_errand *e, struct str text)
 
 /* --- steps --- */
 
-static int fetch_compare_places(const void *a, const void *b)
+static void fetch_host_found(struct fetch_errand *e, const struct lookup_found *found)
 {
-	const struct fetch_place *one = a, *two = b;
-	if (one->at.family != two->at.family)
-		return one->at.family < two->at.family ? -1 : 1;
-	return memcmp(one->at.ip, two->at.ip, sizeof(one->at.ip));
-}
-
-static void fetch_forget_places(struct fetch_errand *e)
-{
-	uint32_t kept = 0;
-	for (uint32_t i = 0; i < e->place_count; i++) {
-		if (e->fetch->loop->now_ns - e->places[i].found_ns < FETCH_HOST_KEPT_MS * CLOCK_MS)
-			e->places[kept++] = e->places[i];
-	}
-	e->place_count = kept;
-}
-
-/* In place of the one that was not found for the longest time, when there are too many. */
-static void fetch_add_place(struct fetch_errand *e, const struct address *a)
-{
-	struct fetch_place *at = &e->places[0];
-	for (uint32_t i = 0; i < e->place_count; i++) {
-		bool is_same = address_same_ip(&e->places[i].at, a);
-		if (is_same || e->places[i].found_ns < at->found_ns)
-			at = &e->places[i];
-		if (is_same)
-			break;
-	}
-	if (!(e->place_count > 0 && address_same_ip(&at->at, a)) &&
-		e->place_count < ARRAY_LEN(e->places))
-		at = &e->places[e->place_count++];
-	*at = (struct fetch_place){*a, e->fetch->loop->now_ns};
-}
-
-/* What the resolver says in turns converges, and what is found in another order is no news. */
-static void fetch_host_found(struct fetch_errand *e, struct lookup_found *found)
-{
-	char text[FETCH_HOST_ADDRESSES_MAX * ADDRESS_TEXT_MAX], one[ADDRESS_TEXT_MAX];
-	size_t len = 0;
-	fetch_forget_places(e);
-	for (uint32_t i = 0; i < found->count; i++)
-		fetch_add_place(e, &found->at[i]);
-	qsort(e->places, e->place_count, sizeof(e->places[0]), fetch_compare_places);
-	for (uint32_t i = 0; i < e->place_count; i++)
-		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s\n",
-			address_ip_text(&e->places[i].at, one));
-	fetch_succeeded(e, (struct str){text, len});
+	char text[FETCH_PLACES_TEXT_MAX];
+	fetch_places_found(&e->places, found->at, found->count, e->fetch->loop->now_ns);
+	fetch_succeeded(e, (struct str){text, fetch_places_text(&e->places, text)});
 }
 
 static void fetch_errand_begin(struct fetch_errand *e)

@@ -6,20 +6,21 @@
  *   document.c  how curl is called, and what its end means
  *   program.c   a child with pipes
  *   may.c       where nobody is sent
+ *   places.c    where a host was lately found
  *   lookup.c    a host's addresses */
 #pragma once
 
 #include "base/list.h"
 #include "fetch/fetch.h"
 #include "fetch/lookup.h"
+#include "places.h"
 #include "program.h"
 
 #define FETCH_LOOKUPS_MAX  16 /* at once */
 #define FETCH_PROGRAMS_MAX 4
-#define FETCH_HOST_MAX	   253	  /* of its name */
-#define FETCH_LOOKUP_MS	   10000  /* for an answer */
-#define FETCH_PROGRAM_MS   15000  /* and then it is killed */
-#define FETCH_HOST_KEPT_MS 120000 /* an address that is not found any more */
+#define FETCH_HOST_MAX	   253	 /* of its name */
+#define FETCH_LOOKUP_MS	   10000 /* for an answer */
+#define FETCH_PROGRAM_MS   15000 /* and then it is killed */
 
 /* IDLE waits for: time, and a turn. LOOKING for: the resolver's thread. RUNNING for: the program's
  * end. */
@@ -28,11 +29,6 @@ enum fetch_state {
 #define X(name) FETCH_##name,
 	FETCH_STATE_LIST(X)
 #undef X
-};
-
-struct fetch_place {
-	struct address at;
-	uint64_t found_ns; /* last */
 };
 
 struct fetch_errand {
@@ -47,9 +43,8 @@ struct fetch_errand {
 	uint32_t failure_count; /* in a row */
 	/* what is known */
 	bool is_known;
-	struct str known; /* addresses, one to a line; or the document */
-	struct fetch_place places[FETCH_HOST_ADDRESSES_MAX]; /* a host's */
-	uint32_t place_count;
+	struct str known;	    /* addresses, one to a line; or the document */
+	struct fetch_places places; /* a host's */
 	uint64_t fetched_s, failing_s;
 	char why[300]; /* "": it does not fail */
 };

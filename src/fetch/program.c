@@ -1,58 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "program.h"
 
+#include "base/program.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-static int fetch_program_files(posix_spawn_file_actions_t *files, int out_fd, int err_fd)
-{
-	int r = posix_spawn_file_actions_addopen(files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-	if (r == 0)
-		r = posix_spawn_file_actions_adddup2(files, out_fd, STDOUT_FILENO);
-	if (r == 0)
-		r = posix_spawn_file_actions_adddup2(files, err_fd, STDERR_FILENO);
-	if (r == 0)
-		r = posix_spawn_file_actions_addclosefrom_np(files, STDERR_FILENO + 1);
-	if (r == 0)
-		r = posix_spawn_file_actions_addchdir_np(files, "/");
-	return r;
-}
-
-static void fetch_program_attributes(posix_spawnattr_t *attributes)
-{
-	sigset_t none, all;
-	sigemptyset(&none);
-	sigfillset(&all);
-	posix_spawnattr_setsigmask(attributes, &none);
-	posix_spawnattr_setsigdefault(attributes, &all);
-	posix_spawnattr_setpgroup(attributes, 0);
-	posix_spawnattr_setflags(
-		attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-}
-
-static int fetch_program_spawn(pid_t *ret_pid, char *const argv[], int out_fd, int err_fd)
-{
-	char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-	char *environment[] = {path, NULL};
-	posix_spawn_file_actions_t files;
-	posix_spawnattr_t attributes;
-	int r = posix_spawn_file_actions_init(&files);
-	if (r != 0)
-		return -r;
-	posix_spawnattr_init(&attributes);
-	fetch_program_attributes(&attributes);
-	r = fetch_program_files(&files, out_fd, err_fd);
-	if (r == 0)
-		r = posix_spawn(ret_pid, argv[0], &files, &attributes, argv, environment);
-	posix_spawnattr_destroy(&attributes);
-	posix_spawn_file_actions_destroy(&files);
-	return -r;
-}
 
 int fetch_program_start(struct fetch_program *p, char *const argv[], size_t out_max)
 {
@@ -69,15 +22,13 @@ int fetch_program_start(struct fetch_program *p, char *const argv[], size_t out_
 		(fcntl(out[0], F_SETFL, O_NONBLOCK) < 0 || fcntl(why[0], F_SETFL, O_NONBLOCK) < 0))
 		r = -errno;
 	if (r == 0)
-		r = fetch_program_spawn(&p->pid, argv, out[1], why[1]);
+		r = program_start(argv, out[1], why[1], &p->pid);
 	if (out[1] >= 0)
 		close(out[1]);
 	if (why[1] >= 0)
 		close(why[1]);
-	if (r < 0) {
-		p->pid = 0;
+	if (r < 0)
 		fetch_program_done(p);
-	}
 	return r;
 }
 
@@ -114,28 +65,17 @@ static void fetch_program_read_why(struct fetch_program *p)
 
 bool fetch_program_look(struct fetch_program *p, int *ret_status)
 {
-	siginfo_t ended = {0};
-	*ret_status = -1;
-	bool unknown = waitid(P_PID, (id_t)p->pid, &ended, WEXITED | WNOHANG | WNOWAIT) < 0 &&
-		       errno == ECHILD;
+	if (program_ended(p->pid, ret_status))
+		p->pid = 0;
 	fetch_program_read_out(p);
 	fetch_program_read_why(p);
-	if (!unknown && ended.si_pid == 0)
-		return false;
-	/* Until it is reaped its number, and so the group's, is nobody else's. */
-	if (!unknown) {
-		fetch_program_kill(p);
-		if (waitpid(p->pid, ret_status, WNOHANG) != p->pid)
-			*ret_status = -1;
-	}
-	p->pid = 0;
-	return true;
+	return p->pid == 0;
 }
 
 void fetch_program_kill(struct fetch_program *p)
 {
-	if (p->pid > 1)
-		(void)kill(-p->pid, SIGKILL);
+	if (p->pid > 0)
+		program_kill(p->pid);
 }
 
 void fetch_program_done(struct fetch_program *p)

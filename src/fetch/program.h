@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A program whose output is wanted: a child in a process group of its own, looked at now and then,
- * never waited for. */
+/* A program (base/program.h) whose output is wanted. */
 #pragma once
 
 #include "base/assert.h"
@@ -18,11 +17,10 @@ struct fetch_program {
 	size_t why_len;
 };
 
-/* Without a shell, in "/", with no environment but PATH and no descriptor but /dev/null and two
- * pipes. 0 or -errno. */
+/* 0 or -errno. */
 int fetch_program_start(struct fetch_program *p, char *const argv[], size_t out_max) MUST_CHECK;
-/* Takes what it has written. True: it has ended, is reaped, and *ret_status as of waitpid(2), -1:
- * not known. `out` and `why` are there until fetch_program_done(). */
+/* Takes what it has written. True: it has ended, and *ret_status is that of program_ended(). `out`
+ * and `why` are there until fetch_program_done(). */
 bool fetch_program_look(struct fetch_program *p, int *ret_status) MUST_CHECK;
 void fetch_program_kill(struct fetch_program *p);
 /* Once it has ended, or never was. */

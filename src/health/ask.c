@@ -5,8 +5,8 @@
  * workload does not see its answer refused. */
 #include "inside.h"
 
+#include "base/program.h"
 #include "net/socket.h"
-#include "program.h"
 #include <errno.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -41,7 +41,7 @@ static enum check_state ask_dial(struct check *c)
 
 static enum check_state ask_run(struct check *c)
 {
-	int r = program_start(c->argv, &c->pid);
+	int r = program_start(c->argv, -1, -1, &c->pid);
 	if (r == 0)
 		return CHECK_RUNNING;
 	c->pid = 0;

@@ -126,9 +126,18 @@ static int path_lenient_within(struct path_lenient *p)
 	return -1;
 }
 
+/* What stays as it is wherever it stands in a segment, as nearly all of a path does. */
+static bool path_is_same(unsigned char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+}
+
 int path_lenient_next(struct path_lenient *p)
 {
 	int c = p->held;
+	if (c < 0 && p->is_within && p->at < p->path.len &&
+		path_is_same((unsigned char)p->path.at[p->at]))
+		return (unsigned char)p->path.at[p->at++];
 	p->held = -1;
 	if (c < 0 && p->is_within)
 		c = path_lenient_within(p);

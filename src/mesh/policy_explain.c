@@ -154,6 +154,19 @@ struct policy_finding policy_find(const struct policy *p, const struct policy_re
 	return f;
 }
 
+uint32_t policy_steps(
+	const struct service *service, const struct policy_request *request, bool of_caller)
+{
+	struct policy_weighed weighed = {0};
+	if (!service->policy_index)
+		return service->policy_count;
+	if (of_caller)
+		policy_index_ask_caller(&weighed, service, request);
+	else
+		policy_index_ask(&weighed, service, request);
+	return weighed.steps;
+}
+
 enum policy_part policy_part_of(const struct policy_verdict *verdict, const struct policy *p,
 	const struct policy_finding *finding, const struct policy_request *request)
 {

@@ -217,7 +217,8 @@ static bool call_leads_alike(const struct call *a, const struct call *b)
 {
 	return a->way == b->way && address_equal(&a->upstream, &b->upstream) &&
 	       !a->external == !b->external &&
-	       (!a->external || str_eq(a->external->name, b->external->name)) &&
+	       (!a->external || (str_eq(a->external->name, b->external->name) &&
+					a->external->tls == b->external->tls)) &&
 	       !a->service == !b->service &&
 	       (!a->service || str_eq(a->service->name, b->service->name)) &&
 	       (a->way == CALL_WAY_LOCAL ||

@@ -112,6 +112,7 @@ static void exchange_record(struct exchange *x, struct call *call)
 		.request_bytes = x->body_bytes[DOWN],
 		.response_bytes = x->body_bytes[UP],
 		.attempt_count = x->attempt_count,
+		.is_sent = x->request_started,
 		.is_mirror = x->is_mirror,
 	};
 	record_request(x->being.worker, call, &r);

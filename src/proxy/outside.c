@@ -20,15 +20,22 @@ static bool outside_may_be_unknown(const struct plan *plan, const struct address
 	       !outside_is_proxy_port(plan->conf, a->port);
 }
 
+/* As workloads dial it, or as it is dialled for them. */
+static bool outside_is_at_port(const struct external *e, uint16_t port)
+{
+	bool is_there = external_has_port(e, port);
+	for (uint32_t i = 0; i < e->port_count && !is_there; i++)
+		is_there = outside_port(e, (uint16_t)e->ports[i]) == port;
+	return is_there;
+}
+
 /* An external that is there: whoever does not say its name is not let in by that. */
 static const struct external *outside_denied(const struct call *c)
 {
 	const struct snapshot *s = c->hold->plan->snapshot;
 	for (uint32_t i = 0; i < s->external_count; i++) {
 		const struct external *e = &s->externals[i];
-		bool has_port = external_has_port(e, c->original.port) ||
-				(e->port_tls != 0 && e->port_tls == c->original.port);
-		if (has_port && !external_allows(e, c->source_id) &&
+		if (outside_is_at_port(e, c->original.port) && !external_allows(e, c->source_id) &&
 			outside_knows_any(c->hold->plan, e, &c->original))
 			return e;
 	}
@@ -65,7 +72,7 @@ static enum reason outside_settle_external(struct call *c, const struct external
 								   : REASON_EXTERNAL_UNRESOLVED;
 }
 
-enum reason outside_settle(struct call *c)
+static enum reason outside_settle_address(struct call *c)
 {
 	const struct snapshot *s = c->hold->plan->snapshot;
 	c->way = CALL_WAY_PLAIN;
@@ -88,6 +95,14 @@ enum reason outside_settle(struct call *c)
 	c->by_name = true;
 	c->upstream = (struct address){0};
 	return REASON_NONE;
+}
+
+enum reason outside_settle(struct call *c)
+{
+	enum reason reason = outside_settle_address(c);
+	if (reason != REASON_NONE)
+		c->upstream = (struct address){0};
+	return reason;
 }
 
 /* --- by name --- */
@@ -284,4 +299,13 @@ struct str outside_word(const struct call *c)
 		return STR("allowed");
 	}
 	return STR("");
+}
+
+struct str outside_security(const struct call *c)
+{
+	if (c->external && c->external->tls == EXTERNAL_ORIGINATE)
+		return STR("tls");
+	if (c->is_named && c->speech == EXTERNAL_TLS)
+		return STR("passthrough");
+	return c->external || c->protocol == PROTOCOL_HTTP ? STR("plaintext") : STR("none");
 }

@@ -45,6 +45,9 @@ bool outside_leads(const struct plan *plan, struct str source_id, struct str ext
 /* For the access log: "external", "passthrough", "audited", "allowed", or empty. */
 struct str outside_word(const struct call *c);
 bool outside_is_audited(const struct call *c);
+/* Once it is connected: "tls" of ours, the workload's own that passes through, "plaintext", or
+ * "none": nobody looks at what it is. */
+struct str outside_security(const struct call *c);
 
 /* --- of a plan --- */
 

@@ -50,6 +50,11 @@ static struct str record_destination_id(const struct call *c)
 	return c->service ? c->service->ids[0] : STR("");
 }
 
+static bool record_is_local(const struct call *c)
+{
+	return c->hold && c->direction == CALL_OUTBOUND && c->way == CALL_WAY_LOCAL;
+}
+
 /* Labels as seen from one end. A pass on one machine is reported from both, as two proxies would.
  */
 static struct metric_labels record_labels(const struct call *c, bool at_source)
@@ -64,7 +69,7 @@ static struct metric_labels record_labels(const struct call *c, bool at_source)
 		.destination_service = record_destination(c),
 		.destination_version = record_version(c),
 		.mutual_tls = c->mutual_tls || c->way == CALL_WAY_MESH,
-		.local = c->hold && c->direction == CALL_OUTBOUND && c->way == CALL_WAY_LOCAL,
+		.local = record_is_local(c),
 	};
 	return l;
 }
@@ -103,6 +108,17 @@ static void record_request_series(
 		r->response_bytes);
 }
 
+static struct str record_security(const struct call *c, bool is_connected)
+{
+	if (c->mutual_tls || c->way == CALL_WAY_MESH)
+		return STR("mutual_tls");
+	if (record_is_local(c))
+		return STR("local");
+	if (c->direction == CALL_OUTBOUND && !c->service)
+		return is_connected ? outside_security(c) : STR("");
+	return STR("plaintext");
+}
+
 static struct access_entry record_entry(struct worker *w, const struct call *c,
 	enum access_kind kind, enum reason reason, const char *details)
 {
@@ -118,7 +134,6 @@ static struct access_entry record_entry(struct worker *w, const struct call *c,
 		.destination_version = record_version(c),
 		.outside = outside_word(c),
 		.server_name = c->speech == EXTERNAL_TLS ? str_of(c->host) : STR(""),
-		.tls = outside_server_name(c).len > 0,
 		.choice = record_choice(c),
 		.downstream_remote = c->client,
 		.downstream_local = c->original,
@@ -126,9 +141,7 @@ static struct access_entry record_entry(struct worker *w, const struct call *c,
 		.response_flags = str_of(reason_row(reason)->flag),
 		.response_details =
 			str_of(details && *details ? details : reason_row(reason)->name),
-		.mutual_tls = c->mutual_tls || c->way == CALL_WAY_MESH,
 		.tls_resumed = c->tls_resumed,
-		.local = c->hold && c->direction == CALL_OUTBOUND && c->way == CALL_WAY_LOCAL,
 		.connection_number = c->number,
 		.config_generation = c->hold ? c->hold->plan->generation : 0,
 	};
@@ -197,6 +210,7 @@ void record_request(struct worker *w, struct call *c, const struct record_http *
 	e.bytes_received = r->request_bytes;
 	e.bytes_sent = r->response_bytes;
 	e.attempt_count = r->attempt_count;
+	e.security = record_security(c, r->is_sent);
 	e.is_mirror = r->is_mirror;
 	record_write(w, &e);
 }
@@ -225,13 +239,14 @@ static void record_tcp_series(struct worker *w, const struct call *c, const stru
 	}
 }
 
-static void record_tcp_line(
-	struct worker *w, const struct call *c, const struct record_tcp *r, enum access_kind kind)
+static void record_tcp_line(struct worker *w, const struct call *c, const struct record_tcp *r,
+	enum access_kind kind, bool is_connected)
 {
 	struct access_entry e = record_entry(w, c, kind, r->reason, r->details);
 	e.start_wall_ns = r->start_wall_ns;
 	e.duration_ns = w->loop.now_ns - r->start_ns;
 	e.protocol = STR("tcp");
+	e.security = record_security(c, is_connected);
 	record_authorisation(&e, r->authorisation);
 	e.route = r->route;
 	e.limit = r->limit;
@@ -247,7 +262,7 @@ void record_tcp_open(struct worker *w, const struct call *c, const struct record
 	record_count(w, r->authorisation, r->reason);
 	decisions_add_tcp(w, c, r);
 	record_count_unknown(w, c);
-	record_tcp_line(w, c, r, ACCESS_TCP_OPEN);
+	record_tcp_line(w, c, r, ACCESS_TCP_OPEN, true);
 }
 
 void record_tcp_bytes(struct worker *w, const struct call *c, const struct record_tcp *r)
@@ -261,12 +276,12 @@ void record_tcp_close(struct worker *w, const struct call *c, const struct recor
 	record_count(w, NULL, r->reason);
 	if (authorise_is_denial(r->reason)) /* it was let in before */
 		decisions_add_tcp(w, c, r);
-	record_tcp_line(w, c, r, ACCESS_TCP_CLOSE);
+	record_tcp_line(w, c, r, ACCESS_TCP_CLOSE, true);
 }
 
 void record_refused(struct worker *w, const struct call *c, const struct record_tcp *r)
 {
 	record_count(w, r->authorisation, r->reason);
 	decisions_add_tcp(w, c, r);
-	record_tcp_line(w, c, r, ACCESS_TCP_CLOSE);
+	record_tcp_line(w, c, r, ACCESS_TCP_CLOSE, false);
 }

@@ -16,6 +16,7 @@ struct record_http {
 	const char *details; /* instead of the reason's name, when not NULL */
 	uint64_t request_bytes, response_bytes;
 	uint32_t attempt_count;
+	bool is_sent;	/* its head at least, at some try */
 	bool is_mirror; /* a copy for a mirror: counted by itself */
 };
 void record_request(struct worker *w, struct call *c, const struct record_http *r);

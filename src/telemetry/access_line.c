@@ -298,12 +298,8 @@ static void access_put_policy(struct line *l, const struct access_entry *e)
 
 static void access_put_security(struct line *l, const struct access_entry *e)
 {
-	struct str security = e->mutual_tls ? STR("mutual_tls")
-			      : e->local    ? STR("local")
-			      : e->tls	    ? STR("tls")
-					    : STR("plaintext");
 	LINE_KEY(l, ",\"security\":");
-	line_str(l, security, NAME_MAX_BYTES);
+	line_str(l, e->security, NAME_MAX_BYTES);
 	LINE_KEY(l, ",\"tls_resumed\":");
 	line_bool(l, e->tls_resumed);
 	access_put_policy(l, e);

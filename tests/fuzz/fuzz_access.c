@@ -36,13 +36,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	struct str *const texts[] = {&e.path, &e.method, &e.authority, &e.user_agent, &e.request_id,
 		&e.protocol, &e.workload, &e.source_identity, &e.destination_identity,
 		&e.destination_service, &e.response_flags, &e.response_details, &e.policy,
-		&e.policy_where, &e.would_deny, &e.would_deny_where, &e.noted, &e.noted_where};
+		&e.policy_where, &e.security, &e.would_deny, &e.would_deny_where, &e.noted,
+		&e.noted_where};
 	if (size < 1)
 		return 0;
 	e.kind = (enum access_kind)(bytes[0] % 3);
 	e.outbound = bytes[0] & 4;
-	e.mutual_tls = bytes[0] & 8;
-	e.local = bytes[0] & 16;
+	e.tls_resumed = bytes[0] & 8;
 	const char *at = (const char *)bytes + 1, *end = (const char *)bytes + size;
 	for (size_t i = 0; i < ARRAY_LEN(texts) && at < end; i++) {
 		const char *stop = memchr(at, 0xff, (size_t)(end - at));

@@ -9,6 +9,7 @@ import json
 import socket
 import threading
 import time
+from pathlib import Path
 
 from machines import wait_for
 from mesh import ECHO, GUEST, ORDERS, WEB, ScenarioMesh, Wire, at, request_text
@@ -205,6 +206,31 @@ class Load:
         wait_for(lambda: self.count >= target, f"{count} more calls", timeout)
 
 
+# --- what a newer version has published --------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def newer_operator(fleet, key, newer_key):
+    """Of a later ringmain, with a key that those on the nodes do not have: ours, in other words of the same length."""
+    ours, newer = fleet.binary, fleet.lab.dir / "newer-ringmain"
+    program, old = Path(ours).read_bytes(), f"\0{key}\0".encode()
+    changed = program.replace(old, f"\0{newer_key}\0".encode())
+    assert old in program and len(changed) == len(program)
+    newer.unlink(missing_ok=True)
+    newer.write_bytes(changed)
+    newer.chmod(0o755)
+    fleet.binary = newer
+    try:
+        yield
+    finally:
+        fleet.binary = ours
+
+
+def echoes(fleet):
+    with fleet.dial_own("web", "echo") as wire:
+        return wire.send(b"ping").exactly(4) == b"ping"
+
+
 # --- Redis is away ----------------------------------------------------------------------------------------
 
 
@@ -251,4 +277,4 @@ def log_of(fleet, node):
 
 
 __all__ = ["ALLOW_ECHO", "ALLOW_GUEST", "ALLOW_WEB", "CALLED", "Fleet", "Load", "MACHINES", "ReplyError", "SERVICES",
-           "STATE", "TCP", "Wire", "age", "closed_to_guest", "kill", "log_of", "outage", "revive", "wait_lost"]
+           "STATE", "TCP", "Wire", "age", "closed_to_guest", "echoes", "kill", "log_of", "newer_operator", "outage", "revive", "wait_lost"]

@@ -4,10 +4,9 @@ import contextlib
 import re
 import threading
 import time
-from pathlib import Path
 
 import pytest
-from fleet import ALLOW_ECHO, ALLOW_GUEST, ALLOW_WEB, Fleet, log_of
+from fleet import ALLOW_ECHO, ALLOW_GUEST, ALLOW_WEB, Fleet, echoes, log_of, newer_operator
 from machines import wait_for
 from nodes import config_file_text
 
@@ -134,30 +133,9 @@ def test_operators_at_the_same_time_lose_nothing_of_each_other(fleet):
 
 # --- what a newer version has published ------------------------------------------------------------------
 
-@contextlib.contextmanager
-def newer_operator(fleet):
-    """Of a later ringmain, with a key that those on the nodes do not have: ours, in other words."""
-    ours, newer = fleet.binary, fleet.lab.dir / "newer-ringmain"
-    program = Path(ours).read_bytes()
-    changed = program.replace(b"\0not_hosts\0", b"\0in_season\0")
-    assert changed != program
-    newer.write_bytes(changed)
-    newer.chmod(0o755)
-    fleet.binary = newer
-    try:
-        yield
-    finally:
-        fleet.binary = ours
-
-
-def echoes(fleet):
-    with fleet.dial_own("web", "echo") as wire:
-        return wire.send(b"ping").exactly(4) == b"ping"
-
-
 def test_a_policy_that_nodes_cannot_read_closes_its_service_and_holds_up_nothing(fleet):
     before = len(log_of(fleet, "vm-b"))
-    with newer_operator(fleet):
+    with newer_operator(fleet, "not_hosts", "in_season"):
         fleet.publish({"policies": [{"name": "summer", "service": "orders", "action": "allow", "from": ["web"],
                                      "in_season": ["summer.example"]}]})
     wait_for(lambda: answers(fleet, 403, 403), "orders to be closed")

@@ -700,6 +700,28 @@ static void test_many_rules(void **state)
 	free(text);
 }
 
+/* The same of a few that each name very many callers. */
+static void test_many_callers(void **state)
+{
+	struct fixture *f = *state;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+	assert_non_null(out);
+	fprintf(out, "services: ( { name = \"a\"; } ); policies: (\n");
+	for (unsigned i = 0; i < 30; i++) {
+		fprintf(out, "{ name = \"r%u\"; service = \"a\"; action = \"allow\"; from = [ ", i);
+		for (unsigned k = 0; k < 500; k++)
+			fprintf(out, "\"shop/w%u\", ", k);
+		fprintf(out, "\"shop/own%u\" ]; },\n", i);
+	}
+	fprintf(out, "{ name = \"last\"; service = \"a\"; action = \"audit\"; } );");
+	fclose(out);
+	add(f, "mesh", "x.conf", text);
+	check_warns(f, "warning: policies are so many");
+	free(text);
+}
+
 /* For each of its services another rule. */
 static void test_what_several_rules_cover_is_said_of_all_of_them(void **state)
 {
@@ -843,6 +865,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_rules_that_decide_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rules_between, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_many_rules, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_many_callers, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_what_several_rules_cover_is_said_of_all_of_them, setup, teardown),
 		cmocka_unit_test_setup_teardown(

@@ -503,6 +503,30 @@ static void test_a_route_is_an_object(void **state)
 	arena_done(&arena);
 }
 
+/* Rules are compared with those before them, of very many the first thousand: each is one more time
+ * the work. */
+static void test_many_rules(void **state)
+{
+	struct fixture f;
+	char *mesh = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&mesh, &len);
+	assert_non_null(out);
+	fprintf(out, "services: ( { name = \"a\"; protocol = \"http\"; port = 80; address = "
+		     "\"10.96.0.1\";"
+		     " endpoints = ( { address = \"10.0.0.1\"; } ); } );\n"
+		     "routes: ( { service = \"a\"; rules: ( { timeout = \"1s\"; }");
+	for (unsigned i = 1; i < 1200; i++)
+		fprintf(out, ", { timeout = \"1s\"; }");
+	fprintf(out, " ); } );\n");
+	fclose(out);
+	fixture_init(&f);
+	fixture_parse_good(&f, FIXTURE_NODE, mesh);
+	assert_int_equal(f.report.warning_count, 999);
+	fixture_done(&f);
+	free(mesh);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -517,6 +541,7 @@ int main(void)
 		cmocka_unit_test(test_unknown_names_on_a_node_with_a_store),
 		cmocka_unit_test(test_versions_of_the_whole_mesh),
 		cmocka_unit_test(test_a_route_is_an_object),
+		cmocka_unit_test(test_many_rules),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

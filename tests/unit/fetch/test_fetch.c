@@ -450,14 +450,17 @@ static void goes_on_with_what_another_process_knew(void **state)
 	assert_int_equal(bundle_add(&b, STR("jwks-state"), STR("staff"), STR("5 0 "), &err), 0);
 	assert_int_equal(bundle_add(&b, STR("jwks"), STR("other"), STR("K0"), &err), 0);
 	assert_int_equal(bundle_add(&b, STR("jwks-of"), STR("other"), STR("https://x/"), &err), 0);
+	assert_int_equal(bundle_add(&b, STR("host"), STR("10.1.2.3"), STR("10.9.9.9\n"), &err), 0);
 	assert_true(fetch_remember(f->fetch, &b));
 	bundle_done(&b);
 	script(f, "exit 7");
+	assert_int_equal(bundle_add(&f->wanted, STR("host"), STR("10.1.2.3"), STR(""), &err), 0);
 	assert_int_equal(bundle_add(&f->wanted, STR("jwks"), STR("other"), STR(URL), &err), 0);
 	want(f, "jwks", "staff", URL);
 	wait_for(f, "jwks-state", "other", "does not say");
 	assert_string_equal(known(f, "jwks", "staff"), "K0");
 	assert_string_equal(known(f, "jwks", "other"), "");
+	wait_for(f, "host", "10.1.2.3", "10.1.2.3\n10.9.9.9\n"); /* and it is found there now */
 }
 
 int main(void)

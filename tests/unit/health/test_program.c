@@ -4,7 +4,7 @@
 #include "ward.h"
 
 #include "base/clock.h"
-#include "health/program.h"
+#include "base/program.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

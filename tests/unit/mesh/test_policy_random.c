@@ -88,17 +88,26 @@ static struct str random_path(struct arena *arena)
 	}
 }
 
+/* What all rules of a world have in common, so that they lie by something else. */
+enum random_flavour { RANDOM_ANY, RANDOM_TEMPLATES, RANDOM_ONE_PATH };
+static enum random_flavour random_flavour;
+
 static struct route_path random_rule_path(struct arena *arena)
 {
 	struct route_path p = {.text = random_path(arena)};
-	if (random_is(20)) {
+	if (random_flavour == RANDOM_ONE_PATH)
+		return (struct route_path){.kind = ROUTE_PATH_PREFIX, .text = STR("/a")};
+	if (random_is(random_flavour == RANDOM_TEMPLATES ? 90 : 20)) {
 		char text[PATH_MAX_LEN];
 		size_t len = 0;
 		uint32_t count = 1 + random_below(random_is(20) ? 7 : 4);
+		bool is_bare = random_flavour == RANDOM_TEMPLATES;
 		p.kind = ROUTE_PATH_TEMPLATE;
 		for (uint32_t i = 0; i < count; i++)
 			len += (size_t)snprintf(text + len, sizeof(text) - len, "/%s",
-				random_is(50) ? "{id}" : random_parts[random_below(12)]);
+				random_is(50) || (is_bare && i == 0)
+					? "{id}"
+					: random_parts[random_below(12)]);
 		if (random_is(30))
 			len += (size_t)snprintf(text + len, sizeof(text) - len, "/*");
 		p.text = arena_str(arena, (struct str){text, len});
@@ -225,6 +234,7 @@ static void random_world_init(struct random_world *w)
 	s->is_audited = random_is(10);
 	s->policies = w->policies;
 	bool has_wide = random_is(1);
+	random_flavour = random_is(20) ? (enum random_flavour)(1 + random_below(2)) : RANDOM_ANY;
 	s->policy_count = random_is(10)	 ? random_below(3)
 			  : random_is(3) ? RULES_USUAL + random_below(RULES_MAX - RULES_USUAL)
 					 : 8 + random_below(RULES_USUAL - 8);
@@ -233,7 +243,7 @@ static void random_world_init(struct random_world *w)
 	orders->policies = w->pointers;
 	orders->policy_count = s->policy_count;
 	for (uint32_t i = 0; i < s->policy_count; i++) {
-		random_rule(s, &w->policies[i], has_wide && random_is(10));
+		random_rule(s, &w->policies[i], has_wide && random_is(60));
 		w->pointers[i] = &w->policies[i];
 	}
 	assert_true(policy_index_build(s, orders));

@@ -137,6 +137,7 @@ bool access_write(struct access_queue *q, const struct access_entry *entry)
 	lab_copy(e->route, sizeof(e->route), entry->route);
 	lab_copy(e->service, sizeof(e->service), entry->destination_service);
 	lab_copy(e->outside, sizeof(e->outside), entry->outside);
+	lab_copy(e->security, sizeof(e->security), entry->security);
 	lab_copy(e->version, sizeof(e->version), entry->destination_version);
 	return true;
 }

@@ -48,7 +48,7 @@ struct lab_entry { /* of the access log */
 	uint16_t code;
 	char details[48], flags[16], policy[32], path[64], source[64], workload[32];
 	char where[48], would_deny[32], noted[32];
-	char route[48], service[32], version[16], outside[16];
+	char route[48], service[32], version[16], outside[16], security[16];
 	uint64_t received, sent;
 	uint32_t attempts;
 	bool is_mirror;

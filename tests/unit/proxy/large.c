@@ -46,26 +46,55 @@ static void large_policy_by_path(FILE *out, uint32_t i)
 			team, application, i);
 }
 
+static void large_list(FILE *out, const char *key, const char *item, uint32_t count)
+{
+	fprintf(out, "%s = [ ", key);
+	for (uint32_t i = 0; i < count; i++)
+		fprintf(out, item, i ? ", " : "", i);
+	fprintf(out, " ]; ");
+}
+
+/* One policy with long lists. */
+static void large_one(FILE *out, const struct large_size *size)
+{
+	fprintf(out, "\n { service = \"orders\"; action = \"allow\"; ");
+	if (size->crowd == LARGE_PRODUCT)
+		large_list(out, "from", "%s\"spiffe://prod.example/service/web%u\"",
+			size->policies / 10);
+	if (size->crowd != LARGE_NOTS) {
+		large_list(out, "paths", "%s\"/p/%u\"",
+			size->policies / (size->crowd == LARGE_PRODUCT ? 10 : 1));
+	} else {
+		large_list(out, "paths", "%s\"/p/%u/*\"", 8);
+		large_list(out, "not_from", "%s\"team/app-%u\"", 64);
+		large_list(out, "not_paths", "%s\"/p/{id}/of/%u\"", 64);
+		large_list(out, "not_hosts", "%s\"h%u.example\"", 64);
+	}
+	fprintf(out, "},");
+}
+
 static void large_crowd(FILE *out, const struct large_size *size)
 {
-	if (size->crowd == LARGE_PATHS)
-		fprintf(out, "\n { service = \"orders\"; action = \"allow\"; paths = [ ");
-	for (uint32_t i = 0; i < size->policies; i++) {
-		if (size->crowd == LARGE_PATHS)
-			fprintf(out, "\"/p/%u\", ", i);
-		else if (size->crowd == LARGE_TEMPLATES)
-			fprintf(out,
-				"\n { service = \"orders\"; action = \"allow\"; "
-				"paths = [ \"/{tenant}/res%u\" ]; },",
-				i);
-		else
-			fprintf(out,
-				"\n { service = \"orders\"; action = \"deny\"; "
-				"from = [ \"team/app-%u\" ]; },",
-				i);
+	static const char *const rules[] = {
+		[LARGE_TEMPLATES] = "action = \"allow\"; paths = \"/{tenant}/res%u\";",
+		[LARGE_TEMPLATE_DENIES] = "action = \"deny\"; paths = \"/{tenant}/res%u\"; "
+					  "methods = \"DELETE\";",
+		[LARGE_GUARDS] = "action = \"deny\"; paths = \"/{tenant}/res%u\"; "
+				 "not_from = [ \"web\", \"team/*\" ];",
+		[LARGE_DENIES] = "action = \"deny\"; from = \"team/app-%u\";",
+		[LARGE_HOSTS] = "action = \"allow\"; paths = \"/api/*\"; hosts = \"h%u.example\";",
+		[LARGE_NOTS] = NULL,
+	};
+	const char *rule = rules[size->crowd];
+	if (!rule) {
+		large_one(out, size);
+		return;
 	}
-	if (size->crowd == LARGE_PATHS)
-		fprintf(out, "\"/p\" ]; },");
+	for (uint32_t i = 0; i < size->policies; i++) {
+		fprintf(out, "\n { service = \"orders\"; ");
+		fprintf(out, rule, i);
+		fprintf(out, " },");
+	}
 }
 
 /* From one service to the next, so that none is about the lab's own callers; the one that lets web

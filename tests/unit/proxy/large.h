@@ -8,9 +8,14 @@
 /* Policies about the lab's orders that are alike in what an index could not tell apart. */
 enum large_crowd {
 	LARGE_NO_CROWD,
-	LARGE_TEMPLATES, /* that begin with braces */
-	LARGE_DENIES,	 /* each of one identity */
-	LARGE_PATHS,	 /* of one policy; `policies` says how many */
+	LARGE_TEMPLATES,       /* that begin with braces */
+	LARGE_TEMPLATE_DENIES, /* the same, and deny a method */
+	LARGE_GUARDS,	       /* the same, and deny all but somebody */
+	LARGE_DENIES,	       /* each of one identity */
+	LARGE_HOSTS,	       /* all of one path */
+	LARGE_PATHS,	       /* of one policy; `policies` says how many */
+	LARGE_PRODUCT,	       /* of one policy, with a tenth as many callers and as many paths */
+	LARGE_NOTS,	       /* 64 each of what else a policy asks for, of one */
 };
 
 struct large_size {

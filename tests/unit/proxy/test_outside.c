@@ -823,6 +823,58 @@ static void test_unknown_is_no_way_around_from(void **state)
 	lab_finish(&lab);
 }
 
+/* Nor where the proxy would begin TLS for others. */
+static void test_unknown_is_no_way_around_the_port_of_tls(void **state)
+{
+	static const struct lab_edit audit[LAB_EDITS_MAX] = {
+		{"user = \"billing\"; ", "user = \"billing\"; unknown = \"audit\"; "}};
+	static const struct {
+		const char *more;
+		uint16_t port;
+		bool is_there;
+	} cases[] = {{"", 443, true}, {"", 80, true}, {"", 8443, false},
+		{"port_tls = 8443;", 8443, true}, {"port_tls = 8443;", 443, false}};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char objects[300];
+		snprintf(objects, sizeof(objects),
+			"externals: ( { name = \"vault\"; host = \"vault.example\"; port = 80; tls "
+			"= "
+			"\"originate\"; addresses = [ \"198.51.100.7\" ]; from = [ \"web\" ]; %s } "
+			");\n",
+			cases[i].more);
+		lab_start(&lab, &(struct lab_options){.objects = objects, .edits = audit});
+		int client = dial(LAB_BILLING, OURS, cases[i].port);
+		say(client, "\x01\x02\x03"); /* where there are names, it says none */
+		if (cases[i].is_there)
+			expect_refused(client, "EXTERNAL_DENIED");
+		else
+			assert_int_not_equal(connected(OURS, cases[i].port), -1);
+		lab_finish(&lab);
+	}
+}
+
+/* An idle connection out is a caller's own, and goes when he may not use it any more, whoever else
+ * of this machine may. */
+static void test_an_idle_connection_is_of_one_caller(void **state)
+{
+	static const struct lab_edit both[LAB_EDITS_MAX] = {
+		ALLOW, {"user = \"billing\"; ", "user = \"billing\"; unknown = \"allow\"; "}};
+	static const char get[] = "GET /u HTTP/1.1\r\nHost: nobody.example\r\n\r\n";
+	const struct address there = at(OTHER, 80);
+	start_with(both);
+	int clients[] = {dial(LAB_WEB, OTHER, 80), dial(LAB_BILLING, OTHER, 80)};
+	for (uint32_t i = 0; i < 2; i++) {
+		say(clients[i], get);
+		say(lab_connected(&there, i), ok);
+	}
+	lab.edits[0].to = "user = \"web\"; unknown = \"refuse\"; ";
+	lab_replan(&lab, 0, NULL);
+	lab_pump(&lab);
+	assert_false(fake_is_open(lab_connected(&there, 0)));
+	assert_true(fake_is_open(lab_connected(&there, 1)));
+	lab_finish(&lab);
+}
+
 /* Endpoints of services stay the mesh's. */
 static void test_services_stay_services(void **state)
 {
@@ -889,6 +941,51 @@ static void test_no_tls_without_authorities(void **state)
 	lab_expect_holds(client, "HTTP/1.1 503 ");
 	lab_expect_reason(&lab, 0, "EXTERNAL_NO_ROOTS");
 	lab_finish(&lab);
+}
+
+/* --- what the log says of how it travelled --- */
+
+static void expect_security(const char *security)
+{
+	assert_string_equal(lab_last(&lab, 0)->security, security);
+	lab_finish(&lab);
+}
+
+/* Nothing is claimed of what was never made: refused, not taken, or not proved. */
+static void test_the_log_says_how_it_travelled(void **state)
+{
+	static const struct lab_edit allow[LAB_EDITS_MAX] = {ALLOW};
+	X509 *const roots[] = {lab_mesh_certs()->root.certificate, NULL};
+	char *pem = certs_pem(roots);
+	start();
+	greet(LAB_WEB, OURS, "api.payments.example");
+	expect_security("passthrough");
+	start();
+	greet(LAB_BILLING, OURS, "api.payments.example");
+	expect_security("");
+	start();
+	say(dial(LAB_WEB, OTHER, 80), feed_get);
+	say(connected("198.51.100.8", 80), ok);
+	expect_security("plaintext");
+	start();
+	rule("198.51.100.8", 80, -ECONNREFUSED);
+	say(dial(LAB_WEB, OTHER, 80), feed_get);
+	lab_expect_reason(&lab, 0, "UPSTREAM_CONNECT_FAILED");
+	expect_security("");
+	start();
+	say(dial(LAB_WEB, OTHER, 80), "GET / HTTP/1.1\r\nHost: private.example\r\n\r\n");
+	expect_security("");
+	start_with(allow);
+	dial(LAB_WEB, OTHER, 9999);
+	lab_pump(&lab);
+	expect_security("none");
+	lab_start(&lab, &(struct lab_options){.objects = ORIGINATED, .outside = pem});
+	say(dial(LAB_WEB, FIRST, 80), found_get);
+	fake_peer_reset(connected(FIRST, 443)); /* in its handshake */
+	lab_pump(&lab);
+	lab_expect_reason(&lab, 0, "UPSTREAM_HANDSHAKE_FAILED");
+	expect_security("");
+	free(pem);
 }
 
 /* --- under a newer plan --- */
@@ -1076,10 +1173,13 @@ int main(void)
 		cmocka_unit_test(test_what_no_mode_lets_out),
 		cmocka_unit_test(test_an_address_that_is_ours_by_now),
 		cmocka_unit_test(test_unknown_is_no_way_around_from),
+		cmocka_unit_test(test_unknown_is_no_way_around_the_port_of_tls),
+		cmocka_unit_test(test_an_idle_connection_is_of_one_caller),
 		cmocka_unit_test(test_services_stay_services),
 		cmocka_unit_test(test_unknown_names_by_mode),
 		cmocka_unit_test(test_tls_begins_with_the_name),
 		cmocka_unit_test(test_no_tls_without_authorities),
+		cmocka_unit_test(test_the_log_says_how_it_travelled),
 		cmocka_unit_test(test_a_new_plan_ends_what_it_does_not_allow),
 		cmocka_unit_test(test_a_connection_outlives_its_address),
 		cmocka_unit_test(test_a_connection_follows_each_plan),

@@ -37,7 +37,7 @@ static const struct access_entry request = {
 	.response_details = {"NONE", 4},
 	.bytes_received = 0,
 	.bytes_sent = 512,
-	.mutual_tls = true,
+	.security = {"mutual_tls", 10},
 	.policy = {"policies[0]", 11},
 	.route = {"orders/canary", 13},
 	.destination_version = {"v1", 2},
@@ -81,7 +81,8 @@ static void request_line(void **state)
 static void tcp_lines(void **state)
 {
 	char text[ACCESS_LINE_MAX];
-	struct access_entry e = {.kind = ACCESS_TCP_OPEN, .outbound = true, .local = true};
+	struct access_entry e = {
+		.kind = ACCESS_TCP_OPEN, .outbound = true, .security = STR("local")};
 	size_t len = access_format(&e, text, sizeof(text));
 	text[len] = 0;
 	assert_true(json_valid(text, len));
@@ -92,12 +93,12 @@ static void tcp_lines(void **state)
 	assert_null(strstr(text, "\"duration\""));
 	assert_null(strstr(text, "\"method\""));
 	e.kind = ACCESS_TCP_CLOSE;
-	e.local = false;
+	e.security = STR("");
 	len = access_format(&e, text, sizeof(text));
 	text[len] = 0;
 	assert_true(json_valid(text, len));
 	assert_non_null(strstr(text, "\"kind\":\"tcp_close\""));
-	assert_non_null(strstr(text, "\"security\":\"plaintext\""));
+	assert_non_null(strstr(text, "\"security\":null"));
 	assert_non_null(strstr(text, "\"duration\":0"));
 	assert_null(strstr(text, "\"method\""));
 }
