@@ -97,8 +97,10 @@ static void policy_ask_many(struct policy_search *search, struct policy_hits lis
 
 static void policy_ask_key(struct policy_search *search, uint64_t place, uint64_t list)
 {
+	const struct policy_index *x = search->service->policy_index;
 	search->weighed->steps++;
-	policy_ask_list(search, policy_list_at(search->service->policy_index, place, list)->hits);
+	if (policy_list_may_be(x, place, list))
+		policy_ask_list(search, policy_list_at(x, place, list)->hits);
 }
 
 /* --- places --- */
@@ -121,7 +123,8 @@ static void policy_ask_below(
 static void policy_ask_path(
 	struct policy_search *search, const struct policy_place *place, uint32_t left)
 {
-	policy_ask_key(search, place->hash, policy_key(search->path.whole, LIST_EXACT, 0));
+	if (place->has_exact)
+		policy_ask_key(search, place->hash, policy_key(search->path.whole, LIST_EXACT, 0));
 	policy_ask_below(search, place, left);
 	uint32_t shaped = search->is_odd ? 0 : place->shaped & search->has_shaped;
 	uint32_t spelt = place->spelt & search->has_spelt;

@@ -115,10 +115,12 @@ struct policy_place {
 	uint32_t by;		/* bit by POLICY_BY: that there are lists */
 	uint32_t below, odd;	/* bit by depth: that there are lists; that there are places */
 	uint32_t shaped, spelt; /* bit by shape */
+	bool has_exact;
 };
 struct policy_index {
 	struct policy_place *places;
 	struct policy_list *lists;
+	uint64_t *filter;  /* bit by hash: that there may be such a list; most have none */
 	uint64_t *headers; /* names that are asked for; 0: free */
 	uint32_t place_mask, list_mask, header_mask;
 	struct policy_hit *hits;
@@ -134,4 +136,6 @@ struct policy_index {
 /* Of one that is not there the hash is 0. */
 struct policy_place *policy_place_at(const struct policy_index *x, uint64_t hash);
 struct policy_list *policy_list_at(const struct policy_index *x, uint64_t place, uint64_t list);
+/* False: there is none. It is in memory that is near, where the lists are not. */
+bool policy_list_may_be(const struct policy_index *x, uint64_t place, uint64_t list);
 uint64_t *policy_header_at(const struct policy_index *x, uint64_t key);

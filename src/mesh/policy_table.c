@@ -4,6 +4,10 @@
 
 #include <stdlib.h>
 
+/* For each place in the table of lists. With 64 / POLICY_FILTER_BITS such places at least. */
+#define POLICY_FILTER_BITS UINT64_C(4)
+#define POLICY_TABLE_MIN   16
+
 static int policy_compare(uint64_t a, uint64_t b)
 {
 	return a < b ? -1 : a > b;
@@ -48,10 +52,28 @@ static void policy_place_note(struct policy_place *place, const struct policy_en
 {
 	place->hash = e->place;
 	place->by |= e->by < POLICY_BYS ? 1u << e->by : 0;
+	place->has_exact = place->has_exact || e->kind == LIST_EXACT;
 	place->below |= e->kind == LIST_BELOW ? 1u << e->depth : 0;
 	place->shaped |= e->kind == LIST_SHAPED ? 1u << e->depth : 0;
 	place->spelt |= e->kind == LIST_SPELT ? 1u << e->depth : 0;
 	place->odd |= e->kind == LIST_SHAPED ? 1u << e->start : 0;
+}
+
+static uint64_t policy_list_hash(uint64_t place, uint64_t list)
+{
+	return policy_key(place ^ list, 0, 0);
+}
+
+static uint64_t policy_filter_bit(const struct policy_index *x, uint64_t place, uint64_t list)
+{
+	return (policy_list_hash(place, list) >> 32) &
+	       (POLICY_FILTER_BITS * (x->list_mask + 1) - 1);
+}
+
+bool policy_list_may_be(const struct policy_index *x, uint64_t place, uint64_t list)
+{
+	uint64_t bit = policy_filter_bit(x, place, list);
+	return x->filter[bit / 64] >> bit % 64 & 1;
 }
 
 static struct policy_hits *policy_hits_of(
@@ -64,6 +86,8 @@ static struct policy_hits *policy_hits_of(
 	struct policy_list *list = policy_list_at(x, e->place, e->list);
 	list->place = e->place;
 	list->list = e->list;
+	uint64_t bit = policy_filter_bit(x, e->place, e->list);
+	x->filter[bit / 64] |= UINT64_C(1) << bit % 64;
 	return &list->hits;
 }
 
@@ -107,7 +131,7 @@ struct policy_place *policy_place_at(const struct policy_index *x, uint64_t hash
 
 struct policy_list *policy_list_at(const struct policy_index *x, uint64_t place, uint64_t list)
 {
-	uint64_t at = policy_key(place ^ list, 0, 0) & x->list_mask;
+	uint64_t at = policy_list_hash(place, list) & x->list_mask;
 	for (struct policy_list *l = &x->lists[at];; l = &x->lists[at]) {
 		if (l->hits.count == 0 || (l->place == place && l->list == list))
 			return l;
@@ -125,7 +149,7 @@ uint64_t *policy_header_at(const struct policy_index *x, uint64_t key)
 
 static uint32_t policy_table_size(size_t count)
 {
-	uint32_t size = 4;
+	uint32_t size = POLICY_TABLE_MIN;
 	while (size < 2 * count)
 		size *= 2;
 	return size;
@@ -147,10 +171,11 @@ static bool policy_index_tables(struct policy_index *x, struct arena *arena,
 	x->header_mask = policy_table_size(headers) - 1;
 	x->places = arena_take(arena, ((size_t)x->place_mask + 1) * sizeof(*x->places));
 	x->lists = arena_take(arena, ((size_t)x->list_mask + 1) * sizeof(*x->lists));
+	x->filter = arena_take(arena, ((size_t)x->list_mask + 1) * POLICY_FILTER_BITS / 8);
 	x->headers = arena_take(arena, ((size_t)x->header_mask + 1) * sizeof(*x->headers));
 	x->hits = arena_take(arena, (b->count + 1) * sizeof(*x->hits));
 	x->ranges = arena_take(arena, (b->range_count + 1u) * sizeof(*x->ranges));
-	return x->places && x->lists && x->headers && x->hits && x->ranges;
+	return x->places && x->lists && x->filter && x->headers && x->hits && x->ranges;
 }
 
 struct policy_index *policy_index_new(

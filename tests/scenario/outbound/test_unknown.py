@@ -68,6 +68,21 @@ def test_addresses_that_come_later_are_no_way_in(mesh, address, device):
     assert (line["outside"], line["response_code_details"], line["security"]) == ("allowed", "EXTERNAL_UNRESOLVED", None)
 
 
+def test_it_is_not_the_size_of_packets_that_tells(mesh):
+    """The loopback interface may have the one of any other."""
+    mesh.lab["vm-a"].ip("link", "set", "lo", "mtu", "1500")
+    try:
+        for address, device in (("10.77.0.212/24", "eth0"), ("10.9.9.10/32", "lo")):
+            mesh.lab["vm-a"].ip("addr", "add", address, "dev", device)
+            to = (address.split("/")[0], ORDERS.port)
+            assert mesh.turned_away("web", to, request_text("GET /echo", "orders"))
+            line = line_of(mesh, workload="web", downstream_local_address=address_text(*to))
+            assert line["response_code_details"] == "EXTERNAL_UNRESOLVED"
+        assert mesh.ask(8000, "x").status == 200
+    finally:
+        mesh.lab["vm-a"].ip("link", "set", "lo", "mtu", "65536")
+
+
 @pytest.mark.parametrize("port", [MESH_PORT, 15101, 15201])
 def test_ports_of_proxies_stay_closed(mesh, port):
     mesh.serve_outside(port)

@@ -2,6 +2,7 @@
 /* /authz, /authz/check and /authz/why. The sample's service gets more rules here. */
 #include "admin/page.h"
 #include "json_check.h"
+#include "page_ask.h"
 #include "proxy/seen_view.h"
 #include "sample.h"
 #include <setjmp.h>
@@ -88,27 +89,14 @@ static int teardown(void **state)
 static struct page_response ask_with(const char *path, const struct reports *reports)
 {
 	const struct page_source source = {&sample.proxy, &process, SAMPLE_NOW_NS, reports};
-	struct page_response r;
-	const struct page_request request = {.method = STR("GET"),
-		.path = str_of(path),
-		.host = STR("localhost"),
-		.accept = STR("*/*"),
-		.is_unix = true};
-	page_answer(&source, &request, &r);
-	return r;
+	return page_ask(&source, path);
 }
 
 static void expect_with(
 	const char *path, const struct reports *reports, uint16_t status, const char *part)
 {
-	struct page_response r = ask_with(path, reports);
-	bool has = memmem(r.body, r.body_len, part, strlen(part));
-	if (r.status != status || !has)
-		fail_msg("%s: %u, missing %s in:\n%.*s", path, r.status, part, (int)r.body_len,
-			r.body);
-	if (status == 200)
-		assert_true(json_valid(r.body, r.body_len));
-	page_response_done(&r);
+	const struct page_source source = {&sample.proxy, &process, SAMPLE_NOW_NS, reports};
+	page_ask_expect(&source, path, status, part);
 }
 
 static void expect(const char *path, uint16_t status, const char *part)
