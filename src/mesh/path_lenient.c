@@ -147,7 +147,7 @@ int path_lenient_next(struct path_lenient *p)
 	while (p->at < p->path.len) {
 		struct path_unit u = path_unit_at(p->path, p->at);
 		bool is_border = u.mark == PATH_SEPARATOR || u.mark == PATH_END;
-		p->is_odd = p->is_odd || (u.is_escaped && is_border);
+		p->is_odd = p->is_odd || (is_border && (u.is_escaped || u.c != '/'));
 		if (u.mark == PATH_END)
 			break;
 		if (u.mark == PATH_SEPARATOR) {
