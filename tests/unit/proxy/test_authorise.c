@@ -301,10 +301,10 @@ static void test_who_calls_here_is_known_in_the_plain(void **state)
 		       "}, { name = \"no-shop\"; service = \"loose\"; action = \"deny\"; from = "
 		       "\"shop\"; }"),
 		edits, LAB_ECHO);
-	ask(LAB_WEB, LAB_LOOSE, "x");
+	lab_ask(&lab, LAB_WEB, LAB_LOOSE, "x");
 	lab_expect_reason(&lab, 0, "NONE");
 	expect_decided(0, "web", "objects.conf:1");
-	ask(LAB_SHOP, LAB_LOOSE, "x");
+	lab_ask(&lab, LAB_SHOP, LAB_LOOSE, "x");
 	lab_expect_reason(&lab, 0, "POLICY_DENIED");
 	expect_decided(0, "no-shop", "objects.conf:1");
 	lab_finish(&lab);
