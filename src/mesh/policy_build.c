@@ -15,6 +15,8 @@
 /* A rule with many callers and many of something else lies under its callers alone, and has a place
  * of its own for the rest. */
 #define POLICY_CROSS_FEW 32
+/* Where so many lie by the same, they lie by something else besides. */
+#define POLICY_SHARED_MANY 8
 
 /* --- where it lies --- */
 
@@ -25,6 +27,39 @@ static void policy_put(struct policy_build *b, const struct policy_entry *entry)
 	b->count++;
 }
 
+static void policy_put_by(struct policy_build *b, uint64_t place, const struct policy *p,
+	const struct policy_entry *as, uint32_t left);
+
+/* Of a template that denies: where paths are looked for that another server may divide otherwise.
+ * `last`: where the one before it was put, which is as good. */
+static void policy_put_odd(struct policy_build *b, const struct policy_entry *shaped,
+	const struct policy_entry *as, uint32_t left, uint64_t *last)
+{
+	struct policy_key_path key;
+	struct policy_entry odd = *as;
+	policy_key_path(&key, path_template_start(shaped->hit.path->text));
+	uint64_t place = policy_key_odd(shaped->place, key.below[key.depth], key.depth);
+	odd.is_odd = true;
+	odd.hit.path = shaped->hit.path;
+	if (place != *last)
+		policy_put_by(b, place, shaped->policy, &odd, left);
+	*last = place;
+}
+
+/* Under one of its items; in a place behind that where many others lie under the same. */
+static void policy_put_item(struct policy_build *b, struct policy_entry *entry,
+	const struct policy_entry *as, uint32_t left)
+{
+	struct policy_entry behind = *as;
+	entry->is_door = b->has_few && policy_choose(b, left) != POLICY_BYS &&
+			 policy_key_share(b, entry->list) >= POLICY_SHARED_MANY;
+	policy_put(b, entry);
+	behind.hit.path = entry->hit.path;
+	if (entry->is_door)
+		policy_put_by(b, policy_key_behind(entry->place, entry->list), entry->policy,
+			&behind, left);
+}
+
 /* What a rule lies by in one place. Each is left out in the places within this one, so that there
  * are no more than a few of these in each other. */
 static void policy_put_by(struct policy_build *b, uint64_t place, const struct policy *p,
@@ -33,8 +68,10 @@ static void policy_put_by(struct policy_build *b, uint64_t place, const struct p
 	enum policy_by by = policy_choose(b, left);
 	uint32_t count = policy_item_count(p, by), rest = left & ~(1u << by);
 	struct policy_entry entry = *as;
+	uint64_t last_odd = 0;
 	entry.place = place;
 	entry.policy = p;
+	entry.is_door = false;
 	if (count == 0) {
 		entry.kind = LIST_ALWAYS;
 		entry.by = POLICY_BYS;
@@ -42,18 +79,10 @@ static void policy_put_by(struct policy_build *b, uint64_t place, const struct p
 		return;
 	}
 	for (uint32_t i = 0; i < count; i++) {
-		entry.hit.path = NULL;
 		policy_entry_of(b, p, by, i, &entry);
-		policy_put(b, &entry);
-		if (entry.kind != LIST_SHAPED)
-			continue;
-		struct policy_entry odd = *as;
-		struct policy_key_path key;
-		odd.is_odd = true;
-		odd.hit.path = entry.hit.path;
-		policy_key_path(&key, path_template_start(entry.hit.path->text));
-		policy_put_by(
-			b, policy_key_odd(place, key.below[key.depth], key.depth), p, &odd, rest);
+		policy_put_item(b, &entry, as, rest);
+		if (entry.kind == LIST_SHAPED)
+			policy_put_odd(b, &entry, as, rest, &last_odd);
 	}
 	if (p->action != POLICY_ALLOW)
 		policy_put_by(b, policy_key(place, PLACE_UNKNOWN, by), p, as, rest);

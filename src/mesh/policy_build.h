@@ -14,6 +14,7 @@ struct policy_entry {
 	uint32_t depth; /* BELOW; of SHAPED and SPELT which shape */
 	uint32_t start; /* SHAPED: depth of what comes before the first brace */
 	bool is_odd;	/* in the place of an odd path, where one of a rule's templates is enough */
+	bool is_door;	/* it lies in a place behind that list */
 };
 
 struct policy_build {
@@ -21,7 +22,9 @@ struct policy_build {
 	size_t count;
 	uint64_t *keys; /* of all items of all rules, sorted */
 	size_t key_count;
-	uint32_t shares[POLICY_BYS]; /* of the rule at hand: how many others lie by the same */
+	/* Of the rule at hand: how many lie by the same, and whether it has few items. */
+	uint32_t shares[POLICY_BYS];
+	bool has_few;
 	struct address_range ranges[33 + 129];
 	uint32_t range_count, under;
 	uint32_t shapes[POLICY_SHAPES_MAX], shape_count;
@@ -38,6 +41,8 @@ bool policy_entry_of(struct policy_build *b, const struct policy *p, enum policy
 /* Counts how many rules lie by the same, of which `shares` are. False: no memory. */
 bool policy_keys_collect(struct policy_build *b, const struct service *service);
 void policy_share_of(struct policy_build *b, const struct policy *p);
+/* How many there are by one key. */
+size_t policy_key_share(const struct policy_build *b, uint64_t key);
 /* POLICY_BYS: by none of those that are left (bit by POLICY_BY). */
 enum policy_by policy_choose(const struct policy_build *b, uint32_t left);
 

@@ -7,6 +7,8 @@
 
 /* A path comes before what else there is, unless so many more rules have the same. */
 #define POLICY_RARER 8
+/* With more of them, by each other, a rule lies in no place behind a list. */
+#define POLICY_ITEMS_FEW 32
 
 /* --- what a rule may lie by --- */
 
@@ -164,6 +166,11 @@ static size_t policy_keys_below(const struct policy_build *b, uint64_t key)
 	return low;
 }
 
+size_t policy_key_share(const struct policy_build *b, uint64_t key)
+{
+	return policy_keys_below(b, key + 1) - policy_keys_below(b, key);
+}
+
 /* UINT32_MAX: it cannot lie by that. */
 static uint32_t policy_share(struct policy_build *b, const struct policy *p, enum policy_by by)
 {
@@ -173,17 +180,24 @@ static uint32_t policy_share(struct policy_build *b, const struct policy *p, enu
 		struct policy_entry entry = {.list = 0};
 		if (!policy_entry_of(b, p, by, i, &entry))
 			return UINT32_MAX;
-		size_t same =
-			policy_keys_below(b, entry.list + 1) - policy_keys_below(b, entry.list);
+		size_t same = policy_key_share(b, entry.list);
 		most = same > most ? same : most;
 	}
 	return most > 0 ? (uint32_t)most : UINT32_MAX;
 }
 
+/* Of very many paths none is compared in vain: by nothing else such a rule lies. */
 void policy_share_of(struct policy_build *b, const struct policy *p)
 {
-	for (int by = 0; by < POLICY_BYS; by++)
+	uint64_t product = 1;
+	for (int by = 0; by < POLICY_BYS; by++) {
+		uint32_t count = policy_item_count(p, (enum policy_by)by);
 		b->shares[by] = policy_share(b, p, (enum policy_by)by);
+		product *= count > 0 && product < POLICY_ITEMS_FEW ? count : 1;
+	}
+	b->has_few = product < POLICY_ITEMS_FEW;
+	if (p->to.path_count > POLICY_LIST_MAX && b->shares[POLICY_BY_PATH] != UINT32_MAX)
+		b->shares[POLICY_BY_PATH] = 0;
 }
 
 enum policy_by policy_choose(const struct policy_build *b, uint32_t left)

@@ -17,8 +17,9 @@
  * A template lies by the segments that it spells out, and where they stand: few such shapes are in
  * use. To the letter any path has such segments, so that rules that allow need no more. Those that
  * deny have to do with each odd path that begins as they do: they lie once more, by that, in a
- * place of their own within the first. So do they for requests that do not say what they lie by. In
- * such places they lie by another condition, or by none.
+ * place of their own within the first. So do they for requests that do not say what they lie by,
+ * and so does each rule behind a list in which very many would lie. In such places they lie by
+ * another condition, or by none.
  *
  * What is left are rules of one list, found together. They lie sorted by what they say and how
  * exactly they name the caller, and no more of them are judged once those that are left could not
@@ -95,12 +96,17 @@ static void policy_ask_many(struct policy_search *search, struct policy_hits lis
 	}
 }
 
-static void policy_ask_key(struct policy_search *search, uint64_t place, uint64_t list)
+static void policy_ask_key(
+	struct policy_search *search, uint64_t place, uint64_t key, uint32_t left)
 {
 	const struct policy_index *x = search->service->policy_index;
 	search->weighed->steps++;
-	if (policy_list_may_be(x, place, list))
-		policy_ask_list(search, policy_list_at(x, place, list)->hits);
+	if (!policy_list_may_be(x, place, key))
+		return;
+	const struct policy_list *list = policy_list_at(x, place, key);
+	policy_ask_list(search, list->hits);
+	if (list->is_door)
+		policy_ask_place(search, policy_key_behind(place, key), left);
 }
 
 /* --- places --- */
@@ -114,7 +120,8 @@ static void policy_ask_below(
 		depth++) {
 		uint64_t start = search->path.below[depth];
 		if (place->below >> depth & 1)
-			policy_ask_key(search, place->hash, policy_key(start, LIST_BELOW, depth));
+			policy_ask_key(
+				search, place->hash, policy_key(start, LIST_BELOW, depth), left);
 		if (odd >> depth & 1)
 			policy_ask_place(search, policy_key_odd(place->hash, start, depth), left);
 	}
@@ -124,26 +131,28 @@ static void policy_ask_path(
 	struct policy_search *search, const struct policy_place *place, uint32_t left)
 {
 	if (place->has_exact)
-		policy_ask_key(search, place->hash, policy_key(search->path.whole, LIST_EXACT, 0));
+		policy_ask_key(
+			search, place->hash, policy_key(search->path.whole, LIST_EXACT, 0), left);
 	policy_ask_below(search, place, left);
 	uint32_t shaped = search->is_odd ? 0 : place->shaped & search->has_shaped;
 	uint32_t spelt = place->spelt & search->has_spelt;
 	for (uint32_t i = 0; (shaped | spelt) >> i; i++) {
 		if (shaped >> i & 1)
-			policy_ask_key(search, place->hash, search->shaped[i]);
+			policy_ask_key(search, place->hash, search->shaped[i], left);
 		if (spelt >> i & 1)
-			policy_ask_key(search, place->hash, search->spelt[i]);
+			policy_ask_key(search, place->hash, search->spelt[i], left);
 	}
 }
 
-static void policy_ask_host(struct policy_search *search, const struct policy_place *place)
+static void policy_ask_host(
+	struct policy_search *search, const struct policy_place *place, uint32_t left)
 {
 	const struct policy_host *host = &search->asked.host;
-	policy_ask_key(search, place->hash, search->host.whole);
+	policy_ask_key(search, place->hash, search->host.whole, left);
 	if (host->kind == POLICY_HOST_ADDRESS)
-		policy_ask_key(search, place->hash, policy_key_address(&host->address));
+		policy_ask_key(search, place->hash, policy_key_address(&host->address), left);
 	for (uint32_t i = 0; i < search->host.depth; i++)
-		policy_ask_key(search, place->hash, search->host.domains[i]);
+		policy_ask_key(search, place->hash, search->host.domains[i], left);
 }
 
 static void policy_ask_by(struct policy_search *search, const struct policy_place *place,
@@ -159,13 +168,13 @@ static void policy_ask_by(struct policy_search *search, const struct policy_plac
 		policy_ask_path(search, place, left);
 		break;
 	case POLICY_BY_HOST:
-		policy_ask_host(search, place);
+		policy_ask_host(search, place, left);
 		break;
 	case POLICY_BY_PORT:
-		policy_ask_key(search, place->hash, policy_key_port(request->port));
+		policy_ask_key(search, place->hash, policy_key_port(request->port), left);
 		break;
 	case POLICY_BY_METHOD:
-		policy_ask_key(search, place->hash, policy_key_method(request->http->method));
+		policy_ask_key(search, place->hash, policy_key_method(request->http->method), left);
 		break;
 	case POLICY_BYS:
 		break;

@@ -26,6 +26,7 @@ enum policy_place_kind {
 	PLACE_RANGE,
 	PLACE_CALLER,  /* within one: of what he may at best */
 	PLACE_UNKNOWN, /* within one: where a request does not say by what its rules lie */
+	PLACE_BEHIND,  /* within one: where many rules lie by the same, by something else */
 	PLACE_ODD,     /* within one: of a path that another server may divide otherwise */
 	PLACE_RULE,    /* what one rule asks for, whoever calls */
 };
@@ -47,6 +48,8 @@ enum policy_list_kind {
 
 /* Of something of a kind, or of so many segments of it. Never 0. */
 uint64_t policy_key(uint64_t h, unsigned kind, unsigned depth);
+/* The place behind a list. */
+uint64_t policy_key_behind(uint64_t place, uint64_t list);
 /* The place within one for odd paths that begin so. */
 uint64_t policy_key_odd(uint64_t place, uint64_t start, uint32_t depth);
 
@@ -107,7 +110,8 @@ struct policy_hits {
 };
 struct policy_list {
 	uint64_t place, list;
-	struct policy_hits hits; /* none: free */
+	struct policy_hits hits;
+	bool is_taken, is_door;
 };
 struct policy_place {
 	uint64_t hash; /* 0: free */

@@ -21,6 +21,11 @@ uint64_t policy_key_odd(uint64_t place, uint64_t start, uint32_t depth)
 	return policy_key(policy_mix(place, start), PLACE_ODD, depth);
 }
 
+uint64_t policy_key_behind(uint64_t place, uint64_t list)
+{
+	return policy_key(policy_mix(place, list), PLACE_BEHIND, 0);
+}
+
 static uint64_t policy_byte(uint64_t h, int c)
 {
 	h = (h ^ (uint64_t)c) * UINT64_C(0x100000001b3);

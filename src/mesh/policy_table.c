@@ -84,17 +84,18 @@ static struct policy_hits *policy_hits_of(
 	if (e->kind == LIST_MANY)
 		return &place->many;
 	struct policy_list *list = policy_list_at(x, e->place, e->list);
-	list->place = e->place;
-	list->list = e->list;
 	uint64_t bit = policy_filter_bit(x, e->place, e->list);
 	x->filter[bit / 64] |= UINT64_C(1) << bit % 64;
+	list->place = e->place;
+	list->list = e->list;
+	list->is_taken = true;
+	list->is_door = list->is_door || e->is_door;
 	return &list->hits;
 }
 
 static void policy_index_fill(struct policy_index *x, const struct policy_build *b)
 {
 	const struct policy_entry *last = NULL;
-	struct policy_hits *hits = NULL;
 	uint32_t count = 0, group = 0;
 	for (size_t i = 0; i < b->count; last = &b->entries[i++]) {
 		const struct policy_entry *e = &b->entries[i];
@@ -110,10 +111,11 @@ static void policy_index_fill(struct policy_index *x, const struct policy_build 
 				x->hits[k].next = count;
 			group = count;
 		}
-		if (is_new) {
-			hits = policy_hits_of(x, place, e);
+		struct policy_hits *hits = policy_hits_of(x, place, e);
+		if (is_new)
 			hits->first = count;
-		}
+		if (e->is_door)
+			continue;
 		hits->count++;
 		x->hits[count++] = e->hit;
 	}
@@ -133,7 +135,7 @@ struct policy_list *policy_list_at(const struct policy_index *x, uint64_t place,
 {
 	uint64_t at = policy_list_hash(place, list) & x->list_mask;
 	for (struct policy_list *l = &x->lists[at];; l = &x->lists[at]) {
-		if (l->hits.count == 0 || (l->place == place && l->list == list))
+		if (!l->is_taken || (l->place == place && l->list == list))
 			return l;
 		at = (at + 1) & x->list_mask;
 	}

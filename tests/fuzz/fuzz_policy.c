@@ -180,6 +180,10 @@ static void fuzz_request(const struct fuzz_mesh *m, struct str line)
 	struct policy_verdict b = policy_check_each(&m->s, &m->service, &r);
 	ASSERT(a.allowed == b.allowed && a.policy == b.policy && a.by == b.by);
 	ASSERT(a.would_deny == b.would_deny && a.audited == b.audited && a.noted == b.noted);
+	struct service plain = m->service;
+	plain.policy_index = NULL;
+	bool might = policy_might_allow(&m->s, &m->service, &r);
+	ASSERT(might == policy_might_allow(&m->s, &plain, &r) && (might || !a.allowed));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)

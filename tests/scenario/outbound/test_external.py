@@ -33,6 +33,8 @@ def externals_of(address):
 def mesh():
     with OutsideMesh() as mesh:
         mesh.externals = externals_of(mesh.outside.v4)
+        mesh.externals.append({"name": "pair", "host": "pair.example", "port": 8000, "tls": "none",
+                               "addresses": [ELSEWHERE, mesh.outside.v6]})
         (mesh.lab.dir / "outside-pem").mkdir()
         (mesh.lab.dir / "outside-pem" / "corp.pem").write_text(mesh.stranger.root.read_text())
         mesh.named({"found.example": mesh.outside.v4, "rebound.example": "127.0.0.1"})
@@ -90,6 +92,13 @@ def test_each_request_is_judged_by_its_host(mesh):
             if status == 200:
                 assert reply.json["host"] == host
     assert mesh.ask(8000, "private.example", caller="guest").status == 200
+
+
+def test_another_address_is_tried(mesh):
+    """The one that was dialled is declared, and silent."""
+    assert mesh.ask(8000, "pair.example", address=ELSEWHERE).json["host"] == "pair.example"
+    line = mesh.access_line("vm-a", authority="pair.example")
+    assert (line["attempts"], line["upstream_host"]) == (2, f"[{mesh.outside.v6}]:8000")
 
 
 def test_a_host_that_is_looked_up(mesh):

@@ -197,6 +197,19 @@ static void callers_beside_a_service_in_the_plain(void **state)
 	expect(CHECK "anonymous", 200, "\"otherwise\":[],\"allowed\":false");
 }
 
+/* Of a service that no file or store knows an endpoint of the workload here is asked all the same.
+ */
+static void a_workload_that_is_no_endpoint(void **state)
+{
+	sample.services[0].endpoint_count = 0;
+	expect(CHECK "web", 200, "\"port\":8080");
+	expect(CHECK "web", 200, "\"machines\":[],\"machine_count\":0,\"here\":true");
+	expect("/authz?service=orders", 200, "\"here\":true");
+	sample.workloads[0].port = 0; /* it serves nothing */
+	expect(CHECK "web", 200, "\"machine_count\":0,\"here\":false");
+	expect("/authz?service=orders", 200, "\"here\":false");
+}
+
 static void callers_of_no_service(void **state)
 {
 	expect(CHECK "wbe", 200,
@@ -241,6 +254,7 @@ static void who_is_asked(void **state)
 	expect(CHECK "web", 200,
 		"\"machines\":[\"10.77.0.2\"],\"machine_count\":1,\"here\":true,\"otherwise\":[]");
 	sample.endpoints[0].local = NULL;
+	sample.workloads[0].port = 0;
 	expect(CHECK "web", 200, "\"machine_count\":2,\"here\":false");
 	sample.services[1].ids = ids;
 	sample.services[1].id_count = 2;
@@ -585,6 +599,7 @@ int main(void)
 		TEST(why_not_the_others),
 		TEST(what_comes_before_the_rules),
 		TEST(callers_beside_a_service_in_the_plain),
+		TEST(a_workload_that_is_no_endpoint),
 		TEST(callers_of_no_service),
 		TEST(what_no_proxy_lets_through),
 		TEST(who_is_asked),

@@ -21,6 +21,7 @@ struct cost_rule {
 	enum policy_action action;
 	const char *from, *not_from, *path, *not_path, *method, *host, *header;
 	uint32_t ports, spread;
+	uint32_t columns; /* paths go over so many, and all else over the rows */
 };
 
 struct cost_row {
@@ -57,6 +58,12 @@ static const struct cost_row cost_rows[] = {
 	{"by port", {POLICY_DENY, .ports = 1}, 0, 0},
 	{"by port, allowed", {.from = "*", .ports = 1}, 0, 0},
 	{"by method", {POLICY_DENY, .method = "M%u"}, 0, 0},
+	{"by path and host", {.path = "/p/%u", .host = "h%u.example.org", .columns = 20}, 0, 0},
+	{"by path and method, denied",
+		{POLICY_DENY, .path = "/p/%u/*", .method = "M%u", .columns = 20}, 0, 0},
+	{"by template and host, denied",
+		{POLICY_DENY, .path = "/{tenant}/res%u", .host = "h%u.example.org", .columns = 20},
+		0, 0},
 	{"all the same", {.from = "*"}, 0, 0},
 	{"all the same, denied", {POLICY_DENY, .method = "DELETE"}, 0, 0},
 	{"all the same, on one path", {POLICY_DENY, .path = "/api/*", .header = "x-%u"}, 0, 0},
@@ -128,12 +135,14 @@ static void cost_rule(
 	uint32_t callers = row->callers ? row->callers : 1, paths = row->paths ? row->paths : 1;
 	*p = (struct policy){.name = STR("p"), .action = r->action};
 	number = r->spread ? number % r->spread : number;
+	uint32_t column = r->columns ? number % r->columns : number;
+	number = r->columns ? number / r->columns : number;
 	p->from_count = r->from ? callers : 0;
 	p->from = r->from ? cost_sources(s, r->from, number, callers) : NULL;
 	p->not_from_count = r->not_from ? 1 : 0;
 	p->not_from = r->not_from ? cost_sources(s, r->not_from, number, 1) : NULL;
 	p->to.path_count = r->path ? paths : 0;
-	p->to.paths = r->path ? cost_paths(arena, r->path, number, paths) : NULL;
+	p->to.paths = r->path ? cost_paths(arena, r->path, column, paths) : NULL;
 	p->not_to.path_count = r->not_path ? 1 : 0;
 	p->not_to.paths = r->not_path ? cost_paths(arena, r->not_path, number, 1) : NULL;
 	p->to.method_count = r->method ? 1 : 0;
