@@ -43,6 +43,7 @@ COSTS = {
     "authz/test_many": (8, 0.9),
     "authz/test_modes": (12, 0.6),
     "authz/test_suggest": (10, 0.6),
+    "authz/test_agreement": (10, 0.6),
     "authz/test_namespaces": (60, 0.5),
     "balance/test_balance": (14, 0.4),
     "balance/test_ejection": (40, 0.3),

@@ -57,9 +57,10 @@ static inline size_t buf_len(const struct buf *b)
 	return b->end - b->start;
 }
 
+/* NULL when it has no block: not even 0 may be added to that. */
 static inline uint8_t *buf_at(const struct buf *b)
 {
-	return b->bytes + b->start;
+	return b->start > 0 ? b->bytes + b->start : b->bytes;
 }
 
 /* Room for more bytes, after moving what is left to the front; 0 when the pool is exhausted. */

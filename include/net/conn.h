@@ -67,6 +67,9 @@ struct conn {
 	enum conn_failure failure;
 	int error; /* errno behind `failure`, or 0 */
 	int fd;
+	/* the owner's, dialled: socket_routes(), then it fails (ELOOP) if the far end is this
+	 * machine; -1: wherever that is */
+	int routes;
 	struct loop *loop;
 	struct task *owner;
 	struct op recv, send;	 /* `send` also carries the connect */
@@ -90,7 +93,6 @@ struct conn {
 	bool deaf;   /* a send found the peer gone: what is written is dropped, input still read */
 	bool finish; /* the owner will write no more: FIN when all is sent */
 	bool finished; /* FIN sent */
-	bool outward;  /* the owner's: dialled, it fails (ELOOP) if the far end is this machine */
 	struct buf kept,
 		behind;	    /* received bytes that gave their blocks back, and those after them */
 	struct buf in;	    /* input gathered: several records' plaintext, or conn_gather()'s */

@@ -20,8 +20,11 @@ uint32_t socket_mark(int fd);
 int socket_original_dst(int fd, uint8_t family, struct address *ret_address);
 int socket_local(int fd, struct address *ret_address);
 int socket_peer(int fd, struct address *ret_address);
-/* Whether a connected socket's far end is this machine, whatever addresses it has by now. */
-bool socket_leads_back(int fd);
+/* A socket by which the kernel is asked where addresses lead; for one thread. Or -errno. */
+int socket_routes(void);
+/* Whether a connected socket's far end is this machine, whatever addresses it has by now; or
+ * nobody can say. */
+bool socket_leads_back(int fd, int routes);
 /* Sends what fits at once and does not care how much that was: for last words before a close. */
 void socket_send_now(int fd, const void *bytes, size_t len);
 /* shutdown(2) for writing (a FIN) or for both ways (ends armed operations). */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Plaintext ⇄ TLS 1.3 records in memory (BoringSSL's handshake and AEADs, records of our own); the
- * peer's SPIFFE identity out. No I/O, no clock of its own, no private key: signatures are asked for
- * and brought back by the caller.
+/* Plaintext ⇄ TLS 1.3 records in memory (BoringSSL's handshake and AEADs, records of our own; of
+ * TLS 1.2, too, with servers outside of the mesh); the peer's SPIFFE identity out. No I/O, no clock
+ * of its own, no private key: signatures are asked for and brought back by the caller.
  *
  * Two objects: a tls_store is one generation of this machine's identities and trust anchors,
  * immutable and shared by all threads; a tls is one connection's session on one worker. */
@@ -35,7 +35,7 @@ enum tls_alpn {
 #define TLS_FAILURE_LIST(X)                                                                       \
 	X(NONE, "")                                                                               \
 	X(PROTOCOL, "not TLS 1.3, or a malformed handshake")                                      \
-	X(VERSION, "the server does not speak TLS 1.3")                                           \
+	X(VERSION, "the server speaks neither TLS 1.3 nor 1.2")                                   \
 	X(CLOSED, "the peer closed during the handshake")                                         \
 	X(ALERT, "the peer refused our certificate or the handshake")                             \
 	X(NO_IDENTITY, "this machine has no certificate for the workload")                        \
@@ -165,7 +165,8 @@ struct tls *tls_client_new(struct tls_store *s, struct tls_sessions *sessions,
  * names (RFC 9525; the common name does not count): a DNS name, or an address in text form. It must
  * lead to one of the authorities, for servers, be valid now, with strong keys and signatures. */
 struct tls *tls_client_new_pki(struct tls_store *s, struct str host, struct buf *wire_out);
-/* The same for a service outside of the mesh that workloads call. `alpn` is offered, NONE: none is;
+/* The same for a service outside of the mesh that workloads call, with TLS 1.2 if it must be: with
+ * ECDHE and an AEAD. `alpn` is offered, NONE: none is;
  * a server that knows nothing of it will do. It is judged at its handshake, once and for all:
  * tls_peer_again() has nothing against it, and its certificate ends no connection. */
 struct tls *tls_client_new_outside(

@@ -12,13 +12,22 @@
 
 /* --- judging --- */
 
-/* That of all its endpoints; 0: they have several, or there are none. */
-static uint16_t page_common_port(const struct service *service)
+/* That of all its endpoints, and of its workloads here; 0: they have several, or there are none. */
+static uint16_t page_common_port(const struct snapshot *s, const struct service *service)
 {
-	uint16_t port = service->endpoint_count > 0 ? service->endpoints[0].address.port : 0;
+	uint16_t port = 0;
 	for (uint32_t i = 0; i < service->endpoint_count; i++) {
-		if (service->endpoints[i].address.port != port)
+		if (port != 0 && service->endpoints[i].address.port != port)
 			return 0;
+		port = service->endpoints[i].address.port;
+	}
+	for (uint32_t i = 0; i < s->workload_count; i++) {
+		const struct workload *w = &s->workloads[i];
+		if (w->service != service || w->port == 0)
+			continue;
+		if (port != 0 && w->port != port)
+			return 0;
+		port = w->port;
 	}
 	return port;
 }
@@ -55,7 +64,7 @@ void page_judge(const struct snapshot *s, const struct service *service,
 	ret->http = page_question_request(q, s);
 	ret->request = (struct policy_request){.source_id = q->source_id,
 		.client = q->client,
-		.port = q->port ? q->port : page_common_port(service),
+		.port = q->port ? q->port : page_common_port(s, service),
 		.http = ret->http.is_http ? &ret->http : NULL};
 	if (page_question_token(q, &ret->token))
 		ret->request.token = &ret->token;
@@ -202,23 +211,22 @@ static void page_put_asked(
 }
 
 /* A request is judged where the service is. */
-static void page_put_machines(struct json *j, const struct service *service)
+static void page_put_machines(
+	struct json *j, const struct snapshot *s, const struct service *service)
 {
-	bool is_here = false;
 	uint32_t count = 0;
 	json_key(j, "machines");
 	json_open(j, '[');
 	for (uint32_t i = 0; i < service->endpoint_count; i++) {
 		const struct endpoint *e = &service->endpoints[i];
 		char text[ADDRESS_TEXT_MAX];
-		is_here = is_here || e->local;
 		if (e->local || e->alternate || count++ >= PAGE_MACHINES_MAX)
 			continue;
 		json_str(j, str_of(address_ip_text(&e->address, text)));
 	}
 	json_close(j, ']');
 	page_put_u64(j, "machine_count", count);
-	page_put_bool(j, "here", is_here);
+	page_put_bool(j, "here", page_service_is_here(s, service));
 }
 
 /* As the one of `q` it would go otherwise. */
@@ -269,7 +277,7 @@ static void page_check_to(const struct snapshot *s, const struct service *servic
 	json_open(&j, '{');
 	page_put_u64(&j, "generation", s->generation);
 	page_put_asked(&j, q, &judgement);
-	page_put_machines(&j, service);
+	page_put_machines(&j, s, service);
 	page_put_others(&j, q, &judgement);
 	page_put_judgement(&j, &judgement);
 	json_close(&j, '}');

@@ -85,16 +85,7 @@ static void page_put_default(
 	page_put_bool(j, "default_closed", is_closed);
 }
 
-static bool page_is_here(const struct service *service)
-{
-	for (uint32_t i = 0; i < service->endpoint_count; i++) {
-		if (service->endpoints[i].local)
-			return true;
-	}
-	return false;
-}
-
-static void page_put_modes(struct json *j, const struct service *service)
+static void page_put_modes(struct json *j, const struct snapshot *s, const struct service *service)
 {
 	page_put_str(j, "protocol", str_of(protocol_name(service->protocol)));
 	page_put_str(j, "mtls", str_of(mtls_mode_name(service->mtls)));
@@ -107,14 +98,14 @@ static void page_put_modes(struct json *j, const struct service *service)
 		json_close(j, '}');
 	}
 	json_close(j, ']');
-	page_put_bool(j, "here", page_is_here(service));
+	page_put_bool(j, "here", page_service_is_here(s, service));
 }
 
 static void page_put_service_rules(struct json *j, const struct snapshot *s,
 	const struct service *service, struct arena *arena)
 {
 	page_put_str(j, "service", service->name);
-	page_put_modes(j, service);
+	page_put_modes(j, s, service);
 	page_put_default(j, s, service);
 	page_put_rows(j, service, arena);
 }
@@ -143,7 +134,7 @@ static void page_put_services(struct json *j, const struct snapshot *s)
 		const struct service *service = &s->services[i];
 		json_open(j, '{');
 		page_put_str(j, "service", service->name);
-		page_put_modes(j, service);
+		page_put_modes(j, s, service);
 		page_put_default(j, s, service);
 		page_put_counts(j, service);
 		json_close(j, '}');

@@ -24,6 +24,19 @@ struct str page_service_like(const struct snapshot *s, struct str name)
 	return best;
 }
 
+bool page_service_is_here(const struct snapshot *s, const struct service *service)
+{
+	for (uint32_t i = 0; i < s->workload_count; i++) {
+		if (s->workloads[i].service == service && s->workloads[i].port != 0)
+			return true;
+	}
+	for (uint32_t i = 0; i < service->endpoint_count; i++) {
+		if (service->endpoints[i].local)
+			return true;
+	}
+	return false;
+}
+
 void page_no_service(struct page_response *response, const struct snapshot *s, struct str name)
 {
 	struct str like = page_service_like(s, name);

@@ -8,6 +8,8 @@
 
 /* The one whose name is most like this one; empty: none is. */
 struct str page_service_like(const struct snapshot *s, struct str name);
+/* Whether a workload of this machine serves it, though the mesh knows no endpoint of it. */
+bool page_service_is_here(const struct snapshot *s, const struct service *service);
 /* 404. */
 void page_no_service(struct page_response *response, const struct snapshot *s, struct str name);
 /* By "?service=NAME" of a page's path, with *ret_service NULL without a query. False: it is another

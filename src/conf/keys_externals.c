@@ -28,7 +28,7 @@ static const struct conf_key conf_external_keys[] = {
 		.names = conf_external_tls_names,
 		.help = "The workload's own TLS goes on untouched, its server name is what is "
 			"looked at (passthrough); the workload speaks in the plain, and its proxy "
-			"makes it TLS 1.3 to a server that proves its name (originate); in the "
+			"makes it TLS to a server that proves its name (originate); in the "
 			"plain all the way (none)."),
 	KEY("port_tls", .type = CONF_NUMBER, EXTERNAL(port_tls), .min = 1, .max = 65535,
 		.help = "With \"originate\": the server's port. 443 where 80 was dialled, else the "

@@ -280,18 +280,37 @@ static void errand_tell_skew(struct enroll *e)
 	e->skew_told = large;
 }
 
+/* The authority is there: whoever waits because it was not does so no longer. */
+static void errand_reached(struct enroll *e)
+{
+	struct schedule_now now = enroll_now(e);
+	for (struct list *n = e->trusts.next; n != &e->trusts; n = n->next)
+		schedule_reached(
+			&CONTAINER_OF(n, struct trust, node)->schedule, &now, loop_random(e->loop));
+	for (struct list *n = e->identities.next; n != &e->identities; n = n->next)
+		schedule_reached(&CONTAINER_OF(n, struct identity, node)->schedule, &now,
+			loop_random(e->loop));
+}
+
 static void errand_link(struct enroll *e)
 {
 	struct link_answer a;
 	if (!link_answer(e->link, &a))
 		return;
+	struct schedule *asked =
+		e->errand.trust ? &e->errand.trust->schedule : &e->errand.identity->schedule;
+	bool is_answered = a.outcome != LINK_FAILED || a.status != 0;
 	errand_tell_skew(e);
+	if (is_answered)
+		errand_reached(e);
 	if (e->errand.state == ERRAND_ENROLL)
 		errand_take_answer(e, &a);
 	else if (e->errand.state == ERRAND_ANCHORS)
 		errand_take_anchors(e, &a);
 	else
 		errand_take_crls(e, &a);
+	if (!is_answered)
+		schedule_unanswered(asked);
 }
 
 /* --- what is due --- */

@@ -89,7 +89,7 @@ enum schedule_gain schedule_certificate(struct schedule *s, const struct schedul
 	int64_t jitter_ms = half_ms / 5 > 0 ? (int64_t)(random % (uint64_t)(half_ms / 5)) : 0;
 	s->due_ms = s->from_ms + half_ms - half_ms / 10 + jitter_ms;
 	s->due_ns = now->ns + schedule_due_in_ns(s, now);
-	s->asking = false;
+	s->asking = s->is_unanswered = false;
 	s->failed_count = s->spoken = 0;
 	s->hold_ns = 0;
 	bool vain = is_new && (s->due_ms <= now->wall_ms || s->until_ms <= before_ms);
@@ -128,15 +128,31 @@ void schedule_asked(struct schedule *s)
 void schedule_failed(
 	struct schedule *s, const struct schedule_now *now, uint32_t retry_after_s, uint64_t random)
 {
-	s->asking = false;
+	s->asking = s->is_unanswered = false;
 	schedule_hold(s, now, s->failed_count, schedule_obeyed_ms(s, now, retry_after_s), random);
 	s->failed_count++;
+}
+
+void schedule_unanswered(struct schedule *s)
+{
+	s->is_unanswered = s->failed_count > 0 && !s->asking;
+}
+
+void schedule_reached(struct schedule *s, const struct schedule_now *now, uint64_t random)
+{
+	uint64_t held_ns = s->hold_ns;
+	if (s->asking || !s->is_unanswered)
+		return;
+	s->is_unanswered = false;
+	schedule_hold(s, now, 0, 0, random);
+	if (held_ns < s->hold_ns)
+		s->hold_ns = held_ns;
 }
 
 void schedule_again(
 	struct schedule *s, const struct schedule_now *now, uint64_t interval_ms, uint64_t random)
 {
-	s->asking = false;
+	s->asking = s->is_unanswered = false;
 	s->failed_count = s->spoken = 0;
 	uint64_t wait_ms = interval_ms - interval_ms / 10 + random % (interval_ms / 5 + 1);
 	s->hold_ns = now->ns + wait_ms * CLOCK_MS;

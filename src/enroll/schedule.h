@@ -19,7 +19,10 @@
  * After a failure: full jitter in a window that doubles, from SCHEDULE_BASE_MS (a twentieth of the
  * life when that is shorter) to SCHEDULE_WINDOW_MAX_MS, or SCHEDULE_WINDOW_SHORT_MS where there is
  * no certificate that holds. While one does, the window is at most a fifth of what is left of it,
- * so that five more tries fit in. Never less than a quarter of the base, which bounds the rate. */
+ * so that five more tries fit in. Never less than a quarter of the base, which bounds the rate.
+ *
+ * The authority's silence is one failure of many things, each of which waits by itself: once it
+ * answers any of them, the others wait no longer than after a first failure. */
 #pragma once
 
 #include "enroll/enroll.h"
@@ -44,6 +47,7 @@ struct schedule {
 	uint64_t due_ns;  /* the same, as it was when the certificate came; 0: as due_ms says */
 	uint64_t hold_ns; /* no try before */
 	bool asking;
+	bool is_unanswered;    /* the last failure was: the authority did not answer */
 	uint32_t failed_count; /* in a row */
 	uint32_t vain_count;   /* new ones in a row that gained nothing */
 	uint32_t spoken;       /* urgency of what was said last; 0: nothing since it was well */
@@ -71,6 +75,10 @@ void schedule_asked(struct schedule *s);
 /* `retry_after_s`: what the authority wants; 0: nothing. */
 void schedule_failed(struct schedule *s, const struct schedule_now *now, uint32_t retry_after_s,
 	uint64_t random);
+/* If it has failed, that was because there was no answer. */
+void schedule_unanswered(struct schedule *s);
+/* There is one, to a question of somebody else. */
+void schedule_reached(struct schedule *s, const struct schedule_now *now, uint64_t random);
 /* For what has no end of its own: again after the interval, give or take a tenth. */
 void schedule_again(
 	struct schedule *s, const struct schedule_now *now, uint64_t interval_ms, uint64_t random);

@@ -24,7 +24,12 @@ struct path_unit {
 	enum path_mark mark;
 	unsigned char c;
 	bool is_escaped;
+	uint32_t depth; /* so many times it was escaped */
 };
+
+/* No server decodes a path more often than that. What is hidden deeper may be anything, and each
+ * rule would have to dig for it: so it is refused with what hides dots. */
+#define PATH_DEPTH_MAX 8
 
 static enum path_mark path_mark_of(int c)
 {
@@ -63,6 +68,7 @@ static struct path_unit path_unit_at(struct str path, size_t at)
 		u.c = (unsigned char)c;
 		u.next += 2;
 		u.is_escaped = true;
+		u.depth++;
 	}
 	u.mark = path_mark_of(u.c);
 	if (u.c >= 'A' && u.c <= 'Z')
@@ -73,6 +79,22 @@ static struct path_unit path_unit_at(struct str path, size_t at)
 struct path_lenient path_lenient_of(struct str path)
 {
 	return (struct path_lenient){.path = path, .held = -1};
+}
+
+/* Past what ends no segment, for sure. */
+static size_t path_past_plain(struct str path, size_t at)
+{
+	static const bool marks[256] = {
+		['%'] = true,
+		['/'] = true,
+		['\\'] = true,
+		['?'] = true,
+		['#'] = true,
+		['\0'] = true,
+	};
+	while (at < path.len && !marks[(unsigned char)path.at[at]])
+		at++;
+	return at;
 }
 
 /* Past dots and spaces, to where they stay if anything of the segment follows. */
@@ -100,7 +122,7 @@ static int path_lenient_within(struct path_lenient *p)
 		return u.c;
 	}
 	while (u.mark != PATH_SEPARATOR && u.mark != PATH_END)
-		u = path_unit_at(p->path, p->at = u.next);
+		u = path_unit_at(p->path, p->at = path_past_plain(p->path, u.next));
 	return -1;
 }
 
@@ -165,6 +187,8 @@ bool path_hides_dots(struct str path)
 	bool is_other = false;
 	for (struct path_unit u = {0}; dots > 0 || u.next < path.len;) {
 		u = path_unit_at(path, u.next);
+		if (u.depth > PATH_DEPTH_MAX)
+			return true;
 		if (u.mark == PATH_SOFT) {
 			dots += u.c == '.';
 		} else if (u.mark == PATH_PLAIN) {

@@ -203,14 +203,14 @@ static struct str policy_trim_wide(struct str s, uint32_t *left)
 }
 
 /* Whether one of the parts between commas is so: a server may take the value for a list. One may be
- * where there are more than are worth looking at. */
-static bool policy_part_matches(const struct route_field *f, struct str value)
+ * where there are more than are worth looking at; `left`: so many still are. */
+static bool policy_part_matches(const struct route_field *f, struct str value, uint32_t *left)
 {
-	for (uint32_t left = POLICY_PARTS_MAX; value.len > 0; left--) {
+	for (; value.len > 0; --*left) {
 		const char *comma = memchr(value.at, ',', value.len);
 		size_t len = comma ? (size_t)(comma - value.at) : value.len;
-		struct str part = policy_trim_wide((struct str){value.at, len}, &left);
-		if (left == 0 || route_text_matches(f, part))
+		struct str part = policy_trim_wide((struct str){value.at, len}, left);
+		if (*left == 0 || route_text_matches(f, part))
 			return true;
 		len += comma ? 1 : 0;
 		value = (struct str){value.at + len, value.len - len};
@@ -218,37 +218,49 @@ static bool policy_part_matches(const struct route_field *f, struct str value)
 	return false;
 }
 
+static char policy_name_char(char c)
+{
+	return (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c == '_' ? '-' : c);
+}
+
+static bool policy_is_same_char(char a, char b)
+{
+	return a == b || policy_name_char(a) == policy_name_char(b);
+}
+
 /* As servers do who make variables of headers: letter case aside, and "_" is "-". */
 static bool policy_name_may_be(struct str a, struct str b)
 {
+	size_t i = 0;
 	if (a.len != b.len)
 		return false;
-	for (size_t i = 0; i < a.len; i++) {
-		struct str one = {a.at + i, 1}, other = {b.at + i, 1};
-		bool is_mark =
-			(a.at[i] == '_' || a.at[i] == '-') && (b.at[i] == '_' || b.at[i] == '-');
-		if (!is_mark && !str_eq_nocase(one, other))
-			return false;
-	}
-	return true;
+	while (i < a.len && policy_is_same_char(a.at[i], b.at[i]))
+		i++;
+	return i == a.len;
 }
 
 /* All of its values, or none, or nobody knows which one the server takes. It may also take several
- * for one with commas in it. */
+ * for one with commas in it. Each rule looks at them: as soon as it is clear that nobody knows, at
+ * no more of them, and of all together at no more parts than of one. */
 static enum policy_truth policy_header(
 	const struct route_field *f, const struct policy_request *request)
 {
-	uint32_t is_so = 0, may_be = 0, count = 0;
-	for (uint32_t i = 0; request->http && i < request->http->header_count; i++) {
+	uint32_t is_so = 0, may_be = 0, count = 0, left = POLICY_PARTS_MAX;
+	if (!request->http)
+		return POLICY_UNKNOWN;
+	for (uint32_t i = 0; i < request->http->header_count; i++) {
 		const struct route_header *h = route_header_at(request->http, i);
 		if (!policy_name_may_be(h->name, f->name))
 			continue;
+		bool matches = route_text_matches(f, h->value);
 		count++;
-		is_so += str_eq_nocase(h->name, f->name) && route_text_matches(f, h->value);
-		may_be += route_text_matches(f, h->value) || policy_part_matches(f, h->value);
+		is_so += matches && str_eq_nocase(h->name, f->name);
+		may_be += matches || policy_part_matches(f, h->value, &left);
+		if (is_so < count && may_be > 0)
+			return POLICY_UNKNOWN;
 	}
 	bool may_be_joined = count > 1 && f->text.len > 0 && memchr(f->text.at, ',', f->text.len);
-	if (!request->http || (is_so < count && (is_so + may_be > 0 || may_be_joined)))
+	if (is_so < count && may_be_joined)
 		return POLICY_UNKNOWN;
 	return policy_known(count > 0 && is_so == count);
 }

@@ -123,7 +123,8 @@ struct path_lenient path_lenient_of(struct str path);
 /* The next character; -1 at the end. */
 int path_lenient_next(struct path_lenient *p);
 
-/* Whether some server may read a segment "." or ".." in a path that has none as it stands. */
+/* Whether some server may read a segment "." or ".." in a path that has none as it stands, or what
+ * would be read is hidden too deep to tell. */
 bool path_hides_dots(struct str path);
 /* What of a template comes before its first brace. */
 struct str path_template_start(struct str template);

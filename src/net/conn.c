@@ -37,7 +37,8 @@ void conn_fail(struct conn *c, enum conn_failure failure, int error)
 
 void conn_init(struct conn *c, struct loop *loop, struct buf_pool *pool, struct task *owner)
 {
-	*c = (struct conn){.magic = CONN_MAGIC, .state = CONN_NEW, .fd = -1, .loop = loop};
+	*c = (struct conn){
+		.magic = CONN_MAGIC, .state = CONN_NEW, .fd = -1, .routes = -1, .loop = loop};
 	op_init(&c->recv, owner);
 	op_init(&c->send, owner);
 	c->owner = owner;
@@ -97,7 +98,7 @@ static void conn_take_connect(struct conn *c)
 		conn_fail(c, CONN_FAILURE_CONNECT, -c->send.result);
 		return;
 	}
-	if (c->outward && socket_leads_back(c->fd)) {
+	if (c->routes >= 0 && socket_leads_back(c->fd, c->routes)) {
 		conn_fail(c, CONN_FAILURE_CONNECT, ELOOP);
 		return;
 	}

@@ -80,22 +80,6 @@ int socket_peer(int fd, struct address *ret_address)
 	return 0;
 }
 
-/* What we dial from there is that very address, but for secondary ones of a network, for which it
- * is the primary one; then it is the loopback interface that tells, larger than any other. */
-bool socket_leads_back(int fd)
-{
-	struct address local, peer;
-	int mtu = 0;
-	socklen_t len = sizeof(mtu);
-	if (socket_local(fd, &local) < 0 || socket_peer(fd, &peer) < 0)
-		return false;
-	bool is_v6 = peer.family == AF_INET6;
-	return address_same_ip(&local, &peer) ||
-	       (getsockopt(fd, is_v6 ? IPPROTO_IPV6 : IPPROTO_IP, is_v6 ? IPV6_MTU : IP_MTU, &mtu,
-			&len) == 0 &&
-		       mtu >= UINT16_MAX); /* as much as Linux says of it */
-}
-
 void socket_send_now(int fd, const void *bytes, size_t len)
 {
 	ssize_t n = send(fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -406,7 +406,8 @@ enum reason call_dial(
 		return REASON_BREAKER_CONNECTIONS;
 	if (conn_dial(&line->conn, &c->upstream) < 0)
 		return REASON_UPSTREAM_CONNECT_FAILED;
-	line->conn.outward = c->way == CALL_WAY_OUTSIDE || c->unknown != UNKNOWN_REFUSE;
+	if (c->way == CALL_WAY_OUTSIDE || c->unknown != UNKNOWN_REFUSE)
+		line->conn.routes = w->routes;
 	if (c->way == CALL_WAY_OUTSIDE)
 		return outside_secure(c, carriage == CALL_HTTP, line);
 	return c->way == CALL_WAY_MESH ? call_secure(w, c, carriage, line) : REASON_NONE;
@@ -426,7 +427,7 @@ enum reason call_dial_failure(const struct line *line)
 	const struct conn *c = &line->conn;
 	switch (c->failure) {
 	case CONN_FAILURE_CONNECT:
-		if (c->outward && c->error == ELOOP) /* an address that we got meanwhile */
+		if (c->routes >= 0 && c->error == ELOOP) /* an address that we got meanwhile */
 			return REASON_EXTERNAL_UNRESOLVED;
 		return REASON_UPSTREAM_CONNECT_FAILED;
 	case CONN_FAILURE_NONE:

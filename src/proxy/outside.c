@@ -72,7 +72,7 @@ static enum reason outside_settle_external(struct call *c, const struct external
 								   : REASON_EXTERNAL_UNRESOLVED;
 }
 
-enum reason outside_settle(struct call *c)
+static enum reason outside_settle_address(struct call *c)
 {
 	const struct snapshot *s = c->hold->plan->snapshot;
 	c->way = CALL_WAY_PLAIN;
@@ -95,6 +95,14 @@ enum reason outside_settle(struct call *c)
 	c->by_name = true;
 	c->upstream = (struct address){0};
 	return REASON_NONE;
+}
+
+enum reason outside_settle(struct call *c)
+{
+	enum reason reason = outside_settle_address(c);
+	if (reason != REASON_NONE)
+		c->upstream = (struct address){0};
+	return reason;
 }
 
 /* --- by name --- */

@@ -10,6 +10,7 @@
 #include "exchange.h"
 #include "listener.h"
 #include "mirror.h"
+#include "net/socket.h"
 #include "routing.h"
 #include "seen.h"
 #include "session.h"
@@ -442,6 +443,10 @@ static int worker_init(struct worker *w, const struct worker_setup *setup, struc
 	w->wake_fd = eventfd(0, EFD_CLOEXEC);
 	if (w->wake_fd < 0)
 		return err_set(err, errno, "eventfd: %m");
+	w->routes = socket_routes();
+	if (w->routes < 0)
+		return err_set(err, -w->routes,
+			"the kernel cannot be asked for routes, no AF_NETLINK socket: %m");
 	signer_init(&w->signer, &w->loop, setup->signer_fd, TASK_SIGNER);
 	w->tls_sessions = tls_sessions_new(WORKER_SESSIONS_KEPT);
 	w->decisions = decisions_new();
@@ -458,7 +463,7 @@ int worker_new(const struct worker_setup *setup, struct worker **ret_worker, str
 	struct worker *w = calloc(1, sizeof(*w));
 	if (!w)
 		return err_set(err, ENOMEM, "out of memory");
-	w->wake_fd = -1;
+	w->wake_fd = w->routes = -1;
 	int r = worker_init(w, setup, err);
 	if (r < 0) {
 		worker_free(w);
@@ -493,6 +498,8 @@ void worker_free(struct worker *w)
 	free(w->listeners);
 	if (w->wake_fd >= 0)
 		close(w->wake_fd);
+	if (w->routes >= 0)
+		close(w->routes);
 	map_done(&w->upstreams);
 	routing_done(w);
 	balancer_done(w);

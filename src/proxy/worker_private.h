@@ -82,6 +82,7 @@ struct worker {
 	struct task wake;
 	struct op wake_read;
 	int wake_fd;
+	int routes; /* socket_routes() */
 	uint64_t wake_value;
 	_Atomic(struct plan *) next_plan;
 	_Atomic bool drain_asked;

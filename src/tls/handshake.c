@@ -10,6 +10,7 @@
 
 #include "message.h"
 #include "pki.h"
+#include "record_12.h"
 #include "secrets.h"
 #include "signing.h"
 #include <openssl/err.h>
@@ -372,10 +373,28 @@ static bool handshake_take_chain(struct tls *t)
 	return t->chain;
 }
 
+/* A client's of TLS 1.2, whose keys do not change: what AES-GCM allows of one is beyond what a
+ * connection can send. */
+static bool handshake_take_keys_12(struct tls *t, uint16_t suite)
+{
+	uint8_t block[RECORD_12_BLOCK_BYTES_MAX];
+	size_t len = SSL_get_key_block_len(t->ssl);
+	bool ok = !t->server && len <= sizeof(block) &&
+		  SSL_generate_key_block(t->ssl, block, len) &&
+		  record_12_keys(&t->writing, &t->reading, suite, block, len);
+	OPENSSL_cleanse(block, sizeof(block));
+	t->reading.number = SSL_get_read_sequence(t->ssl);
+	t->writing.number = SSL_get_write_sequence(t->ssl);
+	t->records_left = UINT32_MAX;
+	return ok;
+}
+
 static bool handshake_take_keys(struct tls *t)
 {
 	struct secrets secrets;
 	uint16_t suite = SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(t->ssl));
+	if (SSL_version(t->ssl) == TLS1_2_VERSION)
+		return handshake_take_keys_12(t, suite);
 	bool ok = secrets_of(t->ssl, &secrets) &&
 		  record_key_init(&t->reading, suite, secrets.read, secrets.len,
 			  SSL_get_read_sequence(t->ssl)) &&

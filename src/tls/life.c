@@ -97,6 +97,24 @@ struct tls *tls_client_new_pki(struct tls_store *s, struct str host, struct buf 
 	return t;
 }
 
+/* Servers outside may be old: TLS 1.2 will do, with keys that nobody gets later and nothing but
+ * AEADs, and with signatures and curves that only the servers of that time still want. */
+static bool life_allow_old(SSL *ssl)
+{
+	static const char suites[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
+				     "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
+				     "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+	static const int groups[] = {NID_X25519, NID_X9_62_prime256v1, NID_secp384r1};
+	static const uint16_t algorithms[] = {SSL_SIGN_ECDSA_SECP256R1_SHA256,
+		SSL_SIGN_ECDSA_SECP384R1_SHA384, SSL_SIGN_RSA_PSS_RSAE_SHA256,
+		SSL_SIGN_RSA_PSS_RSAE_SHA384, SSL_SIGN_RSA_PSS_RSAE_SHA512,
+		SSL_SIGN_RSA_PKCS1_SHA256, SSL_SIGN_RSA_PKCS1_SHA384, SSL_SIGN_RSA_PKCS1_SHA512};
+	return SSL_set_min_proto_version(ssl, TLS1_2_VERSION) &&
+	       SSL_set_strict_cipher_list(ssl, suites) &&
+	       SSL_set1_curves(ssl, groups, ARRAY_LEN(groups)) &&
+	       SSL_set_verify_algorithm_prefs(ssl, algorithms, ARRAY_LEN(algorithms));
+}
+
 struct tls *tls_client_new_outside(
 	struct tls_store *s, struct str host, enum tls_alpn alpn, struct buf *wire_out)
 {
@@ -104,7 +122,7 @@ struct tls *tls_client_new_outside(
 	if (!t)
 		return NULL;
 	t->setup->is_outside = true;
-	if (handshake_offer_alpn(t, alpn, TLS_ALPN_NONE))
+	if (life_allow_old(t->ssl) && handshake_offer_alpn(t, alpn, TLS_ALPN_NONE))
 		return t;
 	tls_free(t);
 	return NULL;

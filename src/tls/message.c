@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* After the handshake three messages may come: NewSessionTicket to a client, KeyUpdate, alerts.
+/* After the handshake three messages may come: NewSessionTicket to a client, KeyUpdate, alerts; of
+ * TLS 1.2 the last, and a HelloRequest.
  * Whatever else comes is refused, and so is too much of what may: a peer that sends neither bytes
  * nor an end gets an end. */
 #include "message.h"
@@ -34,6 +35,8 @@ void message_alert(struct tls *t, uint8_t level, uint8_t alert)
 bool message_key_update(struct tls *t)
 {
 	static const uint8_t bytes[] = {SSL3_MT_KEY_UPDATE, 0, 0, 1, MESSAGE_NOT_REQUESTED};
+	if (t->writing.form != RECORD_13)
+		return false;
 	size_t n = record_seal(
 		&t->writing, SSL3_RT_HANDSHAKE, bytes, sizeof(bytes), buf_tail(t->wire_out));
 	buf_wrote(t->wire_out, n);
@@ -69,7 +72,9 @@ static enum tls_result message_take_alert(struct tls *t, const struct record_con
 		tls_move(t, TLS_STATE_CLOSED);
 		return TLS_CLOSED;
 	}
-	if (level == SSL3_AL_WARNING && alert == SSL_AD_USER_CANCELLED)
+	/* only TLS 1.2 has others */
+	if (level == SSL3_AL_WARNING &&
+		(alert == SSL_AD_USER_CANCELLED || t->reading.form != RECORD_13))
 		return TLS_MORE;
 	if (level != SSL3_AL_FATAL)
 		return message_wrong(t, SSL_AD_DECODE_ERROR);
@@ -125,9 +130,19 @@ static enum tls_result message_take_key_update(
 	return TLS_MORE;
 }
 
+/* TLS 1.2: another handshake is asked for, which a client need not answer (RFC 5246, 7.4.1.1). */
+static enum tls_result message_take_old(struct tls *t, const uint8_t *message, size_t len)
+{
+	if (message[0] == SSL3_MT_HELLO_REQUEST && len == MESSAGE_HEAD_BYTES)
+		return TLS_MORE;
+	return message_wrong(t, SSL_AD_UNEXPECTED_MESSAGE);
+}
+
 static enum tls_result message_take_one(
 	struct tls *t, const uint8_t *message, size_t len, bool last)
 {
+	if (t->reading.form != RECORD_13)
+		return message_take_old(t, message, len);
 	switch (message[0]) {
 	case SSL3_MT_NEW_SESSION_TICKET:
 		return message_take_ticket(t, message, len);

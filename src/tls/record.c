@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "record.h"
 
+#include "record_12.h"
 #include <openssl/digest.h>
 #include <openssl/hkdf.h>
 #include <openssl/mem.h>
@@ -109,6 +110,8 @@ static void record_nonce(const struct record_key *k, uint8_t ret_nonce[static RE
 size_t record_seal(
 	struct record_key *k, uint8_t type, const uint8_t *bytes, size_t len, uint8_t *out)
 {
+	if (k->form != RECORD_13)
+		return record_12_seal(k, type, bytes, len, out);
 	uint8_t nonce[RECORD_NONCE_BYTES];
 	size_t rest_len, inner = len + 1 + RECORD_TAG_BYTES;
 	ASSERT(len <= RECORD_PLAIN_MAX && k->number < UINT64_MAX);
@@ -128,8 +131,11 @@ size_t record_seal(
 	return RECORD_HEAD_BYTES + inner;
 }
 
-int record_measure(const uint8_t head[static RECORD_HEAD_BYTES], size_t *ret_record_len)
+int record_measure(const struct record_key *k, const uint8_t head[static RECORD_HEAD_BYTES],
+	size_t *ret_record_len)
 {
+	if (k->form != RECORD_13)
+		return record_12_measure(k, head, ret_record_len);
 	size_t len = (size_t)head[3] << 8 | head[4];
 	/* An alert or a ChangeCipherSpec in the clear has no place after the handshake. */
 	if (head[0] != SSL3_RT_APPLICATION_DATA)
@@ -148,6 +154,8 @@ int record_measure(const uint8_t head[static RECORD_HEAD_BYTES], size_t *ret_rec
 int record_open(struct record_key *k, const uint8_t *record, size_t record_len, uint8_t *out,
 	struct record_content *ret_content)
 {
+	if (k->form != RECORD_13)
+		return record_12_open(k, record, record_len, out, ret_content);
 	uint8_t nonce[RECORD_NONCE_BYTES];
 	const uint8_t *sealed = record + RECORD_HEAD_BYTES;
 	size_t len = record_inner_len(record_len);

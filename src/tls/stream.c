@@ -86,7 +86,7 @@ static enum tls_result stream_next_carried(struct tls *t, struct stream_record *
 		return TLS_FULL;
 	if (buf_len(carry) < RECORD_HEAD_BYTES)
 		return stream_more(t);
-	int alert = record_measure(buf_at(carry), &ret->len);
+	int alert = record_measure(&t->reading, buf_at(carry), &ret->len);
 	if (alert)
 		return message_refuse(t, TLS_FAILURE_PROTOCOL, (uint8_t)alert);
 	if (buf_len(carry) < ret->len && !stream_carry(t, ret->len))
@@ -100,7 +100,7 @@ static enum tls_result stream_next(struct tls *t, struct stream_record *ret)
 	if (buf_len(&t->carry) > 0)
 		return stream_next_carried(t, ret);
 	if (t->input_len >= RECORD_HEAD_BYTES) {
-		int alert = record_measure(t->input, &ret->len);
+		int alert = record_measure(&t->reading, t->input, &ret->len);
 		if (alert)
 			return message_refuse(t, TLS_FAILURE_PROTOCOL, (uint8_t)alert);
 		ret->at = t->input;
@@ -205,10 +205,10 @@ void tls_plain_take(struct tls *t, size_t len)
 }
 
 /* The length of the whole record at `bytes`; 0: there is none. */
-static size_t stream_look(const uint8_t *bytes, size_t len)
+static size_t stream_look(const struct tls *t, const uint8_t *bytes, size_t len)
 {
 	size_t record_len;
-	if (len < RECORD_HEAD_BYTES || record_measure(bytes, &record_len) != 0)
+	if (len < RECORD_HEAD_BYTES || record_measure(&t->reading, bytes, &record_len) != 0)
 		return 0;
 	return record_len <= len ? record_len : 0;
 }
@@ -217,8 +217,8 @@ bool tls_input_several(const struct tls *t)
 {
 	if (t->plain_len > 0 || buf_len(&t->carry) > 0)
 		return false;
-	size_t len = stream_look(t->input, t->input_len);
-	return len > 0 && stream_look(t->input + len, t->input_len - len) > 0;
+	size_t len = stream_look(t, t->input, t->input_len);
+	return len > 0 && stream_look(t, t->input + len, t->input_len - len) > 0;
 }
 
 enum tls_result tls_open(struct tls *t)
@@ -248,8 +248,10 @@ size_t tls_input_wanted(const struct tls *t)
 {
 	size_t len, have = buf_len(&t->carry);
 	if (t->state != TLS_STATE_OPEN || have < RECORD_HEAD_BYTES || t->plain_len > 0)
-		return RECORD_HEAD_BYTES + RECORD_PLAIN_MAX + 1 + RECORD_TAG_BYTES;
-	return record_measure(buf_at(&t->carry), &len) == 0 && len > have ? len - have : 1;
+		return RECORD_PLAIN_MAX +
+		       (t->reading.form == RECORD_13 ? RECORD_OVERHEAD : RECORD_OVERHEAD_MAX);
+	return record_measure(&t->reading, buf_at(&t->carry), &len) == 0 && len > have ? len - have
+										       : 1;
 }
 
 /* --- writing --- */

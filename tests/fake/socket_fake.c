@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 struct fake_socket *fake_find(int fd)
 {
@@ -428,7 +429,13 @@ int socket_peer(int fd, struct address *ret_address)
 	return 0;
 }
 
-bool socket_leads_back(int fd)
+/* A descriptor of the kernel's: its owner closes it as such. */
+int socket_routes(void)
+{
+	return eventfd(0, EFD_CLOEXEC);
+}
+
+bool socket_leads_back(int fd, int routes)
 {
 	struct fake_socket *s = fake_use(fd, "socket_leads_back()");
 	return s && s->connected && s->peer.family != 0 && address_same_ip(&s->local, &s->peer);

@@ -8,10 +8,11 @@
  *     224..239  a KeyUpdate, its request in the low bit
  *     240..255  a piece of what is on its way is given to the session: (byte - 239)^3 bytes
  *
- * The same programme runs at a client and at a server, read in place and read into a buffer with
- * little room, and both ways must agree. */
+ * The same programme runs at a client and at a server, and at clients of TLS 1.2, read in place and
+ * read into a buffer with little room, and both ways must agree. */
 #include "fuzz/fuzz.h"
 #include "tls/message.h"
+#include "tls/record_12.h"
 
 #include <stdlib.h>
 
@@ -19,6 +20,13 @@
 #define FUZZ_WIRE_MAX	 (1u << 17)
 
 static const uint8_t fuzz_secret[32] = {1, 2, 3};
+
+static const struct fuzz_session {
+	bool server;
+	uint16_t suite;
+	size_t block_len; /* of the keys of TLS 1.2; 0: it is 1.3 */
+} fuzz_sessions[] = {
+	{false, 0x1301, 0}, {true, 0x1301, 0}, {false, 0xc02b, 40}, {false, 0xcca9, 88}};
 
 struct fuzz_end {
 	struct buf_pool pool;
@@ -32,7 +40,25 @@ struct fuzz_end {
 	enum tls_result result;
 };
 
-static void fuzz_begin(struct fuzz_end *e, bool server, bool in_place)
+static void fuzz_keys(struct fuzz_end *e, const struct fuzz_session *session)
+{
+	static const uint8_t block[RECORD_12_BLOCK_BYTES_MAX] = {1, 2, 3};
+	struct record_key unused;
+	uint16_t suite = session->suite;
+	if (session->block_len > 0) {
+		size_t len = session->block_len;
+		ASSERT(record_12_keys(&e->t->writing, &e->t->reading, suite, block, len));
+		ASSERT(record_12_keys(&unused, &e->peer, suite, block, len));
+		record_key_wipe(&unused);
+		return;
+	}
+	size_t len = sizeof(fuzz_secret);
+	ASSERT(record_key_init(&e->t->reading, suite, fuzz_secret, len, 0));
+	ASSERT(record_key_init(&e->t->writing, suite, fuzz_secret, len, 0));
+	ASSERT(record_key_init(&e->peer, suite, fuzz_secret, len, 0));
+}
+
+static void fuzz_begin(struct fuzz_end *e, const struct fuzz_session *session, bool in_place)
 {
 	*e = (struct fuzz_end){.in_place = in_place, .result = TLS_MORE};
 	buf_pool_init(&e->pool, FUZZ_BLOCK_BYTES, 8);
@@ -42,13 +68,11 @@ static void fuzz_begin(struct fuzz_end *e, bool server, bool in_place)
 	e->pending = malloc(FUZZ_WIRE_MAX);
 	ASSERT(e->t && e->pending);
 	e->t->state = TLS_STATE_OPEN;
-	e->t->server = server;
+	e->t->server = session->server;
 	e->t->wire_out = &e->wire;
 	e->t->records_left = TLS_RECORDS_PER_KEY;
 	buf_init(&e->t->carry, &e->pool);
-	ASSERT(record_key_init(&e->t->reading, 0x1301, fuzz_secret, sizeof(fuzz_secret), 0));
-	ASSERT(record_key_init(&e->t->writing, 0x1301, fuzz_secret, sizeof(fuzz_secret), 0));
-	ASSERT(record_key_init(&e->peer, 0x1301, fuzz_secret, sizeof(fuzz_secret), 0));
+	fuzz_keys(e, session);
 }
 
 static void fuzz_end(struct fuzz_end *e)
@@ -115,6 +139,11 @@ static void fuzz_seal(struct fuzz_end *e, const uint8_t *inner, size_t len)
 {
 	uint8_t *out = e->pending + e->end, nonce[RECORD_NONCE_BYTES];
 	size_t n;
+	if (e->peer.form != RECORD_13) { /* the type comes last there, too */
+		uint8_t type = len > 0 ? inner[len - 1] : 0;
+		e->end += record_12_seal(&e->peer, type, inner, len > 0 ? len - 1 : 0, out);
+		return;
+	}
 	memcpy(nonce, e->peer.iv, sizeof(nonce));
 	for (size_t i = 0; i < 8; i++)
 		nonce[4 + i] ^= (uint8_t)(e->peer.number >> (8 * (7 - i)));
@@ -139,7 +168,7 @@ static size_t fuzz_step(struct fuzz_end *e, uint8_t what, const uint8_t *bytes, 
 	}
 	if (what >= 224) {
 		fuzz_seal(e, (uint8_t[]){24, 0, 0, 1, what & 1, 22}, 6);
-		ASSERT(record_key_update(&e->peer));
+		ASSERT(e->peer.form != RECORD_13 || record_key_update(&e->peer));
 		return 0;
 	}
 	if (what >= 192) {
@@ -178,10 +207,10 @@ static void fuzz_run(struct fuzz_end *e, const uint8_t *bytes, size_t len)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
-	for (int server = 0; server < 2; server++) {
+	for (size_t i = 0; i < ARRAY_LEN(fuzz_sessions); i++) {
 		struct fuzz_end ends[2];
 		for (int way = 0; way < 2; way++) {
-			fuzz_begin(&ends[way], server, way);
+			fuzz_begin(&ends[way], &fuzz_sessions[i], way);
 			fuzz_run(&ends[way], bytes, len);
 		}
 		ASSERT(ends[0].got == ends[1].got && ends[0].digest == ends[1].digest);

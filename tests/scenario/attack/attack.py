@@ -5,7 +5,8 @@ import contextlib
 import ssl
 import threading
 
-from mesh import MESH_PORT, STRANGER_UID, WEB, Wire, request_text, run
+from mesh import BINARY, MESH_PORT, STRANGER_UID, WEB, Wire, request_text, run
+from nodes import config_file_text
 
 NO_ANSWER = (OSError, EOFError)
 
@@ -80,6 +81,25 @@ def san_bytes(*names):
     """A subjectAltName of these URIs as openssl takes bytes, whatever is in them."""
     body = b"".join(b"\x86" + bytes([len(name)]) + name for name in names)
     return "DER:" + (b"\x30" + bytes([len(body)]) + body).hex(":")
+
+
+# --- configurations ------------------------------------------------------------------------------------
+
+
+def checker(place):
+    """Gives `check(more)`: what `ringmain check` says of a mesh of web and orders with more in it: its exit status, and
+    its text."""
+    run(BINARY, "ca", "init", "--dir", place / "ca", "--trust-domain", "mesh.test")
+    run(BINARY, "ca", "issue", "--dir", place / "ca", "--service", "web", "--out", place / "certs")
+    (place / "node.conf").write_text(config_file_text({
+        "node": {"name": "vm-a", "address": ["10.77.0.1"], "user": "65534"}, "mesh": {"trust_domain": "mesh.test", "files": [str(place / "mesh.conf")]},
+        "identity": {"directory": str(place / "certs")}, "workloads": [{"service": "web", "user": "12001"}]}))
+
+    def check(more):
+        (place / "mesh.conf").write_text('services: ( { name = "web"; }, { name = "orders"; protocol = "http"; } );\n' + more)
+        done = run(BINARY, "check", "-c", place / "node.conf", check=False)
+        return done.returncode, done.stdout + done.stderr
+    return check
 
 
 # --- servers -------------------------------------------------------------------------------------------

@@ -21,12 +21,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ca"))
 import ca_lab  # noqa: E402
-from attack import (NO_ANSWER, Answering, ask, certify, get, mesh_client, mesh_status, san_bytes, statuses, web_certificate)
+from attack import (NO_ANSWER, Answering, ask, certify, checker, get, mesh_client, mesh_status, san_bytes, statuses, web_certificate)
 from differential import PUBLIC, ROLE, SITES
-from mesh import (BINARY, CACHE, ECHO, FAMILIES, GUEST, MAIL, ORDERS, PROBE, QUOTES, ROOT, STRANGER_UID, WEB, ScenarioMesh, at,
+from mesh import (CACHE, ECHO, FAMILIES, GUEST, MAIL, ORDERS, PROBE, QUOTES, ROOT, STRANGER_UID, WEB, ScenarioMesh, at,
                   request_text, run, wait_for)
 from machines import process_status
-from nodes import config_file_text
 from tokens import Key, jwks
 
 
@@ -384,19 +383,7 @@ def test_go_2022_0895_denial_of_requests(mesh):
 
 @pytest.fixture(scope="module")
 def checked(tmp_path_factory):
-    """What `ringmain check` says of a mesh of web and orders with more in it: its exit status, and its text."""
-    place = tmp_path_factory.mktemp("checked")
-    run(BINARY, "ca", "init", "--dir", place / "ca", "--trust-domain", "mesh.test")
-    run(BINARY, "ca", "issue", "--dir", place / "ca", "--service", "web", "--out", place / "certs")
-    (place / "node.conf").write_text(config_file_text({
-        "node": {"name": "vm-a", "address": ["10.77.0.1"], "user": "65534"}, "mesh": {"trust_domain": "mesh.test", "files": [str(place / "mesh.conf")]},
-        "identity": {"directory": str(place / "certs")}, "workloads": [{"service": "web", "user": "12001"}]}))
-
-    def check(more):
-        (place / "mesh.conf").write_text('services: ( { name = "web"; }, { name = "orders"; protocol = "http"; } );\n' + more)
-        done = run(BINARY, "check", "-c", place / "node.conf", check=False)
-        return done.returncode, done.stdout + done.stderr
-    return check
+    return checker(tmp_path_factory.mktemp("checked"))
 
 
 @pytest.mark.parametrize("rule", ['action = "allow"; notHosts = ["x"];', 'action = "permit";', 'action = "allow"; hosts = 5;', 'action = "allow"; paths_regex = "/x";',

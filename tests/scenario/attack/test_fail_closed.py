@@ -6,10 +6,9 @@ import re
 import ssl
 
 import pytest
-from attack import NO_ANSWER, Answering, ask, certify, get, mesh_client, mesh_status, web_certificate
-from mesh import (BINARY, CACHE, ECHO, GUEST, MESH_PORT, ORDERS, PROBE, QUOTES, ROOT, STOCK, STRANGER_UID, WEB, ScenarioMesh, at,
-                  request_text, run, wait_for)
-from nodes import config_file_text
+from attack import NO_ANSWER, Answering, ask, certify, checker, get, mesh_status, web_certificate
+from mesh import (CACHE, ECHO, GUEST, MESH_PORT, ORDERS, PROBE, QUOTES, ROOT, STOCK, STRANGER_UID, WEB, ScenarioMesh, at,
+                  request_text, wait_for)
 from tokens import Key, jwks
 
 HERE, MISSING = "scenario/attack/test_fail_closed.py::", "unit/mesh/test_policy_missing.c::"
@@ -108,20 +107,9 @@ def test_policy_for_nobody_who_exists(mesh):
 
 @pytest.fixture(scope="module")
 def checked(tmp_path_factory):
-    """What `ringmain check` says of a policy of orders with more in it: its exit status, and its text."""
-    place = tmp_path_factory.mktemp("checked")
-    run(BINARY, "ca", "init", "--dir", place / "ca", "--trust-domain", "mesh.test")
-    run(BINARY, "ca", "issue", "--dir", place / "ca", "--service", "web", "--out", place / "certs")
-    (place / "node.conf").write_text(config_file_text({
-        "node": {"name": "vm-a", "address": ["10.77.0.1"], "user": "65534"}, "mesh": {"trust_domain": "mesh.test", "files": [str(place / "mesh.conf")]},
-        "identity": {"directory": str(place / "certs")}, "workloads": [{"service": "web", "user": "12001"}]}))
-
-    def check(more):
-        (place / "mesh.conf").write_text('services: ( { name = "web"; }, { name = "orders"; protocol = "http"; } );\n'
-                                         f'policies: ( {{ service = "orders"; {more} }} );\n')
-        done = run(BINARY, "check", "-c", place / "node.conf", check=False)
-        return done.returncode, done.stdout + done.stderr
-    return check
+    """What is said of a policy of orders with more in it."""
+    check = checker(tmp_path_factory.mktemp("checked"))
+    return lambda more: check(f'policies: ( {{ service = "orders"; {more} }} );\n')
 
 
 LISTS = ["from", "not_from", "ports", "not_ports", "methods", "not_methods", "paths", "not_paths", "hosts", "not_hosts"]

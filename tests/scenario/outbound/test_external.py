@@ -21,7 +21,7 @@ def externals_of(address):
         {"name": "private", "host": "private.example", "port": 8000, "tls": "none", "address": address,
          "from": ["guest"]},
         origin("good", 8443), origin("expired", 8444), origin("wrong", 8445), origin("untrusted", 8446),
-        origin("old", 8447), origin("other", 8446, ca="corp"), origin("lacking", 8443, ca="nowhere"),
+        origin("old", 8447), origin("older", 8448), origin("other", 8446, ca="corp"), origin("lacking", 8443, ca="nowhere"),
         {"name": "rows", "port": 9000, "tls": "originate", "port_tls": 8443, "sni": "good.example",
          "address": address, "from": ["web"]},
         {"name": "found", "host": "found.example", "port": 8000, "tls": "none"},
@@ -33,6 +33,8 @@ def externals_of(address):
 def mesh():
     with OutsideMesh() as mesh:
         mesh.externals = externals_of(mesh.outside.v4)
+        mesh.externals.append({"name": "pair", "host": "pair.example", "port": 8000, "tls": "none",
+                               "addresses": [ELSEWHERE, mesh.outside.v6]})
         (mesh.lab.dir / "outside-pem").mkdir()
         (mesh.lab.dir / "outside-pem" / "corp.pem").write_text(mesh.stranger.root.read_text())
         mesh.named({"found.example": mesh.outside.v4, "rebound.example": "127.0.0.1"})
@@ -42,7 +44,8 @@ def mesh():
         mesh.serve_outside(8444, *good.server("expired", "expired.example", days=-1))
         mesh.serve_outside(8445, *good.server("wrong", "right.example"))
         mesh.serve_outside(8446, *mesh.stranger.server("untrusted", "untrusted.example", "other.example"))
-        mesh.serve_outside(8447, *good.server("old", "old.example"), "1.2")
+        mesh.serve_outside(8447, *good.server("old", "old.example"), "ECDHE+AESGCM")
+        mesh.serve_outside(8448, *good.server("older", "older.example"), "ECDHE-ECDSA-AES128-SHA")
         mesh.serve_outside(8000)
         yield mesh.start()
 
@@ -55,6 +58,7 @@ def test_passthrough_end_to_end(mesh):
     assert reply.json["tls"] == "TLSv1.3" and reply.json["sni"] == "api.payments.example"
     line = mesh.access_line("vm-a", destination_service="payments", kind="tcp_open")
     assert line["requested_server_name"] == "api.payments.example" and line["outside"] == "external"
+    assert line["security"] == "passthrough"
 
 
 def test_the_dialled_address_does_not_matter(mesh):
@@ -90,6 +94,13 @@ def test_each_request_is_judged_by_its_host(mesh):
     assert mesh.ask(8000, "private.example", caller="guest").status == 200
 
 
+def test_another_address_is_tried(mesh):
+    """The one that was dialled is declared, and silent."""
+    assert mesh.ask(8000, "pair.example", address=ELSEWHERE).json["host"] == "pair.example"
+    line = mesh.access_line("vm-a", authority="pair.example")
+    assert (line["attempts"], line["upstream_host"]) == (2, f"[{mesh.outside.v6}]:8000")
+
+
 def test_a_host_that_is_looked_up(mesh):
     def found():
         return mesh.ask(8000, "found.example").status == 200
@@ -97,7 +108,14 @@ def test_a_host_that_is_looked_up(mesh):
     assert mesh.ask(8000, "found.example", address=ELSEWHERE).json["host"] == "found.example"
 
 
+def known_at(mesh, name):
+    """What `externals list` says of where an external is."""
+    shown = mesh["vm-a"].ringmain("externals", "list").stdout
+    return [line for line in shown.splitlines() if line.startswith(f"{name} ")][0].split()[-1]
+
+
 def test_a_host_that_leads_back_here(mesh):
+    wait_for(lambda: known_at(mesh, "rebound") == "127.0.0.1", "the host to be looked up")
     reply = mesh.ask(8000, "rebound.example")
     assert reply.status == 503
     line = mesh.access_line("vm-a", authority="rebound.example")
@@ -119,6 +137,14 @@ def test_tls_begins_at_the_proxy(mesh):
                                        destination_service="good", path="/secret"), "the line")
 
 
+def test_a_server_of_tls_1_2(mesh):
+    with mesh.dial("web", (ELSEWHERE, 80)) as wire:
+        for number in (1, 2):
+            wire.send(request_text("GET /secret", "old.example"))
+            said = wire.reply().json
+            assert (said["tls"], said["sni"], said["number"]) == ("TLSv1.2", "old.example", number)
+
+
 def test_tls_for_bytes_of_any_kind(mesh):
     """What the workload sends is not looked at; where it goes is said by the address."""
     with mesh.dial("web", (mesh.outside.v4, 9000)) as wire:
@@ -129,12 +155,13 @@ def test_tls_for_bytes_of_any_kind(mesh):
 
 
 @pytest.mark.parametrize("host, details", [
-    ("expired", "EXPIRED"), ("wrong", "NAME"), ("untrusted", "CHAIN"), ("old", "VERSION"),
+    ("expired", "EXPIRED"), ("wrong", "NAME"), ("untrusted", "CHAIN"), ("older", "ALERT"),
     ("lacking", "EXTERNAL_NO_ROOTS")])
 def test_servers_that_do_not_prove_their_name(mesh, host, details):
     reply = mesh.ask(80, f"{host}.example")
     assert reply.status == 503
-    assert mesh.access_line("vm-a", authority=f"{host}.example")["response_code_details"] == details
+    line = mesh.access_line("vm-a", authority=f"{host}.example")
+    assert (line["response_code_details"], line["security"]) == (details, None)
 
 
 def test_authorities_of_its_own(mesh):

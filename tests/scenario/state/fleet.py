@@ -210,14 +210,17 @@ class Load:
 
 
 @contextlib.contextmanager
-def newer_operator(fleet, key, newer_key):
-    """Of a later ringmain, with a key that those on the nodes do not have: ours, in other words of the same length."""
+def newer_operator(fleet, **words):
+    """Of a later ringmain, with keys or kinds that those on the nodes do not have: ours, in other words of the same
+    length."""
     ours, newer = fleet.binary, fleet.lab.dir / "newer-ringmain"
-    program, old = Path(ours).read_bytes(), f"\0{key}\0".encode()
-    changed = program.replace(old, f"\0{newer_key}\0".encode())
-    assert old in program and len(changed) == len(program)
+    program = Path(ours).read_bytes()
+    for word, newer_word in words.items():
+        old = f"\0{word}\0".encode()
+        assert old in program and len(word) == len(newer_word)
+        program = program.replace(old, f"\0{newer_word}\0".encode())
     newer.unlink(missing_ok=True)
-    newer.write_bytes(changed)
+    newer.write_bytes(program)
     newer.chmod(0o755)
     fleet.binary = newer
     try:

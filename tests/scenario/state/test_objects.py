@@ -135,7 +135,7 @@ def test_operators_at_the_same_time_lose_nothing_of_each_other(fleet):
 
 def test_a_policy_that_nodes_cannot_read_closes_its_service_and_holds_up_nothing(fleet):
     before = len(log_of(fleet, "vm-b"))
-    with newer_operator(fleet, "not_hosts", "in_season"):
+    with newer_operator(fleet, not_hosts="in_season"):
         fleet.publish({"policies": [{"name": "summer", "service": "orders", "action": "allow", "from": ["web"],
                                      "in_season": ["summer.example"]}]})
     wait_for(lambda: answers(fleet, 403, 403), "orders to be closed")

@@ -140,7 +140,7 @@ def test_what_nodes_cannot_read(fleet, kind):
         fleet.publish({"policies": [TOKEN_RULE]})
     wait_for(lambda: ask(fleet) == readable, f"it to be in force: {readable}")
     before = {node.name: len(log_of(fleet, node.name)) for node in fleet}
-    with newer_operator(fleet, ours, newer_key):
+    with newer_operator(fleet, **{ours: newer_key}):
         fleet.publish(objects(fleet, **newer))
     wait_for(lambda: ask(fleet) == unreadable, f"it to be {unreadable}")
     wait_for(lambda: all(view["revision"] == fleet.store_revision() for view in fleet.views()), "the picture to be taken")
@@ -160,3 +160,19 @@ def test_what_nodes_cannot_read(fleet, kind):
     wait_for(lambda: ask(fleet) == readable, "it to be in force again")
     fleet.wait_settled()
     assert "cannot be read" not in fleet.said() and echoes(fleet)
+
+
+def test_an_object_of_a_kind_that_nodes_do_not_know(fleet):
+    """It is left out, which is said; all others hold, and follow what changes. Our own operator's prune takes it away."""
+    fleet.publish({"limits": [{"name": "two", "service": "orders", "requests": 2, "per": "1h"}]})
+    wait_for(lambda: third(fleet) == 429, "the limit")
+    with newer_operator(fleet, limit="quota", limits="quotas"):
+        fleet.publish({"quotas": [{"name": "three", "service": "orders", "requests": 3, "per": "1h"}]})
+    wait_for(lambda: "quota/three" in fleet.said(), "it to be told of")
+    fleet.wait_settled()
+    assert LEFT in fleet.said() and fleet["vm-b"].ringmain("status", check=False).returncode == 0
+    assert third(fleet) == 429 and echoes(fleet)
+    fleet.publish({"policies": [{"name": "no-echo", "service": "echo", "action": "deny", "from": ["web"]}]})
+    wait_for(lambda: fleet.turned_away("web", fleet.own("echo")), "another change to be in force")
+    fleet.publish(None, "--prune")
+    wait_for(lambda: "quota/three" not in fleet.said(), "it to be gone")

@@ -2,7 +2,7 @@
 """A server that is in no mesh: answers every request of a connection with what it has seen of it.
 
     outside_server.py PORT                       in the plain
-    outside_server.py PORT CERT KEY [1.2]        over TLS (1.3 and 1.2, or 1.2 alone)
+    outside_server.py PORT CERT KEY [SUITES]     over TLS (1.3 and 1.2, or 1.2 with these suites alone)
 """
 import json
 import socket
@@ -18,8 +18,9 @@ def context():
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.load_cert_chain(files[0], files[1])
     made.set_alpn_protocols(["http/1.1"])
-    if files[2:] == ["1.2"]:
+    if files[2:]:
         made.maximum_version = ssl.TLSVersion.TLSv1_2
+        made.set_ciphers(files[2])
     made.sni_callback = lambda _socket, name, _context: setattr(asked, "name", name)
     return made
 

@@ -2,6 +2,7 @@
 /* /authz, /authz/check and /authz/why. The sample's service gets more rules here. */
 #include "admin/page.h"
 #include "json_check.h"
+#include "page_ask.h"
 #include "proxy/seen_view.h"
 #include "sample.h"
 #include <setjmp.h>
@@ -88,27 +89,14 @@ static int teardown(void **state)
 static struct page_response ask_with(const char *path, const struct reports *reports)
 {
 	const struct page_source source = {&sample.proxy, &process, SAMPLE_NOW_NS, reports};
-	struct page_response r;
-	const struct page_request request = {.method = STR("GET"),
-		.path = str_of(path),
-		.host = STR("localhost"),
-		.accept = STR("*/*"),
-		.is_unix = true};
-	page_answer(&source, &request, &r);
-	return r;
+	return page_ask(&source, path);
 }
 
 static void expect_with(
 	const char *path, const struct reports *reports, uint16_t status, const char *part)
 {
-	struct page_response r = ask_with(path, reports);
-	bool has = memmem(r.body, r.body_len, part, strlen(part));
-	if (r.status != status || !has)
-		fail_msg("%s: %u, missing %s in:\n%.*s", path, r.status, part, (int)r.body_len,
-			r.body);
-	if (status == 200)
-		assert_true(json_valid(r.body, r.body_len));
-	page_response_done(&r);
+	const struct page_source source = {&sample.proxy, &process, SAMPLE_NOW_NS, reports};
+	page_ask_expect(&source, path, status, part);
 }
 
 static void expect(const char *path, uint16_t status, const char *part)
@@ -209,6 +197,19 @@ static void callers_beside_a_service_in_the_plain(void **state)
 	expect(CHECK "anonymous", 200, "\"otherwise\":[],\"allowed\":false");
 }
 
+/* Of a service that no file or store knows an endpoint of the workload here is asked all the same.
+ */
+static void a_workload_that_is_no_endpoint(void **state)
+{
+	sample.services[0].endpoint_count = 0;
+	expect(CHECK "web", 200, "\"port\":8080");
+	expect(CHECK "web", 200, "\"machines\":[],\"machine_count\":0,\"here\":true");
+	expect("/authz?service=orders", 200, "\"here\":true");
+	sample.workloads[0].port = 0; /* it serves nothing */
+	expect(CHECK "web", 200, "\"machine_count\":0,\"here\":false");
+	expect("/authz?service=orders", 200, "\"here\":false");
+}
+
 static void callers_of_no_service(void **state)
 {
 	expect(CHECK "wbe", 200,
@@ -253,6 +254,7 @@ static void who_is_asked(void **state)
 	expect(CHECK "web", 200,
 		"\"machines\":[\"10.77.0.2\"],\"machine_count\":1,\"here\":true,\"otherwise\":[]");
 	sample.endpoints[0].local = NULL;
+	sample.workloads[0].port = 0;
 	expect(CHECK "web", 200, "\"machine_count\":2,\"here\":false");
 	sample.services[1].ids = ids;
 	sample.services[1].id_count = 2;
@@ -477,8 +479,8 @@ static void what_is_cut_says_so(void **state)
 	for (size_t len = 1; len <= 10; len++) {
 		many[0].text.len = len;
 		sample.services[0].policy_count = 0;
-		add((struct policy){.name = STR("many"),
-			.to = {.paths = many, .path_count = ARRAY_LEN(many)}});
+		add((struct policy){
+			.name = STR("many"), .to = {.paths = many, .path_count = ARRAY_LEN(many)}});
 		expect("/authz?service=orders", 200, " ...\"],\"where\"");
 	}
 }
@@ -597,6 +599,7 @@ int main(void)
 		TEST(why_not_the_others),
 		TEST(what_comes_before_the_rules),
 		TEST(callers_beside_a_service_in_the_plain),
+		TEST(a_workload_that_is_no_endpoint),
 		TEST(callers_of_no_service),
 		TEST(what_no_proxy_lets_through),
 		TEST(who_is_asked),

@@ -2,7 +2,7 @@
 /* /limits, and what /metrics says of limits. */
 #include "admin/page.h"
 
-#include "json_check.h"
+#include "page_ask.h"
 #include "sample.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -57,19 +57,7 @@ static int teardown(void **state)
 
 static void assert_part(const char *path, uint16_t status, const char *part)
 {
-	struct page_response r;
-	const struct page_request request = {.method = STR("GET"),
-		.path = str_of(path),
-		.host = STR("localhost"),
-		.accept = STR("*/*"),
-		.is_unix = true};
-	page_answer(&source, &request, &r);
-	if (r.status != status || !memmem(r.body, r.body_len, part, strlen(part)))
-		fail_msg("%s: %u, missing %s in:\n%.*s", path, r.status, part, (int)r.body_len,
-			r.body);
-	if (r.body[0] == '{')
-		assert_true(json_valid(r.body, r.body_len));
-	page_response_done(&r);
+	page_ask_expect(&source, path, status, part);
 }
 
 static void limits_are_told(void **state)

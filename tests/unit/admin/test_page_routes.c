@@ -5,6 +5,7 @@
 #include "balance/wheel.h"
 #include "json_check.h"
 #include "mesh/limit.h"
+#include "page_ask.h"
 #include "sample.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -98,28 +99,9 @@ static int teardown(void **state)
 	return 0;
 }
 
-static struct page_response ask(const char *path)
-{
-	struct page_response r;
-	const struct page_request request = {.method = STR("GET"),
-		.path = str_of(path),
-		.host = STR("localhost"),
-		.accept = STR("*/*"),
-		.is_unix = true};
-	page_answer(&source, &request, &r);
-	return r;
-}
-
 static void assert_part(const char *path, uint16_t status, const char *part)
 {
-	struct page_response r = ask(path);
-	bool has = memmem(r.body, r.body_len, part, strlen(part));
-	if (r.status != status || !has)
-		fail_msg("%s: %u, missing %s in:\n%.*s", path, r.status, part, (int)r.body_len,
-			r.body);
-	if (status == 200)
-		assert_true(json_valid(r.body, r.body_len));
-	page_response_done(&r);
+	page_ask_expect(&source, path, status, part);
 }
 
 #define TO "/routes/explain?from=web&to=orders"

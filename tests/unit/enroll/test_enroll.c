@@ -212,6 +212,36 @@ static void test_hours_without_the_authority(void **state)
 	lab_done(&lab);
 }
 
+/* What was silent for long answers one thing, and then all that had failed are asked for within two
+ * seconds, though each of them may wait for a minute and more by itself. */
+static void test_all_is_asked_for_soon_after_the_first_answer(void **state)
+{
+	struct address server;
+	lab_init(&lab);
+	lab_join(&lab, 3600);
+	lab.life_s = 300;
+	lab_start(&lab);
+	assert_true(address_port_parse(STR("10.0.0.1:8443"), &server));
+	for (int round = 0; round < 20; round++) {
+		fake_connect_rule(&server, -111);
+		lab_run_ms(&lab, (uint64_t)(200 + 13 * round) * 1000, 1000);
+		expect_state(LAB_DOMAIN, ENROLL_FAILING);
+		fake_connect_rule(&server, 0);
+		uint32_t before = lab.asked_anchors + lab.asked_enroll + lab.asked_reenroll;
+		for (int i = 0; before == lab.asked_anchors + lab.asked_enroll + lab.asked_reenroll;
+			i++) {
+			assert_true(i < 3000);
+			lab_run_ms(&lab, 100, 10);
+		}
+		lab_run_ms(&lab, 2000, 10);
+		struct enroll_row row;
+		for (uint32_t i = 0; enroll_row(lab.enroll, i, &row); i++)
+			assert_int_equal(row.failed_count, 0);
+		expect_state(LAB_DOMAIN, ENROLL_FRESH);
+	}
+	lab_done(&lab);
+}
+
 static void test_expired_node_tries_with_what_it_has(void **state)
 {
 	lab_init(&lab);
@@ -625,6 +655,7 @@ int main(void)
 		cmocka_unit_test(test_a_path_of_its_own),
 		cmocka_unit_test(test_a_machine_that_has_not_joined),
 		cmocka_unit_test(test_hours_without_the_authority),
+		cmocka_unit_test(test_all_is_asked_for_soon_after_the_first_answer),
 		cmocka_unit_test(test_expired_node_tries_with_what_it_has),
 		cmocka_unit_test(test_the_other_server),
 		cmocka_unit_test(test_nothing_ends_without_a_reason),

@@ -176,6 +176,64 @@ static void test_again_and_hurry(void **state)
 	assert_false(schedule_due(&s, &now));
 }
 
+/* After `failures` in a row without an answer, in which time somebody else gets one. */
+static uint64_t reached_wait_ms(uint32_t failures, bool is_answered, uint64_t random)
+{
+	struct schedule s;
+	struct schedule_now now = at(0);
+	schedule_init(&s);
+	for (uint32_t i = 0; i < failures; i++) {
+		schedule_asked(&s);
+		schedule_failed(&s, &now, is_answered ? 50 : 0, UINT64_MAX / 7);
+		if (!is_answered)
+			schedule_unanswered(&s);
+	}
+	schedule_reached(&s, &now, random);
+	uint64_t wait_ms = s.hold_ns > now.ns ? (s.hold_ns - now.ns) / CLOCK_MS : 0;
+	assert_int_equal(s.failed_count, failures);
+	schedule_reached(&s, &now, random + 1); /* once is enough */
+	assert_int_equal(s.hold_ns > now.ns ? (s.hold_ns - now.ns) / CLOCK_MS : 0, wait_ms);
+	return wait_ms;
+}
+
+static void test_an_answer_to_somebody_else_ends_a_long_wait(void **state)
+{
+	uint64_t seed = 11, least_ms = UINT64_MAX, most_ms = 0;
+	for (int i = 0; i < 500; i++) {
+		uint64_t wait_ms = reached_wait_ms(8, false, random_next(&seed));
+		least_ms = wait_ms < least_ms ? wait_ms : least_ms;
+		most_ms = wait_ms > most_ms ? wait_ms : most_ms;
+		/* what was refused waits as it was told */
+		assert_int_equal(reached_wait_ms(8, true, random_next(&seed)), 50000);
+	}
+	assert_true(least_ms >= SCHEDULE_BASE_MS / 4 && least_ms < SCHEDULE_BASE_MS / 2);
+	assert_true(most_ms <= SCHEDULE_BASE_MS && most_ms > SCHEDULE_BASE_MS * 9 / 10);
+}
+
+/* It makes no wait longer, and none where there was none. */
+static void test_an_answer_to_somebody_else_makes_nothing_late(void **state)
+{
+	struct schedule s;
+	struct schedule_now now = at(0);
+	schedule_init(&s);
+	schedule_reached(&s, &now, 999);
+	assert_true(schedule_due(&s, &now));
+	schedule_asked(&s);
+	schedule_reached(&s, &now, 999);
+	assert_true(s.asking);
+	schedule_failed(&s, &now, 0, 0); /* a quarter of the base */
+	schedule_unanswered(&s);
+	schedule_reached(&s, &now, 999);
+	now = at(SCHEDULE_BASE_MS / 4);
+	assert_true(schedule_due(&s, &now));
+	schedule_asked(&s);
+	assert_int_equal(
+		schedule_certificate(&s, &now, START_S, START_S + 3600, true, 5), SCHEDULE_GOOD);
+	schedule_unanswered(&s); /* nothing has failed */
+	schedule_reached(&s, &now, 999);
+	assert_int_equal(s.hold_ns, 0);
+}
+
 /* --- clocks --- */
 
 static void test_clock_set_forward(void **state)
@@ -358,6 +416,8 @@ int main(void)
 		cmocka_unit_test(test_voice_gets_louder_and_is_not_repeated),
 		cmocka_unit_test(test_a_gain_of_nothing_waits_longer_each_time),
 		cmocka_unit_test(test_again_and_hurry),
+		cmocka_unit_test(test_an_answer_to_somebody_else_ends_a_long_wait),
+		cmocka_unit_test(test_an_answer_to_somebody_else_makes_nothing_late),
 		cmocka_unit_test(test_clock_set_forward),
 		cmocka_unit_test(test_clock_set_back),
 		cmocka_unit_test(test_histories_of_luck),

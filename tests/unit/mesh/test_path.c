@@ -183,6 +183,20 @@ static void test_path_refuses_nul(void **state)
 	assert_false(path_normalise(STR_NONE, out, &len));
 }
 
+/* "%25" and so on: what is hidden in it each rule would have to dig out. */
+static void test_path_is_not_escaped_without_end(void **state)
+{
+	char path[4096] = "/x/%", out[sizeof(path)];
+	size_t len = strlen(path), out_len;
+	for (int depth = 1; len + 4 < sizeof(path); depth++, len += 2) {
+		memcpy(path + len, "40", 3);
+		assert_int_equal(path_normalise(str_of(path), out, &out_len), depth <= 8);
+		memcpy(path + len, "25", 3);
+	}
+	assert_true(path_normalise(
+		STR("/%25/%2540/%2540/%2540/%2540/%2540/%2540/%2540/%2540/"), out, &out_len));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -190,6 +204,7 @@ int main(void)
 		cmocka_unit_test(test_usual_paths_are_known_to_be_normal),
 		cmocka_unit_test(test_path_is_stable),
 		cmocka_unit_test(test_path_refuses_nul),
+		cmocka_unit_test(test_path_is_not_escaped_without_end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -238,6 +238,36 @@ static void test_header_of_too_many_parts(void **state)
 	assert_false(policy_check(&s, &service, &request).allowed);
 }
 
+/* Of several all together: each rule looks at them, and a hundred of them would keep everybody else
+ * waiting for seconds. */
+static void test_headers_of_too_many_parts_together(void **state)
+{
+	static struct route_field wanted[] = {{{"x-key", 5}, ROUTE_TEXT_EXACT, {"k", 1}, false}};
+	static char commas[150];
+	struct route_header headers[4];
+	struct route_request http = {.is_http = true,
+		.method = STR("GET"),
+		.path = STR("/"),
+		.headers = headers,
+		.header_bytes = sizeof(headers[0])};
+	struct policy_request request = {.source_id = STR(WEB), .http = &http};
+	struct policy rules[] = {
+		{.action = POLICY_DENY, .headers = {wanted, 1}}, {.action = POLICY_ALLOW}};
+	struct policy *pointers[] = {&rules[0], &rules[1]};
+	struct snapshot s = {.trust_domain = STR("td")};
+	struct service service = {.policies = pointers, .policy_count = 2};
+	memset(commas, ',', sizeof(commas));
+	for (size_t i = 0; i < ARRAY_LEN(headers); i++)
+		headers[i] = (struct route_header){STR("x-key"), {commas, sizeof(commas)}};
+	http.header_count = 1;
+	assert_true(policy_check(&s, &service, &request).allowed);
+	for (http.header_count = 2; http.header_count <= ARRAY_LEN(headers); http.header_count++)
+		assert_ptr_equal(policy_check(&s, &service, &request).policy, &rules[0]);
+	headers[1].name = STR("x-kez"); /* of another one nothing is counted */
+	http.header_count = 2;
+	assert_true(policy_check(&s, &service, &request).allowed);
+}
+
 /* Not even by the default, which is for whoever is known; and with nothing at all to go by. */
 static void test_nothing_known_at_all(void **state)
 {
@@ -260,6 +290,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_missing_is_denied),
 		cmocka_unit_test(test_header_that_is_not_there),
 		cmocka_unit_test(test_header_of_too_many_parts),
+		cmocka_unit_test(test_headers_of_too_many_parts_together),
 		cmocka_unit_test(test_nothing_known_at_all),
 	};
 	return cmocka_run_group_tests(tests, ranges_setup, NULL);

@@ -82,6 +82,20 @@ static const char lab_mesh[] =
 	" { name = \"all-mail\"; service = [ \"loose\" ]; action = \"allow\"; from = [ "
 	"\"anonymous\", \"*\" ]; } );\n";
 
+const struct lab_edit lab_two_versions[LAB_EDITS_MAX] = {
+	{" { name = \"orders\"; port = 8080; protocol = \"http\"; endpoints = ( { "
+	 "address = \"10.77.0.2\"; } ); },\n",
+		" { name = \"orders\"; port = 8080; protocol = \"http\"; address = "
+		"\"" LAB_OWN_ORDERS
+		"\"; endpoints = ( { address = \"10.77.0.1\"; port = 8081; version = \"v1\"; }, { "
+		"address = \"10.77.0.2\"; version = \"v2\"; } ); },\n"},
+	{" { name = \"shop\"; port = 8081; protocol = \"http\"; endpoints = ( { address "
+	 "= \"10.77.0.1\"; } ); },\n",
+		" { name = \"shop\"; },\n"},
+	{" { service = \"shop\"; user = \"shop\"; port = 8081; },\n",
+		" { service = \"orders\"; user = \"shop\"; port = 8081; version = \"v1\"; },\n"},
+};
+
 static struct pair_mesh lab_certs;
 
 int lab_group_setup(void **state)
@@ -646,6 +660,26 @@ int lab_served(const struct lab *l, enum lab_workload workload, uint32_t index)
 {
 	struct address to = lab_deliver(workload);
 	return lab_connected(&to, index);
+}
+
+int lab_got(const struct lab *l, enum lab_workload workload, uint32_t index)
+{
+	int fd = lab_served(l, workload, index);
+	assert_int_not_equal(fd, -1);
+	return fd;
+}
+
+void lab_say(struct lab *l, int fd, const char *text)
+{
+	fake_peer_send_text(fd, text);
+	lab_pump(l);
+}
+
+int lab_ask(struct lab *l, enum lab_workload from, enum lab_workload to, const char *text)
+{
+	int client = lab_dial(l, from, to);
+	lab_say(l, client, text);
+	return client;
 }
 
 /* --- looking --- */

@@ -87,6 +87,9 @@ struct lab_edit {
 	const char *from, *to;
 };
 #define LAB_EDITS_MAX 5
+/* Orders has two versions at an address of its own: v1 is what else is shop, v2 on machine 1. */
+#define LAB_OWN_ORDERS "10.96.0.1"
+extern const struct lab_edit lab_two_versions[LAB_EDITS_MAX];
 
 /* This machine's certificates, of the generations made from then on. */
 enum lab_identities {
@@ -168,6 +171,11 @@ struct address lab_address_of(const char *text);
 const char *lab_name(enum lab_workload workload);
 /* The nth socket (from 0) that was connected to the workload, or to the address; -1: none. */
 int lab_served(const struct lab *l, enum lab_workload workload, uint32_t index);
+/* The same, and it must be there. */
+int lab_got(const struct lab *l, enum lab_workload workload, uint32_t index);
+/* Sends that from the far end of a socket; or on a connection of its own, which is returned. */
+void lab_say(struct lab *l, int fd, const char *text);
+int lab_ask(struct lab *l, enum lab_workload from, enum lab_workload to, const char *text);
 /* This one of them does nothing by itself any more. */
 void lab_leave_server(struct lab *l, int fd);
 int lab_connected(const struct address *to, uint32_t index);

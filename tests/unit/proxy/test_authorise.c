@@ -26,19 +26,6 @@ static void start(const char *objects, const struct lab_edit *edits, enum lab_se
 				.serving = serving});
 }
 
-static void say(int fd, const char *text)
-{
-	fake_peer_send_text(fd, text);
-	lab_pump(&lab);
-}
-
-static int ask(enum lab_workload from, enum lab_workload to, const char *text)
-{
-	int client = lab_dial(&lab, from, to);
-	say(client, text);
-	return client;
-}
-
 static void replan(uint32_t machine, const char *objects)
 {
 	lab.objects = objects;
@@ -78,11 +65,11 @@ static void test_the_rule_that_decided_is_told(void **state)
 		start(POLICIES("{ name = \"in\"; service = [ \"shop\", \"orders\", \"cache\", "
 			       "\"billing\" ]; action = \"allow\"; from = [ \"web\" ]; }"),
 			NULL, LAB_HTTP);
-		ask(LAB_WEB, ways[i].to, GET("/"));
+		lab_ask(&lab, LAB_WEB, ways[i].to, GET("/"));
 		uint32_t there = ways[i].there;
 		lab_expect_reason(&lab, there, "NONE");
 		expect_decided(there, "in", "objects.conf:1");
-		int refused = ask(LAB_BILLING, ways[i].to, GET("/"));
+		int refused = lab_ask(&lab, LAB_BILLING, ways[i].to, GET("/"));
 		if (i < 2)
 			lab_expect_holds(refused, "HTTP/1.1 403 ");
 		else
@@ -105,13 +92,13 @@ static void test_which_default_is_told(void **state)
 		{"{ name = \"shop\"; port = 8081;",
 			"{ name = \"shop\"; default_policy = \"authenticated\"; port = 8081;"}};
 	start(NULL, edits, LAB_HTTP);
-	ask(LAB_WEB, LAB_SHOP, GET("/"));
+	lab_ask(&lab, LAB_WEB, LAB_SHOP, GET("/"));
 	lab_expect_reason(&lab, 0, "NONE");
 	expect_decided(0, "default", "services.default_policy");
-	ask(LAB_WEB, LAB_CACHE, "x");
+	lab_ask(&lab, LAB_WEB, LAB_CACHE, "x");
 	lab_expect_reason(&lab, 0, "POLICY_DENIED");
 	expect_decided(0, "default", "services.default_policy");
-	ask(LAB_WEB, LAB_ORDERS, GET("/"));
+	lab_ask(&lab, LAB_WEB, LAB_ORDERS, GET("/"));
 	expect_decided(1, "default", "mesh.default_policy");
 	/* the caller's machine decides nothing */
 	expect_decided(0, "", "");
@@ -126,12 +113,12 @@ static void test_an_audit_rule_is_told(void **state)
 		NULL, LAB_HTTP);
 	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
 		uint64_t before = lab_values(&lab, ways[i].there)->policy_noted_total;
-		ask(LAB_WEB, ways[i].to, GET("/a/b"));
+		lab_ask(&lab, LAB_WEB, ways[i].to, GET("/a/b"));
 		assert_string_equal(lab_last(&lab, ways[i].there)->noted, i < 2 ? "see" : "bytes");
 		assert_int_equal(lab_values(&lab, ways[i].there)->policy_noted_total, before + 1);
 		assert_string_equal(lab_last(&lab, ways[i].there)->details, "NONE");
 	}
-	ask(LAB_WEB, LAB_SHOP, GET("/b"));
+	lab_ask(&lab, LAB_WEB, LAB_SHOP, GET("/b"));
 	assert_string_equal(lab_last(&lab, 0)->noted, "");
 	assert_int_equal(denied(0) + would(0) + denied(1) + would(1), 0);
 	lab_finish(&lab);
@@ -147,13 +134,13 @@ static void test_a_rule_on_trial_lets_through_and_tells(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
 		uint32_t there = ways[i].there;
 		uint64_t before = would(there);
-		ask(LAB_WEB, ways[i].to, GET("/"));
+		lab_ask(&lab, LAB_WEB, ways[i].to, GET("/"));
 		lab_expect_reason(&lab, there, "NONE");
 		assert_string_equal(lab_last(&lab, there)->would_deny, "try");
 		assert_int_equal(would(there), before + 1);
 		if (ways[i].to == LAB_CACHE)
 			continue; /* which billing may not */
-		ask(LAB_BILLING, ways[i].to, GET("/"));
+		lab_ask(&lab, LAB_BILLING, ways[i].to, GET("/"));
 		lab_expect_reason(&lab, there, "NONE");
 		assert_string_equal(lab_last(&lab, there)->would_deny, "");
 	}
@@ -170,16 +157,16 @@ static void test_a_mesh_on_trial(void **state)
 		LAB_HTTP);
 	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
 		uint32_t there = ways[i].there;
-		ask(LAB_WEB, ways[i].to, GET("/"));
+		lab_ask(&lab, LAB_WEB, ways[i].to, GET("/"));
 		lab_expect_reason(&lab, there, "NONE");
 		assert_string_equal(lab_last(&lab, there)->would_deny,
 			ways[i].to == LAB_ORDERS ? "no" : "default");
 	}
 	assert_int_equal(would(0), 2);
 	assert_int_equal(would(1), 2);
-	say(lab_dial_plain(&lab, LAB_CACHE), "x");
+	lab_say(&lab, lab_dial_plain(&lab, LAB_CACHE), "x");
 	lab_expect_reason(&lab, 0, "PLAINTEXT");
-	ask(LAB_NOBODY, LAB_CACHE, "x");
+	lab_ask(&lab, LAB_NOBODY, LAB_CACHE, "x");
 	lab_expect_reason(&lab, 0, "UNATTRIBUTED");
 	assert_int_equal(would(0), 2);
 	assert_int_equal(denied(0) + denied(1), 0);
@@ -219,7 +206,7 @@ static void test_bytes_to_a_service_with_rules_about_paths(void **state)
 			assert_int_equal(denied(0), n + 1);
 		}
 		assert_int_equal(lab_served(&lab, LAB_ANY, 0), -1);
-		lab_expect_holds(ask(LAB_WEB, LAB_ANY, GET("/x")), "any:/x");
+		lab_expect_holds(lab_ask(&lab, LAB_WEB, LAB_ANY, GET("/x")), "any:/x");
 		lab_finish(&lab);
 	}
 }
@@ -237,7 +224,8 @@ static void test_bytes_of_all_kinds(void **state)
 		       "]; }"),
 		NULL, LAB_ECHO);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		int client = ask(LAB_WEB, rows[i].to, rows[i].to == LAB_MAIL ? "" : "GET");
+		int client =
+			lab_ask(&lab, LAB_WEB, rows[i].to, rows[i].to == LAB_MAIL ? "" : "GET");
 		assert_true(fake_peer_saw_reset(client));
 		assert_int_equal(lab_served(&lab, rows[i].to, 0), -1);
 		lab_expect_reason(&lab, rows[i].there, "POLICY_NEEDS_HTTP");
@@ -252,7 +240,7 @@ static void test_bytes_of_one_who_may_nothing(void **state)
 		       "}, { name = \"l7\"; service = \"any\"; action = \"allow\"; paths = [ "
 		       "\"/\" ]; }"),
 		NULL, LAB_ECHO);
-	ask(LAB_WEB, LAB_ANY, "SSH-2.0-x\r\n");
+	lab_ask(&lab, LAB_WEB, LAB_ANY, "SSH-2.0-x\r\n");
 	lab_expect_reason(&lab, 0, "POLICY_DENIED");
 	assert_string_equal(lab_last(&lab, 0)->policy, "no");
 	lab_finish(&lab);
@@ -263,11 +251,11 @@ static void test_bytes_and_rules_that_are_not_in_force(void **state)
 	start(POLICIES("{ name = \"see\"; service = \"any\"; action = \"audit\"; paths = [ \"/x\" "
 		       "]; }"),
 		NULL, LAB_ECHO);
-	lab_expect_received(ask(LAB_WEB, LAB_ANY, "SSH-2.0-x\r\n"), "SSH-2.0-x\r\n");
+	lab_expect_received(lab_ask(&lab, LAB_WEB, LAB_ANY, "SSH-2.0-x\r\n"), "SSH-2.0-x\r\n");
 	assert_string_equal(lab_last(&lab, 0)->would_deny, "");
 	replan(0, POLICIES("{ name = \"try\"; service = \"any\"; action = \"allow\"; mode = "
 			   "\"audit\"; from = [ \"*\" ]; paths = [ \"/x\" ]; }"));
-	lab_expect_received(ask(LAB_WEB, LAB_ANY, "SSH-2.0-x\r\n"), "SSH-2.0-x\r\n");
+	lab_expect_received(lab_ask(&lab, LAB_WEB, LAB_ANY, "SSH-2.0-x\r\n"), "SSH-2.0-x\r\n");
 	assert_string_not_equal(lab_last(&lab, 0)->would_deny, "");
 	assert_int_equal(would(0), 1);
 	assert_int_equal(denied(0), 0);
@@ -294,11 +282,11 @@ static void test_a_mode_is_of_a_port(void **state)
 		const struct lab_edit edits[LAB_EDITS_MAX] = {
 			{"mtls = \"permissive\";", rows[i].mtls}};
 		start(NULL, edits, LAB_ECHO);
-		say(lab_dial_plain(&lab, LAB_LOOSE), "x");
+		lab_say(&lab, lab_dial_plain(&lab, LAB_LOOSE), "x");
 		lab_expect_reason(&lab, 0, rows[i].plain);
-		ask(LAB_NOBODY, LAB_LOOSE, "x");
+		lab_ask(&lab, LAB_NOBODY, LAB_LOOSE, "x");
 		lab_expect_reason(&lab, 0, rows[i].nobody);
-		ask(LAB_WEB, LAB_LOOSE, "x");
+		lab_ask(&lab, LAB_WEB, LAB_LOOSE, "x");
 		lab_expect_reason(&lab, 0, "NONE");
 		lab_finish(&lab);
 	}
@@ -313,10 +301,10 @@ static void test_who_calls_here_is_known_in_the_plain(void **state)
 		       "}, { name = \"no-shop\"; service = \"loose\"; action = \"deny\"; from = "
 		       "\"shop\"; }"),
 		edits, LAB_ECHO);
-	ask(LAB_WEB, LAB_LOOSE, "x");
+	lab_ask(&lab, LAB_WEB, LAB_LOOSE, "x");
 	lab_expect_reason(&lab, 0, "NONE");
 	expect_decided(0, "web", "objects.conf:1");
-	ask(LAB_SHOP, LAB_LOOSE, "x");
+	lab_ask(&lab, LAB_SHOP, LAB_LOOSE, "x");
 	lab_expect_reason(&lab, 0, "POLICY_DENIED");
 	expect_decided(0, "no-shop", "objects.conf:1");
 	lab_finish(&lab);
@@ -328,7 +316,7 @@ static void test_a_mode_of_a_port_elsewhere(void **state)
 	static const struct lab_edit edits[LAB_EDITS_MAX] = {{"mtls = \"disabled\";",
 		"mtls = \"strict\"; mtls_ports = ( { port = 7200; mtls = \"disabled\"; } );"}};
 	start(NULL, edits, LAB_ECHO);
-	ask(LAB_WEB, LAB_PLAIN, "x");
+	lab_ask(&lab, LAB_WEB, LAB_PLAIN, "x");
 	struct address to = lab_address(LAB_PLAIN);
 	assert_int_not_equal(lab_connected(&to, 0), -1);
 	lab_finish(&lab);
@@ -429,7 +417,7 @@ static void as_forwarded(enum lab_workload to, uint32_t there, const char *own, 
 	for (size_t i = 0; i < ARRAY_LEN(sent); i++) {
 		start(route, edits, LAB_BY_HAND);
 		int client = lab_dial_address(&lab, LAB_WEB, &address);
-		say(client, sent[i]);
+		lab_say(&lab, client, sent[i]);
 		struct str got = fake_peer_received(lab_served(&lab, to, 0));
 		size_t len = strlen(strcpy(objects, route));
 		rule_of(got, service, objects + len, sizeof(objects) - len);
@@ -442,7 +430,7 @@ static void as_forwarded(enum lab_workload to, uint32_t there, const char *own, 
 		lab_pump(&lab);
 		assert_int_equal(lab_alive(&lab, there, TASK_EXCHANGE), 1); /* it still runs */
 		client = lab_dial_address(&lab, LAB_WEB, &address);
-		say(client, sent[i]);
+		lab_say(&lab, client, sent[i]);
 		struct str again = fake_peer_received(lab_served(&lab, to, 1));
 		got = fake_peer_received(lab_served(&lab, to, 0));
 		assert_int_equal(again.len, got.len);
@@ -454,7 +442,7 @@ static void as_forwarded(enum lab_workload to, uint32_t there, const char *own, 
 		lab_expect_reason(&lab, there, "POLICY_DENIED");
 		assert_string_equal(lab_last(&lab, there)->policy, "exactly");
 		client = lab_dial_address(&lab, LAB_WEB, &address);
-		say(client, sent[i]);
+		lab_say(&lab, client, sent[i]);
 		lab_expect_holds(client, "HTTP/1.1 403 ");
 		assert_int_equal(lab_served(&lab, to, 2), -1);
 		lab_finish(&lab);
@@ -482,8 +470,8 @@ static void test_every_value_of_a_header(void **state)
 			      "headers = ( { name = \"x-role\"; exact = \"admin\"; } ); }"),
 			NULL, LAB_HTTP);
 		snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: h\r\n%s\r\n", twice[i / 2]);
-		lab_expect_holds(
-			ask(LAB_WEB, i % 2 ? LAB_SHOP : LAB_ORDERS, text), "HTTP/1.1 403 ");
+		lab_expect_holds(lab_ask(&lab, LAB_WEB, i % 2 ? LAB_SHOP : LAB_ORDERS, text),
+			"HTTP/1.1 403 ");
 		lab_finish(&lab);
 	}
 }
@@ -505,7 +493,7 @@ static void test_nobody_speaks_for_the_proxies(void **state)
 				"GET / HTTP/1.1\r\nHost: h\r\nX-Before: 1\r\n%s\r\nX-After: "
 				"2\r\n\r\n",
 				ours[i]);
-			int client = ask(LAB_WEB, ways[n].to, text);
+			int client = lab_ask(&lab, LAB_WEB, ways[n].to, text);
 			int server = lab_served(&lab, ways[n].to, 0);
 			lab_expect_lacks(server, "ca\r\n");
 			lab_expect_holds(server, "X-Before: 1\r\nX-After: 2\r\n");
@@ -515,7 +503,7 @@ static void test_nobody_speaks_for_the_proxies(void **state)
 				"HTTP/1.1 103 Early Hints\r\n%s\r\n\r\nHTTP/1.1 200 OK\r\n%s\r\n"
 				"Transfer-Encoding: chunked\r\n\r\n0\r\nX-A: 1\r\n\r\n",
 				ours[i], ours[i]);
-			say(server, text);
+			lab_say(&lab, server, text);
 			lab_expect_holds(client, "HTTP/1.1 200 OK");
 			lab_expect_lacks(client, "ca\r\n");
 			lab_finish(&lab);
@@ -535,7 +523,7 @@ static void test_nobody_speaks_for_the_proxies_in_the_plain(void **state)
 			       "}"),
 			edits, LAB_BY_HAND);
 		snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: h\r\n%s\r\n\r\n", ours[i]);
-		say(lab_dial_plain(&lab, LAB_ANY), text);
+		lab_say(&lab, lab_dial_plain(&lab, LAB_ANY), text);
 		int server = lab_served(&lab, LAB_ANY, 0);
 		lab_expect_holds(server, "GET / HTTP/1.1\r\n");
 		lab_expect_lacks(server, "ca\r\n");
@@ -553,11 +541,11 @@ static void test_trailers_change_nothing(void **state)
 			       "\"deny\"; headers = ( { name = \"x-role\"; exact = \"admin\"; "
 			       "invert = true; } ); }"),
 			NULL, LAB_BY_HAND);
-		int client = ask(LAB_WEB, ways[n].to,
+		int client = lab_ask(&lab, LAB_WEB, ways[n].to,
 			"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
 			"0\r\nX-Role: admin\r\n\r\n");
 		lab_expect_holds(client, "HTTP/1.1 403 ");
-		client = ask(LAB_WEB, ways[n].to,
+		client = lab_ask(&lab, LAB_WEB, ways[n].to,
 			"POST / HTTP/1.1\r\nHost: h\r\nX-Role: admin\r\nTransfer-Encoding: "
 			"chunked\r\n\r\n1\r\nx\r\n0\r\nX-Role: guest\r\nX-Ringmain-Route: "
 			"ca\r\nX-Sum: 1\r\n\r\n");
@@ -574,7 +562,7 @@ static void test_twins_of_a_header_are_refused(void **state)
 {
 	start(NULL, NULL, LAB_HTTP);
 	for (size_t n = 0; n < 2; n++) {
-		int client = ask(LAB_WEB, ways[n].to,
+		int client = lab_ask(&lab, LAB_WEB, ways[n].to,
 			"GET / HTTP/1.1\r\nHost: h\r\nX_Forwarded_Client_Cert: 1\r\n\r\n");
 		lab_expect_holds(client, "HTTP/1.1 400 ");
 		assert_int_equal(lab_served(&lab, ways[n].to, 0), -1);
@@ -609,11 +597,11 @@ static void test_a_denial_tells_no_rules(void **state)
 		start(POLICIES("{ name = \"secret-rule\"; service = [ \"shop\", \"orders\" ]; "
 			       "action = \"deny\"; paths = [ \"/hidden/*\" ]; }"),
 			NULL, LAB_HTTP);
-		int client = ask(LAB_WEB, ways[n].to, GET("/hidden/x"));
+		int client = lab_ask(&lab, LAB_WEB, ways[n].to, GET("/hidden/x"));
 		lab_expect_holds(client, "HTTP/1.1 403 Forbidden\r\n");
 		lab_expect_lacks(client, "secret-rule");
 		lab_expect_lacks(client, "objects.conf");
-		client = ask(LAB_WEB, ways[n].to,
+		client = lab_ask(&lab, LAB_WEB, ways[n].to,
 			"POST /hidden/Grpc HTTP/1.1\r\nHost: h\r\nContent-Type: "
 			"application/grpc\r\nTE: trailers\r\nContent-Length: 0\r\n\r\n");
 		lab_expect_holds(client, "Grpc-Status: 7\r\n");

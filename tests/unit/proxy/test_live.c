@@ -37,26 +37,6 @@ static void replan(uint32_t machine, const char *objects)
 	lab_pump(&lab);
 }
 
-static void say(int fd, const char *text)
-{
-	fake_peer_send_text(fd, text);
-	lab_pump(&lab);
-}
-
-static int ask(enum lab_workload from, enum lab_workload to, const char *text)
-{
-	int client = lab_dial(&lab, from, to);
-	say(client, text);
-	return client;
-}
-
-static int served(enum lab_workload to, uint32_t index)
-{
-	int fd = lab_served(&lab, to, index);
-	assert_int_not_equal(fd, -1);
-	return fd;
-}
-
 static void expect_line(uint32_t machine, const char *reason, const char *policy)
 {
 	lab_expect_reason(&lab, machine, reason);
@@ -80,13 +60,13 @@ static void test_a_download_is_cut(void **state)
 {
 	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
 		start(ways[i].machine_count, LAB_BY_HAND);
-		int client = ask(LAB_WEB, ways[i].to, GET("/1"));
-		say(served(ways[i].to, 0), STREAM);
+		int client = lab_ask(&lab, LAB_WEB, ways[i].to, GET("/1"));
+		lab_say(&lab, lab_got(&lab, ways[i].to, 0), STREAM);
 		lab_expect_holds(client, "1\r\na\r\n");
 		replan(ways[i].there, DENY_PATH("/1"));
 		assert_true(fake_peer_saw_reset(client));
 		lab_expect_lacks(client, "0\r\n\r\n");
-		assert_true(fake_peer_saw_reset(served(ways[i].to, 0)));
+		assert_true(fake_peer_saw_reset(lab_got(&lab, ways[i].to, 0)));
 		expect_line(ways[i].there, "POLICY_DENIED", "stop");
 		assert_string_equal(lab_last(&lab, ways[i].there)->where, "objects.conf:1");
 		assert_int_equal(lab_values(&lab, ways[i].there)->policy_denied_total, 1);
@@ -98,11 +78,11 @@ static void test_before_the_response_there_is_an_answer(void **state)
 {
 	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
 		start(ways[i].machine_count, LAB_BY_HAND);
-		int client = ask(LAB_WEB, ways[i].to, GET("/1"));
-		assert_true(served(ways[i].to, 0) >= 0);
+		int client = lab_ask(&lab, LAB_WEB, ways[i].to, GET("/1"));
+		assert_true(lab_got(&lab, ways[i].to, 0) >= 0);
 		replan(ways[i].there, DENY_WEB);
 		lab_expect_holds(client, "HTTP/1.1 403 Forbidden\r\n");
-		assert_true(fake_peer_saw_reset(served(ways[i].to, 0)));
+		assert_true(fake_peer_saw_reset(lab_got(&lab, ways[i].to, 0)));
 		expect_line(ways[i].there, "POLICY_DENIED", "stop");
 		lab_finish(&lab);
 	}
@@ -112,16 +92,16 @@ static void test_an_upload_is_cut(void **state)
 {
 	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
 		start(ways[i].machine_count, LAB_BY_HAND);
-		int client = ask(LAB_WEB, ways[i].to,
+		int client = lab_ask(&lab, LAB_WEB, ways[i].to,
 			"POST /up HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc");
-		lab_expect_holds(served(ways[i].to, 0), "\r\n\r\nabc");
+		lab_expect_holds(lab_got(&lab, ways[i].to, 0), "\r\n\r\nabc");
 		replan(ways[i].there, DENY("methods = [ \"POST\" ];"));
 		lab_expect_holds(client, "HTTP/1.1 403 Forbidden\r\n");
 		if (i == 0)
 			lab_expect_holds(client, "Connection: close\r\n");
-		assert_true(fake_peer_saw_reset(served(ways[i].to, 0)));
-		say(client, "defghij");
-		lab_expect_lacks(served(ways[i].to, 0), "defghij");
+		assert_true(fake_peer_saw_reset(lab_got(&lab, ways[i].to, 0)));
+		lab_say(&lab, client, "defghij");
+		lab_expect_lacks(lab_got(&lab, ways[i].to, 0), "defghij");
 		expect_line(ways[i].there, "POLICY_DENIED", "stop");
 		lab_finish(&lab);
 	}
@@ -133,12 +113,12 @@ static void test_a_request_that_waits_for_its_connection(void **state)
 	struct address shop = lab_deliver(LAB_SHOP);
 	start(1, LAB_BY_HAND);
 	fake_connect_rule(&shop, FAKE_PENDING);
-	int client = ask(LAB_WEB, LAB_SHOP, GET("/1"));
+	int client = lab_ask(&lab, LAB_WEB, LAB_SHOP, GET("/1"));
 	replan(0, DENY_WEB);
 	fake_connect_rule(&shop, 0);
 	lab_pump(&lab);
 	lab_expect_holds(client, "HTTP/1.1 403 Forbidden\r\n");
-	lab_expect_lacks(served(LAB_SHOP, 0), "GET");
+	lab_expect_lacks(lab_got(&lab, LAB_SHOP, 0), "GET");
 	expect_line(0, "POLICY_DENIED", "stop");
 	lab_finish(&lab);
 }
@@ -152,16 +132,16 @@ static void test_what_is_allowed_goes_on(void **state)
 		static const char rest[] = "1\r\nb\r\n";
 		char want[512] = STREAM;
 		start(ways[i].machine_count, LAB_BY_HAND);
-		int client = ask(LAB_WEB, ways[i].to, GET("/1"));
-		int waits = ask(LAB_WEB, ways[i].to, GET("/0"));
-		say(served(ways[i].to, 0), STREAM);
-		say(served(ways[i].to, 1), OK);
+		int client = lab_ask(&lab, LAB_WEB, ways[i].to, GET("/1"));
+		int waits = lab_ask(&lab, LAB_WEB, ways[i].to, GET("/0"));
+		lab_say(&lab, lab_got(&lab, ways[i].to, 0), STREAM);
+		lab_say(&lab, lab_got(&lab, ways[i].to, 1), OK);
 		for (uint32_t n = 0; n < 20; n++) {
 			replan(ways[i].there, objects[n % ARRAY_LEN(objects)]);
-			say(served(ways[i].to, 0), rest);
+			lab_say(&lab, lab_got(&lab, ways[i].to, 0), rest);
 			strcat(want, rest);
 		}
-		say(served(ways[i].to, 0), "0\r\n\r\n");
+		lab_say(&lab, lab_got(&lab, ways[i].to, 0), "0\r\n\r\n");
 		strcat(want, "0\r\n\r\n");
 		struct str got = fake_peer_received(client);
 		const char *body = memmem(got.at, got.len, "\r\n\r\n", 4);
@@ -172,13 +152,13 @@ static void test_what_is_allowed_goes_on(void **state)
 		lab_expect_reason(&lab, ways[i].there, "NONE");
 		assert_int_equal(ended(ways[i].there), 0);
 		fake_peer_forget(waits);
-		say(waits, GET("/3"));
+		lab_say(&lab, waits, GET("/3"));
 		/* on whichever of the two connections that are free */
 		bool is_first =
-			lab_holds_text(fake_peer_received(served(ways[i].to, 0)), "GET /3 ");
-		int server = served(ways[i].to, is_first ? 0 : 1);
+			lab_holds_text(fake_peer_received(lab_got(&lab, ways[i].to, 0)), "GET /3 ");
+		int server = lab_got(&lab, ways[i].to, is_first ? 0 : 1);
 		lab_expect_holds(server, "GET /3 ");
-		say(server, OK);
+		lab_say(&lab, server, OK);
 		lab_expect_holds(waits, "\r\n\r\nx");
 		lab_finish(&lab);
 	}
@@ -193,9 +173,9 @@ static void test_the_line_says_what_let_it_in(void **state)
 		"\"web\" ]; } );\n";
 	lab_replan(&lab, 0, NULL);
 	lab_pump(&lab);
-	int client = ask(LAB_WEB, LAB_SHOP, GET("/1"));
+	int client = lab_ask(&lab, LAB_WEB, LAB_SHOP, GET("/1"));
 	replan(0, SOMEBODY_ELSE);
-	say(served(LAB_SHOP, 0), OK);
+	lab_say(&lab, lab_got(&lab, LAB_SHOP, 0), OK);
 	lab_expect_holds(client, "\r\n\r\nx");
 	expect_line(0, "NONE", "in");
 	lab_finish(&lab);
@@ -210,9 +190,9 @@ static void test_an_idle_session_ends(void **state)
 		DENY("hosts = [ \"h\" ];"), DENY("methods = [ \"GET\" ];")};
 	for (size_t i = 0; i < ARRAY_LEN(denials); i++) {
 		start(1, LAB_HTTP);
-		int client = ask(
-			LAB_WEB, LAB_SHOP, "GET /1 HTTP/1.1\r\nHost: h\r\nX-Role: guest\r\n\r\n");
-		int other = ask(LAB_BILLING, LAB_SHOP,
+		int client = lab_ask(&lab, LAB_WEB, LAB_SHOP,
+			"GET /1 HTTP/1.1\r\nHost: h\r\nX-Role: guest\r\n\r\n");
+		int other = lab_ask(&lab, LAB_BILLING, LAB_SHOP,
 			"HEAD /2 HTTP/1.1\r\nHost: g\r\nX-Role: admin\r\n\r\n");
 		lab_expect_holds(client, "shop:/1");
 		replan(0, denials[i]);
@@ -227,17 +207,17 @@ static void test_an_idle_session_ends(void **state)
 static void test_an_idle_session_that_is_allowed_stays(void **state)
 {
 	start(1, LAB_HTTP);
-	int client = ask(LAB_WEB, LAB_SHOP, GET("/1"));
-	say(client, GET("/2"));
+	int client = lab_ask(&lab, LAB_WEB, LAB_SHOP, GET("/1"));
+	lab_say(&lab, client, GET("/2"));
 	replan(0, DENY_PATH("/1"));
-	say(client, GET("/3"));
+	lab_say(&lab, client, GET("/3"));
 	lab_expect_holds(client, "shop:/3");
-	say(client, GET("/1"));
+	lab_say(&lab, client, GET("/1"));
 	lab_expect_holds(client, "HTTP/1.1 403 ");
 	assert_int_equal(ended(0), 0);
 	/* what was refused tells nothing of the session */
 	replan(0, DENY_PATH("/1"));
-	say(client, GET("/4"));
+	lab_say(&lab, client, GET("/4"));
 	lab_expect_holds(client, "shop:/4");
 	lab_finish(&lab);
 }
@@ -262,7 +242,7 @@ static void test_a_session_with_a_long_request(void **state)
 	memset(text + strlen(text), 'x', 5000);
 	strcat(text, "\r\n\r\n");
 	start(1, LAB_HTTP);
-	int client = ask(LAB_WEB, LAB_SHOP, text);
+	int client = lab_ask(&lab, LAB_WEB, LAB_SHOP, text);
 	lab_expect_holds(client, "shop:/1");
 	replan(0, DENY_PATH("/1"));
 	assert_false(fake_peer_saw_end(client));
@@ -275,16 +255,16 @@ static void test_a_session_with_a_long_request(void **state)
 static void test_a_channel_of_a_shared_connection(void **state)
 {
 	start(2, LAB_HTTP);
-	int one = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
+	int one = lab_ask(&lab, LAB_WEB, LAB_ORDERS, GET("/1"));
 	lab_expect_holds(one, "orders:/1");
 	assert_int_equal(lab_alive(&lab, 1, TASK_TRUNK), 1);
 	replan(1, DENY_PATH("/1"));
 	assert_int_equal(ended(1), 1);
 	assert_int_equal(lab_alive(&lab, 1, TASK_TRUNK), 1);
 	assert_int_equal(lab_values(&lab, 0)->channels_active, 0);
-	say(one, GET("/1"));
+	lab_say(&lab, one, GET("/1"));
 	lab_expect_holds(one, "HTTP/1.1 403 ");
-	say(one, GET("/2"));
+	lab_say(&lab, one, GET("/2"));
 	lab_expect_holds(one, "orders:/2");
 	lab_finish(&lab);
 }
@@ -306,10 +286,10 @@ static void test_plain_text_that_is_no_longer_taken(void **state)
 	lab_start(
 		&lab, &(struct lab_options){.objects = plain, .edits = edits, .serving = LAB_HTTP});
 	int waits = lab_dial_plain(&lab, LAB_ANY), runs = lab_dial_plain(&lab, LAB_ANY);
-	say(waits, GET("/1"));
+	lab_say(&lab, waits, GET("/1"));
 	lab_expect_holds(waits, "any:/1");
-	lab_leave_server(&lab, served(LAB_ANY, 0));
-	say(runs, GET("/2"));
+	lab_leave_server(&lab, lab_got(&lab, LAB_ANY, 0));
+	lab_say(&lab, runs, GET("/2"));
 	replan(0, strict);
 	assert_true(fake_peer_saw_end(waits));
 	lab_expect_lacks(runs, "HTTP/1.1 200");
@@ -325,8 +305,8 @@ static void test_many_sessions_take_many_turns(void **state)
 	int clients[COUNT];
 	start(1, LAB_HTTP);
 	for (size_t i = 0; i < COUNT; i++)
-		clients[i] = ask(LAB_WEB, LAB_SHOP, GET("/1"));
-	int busy = ask(LAB_BILLING, LAB_SHOP, GET("/2"));
+		clients[i] = lab_ask(&lab, LAB_WEB, LAB_SHOP, GET("/1"));
+	int busy = lab_ask(&lab, LAB_BILLING, LAB_SHOP, GET("/2"));
 	lab.objects = DENY_WEB;
 	lab_replan(&lab, 0, NULL);
 	fake_peer_send_text(busy, GET("/3"));
@@ -374,14 +354,14 @@ static void test_a_copy_for_a_mirror_is_cut(void **state)
 	lab_start(&lab,
 		&(struct lab_options){.machine_count = 2, .edits = both, .objects = MIRRORED});
 	int client = dial_orders();
-	say(client, GET("/1"));
-	lab_expect_holds(served(LAB_SHOP, 0), "x-ringmain-mirror: 1\r\n");
+	lab_say(&lab, client, GET("/1"));
+	lab_expect_holds(lab_got(&lab, LAB_SHOP, 0), "x-ringmain-mirror: 1\r\n");
 	replan(0, MIRRORED NO_ORDERS);
-	assert_true(fake_peer_saw_reset(served(LAB_SHOP, 0)));
+	assert_true(fake_peer_saw_reset(lab_got(&lab, LAB_SHOP, 0)));
 	assert_int_equal(lab_alive(&lab, 0, TASK_MIRROR), 0);
 	assert_true(lab_last(&lab, 0)->is_mirror);
 	expect_line(0, "POLICY_DENIED", "stop");
-	say(served(LAB_ORDERS, 0), OK);
+	lab_say(&lab, lab_got(&lab, LAB_ORDERS, 0), OK);
 	lab_expect_holds(client, "\r\n\r\nx");
 	lab_finish(&lab);
 }
@@ -401,7 +381,7 @@ static void test_each_try_is_judged(void **state)
 	fake_connect_rule(&there, -ECONNREFUSED);
 	for (uint32_t i = 0; i < 8; i++) {
 		int client = dial_orders();
-		say(client, GET("/1"));
+		lab_say(&lab, client, GET("/1"));
 		lab_run(&lab, CLOCK_S);
 		lab_expect_holds(client, "HTTP/1.1 403 ");
 		expect_line(0, "POLICY_DENIED", "stop");
@@ -416,14 +396,14 @@ static void test_each_try_is_judged(void **state)
 static void test_a_policy_on_trial_ends_nothing(void **state)
 {
 	start(1, LAB_HTTP);
-	int client = ask(LAB_WEB, LAB_SHOP, GET("/1"));
-	int bytes = ask(LAB_WEB, LAB_CACHE, "1");
+	int client = lab_ask(&lab, LAB_WEB, LAB_SHOP, GET("/1"));
+	int bytes = lab_ask(&lab, LAB_WEB, LAB_CACHE, "1");
 	replan(0, "policies: ( { name = \"try\"; service = \"*\"; action = \"deny\"; mode = "
 		  "\"audit\"; } );\n");
-	say(client, GET("/2"));
+	lab_say(&lab, client, GET("/2"));
 	lab_expect_holds(client, "shop:/2");
 	assert_string_equal(lab_last(&lab, 0)->would_deny, "try");
-	say(bytes, "2");
+	lab_say(&lab, bytes, "2");
 	assert_false(fake_peer_saw_reset(bytes));
 	assert_int_equal(ended(0), 0);
 	assert_int_equal(lab_values(&lab, 0)->policy_denied_total, 0);

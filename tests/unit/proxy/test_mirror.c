@@ -13,7 +13,6 @@
 #include <cmocka.h>
 
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: h\r\n\r\n"
-#define ORDERS	  "10.96.0.1"
 #define OK	  "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 #define MARK	  "x-ringmain-mirror: 1\r\n"
 
@@ -22,25 +21,12 @@
 #define TO_V2	     "mirror = ( { version = \"v2\"; } );"
 #define MIRRORED     ROUTES(RULE(TO_V2))
 
-static const struct lab_edit edits[LAB_EDITS_MAX] = {
-	{" { name = \"orders\"; port = 8080; protocol = \"http\"; endpoints = ( { "
-	 "address = \"10.77.0.2\"; } ); },\n",
-		" { name = \"orders\"; port = 8080; protocol = \"http\"; address = \"" ORDERS
-		"\"; endpoints = ( { address = \"10.77.0.1\"; port = 8081; version = \"v1\"; }, { "
-		"address = \"10.77.0.2\"; version = \"v2\"; } ); },\n"},
-	{" { name = \"shop\"; port = 8081; protocol = \"http\"; endpoints = ( { address "
-	 "= \"10.77.0.1\"; } ); },\n",
-		" { name = \"shop\"; },\n"},
-	{" { service = \"shop\"; user = \"shop\"; port = 8081; },\n",
-		" { service = \"orders\"; user = \"shop\"; port = 8081; version = \"v1\"; },\n"},
-};
-
 static struct lab lab;
 
 static void start(const char *routes, enum lab_serving serving, const char *node)
 {
 	lab_start(&lab, &(struct lab_options){.machine_count = 2,
-				.edits = edits,
+				.edits = lab_two_versions,
 				.objects = routes,
 				.serving = serving,
 				.node = node,
@@ -56,7 +42,7 @@ static void replan(const char *routes)
 
 static int dial(void)
 {
-	struct address a = lab_address_of(ORDERS);
+	struct address a = lab_address_of(LAB_OWN_ORDERS);
 	a.port = 8080;
 	return lab_dial_address(&lab, LAB_WEB, &a);
 }
@@ -223,7 +209,8 @@ static void test_a_copy_goes_by_its_value(void **state)
 	uint32_t far_total = 0;
 	start(ROUTES(RULE("mirror = ( { service = \"orders\"; } );")), LAB_HTTP, NULL);
 	lab.edits[0].to =
-		" { name = \"orders\"; port = 8080; protocol = \"http\"; address = \"" ORDERS
+		" { name = \"orders\"; port = 8080; protocol = \"http\"; address = "
+		"\"" LAB_OWN_ORDERS
 		"\"; balance = \"maglev\"; balance_by = \"header:x-user\"; endpoints = ( { address "
 		"= \"10.77.0.1\"; port = 8081; version = \"v1\"; }, { address = \"10.77.0.2\"; "
 		"version = \"v2\"; } ); },\n";
@@ -529,10 +516,10 @@ static void test_a_mirror_that_is_unknown(void **state)
 {
 	start(MIRRORED, LAB_HTTP, NULL);
 	int client = dial();
-	lab.edits[0].to =
-		" { name = \"orders\"; port = 8080; protocol = \"http\"; address = \"" ORDERS
-		"\"; endpoints = ( { address = \"10.77.0.1\"; port = 8081; version = "
-		"\"v1\"; } ); },\n";
+	lab.edits[0].to = " { name = \"orders\"; port = 8080; protocol = \"http\"; address = "
+			  "\"" LAB_OWN_ORDERS
+			  "\"; endpoints = ( { address = \"10.77.0.1\"; port = 8081; version = "
+			  "\"v1\"; } ); },\n";
 	lab.edits[3] = (struct lab_edit){
 		" { service = \"any\"; user", " { service = \"any\"; version = \"v2\"; user"};
 	replan(ROUTES(RULE("mirror = ( { service = \"any\"; version = \"v2\"; } );")));
@@ -640,10 +627,10 @@ static void test_a_workload_near_its_limit(void **state)
 static void test_a_breaker(void **state)
 {
 	struct lab_edit with_breaker[LAB_EDITS_MAX];
-	memcpy(with_breaker, edits, sizeof(edits));
+	memcpy(with_breaker, lab_two_versions, sizeof(with_breaker));
 	with_breaker[0].to =
 		" { name = \"orders\"; port = 8080; protocol = \"http\"; address = "
-		"\"" ORDERS "\"; breaker = { requests = 8; }; endpoints = ( { address = "
+		"\"" LAB_OWN_ORDERS "\"; breaker = { requests = 8; }; endpoints = ( { address = "
 		"\"10.77.0.1\"; port = 8081; version = \"v1\"; }, { address = "
 		"\"10.77.0.2\"; version = \"v2\"; } ); },\n";
 	lab_start(&lab, &(struct lab_options){.machine_count = 2,
@@ -747,15 +734,16 @@ static void test_a_copy_keeps_no_plan(void **state)
  * again, or a request is held back. */
 static void replan_to_endpoint(void)
 {
-	lab.edits[0].to = " { name = \"orders\"; port = 8080; protocol = \"http\"; mtls = "
-			  "\"disabled\"; endpoints = ( { address = \"" ORDERS "\"; } ); },\n";
+	lab.edits[0].to =
+		" { name = \"orders\"; port = 8080; protocol = \"http\"; mtls = "
+		"\"disabled\"; endpoints = ( { address = \"" LAB_OWN_ORDERS "\"; } ); },\n";
 	lab.edits[2].to = "";
 	replan(NULL);
 }
 
 static void test_an_address_that_becomes_an_endpoints(void **state)
 {
-	struct address shop = lab_deliver(LAB_SHOP), own = lab_address_of(ORDERS);
+	struct address shop = lab_deliver(LAB_SHOP), own = lab_address_of(LAB_OWN_ORDERS);
 	own.port = 8080;
 	start(MIRRORED, LAB_BY_HAND, "timeouts: { connect = \"1s\"; };\n");
 	fake_connect_rule(&shop, FAKE_PENDING);

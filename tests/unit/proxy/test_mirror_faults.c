@@ -16,7 +16,6 @@
 
 #define CHAOS_SEEDS 40
 #define CALLERS	    2
-#define ORDERS	    "10.96.0.1"
 
 #define REQUESTS                                                                        \
 	"GET /1 HTTP/1.1\r\nHost: h\r\n\r\n"                                            \
@@ -27,19 +26,6 @@
 	"routes: ( { service = \"orders\"; rules = ( { split = ( { version = \"" to \
 	"\"; } ); " more " } ); } );\n"
 #define MIRROR(to) "mirror = ( { version = \"" to "\"; } );"
-
-static const struct lab_edit edits[LAB_EDITS_MAX] = {
-	{" { name = \"orders\"; port = 8080; protocol = \"http\"; endpoints = ( { "
-	 "address = \"10.77.0.2\"; } ); },\n",
-		" { name = \"orders\"; port = 8080; protocol = \"http\"; address = \"" ORDERS
-		"\"; endpoints = ( { address = \"10.77.0.1\"; port = 8081; version = \"v1\"; }, { "
-		"address = \"10.77.0.2\"; version = \"v2\"; } ); },\n"},
-	{" { name = \"shop\"; port = 8081; protocol = \"http\"; endpoints = ( { address "
-	 "= \"10.77.0.1\"; } ); },\n",
-		" { name = \"shop\"; },\n"},
-	{" { service = \"shop\"; user = \"shop\"; port = 8081; },\n",
-		" { service = \"orders\"; user = \"shop\"; port = 8081; version = \"v1\"; },\n"},
-};
 
 static const struct place {
 	const char *name, *plain, *mirrored;
@@ -72,7 +58,7 @@ static int label_teardown(void **state)
 static void start(const char *routes, uint64_t chaos)
 {
 	lab_start(&lab, &(struct lab_options){.machine_count = 2,
-				.edits = edits,
+				.edits = lab_two_versions,
 				.objects = routes,
 				.serving = LAB_HTTP,
 				.node = "timeouts: { mirror = \"3s\"; };\n",
@@ -83,7 +69,7 @@ static void start(const char *routes, uint64_t chaos)
 
 static void ask_for(const char *requests)
 {
-	struct address a = lab_address_of(ORDERS);
+	struct address a = lab_address_of(LAB_OWN_ORDERS);
 	a.port = 8080;
 	for (int i = 0; i < caller_count; i++) {
 		clients[i] = lab_dial_address(&lab, i ? LAB_BILLING : LAB_WEB, &a);

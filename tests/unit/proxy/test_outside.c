@@ -988,6 +988,23 @@ static void test_the_log_says_how_it_travelled(void **state)
 	free(pem);
 }
 
+/* And what is declared meanwhile is for the next request. */
+static void test_the_log_says_how_it_began_to_travel(void **state)
+{
+	start();
+	int client = dial(LAB_WEB, OTHER, 80);
+	say(client, feed_get);
+	int server = connected("198.51.100.8", 80);
+	say(server, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n");
+	lab.objects = "externals: ( { name = \"feed\"; host = \"feed.example\"; port = 80; tls = "
+		      "\"originate\"; port_tls = 80; addresses = [ \"198.51.100.8\" ]; } );\n";
+	lab_replan(&lab, 0, NULL);
+	lab_pump(&lab);
+	say(server, "ok");
+	lab_expect_received(client, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+	expect_security("plaintext");
+}
+
 /* --- under a newer plan --- */
 
 static void test_a_new_plan_ends_what_it_does_not_allow(void **state)
@@ -1180,6 +1197,7 @@ int main(void)
 		cmocka_unit_test(test_tls_begins_with_the_name),
 		cmocka_unit_test(test_no_tls_without_authorities),
 		cmocka_unit_test(test_the_log_says_how_it_travelled),
+		cmocka_unit_test(test_the_log_says_how_it_began_to_travel),
 		cmocka_unit_test(test_a_new_plan_ends_what_it_does_not_allow),
 		cmocka_unit_test(test_a_connection_outlives_its_address),
 		cmocka_unit_test(test_a_connection_follows_each_plan),

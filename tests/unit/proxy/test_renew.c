@@ -39,26 +39,6 @@ static void replan(uint32_t machine, const char *from, const char *to)
 	lab_pump(&lab);
 }
 
-static void say(int fd, const char *text)
-{
-	fake_peer_send_text(fd, text);
-	lab_pump(&lab);
-}
-
-static int ask(enum lab_workload from, enum lab_workload to, const char *text)
-{
-	int client = lab_dial(&lab, from, to);
-	say(client, text);
-	return client;
-}
-
-static int served(enum lab_workload to, uint32_t index)
-{
-	int fd = lab_served(&lab, to, index);
-	assert_int_not_equal(fd, -1);
-	return fd;
-}
-
 /* Somewhere in the log: the near proxy may have tried again. */
 static void expect_logged(uint32_t machine, const char *reason)
 {
@@ -75,42 +55,42 @@ static void expect_logged(uint32_t machine, const char *reason)
 static void test_policy_holds_for_the_next_request(void **state)
 {
 	start(1, NULL);
-	int client = ask(LAB_WEB, LAB_SHOP, GET("/1"));
-	say(served(LAB_SHOP, 0), OK);
+	int client = lab_ask(&lab, LAB_WEB, LAB_SHOP, GET("/1"));
+	lab_say(&lab, lab_got(&lab, LAB_SHOP, 0), OK);
 	replan(0, "policies: (", DENY_2);
-	say(client, GET("/2"));
+	lab_say(&lab, client, GET("/2"));
 	lab_expect_holds(client, "HTTP/1.1 403 ");
 	lab_expect_reason(&lab, 0, "POLICY_DENIED");
 	assert_string_equal(lab_last(&lab, 0)->policy, "nobody");
-	lab_expect_lacks(served(LAB_SHOP, 0), "/2");
+	lab_expect_lacks(lab_got(&lab, LAB_SHOP, 0), "/2");
 	/* a refusal by policy is no reason to hang up, and the next plan allows again */
 	replan(0, NULL, NULL);
-	say(client, GET("/3"));
-	lab_expect_holds(served(LAB_SHOP, 0), "GET /3 ");
+	lab_say(&lab, client, GET("/3"));
+	lab_expect_holds(lab_got(&lab, LAB_SHOP, 0), "GET /3 ");
 	lab_finish(&lab);
 }
 
 static void test_policy_holds_for_the_next_request_of_the_mesh(void **state)
 {
 	start(2, NULL);
-	int client = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
-	say(served(LAB_ORDERS, 0), OK);
+	int client = lab_ask(&lab, LAB_WEB, LAB_ORDERS, GET("/1"));
+	lab_say(&lab, lab_got(&lab, LAB_ORDERS, 0), OK);
 	replan(1, "policies: (", DENY_2);
-	say(client, GET("/2"));
+	lab_say(&lab, client, GET("/2"));
 	lab_expect_holds(client, "HTTP/1.1 403 ");
 	lab_expect_reason(&lab, 1, "POLICY_DENIED");
 	assert_int_equal(lab_values(&lab, 0)->pool_opened_total, 1);
-	lab_expect_lacks(served(LAB_ORDERS, 0), "/2");
+	lab_expect_lacks(lab_got(&lab, LAB_ORDERS, 0), "/2");
 	lab_finish(&lab);
 }
 
 static void test_a_request_in_progress_goes_on(void **state)
 {
 	start(2, NULL);
-	int client = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
+	int client = lab_ask(&lab, LAB_WEB, LAB_ORDERS, GET("/1"));
 	replan(1, "policies: (", DENY_2);
 	replan(0, NULL, NULL);
-	say(served(LAB_ORDERS, 0), OK);
+	lab_say(&lab, lab_got(&lab, LAB_ORDERS, 0), OK);
 	lab_expect_holds(client, "\r\n\r\nx");
 	lab_expect_reason(&lab, 1, "NONE");
 	lab_finish(&lab);
@@ -119,12 +99,12 @@ static void test_a_request_in_progress_goes_on(void **state)
 static void test_old_plans_are_let_go_of(void **state)
 {
 	start(1, NULL);
-	int client = ask(LAB_WEB, LAB_SHOP, GET("/1"));
-	say(served(LAB_SHOP, 0), OK);
+	int client = lab_ask(&lab, LAB_WEB, LAB_SHOP, GET("/1"));
+	lab_say(&lab, lab_got(&lab, LAB_SHOP, 0), OK);
 	for (uint32_t i = 0; i < 3; i++) {
 		replan(0, NULL, NULL);
-		say(client, GET("/2"));
-		say(served(LAB_SHOP, 0), OK);
+		lab_say(&lab, client, GET("/2"));
+		lab_say(&lab, lab_got(&lab, LAB_SHOP, 0), OK);
 	}
 	for (uint32_t i = 0; i + 1 < lab.machines[0].plan_count; i++)
 		assert_int_equal(atomic_load(&lab.machines[0].plans[i]->holder_count), 0);
@@ -137,12 +117,12 @@ static void test_old_plans_are_let_go_of(void **state)
 static void test_a_workload_that_comes_back_is_still_at_work(void **state)
 {
 	start(1, NULL);
-	int client = ask(LAB_WEB, LAB_SHOP, GET("/1"));
+	int client = lab_ask(&lab, LAB_WEB, LAB_SHOP, GET("/1"));
 	replan(0, " { service = \"shop\"; user = \"shop\"; port = 8081; },\n", "");
 	replan(0, NULL, NULL);
 	assert_int_equal(lab_serving_count(&lab, 0, LAB_SHOP), 1);
 	assert_int_equal(lab_use(&lab, 0, LAB_SHOP), 1);
-	say(served(LAB_SHOP, 0), OK);
+	lab_say(&lab, lab_got(&lab, LAB_SHOP, 0), OK);
 	lab_expect_holds(client, "\r\n\r\nx");
 	assert_int_equal(lab_serving_count(&lab, 0, LAB_SHOP), 0);
 	assert_int_equal(lab_use(&lab, 0, LAB_SHOP), 1);
@@ -153,18 +133,18 @@ static void test_a_workload_that_comes_back_is_still_at_work(void **state)
 static void test_the_caller_stays_who_it_was(void **state)
 {
 	start(1, NULL);
-	int client = ask(LAB_WEB, LAB_SHOP, GET("/1"));
-	say(served(LAB_SHOP, 0), OK);
+	int client = lab_ask(&lab, LAB_WEB, LAB_SHOP, GET("/1"));
+	lab_say(&lab, lab_got(&lab, LAB_SHOP, 0), OK);
 	lab.marks[LAB_WEB] = LAB_BILLING;
 	lab.marks[LAB_BILLING] = LAB_WEB;
 	replan(0, NULL, NULL);
-	say(client, GET("/2"));
-	struct str got = fake_peer_received(served(LAB_SHOP, 0));
+	lab_say(&lab, client, GET("/2"));
+	struct str got = fake_peer_received(lab_got(&lab, LAB_SHOP, 0));
 	const char *second = memmem(got.at, got.len, "GET /2", 6);
 	assert_non_null(second);
 	assert_non_null(memmem(second, got.len - (size_t)(second - got.at),
 		"URI=spiffe://prod.example/service/web\r\n", 39));
-	say(served(LAB_SHOP, 0), OK);
+	lab_say(&lab, lab_got(&lab, LAB_SHOP, 0), OK);
 	assert_string_equal(lab_last(&lab, 0)->source, "spiffe://prod.example/service/web");
 	lab_finish(&lab);
 }
@@ -172,8 +152,8 @@ static void test_the_caller_stays_who_it_was(void **state)
 static void test_a_caller_that_left_the_mesh(void **state)
 {
 	start(1, NULL);
-	int client = ask(LAB_WEB, LAB_SHOP, GET("/1"));
-	say(served(LAB_SHOP, 0), OK);
+	int client = lab_ask(&lab, LAB_WEB, LAB_SHOP, GET("/1"));
+	lab_say(&lab, lab_got(&lab, LAB_SHOP, 0), OK);
 	replan(0, "{ service = \"web\"; user = \"web\"; },", "");
 	assert_true(fake_peer_saw_end(client));
 	assert_int_equal(lab_alive(&lab, 0, TASK_CARRIER), 1); /* a pooled one */
@@ -184,22 +164,22 @@ static void test_a_caller_that_left_the_mesh(void **state)
 static void test_a_service_that_is_gone(void **state)
 {
 	start(2, NULL);
-	int client = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
-	say(served(LAB_ORDERS, 0), OK);
+	int client = lab_ask(&lab, LAB_WEB, LAB_ORDERS, GET("/1"));
+	lab_say(&lab, lab_got(&lab, LAB_ORDERS, 0), OK);
 	replan(1, "{ service = \"orders\"; user = \"orders\"; port = 8080; },", "");
-	say(client, GET("/2"));
+	lab_say(&lab, client, GET("/2"));
 	expect_logged(1, "NO_SERVICE");
-	lab_expect_lacks(served(LAB_ORDERS, 0), "/2");
+	lab_expect_lacks(lab_got(&lab, LAB_ORDERS, 0), "/2");
 	lab_finish(&lab);
 }
 
 static void test_another_protocol_ends_the_connection(void **state)
 {
 	start(1, NULL);
-	int client = ask(LAB_WEB, LAB_SHOP, GET("/1"));
-	say(served(LAB_SHOP, 0), OK);
+	int client = lab_ask(&lab, LAB_WEB, LAB_SHOP, GET("/1"));
+	lab_say(&lab, lab_got(&lab, LAB_SHOP, 0), OK);
 	replan(0, "port = 8081; protocol = \"http\"", "port = 8081; protocol = \"tcp\"");
-	say(client, GET("/2"));
+	lab_say(&lab, client, GET("/2"));
 	lab_expect_reason(&lab, 0, "PROTOCOL_MISMATCH");
 	assert_false(fake_is_open(client));
 	lab_finish(&lab);
@@ -217,15 +197,16 @@ static void expect_cut(int client, uint32_t machine, const char *reason)
 static void test_a_tunnel_ends_when_policy_denies_it(void **state)
 {
 	start(2, NULL);
-	int near = ask(LAB_WEB, LAB_CACHE, "1"), client = ask(LAB_WEB, LAB_LEDGER, "1");
-	lab_expect_received(served(LAB_CACHE, 0), "1");
-	lab_expect_received(served(LAB_LEDGER, 0), "1");
+	int near = lab_ask(&lab, LAB_WEB, LAB_CACHE, "1"),
+	    client = lab_ask(&lab, LAB_WEB, LAB_LEDGER, "1");
+	lab_expect_received(lab_got(&lab, LAB_CACHE, 0), "1");
+	lab_expect_received(lab_got(&lab, LAB_LEDGER, 0), "1");
 	replan(0, NULL, NULL);
 	replan(1, NULL, NULL);
-	say(near, "2");
-	say(client, "2");
-	lab_expect_received(served(LAB_CACHE, 0), "12");
-	lab_expect_received(served(LAB_LEDGER, 0), "12");
+	lab_say(&lab, near, "2");
+	lab_say(&lab, client, "2");
+	lab_expect_received(lab_got(&lab, LAB_CACHE, 0), "12");
+	lab_expect_received(lab_got(&lab, LAB_LEDGER, 0), "12");
 	replan(1, "policies: (", DENY_ALL);
 	expect_cut(client, 1, "POLICY_DENIED");
 	replan(0, "policies: (", DENY_ALL);
@@ -238,8 +219,8 @@ static void test_a_tunnel_ends_when_policy_denies_it(void **state)
 static void test_a_tunnel_ends_when_its_workload_leaves(void **state)
 {
 	start(1, NULL);
-	int client = ask(LAB_WEB, LAB_CACHE, "1");
-	lab_expect_received(served(LAB_CACHE, 0), "1");
+	int client = lab_ask(&lab, LAB_WEB, LAB_CACHE, "1");
+	lab_expect_received(lab_got(&lab, LAB_CACHE, 0), "1");
 	replan(0, " { service = \"cache\"; user = \"cache\"; port = 6379; },\n", "");
 	expect_cut(client, 0, "NO_SERVICE");
 	lab_finish(&lab);
@@ -249,8 +230,8 @@ static void test_plain_text_ends_when_it_is_no_longer_taken(void **state)
 {
 	start(1, NULL);
 	int client = lab_dial_plain(&lab, LAB_LOOSE);
-	say(client, "1");
-	lab_expect_received(served(LAB_LOOSE, 0), "1");
+	lab_say(&lab, client, "1");
+	lab_expect_received(lab_got(&lab, LAB_LOOSE, 0), "1");
 	replan(0, "mtls = \"permissive\"", "mtls = \"strict\"");
 	expect_cut(client, 0, "PLAINTEXT");
 	lab_finish(&lab);
@@ -259,13 +240,13 @@ static void test_plain_text_ends_when_it_is_no_longer_taken(void **state)
 static void test_a_websocket_ends_when_policy_denies_it(void **state)
 {
 	start(1, NULL);
-	int client = ask(LAB_WEB, LAB_SHOP, UPGRADE("/ws?x"));
-	say(served(LAB_SHOP, 0), SWITCHED);
+	int client = lab_ask(&lab, LAB_WEB, LAB_SHOP, UPGRADE("/ws?x"));
+	lab_say(&lab, lab_got(&lab, LAB_SHOP, 0), SWITCHED);
 	replan(0, "policies: (",
 		"policies: ( { name = \"other\"; service = \"shop\"; action = "
 		"\"deny\"; paths = [ \"/other\" ]; },\n");
-	say(client, "ping");
-	lab_expect_holds(served(LAB_SHOP, 0), "\r\n\r\nping");
+	lab_say(&lab, client, "ping");
+	lab_expect_holds(lab_got(&lab, LAB_SHOP, 0), "\r\n\r\nping");
 	replan(0, "policies: (",
 		"policies: ( { name = \"ws\"; service = \"shop\"; action = "
 		"\"deny\"; paths = [ \"/ws\" ]; },\n");
@@ -282,13 +263,13 @@ static void test_a_websocket_that_is_denied_before_it_begins(void **state)
 		enum lab_workload to = machine_count == 1 ? LAB_SHOP : LAB_ORDERS;
 		uint32_t there = machine_count - 1;
 		start(machine_count, NULL);
-		int client = ask(LAB_WEB, to, UPGRADE("/ws"));
-		say(served(to, 0), "HTTP/1.1 103 Early Hints\r\n\r\n");
+		int client = lab_ask(&lab, LAB_WEB, to, UPGRADE("/ws"));
+		lab_say(&lab, lab_got(&lab, to, 0), "HTTP/1.1 103 Early Hints\r\n\r\n");
 		replan(there, "policies: (", DENY_ALL);
-		say(served(to, 0), "HTTP/1.1 103 Early Hints\r\n\r\n");
-		say(served(to, 0), SWITCHED);
-		say(client, "ping");
-		lab_expect_lacks(served(to, 0), "ping");
+		lab_say(&lab, lab_got(&lab, to, 0), "HTTP/1.1 103 Early Hints\r\n\r\n");
+		lab_say(&lab, lab_got(&lab, to, 0), SWITCHED);
+		lab_say(&lab, client, "ping");
+		lab_expect_lacks(lab_got(&lab, to, 0), "ping");
 		lab_expect_lacks(client, "HTTP/1.1 101 ");
 		assert_int_equal(lab_alive(&lab, there, TASK_EXCHANGE), 0);
 		lab_expect_reason(&lab, there, "POLICY_DENIED");
@@ -302,13 +283,14 @@ static void test_a_root_that_is_gone_ends_what_it_vouched_for(void **state)
 {
 	for (uint32_t machine = 0; machine < 2; machine++) {
 		start(2, NULL);
-		int tcp = ask(LAB_WEB, LAB_LEDGER, "1"), http = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
-		say(served(LAB_ORDERS, 0), OK);
+		int tcp = lab_ask(&lab, LAB_WEB, LAB_LEDGER, "1"),
+		    http = lab_ask(&lab, LAB_WEB, LAB_ORDERS, GET("/1"));
+		lab_say(&lab, lab_got(&lab, LAB_ORDERS, 0), OK);
 		lab.root = &other_root;
 		replan(machine, NULL, NULL);
 		expect_cut(tcp, machine, "PEER_UNTRUSTED");
-		say(http, GET("/2"));
-		lab_expect_lacks(served(LAB_ORDERS, 0), "/2");
+		lab_say(&lab, http, GET("/2"));
+		lab_expect_lacks(lab_got(&lab, LAB_ORDERS, 0), "/2");
 		/* the near proxy has let its pool go and dials anew, the far one refuses */
 		expect_logged(machine, machine == 0 ? "CHAIN" : "PEER_UNTRUSTED");
 		lab_finish(&lab);
@@ -320,14 +302,15 @@ static void test_an_identity_that_is_gone_ends_what_was_its(void **state)
 {
 	for (uint32_t machine = 0; machine < 2; machine++) {
 		start(2, NULL);
-		int tcp = ask(LAB_WEB, LAB_LEDGER, "1"), http = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
-		say(served(LAB_ORDERS, 0), OK);
+		int tcp = lab_ask(&lab, LAB_WEB, LAB_LEDGER, "1"),
+		    http = lab_ask(&lab, LAB_WEB, LAB_ORDERS, GET("/1"));
+		lab_say(&lab, lab_got(&lab, LAB_ORDERS, 0), OK);
 		lab.identities = LAB_IDENTITIES_GONE;
 		replan(machine, NULL, NULL);
 		expect_cut(tcp, machine, "NO_IDENTITY");
 		/* and no pooled connection is used on */
-		say(http, GET("/2"));
-		lab_expect_lacks(served(LAB_ORDERS, 0), "/2");
+		lab_say(&lab, http, GET("/2"));
+		lab_expect_lacks(lab_got(&lab, LAB_ORDERS, 0), "/2");
 		expect_logged(machine, "NO_IDENTITY");
 		lab.identities = LAB_IDENTITIES;
 		lab_finish(&lab);
@@ -340,7 +323,7 @@ static void expect_nobody_here(enum lab_workload from)
 {
 	static const enum lab_workload to[] = {LAB_CACHE, LAB_SHOP};
 	for (size_t i = 0; i < ARRAY_LEN(to); i++) {
-		assert_true(fake_peer_saw_reset(ask(from, to[i], GET("/1"))));
+		assert_true(fake_peer_saw_reset(lab_ask(&lab, from, to[i], GET("/1"))));
 		lab_expect_reason(&lab, 0, "NO_IDENTITY");
 		assert_string_equal(lab_last(&lab, 0)->source, "");
 	}
@@ -353,8 +336,8 @@ static void test_a_name_in_the_node_file_proves_nothing_here(void **state)
 	assert_int_equal(lab_served(&lab, LAB_CACHE, 0), -1);
 	assert_int_equal(lab_served(&lab, LAB_SHOP, 0), -1);
 	/* where anybody may come, it is anybody */
-	ask(LAB_NOCERT, LAB_LOOSE, "1");
-	lab_expect_received(served(LAB_LOOSE, 0), "1");
+	lab_ask(&lab, LAB_NOCERT, LAB_LOOSE, "1");
+	lab_expect_received(lab_got(&lab, LAB_LOOSE, 0), "1");
 	lab_finish(&lab);
 }
 
@@ -363,10 +346,10 @@ static void test_a_name_in_the_node_file_matches_no_rule_here(void **state)
 	static const struct lab_edit edits[LAB_EDITS_MAX] = {
 		{"\"anonymous\", \"*\"", "\"nocert\", \"web\""}};
 	lab_start(&lab, &(struct lab_options){.edits = edits});
-	assert_true(fake_peer_saw_reset(ask(LAB_NOCERT, LAB_LOOSE, "1")));
+	assert_true(fake_peer_saw_reset(lab_ask(&lab, LAB_NOCERT, LAB_LOOSE, "1")));
 	lab_expect_reason(&lab, 0, "POLICY_DENIED");
-	ask(LAB_WEB, LAB_LOOSE, "1");
-	lab_expect_received(served(LAB_LOOSE, 0), "1");
+	lab_ask(&lab, LAB_WEB, LAB_LOOSE, "1");
+	lab_expect_received(lab_got(&lab, LAB_LOOSE, 0), "1");
 	lab_finish(&lab);
 }
 
@@ -379,9 +362,10 @@ static void test_what_stays_here_ends_with_its_callers_certificate(void **state)
 	char *pem = certs_list_pem(&list);
 	for (uint32_t i = 0; i < 3; i++) {
 		start(1, NULL);
-		int tcp = ask(LAB_WEB, LAB_CACHE, "1"), runs = ask(LAB_WEB, LAB_SHOP, GET("/1")),
-		    idle = ask(LAB_WEB, LAB_SHOP, GET("/2"));
-		say(served(LAB_SHOP, 1), OK);
+		int tcp = lab_ask(&lab, LAB_WEB, LAB_CACHE, "1"),
+		    runs = lab_ask(&lab, LAB_WEB, LAB_SHOP, GET("/1")),
+		    idle = lab_ask(&lab, LAB_WEB, LAB_SHOP, GET("/2"));
+		lab_say(&lab, lab_got(&lab, LAB_SHOP, 1), OK);
 		lab_expect_holds(idle, "200 OK");
 		lab.identities = i == 0 ? LAB_IDENTITIES_GONE : LAB_IDENTITIES;
 		lab.list = i == 1 ? pem : NULL;
@@ -395,8 +379,8 @@ static void test_what_stays_here_ends_with_its_callers_certificate(void **state)
 		lab.list = NULL;
 		lab.root = NULL;
 		replan(0, NULL, NULL);
-		ask(LAB_WEB, LAB_CACHE, "2");
-		lab_expect_received(served(LAB_CACHE, 1), "2");
+		lab_ask(&lab, LAB_WEB, LAB_CACHE, "2");
+		lab_expect_received(lab_got(&lab, LAB_CACHE, 1), "2");
 		lab_finish(&lab);
 	}
 	free(pem);
@@ -411,14 +395,14 @@ static void test_a_certificate_that_runs_out_here(void **state)
 	start(1, NULL);
 	lab.web = &web;
 	replan(0, NULL, NULL);
-	int http = ask(LAB_WEB, LAB_SHOP, GET("/1"));
-	say(served(LAB_SHOP, 0), OK);
+	int http = lab_ask(&lab, LAB_WEB, LAB_SHOP, GET("/1"));
+	lab_say(&lab, lab_got(&lab, LAB_SHOP, 0), OK);
 	lab_run(&lab, 59 * CLOCK_S);
-	say(http, GET("/2"));
-	lab_expect_holds(served(LAB_SHOP, 0), "GET /2 ");
-	say(served(LAB_SHOP, 0), OK);
+	lab_say(&lab, http, GET("/2"));
+	lab_expect_holds(lab_got(&lab, LAB_SHOP, 0), "GET /2 ");
+	lab_say(&lab, lab_got(&lab, LAB_SHOP, 0), OK);
 	lab_run(&lab, 2 * CLOCK_S);
-	say(http, GET("/3"));
+	lab_say(&lab, http, GET("/3"));
 	lab_expect_holds(http, "HTTP/1.1 503 ");
 	expect_nobody_here(LAB_WEB);
 	lab.web = NULL;
@@ -430,14 +414,15 @@ static void test_a_renewed_certificate_cuts_nothing(void **state)
 {
 	for (uint32_t machine = 0; machine < 2; machine++) {
 		start(2, NULL);
-		int tcp = ask(LAB_WEB, LAB_LEDGER, "1"), http = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
-		say(served(LAB_ORDERS, 0), OK);
+		int tcp = lab_ask(&lab, LAB_WEB, LAB_LEDGER, "1"),
+		    http = lab_ask(&lab, LAB_WEB, LAB_ORDERS, GET("/1"));
+		lab_say(&lab, lab_got(&lab, LAB_ORDERS, 0), OK);
 		lab.identities = LAB_IDENTITIES_RENEWED;
 		replan(machine, NULL, NULL);
-		say(tcp, "2");
-		lab_expect_received(served(LAB_LEDGER, 0), "12");
-		say(http, GET("/2"));
-		lab_expect_holds(served(LAB_ORDERS, 0), "GET /2 ");
+		lab_say(&lab, tcp, "2");
+		lab_expect_received(lab_got(&lab, LAB_LEDGER, 0), "12");
+		lab_say(&lab, http, GET("/2"));
+		lab_expect_holds(lab_got(&lab, LAB_ORDERS, 0), "GET /2 ");
 		/* on the connection of before: the certificate is the same */
 		assert_int_equal(lab_values(&lab, 0)->pool_reused_total, 1);
 		lab.identities = LAB_IDENTITIES;
@@ -451,11 +436,11 @@ static void test_a_renewed_certificate_has_a_pool_of_its_own(void **state)
 	struct certs_pair web = certs_make(&(struct certs_spec){.issuer = &lab_mesh_certs()->middle,
 		.names = {{0x86, str_of(pair_ids[PAIR_WEB])}}});
 	start(2, NULL);
-	int http = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
-	say(served(LAB_ORDERS, 0), OK);
+	int http = lab_ask(&lab, LAB_WEB, LAB_ORDERS, GET("/1"));
+	lab_say(&lab, lab_got(&lab, LAB_ORDERS, 0), OK);
 	lab.web = &web;
 	replan(0, NULL, NULL);
-	say(http, GET("/2"));
+	lab_say(&lab, http, GET("/2"));
 	assert_int_equal(lab_values(&lab, 0)->pool_reused_total, 0);
 	lab.web = NULL;
 	lab_finish(&lab);
@@ -471,10 +456,10 @@ static void test_a_revoked_certificate_ends_what_it_stood_for(void **state)
 			.revoked = {lab_mesh_certs()->leaf[revoked[machine]].certificate}};
 		char *pem = certs_list_pem(&list);
 		start(2, NULL);
-		int http = ask(LAB_WEB, LAB_ORDERS, UPGRADE("/ws"));
-		say(served(LAB_ORDERS, 0), SWITCHED);
-		say(http, "ping");
-		lab_expect_holds(served(LAB_ORDERS, 0), "\r\n\r\nping");
+		int http = lab_ask(&lab, LAB_WEB, LAB_ORDERS, UPGRADE("/ws"));
+		lab_say(&lab, lab_got(&lab, LAB_ORDERS, 0), SWITCHED);
+		lab_say(&lab, http, "ping");
+		lab_expect_holds(lab_got(&lab, LAB_ORDERS, 0), "\r\n\r\nping");
 		lab.list = pem;
 		replan(machine, NULL, NULL);
 		assert_true(fake_peer_saw_reset(http));
@@ -534,8 +519,8 @@ static void test_a_running_response_ends_with_trust(void **state)
 		if (losses[i / 4].loss == LOSS_ROOT)
 			continue; /* see below */
 		start_sharing(i & 2);
-		int client = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
-		say(served(LAB_ORDERS, 0), STREAM);
+		int client = lab_ask(&lab, LAB_WEB, LAB_ORDERS, GET("/1"));
+		lab_say(&lab, lab_got(&lab, LAB_ORDERS, 0), STREAM);
 		lab_expect_holds(client, "1\r\na\r\n");
 		lose(machine, losses[i / 4].loss);
 		assert_true(fake_peer_saw_reset(client));
@@ -552,8 +537,8 @@ static void test_a_request_that_waits_ends_with_trust(void **state)
 	for (uint32_t i = 0; i < 4; i++) {
 		uint32_t machine = i & 1;
 		start_sharing(i & 2);
-		int client = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
-		served(LAB_ORDERS, 0);
+		int client = lab_ask(&lab, LAB_WEB, LAB_ORDERS, GET("/1"));
+		lab_got(&lab, LAB_ORDERS, 0);
 		lose(machine, LOSS_REVOKED);
 		lab_expect_holds(client, machine == 0 ? "HTTP/1.1 503 " : "HTTP/1.1 403 ");
 		lab_expect_holds(client, "revoked");
@@ -567,10 +552,10 @@ static void test_a_running_response_outlives_a_renewal(void **state)
 {
 	for (uint32_t i = 0; i < 4; i++) {
 		start_sharing(i & 2);
-		int client = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
-		say(served(LAB_ORDERS, 0), STREAM);
+		int client = lab_ask(&lab, LAB_WEB, LAB_ORDERS, GET("/1"));
+		lab_say(&lab, lab_got(&lab, LAB_ORDERS, 0), STREAM);
 		lose(i & 1, LOSS_NONE);
-		say(served(LAB_ORDERS, 0), "1\r\nb\r\n0\r\n\r\n");
+		lab_say(&lab, lab_got(&lab, LAB_ORDERS, 0), "1\r\nb\r\n0\r\n\r\n");
 		lab_expect_holds(client, "1\r\na\r\n1\r\nb\r\n0\r\n\r\n");
 		lab_expect_reason(&lab, i & 1, "NONE");
 		lab_finish(&lab);
@@ -583,12 +568,12 @@ static void test_a_running_request_outlives_a_root(void **state)
 	for (uint32_t i = 0; i < 8; i++) {
 		bool waits = i & 4;
 		start_sharing(i & 2);
-		int client = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
-		int server = served(LAB_ORDERS, 0);
+		int client = lab_ask(&lab, LAB_WEB, LAB_ORDERS, GET("/1"));
+		int server = lab_got(&lab, LAB_ORDERS, 0);
 		if (!waits)
-			say(server, STREAM);
+			lab_say(&lab, server, STREAM);
 		lose(i & 1, LOSS_ROOT);
-		say(server, waits ? OK : "1\r\nb\r\n0\r\n\r\n");
+		lab_say(&lab, server, waits ? OK : "1\r\nb\r\n0\r\n\r\n");
 		lab_expect_holds(client, waits ? "\r\n\r\nx" : "1\r\na\r\n1\r\nb\r\n0\r\n\r\n");
 		lab_expect_reason(&lab, i & 1, "NONE");
 		assert_int_equal(lab_values(&lab, 0)->pool_idle, 0);
@@ -605,7 +590,7 @@ static void test_no_request_is_sent_after_its_root(void **state)
 	for (uint32_t i = 0; i < 2; i++) {
 		start_sharing(i);
 		lab.machines[1].signing = LAB_SILENT;
-		int client = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
+		int client = lab_ask(&lab, LAB_WEB, LAB_ORDERS, GET("/1"));
 		lose(0, LOSS_ROOT);
 		lab.machines[1].signing = LAB_SIGNS;
 		lab_pump(&lab);
@@ -619,12 +604,12 @@ static void test_no_request_is_sent_after_its_root(void **state)
 static void test_a_shared_connection_ends_with_its_peer(void **state)
 {
 	start(2, NULL);
-	int idle = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
-	int first = ask(LAB_WEB, LAB_ORDERS, GET("/2"));
-	int second = ask(LAB_WEB, LAB_ORDERS, GET("/3"));
-	say(served(LAB_ORDERS, 0), OK);
-	say(served(LAB_ORDERS, 1), STREAM);
-	say(served(LAB_ORDERS, 2), STREAM);
+	int idle = lab_ask(&lab, LAB_WEB, LAB_ORDERS, GET("/1"));
+	int first = lab_ask(&lab, LAB_WEB, LAB_ORDERS, GET("/2"));
+	int second = lab_ask(&lab, LAB_WEB, LAB_ORDERS, GET("/3"));
+	lab_say(&lab, lab_got(&lab, LAB_ORDERS, 0), OK);
+	lab_say(&lab, lab_got(&lab, LAB_ORDERS, 1), STREAM);
+	lab_say(&lab, lab_got(&lab, LAB_ORDERS, 2), STREAM);
 	lab_expect_holds(idle, "\r\n\r\nx");
 	assert_int_equal(lab_alive(&lab, 1, TASK_TRUNK), 1);
 	lose(1, LOSS_REVOKED);
@@ -677,8 +662,8 @@ static void test_a_root_that_goes_during_the_handshake(void **state)
 static void test_an_idle_connection_ends_with_the_certificate(void **state)
 {
 	start(2, "timeouts: { idle = \"2h\"; pool_idle = \"2h\"; };\n");
-	int client = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
-	say(served(LAB_ORDERS, 0), OK);
+	int client = lab_ask(&lab, LAB_WEB, LAB_ORDERS, GET("/1"));
+	lab_say(&lab, lab_got(&lab, LAB_ORDERS, 0), OK);
 	assert_int_equal(lab_values(&lab, 0)->pool_idle, 1);
 	lab_run(&lab, (LEAF_S - 1) * CLOCK_S);
 	assert_int_equal(lab_alive(&lab, 1, TASK_CARRIER), 2);
@@ -695,8 +680,8 @@ static void test_an_idle_connection_ends_with_the_certificate(void **state)
 static void test_no_request_after_the_certificate(void **state)
 {
 	start(2, NULL);
-	ask(LAB_WEB, LAB_ORDERS, GET("/1"));
-	say(served(LAB_ORDERS, 0), OK);
+	lab_ask(&lab, LAB_WEB, LAB_ORDERS, GET("/1"));
+	lab_say(&lab, lab_got(&lab, LAB_ORDERS, 0), OK);
 	struct far far;
 	far_dial(&far, &lab, 1, "8080.orders.prod.example", TLS_ALPN_HTTP1,
 		"spiffe://prod.example/service/orders");
@@ -709,7 +694,7 @@ static void test_no_request_after_the_certificate(void **state)
 	struct str answer = far_received(&far);
 	assert_true(lab_holds_text(answer, "HTTP/1.1 403 "));
 	assert_true(lab_holds_text(answer, "Connection: close\r\n"));
-	lab_expect_lacks(served(LAB_ORDERS, 0), "/2");
+	lab_expect_lacks(lab_got(&lab, LAB_ORDERS, 0), "/2");
 	far_done(&far);
 	lab_finish(&lab);
 }
@@ -717,10 +702,10 @@ static void test_no_request_after_the_certificate(void **state)
 static void test_no_pooled_connection_after_the_certificate(void **state)
 {
 	start(2, NULL);
-	int client = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
-	say(served(LAB_ORDERS, 0), OK);
+	int client = lab_ask(&lab, LAB_WEB, LAB_ORDERS, GET("/1"));
+	lab_say(&lab, lab_got(&lab, LAB_ORDERS, 0), OK);
 	fake_set_wall((CERTS_NOW + LEAF_S) * CLOCK_S);
-	say(client, GET("/2"));
+	lab_say(&lab, client, GET("/2"));
 	assert_int_equal(lab_values(&lab, 0)->pool_reused_total, 0);
 	lab_expect_reason(&lab, 0, "EXPIRED"); /* of a new handshake */
 	lab_finish(&lab);
@@ -729,9 +714,9 @@ static void test_no_pooled_connection_after_the_certificate(void **state)
 static void test_a_response_outlives_the_certificate(void **state)
 {
 	start(2, "timeouts: { stream_idle = \"2h\"; };\n");
-	int client = ask(LAB_WEB, LAB_ORDERS, GET("/1"));
+	int client = lab_ask(&lab, LAB_WEB, LAB_ORDERS, GET("/1"));
 	lab_run(&lab, (LEAF_S + 1) * CLOCK_S);
-	say(served(LAB_ORDERS, 0), OK);
+	lab_say(&lab, lab_got(&lab, LAB_ORDERS, 0), OK);
 	lab_expect_holds(client, "\r\n\r\nx");
 	lab_expect_reason(&lab, 1, "NONE");
 	assert_int_equal(lab_values(&lab, 0)->pool_idle, 0);
@@ -741,28 +726,29 @@ static void test_a_response_outlives_the_certificate(void **state)
 static void test_a_tunnel_ends_with_the_certificate(void **state)
 {
 	start(2, "timeouts: { idle = \"24h\"; expired = \"0s\"; };\n");
-	int near = ask(LAB_WEB, LAB_CACHE, "1"), client = ask(LAB_WEB, LAB_LEDGER, "1");
+	int near = lab_ask(&lab, LAB_WEB, LAB_CACHE, "1"),
+	    client = lab_ask(&lab, LAB_WEB, LAB_LEDGER, "1");
 	lab_run(&lab, (LEAF_S - 1) * CLOCK_S);
-	say(client, "2");
-	lab_expect_received(served(LAB_LEDGER, 0), "12");
+	lab_say(&lab, client, "2");
+	lab_expect_received(lab_got(&lab, LAB_LEDGER, 0), "12");
 	lab_run(&lab, CLOCK_S);
 	lab_expect_reason(&lab, 0, "PEER_EXPIRED");
 	assert_true(fake_peer_saw_reset(client));
 	assert_int_equal(lab_alive(&lab, 1, TASK_TUNNEL), 0);
-	say(near, "2"); /* no certificate in it */
-	lab_expect_received(served(LAB_CACHE, 0), "12");
+	lab_say(&lab, near, "2"); /* no certificate in it */
+	lab_expect_received(lab_got(&lab, LAB_CACHE, 0), "12");
 	lab_finish(&lab);
 }
 
 static void test_a_tunnel_may_be_given_more_time(void **state)
 {
 	start(2, "timeouts: { idle = \"24h\"; expired = \"1m\"; };\n");
-	int client = ask(LAB_WEB, LAB_LEDGER, "1");
+	int client = lab_ask(&lab, LAB_WEB, LAB_LEDGER, "1");
 	lab_run(&lab, (LEAF_S + 59) * CLOCK_S);
 	replan(0, NULL, NULL);
 	lab.root = &other_root; /* still another matter */
-	say(client, "2");
-	lab_expect_received(served(LAB_LEDGER, 0), "12");
+	lab_say(&lab, client, "2");
+	lab_expect_received(lab_got(&lab, LAB_LEDGER, 0), "12");
 	lab_run(&lab, CLOCK_S);
 	assert_true(fake_peer_saw_reset(client));
 	lab_expect_reason(&lab, 0, "PEER_EXPIRED");
@@ -772,11 +758,11 @@ static void test_a_tunnel_may_be_given_more_time(void **state)
 static void test_a_websocket_ends_with_the_certificate(void **state)
 {
 	start(2, "timeouts: { idle = \"24h\"; expired = \"0s\"; };\n");
-	int client = ask(LAB_WEB, LAB_ORDERS, UPGRADE("/ws"));
-	say(served(LAB_ORDERS, 0), SWITCHED);
+	int client = lab_ask(&lab, LAB_WEB, LAB_ORDERS, UPGRADE("/ws"));
+	lab_say(&lab, lab_got(&lab, LAB_ORDERS, 0), SWITCHED);
 	lab_run(&lab, (LEAF_S - 1) * CLOCK_S);
-	say(client, "ping");
-	lab_expect_holds(served(LAB_ORDERS, 0), "\r\n\r\nping");
+	lab_say(&lab, client, "ping");
+	lab_expect_holds(lab_got(&lab, LAB_ORDERS, 0), "\r\n\r\nping");
 	lab_run(&lab, CLOCK_S);
 	assert_true(fake_peer_saw_reset(client));
 	lab_expect_reason(&lab, 0, "PEER_EXPIRED");

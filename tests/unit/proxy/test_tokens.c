@@ -278,24 +278,9 @@ static void test_trailers_carry_none(void **state)
 
 /* --- a workload here, and then another machine --- */
 
-#define ORDERS "10.96.0.1"
-
-static const struct lab_edit two[LAB_EDITS_MAX] = {
-	{" { name = \"orders\"; port = 8080; protocol = \"http\"; endpoints = ( { "
-	 "address = \"10.77.0.2\"; } ); },\n",
-		" { name = \"orders\"; port = 8080; protocol = \"http\"; address = \"" ORDERS
-		"\"; endpoints = ( { address = \"10.77.0.1\"; port = 8081; version = \"v1\"; }, { "
-		"address = \"10.77.0.2\"; version = \"v2\"; } ); },\n"},
-	{" { name = \"shop\"; port = 8081; protocol = \"http\"; endpoints = ( { address "
-	 "= \"10.77.0.1\"; } ); },\n",
-		" { name = \"shop\"; },\n"},
-	{" { service = \"shop\"; user = \"shop\"; port = 8081; },\n",
-		" { service = \"orders\"; user = \"shop\"; port = 8081; version = \"v1\"; },\n"},
-};
-
 static int ask_orders(const char *headers)
 {
-	struct address a = lab_address_of(ORDERS);
+	struct address a = lab_address_of(LAB_OWN_ORDERS);
 	a.port = 8080;
 	int client = lab_dial_address(&lab, LAB_WEB, &a);
 	say(client, maker_text(GET("%s"), headers));
@@ -306,7 +291,7 @@ static void test_a_copy_for_another_machine_has_the_token(void **state)
 {
 	start("routes: ( { service = \"orders\"; rules = ( { split = ( { version = \"v1\"; } ); "
 	      "mirror = ( { version = \"v2\"; } ); } ); } );\n",
-		LAB_HTTP, two);
+		LAB_HTTP, lab_two_versions);
 	int client = ask_orders(maker_text("X-Partner: %s\r\n", token_of("partner", "", 600)));
 	lab_run(&lab, CLOCK_S);
 	lab_expect_holds(client, "HTTP/1.1 200 ");
@@ -322,7 +307,7 @@ static void test_another_try_on_another_machine_has_the_token(void **state)
 	unsigned tried = 0;
 	start("routes: ( { service = \"orders\"; rules = ( { retries = { backoff = \"10ms\"; "
 	      "on = [ \"5xx\" ]; }; } ); } );\n",
-		LAB_BY_HAND, two);
+		LAB_BY_HAND, lab_two_versions);
 	for (int i = 0; i < 20 && tried == 0; i++) {
 		int client =
 			ask_orders(maker_text("X-Partner: %s\r\n", token_of("partner", "", 600)));
@@ -357,7 +342,7 @@ static void test_a_running_copy_has_its_token(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
 		start("routes: ( { service = \"orders\"; rules = ( { split = ( { version = "
 		      "\"v1\"; } ); mirror = ( { version = \"v1\"; } ); } ); } );\n",
-			LAB_BY_HAND, two);
+			LAB_BY_HAND, lab_two_versions);
 		(void)ask_orders(
 			maker_text("%s %s\r\n", i == 0 ? "X-Partner:" : "Authorization: Bearer",
 				token_of(names[i], "", 600)));

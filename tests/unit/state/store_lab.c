@@ -146,8 +146,9 @@ static bool lab_serve_socket(struct lab *lab, uint32_t index)
 	struct str got = fake_peer_received(fd), first;
 	size_t *served = &lab->served[index];
 	assert_true(index < ARRAY_LEN(lab->served));
-	struct str left = {got.at + *served, got.len - *served};
-	size_t len = left.len > 0 ? lab_command(left, &first) : 0;
+	if (got.len == *served)
+		return false;
+	size_t len = lab_command((struct str){got.at + *served, got.len - *served}, &first);
 	if (len == 0)
 		return false;
 	*served += len;

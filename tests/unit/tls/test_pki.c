@@ -491,6 +491,206 @@ static void test_protocols_of_servers_outside(void **state)
 	certs_done(&leaf);
 }
 
+/* --- servers that speak TLS 1.2 only --- */
+
+/* What the server has written so far, as our input, with one byte changed or none (SIZE_MAX). */
+static size_t ends_give(struct ends *e, size_t changed)
+{
+	int n = BIO_read(e->out, e->input, sizeof(e->input));
+	assert_true(n > 0);
+	if (changed < (size_t)n)
+		e->input[changed] ^= 1;
+	tls_input(e->tls, e->input, (size_t)n);
+	return (size_t)n;
+}
+
+static void ends_fill(uint8_t *bytes, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		bytes[i] = (uint8_t)(i * 7);
+}
+
+/* A long record and a short one, opened where they stand. */
+static void ends_expect_in_place(struct ends *e)
+{
+	static uint8_t sent[16384 + 5];
+	const uint8_t *at;
+	ends_fill(sent, sizeof(sent));
+	assert_int_equal(SSL_write(e->ssl, sent, sizeof(sent)), sizeof(sent));
+	ends_give(e, SIZE_MAX);
+	for (size_t start = 0, len = 16384; start < sizeof(sent); start += len, len = 5) {
+		assert_int_equal(tls_open(e->tls), TLS_DONE);
+		assert_int_equal(tls_plain(e->tls, &at), len);
+		assert_memory_equal(at, sent + start, len);
+		tls_plain_take(e->tls, len);
+	}
+	assert_int_equal(tls_open(e->tls), TLS_MORE);
+}
+
+/* The same put together in a buffer, from pieces of that size. */
+static void ends_expect_pieces(struct ends *e, size_t step)
+{
+	static uint8_t sent[16384 + 5], wire[1 << 15];
+	struct buf got;
+	buf_init(&got, &e->pool);
+	ends_fill(sent, sizeof(sent));
+	assert_int_equal(SSL_write(e->ssl, sent, sizeof(sent)), sizeof(sent));
+	int len = BIO_read(e->out, wire, sizeof(wire));
+	for (int start = 0; start < len; start += (int)step) {
+		size_t n = (size_t)(len - start) < step ? (size_t)(len - start) : step;
+		memcpy(e->input, wire + start, n);
+		tls_input(e->tls, e->input, n);
+		enum tls_result result = tls_read(e->tls, &got);
+		assert_true(result == TLS_MORE || result == TLS_DONE);
+	}
+	assert_int_equal(buf_len(&got), sizeof(sent));
+	assert_memory_equal(buf_at(&got), sent, sizeof(sent));
+	buf_clear(&got);
+}
+
+/* What we write, in one record for each call. */
+static void ends_say(struct ends *e, const char *text)
+{
+	uint8_t got[64];
+	size_t used, len = strlen(text);
+	assert_int_equal(tls_write(e->tls, (const uint8_t *)text, len, &used), TLS_DONE);
+	assert_int_equal(used, len);
+	BIO_write(e->in, buf_at(&e->wire), (int)buf_len(&e->wire));
+	buf_clear(&e->wire);
+	assert_int_equal(SSL_read(e->ssl, got, sizeof(got)), len);
+	assert_memory_equal(got, text, len);
+}
+
+static void ends_end(struct ends *e)
+{
+	uint8_t got[1];
+	(void)SSL_shutdown(e->ssl);
+	ends_give(e, SIZE_MAX);
+	assert_int_equal(tls_open(e->tls), TLS_CLOSED);
+	assert_int_equal(tls_close_notify(e->tls), TLS_DONE);
+	BIO_write(e->in, buf_at(&e->wire), (int)buf_len(&e->wire));
+	int r = SSL_read(e->ssl, got, 1);
+	assert_int_equal(SSL_get_error(e->ssl, r), SSL_ERROR_ZERO_RETURN);
+}
+
+/* The server's versions, and of TLS 1.2 its suites and signatures; 0, NULL: all. */
+static void ends_begin_old(struct ends *e, const struct certs_pair *leaf, uint16_t version,
+	const char *suites, uint16_t signature)
+{
+	uint32_t left_out;
+	struct tls_store *s = outside_store((X509 *const[]){root.certificate, NULL}, &left_out);
+	ends_init(e, s, PKI_HOST, leaf, NULL);
+	tls_free(e->tls);
+	e->tls = tls_client_new_outside(s, STR(PKI_HOST), TLS_ALPN_HTTP1, &e->wire);
+	assert_true(SSL_set_min_proto_version(e->ssl, TLS1_VERSION));
+	assert_true(SSL_set_max_proto_version(e->ssl, version));
+	if (suites)
+		assert_true(SSL_set_strict_cipher_list(e->ssl, suites));
+	if (signature)
+		assert_true(SSL_set_signing_algorithm_prefs(e->ssl, &signature, 1));
+	ends_run(e);
+}
+
+static void test_servers_of_tls_1_2(void **state)
+{
+	static struct ends e;
+	static const struct {
+		const char *suite;
+		int rsa_bits, curve;
+		uint16_t signature;
+	} cases[] = {
+		{"ECDHE-ECDSA-AES128-GCM-SHA256", 0, 0, 0},
+		{"ECDHE-ECDSA-AES256-GCM-SHA384", 0, NID_secp384r1, 0},
+		{"ECDHE-ECDSA-CHACHA20-POLY1305", 0, 0, 0},
+		{"ECDHE-RSA-AES128-GCM-SHA256", 2048, 0, SSL_SIGN_RSA_PKCS1_SHA256},
+		{"ECDHE-RSA-AES256-GCM-SHA384", 2048, 0, SSL_SIGN_RSA_PSS_RSAE_SHA256},
+		{"ECDHE-RSA-CHACHA20-POLY1305", 2048, 0, 0},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct certs_pair leaf =
+			certs_make(&(struct certs_spec){.names = {PKI_DNS(PKI_HOST)},
+				.issuer = &root,
+				.rsa_bits = cases[i].rsa_bits,
+				.curve = cases[i].curve});
+		ends_begin_old(&e, &leaf, TLS1_2_VERSION, cases[i].suite, cases[i].signature);
+		assert_int_equal(e.result, TLS_DONE);
+		assert_int_equal(SSL_version(e.ssl), TLS1_2_VERSION);
+		ends_say(&e, "ping");
+		ends_expect_in_place(&e);
+		for (size_t step = 1; step < (1 << 15); step = step * 9 + 4) {
+			ends_expect_pieces(&e, step);
+			ends_say(&e, "again");
+		}
+		ends_end(&e);
+		ends_done(&e);
+		certs_done(&leaf);
+	}
+}
+
+/* Whatever byte of a record is another one: its head says what it is, and is sealed with it. */
+static void test_records_of_tls_1_2_that_were_changed(void **state)
+{
+	static struct ends e;
+	static const char *const suites[] = {
+		"ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-CHACHA20-POLY1305"};
+	struct certs_pair leaf =
+		certs_make(&(struct certs_spec){.names = {PKI_DNS(PKI_HOST)}, .issuer = &root});
+	for (size_t i = 0; i < 2 * 32; i++) {
+		const uint8_t *at;
+		size_t changed = i / 2;
+		ends_begin_old(&e, &leaf, TLS1_2_VERSION, suites[i % 2], 0);
+		assert_int_equal(e.result, TLS_DONE);
+		assert_int_equal(SSL_write(e.ssl, "bytes", 5), 5);
+		bool is_longer = changed == 3 || changed == 4; /* it may wait for more */
+		size_t len = ends_give(&e, changed);
+		enum tls_result result = tls_open(e.tls);
+		if (changed >= len)
+			assert_int_equal(tls_plain(e.tls, &at), 5);
+		else
+			assert_true(result == TLS_FAILED || (is_longer && result == TLS_MORE));
+		ends_done(&e);
+	}
+	certs_done(&leaf);
+}
+
+/* Neither older versions nor what TLS 1.2 had of before: no forward secrecy, no AEAD. */
+static void test_servers_that_are_too_old(void **state)
+{
+	static struct ends e;
+	static const struct {
+		uint16_t version;
+		const char *suites;
+		enum tls_failure failure;
+	} cases[] = {
+		{TLS1_1_VERSION, NULL, TLS_FAILURE_VERSION},
+		{TLS1_2_VERSION, "AES128-GCM-SHA256", TLS_FAILURE_ALERT},
+		{TLS1_2_VERSION, "ECDHE-RSA-AES128-SHA", TLS_FAILURE_ALERT},
+	};
+	struct certs_pair leaf = certs_make(&(struct certs_spec){
+		.names = {PKI_DNS(PKI_HOST)}, .issuer = &root, .rsa_bits = 2048});
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		ends_begin_old(&e, &leaf, cases[i].version, cases[i].suites, 0);
+		assert_int_equal(e.result, TLS_FAILED);
+		assert_int_equal(tls_failure(e.tls), cases[i].failure);
+		ends_done(&e);
+	}
+	certs_done(&leaf);
+}
+
+/* The rest of what is no workload's server: the store, the authority. */
+static void test_old_servers_are_for_workloads_only(void **state)
+{
+	static struct ends e;
+	struct certs_pair leaf =
+		certs_make(&(struct certs_spec){.names = {PKI_DNS(PKI_HOST)}, .issuer = &root});
+	ends_init(&e, pki_store(root.certificate, false), PKI_HOST, &leaf, NULL);
+	assert_true(SSL_set_max_proto_version(e.ssl, TLS1_2_VERSION));
+	ends_run(&e);
+	assert_int_equal(e.result, TLS_FAILED);
+	ends_done(&e);
+	certs_done(&leaf);
+}
+
 static void test_authorities_that_are_of_no_use_are_left_out(void **state)
 {
 	struct certs_pair weak =
@@ -539,6 +739,10 @@ int main(void)
 		cmocka_unit_test(test_key_of_another_certificate),
 		cmocka_unit_test(test_broken_bundles),
 		cmocka_unit_test(test_protocols_of_servers_outside),
+		cmocka_unit_test(test_servers_of_tls_1_2),
+		cmocka_unit_test(test_records_of_tls_1_2_that_were_changed),
+		cmocka_unit_test(test_servers_that_are_too_old),
+		cmocka_unit_test(test_old_servers_are_for_workloads_only),
 		cmocka_unit_test(test_authorities_that_are_of_no_use_are_left_out),
 		cmocka_unit_test(test_the_same_authorities_are_shared),
 	};
