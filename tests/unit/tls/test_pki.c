@@ -755,6 +755,33 @@ static void test_what_a_server_of_tls_1_2_may_say(void **state)
 	certs_done(&leaf);
 }
 
+/* As long as a record of the longest content, and no shorter than one of none. */
+static void test_lengths_of_records_of_tls_1_2(void **state)
+{
+	static const struct {
+		enum record_form form;
+		size_t least;
+	} cases[] = {{RECORD_12_EXPLICIT, 8 + 16}, {RECORD_12_IMPLICIT, 16}};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		const struct record_key key = {.form = cases[i].form};
+		size_t least = cases[i].least, most = least + RECORD_PLAIN_MAX, whole;
+		const struct {
+			size_t len;
+			int alert;
+		} lengths[] = {{0, SSL_AD_BAD_RECORD_MAC}, {least - 1, SSL_AD_BAD_RECORD_MAC},
+			{least, 0}, {most, 0}, {most + 1, SSL_AD_RECORD_OVERFLOW},
+			{UINT16_MAX, SSL_AD_RECORD_OVERFLOW}};
+		for (size_t k = 0; k < ARRAY_LEN(lengths); k++) {
+			size_t len = lengths[k].len;
+			const uint8_t head[] = {
+				CONTENT_BYTES, 3, 3, (uint8_t)(len >> 8), (uint8_t)len};
+			assert_int_equal(record_measure(&key, head, &whole), lengths[k].alert);
+			if (lengths[k].alert == 0)
+				assert_int_equal(whole, RECORD_HEAD_BYTES + len);
+		}
+	}
+}
+
 /* Nor may it go on asking; and an end that is not said is none. */
 static void test_servers_of_tls_1_2_that_bring_nothing(void **state)
 {
@@ -870,6 +897,7 @@ int main(void)
 		cmocka_unit_test(test_records_of_tls_1_2_that_were_changed),
 		cmocka_unit_test(test_a_server_of_tls_1_2_that_speaks_first),
 		cmocka_unit_test(test_what_a_server_of_tls_1_2_may_say),
+		cmocka_unit_test(test_lengths_of_records_of_tls_1_2),
 		cmocka_unit_test(test_servers_of_tls_1_2_that_bring_nothing),
 		cmocka_unit_test(test_servers_that_are_too_old),
 		cmocka_unit_test(test_old_servers_are_for_workloads_only),
