@@ -240,6 +240,18 @@ void call_follow(struct worker *w, const struct line *line, struct call *c, bool
 	call_done(&fresh);
 }
 
+bool call_is_secured_otherwise(struct worker *w, const struct line *line, const struct call *c)
+{
+	struct call fresh;
+	if (c->hold == w->current || c->way != CALL_WAY_OUTSIDE || !c->external)
+		return false;
+	enum reason reason = call_settle_again(w, line, c, &fresh);
+	bool is_otherwise =
+		reason == REASON_NONE && fresh.external && fresh.external->tls != c->external->tls;
+	call_done(&fresh);
+	return is_otherwise;
+}
+
 enum reason call_peer_failure(enum tls_failure failure)
 {
 	if (failure == TLS_FAILURE_NONE)

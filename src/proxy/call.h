@@ -176,6 +176,9 @@ enum reason call_renew(struct worker *w, const struct line *line, struct call *c
 /* The same, so that the plan before may go; a call that would be refused stays as it is, and so
  * does one that is `running` and would lead to another place. */
 void call_follow(struct worker *w, const struct line *line, struct call *c, bool running);
+/* Whether the plan in force begins TLS outside where the call does not, or the other way round:
+ * what was dialled for it is not to be used, as long as nothing was sent. */
+bool call_is_secured_otherwise(struct worker *w, const struct line *line, const struct call *c);
 struct authorise_asks;
 struct authorisation;
 /* Whether opaque bytes, or those after a request that asks this, would be let in and out now. `up`

@@ -11,11 +11,18 @@
 
 void exchange_wait(struct exchange *x)
 {
+	struct worker *w = x->being.worker;
+	const struct carrier *down = x->carrier[DOWN];
 	if (x->carrier[UP]->state != CARRIER_OPEN)
 		return; /* waits for: the upstream connection, which says when it is there */
+	if (call_is_secured_otherwise(w, down->line, &down->call)) {
+		carrier_close(exchange_detach(x, UP), true);
+		exchange_again(x);
+		return;
+	}
 	exchange_move(x, EXCHANGE_FORWARD);
-	load_sent(&x->tries.last, x->being.worker->loop.now_ns);
-	if (x->carrier[DOWN]->plan_number != x->being.worker->current->plan->number)
+	load_sent(&x->tries.last, w->loop.now_ns);
+	if (down->plan_number != w->current->plan->number)
 		exchange_ready_carrier(x, DOWN); /* it can follow that plan now */
 	exchange_forward(x);
 }

@@ -288,6 +288,9 @@ static void tunnel_connect(struct tunnel *t)
 		tunnel_close(t, REASON_DOWNSTREAM_CLOSED);
 	} else if (t->timer.fired) {
 		tunnel_dial_failed(t, REASON_UPSTREAM_CONNECT_TIMEOUT);
+	} else if (up->state == CONN_OPEN &&
+		   call_is_secured_otherwise(w, t->line[DOWN], &t->call)) {
+		tunnel_again(t);
 	} else if (up->state == CONN_OPEN) {
 		if (t->call.way == CALL_WAY_MESH && !tunnel_write_preamble(t)) {
 			tunnel_close(t, REASON_OVERLOAD);

@@ -714,7 +714,41 @@ static void test_a_plan_that_comes_between_two_tries(void **state)
 	free(pem);
 }
 
-#define AT_8080(name)                                                                           \
+/* TLS that is declared while the connection is made comes before the first byte. */
+static void test_nothing_begins_in_the_plain_any_more(void **state)
+{
+	X509 *const roots[] = {lab_mesh_certs()->root.certificate, NULL};
+	static const char in_the_plain[] =
+		"externals: ( { name = \"found\"; host = \"found.example\"; port = 80; tls = "
+		"\"none\"; addresses = [ \"" FIRST "\" ]; },\n"
+		" { name = \"rows\"; port = 5432; tls = \"none\"; "
+		"addresses = [ \"" FIRST "\" ]; } );\n";
+	static const char with_tls[] =
+		"externals: ( { name = \"found\"; host = \"found.example\"; port = 80; tls = "
+		"\"originate\"; port_tls = 80; addresses = [ \"" FIRST "\" ]; },\n"
+		" { name = \"rows\"; port = 5432; tls = \"originate\"; sni = \"rows.example\"; "
+		"addresses = [ \"" FIRST "\" ]; } );\n";
+	char *pem = certs_pem(roots);
+	for (int i = 0; i < 2; i++) {
+		struct address to = at(FIRST, i == 0 ? 80 : 5432);
+		lab_start(&lab, &(struct lab_options){.objects = in_the_plain, .outside = pem});
+		rule(FIRST, to.port, FAKE_PENDING);
+		say(dial(LAB_WEB, FIRST, to.port), found_get);
+		lab.objects = with_tls;
+		lab_replan(&lab, 0, NULL);
+		lab_pump(&lab);
+		rule(FIRST, to.port, 0);
+		lab_pump(&lab);
+		int server = lab_connected(&to, 1);
+		assert_int_equal(fake_peer_received(lab_connected(&to, 0)).len, 0);
+		assert_int_not_equal(server, -1);
+		lab_expect_holds(server, "\x16\x03\x01");
+		lab_finish(&lab);
+	}
+	free(pem);
+}
+
+#define AT_8080(name)                                                                          \
 	"externals: ( { name = \"" name "\"; host = \"" name ".example\"; port = 8080; tls = " \
 	"\"none\"; addresses = [ \"" FIRST "\" ]; } );\n"
 
@@ -1254,6 +1288,7 @@ int main(void)
 		cmocka_unit_test(test_bytes_without_a_name_go_nowhere_else),
 		cmocka_unit_test(test_a_slow_handshake_keeps_its_address),
 		cmocka_unit_test(test_a_plan_that_comes_between_two_tries),
+		cmocka_unit_test(test_nothing_begins_in_the_plain_any_more),
 		cmocka_unit_test(test_a_service_that_becomes_an_external),
 		cmocka_unit_test(test_an_address_alone),
 		cmocka_unit_test(test_bytes_without_a_name),

@@ -722,16 +722,16 @@ static void test_what_a_server_of_tls_1_2_may_say(void **state)
 		size_t len;
 		enum tls_result result;
 	} cases[] = {
-		{CONTENT_HANDSHAKE, "\0\0\0\0", 4, TLS_MORE},	    /* HelloRequest */
+		{CONTENT_HANDSHAKE, "\0\0\0\0", 4, TLS_MORE},	      /* HelloRequest */
 		{CONTENT_HANDSHAKE, "\0\0\0\0\0\0\0\0", 8, TLS_MORE}, /* two */
-		{CONTENT_HANDSHAKE, "\0\0", 2, TLS_MORE},	    /* a part of one */
+		{CONTENT_HANDSHAKE, "\0\0", 2, TLS_MORE},	      /* a part of one */
 		{CONTENT_BYTES, "", 0, TLS_MORE},
 		{CONTENT_ALERT, "\x01\x64", 2, TLS_MORE}, /* no_renegotiation */
 		{CONTENT_ALERT, "\x01\x00", 2, TLS_CLOSED},
 		{CONTENT_ALERT, "\x02\x28", 2, TLS_FAILED},
 		{CONTENT_ALERT, "\x01", 1, TLS_FAILED},
 		{CONTENT_HANDSHAKE, "\0\0\0\x01x", 5, TLS_FAILED},
-		{CONTENT_HANDSHAKE, "\x04\0\0\0", 4, TLS_FAILED}, /* a ticket */
+		{CONTENT_HANDSHAKE, "\x04\0\0\0", 4, TLS_FAILED},     /* a ticket */
 		{CONTENT_HANDSHAKE, "\x18\0\0\x01\0", 5, TLS_FAILED}, /* a KeyUpdate */
 		{CONTENT_HANDSHAKE, "", 0, TLS_FAILED},
 		{CONTENT_CHANGE_CIPHER_SPEC, "\x01", 1, TLS_FAILED},
