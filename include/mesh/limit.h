@@ -5,7 +5,8 @@
  * Each request that a limit matches takes one token of the bucket of its key: the values of the
  * limit's parts, one after the other. What a request does not have is an empty value, and a header
  * that comes several times is all of its values, joined by commas, as one (RFC 9110 5.2). Opaque
- * bytes have a source and a client, and nothing else. */
+ * bytes have a source and a client, and nothing else. Copies for mirrors have keys of their own, and
+ * so as much again: whoever says that a request is one gains no more by it. */
 #pragma once
 
 #include "mesh/route.h"
@@ -62,13 +63,15 @@ struct limit_request {
 	struct route_request asks;
 	struct str client; /* text of an address */
 	struct str route;  /* name of a rule */
+	bool is_mirror;	   /* it is said to be a copy for a mirror */
 };
 
 bool limit_matches(
 	const struct snapshot *s, const struct limit *limit, const struct limit_request *request);
 
 /* The key: bytes into `text`, which has room for limit_key_bytes(). Two requests have the same if
- * and only if they have the same value for each part. Returns how many. */
+ * and only if they have the same value for each part, and both are copies or none is. Returns how
+ * many. */
 size_t limit_key_bytes(const struct limit *limit, const struct limit_request *request);
 size_t limit_key_write(const struct limit *limit, const struct limit_request *request, char *text);
 

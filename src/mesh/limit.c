@@ -11,6 +11,8 @@ bool limit_matches(
 
 /* A value is written with its length before it, so that no two lists of values look alike. */
 #define LIMIT_LEN_BYTES 4
+/* Behind the last value: of a limit all keys have as many. */
+#define LIMIT_MIRROR "mirror"
 
 /* Where a key goes; without text its length only is told. */
 struct limit_writer {
@@ -96,6 +98,8 @@ static size_t limit_key_put(
 		limit_put_value(&w, &limit->parts[i], request);
 		limit_put_len(&w, at, w.len - at - LIMIT_LEN_BYTES);
 	}
+	if (request->is_mirror)
+		limit_put(&w, STR(LIMIT_MIRROR));
 	return w.len;
 }
 

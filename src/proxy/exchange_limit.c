@@ -70,14 +70,13 @@ enum reason exchange_ask_limits(struct exchange *x)
 	struct worker *w = x->being.worker;
 	char client[ADDRESS_TEXT_MAX];
 	struct limiter_verdict verdict;
-	/* a copy for a mirror leaves what there is to callers */
-	if (call->way != CALL_WAY_LOCAL || call->service->limit_count == 0 || x->limit ||
-		x->is_mirror)
+	if (call->way != CALL_WAY_LOCAL || call->service->limit_count == 0 || x->limit)
 		return REASON_NONE;
 	x->limit = arena_take(&x->arena, sizeof(*x->limit));
 	if (!x->limit)
 		return REASON_OVERLOAD;
-	struct limit_request request = {.route = exchange_route_told(x)};
+	struct limit_request request = {
+		.route = exchange_route_told(x), .is_mirror = x->is_mirror};
 	request.asks = exchange_facts(x);
 	request.client = str_of(address_ip_text(&call->client, client));
 	if (!limiter_ask(call->hold->plan, w->ledger, call->service, &request, &x->arena,

@@ -18,6 +18,7 @@ struct limiter_try {
 	struct bucket_taking taking;
 	struct share_taking share;
 	struct ledger_limit_rule rule; /* of a token that the ledger gave */
+	bool is_mirror;
 	bool has_token, has_share, has_lease;
 	uint64_t quota, remaining, reset_ns, retry_ns;
 };
@@ -55,11 +56,27 @@ static bool limiter_gather(struct limiter_asked *a, const struct plan *plan,
 			!limit_matches(plan->snapshot, limit, request))
 			continue;
 		struct limiter_try *t = &a->tries[a->try_count++];
-		*t = (struct limiter_try){.limit = limit, .of = of};
+		*t = (struct limiter_try){
+			.limit = limit, .of = of, .is_mirror = request->is_mirror};
 		if (!limiter_key(t, request, arena))
 			return false;
 	}
 	return true;
+}
+
+static void limiter_place(struct limiter_try *t, uint64_t now_ns)
+{
+	struct limiter *of = t->of;
+	bool is_alone = of->slot_count == 1; /* no keys */
+	t->slot = is_alone && t->is_mirror ? &of->copies : limiter_find(of, t->hash, now_ns);
+	if (t->slot == &of->rest && t->is_mirror)
+		t->slot = &of->copies;
+}
+
+/* It shares a bucket with all other keys that found no place. */
+static bool limiter_is_crowded(const struct limiter_try *t)
+{
+	return t->of->slot_count > 1 && (t->slot == &t->of->rest || t->slot == &t->of->copies);
 }
 
 /* --- fair shares --- */
@@ -144,13 +161,13 @@ static bool limiter_take_fair(const struct limiter_asked *a, struct limiter_try 
 /* The place may become another key's until the token is taken: then it was not that key's. */
 static bool limiter_is_still(const struct limiter_try *t)
 {
-	return t->of->slot_count == 1 || t->slot == &t->of->rest ||
+	return t->of->slot_count == 1 || limiter_is_crowded(t) ||
 	       atomic_load_explicit(&t->slot->tag, memory_order_acquire) == t->hash;
 }
 
 static void limiter_count_crowded(const struct limiter_try *t)
 {
-	if (t->slot == &t->of->rest)
+	if (limiter_is_crowded(t))
 		atomic_fetch_add_explicit(&t->of->counts->crowded, 1, memory_order_relaxed);
 }
 
@@ -158,7 +175,7 @@ static bool limiter_take_here(const struct limiter_asked *a, struct limiter_try 
 {
 	for (;;) {
 		struct bucket_left left;
-		t->slot = limiter_find(t->of, t->hash, a->now_ns);
+		limiter_place(t, a->now_ns);
 		if (!limiter_take_fair(a, t))
 			return false;
 		enum bucket_result r =
@@ -184,7 +201,7 @@ static bool limiter_take_here(const struct limiter_asked *a, struct limiter_try 
 
 static bool limiter_is_there(const struct limiter_asked *a, struct limiter_try *t)
 {
-	t->slot = limiter_find(t->of, t->hash, a->now_ns);
+	limiter_place(t, a->now_ns);
 	struct bucket_left left = bucket_look(&t->slot->bucket, &t->of->rate, a->now_ns);
 	limiter_left(t, &left);
 	return left.remaining > 0;
@@ -214,8 +231,8 @@ static bool limiter_mesh_share(
 	*ret_pot = NULL;
 	if (!t->limit->is_fair)
 		return true;
-	t->slot = limiter_find(t->of, t->hash, a->now_ns);
-	if (t->slot == &t->of->rest)
+	limiter_place(t, a->now_ns);
+	if (limiter_is_crowded(t))
 		return true;
 	pot = *ret_pot = limiter_pot_of(t->of, t->slot);
 	if (!pot)

@@ -46,6 +46,7 @@ void limiter_free(struct limiter *l)
 	for (uint32_t i = 0; i < l->slot_count; i++)
 		free(l->slots[i].pot);
 	free(l->rest.pot);
+	free(l->copies.pot);
 	free(l->definition);
 	pthread_mutex_destroy(&l->lock);
 	free(l);

@@ -40,6 +40,9 @@ struct limiter {
 	bool is_fair;
 	pthread_mutex_t lock; /* for places, not for tokens */
 	struct limiter_slot rest;
+	/* Of copies for mirrors: those without a place of their own, and all of them where there
+	 * are no keys. */
+	struct limiter_slot copies;
 	uint32_t slot_count; /* a power of two */
 	struct limiter_slot slots[];
 };
