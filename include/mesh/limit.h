@@ -5,8 +5,8 @@
  * Each request that a limit matches takes one token of the bucket of its key: the values of the
  * limit's parts, one after the other. What a request does not have is an empty value, and a header
  * that comes several times is all of its values, joined by commas, as one (RFC 9110 5.2). Opaque
- * bytes have a source and a client, and nothing else. Copies for mirrors have keys of their own, and
- * so as much again: whoever says that a request is one gains no more by it. */
+ * bytes have a source and a client, and nothing else. Copies for mirrors have keys of their own,
+ * and so as much again: whoever says that a request is one gains no more by it. */
 #pragma once
 
 #include "mesh/route.h"

@@ -75,8 +75,7 @@ enum reason exchange_ask_limits(struct exchange *x)
 	x->limit = arena_take(&x->arena, sizeof(*x->limit));
 	if (!x->limit)
 		return REASON_OVERLOAD;
-	struct limit_request request = {
-		.route = exchange_route_told(x), .is_mirror = x->is_mirror};
+	struct limit_request request = {.route = exchange_route_told(x), .is_mirror = x->is_mirror};
 	request.asks = exchange_facts(x);
 	request.client = str_of(address_ip_text(&call->client, client));
 	if (!limiter_ask(call->hold->plan, w->ledger, call->service, &request, &x->arena,
