@@ -33,8 +33,8 @@
 #include "mesh/snapshot.h"
 #include "mesh/source.h"
 
-/* Of each list of a rule, `from` and `paths` aside: by these it is found, and of others a request is
- * compared with each. */
+/* Of each list of a rule, `from` and `paths` aside: by these it is found, and of others a request
+ * is compared with each. */
 #define POLICY_LIST_MAX 64
 
 enum policy_action {

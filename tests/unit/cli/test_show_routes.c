@@ -62,8 +62,7 @@ static int teardown(void **state)
 
 static void a_neighbour_of_a_service_in_the_plain(void **state)
 {
-	explained("{" ASKED
-		  "\"has_route\":false,\"rules\":[],\"split\":[{\"service\":\"orders\","
+	explained("{" ASKED "\"has_route\":false,\"rules\":[],\"split\":[{\"service\":\"orders\","
 		  "\"weight\":1,\"allowed\":false,\"policy\":\"default\",\"neighbour\":{"
 		  "\"allowed\":true,\"policy\":\"web\",\"policy_where\":\"mesh.conf:1\"}}]}");
 	assert_non_null(strstr(text, "\n‼ on the service's own machine leg 1 would be allowed by "

@@ -681,8 +681,8 @@ static void test_a_limit(void **state)
 	lab_finish(&lab);
 }
 
-/* Whoever says that a request is a copy gets as much of a limit as others do, and no more: a machine
- * that asks for no limit itself sends as many as it likes. */
+/* Whoever says that a request is a copy gets as much of a limit as others do, and no more: a
+ * machine that asks for no limit itself sends as many as it likes. */
 static void test_a_limit_of_copies(void **state)
 {
 	static const char *const limits[] = {"", "by = [ \"source\" ]; ", "fair = true; "};

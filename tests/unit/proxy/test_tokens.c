@@ -209,8 +209,8 @@ static void test_one_that_cannot_count_is_not_verified(void **state)
 		for (int k = 0; k < 3; k++) {
 			snprintf(token, sizeof(token), "a.b.c%d", k);
 			assert_int_equal(is_let_in(token), !rows[i].policy);
-			assert_string_equal(lab_last(&lab, 0)->policy,
-				rows[i].policy ? rows[i].policy : "all");
+			assert_string_equal(
+				lab_last(&lab, 0)->policy, rows[i].policy ? rows[i].policy : "all");
 		}
 		assert_int_equal(verified(), rows[i].is_verified ? 3 : 0);
 		lab_finish(&lab);
