@@ -413,7 +413,7 @@ const struct micro_case micro_mesh_cases[] = {
 		mesh_stop, NULL},
 	{"mesh: policy, one of 1,000 callers and 1,000 paths", 64, mesh_start_product_10000,
 		mesh_run_policy, mesh_stop, NULL},
-	{"mesh: policy, one with 64 not_paths, not_from, not_hosts", 64, mesh_start_nots,
+	{"mesh: policy, one with 32 each of not_paths, not_from, not_hosts", 64, mesh_start_nots,
 		mesh_run_policy, mesh_stop, NULL},
 	{"telemetry: count a request", 64, mesh_start_metrics, mesh_run_record, mesh_stop_metrics,
 		NULL},

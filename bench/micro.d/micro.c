@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs the cases, one after the other. bench/micro runs this under callgrind, with collecting on in
- * micro_measure() alone and one dump of the counters at every micro_case_ended(). */
+/* Runs the cases, one after the other; `micro TEXT` those with this text in their name. bench/micro
+ * runs this under callgrind, with collecting on in micro_measure() alone and one dump of the
+ * counters at every micro_case_ended(). */
 #include "micro.h"
 
 #include "unit/proxy/lab.h"
@@ -43,13 +44,17 @@ static void micro_all(void **state)
 	const struct micro_case *const lists[] = {micro_codec_cases, micro_mesh_cases,
 		micro_record_cases, micro_request_cases, micro_token_cases};
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
-		for (const struct micro_case *c = lists[i]; c->name; c++)
-			micro_run(c);
+		for (const struct micro_case *c = lists[i]; c->name; c++) {
+			if (strstr(c->name, *state))
+				micro_run(c);
+		}
 	}
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(micro_all)};
+	static char everything[] = "";
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_prestate(micro_all, argc > 1 ? argv[1] : everything)};
 	return cmocka_run_group_tests(tests, lab_group_setup, lab_group_teardown);
 }

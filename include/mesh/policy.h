@@ -35,7 +35,7 @@
 
 /* Of each list of a rule, `from` and `paths` aside: by these it is found, and of others a request
  * is compared with each. */
-#define POLICY_LIST_MAX 64
+#define POLICY_LIST_MAX 32
 
 enum policy_action {
 	POLICY_ALLOW,

@@ -44,7 +44,7 @@ static const struct conf_key conf_policy_keys[] = {
 			"from there). Without it an allow rule is for any verified identity, and "
 			"nothing outranks a deny rule."),
 	KEY("not_from", LIST(struct conf_policy_row, not_from, not_from_count),
-		.help = "But none of these: 64 at most, as of every list but `from` and `paths`."),
+		.help = "But none of these: 32 at most, as of every list but `from` and `paths`."),
 	KEY("ports", .type = CONF_NUMBER, LIST(struct conf_policy_row, to.ports, to.port_count),
 		.min = 1, .max = 65535, .help = "Of the service's workloads."),
 	KEY("not_ports", .type = CONF_NUMBER,

@@ -132,22 +132,40 @@ static bool path_is_same(unsigned char c)
 	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
 }
 
+static bool path_lenient_is_same(const struct path_lenient *p, size_t at)
+{
+	return at < p->path.len && path_is_same((unsigned char)p->path.at[at]);
+}
+
+/* As most segments begin, with a slash or at the beginning of a text. */
+static int path_lenient_begin(struct path_lenient *p, size_t first)
+{
+	p->held = (unsigned char)p->path.at[first];
+	p->at = first + 1;
+	p->is_within = true;
+	return '/';
+}
+
 int path_lenient_next(struct path_lenient *p)
 {
 	int c = p->held;
-	if (c < 0 && p->is_within && p->at < p->path.len &&
-		path_is_same((unsigned char)p->path.at[p->at]))
-		return (unsigned char)p->path.at[p->at++];
 	p->held = -1;
-	if (c < 0 && p->is_within)
-		c = path_lenient_within(p);
 	if (c >= 0)
+		return c;
+	if (p->is_within && path_lenient_is_same(p, p->at))
+		return (unsigned char)p->path.at[p->at++];
+	if (p->at == p->path.len)
+		return -1;
+	bool is_slash = p->path.at[p->at] == '/';
+	if ((is_slash || !p->is_within) && path_lenient_is_same(p, p->at + is_slash))
+		return path_lenient_begin(p, p->at + is_slash);
+	if (p->is_within && (c = path_lenient_within(p)) >= 0)
 		return c;
 	p->is_within = false;
 	while (p->at < p->path.len) {
 		struct path_unit u = path_unit_at(p->path, p->at);
 		bool is_border = u.mark == PATH_SEPARATOR || u.mark == PATH_END;
-		p->is_odd = p->is_odd || (u.is_escaped && is_border);
+		p->is_odd = p->is_odd || (is_border && (u.is_escaped || u.c != '/'));
 		if (u.mark == PATH_END)
 			break;
 		if (u.mark == PATH_SEPARATOR) {
@@ -185,6 +203,18 @@ bool path_hides_dots(struct str path)
 	return false;
 }
 
+/* Whether what comes next is a segment, or nothing. */
+static bool path_lenient_ends(const struct path_lenient *p)
+{
+	if (!p->is_within || p->at == p->path.len)
+		return p->held < 0;
+	if (p->held >= 0 || path_lenient_is_same(p, p->at))
+		return false;
+	struct path_lenient ahead = *p;
+	int c = path_lenient_next(&ahead);
+	return c < 0 || c == '/';
+}
+
 /* Goes on behind `text`, which must be there as whole segments. */
 static bool path_lenient_starts(struct path_lenient *p, struct str text)
 {
@@ -193,18 +223,15 @@ static bool path_lenient_starts(struct path_lenient *p, struct str text)
 		if (path_lenient_next(p) != c)
 			return false;
 	}
-	struct path_lenient ahead = *p;
-	int c = path_lenient_next(&ahead);
-	return c < 0 || c == '/';
+	return path_lenient_ends(p);
 }
 
 static bool path_lenient_skip(struct path_lenient *p)
 {
 	if (path_lenient_next(p) != '/')
 		return false;
-	struct path_lenient ahead = *p;
-	for (int c; (c = path_lenient_next(&ahead)) >= 0 && c != '/';)
-		*p = ahead;
+	while (!path_lenient_ends(p))
+		path_lenient_next(p);
 	return true;
 }
 

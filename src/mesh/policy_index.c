@@ -38,7 +38,6 @@ struct policy_search {
 	uint32_t rank;
 	bool of_caller; /* what he may at best */
 	uint32_t known; /* bit by POLICY_BY */
-	bool is_odd;
 	struct policy_key_path path;
 	uint64_t shaped[POLICY_SHAPES_MAX], spelt[POLICY_SHAPES_MAX];
 	uint32_t has_shaped, has_spelt; /* bit by shape: that the path has so many segments */
@@ -128,7 +127,7 @@ static void policy_ask_key(
 static void policy_ask_below(
 	struct policy_search *search, const struct policy_place *place, uint32_t left)
 {
-	uint32_t odd = search->is_odd ? place->odd : 0;
+	uint32_t odd = search->asked.is_odd ? place->odd : 0;
 	for (uint32_t depth = 0; (place->below | odd) >> depth && depth <= search->path.depth;
 		depth++) {
 		uint64_t start = search->path.below[depth];
@@ -147,7 +146,7 @@ static void policy_ask_path(
 		policy_ask_key(
 			search, place->hash, policy_key(search->path.whole, LIST_EXACT, 0), left);
 	policy_ask_below(search, place, left);
-	uint32_t shaped = search->is_odd ? 0 : place->shaped & search->has_shaped;
+	uint32_t shaped = search->asked.is_odd ? 0 : place->shaped & search->has_shaped;
 	uint32_t spelt = place->spelt & search->has_spelt;
 	for (uint32_t i = 0; (shaped | spelt) >> i; i++) {
 		if (shaped >> i & 1)
@@ -259,21 +258,12 @@ static void policy_ask_callers(struct policy_search *search)
 
 /* --- requests --- */
 
-/* What divides a path for the lenient reader and not for the one who takes it to the letter. None
- * of it is in a path in normal form. */
-static bool policy_is_raw(struct str path)
-{
-	return memchr(path.at, '\\', path.len) || memchr(path.at, '?', path.len) ||
-	       memchr(path.at, '#', path.len) || memchr(path.at, '\0', path.len);
-}
-
 static void policy_search_path(struct policy_search *search, struct str path)
 {
 	const struct policy_index *x = search->service->policy_index;
 	struct policy_spelt letters = {.depth = 0};
 	policy_key_path(&search->path, path);
 	search->asked.is_odd = search->path.is_odd;
-	search->is_odd = search->path.is_odd || policy_is_raw(path);
 	if (x->shape_count > 0)
 		policy_spell_path(&letters, path);
 	for (uint32_t i = 0; i < x->shape_count; i++) {
@@ -282,7 +272,7 @@ static void policy_search_path(struct policy_search *search, struct str path)
 			search->spelt[i] = policy_key_shape(letters.segments, shape, LIST_SPELT);
 			search->has_spelt |= 1u << i;
 		}
-		if (!search->is_odd && !(shape >> search->path.depth)) {
+		if (!search->asked.is_odd && !(shape >> search->path.depth)) {
 			search->shaped[i] =
 				policy_key_shape(search->path.segments, shape, LIST_SHAPED);
 			search->has_shaped |= 1u << i;
@@ -315,7 +305,6 @@ static void policy_search_init(struct policy_search *search, struct policy_weigh
 	search->rank = 0;
 	search->of_caller = false;
 	search->known = request->port ? 1u << POLICY_BY_PORT : 0;
-	search->is_odd = false;
 	search->has_shaped = search->has_spelt = 0;
 }
 

@@ -118,8 +118,7 @@ static void test_nothing_stands_behind_the_largest(void **state)
 		memcpy(bytes + 5, message, first);
 		memcpy(bytes + 5 + first, heads[1], 5);
 		memcpy(bytes + 10 + first, message + first, 1u + behind);
-		assert_int_equal(
-			client_hello_read(bytes, 11 + first + behind, name, &name_len),
+		assert_int_equal(client_hello_read(bytes, 11 + first + behind, name, &name_len),
 			behind ? CLIENT_HELLO_BAD : CLIENT_HELLO_DONE);
 	}
 }

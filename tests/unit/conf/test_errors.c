@@ -49,7 +49,7 @@ static void test_error_rows(void **state)
 
 /* --- lists that are too long --- */
 
-#define LIST_ERROR_MAX 64
+#define LIST_ERROR_MAX 32
 #define SEVERAL	       "write several rules, each with some of them"
 #define DENIED(key) \
 	"allow them here, and deny them by rules of their own, each with some of them as `" key "`"
@@ -92,7 +92,7 @@ static void list_run(const struct list_row *row, uint32_t count)
 	fprintf(out, "); } );\n");
 	fclose(out);
 	if (count > LIST_ERROR_MAX && row->cure)
-		snprintf(report, sizeof(report), "mesh.conf:3: policies[0].%s: more than 64; %s\n",
+		snprintf(report, sizeof(report), "mesh.conf:3: policies[0].%s: more than 32; %s\n",
 			row->key, row->cure);
 	fixture_init(&f);
 	fixture_parse(&f,

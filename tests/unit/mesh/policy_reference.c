@@ -195,7 +195,7 @@ static void reference_words(struct str path, struct words *w)
 		bool is_end = c == '?' || c == '#' || c == 0;
 		if (!is_end && c != '/' && c != '\\')
 			continue;
-		w->is_odd = w->is_odd || (i < count && (chars[i] & ESCAPED));
+		w->is_odd = w->is_odd || (i < count && chars[i] != '/');
 		reference_end_word(w, chars + start, i - start);
 		start = i + 1;
 		if (is_end)

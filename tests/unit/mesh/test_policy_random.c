@@ -52,6 +52,9 @@ static const char *const random_clients[] = {
 static const char *const random_parts[] = {"a", "a", "a", "b", "b", "c", "A", "B", "a;x", ";y",
 	"a%3Bq", "%2561", "a%253Bz", "a.", "b%20", "b%3Fz", "b%253Fz", "b%23z", "a%252Fb", "...",
 	"a%3Ab", "a:b", "%C3%A9", "%20", "a%2Fb", "..%3B", ".", ".."};
+/* What no request comes with, once its path is in normal form. */
+static const char *const random_raw[] = {
+	"", "*", "/a\\b", "/b\\a/b", "/a?b/a", "/a/b#b", "/b\\b\\a", "a/b", "//a/./b"};
 static const char *const random_methods[] = {"GET", "GET", "POST", "DELETE", "get", ""};
 static const char *const random_hosts[] = {"orders", "orders", "a.x.org", "b.a.x.org", "x.org",
 	"10.0.0.1", "[::1]", "[fd00::a]", "2fa", "[::ffff:10.0.0.1]"};
@@ -269,8 +272,8 @@ static void random_http(struct arena *arena, struct random_asked *a)
 		.headers = a->headers,
 		.header_bytes = sizeof(a->headers[0]),
 		.header_count = random_is(50) ? random_below(5) : 0};
-	if (random_is(2))
-		http->path = random_is(50) ? STR("") : STR("*");
+	if (random_is(4))
+		http->path = RANDOM_OF(random_raw);
 	for (uint32_t i = 0; i < http->header_count; i++)
 		a->headers[i] =
 			(struct route_header){RANDOM_OF(random_names), RANDOM_OF(random_values)};

@@ -66,9 +66,9 @@ static void large_one(FILE *out, const struct large_size *size)
 			size->policies / (size->crowd == LARGE_PRODUCT ? 10 : 1));
 	} else {
 		large_list(out, "paths", "%s\"/p/%u/*\"", 8);
-		large_list(out, "not_from", "%s\"team/app-%u\"", 64);
-		large_list(out, "not_paths", "%s\"/p/{id}/of/%u\"", 64);
-		large_list(out, "not_hosts", "%s\"h%u.example\"", 64);
+		large_list(out, "not_from", "%s\"team/app-%u\"", 32);
+		large_list(out, "not_paths", "%s\"/p/{id}/of/%u\"", 32);
+		large_list(out, "not_hosts", "%s\"h%u.example\"", 32);
 	}
 	fprintf(out, "},");
 }

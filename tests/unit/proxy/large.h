@@ -15,7 +15,7 @@ enum large_crowd {
 	LARGE_HOSTS,	       /* all of one path */
 	LARGE_PATHS,	       /* of one policy; `policies` says how many */
 	LARGE_PRODUCT,	       /* of one policy, with a tenth as many callers and as many paths */
-	LARGE_NOTS,	       /* 64 each of what else a policy asks for, of one */
+	LARGE_NOTS,	       /* 32 each of what else a policy asks for, of one */
 };
 
 struct large_size {

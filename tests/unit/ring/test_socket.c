@@ -119,6 +119,26 @@ static void shutdowns_close_one_way_or_both(void **state)
 	socket_close(fds[1]);
 }
 
+/* Who cannot be asked has not said that it is another machine. */
+static void a_connection_to_this_machine_leads_back(void **state)
+{
+	static const uint8_t families[] = {AF_INET, AF_INET6};
+	int routes = socket_routes();
+	assert_true(routes >= 0);
+	for (size_t i = 0; i < 4; i++) {
+		int fds[2];
+		connection(families[i % 2], fds);
+		assert_true(socket_leads_back(fds[0], routes));
+		assert_true(socket_leads_back(fds[0], -1));
+		socket_close(fds[0]);
+		socket_close(fds[1]);
+	}
+	int fd = socket_open(AF_INET);
+	assert_false(socket_leads_back(fd, routes)); /* nowhere */
+	socket_close(fd);
+	close(routes);
+}
+
 static void what_is_no_socket_has_no_answers(void **state)
 {
 	struct address a;
@@ -137,6 +157,7 @@ int main(void)
 		cmocka_unit_test(a_connection_that_was_not_redirected_gives_no_other_address),
 		cmocka_unit_test(a_lingering_reset_is_seen_as_one),
 		cmocka_unit_test(shutdowns_close_one_way_or_both),
+		cmocka_unit_test(a_connection_to_this_machine_leads_back),
 		cmocka_unit_test(what_is_no_socket_has_no_answers),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
