@@ -77,5 +77,7 @@ size_t limit_key_write(const struct limit *limit, const struct limit_request *re
 
 /* Of the service's limits one is by the rule of a route, so that callers' proxies have to tell. */
 bool limit_wants_route(const struct service *service);
-/* The rule of this name ("orders/canary"), as the snapshot has it; empty: there is none. */
-struct str limit_route_known(const struct snapshot *s, struct str name);
+/* The rule of this name ("orders/canary"), as the snapshot has it; empty: there is none by which
+ * requests go to this service. */
+struct str limit_route_known(
+	const struct snapshot *s, const struct service *service, struct str name);
