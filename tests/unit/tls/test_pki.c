@@ -3,6 +3,7 @@
  * own; ours is the client. */
 #include "certs.h"
 
+#include "tls/record_12.h"
 #include "tls/tls.h"
 #include <errno.h>
 #include <openssl/err.h>
@@ -653,6 +654,100 @@ static void test_records_of_tls_1_2_that_were_changed(void **state)
 	certs_done(&leaf);
 }
 
+#define CONTENT_CHANGE_CIPHER_SPEC 20
+#define CONTENT_ALERT		   21
+#define CONTENT_HANDSHAKE	   22
+#define CONTENT_BYTES		   23
+
+/* What the library's server never says: records under its key, sealed by the test. */
+static void ends_take_key(struct ends *e, struct record_key *ret_key)
+{
+	struct record_key client;
+	uint8_t block[RECORD_12_BLOCK_BYTES_MAX];
+	size_t len = SSL_get_key_block_len(e->ssl);
+	uint16_t suite = SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(e->ssl));
+	assert_true(len <= sizeof(block) && SSL_generate_key_block(e->ssl, block, len));
+	assert_true(record_12_keys(&client, ret_key, suite, block, len));
+	ret_key->number = SSL_get_write_sequence(e->ssl);
+	record_key_wipe(&client);
+}
+
+static enum tls_result ends_hear(
+	struct ends *e, struct record_key *key, uint8_t type, const char *bytes, size_t len)
+{
+	size_t n = record_12_seal(key, type, (const uint8_t *)bytes, len, e->input);
+	tls_input(e->tls, e->input, n);
+	return tls_open(e->tls);
+}
+
+/* After the handshake a server may ask for another one, which is not begun, or warn. */
+static void test_what_a_server_of_tls_1_2_may_say(void **state)
+{
+	static struct ends e;
+	static const struct {
+		uint8_t type;
+		const char *bytes;
+		size_t len;
+		enum tls_result result;
+	} cases[] = {
+		{CONTENT_HANDSHAKE, "\0\0\0\0", 4, TLS_MORE},	    /* HelloRequest */
+		{CONTENT_HANDSHAKE, "\0\0\0\0\0\0\0\0", 8, TLS_MORE}, /* two */
+		{CONTENT_HANDSHAKE, "\0\0", 2, TLS_MORE},	    /* a part of one */
+		{CONTENT_BYTES, "", 0, TLS_MORE},
+		{CONTENT_ALERT, "\x01\x64", 2, TLS_MORE}, /* no_renegotiation */
+		{CONTENT_ALERT, "\x01\x00", 2, TLS_CLOSED},
+		{CONTENT_ALERT, "\x02\x28", 2, TLS_FAILED},
+		{CONTENT_ALERT, "\x01", 1, TLS_FAILED},
+		{CONTENT_HANDSHAKE, "\0\0\0\x01x", 5, TLS_FAILED},
+		{CONTENT_HANDSHAKE, "\x04\0\0\0", 4, TLS_FAILED}, /* a ticket */
+		{CONTENT_HANDSHAKE, "\x18\0\0\x01\0", 5, TLS_FAILED}, /* a KeyUpdate */
+		{CONTENT_HANDSHAKE, "", 0, TLS_FAILED},
+		{CONTENT_CHANGE_CIPHER_SPEC, "\x01", 1, TLS_FAILED},
+	};
+	struct certs_pair leaf =
+		certs_make(&(struct certs_spec){.names = {PKI_DNS(PKI_HOST)}, .issuer = &root});
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct record_key key;
+		ends_begin_old(&e, &leaf, TLS1_2_VERSION, NULL, 0);
+		assert_int_equal(e.result, TLS_DONE);
+		ends_take_key(&e, &key);
+		assert_int_equal(ends_hear(&e, &key, cases[i].type, cases[i].bytes, cases[i].len),
+			cases[i].result);
+		if (cases[i].result == TLS_MORE)
+			assert_int_equal(buf_len(&e.wire), 0); /* it is not answered */
+		if (cases[i].result == TLS_MORE && cases[i].len != 2)
+			assert_int_equal(ends_hear(&e, &key, CONTENT_BYTES, "x", 1), TLS_DONE);
+		record_key_wipe(&key);
+		ends_done(&e);
+	}
+	certs_done(&leaf);
+}
+
+/* Nor may it go on asking; and an end that is not said is none. */
+static void test_servers_of_tls_1_2_that_bring_nothing(void **state)
+{
+	static struct ends e;
+	struct record_key key;
+	struct certs_pair leaf =
+		certs_make(&(struct certs_spec){.names = {PKI_DNS(PKI_HOST)}, .issuer = &root});
+	ends_begin_old(&e, &leaf, TLS1_2_VERSION, NULL, 0);
+	ends_take_key(&e, &key);
+	int count = 0;
+	while (ends_hear(&e, &key, CONTENT_HANDSHAKE, "\0\0\0\0", 4) == TLS_MORE)
+		assert_true(++count < 100);
+	assert_true(count > 0);
+	assert_int_equal(tls_failure(e.tls), TLS_FAILURE_PROTOCOL);
+	record_key_wipe(&key);
+	ends_done(&e);
+
+	ends_begin_old(&e, &leaf, TLS1_2_VERSION, NULL, 0);
+	tls_input_eof(e.tls);
+	assert_int_equal(tls_open(e.tls), TLS_FAILED);
+	assert_int_equal(tls_failure(e.tls), TLS_FAILURE_CLOSED);
+	ends_done(&e);
+	certs_done(&leaf);
+}
+
 /* Neither older versions nor what TLS 1.2 had of before: no forward secrecy, no AEAD. */
 static void test_servers_that_are_too_old(void **state)
 {
@@ -741,6 +836,8 @@ int main(void)
 		cmocka_unit_test(test_protocols_of_servers_outside),
 		cmocka_unit_test(test_servers_of_tls_1_2),
 		cmocka_unit_test(test_records_of_tls_1_2_that_were_changed),
+		cmocka_unit_test(test_what_a_server_of_tls_1_2_may_say),
+		cmocka_unit_test(test_servers_of_tls_1_2_that_bring_nothing),
 		cmocka_unit_test(test_servers_that_are_too_old),
 		cmocka_unit_test(test_old_servers_are_for_workloads_only),
 		cmocka_unit_test(test_authorities_that_are_of_no_use_are_left_out),
