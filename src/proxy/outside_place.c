@@ -160,7 +160,8 @@ void outside_pick(struct call *c, struct call_tries *tries)
 	struct address other;
 	if (c->way != CALL_WAY_OUTSIDE)
 		return;
-	if (tries->count == 0)
+	/* others may have failed while it led to a service */
+	if (tries->count == 0 || tries->until_ns == 0)
 		tries->until_ns = w->loop.now_ns + worker_conf(w)->connect_timeout_ms * CLOCK_MS;
 	else if (outside_draw(c, tries, &other) > 0) {
 		upstream_done(c);

@@ -671,6 +671,77 @@ static void test_a_slow_handshake_keeps_its_address(void **state)
 	free(pem);
 }
 
+#define OF_BILLING                                                               \
+	"externals: ( { name = \"found\"; host = \"found.example\"; port = 80; " \
+	"tls = \"none\"; addresses = [ " TWO " ]; from = [ \"billing\" ]; } );\n"
+
+/* What is declared while one address is asked is what the next try goes by. */
+static void test_a_plan_that_comes_between_two_tries(void **state)
+{
+	X509 *const roots[] = {lab_mesh_certs()->root.certificate, NULL};
+	char *pem = certs_pem(roots);
+	const struct {
+		const char *objects, *reason, *to; /* either of the two */
+		uint16_t port;
+		const char *began;
+	} cases[] = {
+		{OF_BILLING, "EXTERNAL_DENIED", NULL, 0, NULL},
+		{NULL, "NO_SERVICE", NULL, 0, NULL},
+		{externals, "UNKNOWN_DESTINATION", NULL, 0, NULL},
+		{FOUND("\"" FIRST "\""), "UPSTREAM_CONNECT_FAILED", NULL, 0, NULL},
+		{FOUND("\"" THIRD "\""), NULL, THIRD, 80, "GET /f"},
+		{ORIGINATED, NULL, SECOND, 443, "\x16\x03\x01"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		lab_start(&lab, &(struct lab_options){.objects = FOUND(TWO), .outside = pem});
+		rule(FIRST, 80, FAKE_PENDING);
+		rule(FIRST, 443, -ECONNREFUSED);
+		say(dial(LAB_WEB, FIRST, 80), found_get);
+		lab.objects = cases[i].objects;
+		lab_replan(&lab, 0, NULL);
+		rule(FIRST, 80, -ECONNREFUSED);
+		lab_pump(&lab);
+		if (cases[i].reason) {
+			lab_expect_reason(&lab, 0, cases[i].reason);
+			assert_int_equal(connected(SECOND, 80), -1);
+		} else {
+			int server = connected(cases[i].to, cases[i].port);
+			assert_int_not_equal(server, -1);
+			lab_expect_holds(server, cases[i].began);
+		}
+		lab_finish(&lab);
+	}
+	free(pem);
+}
+
+#define AT_8080(name)                                                                           \
+	"externals: ( { name = \"" name "\"; host = \"" name ".example\"; port = 8080; tls = " \
+	"\"none\"; addresses = [ \"" FIRST "\" ]; } );\n"
+
+/* A service's address is none any more while one of its endpoints is asked: what the name leads to
+ * outside then has its own time to take the connection. */
+static void test_a_service_that_becomes_an_external(void **state)
+{
+	const struct address vip = at(LAB_OWN_ORDERS, 8080);
+	lab_start(&lab,
+		&(struct lab_options){.objects = AT_8080("other"), .edits = lab_two_versions});
+	fake_connect_rule(NULL, FAKE_PENDING);
+	int client = lab_dial_address(&lab, LAB_WEB, &vip);
+	say(client, found_get);
+	lab.edits[0].to = lab.edits[0].from;
+	lab.objects = AT_8080("found");
+	lab_replan(&lab, 0, NULL);
+	rule(FIRST, 8080, FAKE_PENDING);
+	fake_connect_rule(NULL, -ECONNREFUSED);
+	lab_run(&lab, CLOCK_S);
+	lab_expect_received(client, "");
+	rule(FIRST, 8080, 0);
+	lab_pump(&lab);
+	say(connected(FIRST, 8080), ok);
+	lab_expect_received(client, ok);
+	lab_finish(&lab);
+}
+
 /* --- by address --- */
 
 static void test_an_address_alone(void **state)
@@ -1182,6 +1253,8 @@ int main(void)
 		cmocka_unit_test(test_tls_of_the_workload_goes_to_another_address),
 		cmocka_unit_test(test_bytes_without_a_name_go_nowhere_else),
 		cmocka_unit_test(test_a_slow_handshake_keeps_its_address),
+		cmocka_unit_test(test_a_plan_that_comes_between_two_tries),
+		cmocka_unit_test(test_a_service_that_becomes_an_external),
 		cmocka_unit_test(test_an_address_alone),
 		cmocka_unit_test(test_bytes_without_a_name),
 		cmocka_unit_test(test_declared_addresses_of_the_link),
