@@ -575,7 +575,7 @@ static void ends_end(struct ends *e)
 }
 
 /* The server's versions, and of TLS 1.2 its suites and signatures; 0, NULL: all. */
-static void ends_begin_old(struct ends *e, const struct certs_pair *leaf, uint16_t version,
+static void ends_init_old(struct ends *e, const struct certs_pair *leaf, uint16_t version,
 	const char *suites, uint16_t signature)
 {
 	uint32_t left_out;
@@ -589,6 +589,12 @@ static void ends_begin_old(struct ends *e, const struct certs_pair *leaf, uint16
 		assert_true(SSL_set_strict_cipher_list(e->ssl, suites));
 	if (signature)
 		assert_true(SSL_set_signing_algorithm_prefs(e->ssl, &signature, 1));
+}
+
+static void ends_begin_old(struct ends *e, const struct certs_pair *leaf, uint16_t version,
+	const char *suites, uint16_t signature)
+{
+	ends_init_old(e, leaf, version, suites, signature);
 	ends_run(e);
 }
 
@@ -651,6 +657,32 @@ static void test_records_of_tls_1_2_that_were_changed(void **state)
 			assert_true(result == TLS_FAILED || (is_longer && result == TLS_MORE));
 		ends_done(&e);
 	}
+	certs_done(&leaf);
+}
+
+/* One that speaks first does so behind its last message of the handshake, in the same packet. */
+static void test_a_server_of_tls_1_2_that_speaks_first(void **state)
+{
+	static struct ends e;
+	const uint8_t *at;
+	struct certs_pair leaf =
+		certs_make(&(struct certs_spec){.names = {PKI_DNS(PKI_HOST)}, .issuer = &root});
+	ends_init_old(&e, &leaf, TLS1_2_VERSION, NULL, 0);
+	bool has_spoken = false;
+	while (e.result != TLS_DONE) {
+		e.result = tls_handshake(e.tls, e.wall_s);
+		assert_int_not_equal(e.result, TLS_FAILED);
+		BIO_write(e.in, buf_at(&e.wire), (int)buf_len(&e.wire));
+		buf_clear(&e.wire);
+		if (!has_spoken && SSL_do_handshake(e.ssl) == 1)
+			has_spoken = SSL_write(e.ssl, "220 ready", 9) == 9;
+		if (e.result != TLS_DONE)
+			ends_give(&e, SIZE_MAX);
+	}
+	assert_int_equal(tls_open(e.tls), TLS_DONE);
+	assert_int_equal(tls_plain(e.tls, &at), 9);
+	assert_memory_equal(at, "220 ready", 9);
+	ends_done(&e);
 	certs_done(&leaf);
 }
 
@@ -836,6 +868,7 @@ int main(void)
 		cmocka_unit_test(test_protocols_of_servers_outside),
 		cmocka_unit_test(test_servers_of_tls_1_2),
 		cmocka_unit_test(test_records_of_tls_1_2_that_were_changed),
+		cmocka_unit_test(test_a_server_of_tls_1_2_that_speaks_first),
 		cmocka_unit_test(test_what_a_server_of_tls_1_2_may_say),
 		cmocka_unit_test(test_servers_of_tls_1_2_that_bring_nothing),
 		cmocka_unit_test(test_servers_that_are_too_old),
