@@ -5,8 +5,8 @@
  * Each request that a limit matches takes one token of the bucket of its key: the values of the
  * limit's parts, one after the other. What a request does not have is an empty value, and a header
  * that comes several times is all of its values, joined by commas, as one (RFC 9110 5.2). Opaque
- * bytes have a source and a client, and nothing else. Copies for mirrors have keys of their own, and
- * so as much again: whoever says that a request is one gains no more by it. */
+ * bytes have a source and a client, and nothing else. Copies for mirrors have keys of their own,
+ * and so as much again: whoever says that a request is one gains no more by it. */
 #pragma once
 
 #include "mesh/route.h"
@@ -77,5 +77,7 @@ size_t limit_key_write(const struct limit *limit, const struct limit_request *re
 
 /* Of the service's limits one is by the rule of a route, so that callers' proxies have to tell. */
 bool limit_wants_route(const struct service *service);
-/* The rule of this name ("orders/canary"), as the snapshot has it; empty: there is none. */
-struct str limit_route_known(const struct snapshot *s, struct str name);
+/* The rule of this name ("orders/canary"), as the snapshot has it; empty: there is none by which
+ * requests go to this service. */
+struct str limit_route_known(
+	const struct snapshot *s, const struct service *service, struct str name);

@@ -120,6 +120,13 @@ struct policy_verdict {
 struct policy_verdict policy_check(const struct snapshot *s, const struct service *service,
 	const struct policy_request *request);
 
+/* Whether it is worth verifying the token that came with this request, which has none yet: whether
+ * what it says may count. `ret_verdict`: without it. False: that is the verdict, whatever it says.
+ * Who is refused with any token is refused as without one; who is let in is by the same rule, and
+ * noted by the same. True: a good one is to be asked about with policy_check(). */
+bool policy_wants_token(const struct snapshot *s, const struct service *service,
+	const struct policy_request *request, struct policy_verdict *ret_verdict);
+
 /* Made once the service's policies are final, so that many of them cost hardly more than a few.
  * Memory is the snapshot's. False: there is none. Without it they are asked one by one. */
 bool policy_index_build(struct snapshot *s, struct service *service) MUST_CHECK;

@@ -29,6 +29,9 @@
 	X(policy_sessions_ended_total, "ringmain_policy_sessions_ended_total", "counter",          \
 		"Idle keep-alive sessions that were ended because a new policy refuses what "      \
 		"they asked last")                                                                 \
+	X(tokens_verified_total, "ringmain_tokens_verified_total", "counter",                      \
+		"Tokens of end users that were verified, good or not, and not remembered from "    \
+		"before")                                                                          \
 	X(unknown_audited_total, "ringmain_unknown_audited_total", "counter",                      \
 		"Requests and opaque connections let out to unknown destinations, on trial")       \
 	X(detect_http_total, "ringmain_detect_http_total", "counter", "Detected as HTTP")          \

@@ -66,13 +66,17 @@ void page_judge(const struct snapshot *s, const struct service *service,
 		.client = q->client,
 		.port = q->port ? q->port : page_common_port(s, service),
 		.http = ret->http.is_http ? &ret->http : NULL};
-	if (page_question_token(q, &ret->token))
+	if (service_mtls(service, ret->request.port) == MTLS_DISABLED && !q->is_neighbour)
+		ret->request.source_id = STR("");
+	/* as on the data path, where a token that cannot help is none */
+	bool counts = policy_wants_token(s, service, &ret->request, &ret->verdict) ||
+		      ret->verdict.allowed;
+	if (page_question_token(q, &ret->token) && counts)
 		ret->request.token = &ret->token;
 	if (ret->token.issuer.len == 0)
 		ret->token.issuer = page_only_issuer(service);
-	if (service_mtls(service, ret->request.port) == MTLS_DISABLED && !q->is_neighbour)
-		ret->request.source_id = STR("");
-	ret->verdict = policy_check(s, service, &ret->request);
+	if (ret->request.token)
+		ret->verdict = policy_check(s, service, &ret->request);
 	ret->barrier = page_barrier_of(ret, q);
 	if (ret->barrier == PAGE_BARRIER_NONE && !ret->request.http)
 		ret->needs_http = policy_check_bytes(s, service, &ret->verdict);

@@ -211,7 +211,26 @@ static const struct route_rule *page_put_rules(struct json *j, const struct snap
 
 /* --- explaining: where to --- */
 
-/* By the rules of the mesh, which the service's own machines ask. In the plain it sees nobody. */
+/* What comes in plain text has an identity all the same when the caller is on the service's own
+ * machine. */
+static void page_put_neighbour(struct json *j, const struct snapshot *s,
+	const struct service *service, const struct policy_request *as_anybody,
+	struct str source_id)
+{
+	struct policy_request known = *as_anybody;
+	known.source_id = source_id;
+	struct policy_verdict verdict = policy_check(s, service, &known);
+	if (verdict.allowed == policy_check(s, service, as_anybody).allowed)
+		return;
+	json_key(j, "neighbour");
+	json_open(j, '{');
+	page_put_bool(j, "allowed", verdict.allowed);
+	page_put_decider(j, "policy", "policy_where", verdict.policy, verdict.by);
+	json_close(j, '}');
+}
+
+/* By the rules of the mesh, which the service's own machines ask. In the plain they see nobody who
+ * is on another one. */
 static void page_put_policies(struct json *j, const struct snapshot *s,
 	const struct service *service, const struct route_request *request)
 {
@@ -227,6 +246,8 @@ static void page_put_policies(struct json *j, const struct snapshot *s,
 		page_put_decider(
 			j, "audited", "audited_where", verdict.audited, service->policy_default);
 	page_put_bool(j, "identity", asked.source_id.len > 0);
+	if (!str_eq(asked.source_id, request->source_id))
+		page_put_neighbour(j, s, service, &asked, request->source_id);
 	json_key(j, "policies");
 	json_open(j, '[');
 	for (uint32_t i = 0; i < service->policy_count; i++)

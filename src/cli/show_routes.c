@@ -298,6 +298,23 @@ static void show_legs(FILE *out, const struct json_tree *e)
 	show_rows(out, &t);
 }
 
+/* As `authz check` says it. */
+static void show_leg_neighbours(FILE *out, const struct json_tree *e)
+{
+	int number = 1;
+	for (const struct json_tree *leg = json_tree_list(e, "split"); leg; leg = leg->next) {
+		const struct json_tree *own = json_tree_get(leg, "neighbour");
+		if (own)
+			fprintf(out,
+				"‼ on the service's own machine leg %d would be %s by " STR_FMT
+				" (" STR_FMT ")\n",
+				number, json_tree_true(own, "allowed") ? "allowed" : "denied",
+				STR_ARG(json_tree_text(own, "policy")),
+				STR_ARG(json_tree_text(own, "policy_where")));
+		number++;
+	}
+}
+
 /* What of it the service's machines may refuse, besides policy. */
 static void show_leg_limits(FILE *out, const struct json_tree *e)
 {
@@ -323,6 +340,7 @@ void show_explain(FILE *out, const struct json_tree *explained)
 		show_verdicts(out, explained);
 	show_rule(out, explained);
 	show_legs(out, explained);
+	show_leg_neighbours(out, explained);
 	show_leg_limits(out, explained);
 	show_balances(out, explained);
 	show_candidates(out, explained);

@@ -45,6 +45,8 @@ static bool identity_segment_valid(struct str segment)
 bool identity_path_valid(struct str path)
 {
 	size_t start = 0;
+	if (path.len == 0)
+		return false;
 	for (size_t i = 0; i <= path.len; i++) {
 		if (i < path.len && path.at[i] != '/')
 			continue;

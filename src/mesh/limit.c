@@ -127,15 +127,26 @@ bool limit_wants_route(const struct service *service)
 	return false;
 }
 
-struct str limit_route_known(const struct snapshot *s, struct str name)
+static bool limit_route_leads(
+	const struct service *from, const struct route_rule *rule, const struct service *service)
+{
+	bool leads = rule->leg_count == 0 && from == service;
+	for (uint32_t i = 0; i < rule->leg_count; i++)
+		leads = leads || rule->legs[i].service == service;
+	return leads && rule->action == ROUTE_FORWARD;
+}
+
+struct str limit_route_known(
+	const struct snapshot *s, const struct service *service, struct str name)
 {
 	const char *slash = name.len ? memchr(name.at, '/', name.len) : NULL;
 	struct str service_name = {name.at, slash ? (size_t)(slash - name.at) : 0};
-	const struct service *service = slash ? snapshot_service(s, service_name) : NULL;
-	const struct route *route = service ? service->route : NULL;
+	const struct service *from = slash ? snapshot_service(s, service_name) : NULL;
+	const struct route *route = from ? from->route : NULL;
 	for (uint32_t i = 0; route && i < route->rule_count; i++) {
-		if (str_eq(route->rules[i].name, name))
-			return route->rules[i].name;
+		const struct route_rule *rule = &route->rules[i];
+		if (str_eq(rule->name, name) && limit_route_leads(from, rule, service))
+			return rule->name;
 	}
 	return STR("");
 }

@@ -340,7 +340,7 @@ bool policy_matches(const struct policy *p, const struct policy_asked *asked, ui
 		truth = policy_all(truth, policy_operations(&p->not_to, &whole, true));
 	if (truth != POLICY_FALSE)
 		truth = policy_all(truth, policy_headers(p, request));
-	if (truth != POLICY_FALSE)
+	if (truth != POLICY_FALSE && !asked->open)
 		truth = policy_all(truth, policy_token(&p->token, request));
 	return p->action == POLICY_ALLOW ? truth == POLICY_TRUE : truth != POLICY_FALSE;
 }
@@ -384,6 +384,14 @@ void policy_weigh(struct policy_weighing *w, const struct policy *p, uint32_t pl
 	w->policy = p;
 }
 
+struct policy_weighed *policy_weighed_for(
+	struct policy_weighed *weighed, const struct policy_asked *asked, const struct policy *p)
+{
+	if (!asked->open || !p->token.is_wanted)
+		return weighed;
+	return p->action == POLICY_ALLOW ? &asked->open->allow : &asked->open->rest;
+}
+
 void policy_judge(struct policy_weighed *weighed, const struct service *service, uint32_t place,
 	const struct policy_asked *asked)
 {
@@ -392,6 +400,7 @@ void policy_judge(struct policy_weighed *weighed, const struct service *service,
 	weighed->steps++;
 	if (!policy_matches(p, asked, &rank))
 		return;
+	weighed = policy_weighed_for(weighed, asked, p);
 	if (p->action != POLICY_AUDIT) {
 		policy_weigh(&weighed->whole, p, place, rank);
 		if (p->mode == POLICY_ENFORCED)
@@ -460,7 +469,7 @@ struct policy_verdict policy_check(const struct snapshot *s, const struct servic
 	struct policy_weighed weighed = {0};
 	if (!service->policy_index)
 		return policy_check_each(s, service, request);
-	policy_index_ask(&weighed, service, request);
+	policy_index_ask(&weighed, NULL, service, request);
 	return policy_conclude(s, service, request, &weighed);
 }
 

@@ -163,7 +163,7 @@ uint32_t policy_steps(
 	if (of_caller)
 		policy_index_ask_caller(&weighed, service, request);
 	else
-		policy_index_ask(&weighed, service, request);
+		policy_index_ask(&weighed, NULL, service, request);
 	return weighed.steps;
 }
 

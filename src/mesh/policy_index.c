@@ -59,6 +59,15 @@ static bool policy_hit_matters(const struct policy_search *search, const struct 
 	return policy_matters(search->weighed, p, hit->rule, rank);
 }
 
+/* Another that asks for a token has said as much; one beside it that asks for none has not. */
+static bool policy_hit_is_said(const struct policy_search *search, const struct policy_hit *hit)
+{
+	const struct policy *p = search->service->policies[hit->rule];
+	const struct policy_weighed *of = policy_weighed_for(search->weighed, &search->asked, p);
+	uint32_t rank = search->source ? search->rank : hit->rank;
+	return of != search->weighed && !policy_matters(of, p, hit->rule, rank);
+}
+
 static void policy_ask_list(struct policy_search *search, struct policy_hits list)
 {
 	const struct policy_hit *hits = search->service->policy_index->hits;
@@ -68,6 +77,8 @@ static void policy_ask_list(struct policy_search *search, struct policy_hits lis
 			i = hit->next;
 			continue;
 		}
+		if (policy_hit_is_said(search, hit))
+			continue;
 		search->asked.source = search->source ? search->source : hit->source;
 		search->asked.path = hit->path;
 		if (search->of_caller)
@@ -88,6 +99,8 @@ static void policy_ask_many(struct policy_search *search, struct policy_hits lis
 			i = hit->next;
 			continue;
 		}
+		if (policy_hit_is_said(search, hit))
+			continue;
 		search->source = hit->source;
 		search->rank = hit->rank;
 		policy_ask_place(search, policy_key(hit->rule, PLACE_RULE, 0), POLICY_BY_ALL);
@@ -295,11 +308,12 @@ static void policy_search_init(struct policy_search *search, struct policy_weigh
 	search->has_shaped = search->has_spelt = 0;
 }
 
-void policy_index_ask(struct policy_weighed *weighed, const struct service *service,
-	const struct policy_request *request)
+void policy_index_ask(struct policy_weighed *weighed, struct policy_open *open,
+	const struct service *service, const struct policy_request *request)
 {
 	struct policy_search search; /* the keys are filled as far as they are known */
 	policy_search_init(&search, weighed, service, request);
+	search.asked.open = open;
 	if (request->http)
 		policy_search_http(&search, request->http);
 	policy_ask_callers(&search);

@@ -14,9 +14,14 @@ struct policy_host {
 	struct address address;
 };
 
+struct policy_open;
+
 /* A request, and what all rules have to know of it, found once. */
 struct policy_asked {
 	const struct policy_request *request;
+	/* Where rules that ask for a token are weighed, as though it were what they ask for; NULL:
+	 * with the others, by the request's token. */
+	struct policy_open *open;
 	bool is_odd; /* path_is_odd() */
 	struct policy_host host;
 	/* The one of a rule's `from` and `paths` that is asked; NULL: all. */
@@ -50,6 +55,12 @@ struct policy_weighed {
 	uint32_t noted_place;
 	uint32_t steps; /* rules that were judged, and look-ups */
 };
+struct policy_open {
+	struct policy_weighed allow, rest;
+};
+/* Where this rule is weighed. */
+struct policy_weighed *policy_weighed_for(
+	struct policy_weighed *weighed, const struct policy_asked *asked, const struct policy *p);
 /* `place`: where among the service's policies it stands. Whether one that matches so is more than
  * what was weighed. One of a lower rank, or that says the same and stands after it, is not if this
  * one is not. */
@@ -95,14 +106,15 @@ struct policy_wants policy_wants(const struct service *service);
 
 bool policy_index_asks_header(const struct policy_index *x, struct str name);
 
-/* Judges at least those of the service's policies that match and make a difference. */
-void policy_index_ask(struct policy_weighed *weighed, const struct service *service,
-	const struct policy_request *request);
+/* Judges at least those of the service's policies that match and make a difference. `open`: NULL is
+ * allowed. */
+void policy_index_ask(struct policy_weighed *weighed, struct policy_open *open,
+	const struct service *service, const struct policy_request *request);
 /* Has policy_judge_caller() judge enough of them for what it comes to. */
 void policy_index_ask_caller(struct policy_weighed *weighed, const struct service *service,
 	const struct policy_request *request);
 
-/* --- policy_might.c --- */
+/* --- policy_might.c, policy_open.c --- */
 
 /* Of what a caller may at best: weighs a rule that will match, or for one that allows, may. */
 void policy_judge_caller(struct policy_weighed *weighed, const struct service *service,

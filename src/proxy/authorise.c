@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "authorise.h"
 
+#include "tokens.h"
+
 struct authorisation authorisation_none(void)
 {
 	const struct authorise_rule none = {STR(""), STR("")};
@@ -28,8 +30,20 @@ static struct policy_request authorise_request(
 	return (struct policy_request){.source_id = c->source_id,
 		.client = c->client,
 		.port = c->target->port,
-		.http = asks->http,
-		.token = asks->token};
+		.http = asks->http};
+}
+
+/* Who may nothing here, whatever a token says, makes nobody verify any. */
+static struct policy_verdict authorise_ask(const struct call *c, const struct authorise_asks *asks)
+{
+	struct policy_request request = authorise_request(c, asks);
+	const struct plan *plan = c->hold->plan;
+	struct policy_verdict v;
+	if (!asks->token || asks->token->text.len == 0)
+		return policy_check(plan->snapshot, c->service, &request);
+	if (policy_wants_token(plan->snapshot, c->service, &request, &v))
+		request.token = tokens_verified(asks->worker, plan, asks->token);
+	return request.token ? policy_check(plan->snapshot, c->service, &request) : v;
 }
 
 enum reason authorise(
@@ -42,9 +56,8 @@ enum reason authorise(
 	ret->reason = c->direction == CALL_OUTBOUND ? outbound_check_proof(c) : REASON_NONE;
 	if (ret->reason != REASON_NONE)
 		return ret->reason;
-	const struct policy_request request = authorise_request(c, asks);
 	const struct snapshot *s = c->hold->plan->snapshot;
-	struct policy_verdict v = policy_check(s, c->service, &request);
+	struct policy_verdict v = authorise_ask(c, asks);
 	const struct policy *needs_http = asks->http ? NULL : policy_check_bytes(s, c->service, &v);
 	ret->decided = authorise_rule_of(needs_http ? needs_http : v.policy, v.by);
 	if (v.would_deny)

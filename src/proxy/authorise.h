@@ -7,6 +7,8 @@
 #include "call.h"
 #include "mesh/policy.h"
 
+struct tokens_carried;
+
 struct authorise_rule {
 	struct str name;  /* empty: there is none */
 	struct str where; /* file and line; of a default which one: "mesh.default_policy" */
@@ -23,7 +25,9 @@ struct authorisation {
 
 struct authorise_asks {
 	const struct route_request *http; /* as it is forwarded; NULL: opaque bytes */
-	const struct policy_token *token; /* NULL: none that was found good */
+	/* Verified if anything depends on it, by the worker; NULL: none was carried. */
+	struct tokens_carried *token;
+	struct worker *worker;
 };
 
 /* Nobody has been asked. */

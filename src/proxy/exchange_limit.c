@@ -7,7 +7,8 @@
 #include <stdio.h>
 
 /* From the caller's proxy to the service's: which rule it went by. Believed between proxies only,
- * and only if there is such a rule. */
+ * and only of a rule that leads to the service: of others there may be any number, each with tokens
+ * of its own. */
 #define HEADER_ROUTE "x-ringmain-route"
 
 #define HEADER_LIMIT	 "RateLimit-Limit"
@@ -34,7 +35,7 @@ static struct str exchange_route_told(struct exchange *x)
 		return x->route ? x->route->name : STR("");
 	if (call->direction != CALL_INBOUND_MESH)
 		return STR("");
-	return limit_route_known(call->hold->plan->snapshot, x->told_route);
+	return limit_route_known(call->hold->plan->snapshot, call->service, x->told_route);
 }
 
 /* --- asking --- */
@@ -75,8 +76,7 @@ enum reason exchange_ask_limits(struct exchange *x)
 	x->limit = arena_take(&x->arena, sizeof(*x->limit));
 	if (!x->limit)
 		return REASON_OVERLOAD;
-	struct limit_request request = {
-		.route = exchange_route_told(x), .is_mirror = x->is_mirror};
+	struct limit_request request = {.route = exchange_route_told(x), .is_mirror = x->is_mirror};
 	request.asks = exchange_facts(x);
 	request.client = str_of(address_ip_text(&call->client, client));
 	if (!limiter_ask(call->hold->plan, w->ledger, call->service, &request, &x->arena,

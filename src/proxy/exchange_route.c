@@ -37,10 +37,10 @@ struct route_request exchange_facts(const struct exchange *x)
 struct authorise_asks exchange_asks(
 	struct exchange *x, const struct plan *plan, struct route_request *ret_request)
 {
-	tokens_take(&x->carrier[DOWN]->call, plan, x->request, &x->arena, &x->token);
+	struct worker *w = x->being.worker;
+	tokens_take(w, &x->carrier[DOWN]->call, plan, x->request, &x->arena, &x->token);
 	*ret_request = exchange_facts(x);
-	return (struct authorise_asks){
-		.http = ret_request, .token = tokens_verified(x->being.worker, plan, &x->token)};
+	return (struct authorise_asks){.http = ret_request, .token = &x->token, .worker = w};
 }
 
 /* --- headers --- */

@@ -205,10 +205,10 @@ static bool mirror_is_many(const struct mirror *m)
 static struct authorise_asks mirror_asks(
 	struct mirror *m, const struct plan *plan, struct route_request *ret_request)
 {
-	tokens_take(&m->call, plan, m->request, &m->arena, &m->token);
+	struct worker *w = m->being.worker;
+	tokens_take(w, &m->call, plan, m->request, &m->arena, &m->token);
 	*ret_request = exchange_head_facts(m->call.source_id, m->request);
-	return (struct authorise_asks){
-		.http = ret_request, .token = tokens_verified(m->being.worker, plan, &m->token)};
+	return (struct authorise_asks){.http = ret_request, .token = &m->token, .worker = w};
 }
 
 static enum reason mirror_authorise(struct mirror *m)

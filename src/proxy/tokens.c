@@ -13,12 +13,12 @@
 #include <openssl/sha.h>
 #include <stdlib.h>
 
-#define TOKENS_KEPT_MAX	  512 /* of a worker; up to some 20 KiB each */
+#define TOKENS_KEPT_MAX	  512 /* of a shelf; good ones are up to some 20 KiB each */
 #define TOKENS_LEFT_MAX_S 1000000000
 
 struct tokens_kept {
 	struct map_node node;
-	struct list used; /* in tokens.used: the one that was asked for last at the end */
+	struct list used; /* in its shelf */
 	uint8_t digest[SHA256_DIGEST_LENGTH];
 	struct str header; /* the plan's: of its issuer */
 	struct jwt *jwt;   /* NULL: it is no good one */
@@ -27,11 +27,16 @@ struct tokens_kept {
 	uint64_t bad_from_s; /* without `jwt`: nothing is known of what it was before */
 };
 
+struct tokens_shelf {
+	struct list used; /* the one that was asked for last at the end */
+	uint32_t count;
+};
+
+/* Bad ones come in whatever number a caller likes: they displace their like, and no good one. */
 struct tokens {
 	uint64_t plan_number; /* all are as under this one */
 	struct map by_digest;
-	struct list used;
-	uint32_t count;
+	struct tokens_shelf good, bad;
 };
 
 /* --- in a head --- */
@@ -137,14 +142,15 @@ static bool tokens_are_asked(const struct call *c, const struct plan *plan)
 	return service && policy_asks_token(service);
 }
 
-void tokens_take(const struct call *c, const struct plan *plan, struct http_head *head,
-	struct arena *arena, struct tokens_carried *carried)
+void tokens_take(struct worker *w, const struct call *c, const struct plan *plan,
+	struct http_head *head, struct arena *arena, struct tokens_carried *carried)
 {
 	const struct snapshot *s = plan->snapshot;
 	uint32_t count = 0;
 	if (carried->is_looked_at || !tokens_are_asked(c, plan))
 		return;
-	*carried = (struct tokens_carried){.is_looked_at = true};
+	*carried = (struct tokens_carried){
+		.is_looked_at = true, .judged_s = (uint64_t)worker_wall_s(w)};
 	for (uint32_t i = 0; i < s->issuer_count; i++) {
 		if (tokens_is_first(s, i))
 			count += tokens_look(head, &s->issuers[i], carried);
@@ -168,19 +174,31 @@ bool tokens_are_in(const struct call *c, struct str header)
 
 /* --- what is remembered --- */
 
+static struct tokens_shelf *tokens_shelf_of(struct tokens *t, const struct tokens_kept *k)
+{
+	return k->jwt ? &t->good : &t->bad;
+}
+
 static void tokens_forget(struct tokens *t, struct tokens_kept *k)
 {
 	map_remove(&t->by_digest, &k->node);
 	list_remove(&k->used);
-	t->count--;
+	tokens_shelf_of(t, k)->count--;
 	jwt_free(k->jwt);
 	free(k);
 }
 
+static void tokens_forget_first(struct tokens *t, struct tokens_shelf *shelf)
+{
+	tokens_forget(t, CONTAINER_OF(shelf->used.next, struct tokens_kept, used));
+}
+
 static void tokens_forget_all(struct tokens *t)
 {
-	while (!list_empty(&t->used))
-		tokens_forget(t, CONTAINER_OF(t->used.next, struct tokens_kept, used));
+	while (!list_empty(&t->good.used))
+		tokens_forget_first(t, &t->good);
+	while (!list_empty(&t->bad.used))
+		tokens_forget_first(t, &t->bad);
 }
 
 void tokens_free(struct tokens *t)
@@ -201,7 +219,8 @@ static struct tokens *tokens_of(struct worker *w, const struct plan *plan)
 		if (!t)
 			return NULL;
 		map_init(&t->by_digest);
-		list_init(&t->used);
+		list_init(&t->good.used);
+		list_init(&t->bad.used);
 	}
 	if (t->plan_number != plan->number)
 		tokens_forget_all(t);
@@ -227,21 +246,17 @@ static struct tokens_kept *tokens_find(struct tokens *t, const uint8_t digest[SH
 	return NULL;
 }
 
-static struct tokens_kept *tokens_keep(struct tokens *t, const uint8_t digest[SHA256_DIGEST_LENGTH])
+/* In its shelf, as the one that was asked for last. False: out of memory. */
+static bool tokens_shelve(struct tokens *t, struct tokens_kept *k)
 {
-	if (t->count == TOKENS_KEPT_MAX)
-		tokens_forget(t, CONTAINER_OF(t->used.next, struct tokens_kept, used));
-	struct tokens_kept *k = calloc(1, sizeof(*k));
-	if (!k)
-		return NULL;
-	memcpy(k->digest, digest, sizeof(k->digest));
-	if (!map_add(&t->by_digest, &k->node, tokens_hash(digest))) {
-		free(k);
-		return NULL;
-	}
-	list_add_last(&t->used, &k->used);
-	t->count++;
-	return k;
+	struct tokens_shelf *shelf = tokens_shelf_of(t, k);
+	if (!map_add(&t->by_digest, &k->node, tokens_hash(k->digest)))
+		return false;
+	if (shelf->count == TOKENS_KEPT_MAX)
+		tokens_forget_first(t, shelf);
+	list_add_last(&shelf->used, &k->used);
+	shelf->count++;
+	return true;
 }
 
 /* --- verifying --- */
@@ -271,8 +286,29 @@ static enum jwt_failure tokens_verify(
 	return JWT_NONE;
 }
 
-static struct tokens_kept *tokens_ask(
-	struct tokens *t, const struct plan *plan, uint64_t now_s, struct str text)
+/* What it is now; NULL: out of memory, or it may be otherwise the next time, and is asked again
+ * then. */
+static struct tokens_kept *tokens_judge(const struct plan *plan, uint64_t now_s, struct str text,
+	const uint8_t digest[SHA256_DIGEST_LENGTH])
+{
+	struct tokens_kept *k = calloc(1, sizeof(*k));
+	if (!k)
+		return NULL;
+	memcpy(k->digest, digest, sizeof(k->digest));
+	enum jwt_failure failure = tokens_verify(plan, now_s, text, k);
+	if (failure != JWT_NONE) {
+		jwt_free(k->jwt);
+		k->jwt = NULL;
+	}
+	k->bad_from_s = failure == JWT_EXPIRED ? now_s : 0;
+	if (failure != JWT_EARLY && failure != JWT_MEMORY)
+		return k;
+	free(k);
+	return NULL;
+}
+
+static struct tokens_kept *tokens_ask(struct worker *w, struct tokens *t, const struct plan *plan,
+	uint64_t now_s, struct str text)
 {
 	uint8_t digest[SHA256_DIGEST_LENGTH];
 	SHA256((const uint8_t *)text.at, text.len, digest);
@@ -283,24 +319,17 @@ static struct tokens_kept *tokens_ask(
 	}
 	if (k) {
 		list_remove(&k->used);
-		list_add_last(&t->used, &k->used);
+		list_add_last(&tokens_shelf_of(t, k)->used, &k->used);
 		return k;
 	}
-	k = tokens_keep(t, digest);
-	if (!k)
-		return NULL;
-	enum jwt_failure failure = tokens_verify(plan, now_s, text, k);
-	if (failure != JWT_NONE) {
+	metric_add(&w->values->tokens_verified_total, 1);
+	k = tokens_judge(plan, now_s, text, digest);
+	if (k && tokens_shelve(t, k))
+		return k;
+	if (k)
 		jwt_free(k->jwt);
-		k->jwt = NULL;
-	}
-	k->bad_from_s = failure == JWT_EXPIRED ? now_s : 0;
-	/* What may be otherwise the next time is asked again then. */
-	if (failure == JWT_EARLY || failure == JWT_MEMORY) {
-		tokens_forget(t, k);
-		return NULL;
-	}
-	return k;
+	free(k);
+	return NULL;
 }
 
 const struct policy_token *tokens_verified(
@@ -308,11 +337,9 @@ const struct policy_token *tokens_verified(
 {
 	if (carried->text.len == 0 || carried->text.len > JWT_BYTES_MAX)
 		return NULL;
-	if (carried->judged_s == 0)
-		carried->judged_s = (uint64_t)worker_wall_s(w);
 	struct tokens *t = tokens_of(w, plan);
 	const struct tokens_kept *k =
-		t ? tokens_ask(t, plan, carried->judged_s, carried->text) : NULL;
+		t ? tokens_ask(w, t, plan, carried->judged_s, carried->text) : NULL;
 	carried->until_s = 0;
 	/* The token of one issuer is not taken where those of another are carried. */
 	if (!k || !k->jwt || carried->judged_s >= k->until_s ||

@@ -135,6 +135,22 @@ static void who_decides(void **state)
 		"\"has\":\"x\"");
 }
 
+/* As the data path has it, which looks at none then: one that is good is as none. */
+static void a_token_that_cannot_help(void **state)
+{
+	sample.services[0].policy_count = 1; /* the first of them alone, and one more */
+	add((struct policy){.name = STR("banned"),
+		.where = STR("mesh.conf:9"),
+		.action = POLICY_DENY,
+		.token = {.is_wanted = true, .claims = {&groups, 1}}});
+	expect(CHECK "other&method=PUT", 200,
+		"\"allowed\":false,\"barrier\":\"none\",\"policy\":\"banned\"");
+	expect(CHECK "other&method=PUT&claim=groups%3Dx", 200, "\"policy\":\"banned\"");
+	expect(CHECK "web", 200, "\"allowed\":false,\"barrier\":\"none\",\"policy\":\"banned\"");
+	expect(CHECK "web&claim=groups%3Dx", 200,
+		"\"allowed\":true,\"barrier\":\"none\",\"policy\":\"reads\"");
+}
+
 static void why_not_the_others(void **state)
 {
 	expect(CHECK "web&method=PUT", 200,
@@ -596,6 +612,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(who_decides),
+		TEST(a_token_that_cannot_help),
 		TEST(why_not_the_others),
 		TEST(what_comes_before_the_rules),
 		TEST(callers_beside_a_service_in_the_plain),

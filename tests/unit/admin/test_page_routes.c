@@ -208,7 +208,11 @@ static void the_way_is_told(void **state)
 	sample.services[0].mtls = MTLS_DISABLED;
 	assert_part(LAST, 200,
 		"\"allowed\":false,\"policy\":\"default\",\"policy_where\":"
-		"\"mesh.default_policy\",\"would_deny\":false,\"identity\":false");
+		"\"mesh.default_policy\",\"would_deny\":false,\"identity\":false,"
+		"\"neighbour\":{\"allowed\":true,\"policy\":\"policies[0]\",\"policy_where\":"
+		"\"mesh.conf:1\"},\"policies\":");
+	assert_part("/routes/explain?from=anonymous&to=orders&header=cookie:beta%3Db", 200,
+		"\"identity\":false,\"policies\":");
 }
 
 static struct report told[2];

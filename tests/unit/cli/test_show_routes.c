@@ -60,6 +60,15 @@ static int teardown(void **state)
 	"web\",\"to\":\"orders\",\"http\":true,\"method\":" \
 	"\"GET\",\"path\":\"/x?y\",\"host\":\"orders\",\"addresses\":1,"
 
+static void a_neighbour_of_a_service_in_the_plain(void **state)
+{
+	explained("{" ASKED "\"has_route\":false,\"rules\":[],\"split\":[{\"service\":\"orders\","
+		  "\"weight\":1,\"allowed\":false,\"policy\":\"default\",\"neighbour\":{"
+		  "\"allowed\":true,\"policy\":\"web\",\"policy_where\":\"mesh.conf:1\"}}]}");
+	assert_non_null(strstr(text, "\n‼ on the service's own machine leg 1 would be allowed by "
+				     "web (mesh.conf:1)\n"));
+}
+
 static void a_rule_with_a_split(void **state)
 {
 	assert_int_equal(
@@ -227,6 +236,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_rule_with_a_split),
+		TEST(a_neighbour_of_a_service_in_the_plain),
 		TEST(how_it_is_balanced),
 		TEST(what_does_not_arrive_is_a_problem),
 		TEST(answers_of_the_proxy_s_own),

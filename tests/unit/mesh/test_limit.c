@@ -75,6 +75,21 @@ static void test_no_parts_no_key(void **state)
 	assert_int_equal(limit_key_bytes(&limit, asked_init(&a)), 0);
 }
 
+static void test_copies_have_other_keys(void **state)
+{
+	struct asked a;
+	char text[256], copy_text[256];
+	struct limit limits[] = {
+		{.part_count = 0}, {.parts = {{LIMIT_BY_PATH, STR("")}}, .part_count = 1}};
+	for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
+		struct str key = key_of(&limits[i], asked_init(&a), text);
+		a.request.is_mirror = true;
+		struct str copy = key_of(&limits[i], &a.request, copy_text);
+		assert_false(str_eq(key, copy));
+		assert_true(key.len == 0 || memcmp(key.at, copy.at, key.len) == 0);
+	}
+}
+
 /* What ends one value does not begin the next. */
 static void test_values_do_not_run_together(void **state)
 {
@@ -121,17 +136,25 @@ static void test_matches_as_a_rule(void **state)
 
 static void test_only_rules_that_there_are(void **state)
 {
-	struct route_rule rules[] = {{.name = STR("orders/a")}, {.name = STR("orders/b")}};
-	struct route route = {.rules = rules, .rule_count = 2};
+	struct service other = {.name = STR("other")};
+	struct route_leg away = {.service = &other, .weight = 1};
+	struct route_rule rules[] = {{.name = STR("orders/a")}, {.name = STR("orders/b")},
+		{.name = STR("orders/away"), .legs = &away, .leg_count = 1},
+		{.name = STR("orders/no"), .action = ROUTE_RESPOND}};
+	struct route route = {.rules = rules, .rule_count = ARRAY_LEN(rules)};
 	struct service service = {.name = STR("orders"), .route = &route};
 	struct snapshot s = {.service_count = 1};
 	map_init(&s.services_by_name);
 	assert_true(snapshot_add_service(&s, &service));
-	assert_true(str_eq(limit_route_known(&s, STR("orders/b")), STR("orders/b")));
-	assert_int_equal(limit_route_known(&s, STR("orders/c")).len, 0);
-	assert_int_equal(limit_route_known(&s, STR("other/a")).len, 0);
-	assert_int_equal(limit_route_known(&s, STR("orders")).len, 0);
-	assert_int_equal(limit_route_known(&s, STR("")).len, 0);
+	assert_true(str_eq(limit_route_known(&s, &service, STR("orders/b")), STR("orders/b")));
+	assert_true(str_eq(limit_route_known(&s, &other, STR("orders/away")), STR("orders/away")));
+	assert_int_equal(limit_route_known(&s, &other, STR("orders/b")).len, 0);
+	assert_int_equal(limit_route_known(&s, &service, STR("orders/away")).len, 0);
+	assert_int_equal(limit_route_known(&s, &service, STR("orders/no")).len, 0);
+	assert_int_equal(limit_route_known(&s, &service, STR("orders/c")).len, 0);
+	assert_int_equal(limit_route_known(&s, &service, STR("other/a")).len, 0);
+	assert_int_equal(limit_route_known(&s, &service, STR("orders")).len, 0);
+	assert_int_equal(limit_route_known(&s, &service, STR("")).len, 0);
 	map_done(&s.services_by_name);
 }
 
@@ -151,6 +174,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_no_parts_no_key),
+		cmocka_unit_test(test_copies_have_other_keys),
 		cmocka_unit_test(test_values_do_not_run_together),
 		cmocka_unit_test(test_opaque_bytes),
 		cmocka_unit_test(test_matches_as_a_rule),

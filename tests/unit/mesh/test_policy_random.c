@@ -338,10 +338,37 @@ static void random_compare_might(
 			STR_ARG(request->source_id), each, might);
 }
 
+/* Without its token: what policy_check() says of it, and whether a good one may count, by the index
+ * and rule by rule. Where it may not, `with` is what it would be. */
+static bool random_compare_open(struct random_world *w, const struct policy_request *request,
+	const struct policy_verdict *with)
+{
+	struct service *orders = &w->services[0];
+	struct policy_index *index = orders->policy_index;
+	struct policy_request open = *request;
+	open.token = NULL;
+	struct policy_verdict want = policy_reference(&w->s, orders, &open), have, each;
+	bool counts = policy_wants_token(&w->s, orders, &open, &have);
+	orders->policy_index = NULL;
+	bool counts_each = policy_wants_token(&w->s, orders, &open, &each);
+	orders->policy_index = index;
+	random_compare("without a token", w, request, &have, &want);
+	random_compare("without a token, rule by rule", w, request, &each, &want);
+	if (counts != counts_each)
+		fail_msg("seed %" PRIu64 ": a token counts: %d, by the index %d", random_seed,
+			counts_each, counts);
+	if (!counts && have.allowed)
+		random_compare("whatever the token", w, request, with, &have);
+	if (!counts && with->allowed != have.allowed)
+		fail_msg("seed %" PRIu64 ": a token counts that was not to", random_seed);
+	return counts;
+}
+
 static void test_index_and_text_agree(void **state)
 {
 	static struct random_world w;
-	uint64_t by_rule = 0, allowed = 0, audited = 0, indexed = 0, noted = 0, hopeless = 0;
+	uint64_t by_rule = 0, allowed = 0, audited = 0, indexed = 0, noted = 0, hopeless = 0,
+		 open = 0;
 	random_state = random_seed;
 	for (uint64_t i = 0; i < random_cases;) {
 		random_world_init(&w);
@@ -356,6 +383,7 @@ static void test_index_and_text_agree(void **state)
 			random_compare("by the index", &w, &a.request, &have, &want);
 			bool might = policy_might_allow(&w.s, orders, &a.request);
 			random_compare_might(&w, &a.request, might);
+			open += random_compare_open(&w, &a.request, &have);
 			if (have.allowed && !might)
 				fail_msg("seed %" PRIu64 ", case %" PRIu64
 					 ": allowed, and nothing would be",
@@ -371,12 +399,14 @@ static void test_index_and_text_agree(void **state)
 	}
 	printf("seed %" PRIu64 ": %" PRIu64 " cases, %" PRIu64 " with an index, %" PRIu64
 	       " decided by a rule, %" PRIu64 " allowed, %" PRIu64 " on trial, %" PRIu64
-	       " noted, %" PRIu64 " hopeless\n",
-		random_seed, random_cases, indexed, by_rule, allowed, audited, noted, hopeless);
+	       " noted, %" PRIu64 " hopeless, %" PRIu64 " by the token\n",
+		random_seed, random_cases, indexed, by_rule, allowed, audited, noted, hopeless,
+		open);
 	assert_true(random_cases < 10000 ||
 		    (by_rule > random_cases / 3 && allowed > random_cases / 10 &&
 			    indexed > random_cases / 2 && hopeless > random_cases / 20 &&
-			    hopeless < random_cases * 3 / 4));
+			    hopeless < random_cases * 3 / 4 && open > random_cases / 50 &&
+			    open < random_cases / 2));
 }
 
 int main(int argc, char **argv)

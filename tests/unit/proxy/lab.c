@@ -482,7 +482,9 @@ static size_t lab_request_len(struct str in)
 static bool lab_serve_http(struct lab_server *s)
 {
 	struct str got = fake_peer_received(s->fd);
-	struct str in = {got.at + s->used, got.len - s->used};
+	struct str in = STR_NONE;
+	if (got.len > s->used)
+		in = (struct str){got.at + s->used, got.len - s->used};
 	size_t len = lab_request_len(in);
 	if (len == 0) {
 		if (!fake_peer_saw_end(s->fd) || s->ended)

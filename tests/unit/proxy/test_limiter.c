@@ -508,6 +508,52 @@ static void test_crowded_keys_of_the_ledger(void **state)
 	place_done(&p);
 }
 
+/* Of copies for mirrors, by machine and mesh, with keys and without, and where keys are crowded. */
+static void test_copies_have_buckets_of_their_own(void **state)
+{
+	const struct limit limits[] = {LIMIT("one", 4), LIMIT("keys", 4, BY(LIMIT_BY_PATH)),
+		LIMIT("fair", 4, .is_fair = true),
+		LIMIT("mesh", 400, .scope = LIMIT_MESH, .node_count = 100)};
+	for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
+		for (int is_mirror = 0; is_mirror < 2; is_mirror++) {
+			struct place p;
+			place_init(&p, 1, &limits[i]);
+			p.request.is_mirror = is_mirror;
+			assert_int_equal(asked(&p, 9), 4);
+			p.request.is_mirror = !is_mirror;
+			assert_int_equal(asked(&p, 9), 4);
+			p.now_ns += CLOCK_S;
+			assert_int_equal(asked(&p, 1), 1);
+			place_done(&p);
+		}
+	}
+}
+
+static bool ask_path(struct place *p, int number)
+{
+	char name[32];
+	snprintf(name, sizeof(name), "/%d", number);
+	p->request.asks.path = str_of(name);
+	return ask(p);
+}
+
+/* Without a place of their own, too, they take nothing from others. */
+static void test_crowded_copies(void **state)
+{
+	struct place p;
+	int number = 0;
+	place_init(&p, 1, (struct limit[]){LIMIT("first", 1, BY(LIMIT_BY_PATH))});
+	const struct limiter_counts *counts = limiter_counts_of_limit(&p.plan, &p.limits[0]);
+	while (ask_path(&p, number)) /* the first without a place has what there is for such */
+		number++;
+	assert_int_equal(counts->crowded, 1);
+	p.request.is_mirror = true;
+	for (int end = number + 1000; counts->crowded == 1 && number < end; number++)
+		assert_true(ask_path(&p, number));
+	assert_int_equal(counts->crowded, 2);
+	place_done(&p);
+}
+
 /* A window's end makes the place another's, if it has not begun the next one. */
 static void test_places_of_the_ledger_s_keys(void **state)
 {
@@ -549,6 +595,8 @@ int main(void)
 		cmocka_unit_test(test_fair_shares_of_keys_of_the_ledger),
 		cmocka_unit_test(test_crowded_keys_of_the_ledger),
 		cmocka_unit_test(test_places_of_the_ledger_s_keys),
+		cmocka_unit_test(test_copies_have_buckets_of_their_own),
+		cmocka_unit_test(test_crowded_copies),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

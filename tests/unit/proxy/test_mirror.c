@@ -92,6 +92,14 @@ static uint32_t lines_of(uint32_t machine, bool is_mirror)
 	return count;
 }
 
+static uint32_t lines_of_code(uint32_t machine, uint16_t code)
+{
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < lab.machines[machine].log.count; i++)
+		count += lab.machines[machine].log.entries[i].code == code;
+	return count;
+}
+
 /* --- a copy --- */
 
 static void test_a_copy_is_as_the_request(void **state)
@@ -651,7 +659,7 @@ static void test_a_breaker(void **state)
 	lab_finish(&lab);
 }
 
-/* A limit of the service is for its callers: copies neither spend of it nor meet it. */
+/* Copies spend nothing of what there is to callers: they have as much for themselves. */
 static void test_a_limit(void **state)
 {
 	start(MIRRORED "limits: ( { name = \"few\"; service = \"orders\"; requests = 3; per = "
@@ -671,6 +679,39 @@ static void test_a_limit(void **state)
 	say(other, GET("/2"));
 	lab_expect_holds(other, "HTTP/1.1 429 ");
 	lab_finish(&lab);
+}
+
+/* Whoever says that a request is a copy gets as much of a limit as others do, and no more: a
+ * machine that asks for no limit itself sends as many as it likes. */
+static void test_a_limit_of_copies(void **state)
+{
+	static const char *const limits[] = {"", "by = [ \"source\" ]; ", "fair = true; "};
+	char text[1000];
+	for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
+		snprintf(text, sizeof(text),
+			MIRRORED "limits: ( { name = \"few\"; service = \"orders\"; requests = 3; "
+				 "per = \"1h\"; %s} );\n",
+			limits[i]);
+		start(text, LAB_HTTP, NULL);
+		replan(MIRRORED);
+		int client = dial();
+		for (int k = 0; k < 5; k++) {
+			say(client, GET("/1"));
+			lab_expect_holds(client, "HTTP/1.1 200 ");
+		}
+		assert_int_equal(lines_of(1, true), 5);
+		assert_int_equal(lab_last(&lab, 1)->code, 429);
+		assert_int_equal(lines_of_code(1, 429), 2);
+		struct address far = lab_address(LAB_ORDERS);
+		int other = lab_dial_address(&lab, LAB_WEB, &far);
+		for (int k = 0; k < 3; k++) {
+			say(other, GET("/2"));
+			lab_expect_holds(other, "orders:/2"); /* all three are there still */
+		}
+		say(other, GET("/2"));
+		lab_expect_holds(other, "HTTP/1.1 429 ");
+		lab_finish(&lab);
+	}
 }
 
 /* What another machine refuses a copy is no refused request. */
@@ -825,6 +866,7 @@ int main(void)
 		cmocka_unit_test(test_a_workload_near_its_limit),
 		cmocka_unit_test(test_a_breaker),
 		cmocka_unit_test(test_a_limit),
+		cmocka_unit_test(test_a_limit_of_copies),
 		cmocka_unit_test(test_a_refused_copy),
 		cmocka_unit_test(test_few_buffers),
 		cmocka_unit_test(test_a_copy_keeps_no_plan),

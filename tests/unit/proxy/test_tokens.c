@@ -165,6 +165,74 @@ static void test_however_many_there_are(void **state)
 	lab_finish(&lab);
 }
 
+/* --- what is not verified --- */
+
+static uint64_t verified(void)
+{
+	return atomic_load(&lab_values(&lab, 0)->tokens_verified_total);
+}
+
+/* Who may nothing whatever a token says, or all of it, makes nobody verify one. */
+static void test_one_that_cannot_count_is_not_verified(void **state)
+{
+	static const struct {
+		const char *more;
+		bool is_verified;
+		const char *policy; /* NULL: let in */
+	} rows[] = {
+		{"{ name = \"open\"; service = \"shop\"; action = \"allow\"; from = [ \"web\" ]; "
+		 "token = { }; }",
+			true, "default"},
+		{"{ name = \"open\"; service = \"shop\"; action = \"allow\"; from = [ \"any\" ]; "
+		 "token = { }; }",
+			false, "default"},
+		{"{ name = \"open\"; service = \"shop\"; action = \"allow\"; paths = [ \"/x\" ]; "
+		 "token = { }; }",
+			false, "default"},
+		{"{ name = \"open\"; service = \"shop\"; action = \"allow\"; token = { }; }, { "
+		 "name = \"shut\"; service = \"shop\"; action = \"deny\"; methods = [ \"GET\" ]; }",
+			false, "shut"},
+		{"{ name = \"open\"; service = \"shop\"; action = \"allow\"; token = { }; }, { "
+		 "name = \"all\"; service = \"shop\"; action = \"allow\"; from = [ \"web\" ]; }",
+			false, NULL},
+		{"{ name = \"seen\"; service = \"shop\"; action = \"audit\"; token = { }; }, { "
+		 "name = \"all\"; service = \"shop\"; action = \"allow\"; from = [ \"web\" ]; }",
+			true, NULL},
+	};
+	static char text[1000], token[64];
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		snprintf(text, sizeof(text),
+			"issuers: ( { name = \"staff\"; issuer = \"https://staff\"; } );\n"
+			"policies: ( %s );\n",
+			rows[i].more);
+		lab_start(&lab, &(struct lab_options){.objects = text, .serving = LAB_HTTP});
+		for (int k = 0; k < 3; k++) {
+			snprintf(token, sizeof(token), "a.b.c%d", k);
+			assert_int_equal(is_let_in(token), !rows[i].policy);
+			assert_string_equal(
+				lab_last(&lab, 0)->policy, rows[i].policy ? rows[i].policy : "all");
+		}
+		assert_int_equal(verified(), rows[i].is_verified ? 3 : 0);
+		lab_finish(&lab);
+	}
+}
+
+static void test_bad_ones_displace_no_good_one(void **state)
+{
+	start("", LAB_HTTP, NULL);
+	char *token = strdup(token_of("staff", "", 600));
+	int client = lab_dial(&lab, LAB_WEB, LAB_SHOP);
+	assert_true(is_let_in(token));
+	for (int i = 0; i < 600; i++) {
+		say(client, maker_text(GET("Authorization: Bearer a.b.c%d\r\n"), i));
+		lab_expect_holds(client, "HTTP/1.1 403 ");
+	}
+	assert_true(is_let_in(token));
+	assert_int_equal(verified(), 601);
+	free(token);
+	lab_finish(&lab);
+}
+
 /* --- while a request runs --- */
 
 static void test_a_tunnel_ends_with_its_token(void **state)
@@ -366,6 +434,8 @@ int main(void)
 		cmocka_unit_test(test_one_that_is_early_is_asked_again),
 		cmocka_unit_test(test_new_keys_make_a_bad_one_good),
 		cmocka_unit_test(test_however_many_there_are),
+		cmocka_unit_test(test_one_that_cannot_count_is_not_verified),
+		cmocka_unit_test(test_bad_ones_displace_no_good_one),
 		cmocka_unit_test(test_a_tunnel_ends_with_its_token),
 		cmocka_unit_test(test_a_request_that_runs_keeps_its_token),
 		cmocka_unit_test(test_two_are_none),
