@@ -6,7 +6,7 @@
 
 /* What of a rule goes into one list of one place. */
 struct policy_entry {
-	uint64_t place, list;
+	uint64_t place, list; /* list 0: ALWAYS, MANY */
 	struct policy_hit hit;
 	const struct policy *policy;
 	enum policy_list_kind kind;

@@ -79,7 +79,7 @@ static void policy_ask_list(struct policy_search *search, struct policy_hits lis
 		}
 		if (policy_hit_is_said(search, hit))
 			continue;
-		search->asked.source = search->source ? search->source : hit->source;
+		search->asked.source = hit->source ? hit->source : search->source;
 		search->asked.path = hit->path;
 		if (search->of_caller)
 			policy_judge_caller(

@@ -19,13 +19,14 @@ static uint32_t policy_kind(const struct policy_entry *e)
 }
 
 /* Those of one list of one place follow each other; of these the ones that say the same, the more
- * exact first. */
+ * exact first. Where what rules lie by has the same key by chance or by design, it is one list,
+ * whatever it is: else the one would hide the other. */
 static int policy_entry_compare(const void *a, const void *b)
 {
 	const struct policy_entry *one = a, *other = b;
 	int order = policy_compare(one->place, other->place);
-	order = order ? order : policy_compare(one->kind, other->kind);
 	order = order ? order : policy_compare(one->list, other->list);
+	order = order || one->list != 0 ? order : policy_compare(one->kind, other->kind);
 	order = order ? order : policy_compare(policy_kind(one), policy_kind(other));
 	order = order ? order : policy_compare(other->hit.rank, one->hit.rank);
 	return order ? order : policy_compare(one->hit.rule, other->hit.rule);
@@ -38,7 +39,8 @@ static bool policy_is_same_place(const struct policy_entry *a, const struct poli
 
 static bool policy_is_same_list(const struct policy_entry *a, const struct policy_entry *b)
 {
-	return policy_is_same_place(a, b) && a->kind == b->kind && a->list == b->list;
+	return policy_is_same_place(a, b) && a->list == b->list &&
+	       (a->list != 0 || a->kind == b->kind);
 }
 
 /* Of those that are found by the same beginning each may be what is asked for, as the others. */
