@@ -6,6 +6,7 @@
  * are few, all ways to cover them are tried besides. Boxes overlap only where that makes fewer. */
 #include "suggest.h"
 
+#include "mesh/policy.h"
 #include "suggest_boxes.h"
 #include "suggest_few.h"
 #include <stdlib.h>
@@ -421,16 +422,49 @@ static void suggest_print_policy(
 	fprintf(out, "  }");
 }
 
+/* --- parts --- */
+
+/* Of each list but callers and paths a policy has no more than so many. */
+static uint32_t suggest_parts_of(uint32_t count)
+{
+	return count > 0 ? (count + POLICY_LIST_MAX - 1) / POLICY_LIST_MAX : 1;
+}
+
+static uint32_t suggest_part_count(uint32_t count, uint32_t part)
+{
+	uint32_t left = count - part * POLICY_LIST_MAX;
+	return left < POLICY_LIST_MAX ? left : POLICY_LIST_MAX;
+}
+
+/* One of those that say it together. */
+static struct suggest_policy suggest_part(const struct suggest_policy *p, uint32_t part)
+{
+	uint32_t of_ports = suggest_parts_of(p->port_count);
+	uint32_t port = part % of_ports, method = part / of_ports;
+	struct suggest_policy one = *p;
+	one.ports += port * POLICY_LIST_MAX;
+	one.port_count = suggest_part_count(p->port_count, port);
+	one.methods += method * POLICY_LIST_MAX;
+	one.method_count = suggest_part_count(p->method_count, method);
+	return one;
+}
+
 void suggest_print(
 	FILE *out, struct str node, const struct suggest_policy *policies, uint32_t count)
 {
 	uint32_t number = 0;
 	fprintf(out, "policies: (\n");
 	for (uint32_t i = 0; i < count; i++) {
-		bool is_next = i > 0 && str_eq(policies[i].service, policies[i - 1].service);
-		number = is_next ? number + 1 : 1;
-		suggest_print_policy(out, node, &policies[i], number);
-		fprintf(out, i + 1 < count ? ",\n" : "\n");
+		const struct suggest_policy *p = &policies[i];
+		bool is_next = i > 0 && str_eq(p->service, policies[i - 1].service);
+		uint32_t parts =
+			suggest_parts_of(p->port_count) * suggest_parts_of(p->method_count);
+		number = is_next ? number : 0;
+		for (uint32_t k = 0; k < parts; k++) {
+			struct suggest_policy part = suggest_part(p, k);
+			suggest_print_policy(out, node, &part, ++number);
+			fprintf(out, i + 1 < count || k + 1 < parts ? ",\n" : "\n");
+		}
 	}
 	fprintf(out, ");\n");
 }

@@ -33,7 +33,8 @@ struct suggest_policy {
  * that do. NULL: no memory. */
 struct suggest_policy *suggest_policies(struct arena *arena, const struct suggest_seen *seen,
 	uint32_t seen_count, uint32_t *ret_count) MUST_CHECK;
-/* As a configuration has them. Their names have the node's, so that what several machines of one
- * service saw stands side by side. */
+/* As a configuration has them: one of more ports or methods than a policy may have is several
+ * there. Their names have the node's, so that what several machines of one service saw stands side
+ * by side. */
 void suggest_print(
 	FILE *out, struct str node, const struct suggest_policy *policies, uint32_t count);

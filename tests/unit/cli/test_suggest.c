@@ -272,6 +272,41 @@ static void test_marks_are_escaped(void **state)
 		");\n");
 }
 
+/* No policy may have more than 32 ports or methods, and so what is printed has none that does. */
+static void test_what_is_too_long_for_one_is_several(void **state)
+{
+	struct suggest_seen by_port[33], by_method[33];
+	char names[33][4];
+	for (uint32_t i = 0; i < 33; i++) {
+		snprintf(names[i], sizeof(names[i]), "A%c%c", 'A' + (int)i / 26, 'A' + (int)i % 26);
+		by_port[i] = (struct suggest_seen)BYTES("orders", "web", (uint16_t)(101 + i));
+		by_method[i] = (struct suggest_seen){
+			STR("orders"), STR("web"), 80, true, str_of(names[i]), STR("/a")};
+	}
+	assert_print(by_port, 33,
+		"policies: (\n  { name = \"seen-orders-vm-a-1\";\n"
+		"    service = \"orders\";\n    action = \"allow\";\n    from = [ \"web\" ];\n"
+		"    ports = [ 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113, "
+		"114,"
+		" 115, 116, 117, 118, 119, 120, 121, 122, 123, 124, 125, 126, 127, 128, 129, 130,"
+		" 131, 132 ];\n  },\n  { name = \"seen-orders-vm-a-2\";\n"
+		"    service = \"orders\";\n    action = \"allow\";\n    from = [ \"web\" ];\n"
+		"    ports = [ 133 ];\n  }\n);\n");
+	assert_print(by_method, 33,
+		"policies: (\n  { name = \"seen-orders-vm-a-1\";\n"
+		"    service = \"orders\";\n    action = \"allow\";\n    from = [ \"web\" ];\n"
+		"    ports = [ 80 ];\n"
+		"    methods = [ \"AAA\", \"AAB\", \"AAC\", \"AAD\", \"AAE\", \"AAF\", \"AAG\","
+		" \"AAH\", \"AAI\", \"AAJ\", \"AAK\",\n      \"AAL\", \"AAM\", \"AAN\", \"AAO\","
+		" \"AAP\", \"AAQ\", \"AAR\", \"AAS\", \"AAT\", \"AAU\", \"AAV\", \"AAW\","
+		" \"AAX\",\n      \"AAY\", \"AAZ\", \"ABA\", \"ABB\", \"ABC\", \"ABD\", \"ABE\","
+		" \"ABF\" ];\n    paths = [ \"/a\" ];\n"
+		"  },\n  { name = \"seen-orders-vm-a-2\";\n"
+		"    service = \"orders\";\n    action = \"allow\";\n    from = [ \"web\" ];\n"
+		"    ports = [ 80 ];\n    methods = [ \"ABG\" ];\n    paths = [ \"/a\" ];\n"
+		"  }\n);\n");
+}
+
 static void test_without_memory_there_is_none(void **state)
 {
 	struct suggest_seen seen[] = {
@@ -295,6 +330,7 @@ int main(void)
 		cmocka_unit_test(test_what_says_more_covers_the_rest),
 		cmocka_unit_test(test_nothing_seen_allows_nothing),
 		cmocka_unit_test(test_marks_are_escaped),
+		cmocka_unit_test(test_what_is_too_long_for_one_is_several),
 		cmocka_unit_test(test_without_memory_there_is_none),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
