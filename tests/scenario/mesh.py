@@ -309,6 +309,13 @@ class ScenarioMesh(Mesh):
             wire.send(request_text(line, to, headers, body))
             return wire.reply(line.split(" ")[0])
 
+    def status_of(self, caller, to, **more):
+        """The status that such a request gets; None while nobody answers, as before its machine knows the service."""
+        try:
+            return self.call(caller, to, **more).status
+        except (ConnectionError, EOFError):
+            return None
+
     def turned_away(self, caller, to, first=b"x", **more):
         """Whether a caller gets nothing: refused, reset, or ended without a byte."""
         try:

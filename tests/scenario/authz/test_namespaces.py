@@ -286,7 +286,7 @@ def test_what_is_published_does_not_agree(fleet):
     says so, until the two agree again."""
     node = fleet["vm-b"]
     told = fleet.mesh_groups()
-    wait_for(lambda: fleet.call("web", "orders").status == 200, "a call")
+    wait_for(lambda: fleet.status_of("web", "orders") == 200, "a call")
     row = next(r for r in told["services"] if r["name"] == "orders")
     row["identity"] = "shop/pay"
     fleet.publish(told)

@@ -177,7 +177,7 @@ def test_the_proxy_killed_while_it_renews(mesh):
         killed = node.proxy_pid()
         os.kill(killed, signal.SIGKILL)
         wait_for(lambda: node.proxy_pid() not in (None, killed) and node.ready(), "a new proxy process", 20)
-        wait_for(lambda: mesh.call("web", "orders").status == 200, "orders to be back", 20)
+        wait_for(lambda: mesh.status_of("web", "orders") == 200, "orders to be back", 20)
     renewed_again(mesh, node)
 
 
@@ -193,7 +193,7 @@ def test_the_keeper_killed_while_it_renews(mesh):
             assert path.stat().st_mode & 0o777 == 0o600
         node.start()
         mesh.wait_certified(node)
-        wait_for(lambda: mesh.call("web", "orders").status == 200, "orders to be back", 20)
+        wait_for(lambda: mesh.status_of("web", "orders") == 200, "orders to be back", 20)
     renewed_again(mesh, node)
     assert not list(node.keep.glob("**/*.new-*"))
 
@@ -222,4 +222,4 @@ def test_a_lost_answer_is_asked_for_again_with_the_same_key():
         node.start()
         path = node.keep / "service" / "orders.pem"
         wait_for(lambda: private_key(pair_text(path)) == key, "orders to have that key", 20, every=0.01)
-        wait_for(lambda: mesh.call("web", "orders").status == 200, "orders to be back", 20)
+        wait_for(lambda: mesh.status_of("web", "orders") == 200, "orders to be back", 20)

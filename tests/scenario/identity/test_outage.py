@@ -74,7 +74,7 @@ def test_a_machine_that_was_off_for_long():
         expired_machine(mesh, node)
         node.start()
         mesh.wait_certified(node)
-        wait_for(lambda: mesh.call("web", "orders").status == 200, "orders to be back")
+        wait_for(lambda: mesh.status_of("web", "orders") == 200, "orders to be back")
 
         expired_machine(mesh, node)
         mesh.authority.forbid(node.name)
@@ -85,7 +85,7 @@ def test_a_machine_that_was_off_for_long():
         assert mesh.call("web", "orders").status != 200
         node.join("--again")  # registers it again, too
         mesh.wait_certified(node)
-        wait_for(lambda: mesh.call("web", "orders").status == 200, "orders to be back")
+        wait_for(lambda: mesh.status_of("web", "orders") == 200, "orders to be back")
 
 
 def test_a_machine_that_may_not_come_back():
@@ -99,7 +99,7 @@ def test_a_machine_that_may_not_come_back():
         assert mesh.call("web", "orders").status != 200
         node.join("--again")
         mesh.wait_certified(node)
-        wait_for(lambda: mesh.call("web", "orders").status == 200, "orders to be back")
+        wait_for(lambda: mesh.status_of("web", "orders") == 200, "orders to be back")
 
 
 def test_a_new_service_while_the_authority_is_away():
@@ -111,7 +111,7 @@ def test_a_new_service_while_the_authority_is_away():
         (node.keep / "service" / "echo.pem").unlink()
         node.stop(signal.SIGTERM)
         node.start(wait=False)  # after a reboot: the authority is away, and one certificate is missing
-        wait_for(lambda: mesh.call("web", "orders").status == 200, "orders, whose certificate is on the disk", 20)
+        wait_for(lambda: mesh.status_of("web", "orders") == 200, "orders, whose certificate is on the disk", 20)
         assert mesh.turned_away("web", "echo")
         assert json.loads(node.admin_get("/certs")[1])["identities_missing"]
         mesh.authority.start()

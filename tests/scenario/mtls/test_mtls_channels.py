@@ -84,7 +84,7 @@ def test_the_loss_of_the_other_proxy_is_survived(mesh):
     with dialled(mesh, "web", 8) as wires:
         assert {reply.status for reply in ask_all(wires, "GET /echo")} == {200}
         os.kill(mesh["vm-b"].proxy_pid(), signal.SIGKILL)
-        wait_for(lambda: mesh.call("web", "orders").status == 200, "the proxy to be back")
+        wait_for(lambda: mesh.status_of("web", "orders") == 200, "the proxy to be back")
         assert {reply.status for reply in ask_all(wires, "GET /echo")} == {200}
 
 
