@@ -154,6 +154,22 @@ static int dial(struct stage *s)
 	return fd;
 }
 
+/* Until the other processor has taken the signal it would go on. */
+static void halt(pid_t pid)
+{
+	char path[64], line[256] = "";
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	assert_int_equal(kill(pid, SIGSTOP), 0);
+	for (int i = 0; i < WAIT_TURNS && !strstr(line, ") T "); i++) {
+		FILE *f = fopen(path, "r");
+		assert_non_null(f);
+		assert_non_null(fgets(line, sizeof(line), f));
+		fclose(f);
+		usleep(1000);
+	}
+	assert_non_null(strstr(line, ") T "));
+}
+
 static void connections_wait_while_the_proxy_process_is_started_again(void **state)
 {
 	struct stage s;
@@ -161,7 +177,7 @@ static void connections_wait_while_the_proxy_process_is_started_again(void **sta
 	expect(&s, "journal", "plan 1 good", 1);
 	pid_t proxy = (pid_t)journal_number(&s, "pid=");
 	/* Stopped first, so that nobody is there to take the connections. */
-	kill(proxy, SIGSTOP);
+	halt(proxy);
 	int fds[8];
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		fds[i] = dial(&s);
