@@ -99,7 +99,7 @@ static bool path_write_segments(struct path_writer *w, struct str path)
 	if (!path_end_segment(w, false))
 		return false;
 	struct str whole = {w->bytes, w->len};
-	return !memchr(whole.at, '%', whole.len) || !path_hides_dots(whole);
+	return !memchr(whole.at, '%', whole.len) || !path_is_ambiguous(whole);
 }
 
 static bool path_write_query(struct path_writer *w, struct str query)

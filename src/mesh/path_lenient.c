@@ -28,7 +28,7 @@ struct path_unit {
 };
 
 /* No server decodes a path more often than that. What is hidden deeper may be anything, and each
- * rule would have to dig for it: so it is refused with what hides dots. */
+ * rule would have to dig for it: so it is refused. */
 #define PATH_DEPTH_MAX 8
 
 static enum path_mark path_mark_of(int c)
@@ -181,13 +181,20 @@ int path_lenient_next(struct path_lenient *p)
 	return -1;
 }
 
-bool path_hides_dots(struct str path)
+/* What ends a segment or the path for a server that decodes it, and for one that takes the
+ * parameters away before that is a part of them. */
+static bool path_unit_is_disputed(struct path_unit u)
+{
+	return u.is_escaped && (u.mark == PATH_SEPARATOR || u.mark == PATH_END);
+}
+
+bool path_is_ambiguous(struct str path)
 {
 	size_t dots = 0;
-	bool is_other = false;
+	bool is_other = false, in_parameters = false;
 	for (struct path_unit u = {0}; dots > 0 || u.next < path.len;) {
 		u = path_unit_at(path, u.next);
-		if (u.depth > PATH_DEPTH_MAX)
+		if (u.depth > PATH_DEPTH_MAX || (in_parameters && path_unit_is_disputed(u)))
 			return true;
 		if (u.mark == PATH_SOFT) {
 			dots += u.c == '.';
@@ -197,7 +204,7 @@ bool path_hides_dots(struct str path)
 			if (!is_other && (dots == 1 || dots == 2))
 				return true;
 			dots = 0;
-			is_other = u.mark == PATH_PARAMETER;
+			is_other = in_parameters = u.mark == PATH_PARAMETER;
 		}
 	}
 	return false;

@@ -135,9 +135,11 @@ struct path_lenient path_lenient_of(struct str path);
 /* The next character; -1 at the end. */
 int path_lenient_next(struct path_lenient *p);
 
-/* Whether some server may read a segment "." or ".." in a path that has none as it stands, or what
- * would be read is hidden too deep to tell. */
-bool path_hides_dots(struct str path);
+/* Whether servers may take the path of a request for two that have nothing in common, so that no
+ * reading of it would do for all: where one may read a segment "." or ".." and there is none as it
+ * stands, where an escaped "/", "?" or "#" is within parameters, or where what would be read is
+ * hidden too deep to tell. */
+bool path_is_ambiguous(struct str path);
 /* What of a template comes before its first brace. */
 struct str path_template_start(struct str template);
 /* Whether another server may divide it into other segments. */

@@ -8,10 +8,18 @@
 
 #include <stdio.h>
 
-const char *store_shown(const redisReply *reply, char text[STORE_SHOWN_MAX])
+static bool store_says(const redisReply *reply, struct str secret)
+{
+	return secret.len > 0 && memmem(reply->str, reply->len, secret.at, secret.len);
+}
+
+const char *store_shown(const struct store *s, const redisReply *reply, char text[STORE_SHOWN_MAX])
 {
 	if (!reply->str)
 		return "not a text";
+	if (store_says(reply, s->settings.password) ||
+		store_says(reply, s->settings.sentinel_password))
+		return "a text that has the password in it";
 	size_t len = reply->len < STORE_SHOWN_MAX - 1 ? (size_t)reply->len : STORE_SHOWN_MAX - 1;
 	for (size_t i = 0; i < len; i++)
 		text[i] = reply->str[i] >= ' ' && reply->str[i] <= '~' ? reply->str[i] : '?';
@@ -105,9 +113,9 @@ static bool store_greet_refused(struct store *s, const redisReply *reply, const 
 				"state.sentinel_username and state.sentinel_password_file"));
 	else if (store_begins(reply, "NOPERM"))
 		store_fail(s, "its access rules do not allow %s to this user: %s", what,
-			store_shown(reply, text));
+			store_shown(s, reply, text));
 	else
-		store_fail(s, "refuses %s: %s", what, store_shown(reply, text));
+		store_fail(s, "refuses %s: %s", what, store_shown(s, reply, text));
 	return true;
 }
 

@@ -138,9 +138,10 @@ void store_greet(struct store *s);
 void store_greeted(struct store *s, enum store_question question, redisReply *reply);
 /* An error that means: this is not the primary any more, or not yet. */
 bool store_reply_leads_away(const redisReply *reply);
-/* The text of an error reply or the like, fit to be shown: printable, and short. */
+/* The text of an error reply or the like, fit to be shown: printable, short, and without a
+ * password. */
 #define STORE_SHOWN_MAX 160
-const char *store_shown(const redisReply *reply, char text[STORE_SHOWN_MAX]);
+const char *store_shown(const struct store *s, const redisReply *reply, char text[STORE_SHOWN_MAX]);
 
 /* --- store_queue.c --- */
 

@@ -146,7 +146,7 @@ static void store_take_push(struct store *s, redisReply *reply, size_t bytes)
 	if (message)
 		store_fail(s, "more than %d messages not taken", STORE_PUSHES_MAX);
 	else if (!pong)
-		store_fail(s, "said where only messages may be: %s", store_shown(reply, text));
+		store_fail(s, "said where only messages may be: %s", store_shown(s, reply, text));
 	freeReplyObject(reply);
 }
 
@@ -160,7 +160,7 @@ void store_take_reply(struct store *s, redisReply *reply, size_t bytes)
 	}
 	char text[STORE_SHOWN_MAX];
 	if (!c || c->bytes) {
-		store_fail(s, "said without a question: %s", store_shown(reply, text));
+		store_fail(s, "said without a question: %s", store_shown(s, reply, text));
 		freeReplyObject(reply);
 		return;
 	}
@@ -178,7 +178,7 @@ void store_take_reply(struct store *s, redisReply *reply, size_t bytes)
 	c->failure = reply->type == REDIS_REPLY_ERROR ? STORE_REFUSED : STORE_OK;
 	store_answered(s, c);
 	if (store_reply_leads_away(reply))
-		store_fail(s, "%s", store_shown(reply, text));
+		store_fail(s, "%s", store_shown(s, reply, text));
 }
 
 void store_blame(struct store *s)

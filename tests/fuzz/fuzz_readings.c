@@ -145,6 +145,9 @@ static struct route_path admin_paths[] = {
 	{ROUTE_PATH_EXACT, {"/admin", 6}, NULL}, {ROUTE_PATH_PREFIX, {"/admin", 6}, NULL}};
 static struct route_path public_paths[] = {{ROUTE_PATH_PREFIX, {"/public", 7}, NULL}};
 static struct policy guard = {.action = POLICY_DENY, .to = {.paths = admin_paths, .path_count = 2}};
+/* Denies what is there and nothing below. */
+static struct policy exact_guard = {
+	.action = POLICY_DENY, .to = {.paths = admin_paths, .path_count = 1}};
 static struct policy everything = {.action = POLICY_ALLOW};
 static struct policy but_admin = {
 	.action = POLICY_ALLOW, .not_to = {.paths = admin_paths, .path_count = 2}};
@@ -164,15 +167,17 @@ static bool policy_lets(struct policy **policies, uint32_t count, struct str pat
 static void fuzz_servers(struct str path, char *room)
 {
 	struct policy *guarded[] = {&guard, &everything}, *excepted[] = {&but_admin},
-		      *named[] = {&narrow};
+		      *one_guarded[] = {&exact_guard, &everything}, *named[] = {&narrow};
 	bool is_let[] = {policy_lets(guarded, 2, path), policy_lets(excepted, 1, path)};
-	bool is_named = policy_lets(named, 1, path);
+	bool is_named = policy_lets(named, 1, path), is_one_let = policy_lets(one_guarded, 2, path);
 	for (int server = 0; server < SERVER_COUNT; server++) {
 		struct reading r = {room, path.len};
 		memcpy(room, path.at, path.len);
 		server_read((enum server)server, &r);
 		if (reading_is_below(&r, STR("/admin")))
 			ASSERT(!is_let[0] && !is_let[1]);
+		if (str_eq((struct str){r.at, r.len}, STR("/admin")))
+			ASSERT(!is_one_let);
 		if (is_named && (server == SERVER_PYTHON || server == SERVER_NGINX ||
 					server == SERVER_NODE || server == SERVER_JAVA))
 			ASSERT(reading_is_below(&r, STR("/public")));

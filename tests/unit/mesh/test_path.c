@@ -92,6 +92,15 @@ static const struct path_row path_rows[] = {
 	{"/...%20", "/...%20"},
 	{"/%20", "/%20"},
 	{"/a;..%3B/b", "/a;..%3B/b"},
+	/* what ends a path, or a segment, for those only who have not taken the parameters away */
+	{"/;a%2500b/admin", NULL},
+	{"/;a%3Fb/admin", NULL},
+	{"/a%3Bx%23/b", NULL},
+	{"/admin;a%252Fb", NULL},
+	{"/admin;a;b%25255C", NULL},
+	{"/a;x/b%3Fc", "/a;x/b%3Fc"},
+	{"/a%3Fb;c/d", "/a%3Fb;c/d"},
+	{"/a;x=%25/b", "/a;x=%25/b"},
 	/* control characters */
 	{"/a%0a", NULL},
 	{"/a%0D%0Ab", NULL},
