@@ -302,12 +302,15 @@ class Demo:
 
     def rotation(self):
         """Every certificate of vm-b is replaced while web calls on."""
-        before, end = self.certificates(), time.monotonic() + 60
+        def told():
+            rows = {name: row for name, row in self.certificates().items() if name.startswith("service/")}
+            return rows if rows and all(row["serial"] for row in rows.values()) else None
+        before = wait_for(told, "vm-b to say which certificates are in force")  # a moment after they are
+        end = time.monotonic() + 60
 
         def replaced():
             now = self.certificates()
-            return time.monotonic() > end or all(now[name]["serial"] != row["serial"] for name, row in before.items()
-                                                 if name.startswith("service/"))
+            return time.monotonic() > end or all(now[name]["serial"] != row["serial"] for name, row in before.items())
         count, failed = self.calls_until(replaced)
         done = self.mesh["vm-b"].ringmain("certs", check=False)
         say(f"\nvm-a and vm-b joined the authority of vm-ca with a token each. Certificates last {LIFETIMES['leaf']} here (1h\n"
@@ -315,8 +318,7 @@ class Demo:
             f"{len(failed) or 'none'} of which failed, all of vm-b's were replaced:\n")
         after = self.certificates()
         for name in sorted(before):
-            if name.startswith("service/"):
-                say(f"  {name:16} {before[name]['serial'][:12]}...  ->  {after[name]['serial'][:12]}...")
+            say(f"  {name:16} {before[name]['serial'][:12]}...  ->  {after[name]['serial'][:12]}...")
         say("\nvm-b, ringmain certs:\n\n" + "".join(f"  {line}\n" for line in done.stdout.splitlines()).rstrip())
         if failed or not replaced() or time.monotonic() > end or done.returncode != 0:
             self.failures.append(f"{len(failed)} of {count} calls failed while certificates were renewed; ringmain certs: "
