@@ -68,17 +68,24 @@ static bool policy_hit_is_said(const struct policy_search *search, const struct 
 	return of != search->weighed && !policy_matters(of, p, hit->rule, rank);
 }
 
+/* The next one that has to be judged; NULL: none. */
+static const struct policy_hit *policy_hit_next(
+	const struct policy_search *search, struct policy_hits list, uint32_t *at)
+{
+	while (*at < list.first + list.count) {
+		const struct policy_hit *hit = &search->service->policy_index->hits[(*at)++];
+		if (!policy_hit_matters(search, hit))
+			*at = hit->next;
+		else if (!policy_hit_is_said(search, hit))
+			return hit;
+	}
+	return NULL;
+}
+
 static void policy_ask_list(struct policy_search *search, struct policy_hits list)
 {
-	const struct policy_hit *hits = search->service->policy_index->hits;
-	for (uint32_t i = list.first; i < list.first + list.count;) {
-		const struct policy_hit *hit = &hits[i++];
-		if (!policy_hit_matters(search, hit)) {
-			i = hit->next;
-			continue;
-		}
-		if (policy_hit_is_said(search, hit))
-			continue;
+	uint32_t at = list.first;
+	for (const struct policy_hit *hit; (hit = policy_hit_next(search, list, &at));) {
 		search->asked.source = hit->source ? hit->source : search->source;
 		search->asked.path = hit->path;
 		if (search->of_caller)
@@ -92,15 +99,8 @@ static void policy_ask_list(struct policy_search *search, struct policy_hits lis
 /* Of rules that have places of their own. */
 static void policy_ask_many(struct policy_search *search, struct policy_hits list)
 {
-	const struct policy_hit *hits = search->service->policy_index->hits;
-	for (uint32_t i = list.first; i < list.first + list.count;) {
-		const struct policy_hit *hit = &hits[i++];
-		if (!policy_hit_matters(search, hit)) {
-			i = hit->next;
-			continue;
-		}
-		if (policy_hit_is_said(search, hit))
-			continue;
+	uint32_t at = list.first;
+	for (const struct policy_hit *hit; (hit = policy_hit_next(search, list, &at));) {
 		search->source = hit->source;
 		search->rank = hit->rank;
 		policy_ask_place(search, policy_key(hit->rule, PLACE_RULE, 0), POLICY_BY_ALL);
